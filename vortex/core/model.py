@@ -1,0 +1,95 @@
+"""The nouns of the stream side: shards, positions, records, pages.
+
+Times are integers, milliseconds since the Unix epoch, UTC. Nothing here does IO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+HOUR_MS = 3_600_000
+
+
+class Start(StrEnum):
+    """Where reading begins; the names are those of the Kinesis API (GetShardIterator)."""
+
+    TRIM_HORIZON = "TRIM_HORIZON"
+    LATEST = "LATEST"
+    AT_TIMESTAMP = "AT_TIMESTAMP"
+    AT_SEQUENCE_NUMBER = "AT_SEQUENCE_NUMBER"
+    AFTER_SEQUENCE_NUMBER = "AFTER_SEQUENCE_NUMBER"
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place in a shard. `value` is a sequence number, or epoch milliseconds for AT_TIMESTAMP."""
+
+    kind: Start
+    value: str = ""
+
+
+class ShardInfo(msgspec.Struct, frozen=True):
+    """One shard as ListShards or `ChildShards` tells it.
+
+    `parents` has two entries after a merge. `end_sequence` is None while the shard is open.
+    """
+
+    id: str
+    parents: tuple[str, ...] = ()
+    start_hash: int = 0
+    end_hash: int = 0
+    start_sequence: str = ""
+    end_sequence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What identifies a stream: a recreated stream has another `created_ms`."""
+
+    name: str
+    arn: str
+    created_ms: int
+    retention_ms: int
+
+
+class Record(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={"sequence": "SequenceNumber", "arrival": "ApproximateArrivalTimestamp", "data": "Data"},
+):
+    """A Kinesis record, named on the wire as in GetRecords so that a reply decodes straight into it.
+
+    `arrival` is in seconds since the epoch (Kinesis gives no guarantee that it is accurate or increasing).
+    """
+
+    sequence: str
+    arrival: float
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One GetRecords reply.
+
+    `iterator` is None when the shard has ended, and then `children` names what follows it.
+    `behind_ms` is MillisBehindLatest; `server_ms` the reply's Date header; `size` the bytes of all data.
+    """
+
+    records: list[Record]
+    iterator: str | None
+    behind_ms: int
+    server_ms: int
+    children: tuple[ShardInfo, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One row of a listing. `modified_ms` is the store's own time."""
+
+    key: str
+    size: int
+    modified_ms: int
