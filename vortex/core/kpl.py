@@ -1,0 +1,124 @@
+"""KPL aggregates: one Kinesis record that carries many user records.
+
+Layout: the magic F3 89 9A C2, a protobuf `AggregatedRecord`, then the MD5 of that protobuf (16 bytes).
+Source: https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
+
+    message AggregatedRecord { repeated string partition_key_table = 1; repeated string explicit_hash_key_table = 2;
+                               repeated Record records = 3; }
+    message Record { required uint64 partition_key_index = 1; optional uint64 explicit_hash_key_index = 2;
+                     required bytes data = 3; repeated Tag tags = 4; }
+
+Only `data` is of use here. A sub-record is kept even where its hash key lies outside the shard (after a split it
+may): nobody else would read it.
+"""
+
+from __future__ import annotations
+
+from hashlib import md5
+
+MAGIC = b"\xf3\x89\x9a\xc2"
+DIGEST_SIZE = 16
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_RECORDS_TAG = 3 << 3 | _BYTES
+_DATA_TAG = 3 << 3 | _BYTES
+_INDEX_TAG = 1 << 3 | _VARINT
+_VARINT_BITS = 70  # ten bytes of seven bits hold any uint64
+
+
+class _Malformed(Exception):
+    """The bytes are no protobuf of the expected shape."""
+
+
+def deaggregate(data: bytes) -> list[bytes] | None:
+    """The user records inside `data`, in order; None where it is no aggregate and stands for itself.
+
+    None covers other magic, an MD5 that does not fit, and malformed protobuf: a producer's own bytes may begin with
+    the magic by chance, so nothing here is an error.
+    """
+    if not data.startswith(MAGIC):
+        return None
+    end = len(data) - DIGEST_SIZE
+    if end < len(MAGIC) or md5(data[len(MAGIC) : end], usedforsecurity=False).digest() != data[end:]:
+        return None
+    try:
+        return _aggregated_record(data, len(MAGIC), end)
+    except _Malformed:
+        return None
+
+
+def _aggregated_record(data: bytes, at: int, end: int) -> list[bytes]:
+    records = []
+    while at < end:
+        tag, at = _varint(data, at, end)
+        if tag != _RECORDS_TAG:
+            at = _skip(data, tag, at, end)
+            continue
+        size, at = _varint(data, at, end)
+        stop = at + size
+        if stop > end:
+            raise _Malformed
+        records.append(_record(data, at, stop))
+        at = stop
+    return records
+
+
+def _record(data: bytes, at: int, end: int) -> bytes:
+    """The `data` field of one `Record`; of a repeated one the last, as protobuf has it."""
+    payload = None
+    indexed = False
+    while at < end:
+        tag, at = _varint(data, at, end)
+        if tag == _DATA_TAG:
+            size, at = _varint(data, at, end)
+            stop = at + size
+            if stop > end:
+                raise _Malformed
+            payload = data[at:stop]
+            at = stop
+        else:
+            indexed = indexed or tag == _INDEX_TAG
+            at = _skip(data, tag, at, end)
+    if payload is None or not indexed:
+        raise _Malformed
+    return payload
+
+
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """A base-128 number at `at`, and the place after it."""
+    if at >= end:
+        raise _Malformed
+    byte = data[at]
+    if byte < 0x80:  # nearly always: tags, indexes and short lengths take one byte
+        return byte, at + 1
+    value = byte & 0x7F
+    for shift in range(7, _VARINT_BITS, 7):
+        at += 1
+        if at >= end:
+            break
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at + 1
+    raise _Malformed
+
+
+def _skip(data: bytes, tag: int, at: int, end: int) -> int:
+    """The place after the value of a field that is not wanted. Groups (wire types 3, 4) are not part of the format."""
+    if tag < 1 << 3:
+        raise _Malformed  # field number 0
+    wire = tag & 7
+    if wire == _VARINT:
+        at = _varint(data, at, end)[1]
+    elif wire == _BYTES:
+        size, at = _varint(data, at, end)
+        at += size
+    elif wire == _FIXED64:
+        at += 8
+    elif wire == _FIXED32:
+        at += 4
+    else:
+        raise _Malformed
+    if at > end:
+        raise _Malformed
+    return at
