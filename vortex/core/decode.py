@@ -1,0 +1,455 @@
+"""From a record's bytes to events: KPL aggregates, compression, JSON, and the four fields that Vortex reads.
+
+Bad input never raises: what cannot be taken as an event becomes a rejection with its reason and its original bytes.
+An event is decoded once, by a msgspec Struct made of the configured paths alone, so that the rest of it is skipped at
+C speed; whatever that refuses takes the slow road, whose only job is to find out why (or that it is fine after all).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, Literal
+
+import msgspec
+from isal import isal_zlib
+
+from vortex.core.kpl import deaggregate
+from vortex.core.model import Record
+
+MAX_INFLATED = 64 * 1024 * 1024
+"""Bytes that a compressed record may unfold to; more is taken for a bomb and rejected."""
+MAX_DEPTH = 4096
+_DEPTH_MATTERS = 2 * MAX_DEPTH
+_NAME_LIMIT = 64 * 1024
+_KPL = b"\xf3\x89\x9a\xc2"
+_GZIP = b"\x1f\x8b"
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_WHITE = b" \t\r\n"
+
+
+class Reason(StrEnum):
+    """Why something was rejected; written to the rejection line, so the words are part of the loader's contract."""
+
+    EMPTY = "empty"
+    NOT_JSON = "not_json"
+    NOT_UTF8 = "not_utf8"
+    NOT_AN_OBJECT = "not_an_object"
+    TOO_DEEP = "too_deep"
+    TOO_LARGE = "too_large"
+    BAD_COMPRESSION = "bad_compression"
+    DUPLICATE_KEY = "duplicate_key"
+    MISSING_CUSTOMER = "missing_customer"
+    MISSING_TYPE = "missing_type"
+    MISSING_ID = "missing_id"
+    BAD_CUSTOMER = "bad_customer"
+    BAD_TYPE = "bad_type"
+    BAD_ID = "bad_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Where an event keeps what Vortex needs: for each field its paths, first present wins."""
+
+    customer: tuple[str, ...]
+    type: tuple[str, ...]
+    id: tuple[str, ...]
+    time: tuple[str, ...]
+    missing_id: Literal["hash", "reject"] = "hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """`record` is the index in the page, `sub` the place within the record, `data` the original bytes."""
+
+    record: int
+    sub: int
+    reason: Reason
+    detail: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The events of a page as columns (one Python object an event is too many), in stream order.
+
+    `ids` holds None where the event has no id and is to be known by its content. `records[i]` is the index of the
+    record that event i came from.
+    """
+
+    lines: list[bytes] = field(default_factory=list)
+    customers: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    times: list[Any] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+_NAMES = ("customer", "type", "id", "time")
+_MISSING = {"customer": Reason.MISSING_CUSTOMER, "type": Reason.MISSING_TYPE, "id": Reason.MISSING_ID}
+_BAD = {"customer": Reason.BAD_CUSTOMER, "type": Reason.BAD_TYPE, "id": Reason.BAD_ID}
+
+
+class _Refused(Exception):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+
+
+class Decoder:
+    """Decodes pages by one set of paths. Raises ValueError for a path with an empty part."""
+
+    def __init__(self, fields: Fields) -> None:
+        paths = {name: [tuple(p.split(".")) for p in getattr(fields, name)] for name in _NAMES}
+        for name, several in paths.items():
+            if not several or any(not part for path in several for part in path):
+                raise ValueError(f"event.{name}: {list(getattr(fields, name))} is no dotted path")
+        self._paths = paths
+        self._hash_missing = fields.missing_id == "hash"
+        self._single = all(len(several) == 1 for several in paths.values())
+        self._ends = _ends(paths)
+        struct, self._pick = _shape(paths)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
+        # A key that decides the routing and stands twice in an event means two things to two readers.
+        self._keys = tuple(sorted({b'"%s"' % part.encode() for s in paths.values() for path in s for part in path}))
+
+    def page(self, records: Sequence[Record]) -> Decoded:
+        """Every event and rejection of the page, in order."""
+        out = Decoded()
+        for index, record in enumerate(records):
+            data = record.data
+            if data[:1] == b"{" and self._fast(index, data, out):
+                continue
+            self._record(index, data, out)
+        return out
+
+    def _fast(self, index: int, data: bytes, out: Decoded) -> bool:
+        """The ordinary record: one JSON object on one line. False, with nothing done, for anything else."""
+        try:
+            customer, kind, key, time = self._read(data)
+        except (msgspec.MsgspecError, _Refused, RecursionError, AttributeError, UnicodeDecodeError):
+            return False
+        out.lines.append(_one_line(data) if b"\n" in data or b"\r" in data else data)
+        out.customers.append(customer)
+        out.types.append(kind)
+        out.ids.append(key)
+        out.times.append(time)
+        out.records.append(index)
+        return True
+
+    def _read(self, data: bytes) -> tuple[str, str, str | None, Any]:
+        """The four fields of one JSON object. Raises for anything out of the ordinary."""
+        values = self._pick(self._decode(data))
+        if not data.isascii():
+            data.decode()  # msgspec does not check the strings that it skips
+        if len(data) > _DEPTH_MATTERS:
+            _check_depth(data)
+        customer, kind, key, time = values if self._single else self._first(values)
+        if customer.__class__ is not str:
+            customer = _text(customer)
+        if kind.__class__ is not str:
+            kind = _text(kind)
+        if key.__class__ is not str and key is not None:
+            key = _text(key)
+        if not customer or not kind or not key:
+            if not customer or not kind or not self._hash_missing:
+                raise _Refused(Reason.MISSING_ID, "")
+            key = None
+        for name in self._keys:
+            if data.count(name) > 1:
+                self._check_twice(data)
+                break
+        if len(customer) + len(kind) > _NAME_LIMIT:
+            raise _Refused(Reason.TOO_LARGE, "customer and type together are over 64 KiB")
+        return customer, kind, key, time
+
+    def _first(self, values: tuple[Any, ...]) -> list[Any]:
+        picked = []
+        begin = 0
+        for end in self._ends:
+            for value in values[begin:end]:
+                if value is not None and value != "":
+                    break
+            else:
+                value = None
+            picked.append(value)
+            begin = end
+        return picked
+
+    # The slow road: containers, and finding out what is wrong.
+
+    def _record(self, index: int, data: bytes, out: Decoded) -> None:
+        if data[:4] == _KPL and (subs := deaggregate(data)) is not None:
+            sub = 0
+            for part in subs:
+                sub = self._payload(index, sub, part, out)
+            return
+        self._payload(index, 0, data, out)
+
+    def _payload(self, index: int, sub: int, data: bytes, out: Decoded) -> int:
+        """One record or KPL sub-record, perhaps compressed; the next free place within the record."""
+        text = data
+        if data[:2] == _GZIP or data[:2] in _ZLIB:
+            try:
+                text = _inflate(data)
+            except _Refused as refused:
+                out.rejected.append(Rejected(index, sub, refused.reason, refused.detail, data))
+                return sub + 1
+        text = text.strip(_WHITE)
+        if text[:1] == b"[":
+            return self._array(index, sub, text, out)
+        if text[:1] == b"{" and self._fast(index, text, out):
+            return sub + 1
+        if b"\n" in text:
+            return self._lines(index, sub, text, out)
+        return self._single_event(index, sub, text, out)
+
+    def _lines(self, index: int, sub: int, text: bytes, out: Decoded) -> int:
+        """NDJSON; but where no line at all is JSON, the text is one broken event, not many."""
+        lines = [line.strip(_WHITE) for line in text.split(b"\n")]
+        lines = [line for line in lines if line]
+        if not any(_is_json(line) for line in lines) or _is_json(text):
+            return self._single_event(index, sub, text, out)
+        for line in lines:
+            sub = self._single_event(index, sub, line, out)
+        return sub
+
+    def _array(self, index: int, sub: int, text: bytes, out: Decoded) -> int:
+        try:
+            parts = msgspec.json.decode(text, type=list[msgspec.Raw])
+        except (msgspec.MsgspecError, RecursionError):
+            if b"\n" in text:
+                return self._lines(index, sub, text, out)
+            return self._single_event(index, sub, text, out)
+        if not parts:
+            return self._reject(index, sub, Reason.EMPTY, "an empty JSON array", text, out)
+        for part in parts:
+            sub = self._single_event(index, sub, bytes(part).strip(_WHITE), out)
+        return sub
+
+    def _single_event(self, index: int, sub: int, data: bytes, out: Decoded) -> int:
+        if data[:1] == b"{" and self._fast(index, data, out):
+            return sub + 1
+        try:
+            customer, kind, key, time = self._explain(data)
+        except _Refused as refused:
+            return self._reject(index, sub, refused.reason, refused.detail, data, out)
+        out.lines.append(_one_line(data))
+        out.customers.append(customer)
+        out.types.append(kind)
+        out.ids.append(key)
+        out.times.append(time)
+        out.records.append(index)
+        return sub + 1
+
+    def _reject(self, index: int, sub: int, reason: Reason, detail: str, data: bytes, out: Decoded) -> int:
+        out.rejected.append(Rejected(index, sub, reason, detail, data))
+        return sub + 1
+
+    def _explain(self, data: bytes) -> tuple[str, str, str | None, Any]:
+        """The four fields by a generic decode, or the reason why not. Raises _Refused."""
+        event = _parse(data)
+        found: dict[str, Any] = {}
+        for name in _NAMES:
+            values = (_walk(event, path) for path in self._paths[name])
+            value = next((v for v in values if v is not None and v != ""), None)
+            if name == "time":
+                found[name] = value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+            elif value is None:
+                if name != "id" or not self._hash_missing:
+                    raise _Refused(_MISSING[name], f"none of {['.'.join(p) for p in self._paths[name]]} is present")
+                found[name] = None
+            elif isinstance(value, bool) or not isinstance(value, str | int):
+                raise _Refused(_BAD[name], f"{name} is neither a string nor an integer")
+            else:
+                found[name] = _text(value)
+        self._check_twice(data)
+        if len(found["customer"]) + len(found["type"]) > _NAME_LIMIT:
+            raise _Refused(Reason.TOO_LARGE, "customer and type together are over 64 KiB")
+        return found["customer"], found["type"], found["id"], found["time"]
+
+    def _check_twice(self, data: bytes) -> None:
+        for several in self._paths.values():
+            for path in several:
+                _check_once(data, path)
+
+
+class _Key:
+    """A key of an object that stays apart from its equal, so that none of them is lost in a dict."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, _: type, text: str) -> None:
+        self.text = text
+
+
+_PAIRS = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=_Key)
+
+
+def _check_once(data: bytes, path: tuple[str, ...]) -> None:
+    """Raises _Refused where an object on the way of `path` holds the path's key twice."""
+    for part in path:
+        if data.strip(_WHITE)[:1] != b"{":
+            return
+        same = [bytes(value) for key, value in _PAIRS.decode(data).items() if key.text == part]
+        if len(same) > 1:
+            raise _Refused(Reason.DUPLICATE_KEY, f"{part!r} stands {len(same)} times in one object")
+        if not same:
+            return
+        data = same[0]
+
+
+def _string_end(data: bytes, at: int) -> int:
+    """The place behind the string that begins at `at`."""
+    end = data.index(b'"', at + 1)
+    while True:
+        back = end - 1
+        while data[back] == 0x5C:
+            back -= 1
+        if (end - back) % 2:
+            return end + 1
+        end = data.index(b'"', end + 1)
+
+
+def _shape(paths: dict[str, list[tuple[str, ...]]]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """A Struct that reads just the paths, and the getter of their values in order."""
+    trie: dict[str, Any] = {}
+    names: dict[tuple[str, ...], str] = {}
+    for name in _NAMES:
+        leaf = str | int | float | None if name == "time" else str | int | None
+        for path in paths[name]:
+            node = trie
+            for part in path[:-1]:
+                below = node.setdefault(part, {})
+                if not isinstance(below, dict):
+                    below = node[part] = {}
+                node = below
+            known = node.get(path[-1])
+            # Two fields may read one key; where they disagree on its type, the slow road decides.
+            node[path[-1]] = leaf if known is None or known == leaf else (known if isinstance(known, dict) else Any)
+    _name(trie, (), "", names)
+    return _struct(trie), attrgetter(*(names[path] for name in _NAMES for path in paths[name]))
+
+
+def _name(node: dict[str, Any], path: tuple[str, ...], dotted: str, names: dict[tuple[str, ...], str]) -> None:
+    for number, (part, below) in enumerate(node.items()):
+        here = f"{dotted}f{number}"
+        names[*path, part] = here
+        if isinstance(below, dict):
+            _name(below, (*path, part), here + ".", names)
+
+
+def _struct(node: dict[str, Any]) -> Any:
+    members = []
+    rename = {}
+    for number, (part, below) in enumerate(node.items()):
+        rename[f"f{number}"] = part
+        if isinstance(below, dict):
+            inner = _struct(below)
+            members.append((f"f{number}", inner | None, inner()))
+        else:
+            members.append((f"f{number}", below, None))
+    return msgspec.defstruct("Event", members, rename=rename, gc=False, frozen=True)
+
+
+def _ends(paths: dict[str, list[tuple[str, ...]]]) -> tuple[int, ...]:
+    ends, total = [], 0
+    for name in _NAMES:
+        total += len(paths[name])
+        ends.append(total)
+    return tuple(ends)
+
+
+def _text(value: Any) -> str:
+    if value.__class__ is int:
+        return str(value)
+    if value.__class__ is str:
+        return str(value)
+    raise _Refused(Reason.BAD_ID, "")
+
+
+def _one_line(data: bytes) -> bytes:
+    """A JSON string can hold no raw line break, so those between tokens may become spaces."""
+    return data.strip(_WHITE).replace(b"\n", b" ").replace(b"\r", b" ")
+
+
+def _walk(event: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        if not isinstance(event, dict):
+            return None
+        event = event.get(part)
+    return event
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    if not data:
+        raise _Refused(Reason.EMPTY, "nothing but white space")
+    try:
+        data.decode()
+    except UnicodeDecodeError as problem:
+        raise _Refused(Reason.NOT_UTF8, f"byte {problem.start}: {problem.reason}") from None
+    _check_depth(data)
+    try:
+        event = msgspec.json.decode(data)
+    except RecursionError:
+        raise _Refused(Reason.TOO_DEEP, "nested too deep") from None
+    except msgspec.DecodeError as problem:
+        raise _Refused(Reason.NOT_JSON, str(problem)) from None
+    if not isinstance(event, dict):
+        raise _Refused(Reason.NOT_AN_OBJECT, f"a JSON {type(event).__name__}, not an object")
+    return event
+
+
+def _check_depth(data: bytes) -> None:
+    """Interpreters differ in how deep they recurse; at MAX_DEPTH all of them refuse. Raises _Refused."""
+    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+        return
+    depth = at = 0
+    while at < len(data):
+        char = data[at]
+        if char == 0x22:
+            try:
+                at = _string_end(data, at)
+            except ValueError:
+                return
+            continue
+        if char in b"{[":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _Refused(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}")
+        elif char in b"}]":
+            depth -= 1
+        at += 1
+
+
+def _inflate(data: bytes) -> bytes:
+    """All members of a gzip or zlib record. Raises _Refused for a broken, cut or bomb-like one."""
+    wbits = 31 if data[:2] == _GZIP else 15
+    parts: list[bytes] = []
+    room = MAX_INFLATED
+    rest = data
+    try:
+        while rest:
+            inflater = isal_zlib.decompressobj(wbits=wbits)
+            parts.append(inflater.decompress(rest, room + 1))
+            room -= len(parts[-1])
+            if room < 0:
+                raise _Refused(Reason.TOO_LARGE, f"unfolds to more than {MAX_INFLATED} bytes")
+            if not inflater.eof:
+                raise _Refused(Reason.BAD_COMPRESSION, "the compressed data is cut off")
+            rest = inflater.unused_data
+    except (isal_zlib.error, zlib.error) as problem:
+        raise _Refused(Reason.BAD_COMPRESSION, str(problem)) from None
+    return b"".join(parts)

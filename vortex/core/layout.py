@@ -1,0 +1,143 @@
+"""The loader's contract: which folder and file an event lies in.
+
+Names come from events, so they are hostile: every value is encoded injectively, one path segment each, so that no
+name leaves its folder and no two names share one. Grouping everywhere else is by the rendered folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from string import Formatter
+from urllib.parse import quote
+
+from vortex.core.model import HOUR_MS
+
+MAX_UNCUT = 120
+"""Encoded characters a value may have before it is cut; a cut value is always longer than this."""
+_KEPT = 88
+_PERIOD_DIGITS = {True: "%H%M", False: "%H%M%S"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+
+STATE = "_vortex"
+HOURS = "_hours"
+MANIFESTS = "_manifests"
+
+
+class LayoutError(ValueError):
+    """A path template that cannot keep partitions apart; the message says what is wrong with it."""
+
+
+@lru_cache(maxsize=65_536)
+def encode(value: str) -> str:
+    """One path segment for `value`: its UTF-8 bytes, percent-encoded outside `[A-Za-z0-9_.-]`.
+
+    Injective: different values give different segments. `.` and `..` are encoded, a long value is cut and ends in 32
+    hex digits of its SHA-256 (cut forms are longer than any uncut one, so the two kinds cannot meet). Hive-style
+    readers (Spark, Athena, DuckDB) decode the escapes again.
+    """
+    if not _UNSAFE.search(value):
+        text = value
+    else:
+        # quote() leaves "~" alone, which the alphabet here does not have.
+        text = quote(value, safe="", errors="surrogatepass").replace("~", "%7E")
+    if not text.strip("."):
+        # "", ".", ".." and their kin: a lone "%" can come from no other value.
+        text = text.replace(".", "%2E") or "%"
+    if len(text) <= MAX_UNCUT:
+        return text
+    cut = text[:_KEPT]
+    broken = cut.rfind("%", _KEPT - 2)
+    if broken >= 0:
+        cut = cut[:broken]
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{cut}-{digest}".ljust(MAX_UNCUT + 1, "_")
+
+
+def moment(ms: int) -> datetime:
+    """`ms` since the epoch as a UTC datetime; times before 1970 included."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def hour_of(ms: int) -> int:
+    """The start of the hour that `ms` lies in."""
+    return ms - ms % HOUR_MS
+
+
+def date_and_hour(ms: int) -> tuple[str, str]:
+    """`("2018-12-18", "07")`; years are always four digits."""
+    at = moment(ms)
+    return f"{at.year:04d}-{at.month:02d}-{at.day:02d}", f"{at.hour:02d}"
+
+
+def _check(template: str, wanted: set[str]) -> None:
+    segments = template.split("/")
+    seen: list[str] = []
+    for segment in segments:
+        try:
+            parts = list(Formatter().parse(segment))
+        except ValueError as problem:
+            raise LayoutError(f"{template!r}: {problem}") from None
+        names = [name for _, name, _, _ in parts if name is not None]
+        literal = "".join(text for text, _, _, _ in parts)
+        if any(spec or conversion for _, name, spec, conversion in parts if name is not None):
+            raise LayoutError(f"{template!r}: placeholders take no format")
+        if re.search(r"[^A-Za-z0-9_.=-]", literal) or not segment or not segment.strip("."):
+            raise LayoutError(f"{template!r}: segment {segment!r} may hold letters, digits and _ . = - only")
+        if len(names) > 1:
+            raise LayoutError(f"{template!r}: each placeholder needs a path segment of its own, not {segment!r}")
+        seen += names
+    unknown, missing = sorted(set(seen) - wanted), sorted(wanted - set(seen))
+    if unknown or missing or len(seen) != len(set(seen)):
+        raise LayoutError(
+            f"{template!r}: must hold each of {sorted(wanted)} once"
+            + (f"; missing {missing}" if missing else "")
+            + (f"; unknown {unknown}" if unknown else "")
+        )
+    if segments[0] in {STATE, HOURS, MANIFESTS}:
+        raise LayoutError(f"{template!r}: {segments[0]!r} belongs to Vortex itself")
+
+
+class Layout:
+    """Renders folders from the two path templates. Raises LayoutError for a template that is not injective."""
+
+    def __init__(self, path: str, rejected: str) -> None:
+        _check(path, {"customer", "event_type", "date", "hour"})
+        _check(rejected, {"date", "hour"})
+        if rejected.split("/")[0] == path.split("/")[0] or rejected.startswith("{"):
+            raise LayoutError(f"rejected {rejected!r} must begin with a folder of its own, apart from {path!r}")
+        first = path.split("/")[0]
+        if first.startswith("{"):
+            raise LayoutError(f"{path!r}: the first segment needs a fixed part, such as customer={{customer}}")
+        self.path = path
+        self.rejected = rejected
+
+    def folder(self, customer: str, event_type: str, period: int) -> str:
+        """The folder of a partition, without a trailing slash."""
+        date, hour = date_and_hour(period)
+        return self.path.format(customer=encode(customer), event_type=encode(event_type), date=date, hour=hour)
+
+    def rejected_folder(self, period: int) -> str:
+        """The folder of the rejections of an hour."""
+        date, hour = date_and_hour(period)
+        return self.rejected.format(date=date, hour=hour)
+
+
+def object_key(folder: str, period: int, part: int) -> str:
+    """`<folder>/0705-000.json.gz`; with seconds where a period does not begin on a whole minute."""
+    at = moment(period)
+    return f"{folder}/{at.strftime(_PERIOD_DIGITS[at.second == 0])}-{part:03d}.json.gz"
+
+
+def hour_manifest_key(hour: int) -> str:
+    """The one key to wait for: it exists when the hour is closed."""
+    date, digits = date_and_hour(hour)
+    return f"{HOURS}/date={date}/hour={digits}/manifest.json"
+
+
+def partition_manifest_key(folder: str) -> str:
+    """The Redshift COPY manifest of a partition."""
+    return f"{MANIFESTS}/{folder}/manifest.json"
