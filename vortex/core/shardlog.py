@@ -1,0 +1,194 @@
+"""The rules of a shard log: how heads follow each other, what a window still needs, how children begin.
+
+Everything a worker knows of a shard is a function of its log; these are those functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from vortex.core.model import Position, ShardInfo
+from vortex.core.segment import Counts, Footer
+
+_DIGITS = 12
+_SEGMENT = re.compile(rf"/(\d{{{_DIGITS}}})\.seg$")
+
+
+class BrokenLog(Exception):
+    """A log with a hole, a wrong `prev`, or a state that goes back: nothing may be built on it."""
+
+
+class RootStart(msgspec.Struct, frozen=True):
+    """Where a root shard begins."""
+
+    shard: ShardInfo
+    position: Position
+
+
+class StreamState(msgspec.Struct, frozen=True, kw_only=True):
+    """`stream.json`: fixed once, at first start. `seed` keys the deduplication hashes."""
+
+    stream: str
+    arn: str
+    created: int
+    roots: tuple[RootStart, ...]
+    opens_from: int
+    first_hour: int
+    seed: int
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A segment as the log holds it; n = -1 with no footer stands for an empty log."""
+
+    shard: str
+    n: int
+    digest: str
+    footer: Footer | None
+
+
+def stream_root(name: str, created_ms: int) -> str:
+    """The stream's folder; its creation time keeps a recreated stream apart."""
+    return f"_vortex/{name}@{created_ms // 1000}"
+
+
+def segment_key(root: str, shard: str, n: int) -> str:
+    """The key of segment n; zero-padded so that listings are in order."""
+    return f"{root}/shards/{shard}/{n:0{_DIGITS}d}.seg"
+
+
+def segment_number(key: str) -> int | None:
+    """The n in a segment's key; None for any other key."""
+    found = _SEGMENT.search(key)
+    return int(found[1]) if found else None
+
+
+def check_follows(before: Head, after: Head, root: str) -> None:
+    """Raises BrokenLog unless `after` is what was committed upon `before` (invariant I2)."""
+    footer = after.footer
+    assert footer is not None
+    name = segment_key(root, after.shard, after.n)
+    if footer.n != after.n or footer.shard != after.shard:
+        raise BrokenLog(f"{name}: says it is segment {footer.n} of {footer.shard}")
+    if after.n != before.n + 1 or footer.prev != before.digest:
+        raise BrokenLog(f"{name}: does not follow segment {before.n} ({before.digest or 'none'})")
+    earlier = before.footer
+    if earlier is None:
+        return
+    if earlier.ended:
+        raise BrokenLog(f"{name}: follows the end of its log")
+    if footer.watermark < earlier.watermark or footer.open_from < earlier.open_from:
+        raise BrokenLog(f"{name}: watermark or open_from goes back")
+    if footer.start != earlier.position:
+        raise BrokenLog(f"{name}: starts at {footer.start.value!r}, not at {earlier.position.value!r}")
+
+
+@dataclass(slots=True)
+class Remembered:
+    """One segment in the window: its ids are held by the window under `tag`."""
+
+    log: str
+    n: int
+    watermark: int
+    tag: int
+
+
+@dataclass(slots=True)
+class Lineage:
+    """The segments whose ids the window holds, over the shard's own log and its ancestors'."""
+
+    segments: list[Remembered] = field(default_factory=list)
+
+    def expire(self, threshold: int) -> list[int]:
+        """Drop what is older than `threshold`; the tags to forget."""
+        gone = [old.tag for old in self.segments if old.watermark < threshold]
+        if gone:
+            self.segments = [one for one in self.segments if one.watermark >= threshold]
+        return gone
+
+    def floors(self) -> dict[str, int]:
+        """For each log the least n still remembered."""
+        floors: dict[str, int] = {}
+        for one in self.segments:
+            floors[one.log] = min(floors.get(one.log, one.n), one.n)
+        return floors
+
+
+def merged_floors(parents: Iterable[Footer]) -> dict[str, int]:
+    """What the window of a child needs: everything that any parent's window needed."""
+    floors: dict[str, int] = {}
+    for parent in parents:
+        for log, n in parent.floors.items():
+            floors[log] = min(floors.get(log, n), n)
+    return floors
+
+
+def first_footer(
+    shard: ShardInfo,
+    position: Position,
+    watermark: int,
+    open_from: int,
+    *,
+    floors: Mapping[str, int],
+    owner: str,
+    created: int,
+) -> Footer:
+    """Segment 0 where it is empty: a child's, or one that must exist before a bump."""
+    return Footer(
+        shard=shard.id,
+        n=0,
+        prev="",
+        owner=owner,
+        start=position,
+        position=position,
+        watermark=watermark,
+        open_from=open_from,
+        created=created,
+        counts=Counts(),
+        periods={},
+        folders=[],
+        members=b"",
+        ids=0,
+        ids_digest=b"",
+        data_bytes=0,
+        floors={**floors, shard.id: 0},
+    )
+
+
+def child_state(parents: Sequence[Footer]) -> tuple[int, int]:
+    """A child's first watermark (the least) and open_from (the greatest of its parents')."""
+    return min(p.watermark for p in parents), max(p.open_from for p in parents)
+
+
+def bumped(head: Head, open_from: int, *, owner: str, created: int) -> Footer:
+    """The segment that only moves `open_from`; position, watermark and floors are the head's.
+
+    Raises BrokenLog for an ended log, which may not be moved.
+    """
+    footer = head.footer
+    assert footer is not None
+    if footer.ended:
+        raise BrokenLog(f"shard {head.shard}: its log has ended, there is nothing to move")
+    return msgspec.structs.replace(
+        footer,
+        n=head.n + 1,
+        prev=head.digest,
+        owner=owner,
+        start=footer.position,
+        open_from=max(footer.open_from, open_from),
+        created=created,
+        counts=Counts(),
+        periods={},
+        folders=[],
+        members=b"",
+        ids=0,
+        ids_digest=b"",
+        data_bytes=0,
+        bump=True,
+        gap="",
+    )
