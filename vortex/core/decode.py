@@ -24,6 +24,7 @@ MAX_INFLATED = 64 * 1024 * 1024
 """Bytes that a compressed record may unfold to; more is taken for a bomb and rejected."""
 MAX_DEPTH = 4096
 _DEPTH_MATTERS = 2 * MAX_DEPTH
+_BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 _NAME_LIMIT = 64 * 1024
 _KPL = b"\xf3\x89\x9a\xc2"
 _GZIP = b"\x1f\x8b"
@@ -450,6 +451,6 @@ def _inflate(data: bytes) -> bytes:
             if not inflater.eof:
                 raise _Refused(Reason.BAD_COMPRESSION, "the compressed data is cut off")
             rest = inflater.unused_data
-    except (isal_zlib.error, zlib.error) as problem:
+    except (_BrokenStream, zlib.error) as problem:
         raise _Refused(Reason.BAD_COMPRESSION, str(problem)) from None
     return b"".join(parts)

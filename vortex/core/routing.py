@@ -89,7 +89,7 @@ class PeriodReader:
     def read(self, value: str | int | float | None) -> int | None:
         """The period, or None where the time is missing or unreadable."""
         if value.__class__ is str:
-            text: str = value  # type: ignore[assignment]
+            text: str = value
             if text[-1:] == "Z" and len(text) in _SHAPES and text[10] == "T":
                 prefix = text[: self._prefix]
                 try:

@@ -25,6 +25,7 @@ VERSION = 1
 TRAILER = struct.Struct("<16sII8s")
 _MAGIC = b"VORTEXSG"
 _LEVEL = 2
+_BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 _GZIP = 31
 MEMBER = np.dtype(
     [
@@ -223,7 +224,7 @@ def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
         raise CorruptSegment(f"{name}: the footer does not match its digest")
     try:
         footer = msgspec.msgpack.decode(isal_zlib.decompress(packed), type=Footer)
-    except (msgspec.MsgspecError, isal_zlib.error) as problem:
+    except (msgspec.MsgspecError, _BrokenStream) as problem:
         raise CorruptSegment(f"{name}: {problem}") from None
     if footer.data_bytes + 16 * footer.ids + length != size:
         raise CorruptSegment(f"{name}: {size} bytes, which is not what its footer says")
@@ -254,6 +255,6 @@ def unfold(blob: bytes, name: str) -> bytes:
             if not inflater.eof:
                 raise CorruptSegment(f"{name}: a gzip member is cut off")
             blob = inflater.unused_data
-    except isal_zlib.error as problem:
+    except _BrokenStream as problem:
         raise CorruptSegment(f"{name}: {problem}") from None
     return b"".join(parts)

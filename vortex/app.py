@@ -1,0 +1,282 @@
+"""The composition root: builds everything from the settings, runs it, and takes it down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from random import Random
+
+import msgspec
+import uvloop
+
+from vortex.adapters.clock import SystemClock, ThreadOffload
+from vortex.adapters.http import serve
+from vortex.adapters.metrics import PrometheusMeter
+from vortex.config import Settings
+from vortex.core.decode import Decoder, Fields
+from vortex.core.ingestion import Policy
+from vortex.core.layout import Layout
+from vortex.core.model import ShardInfo
+from vortex.core.routing import Rules
+from vortex.core.segment import CorruptSegment, NewerVersion
+from vortex.core.shardlog import BrokenLog, StreamState
+from vortex.exits import Exit
+from vortex.fleet import LocalFleet
+from vortex.gauges import Gauges
+from vortex.ingest import CommitRules, IngestPorts, MemoryBudget, ShardWorker
+from vortex.journal import Journal
+from vortex.ports import ObjectStore, Stream
+from vortex.publisher import ForeignObject, Publisher, PublisherPorts, PublishRules
+from vortex.retry import Health, Retry
+from vortex.start import ForeignState, take_up
+from vortex.wiring import first_start, open_store, open_stream
+
+log = logging.getLogger(__name__)
+
+_READS = 8
+"""GetRecords calls under way at once; each may bring 10 MiB, beyond `memory.limit`."""
+_SKEW_MS = 5 * 60_000
+_LOOK_AGAIN = 60.0
+STOPS = (ForeignObject, BrokenLog, CorruptSegment, NewerVersion)
+
+
+@dataclass(slots=True)
+class Parts:
+    """What one process is made of."""
+
+    settings: Settings
+    stream: Stream
+    store: ObjectStore
+    clock: SystemClock
+    meter: PrometheusMeter
+    health: Health
+    retry: Retry
+    offload: ThreadOffload
+    owner: str
+
+
+@contextlib.asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Everything that touches the world, opened and closed."""
+    clock, meter, health, rng = SystemClock(), PrometheusMeter(), Health(), Random(secrets.randbits(64))
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
+    async with open_stream(settings) as stream, open_store(settings) as store:
+        offload = ThreadOffload()
+        try:
+            yield Parts(settings, stream, store, clock, meter, health, Retry(clock, meter, health, rng), offload, owner)
+        finally:
+            offload.close()
+
+
+def policy_of(settings: Settings, state: StreamState) -> Policy:
+    """What the settings say about an event's way."""
+    event = settings.event
+    fields = Fields(event.customer, event.type, event.id, event.time, event.missing_id)
+    layout = Layout(settings.layout.path, settings.layout.rejected)
+    told = msgspec.json.encode([fields, layout.path, settings.publish.period, settings.hours.allowed_lateness])
+    return Policy(
+        decoder=Decoder(fields),
+        layout=layout,
+        rules=Rules(settings.publish.period, settings.hours.allowed_lateness),
+        window_ms=settings.dedup.window,
+        seed=state.seed,
+        fingerprint=hashlib.sha256(told).hexdigest()[:16],
+    )
+
+
+def publish_rules(settings: Settings) -> PublishRules:
+    """The publisher's share of the settings."""
+    return PublishRules(
+        period_ms=settings.publish.period,
+        target=settings.publish.target_object_size,
+        keep_ms=settings.commit.keep,
+        max_delay_ms=settings.hours.max_delay,
+    )
+
+
+def publisher_of(world: Parts, state: StreamState, journal: Journal) -> Publisher:
+    """A publisher for the stream whose journal it is."""
+    ports = PublisherPorts(journal, world.clock, world.meter, world.offload, world.owner)
+    return Publisher(state, publish_rules(world.settings), ports)
+
+
+async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
+    """The stream's state, made at the first start. Raises ForeignState."""
+    return await take_up(
+        world.stream,
+        world.store,
+        world.retry,
+        first_start(world.settings),
+        lateness_ms=world.settings.hours.allowed_lateness,
+        seed=secrets.randbits(63),
+        older=lambda state, journal: publisher_of(world, state, journal),
+    )
+
+
+class App:
+    """One running process: the fleet, the publisher, and what tells the world about them."""
+
+    def __init__(self, world: Parts, state: StreamState, journal: Journal) -> None:
+        settings = world.settings
+        self._world = world
+        self._stop = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._read_out = asyncio.Event()
+        """Set when no more will be read."""
+        self._publishing = asyncio.Lock()
+        self._failed = False
+        memory = MemoryBudget(settings.memory.limit)
+        policy = policy_of(settings, state)
+        commit = CommitRules(settings.commit.every / 1000, settings.commit.max_bytes)
+        ingest = IngestPorts(
+            world.stream,
+            journal,
+            world.clock,
+            world.meter,
+            world.retry,
+            world.offload,
+            memory,
+            world.owner,
+            asyncio.Semaphore(_READS),
+        )
+
+        def worker(shard: ShardInfo) -> ShardWorker:
+            return ShardWorker(
+                shard,
+                state,
+                policy,
+                commit,
+                ingest,
+                target=settings.publish.target_object_size,
+                on_commit=lambda _shard, _footer: self._wake.set(),
+            )
+
+        self.fleet = LocalFleet(
+            state,
+            journal,
+            world.stream,
+            world.retry,
+            world.health,
+            world.clock,
+            worker,
+            target=settings.publish.target_object_size,
+        )
+        self.publisher = publisher_of(world, state, journal)
+        self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)
+
+    def stop(self) -> None:
+        """Stop reading, commit, publish what is committed. A second call ends the process at once."""
+        if self._stop.is_set():
+            log.warning("second signal: leaving at once; nothing committed is lost")
+            os._exit(Exit.INTERRUPTED)
+        log.info("stopping: committing what was read")
+        self._stop.set()
+        self.fleet.stop()
+
+    async def run(self, *, drain: bool) -> Exit:
+        """Until stopped or drained, and all of it published (within the grace period, when stopped)."""
+        fleet = asyncio.ensure_future(self.fleet.run(drain=drain))
+        publishing = asyncio.ensure_future(self._publish_on())
+        watching = asyncio.ensure_future(self._watch())
+        closing = asyncio.ensure_future(self._close_at_tip() if drain else self._stop.wait())
+        tasks = [fleet, publishing, watching, closing]
+        try:
+            await asyncio.wait([fleet, publishing, watching], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            self._read_out.set()
+            self._wake.set()
+            await asyncio.wait([publishing], timeout=None if drain else self._world.settings.shutdown.grace / 1000)
+            if publishing.done():
+                publishing.result()
+            else:
+                log.warning("the grace period is over; what is committed is published at the next start")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return Exit.LOST_STATE if self._failed or self.fleet.given_up else Exit.OK
+
+    async def _close_at_tip(self) -> None:
+        """Draining: with all shards at their tip, what was read closes and is published."""
+        await self.fleet.at_tip()
+        if not self._stop.is_set():
+            async with self._publishing:
+                end = await self.publisher.unpublished_end()
+            log.info("drained to the tip of every shard")
+            self.fleet.finish(end or 0)
+
+    async def _publish_on(self) -> None:
+        """Publish whenever the frontier moves; ends once nothing more will be read and all is published."""
+        settings = self._world.settings
+        pause = max(1.0, min(30.0, settings.publish.period / 2000))
+        while True:
+            self._wake.clear()
+            last_look = self._read_out.is_set()
+            try:
+                async with self._publishing:
+                    more = await self.publisher.step()
+                self._world.health.good("publisher")
+            except STOPS as problem:
+                self._world.health.bad("publisher", str(problem))
+                if last_look:
+                    self._failed = True
+                    return
+                more, pause = False, _LOOK_AGAIN
+            if more:
+                continue
+            if last_look:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _watch(self) -> None:
+        """Keep the gauges fresh, and compare the clocks."""
+        world, compared = self._world, -_LOOK_AGAIN
+        while True:
+            self.gauges.update()
+            if world.clock.monotonic() - compared >= _LOOK_AGAIN:
+                compared = world.clock.monotonic()
+                skew = await world.retry("server time", world.stream.server_time) - world.clock.now_ms()
+                if abs(skew) > _SKEW_MS:
+                    world.health.bad("clock", f"the local clock is {skew / 1000:.0f} s off the service's; set it right")
+                else:
+                    world.health.good("clock")
+            await world.clock.sleep(2.0)
+
+    def ready(self) -> list[tuple[str, bool, str]]:
+        """For /readyz: name, well or not, detail."""
+        troubles = self._world.health.report()
+        rows = [(name, False, detail) for name, detail in sorted(troubles.items())]
+        reading = bool(self.fleet.workers)
+        return [*rows, ("shards", reading, f"{len(self.fleet.workers)} shards are read")]
+
+
+async def _main(settings: Settings, drain: bool) -> Exit:
+    async with parts(settings) as world:
+        try:
+            state, journal = await taken_up(world)
+        except (ForeignState, *STOPS) as problem:
+            log.error("%s", problem)
+            return Exit.LOST_STATE
+        app = App(world, state, journal)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, app.stop)
+        async with serve(settings.http.host, settings.http.port, world.meter, app.ready):
+            return await app.run(drain=drain)
+
+
+def run(settings: Settings, *, drain: bool) -> int:
+    """`vortex run`: the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return int(runner.run(_main(settings, drain)))

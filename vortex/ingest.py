@@ -1,0 +1,525 @@
+"""The ingest loop of one shard: resume from the log, read pages, commit segments, until the shard ends or is given up.
+
+The log alone says where a shard stands. After anything odd (a lost race, a refused position) the worker throws its
+state away and resumes; there is one way to begin, and no second one to mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vortex.core.ingestion import Draft, Policy, ShardIngest
+from vortex.core.model import Page, Position, ShardInfo, Start
+from vortex.core.segment import Counts, Footer, seal
+from vortex.core.shardlog import BrokenLog, Head, Lineage, Remembered, StreamState, child_state, first_footer, merged_floors
+from vortex.core.window import Window
+from vortex.journal import Journal
+from vortex.ports import Clock, InvalidPosition, IteratorExpired, Meter, NotFound, Offload, Stream
+from vortex.retry import Retry
+
+log = logging.getLogger(__name__)
+
+_POLL = 0.25
+"""Seconds between two reads of a shard with data; Kinesis allows five a second."""
+_POLL_IDLE = 1.0
+_FULL_PAGE = 9 * 1024 * 1024
+_FULL_PAUSE = 5.0  # after a full 10 MiB reply Kinesis refuses calls for as long
+_ITERATOR_LIFE = 240.0
+_STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
+
+
+class LostRace(Exception):
+    """Another worker committed the segment that this one meant to."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRules:
+    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines."""
+
+    every_s: float
+    max_bytes: int
+
+
+@dataclass(slots=True)
+class ShardStatus:
+    """What the outside may know of a running shard; times in epoch milliseconds."""
+
+    shard: str
+    position: Position | None = None
+    watermark: int = 0
+    open_from: int = 0
+    behind_ms: int = 0
+    committed_n: int = -1
+    buffered: int = 0
+    window_ids: int = 0
+    window_bytes: int = 0
+    oldest_uncommitted_ms: int | None = None
+    totals: Counts = field(default_factory=Counts)
+    pending: Counts = field(default_factory=Counts)
+
+
+class MemoryBudget:
+    """One limit over all shards for lines that are not committed yet.
+
+    A reader waits while the limit is reached, and everybody with something to commit is asked to do so: pressure
+    blocks, it drops nothing.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._held: dict[str, int] = {}
+        self._room = asyncio.Condition()
+
+    @property
+    def used(self) -> int:
+        """Bytes held by all shards."""
+        return sum(self._held.values())
+
+    @property
+    def short(self) -> bool:
+        """Whether shards should commit early: more than half is taken."""
+        return self.used * 2 > self.limit
+
+    async def hold(self, who: str, size: int) -> None:
+        """Say that `who` now holds `size` bytes."""
+        async with self._room:
+            self._held[who] = size
+            self._room.notify_all()
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody may read on."""
+        return self.used >= self.limit
+
+    async def room(self) -> None:
+        """Wait until somebody has committed. Whoever waits has committed what it held itself."""
+        async with self._room:
+            await self._room.wait_for(lambda: not self.full)
+
+
+@dataclass(slots=True)
+class IngestPorts:
+    """What a shard worker needs from the world."""
+
+    stream: Stream
+    journal: Journal
+    clock: Clock
+    meter: Meter
+    retry: Retry
+    offload: Offload
+    memory: MemoryBudget
+    owner: str
+    reads: asyncio.Semaphore
+
+
+@dataclass(slots=True)
+class Orders:
+    """What the fleet asks of a worker. `drain`: stop at the tip and wait for `finish` (the open_from to close with)."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    drain: bool = False
+    at_tip: asyncio.Event = field(default_factory=asyncio.Event)
+    finish: asyncio.Future[int] | None = None
+
+
+class ShardWorker:
+    """Runs one shard. `run` returns the ending footer, or None when it was told to stop."""
+
+    def __init__(
+        self,
+        shard: ShardInfo,
+        state: StreamState,
+        policy: Policy,
+        rules: CommitRules,
+        ports: IngestPorts,
+        *,
+        target: int,
+        on_commit: Callable[[str, Footer], None] = lambda shard, footer: None,
+    ) -> None:
+        self.shard = shard
+        self.orders = Orders()
+        self.status = ShardStatus(shard.id)
+        self._state, self._policy, self._rules, self._ports = state, policy, rules, ports
+        self._target = target
+        self._on_commit = on_commit
+        self._ingest: ShardIngest
+        self._head: Head
+        self._put: asyncio.Task[None] | None = None
+        self._in_flight = 0
+        self._since: float | None = None
+        self._iterator: str | None = None
+        self._iterator_born = 0.0
+        self._ended: Footer | None = None
+        self._drain_from: int | None = None
+
+    async def run(self) -> Footer | None:
+        """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, NewerVersion: give the shard up."""
+        try:
+            while True:
+                try:
+                    await self._resume()
+                    return await self._follow()
+                except LostRace:
+                    log.warning("shard %s: another worker writes its log; resuming from there", self.shard.id)
+                    self._ports.meter.add("vortex_commits_total", result="lost")
+                    await self._ports.clock.sleep(1.0)
+                finally:
+                    await self._abandon()
+        finally:
+            await self._ports.memory.hold(self.shard.id, 0)
+
+    # Resuming: the one way to begin.
+
+    async def _resume(self) -> None:
+        journal = self._ports.journal
+        plan = await journal.last_plan(self._state, self._target)
+        head = await journal.newest(self.shard.id, plan.shards.get(self.shard.id))
+        if head.n < 0:
+            head = await self._begin(head)
+        footer = head.footer
+        if footer is None:  # a root that nobody has read yet
+            root = next(root for root in self._state.roots if root.shard.id == self.shard.id)
+            start = (root.position, 0, self._state.opens_from)
+            window, lineage = Window(), Lineage()
+        else:
+            start = (footer.position, footer.watermark, footer.open_from)
+            window, lineage = await self._rebuild(footer)
+        self._head = head
+        self._ingest = ShardIngest(
+            self.shard,
+            self._policy,
+            n=head.n,
+            position=start[0],
+            watermark=start[1],
+            open_from=start[2],
+            window=window,
+            lineage=lineage,
+        )
+        self._ended = footer if footer is not None and footer.ended else None
+        self._in_flight, self._since, self._iterator = 0, None, None
+        self._note()
+
+    async def _begin(self, empty: Head) -> Head:
+        """A child's empty segment 0, from its parents' last segments; a root needs none."""
+        if any(root.shard.id == self.shard.id for root in self._state.roots):
+            return empty
+        listed = await self._ports.retry("list shards", self._ports.stream.list_shards)
+        parents = await parent_ends(self._ports.journal, self._state, self.shard, self._target, listed)
+        watermark, open_from = child_state(parents)
+        footer = first_footer(
+            self.shard,
+            Position(Start.TRIM_HORIZON),  # a child's oldest record; its start is not told by ChildShards
+            watermark,
+            open_from,
+            floors=merged_floors(parents),
+            owner=self._ports.owner,
+            created=self._ports.clock.now_ms(),
+        )
+        sealed = seal(footer, (), b"")
+        if not await self._ports.journal.commit(self.shard.id, sealed):
+            raise LostRace
+        self._on_commit(self.shard.id, sealed.footer)
+        return Head(self.shard.id, 0, sealed.digest, sealed.footer)
+
+    async def _rebuild(self, footer: Footer) -> tuple[Window, Lineage]:
+        """The window as the worker that wrote `footer` had it (invariant I4)."""
+        journal = self._ports.journal
+
+        async def segments(name: str, first: int) -> list[Head]:
+            numbers = await journal.numbers(name, first - 1)
+            if name == self.shard.id:
+                numbers = [n for n in numbers if n <= footer.n]
+            if numbers != list(range(first, first + len(numbers))) or not numbers:
+                raise BrokenLog(f"log of {name}: segments from {first} on are needed for the window, found {numbers[:5]}")
+            return list(await asyncio.gather(*(journal.head(name, n) for n in numbers)))
+
+        logs = await asyncio.gather(*(segments(name, first) for name, first in sorted(footer.floors.items())))
+        heads = [head for several in logs for head in several]
+        heads.sort(key=lambda head: (head.footer.watermark if head.footer else 0, head.shard, head.n), reverse=True)
+        blocks = await asyncio.gather(*(journal.ids(head) for head in heads))
+        return await self._ports.offload(load_window, heads, blocks)
+
+    # Following the shard.
+
+    async def _follow(self) -> Footer | None:
+        orders = self.orders
+        while not orders.stop.is_set():
+            if self._ended is not None:
+                return self._ended
+            page = await self._read()
+            if page is None:
+                continue
+            await self._take(page)
+            if page.iterator is None:
+                await self._end(page.children)
+            elif orders.drain and self._at_tip(page):
+                await self._drained()
+                return None
+            elif self._due():
+                await self._cut()
+            if self._ended is None:
+                await self._pause(page)
+        await self._flush()
+        return None
+
+    async def _read(self) -> Page | None:
+        """One page, or None where the iterator had to be given up."""
+        ports = self._ports
+        if ports.memory.full:
+            await self._flush()
+            await ports.memory.room()
+        if self._iterator is None or ports.clock.monotonic() - self._iterator_born > _ITERATOR_LIFE:
+            await self._new_iterator()
+            if self._iterator is None:
+                return None
+        iterator = self._iterator
+        try:
+            page = await ports.retry(f"read {self.shard.id}", lambda: self._read_fresh(iterator))
+        except IteratorExpired:
+            self._iterator = None
+            return None
+        self._iterator, self._iterator_born = page.iterator, ports.clock.monotonic()
+        if (
+            not page.records
+            and page.behind_ms >= _STALE
+            and self._ingest.position.kind is Start.AFTER_SEQUENCE_NUMBER
+            and await self._reread_if_trimmed(page)
+        ):
+            return None
+        return page
+
+    async def _read_fresh(self, iterator: str) -> Page:
+        # Retries may outlive the iterator; an expired one is not worth a call.
+        if self._ports.clock.monotonic() - self._iterator_born > _ITERATOR_LIFE:
+            raise IteratorExpired(self.shard.id)
+        async with self._ports.reads:
+            return await self._ports.stream.read(self.shard.id, iterator)
+
+    async def _new_iterator(self, position: Position | None = None) -> None:
+        ports = self._ports
+        wanted = position or self._ingest.position
+        try:
+            self._iterator = await ports.retry(
+                f"iterator of {self.shard.id}", lambda: ports.stream.iterator(self.shard.id, wanted)
+            )
+        except NotFound:
+            await self._vanished()
+            return
+        except InvalidPosition:
+            # The position may be the shard's very last record, after which Kinesis gives no iterator.
+            shards = await ports.retry("list shards", ports.stream.list_shards)
+            if not any(s.id == self.shard.id for s in shards):
+                await self._vanished()
+                return
+            children = tuple(s for s in shards if self.shard.id in s.parents)
+            if not children:
+                raise
+            await self._end(children)
+            return
+        self._iterator_born = ports.clock.monotonic()
+        if self._iterator is None:
+            await self._end_by_listing()
+
+    async def _end_by_listing(self) -> None:
+        """No iterator: nothing comes after the position. Without children that is a reply to ask for again."""
+        shards = await self._ports.retry("list shards", self._ports.stream.list_shards)
+        if children := tuple(s for s in shards if self.shard.id in s.parents):
+            await self._end(children)
+        else:
+            await self._ports.clock.sleep(_POLL_IDLE)
+
+    async def _reread_if_trimmed(self, page: Page) -> bool:
+        """A position older than the retention shows as endless empty pages: say so in the log, go to the oldest left."""
+        info = await self._ports.retry("describe", self._ports.stream.describe)
+        if self._ingest.watermark > page.server_ms - info.retention_ms:
+            return False
+        await self._gap(f"records after {self._ingest.position.value!r} were trimmed before they were read")
+        await self._new_iterator(Position(Start.TRIM_HORIZON))
+        self._ingest.watermark = max(self._ingest.watermark, page.server_ms - info.retention_ms)
+        return True
+
+    async def _vanished(self) -> None:
+        """The shard is no longer listed: what it still held is lost, what follows it is not."""
+        shards = await self._ports.retry("list shards", self._ports.stream.list_shards)
+        listed = {s.id for s in shards}
+        heirs = tuple(s for s in shards if self.shard.id in s.parents) or tuple(
+            s
+            for s in shards
+            if not listed & set(s.parents)
+            and s.start_hash <= self.shard.end_hash
+            and s.end_hash >= self.shard.start_hash
+        )
+        await self._gap("the shard is no longer listed", heirs)
+
+    async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
+        log.error("shard %s: a gap in the data: %s", self.shard.id, why)
+        self._ports.meter.add("vortex_gaps_total")
+        await self._cut(children=children, gap=why)
+        await self._settle()
+
+    async def _take(self, page: Page) -> None:
+        ingest, ports = self._ingest, self._ports
+        if page.records:
+            taken = ingest.take(page)
+            if taken.records and self._since is None:
+                self._since = ports.clock.monotonic()
+                self.status.oldest_uncommitted_ms = ports.clock.now_ms()
+            self._count(taken, page.size)
+        elif page.behind_ms == 0 and page.iterator is not None:
+            ingest.idle(page.server_ms)
+        self.status.behind_ms = page.behind_ms
+        self._note()
+        await ports.memory.hold(self.shard.id, self._ingest.buffered + self._in_flight)
+
+    def _due(self) -> bool:
+        ingest, rules = self._ingest, self._rules
+        if ingest.moved or ingest.buffered >= rules.max_bytes:
+            return True
+        if self._since is None:
+            return False
+        if self._ports.memory.short and self._put is None and ingest.buffered:
+            return True
+        return self._ports.clock.monotonic() - self._since >= rules.every_s
+
+    async def _pause(self, page: Page) -> None:
+        if page.size >= _FULL_PAGE:
+            seconds = _FULL_PAUSE
+        elif page.records:
+            seconds = _POLL
+        else:
+            seconds = _POLL if page.behind_ms > 0 else _POLL_IDLE
+        await self._ports.clock.sleep(seconds)
+
+    def _at_tip(self, page: Page) -> bool:
+        """Nothing is left, or (for traffic that never pauses) what came last arrived after draining began."""
+        if self._drain_from is None:
+            self._drain_from = page.server_ms
+        if page.behind_ms > 0:
+            return False
+        return not page.records or page.records[-1].arrival * 1000 > self._drain_from
+
+    # Committing.
+
+    async def _end(self, children: tuple[ShardInfo, ...]) -> None:
+        await self._cut(children=children)
+        await self._settle()
+
+    async def _drained(self) -> None:
+        """Everything read is committed, with the bound that closes it for the whole fleet."""
+        await self._flush()
+        self.orders.at_tip.set()
+        if self.orders.finish is not None:
+            open_from = await self.orders.finish
+            if open_from > self._ingest.open_from:
+                await self._cut(open_from=open_from)
+                await self._settle()
+
+    async def _flush(self) -> None:
+        if self._ingest.has_progress:
+            await self._cut()
+        await self._settle()
+
+    async def _cut(
+        self, *, children: tuple[ShardInfo, ...] | None = None, gap: str = "", open_from: int | None = None
+    ) -> None:
+        """Close the segment being built and put it; at most one is in flight, so this waits for the one before."""
+        await self._settle()
+        ports = self._ports
+        draft = self._ingest.cut(ports.owner, ports.clock.now_ms(), children=children, gap=gap, open_from=open_from)
+        self._in_flight, self._since = draft.buffered, None
+        self.status.oldest_uncommitted_ms = None
+        self._put = asyncio.ensure_future(self._commit(draft))
+
+    async def _settle(self) -> None:
+        """Wait for the segment in flight. Raises LostRace."""
+        if self._put is not None:
+            put, self._put = self._put, None
+            try:
+                await put
+            finally:
+                put.cancel()
+
+    async def _commit(self, draft: Draft) -> None:
+        ports = self._ports
+        begun = ports.clock.monotonic()
+        sealed = await ports.offload(draft.seal, self._head.digest)
+        if not await ports.journal.commit(self.shard.id, sealed):
+            raise LostRace
+        self._head = Head(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
+        self._in_flight = 0
+        await ports.memory.hold(self.shard.id, self._ingest.buffered)
+        ports.meter.add("vortex_commits_total", result="committed")
+        ports.meter.observe("vortex_commit_seconds", ports.clock.monotonic() - begun)
+        ports.meter.observe("vortex_segment_bytes", len(sealed.body))
+        self.status.committed_n = sealed.footer.n
+        if sealed.footer.ended:
+            self._ended = sealed.footer
+        self._on_commit(self.shard.id, sealed.footer)
+
+    async def _abandon(self) -> None:
+        """Whatever ends the work: nothing of this state goes on running."""
+        if self._put is not None:
+            put, self._put = self._put, None
+            put.cancel()
+            await asyncio.gather(put, return_exceptions=True)
+        self._in_flight = 0
+
+    # Telling.
+
+    def _count(self, taken: Counts, size: int) -> None:
+        meter = self._ports.meter
+        for outcome in ("accepted", "duplicates", "rejected", "late", "early"):
+            if number := getattr(taken, outcome):
+                name = "duplicate" if outcome == "duplicates" else outcome
+                meter.add("vortex_events_total", number, outcome=name)
+        meter.add("vortex_records_total", taken.records)
+        meter.add("vortex_events_read_total", taken.events)
+        meter.add("vortex_read_bytes_total", size)
+        self.status.totals.add(taken)
+
+    def _note(self) -> None:
+        ingest, status = self._ingest, self.status
+        status.position, status.watermark, status.open_from = ingest.position, ingest.watermark, ingest.open_from
+        status.buffered = ingest.buffered + self._in_flight
+        status.window_ids, status.window_bytes = len(ingest.window), ingest.window.nbytes
+        status.pending = ingest.pending
+        status.committed_n = self._head.n
+
+
+def load_window(heads: list[Head], blocks: list[bytes]) -> tuple[Window, Lineage]:
+    """A window of id blocks, youngest first as `heads` are. Heavy: meant for a worker thread."""
+    window = Window()
+    remembered = []
+    for head, block in zip(heads, blocks, strict=True):
+        assert head.footer is not None
+        remembered.append(Remembered(head.shard, head.n, head.footer.watermark, window.load(block)))
+    return window, Lineage(remembered[::-1])
+
+
+async def parent_ends(
+    journal: Journal, state: StreamState, shard: ShardInfo, target: int, listed: list[ShardInfo]
+) -> list[Footer]:
+    """The last footers of a child's parents. Raises BrokenLog while any is not ended (I5).
+
+    A parent without a log that is neither a root, nor in the last plan, nor listed any more, lay before the start:
+    nothing of it is waited for.
+    """
+    plan = await journal.last_plan(state, target)
+    awaited = {root.shard.id for root in state.roots} | set(plan.shards) | {s.id for s in listed}
+    ends: list[Footer] = []
+    for parent in shard.parents:
+        gone = plan.gone.get(parent)
+        head = (
+            await journal.head(parent, gone) if gone is not None else await journal.newest(parent, plan.shards.get(parent))
+        )
+        if head.footer is None and parent not in awaited:
+            continue
+        if head.footer is None or not head.footer.ended:
+            raise BrokenLog(f"shard {shard.id}: its parent {parent} has not ended yet")
+        ends.append(head.footer)
+    if not ends:
+        raise BrokenLog(f"shard {shard.id}: none of its parents {list(shard.parents)} has a log")
+    return ends

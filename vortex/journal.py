@@ -1,0 +1,214 @@
+"""The state folder of a stream, read and written through the object store: shard logs, plans, stream.json.
+
+Ingest, publisher, fleet and the commands share it. It decides nothing; the rules are in `core`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+
+from vortex.core.publication import Done, LogView, Plan, PlanShard, before_all
+from vortex.core.segment import CorruptSegment, Footer, Sealed, check_ids, footer_length, parse_footer
+from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key, segment_number
+from vortex.ports import NotFound, ObjectStore
+from vortex.retry import Retry
+
+_TAIL = 64 * 1024
+_PARALLEL = 16
+
+
+class Journal:
+    """Typed access to `<root>/`: every read is retried until the store answers, every chain is checked."""
+
+    def __init__(self, store: ObjectStore, root: str, retry: Retry) -> None:
+        self.store = store
+        self.root = root
+        self.retry = retry
+        self._gate = asyncio.Semaphore(_PARALLEL)
+        self._newest = -1
+
+    # Documents.
+
+    async def state(self) -> StreamState | None:
+        """`stream.json`, or None before the first start."""
+        body = await self._get(f"{self.root}/stream.json")
+        return None if body is None else msgspec.json.decode(body, type=StreamState)
+
+    async def begin(self, state: StreamState) -> StreamState:
+        """Write `stream.json` if it is absent; what stands there then."""
+        await self._put(f"{self.root}/stream.json", msgspec.json.encode(state))
+        found = await self.state()
+        assert found is not None
+        return found
+
+    async def plan(self, k: int) -> Plan | None:
+        """Plan k, or None."""
+        body = await self._get(self._plan_key(k, "plan"))
+        return None if body is None else msgspec.json.decode(body, type=Plan)
+
+    async def put_plan(self, plan: Plan) -> Plan:
+        """Put the plan if its number is free; the plan that stands there then (one wins, a loser takes it up)."""
+        await self._put(self._plan_key(plan.k, "plan"), msgspec.json.encode(plan))
+        found = await self.plan(plan.k)
+        assert found is not None
+        return found
+
+    async def done(self, k: int) -> Done | None:
+        """The done document of plan k, or None."""
+        body = await self._get(self._plan_key(k, "done"))
+        return None if body is None else msgspec.json.decode(body, type=Done)
+
+    async def put_done(self, document: Done) -> None:
+        """Put the done document if absent. Raises BrokenLog where another one stands there."""
+        key = self._plan_key(document.k, "done")
+        body = msgspec.json.encode(document)
+        if not await self._put(key, body) and await self._get(key) != body:
+            raise BrokenLog(f"{key}: exists with other content")
+
+    async def last_plan(self, state: StreamState, target: int) -> Plan:
+        """The greatest plan, or the state before all plans. Plans are never deleted and have no holes."""
+        k = await self._last_k(self._newest)
+        self._newest = k
+        plan = None if k < 0 else await self.plan(k)
+        return plan or before_all(state, target)
+
+    async def _last_k(self, low: int) -> int:
+        """Gallop, then bisect: plans are kept for ever, and one listing of all would grow for ever."""
+        step = 1
+        while await self._exists(low + step):
+            low, step = low + step, step * 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if await self._exists(middle) else (low, middle)
+        return low
+
+    async def _exists(self, k: int) -> bool:
+        return await self._get(self._plan_key(k, "plan")) is not None
+
+    def _plan_key(self, k: int, name: str) -> str:
+        return f"{self.root}/plans/{k:010d}/{name}.json"
+
+    async def _get(self, key: str) -> bytes | None:
+        async def read() -> bytes | None:
+            try:
+                return await self.store.get(key)
+            except NotFound:
+                return None
+
+        return await self.retry(f"get {key}", read)
+
+    async def _put(self, key: str, body: bytes) -> bool:
+        return await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body, "application/json"))
+
+    # Shard logs.
+
+    async def commit(self, shard: str, sealed: Sealed) -> bool:
+        """Put the segment if its number is free: True when this very segment stands there, False for another's.
+
+        A lost reply looks like another's write until the digests are compared.
+        """
+        key = segment_key(self.root, shard, sealed.footer.n)
+        created = await self.retry(f"commit {key}", lambda: self.store.put_if_absent(key, sealed.body))
+        return created or (await self.head(shard, sealed.footer.n)).digest == sealed.digest
+
+    async def numbers(self, shard: str, after: int) -> list[int]:
+        """The numbers of the segments after `after`, in order, as listed."""
+
+        async def listing() -> list[int]:
+            start = segment_key(self.root, shard, after) if after >= 0 else ""
+            found = self.store.list(f"{self.root}/shards/{shard}/", start)
+            return [n async for info in found if (n := segment_number(info.key)) is not None]
+
+        return await self.retry(f"list log of {shard}", listing)
+
+    async def head(self, shard: str, n: int) -> Head:
+        """Segment n. Raises NotFound, CorruptSegment, NewerVersion."""
+        key = segment_key(self.root, shard, n)
+
+        async def read() -> tuple[Footer, str]:
+            tail, size = await self.store.get_tail(key, _TAIL)
+            if (length := footer_length(tail, key)) > len(tail) and len(tail) < size:
+                tail, size = await self.store.get_tail(key, length)
+            return parse_footer(tail, size, key)
+
+        async with self._gate:
+            footer, digest = await self.retry(f"read {key}", read)
+        return Head(shard, n, digest, footer)
+
+    async def walk(self, before: Head) -> list[Head]:
+        """Every segment after `before`, in order, each checked to follow the one before it. Raises BrokenLog."""
+        numbers = await self.numbers(before.shard, before.n)
+        if numbers != list(range(before.n + 1, before.n + 1 + len(numbers))):
+            raise BrokenLog(f"log of {before.shard}: after segment {before.n} come {numbers[:5]}…: a hole")
+        heads = list(await asyncio.gather(*(self.head(before.shard, n) for n in numbers)))
+        for earlier, later in zip([before, *heads], heads, strict=False):
+            check_follows(earlier, later, self.root)
+        return heads
+
+    async def back_from(self, shard: str, first: int, to: int, digest: str) -> list[Head]:
+        """Segments first..to, the chain of digests checked backwards from `to`'s. Raises BrokenLog, NotFound."""
+        heads = list(await asyncio.gather(*(self.head(shard, n) for n in range(first, to + 1))))
+        wanted = digest
+        for head in reversed(heads):
+            if head.digest != wanted:
+                raise BrokenLog(f"{segment_key(self.root, shard, head.n)}: is not the segment that the plan names")
+            assert head.footer is not None
+            wanted = head.footer.prev
+        return heads
+
+    async def view(self, shard: str, entry: PlanShard) -> LogView:
+        """The log as the planner needs it: from `next` of the plan's entry (or `to`) to the head.
+
+        Raises BrokenLog where the log ends below what a plan was made of: lost state, to be looked at by a person.
+        """
+        heads: list[Head] = []
+        if entry.to >= 0:
+            try:
+                heads = await self.back_from(shard, min(entry.next, entry.to), entry.to, entry.digest)
+            except NotFound as problem:
+                raise BrokenLog(
+                    f"log of {shard}: {problem}; a plan was made of segment {entry.to}, so state was lost. Restore it; "
+                    "starting over would lose or repeat data"
+                ) from None
+        before = heads[-1] if heads else Head(shard, -1, "", None)
+        return LogView(heads + await self.walk(before))
+
+    async def newest(self, shard: str, entry: PlanShard | None) -> Head:
+        """The head of a log, walked from the last plan's `to`; n = -1 where the log has not begun."""
+        before = Head(shard, -1, "", None)
+        if entry is not None and entry.to >= 0:
+            view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to))
+            return view.heads[-1]
+        walked = await self.walk(before)
+        return walked[-1] if walked else before
+
+    async def ids(self, head: Head) -> bytes:
+        """The id block of a segment, checked."""
+        footer = head.footer
+        assert footer is not None
+        if not footer.ids:
+            return b""
+        offset, length = footer.ids_range
+        key = segment_key(self.root, head.shard, head.n)
+        async with self._gate:
+            block = await self.retry(f"read ids {key}", lambda: self.store.get_range(key, offset, length))
+        return check_ids(footer, block, key)
+
+    async def range(self, shard: str, n: int, offset: int, length: int) -> bytes:
+        """Part of a segment's data. Raises CorruptSegment where it is shorter than asked."""
+        key = segment_key(self.root, shard, n)
+        async with self._gate:
+            data = await self.retry(f"read {key}", lambda: self.store.get_range(key, offset, length))
+        if len(data) != length:
+            raise CorruptSegment(f"{key}: {len(data)} bytes at {offset}, not {length}")
+        return data
+
+    async def drop(self, shard: str, numbers: Iterable[int]) -> None:
+        """Delete segments (clean-up)."""
+        keys = [segment_key(self.root, shard, n) for n in numbers]
+        if keys:
+            await self.retry(f"clean up log of {shard}", lambda: self.store.delete(keys))

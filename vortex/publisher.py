@@ -1,0 +1,494 @@
+"""The publisher: watches the logs, and once the frontier has passed a period makes a plan and carries it out.
+
+    plan.json -> objects -> partition manifests -> hour manifests -> done.json -> clean-up
+
+Each step puts what is absent and compares what is there, so a plan that was begun by anybody is simply done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import xxhash
+
+from vortex.core.layout import hour_of
+from vortex.core.model import HOUR_MS
+from vortex.core.publication import (
+    Done,
+    LogView,
+    ObjectSpec,
+    Piece,
+    Plan,
+    PlanShard,
+    PublishedObject,
+    carried,
+    closed_hours,
+    done,
+    frontier,
+    hour_documents,
+    joined,
+    objects,
+    period_counts,
+    propose,
+    unneeded,
+)
+from vortex.core.segment import check_member, compress, seal, unfold
+from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped, segment_key
+from vortex.journal import Journal
+from vortex.ports import Clock, Meter, Offload
+
+log = logging.getLogger(__name__)
+
+_BATCH = 32 * 1024 * 1024
+"""Compressed bytes read at a time; with the object being built, what publishing takes of memory."""
+_NEAR = 256 * 1024  # members closer than this in a segment are read in one request
+_PARALLEL_PUTS = 16
+NDJSON = "application/x-ndjson"
+
+
+class ForeignObject(Exception):
+    """A key that a plan names exists with other content. Publishing stops: it must not be overwritten, nor skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRules:
+    """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept."""
+
+    period_ms: int
+    target: int
+    keep_ms: int
+    max_delay_ms: int | None = None
+
+
+@dataclass(slots=True)
+class PublisherStatus:
+    """What the outside may know; times in epoch milliseconds."""
+
+    frontier: int | None = None
+    holder: str = ""
+    upto: int | None = None
+    last_plan: int = -1
+    closed_hour: int | None = None
+    unpublished_since: int | None = None
+    working_on: int | None = None
+
+
+@dataclass(slots=True)
+class PublisherPorts:
+    """What the publisher needs from the world."""
+
+    journal: Journal
+    clock: Clock
+    meter: Meter
+    offload: Offload
+    owner: str
+
+
+@dataclass(slots=True)
+class _Logs:
+    """The planner's picture: the last plan, and each live log from that plan on."""
+
+    plan: Plan
+    views: dict[str, LogView] = field(default_factory=dict)
+
+
+class Publisher:
+    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that a person must look at."""
+
+    def __init__(self, state: StreamState, rules: PublishRules, ports: PublisherPorts) -> None:
+        self.status = PublisherStatus()
+        self._state, self._rules, self._ports = state, rules, ports
+        self._logs: _Logs | None = None
+        self._recent: list[Done] = []
+        """Done documents of the hour that is not closed yet, oldest first."""
+        self._cleaned_at: float | None = None
+        self._clean: set[str] = set()
+
+    # The loop's step.
+
+    async def step(self) -> bool:
+        """Look once; publish one plan if the frontier has moved. Whether there may be more to do at once."""
+        plan = await self._ports.journal.last_plan(self._state, self._rules.target)
+        finished = plan.k < 0 or await self._ports.journal.done(plan.k) is not None
+        try:
+            logs = await self._refresh(plan, finished)
+        except BrokenLog:
+            newest = await self._ports.journal.last_plan(self._state, self._rules.target)
+            self._logs = None
+            if newest.k != plan.k or (not finished and await self._ports.journal.done(plan.k) is not None):
+                return True  # another process published, and cleaned up, what this one was about to read
+            raise
+        if not finished:
+            await self._carry_out(plan, self._views_for(logs, plan))
+            return True
+        await self._push_laggards(logs)
+        proposed = propose(plan, logs.views, target=self._rules.target)
+        self._note(logs)
+        if proposed is None:
+            await self._clean_up(logs)
+            return False
+        won = await self._ports.journal.put_plan(proposed)
+        if msgspec.json.encode(won) == msgspec.json.encode(proposed):
+            logs.plan = won
+            await self._carry_out(won, self._views_for(logs, won))
+        return True  # where another planner won, its plan is taken up by the next step
+
+    async def unpublished_end(self) -> int | None:
+        """The end of the last period that holds anything unpublished; None where all is published. For draining."""
+        while True:
+            plan = await self._ports.journal.last_plan(self._state, self._rules.target)
+            if plan.k < 0 or await self._ports.journal.done(plan.k) is not None:
+                break
+            await self.step()
+        logs = await self._refresh(plan, True)
+        periods = [p for v in logs.views.values() for h in v.heads if h.footer for p in h.footer.periods]
+        last = max((p for p in periods if p >= plan.upto), default=None)
+        return None if last is None else last + self._rules.period_ms
+
+    async def finish(self) -> int:
+        """Close and publish everything in the logs of a stream that nobody reads any more; up to where."""
+        end = await self.unpublished_end()
+        if end is not None:
+            assert self._logs is not None
+            for view in self._logs.views.values():
+                if view.last is not None and not view.last.ended and view.last.open_from < end:
+                    await self.push(view.heads[-1], end)
+            while await self.step():
+                pass
+        plan = await self._ports.journal.last_plan(self._state, self._rules.target)
+        if end is not None and plan.upto < end:
+            raise BrokenLog(f"{self._ports.journal.root}: shard {self.status.holder} has no log to close")
+        return plan.upto
+
+    async def _refresh(self, plan: Plan, finished: bool) -> _Logs:
+        """Bring the picture up to date: plans made since, new segments, children that joined."""
+        if self._logs is None or self._logs.plan.k != plan.k:
+            views = self._logs.views if self._logs else {}
+            self._logs = _Logs(plan, {})
+            await self._draw(plan.shards, views, finished)
+        else:
+            known = list(self._logs.views.items())
+            fresh = await asyncio.gather(
+                *(self._ports.journal.walk(_end_of(shard, view, plan)) for shard, view in known)
+            )
+            for (_, view), heads in zip(known, fresh, strict=True):
+                view.heads += heads
+        await self._join_children()
+        return self._logs
+
+    async def _draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
+        """Views from what is known, or from the store: a finished plan's log from `next`, an unfinished one's whole."""
+        assert self._logs is not None
+        journal = self._ports.journal
+
+        async def one(shard: str, entry: PlanShard) -> LogView:
+            begin = min(entry.next, entry.to) if finished else entry.first
+            view = old.get(shard)
+            at = next((h for h in view.heads if h.n == entry.to), None) if view and entry.to >= 0 else None
+            if view is None or at is None or at.digest != entry.digest or view.heads[0].n > begin:
+                return await journal.view(shard, msgspec.structs.replace(entry, next=begin))
+            heads = [head for head in view.heads if head.n >= begin]
+            return LogView(heads + await journal.walk(heads[-1]))
+
+        views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
+        self._logs.views.update(zip(shards, views, strict=True))
+
+    async def _join_children(self) -> None:
+        assert self._logs is not None
+        while True:
+            live, gone = carried(self._logs.plan)
+            shards = joined(live, gone, self._logs.views)
+            new = {shard: entry for shard, entry in shards.items() if shard not in self._logs.views}
+            if not new:
+                return
+            await self._draw(new, {}, True)
+
+    def _views_for(self, logs: _Logs, plan: Plan) -> dict[str, LogView]:
+        return {shard: logs.views.get(shard, LogView()) for shard in plan.shards}
+
+    # Carrying out a plan.
+
+    async def _carry_out(self, plan: Plan, views: Mapping[str, LogView]) -> None:
+        begun = self._ports.clock.monotonic()
+        self.status.working_on = plan.k
+        specs = await self._ports.offload(objects, plan, views)
+        published: list[PublishedObject] = []
+        for batch in _batches(specs):
+            published += await self._publish(batch, plan.small)
+        document = done(plan, published, period_counts(plan, views))
+        await self._close_hours(plan, document)
+        await self._ports.journal.put_done(document)
+        self._recent.append(document)
+        self._forget_published(plan)
+        self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
+        meter = self._ports.meter
+        meter.add("vortex_objects_published_total", len(published))
+        meter.observe("vortex_publish_seconds", self._ports.clock.monotonic() - begun)
+        log.info(
+            "published plan %d: %d objects, %d rows", plan.k, len(published), sum(one.rows for one in published)
+        )
+
+    def _forget_published(self, plan: Plan) -> None:
+        """Segments that no later plan needs leave the picture; `to` stays, the walk goes on from it."""
+        if self._logs is None or self._logs.plan.k != plan.k:
+            return
+        for shard, entry in plan.shards.items():
+            view = self._logs.views.get(shard)
+            if view is None:
+                continue
+            keep = min(entry.next, entry.to)
+            view.heads = [head for head in view.heads if head.n >= keep]
+        live, _ = carried(plan)
+        self._logs.views = {shard: view for shard, view in self._logs.views.items() if shard in live}
+
+    async def _publish(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
+        data = await self._read_pieces([piece for spec in specs for piece in spec.pieces])
+        gate = asyncio.Semaphore(_PARALLEL_PUTS)
+
+        async def one(spec: ObjectSpec) -> PublishedObject:
+            async with gate:
+                body = await self._ports.offload(_body, spec, data, small)
+                return await self._put_object(spec, body)
+
+        return list(await asyncio.gather(*(one(spec) for spec in specs)))
+
+    async def _read_pieces(self, pieces: Sequence[Piece]) -> dict[tuple[str, int, int], memoryview]:
+        """The gzip members by (shard, n, offset); neighbours in a segment are read in one request."""
+        by_segment: dict[tuple[str, int], list[Piece]] = {}
+        for piece in pieces:
+            by_segment.setdefault((piece.shard, piece.n), []).append(piece)
+        runs = [run for several in by_segment.values() for run in _runs(several)]
+
+        async def read(run: Sequence[Piece]) -> dict[tuple[str, int, int], memoryview]:
+            first, last = run[0], run[-1]
+            length = last.offset + last.length - first.offset
+            block = memoryview(await self._ports.journal.range(first.shard, first.n, first.offset, length))
+            return {
+                (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length]
+                for p in run
+            }
+
+        found: dict[tuple[str, int, int], memoryview] = {}
+        for part in await asyncio.gather(*(read(run) for run in runs)):
+            found.update(part)
+        return found
+
+    async def _put_object(self, spec: ObjectSpec, body: bytes) -> PublishedObject:
+        journal = self._ports.journal
+        created = await journal.retry(
+            f"publish {spec.key}", lambda: journal.store.put_if_absent(spec.key, body, NDJSON)
+        )
+        if not created:
+            there = await journal.retry(f"compare {spec.key}", lambda: journal.store.get(spec.key))
+            if there != body and not await self._ports.offload(_same_lines, there, body, spec.key):
+                raise ForeignObject(
+                    f"{spec.key}: exists with other content than plan says; another program or stream writes to "
+                    "this store. Nothing was overwritten; publishing has stopped"
+                )
+            body = there  # the same lines, perhaps by another version's compressor: what counts is what lies there
+        self._ports.meter.observe("vortex_object_bytes", len(body))
+        return PublishedObject(
+            key=spec.key,
+            folder=spec.folder.path,
+            period=spec.period,
+            customer=spec.folder.customer,
+            event_type=spec.folder.event_type,
+            rejected=spec.folder.rejected,
+            rows=sum(piece.rows for piece in spec.pieces),
+            bytes=len(body),
+            raw=sum(piece.raw for piece in spec.pieces),
+            digest=xxhash.xxh3_128_hexdigest(body),
+        )
+
+    # Hours.
+
+    async def _close_hours(self, plan: Plan, document: Done) -> None:
+        dones = [*await self._dones_since(hour_of(plan.after), plan), document]
+        held = {one.period for d in dones for one in d.objects} | {p for d in dones for p in d.periods}
+        for hour in closed_hours(plan.after, plan.upto, self._state.first_hour, held):
+            partitions, manifest = hour_documents(self._state, hour, dones, self._ports.journal.store.url)
+            gate = asyncio.Semaphore(_PARALLEL_PUTS)
+
+            async def put(key: str, body: bytes, gate: asyncio.Semaphore = gate) -> None:
+                async with gate:
+                    await self._put_document(key, body)
+
+            await asyncio.gather(*(put(key, body) for key, body in partitions))
+            await self._put_document(*manifest)
+            self.status.closed_hour = hour
+        self._recent = [d for d in dones[:-1] if d.upto > hour_of(plan.upto)]
+
+    async def _dones_since(self, hour: int, plan: Plan) -> list[Done]:
+        """The done documents of the plans before `plan` that published anything of `hour`, oldest first."""
+        if plan.after <= hour:
+            return []
+        found = [d for d in self._recent if d.k < plan.k and d.upto > hour]
+        if found and found[-1].k != plan.k - 1:
+            found = []  # another process published since
+        k = (found[0].k if found else plan.k) - 1
+        while k >= 0 and (not found or found[0].after > hour):
+            earlier = await self._ports.journal.done(k)
+            if earlier is None:
+                raise BrokenLog(f"plan {k} is not done, though plan {plan.k} was made after it")
+            if earlier.upto <= hour:
+                break
+            found.insert(0, earlier)
+            k -= 1
+        return found
+
+    async def _put_document(self, key: str, body: bytes) -> None:
+        journal = self._ports.journal
+        created = await journal.retry(
+            f"publish {key}", lambda: journal.store.put_if_absent(key, body, "application/json")
+        )
+        if not created and await journal.retry(f"compare {key}", lambda: journal.store.get(key)) != body:
+            raise ForeignObject(f"{key}: exists with other content; nothing was overwritten, publishing has stopped")
+
+    # A shard that lags for hours.
+
+    async def _push_laggards(self, logs: _Logs) -> None:
+        """With `hours.max_delay`: move the bound of a log that holds everybody for longer than that."""
+        if self._rules.max_delay_ms is None:
+            return
+        least = self._ports.clock.now_ms() - self._rules.max_delay_ms
+        least -= least % self._rules.period_ms
+        for shard, view in logs.views.items():
+            footer = view.last
+            if footer is None or footer.ended or footer.open_from >= least:
+                continue
+            log.warning("shard %s lags: hours before its position close without it (hours.max_delay)", shard)
+            await self.push(view.heads[-1], least)
+
+    async def push(self, head: Head, open_from: int) -> bool:
+        """Append the segment that only moves `open_from`; False where another segment came first."""
+        footer = bumped(head, open_from, owner=self._ports.owner, created=self._ports.clock.now_ms())
+        return await self._ports.journal.commit(head.shard, seal(footer, (), b""))
+
+    # Clean-up.
+
+    async def _clean_up(self, logs: _Logs) -> None:
+        """Delete segments that nobody needs and that are old enough; never a head, nothing but segments."""
+        now = self._ports.clock.monotonic()
+        every = max(self._rules.period_ms, self._rules.keep_ms / 24) / 1000
+        if logs.plan.k < 0 or (self._cleaned_at is not None and now - self._cleaned_at < every):
+            return
+        self._cleaned_at = now
+        floors = await self._floors(logs)
+        if floors is None:
+            return
+        for shard in [*logs.plan.shards, *(s for s in logs.plan.gone if s not in self._clean)]:
+            view = logs.views.get(shard)
+            head = view.heads[-1].n if view and view.heads else logs.plan.gone.get(shard)
+            if head is None:
+                entry = logs.plan.shards[shard]
+                head = entry.to
+            await self._clean_log(shard, unneeded(shard, logs.plan, floors, head), shard in logs.plan.gone)
+
+    async def _clean_log(self, shard: str, below: int, gone: bool) -> None:
+        journal = self._ports.journal
+        oldest = self._ports.clock.now_ms() - self._rules.keep_ms
+
+        async def old() -> tuple[list[int], int]:
+            limit = segment_key(journal.root, shard, below)
+            numbers, young = [], 0
+            async for info in journal.store.list(f"{journal.root}/shards/{shard}/"):
+                if info.key >= limit:
+                    break
+                if info.modified_ms <= oldest:
+                    numbers.append(int(info.key[-16:-4]))
+                else:
+                    young += 1
+            return numbers, young
+
+        numbers, young = await journal.retry(f"list log of {shard}", old)
+        await journal.drop(shard, numbers)
+        if gone and not young:
+            self._clean.add(shard)
+
+    async def _floors(self, logs: _Logs) -> list[Mapping[str, int]] | None:
+        """What every live head's window needs, and what unborn children will: their parents' needs."""
+        floors: list[Mapping[str, int]] = []
+        live, gone = carried(logs.plan)
+        for shard, entry in joined(live, gone, logs.views).items():
+            view = logs.views.get(shard)
+            if view is None:
+                return None
+            if view.last is not None:
+                floors.append(view.last.floors)
+                continue
+            for parent in entry.parents:
+                if parent in gone:
+                    footer = (await self._ports.journal.head(parent, gone[parent])).footer
+                    assert footer is not None
+                    floors.append(footer.floors)
+        return floors
+
+    # Telling.
+
+    def _note(self, logs: _Logs) -> None:
+        live, gone = carried(logs.plan)
+        at = frontier(joined(live, gone, logs.views), logs.views)
+        status = self.status
+        status.frontier, status.holder = at if at else (None, "")
+        status.last_plan, status.upto = logs.plan.k, logs.plan.upto
+        waiting = [
+            head.footer.created
+            for view in logs.views.values()
+            for head in view.heads
+            if head.footer is not None and any(p >= logs.plan.upto for p in head.footer.periods)
+        ]
+        status.unpublished_since = min(waiting, default=None)
+        if status.closed_hour is None and logs.plan.k >= 0 and logs.plan.upto - HOUR_MS >= self._state.first_hour:
+            status.closed_hour = hour_of(logs.plan.upto) - HOUR_MS
+
+
+def _end_of(shard: str, view: LogView, plan: Plan) -> Head:
+    """Where the walk goes on: the newest segment known, or the plan's `to`."""
+    if view.heads:
+        return view.heads[-1]
+    entry = plan.shards.get(shard)
+    return Head(shard, entry.to, entry.digest, None) if entry else Head(shard, -1, "", None)
+
+
+def _batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
+    batch: list[ObjectSpec] = []
+    size = 0
+    for spec in specs:
+        if batch and size + spec.length > _BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(spec)
+        size += spec.length
+    if batch:
+        yield batch
+
+
+def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    run: list[Piece] = []
+    for piece in sorted(pieces, key=lambda p: p.offset):
+        if run and piece.offset - (run[-1].offset + run[-1].length) > _NEAR:
+            yield run
+            run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+def _body(spec: ObjectSpec, data: Mapping[tuple[str, int, int], memoryview], small: int) -> bytes:
+    """The object's bytes: its members as they are, or one fresh member of all their lines."""
+    blobs = []
+    for piece in spec.pieces:
+        blob = bytes(data[piece.shard, piece.n, piece.offset])
+        blobs.append(check_member(blob, piece.digest, f"{piece.shard} segment {piece.n} at {piece.offset}"))
+    if spec.afresh(small):
+        return compress(b"".join(unfold(blob, spec.key) for blob in blobs))
+    return b"".join(blobs)
+
+
+def _same_lines(there: bytes, ours: bytes, key: str) -> bool:
+    return unfold(there, key) == unfold(ours, key)
+
