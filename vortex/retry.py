@@ -53,13 +53,17 @@ class Retry:
 
     async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """The result of `call()`. `what` names it in logs, e.g. `read shard-0001`."""
+
+        async def attempt() -> T:
+            return await call()
+
         retrying = AsyncRetrying(
             sleep=self._clock.sleep,
             wait=self._wait,
             retry=retry_if_exception_type((Unavailable, Denied)),
             before_sleep=lambda state: self._tell(what, state),
         )
-        result: T = await retrying(call)
+        result: T = await retrying(attempt)
         self._health.good(what)
         return result
 

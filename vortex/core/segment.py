@@ -1,6 +1,6 @@
 """The segment: what one shard contributed between two commits, as one immutable object.
 
-    gzip members, by (hash of the folder, period) | ids, 16 bytes each | footer (msgpack, deflated) | trailer
+    gzip members, by (hash of the folder, period) | ids, 16 bytes each | footer (JSON and member index, deflated) | trailer
 
 The trailer's 32 bytes are fixed for all versions: digest of the footer (with length and version), footer length,
 format version, magic. The footer holds a digest of every blob, and the segment's own digest is the trailer's, so a
@@ -188,7 +188,9 @@ def seal(footer: Footer, groups: Iterable[Group], ids: bytes) -> Sealed:
     footer.ids = len(ids) // 16
     footer.ids_digest = blob_digest(ids)
     footer.data_bytes = offset
-    packed = isal_zlib.compress(msgspec.msgpack.encode(footer), _LEVEL)
+    # JSON, since hash keys have 128 bits; the index beside it is binary, being by far the larger part.
+    document = msgspec.json.encode(msgspec.structs.replace(footer, members=b""))
+    packed = isal_zlib.compress(struct.pack("<I", len(document)) + document + footer.members, _LEVEL)
     digest = _footer_digest(packed, footer.version)
     blobs += [ids, packed, TRAILER.pack(digest, len(packed), footer.version, _MAGIC)]
     return Sealed(footer, digest.hex(), b"".join(blobs))
@@ -223,8 +225,11 @@ def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
     if _footer_digest(packed, version) != digest:
         raise CorruptSegment(f"{name}: the footer does not match its digest")
     try:
-        footer = msgspec.msgpack.decode(isal_zlib.decompress(packed), type=Footer)
-    except (msgspec.MsgspecError, _BrokenStream) as problem:
+        unpacked = isal_zlib.decompress(packed)
+        (end,) = struct.unpack_from("<I", unpacked)
+        footer = msgspec.json.decode(unpacked[4 : 4 + end], type=Footer)
+        footer.members = unpacked[4 + end :]
+    except (msgspec.MsgspecError, struct.error, _BrokenStream) as problem:
         raise CorruptSegment(f"{name}: {problem}") from None
     if footer.data_bytes + 16 * footer.ids + length != size:
         raise CorruptSegment(f"{name}: {size} bytes, which is not what its footer says")
