@@ -210,10 +210,10 @@ class Decoder:
         return self._single_event(index, sub, text, out)
 
     def _lines(self, index: int, sub: int, text: bytes, out: Decoded) -> int:
-        """NDJSON; but where no line at all is JSON, the text is one broken event, not many."""
+        """NDJSON; but where no line at all is an object, the text is one broken event, not many."""
         lines = [line.strip(_WHITE) for line in text.split(b"\n")]
         lines = [line for line in lines if line]
-        if not any(_is_json(line) for line in lines) or _is_json(text):
+        if not any(line[:1] == b"{" and _is_json(line) for line in lines) or _is_json(text):
             return self._single_event(index, sub, text, out)
         for line in lines:
             sub = self._single_event(index, sub, line, out)

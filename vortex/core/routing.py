@@ -27,8 +27,8 @@ def parse_time(value: str | int | float | None) -> int | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
-        if value.isdigit() and value.isascii() and len(value) >= 9:
-            return _from_number(int(value[:20]))
+        if value.isascii() and value.isdigit() and len(value) >= 9:
+            return _from_number(int(value)) if len(value) < 20 else None
         return _from_text(value)
     return _from_number(value)
 

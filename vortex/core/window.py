@@ -106,6 +106,23 @@ class _Leaf:
             todo = np.concatenate((walking, losers))
         return new
 
+    def has(self, high: Words, low: Words, live: Bools) -> Bools:
+        """True for each key that a live segment brought."""
+        found = np.zeros(len(high), dtype=np.bool_)
+        bucket = self.home(high)
+        todo = np.arange(len(high), dtype=np.intp)
+        while len(todo):
+            at = bucket[todo]
+            tags = self.tag.take(at, axis=0)
+            same = self._same(at, high[todo], low[todo], live.take(tags))
+            going = (tags != 0).all(axis=1)
+            if same is not None:
+                found[todo[same]] = True
+                going &= ~same
+            todo = todo[going]
+            bucket[todo] = (bucket[todo] + 1) % len(self.tag)
+        return found
+
     def _same(self, at: Index, high: Words, low: Words, alive: Bools) -> Bools | None:
         """Which keys lie in their bucket `at`; None for none, the ordinary case."""
         match = (self.high.take(at, axis=0) == high[:, None]) & alive
@@ -167,6 +184,17 @@ class Window:
         self._live[tag] = True
         self._counts[tag] = 0
         return tag
+
+    def contains(self, keys: bytes) -> list[bool]:
+        """For each key, whether a live segment brought it."""
+        high, low = words_of(keys)
+        owner = (high >> _U64(64 - self._bits)).astype(np.intp) if self._bits else np.zeros(len(high), dtype=np.intp)
+        found = np.zeros(len(high), dtype=np.bool_)
+        for number in np.unique(owner).tolist():
+            mine = np.flatnonzero(owner == number)
+            found[mine] = self._directory[number].has(high[mine], low[mine], self._live)
+        answer: list[bool] = found.tolist()
+        return answer
 
     def forget(self, tags: Iterable[int]) -> None:
         """From now on the keys of these segments are unknown."""

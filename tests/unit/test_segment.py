@@ -1,0 +1,118 @@
+"""The segment codec: what goes in comes out, and any corruption is detected, never read as data."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.segment import (
+    TRAILER,
+    CorruptSegment,
+    Counts,
+    Folder,
+    Footer,
+    Group,
+    NewerVersion,
+    Sealed,
+    check_ids,
+    check_member,
+    folder_hash,
+    parse_footer,
+    seal,
+    unfold,
+)
+
+
+def footer(**changes: object) -> Footer:
+    """A footer with nothing in it, but for `changes`."""
+    values: dict[str, object] = {
+        "shard": "s", "n": 3, "prev": "ab", "owner": "me", "start": Position(Start.TRIM_HORIZON),
+        "position": Position(Start.AFTER_SEQUENCE_NUMBER, "17"), "watermark": 5, "open_from": 4, "created": 6,
+        "counts": Counts(), "periods": {0: Counts(events=2, accepted=2)}, "folders": [], "members": b"", "ids": 0,
+        "ids_digest": b"", "data_bytes": 0, "floors": {"s": 1},
+        "children": (ShardInfo("c", ("s",), 0, 2**128 - 1),),
+    }
+    return Footer(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def sealed(lines: dict[tuple[str, int], list[bytes]], ids: bytes = b"") -> Sealed:
+    """A segment of these lines by folder and period."""
+    groups = [Group(Folder(path, folder_hash(path)), period, list(several)) for (path, period), several in lines.items()]
+    return seal(footer(), groups, ids)
+
+
+LINES = st.dictionaries(
+    st.tuples(st.text(st.characters(exclude_categories=("Cs",)), max_size=8), st.integers(-(2**40), 2**40)),
+    st.lists(st.binary(max_size=40).filter(lambda b: b"\n" not in b), min_size=1, max_size=5),
+    max_size=8,
+)
+
+
+@given(LINES, st.integers(0, 5))
+def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]], ids: int) -> None:
+    """Members by folder and period, ids, and every field of the footer."""
+    made = sealed(lines, b"i" * 16 * ids)
+    back, digest = parse_footer(made.body, len(made.body), "x.seg")
+    assert digest == made.digest
+    assert back == made.footer
+    offset, length = back.ids_range
+    assert check_ids(back, made.body[offset : offset + length], "x") == b"i" * 16 * ids
+    found = {}
+    for row in back.member_rows:
+        folder, period, at, size, rows, raw, blob_digest = row.tolist()
+        blob = check_member(made.body[at : at + size], blob_digest, "x")
+        text = unfold(blob, "x")
+        assert text == gzip.decompress(blob)
+        assert len(text) == raw
+        assert text.count(b"\n") == rows
+        found[back.folders[folder].path, period] = text.split(b"\n")[:-1]
+    assert found == lines
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
+    """By the footer's digest, a member's or the ids'; whoever reads that part raises."""
+    made = sealed({("a", 0): [b"one", b"two"], ("b", 5): [b"three"]}, b"k" * 32)
+    body = bytearray(made.body)
+    at = data.draw(st.integers(0, len(body) - 1))
+    body[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises((CorruptSegment, NewerVersion)):
+        back, _ = parse_footer(bytes(body), len(body), "x.seg")
+        for row in back.member_rows:
+            check_member(bytes(body[row["offset"] : row["offset"] + row["length"]]), row["digest"].tobytes(), "x")
+        offset, length = back.ids_range
+        check_ids(back, bytes(body[offset : offset + length]), "x")
+
+
+@given(st.data())
+def test_a_cut_segment_is_noticed(data: st.DataObject) -> None:
+    """At either end, anywhere."""
+    made = sealed({("a", 0): [b"one"]}, b"k" * 16)
+    begin = data.draw(st.integers(0, len(made.body)))
+    end = data.draw(st.integers(0, len(made.body)).filter(lambda e: (begin, e) != (0, len(made.body))))
+    part = made.body[begin:end]
+    with pytest.raises((CorruptSegment, NewerVersion)):
+        parse_footer(part, len(part), "x.seg")
+
+
+def test_a_newer_version_is_told_apart_from_corruption() -> None:
+    """A worker that meets one gives the shard up, it does not call it broken."""
+    made = sealed({})
+    digest, length, version, magic = TRAILER.unpack(made.body[-TRAILER.size :])
+    newer = made.body[: -TRAILER.size] + TRAILER.pack(digest, length, version + 1, magic)
+    with pytest.raises(NewerVersion, match="version 2"):
+        parse_footer(newer, len(newer), "x.seg")
+
+
+def test_members_are_ordered_by_hash_of_their_folder() -> None:
+    """So that a range of hashes is one range of bytes."""
+    made = sealed({(f"folder{n}", p): [b"x"] for n in range(20) for p in (5, 1)})
+    rows = made.footer.member_rows
+    order = [(made.footer.folders[f].hash, p) for f, p in zip(rows["folder"].tolist(), rows["period"].tolist(), strict=True)]
+    assert order == sorted(order)
+    assert rows["offset"].tolist() == sorted(rows["offset"].tolist())

@@ -1,0 +1,83 @@
+"""The window against a plain dict: same answers, whatever comes, goes, grows and splits."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.core import window as module
+from vortex.core.window import Window
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_answers_as_a_dict_would(seed: int, rounds: int) -> None:
+    """New, seen, repeated within a call, forgotten and seen again."""
+    rng = Random(seed)
+    window, model, tags = Window(), {}, []
+    pool = [rng.randbytes(16) for _ in range(200)]
+    for _ in range(rounds):
+        tag = window.open_segment()
+        tags.append(tag)
+        keys = [rng.choice(pool) if rng.random() < 0.7 else rng.randbytes(16) for _ in range(rng.randint(1, 120))]
+        expected = [model.setdefault(key, (tag, number)) == (tag, number) for number, key in enumerate(keys)]
+        assert window.claim(tag, b"".join(keys)) == expected
+        while len(tags) > 4 and rng.random() < 0.5:
+            old = tags.pop(0)
+            window.forget([old])
+            model = {key: value for key, value in model.items() if value[0] != old}
+        assert len(window) == len(model)
+        assert window.contains(b"".join(pool)) == [key in model for key in pool]
+
+
+def test_growth_and_splits_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves that split many times over still know every key, and know no other."""
+    monkeypatch.setattr(module, "_LEAF_LIMIT", 2048)
+    rng = Random(7)
+    window = Window()
+    keys = [rng.randbytes(16) for _ in range(30_000)]
+    tag = window.open_segment()
+    for begin in range(0, len(keys), 777):
+        assert all(window.claim(tag, b"".join(keys[begin : begin + 777])))
+    assert window._bits >= 4
+    assert all(window.contains(b"".join(keys)))
+    assert not any(window.contains(b"".join(rng.randbytes(16) for _ in range(5000))))
+    assert not any(window.claim(tag, b"".join(keys)))
+
+
+def test_keys_that_share_a_home_stay_apart() -> None:
+    """Equal first words put many keys into one bucket; the rest of the key tells them apart."""
+    window = Window()
+    tag = window.open_segment()
+    keys = [b"\x00" * 8 + number.to_bytes(8, "big") for number in range(500)]
+    assert all(window.claim(tag, b"".join(keys)))
+    assert not any(window.claim(tag, b"".join(keys)))
+
+
+def test_a_key_of_two_parents_is_remembered_as_long_as_the_younger() -> None:
+    """Loaded youngest first, the key stays until the segment that expires last is forgotten."""
+    window = Window()
+    young = window.load(b"k" * 16)
+    old = window.load(b"k" * 16)
+    window.forget([old])
+    assert window.contains(b"k" * 16) == [True]
+    window.forget([young])
+    assert window.contains(b"k" * 16) == [False]
+
+
+def test_forgotten_places_are_used_again() -> None:
+    """A window of steady size does not grow for ever."""
+    window = Window()
+    rng = Random(3)
+    tags: list[int] = []
+    sizes = []
+    for _ in range(300):
+        tags.append(window.open_segment())
+        window.claim(tags[-1], rng.randbytes(16 * 500))
+        if len(tags) > 10:
+            window.forget([tags.pop(0)])
+        sizes.append(window.nbytes)
+    assert max(sizes[150:]) <= 2 * max(sizes[:100])
+    assert window.nbytes / len(window) < 48
