@@ -148,8 +148,7 @@ class ShardIngest:
         decoded = self._policy.decoder.page(records)
         before = msgspec.structs.replace(self._build.counts)
         self._take_events(decoded, records, page.server_ms)
-        for record in records:
-            self._advance(min(int(record.arrival * 1000), page.server_ms))
+        self._advance(min(int(max(record.arrival for record in records) * 1000), page.server_ms))
         for rejected in decoded.rejected:
             self._reject(rejected, records[rejected.record])
         counts = self._build.counts
@@ -252,11 +251,13 @@ class ShardIngest:
         keys = self._keys(decoded)
         fresh = self.window.claim(build.tag, keys)
         build.ids.append(np.frombuffer(keys, dtype="V16")[np.array(fresh)].tobytes())
-        period_ms, read = self._policy.rules.period_ms, self._reader.read
+        rules, read = self._policy.rules, self._reader.read
+        period_ms = rules.period_ms
         groups, periods = build.groups, build.periods
-        last, arrived, now_period = -1, 0, floor_period(self.watermark, period_ms)
+        watermark, open_from = self.watermark, self.open_from
+        now_period = floor_period(watermark, period_ms)
+        last, arrived, turn = -1, 0, watermark
         late = early = duplicates = size = 0
-        open_from = self.open_from
         rows: zip[tuple[bytes, str, str, Any, int, bool]] = zip(
             decoded.lines, decoded.customers, decoded.types, decoded.times, decoded.records, fresh, strict=True
         )
@@ -264,9 +265,12 @@ class ShardIngest:
             if index != last:
                 last = index
                 arrived = min(int(records[index].arrival * 1000), server_ms)
-                if arrived > self.watermark:
-                    self._advance(arrived)
-                    open_from, now_period = self.open_from, arrived - arrived % period_ms
+                if arrived > watermark:
+                    watermark = arrived
+                    if watermark >= turn:  # a period boundary was passed, of now or of what is still open
+                        now_period = floor_period(watermark, period_ms)
+                        open_from = max(open_from, rules.open_from(watermark))
+                        turn = rules.next_turn(watermark)
             period = read(time)
             if period is None:
                 period = arrived - arrived % period_ms
@@ -285,6 +289,7 @@ class ShardIngest:
                 periods[period].early += 1
             groups[customer, kind, period].append(line)
             size += len(line)
+        self._advance(watermark)
         counts, accepted = build.counts, len(fresh) - duplicates
         counts.accepted += accepted
         counts.duplicates += duplicates

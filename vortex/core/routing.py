@@ -73,6 +73,14 @@ class Rules:
         """The least period that is open at `watermark`: the least p with p + period + lateness > W."""
         return floor_period(max(watermark - self.lateness_ms, EARLIEST_MS), self.period_ms)
 
+    def next_turn(self, watermark: int) -> int:
+        """The least watermark after this one at which its own period, or open_from, is another."""
+        late = watermark - self.lateness_ms
+        return min(
+            floor_period(watermark, self.period_ms) + self.period_ms,
+            floor_period(late, self.period_ms) + self.period_ms + self.lateness_ms,
+        )
+
 
 class PeriodReader:
     """Reads an event's time as a period, remembering the minutes it has seen.
