@@ -1,0 +1,263 @@
+"""Kinesis as a `ports.Stream`, by polling GetRecords.
+
+API: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html, API_GetShardIterator.html,
+API_ListShards.html, API_DescribeStreamSummary.html.
+
+A GetRecords reply is decoded by msgspec straight into `core.model.Record`, base64 included: botocore's own parser takes
+more than ten times as long a record, which would be the greatest cost of an event. Every other operation, and every
+error reply, is left to botocore's parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+from aiobotocore.config import AioConfig
+from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vortex.adapters.aws import translate
+from vortex.core.model import Page, Position, Record, ShardInfo, Start, StreamInfo
+from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
+
+PAGE_RECORDS = 10_000
+"""The most that one GetRecords call may ask for."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REPLY = "VortexReply"
+
+
+class _HashKeyRange(msgspec.Struct, rename="pascal"):
+    starting_hash_key: str
+    ending_hash_key: str
+
+
+class _ChildShard(msgspec.Struct, rename="pascal"):
+    shard_id: str
+    parent_shards: tuple[str, ...]
+    hash_key_range: _HashKeyRange
+
+    def info(self) -> ShardInfo:
+        span = self.hash_key_range
+        return ShardInfo(self.shard_id, self.parent_shards, int(span.starting_hash_key), int(span.ending_hash_key))
+
+
+class Reply(msgspec.Struct, rename="pascal"):
+    """The body of a GetRecords reply. Fields it does not name (PartitionKey, EncryptionType) are passed over.
+
+    MillisBehindLatest must be there: taking its absence for 0 would let an hour close with events still unread.
+    """
+
+    records: list[Record]
+    millis_behind_latest: int
+    next_shard_iterator: str | None = None
+    child_shards: tuple[_ChildShard, ...] | None = None
+
+
+decode_reply = msgspec.json.Decoder(Reply).decode
+"""Body bytes to `Reply`. Raises msgspec.DecodeError."""
+
+
+class _RecordsParser(AioJSONParser):  # type: ignore[misc]
+    """botocore's JSON parser, but for the reply that matters."""
+
+    async def parse(self, response: dict[str, Any], shape: Any) -> Any:
+        if shape is None or shape.name != "GetRecordsOutput" or response["status_code"] != 200:
+            return await super().parse(response, shape)
+        headers = {name.lower(): value for name, value in response["headers"].items()}
+        metadata = {"HTTPStatusCode": 200, "HTTPHeaders": headers, "RequestId": headers.get("x-amzn-requestid", "")}
+        return {_REPLY: decode_reply(response["body"]), "ResponseMetadata": metadata}
+
+
+class _RecordsParserFactory(AioResponseParserFactory):  # type: ignore[misc]
+    def create_parser(self, protocol_name: str) -> Any:
+        # Credentials may come over STS (query) or SSO (rest-json), through clients of the same session.
+        return _RecordsParser() if protocol_name == "json" else super().create_parser(protocol_name)
+
+
+class _TokenExpired(PortError):
+    """A listing took longer than its token lives."""
+
+
+_MEANING: dict[tuple[str, str], type[PortError]] = {
+    # What an error code means depends on who asked; what stands here goes before the general rules of `aws.translate`.
+    ("get_records", "ExpiredIteratorException"): IteratorExpired,
+    # The iterator is of a stream since recreated, or its shard is gone: asking for a new one tells which.
+    ("get_records", "InvalidArgumentException"): IteratorExpired,
+    ("get_records", "ResourceNotFoundException"): IteratorExpired,
+    ("get_shard_iterator", "InvalidArgumentException"): InvalidPosition,
+    ("get_shard_iterator", "ResourceNotFoundException"): NotFound,
+    ("list_shards", "ExpiredNextTokenException"): _TokenExpired,
+    ("list_shards", "ResourceNotFoundException"): Denied,
+    ("list_shards", "ResourceInUseException"): Unavailable,  # the stream is being created
+    ("describe_stream_summary", "ResourceNotFoundException"): Denied,
+}
+
+
+class KinesisStream:
+    """One stream over an aiobotocore client; the client must come from `open_kinesis_stream`, for its parser."""
+
+    def __init__(self, client: Any, name_or_arn: str) -> None:
+        self._client = client
+        self._stream = name_or_arn
+        self._arn = {"StreamARN": name_or_arn} if name_or_arn.startswith("arn:") else {}
+        self._which = self._arn or {"StreamName": name_or_arn}
+
+    async def describe(self) -> StreamInfo:
+        """Raises Denied where the stream does not exist."""
+        summary = (await self._call("describe_stream_summary", **self._which))["StreamDescriptionSummary"]
+        return StreamInfo(
+            name=summary["StreamName"],
+            arn=summary["StreamARN"],
+            created_ms=(summary["StreamCreationTimestamp"] - _EPOCH) // timedelta(milliseconds=1),
+            retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
+        )
+
+    async def server_time(self) -> int:
+        """Epoch milliseconds, in whole seconds rounded down: a Date header has no more."""
+        return self._date(await self._call("describe_stream_summary", **self._which))
+
+    async def list_shards(self) -> list[ShardInfo]:
+        """By id; where a shard comes twice, the row that knows its end. Starts over when a token expires."""
+        while True:
+            try:
+                return await self._list_shards()
+            except _TokenExpired:
+                continue
+
+    async def _list_shards(self) -> list[ShardInfo]:
+        found: dict[str, ShardInfo] = {}
+        which = self._which
+        while which:
+            reply = await self._call("list_shards", **which)
+            for shard in map(_shard_info, reply["Shards"]):
+                if shard.id not in found or shard.end_sequence is not None:
+                    found[shard.id] = shard
+            # A token names the stream by itself, and with a name or an ARN beside it the call is refused.
+            which = {"NextToken": reply["NextToken"]} if reply.get("NextToken") else {}
+        return [found[shard] for shard in sorted(found)]
+
+    async def iterator(self, shard: str, position: Position) -> str | None:
+        """See `ports.Stream.iterator`. Raises Denied where the whole stream is gone, not just the shard."""
+        where: dict[str, Any] = {}
+        if position.kind is Start.AT_TIMESTAMP:
+            where["Timestamp"] = _EPOCH + timedelta(milliseconds=int(position.value))
+        elif position.value:
+            where["StartingSequenceNumber"] = position.value
+        try:
+            reply = await self._call(
+                "get_shard_iterator",
+                shard,
+                ShardId=shard,
+                ShardIteratorType=position.kind.value,
+                **where,
+                **self._which,
+            )
+        except NotFound:
+            await self.describe()  # one error code stands for a missing shard and for a missing stream
+            raise
+        return reply.get("ShardIterator") or None
+
+    async def read(self, shard: str, iterator: str) -> Page:
+        """See `ports.Stream.read`. An end that names no children is Unavailable, `inconsistent_end`: ask again."""
+        answer = await self._call("get_records", shard, ShardIterator=iterator, Limit=PAGE_RECORDS, **self._arn)
+        reply: Reply = answer[_REPLY]
+        following = reply.next_shard_iterator or None
+        children: tuple[ShardInfo, ...] = ()
+        if following is None:
+            # Children beside an iterator would be inconsistent, too, but reading on can lose nothing.
+            children = tuple(child.info() for child in reply.child_shards or ()) or await self._children(shard)
+        return Page(
+            records=reply.records,
+            iterator=following,
+            behind_ms=reply.millis_behind_latest,
+            server_ms=self._date(answer),
+            children=children,
+            size=sum([len(record.data) for record in reply.records]),
+        )
+
+    async def _children(self, shard: str) -> tuple[ShardInfo, ...]:
+        """The children of an ended shard whose last reply did not name them (some servers never do)."""
+        shards = await self.list_shards()
+        children = tuple(child for child in shards if shard in child.parents)
+        parent = next((each for each in shards if each.id == shard), None)
+        if not children or (parent is not None and not _covered(parent, children)):
+            raise Unavailable(f"shard {shard} of {self._stream} ended without children", cause="inconsistent_end")
+        return children
+
+    async def _call(self, operation: str, /, shard: str = "", **arguments: Any) -> dict[str, Any]:
+        """One request; no retries here: the caller's pace is what keeps a shard under its limits."""
+        what = f"{operation} {self._stream} {shard}".rstrip()
+        try:
+            reply: dict[str, Any] = await getattr(self._client, operation)(**arguments)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"{what}: {error}", cause="malformed") from error
+        except ClientError as error:
+            meaning = _MEANING.get((operation, error.response.get("Error", {}).get("Code", "")))
+            raise (meaning(f"{what}: {error}") if meaning else translate(error, what)) from error
+        except (BotoCoreError, OSError) as error:
+            raise translate(error, what) from error
+        return reply
+
+    def _date(self, reply: dict[str, Any]) -> int:
+        """The reply's Date header in epoch milliseconds; everything that closes hours hangs on it."""
+        date = reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        try:
+            return int(parsedate_to_datetime(date).timestamp()) * 1000
+        except ValueError as error:
+            raise Unavailable(f"{self._stream}: a reply with the Date {date!r}", cause="malformed") from error
+
+
+def _shard_info(shard: dict[str, Any]) -> ShardInfo:
+    """One row of ListShards."""
+    parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
+    return ShardInfo(
+        id=shard["ShardId"],
+        parents=tuple(parent for parent in parents if parent),
+        start_hash=int(shard["HashKeyRange"]["StartingHashKey"]),
+        end_hash=int(shard["HashKeyRange"]["EndingHashKey"]),
+        start_sequence=shard["SequenceNumberRange"]["StartingSequenceNumber"],
+        end_sequence=shard["SequenceNumberRange"].get("EndingSequenceNumber"),
+    )
+
+
+def _covered(parent: ShardInfo, children: Iterable[ShardInfo]) -> bool:
+    """Whether `children` take over every hash key of `parent`: half a split must not pass for a whole one."""
+    shared = (min(parent.end_hash, child.end_hash) - max(parent.start_hash, child.start_hash) + 1 for child in children)
+    return sum(shared) == parent.end_hash - parent.start_hash + 1
+
+
+@asynccontextmanager
+async def open_kinesis_stream(
+    stream: str,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    *,
+    connections: int = 64,
+    connect_timeout_s: float = 5,
+    read_timeout_s: float = 30,
+) -> AsyncIterator[KinesisStream]:
+    """A stream by name or ARN (an ARN also tells the region), with credentials from botocore's usual places.
+
+    `connections` bounds the calls under way at once, over all shards.
+    """
+    if region is None and stream.startswith("arn:"):
+        region = stream.split(":")[3]
+    config = AioConfig(
+        max_pool_connections=connections,
+        connect_timeout=connect_timeout_s,
+        read_timeout=read_timeout_s,
+        retries={"total_max_attempts": 1},
+    )
+    session = AioSession()
+    session.register_component("response_parser_factory", _RecordsParserFactory())
+    async with session.create_client("kinesis", region_name=region, endpoint_url=endpoint_url, config=config) as client:
+        if client.meta.service_model.resolved_protocol != "json":
+            raise NotImplementedError("this version of botocore does not speak JSON with Kinesis")
+        yield KinesisStream(client, stream)
