@@ -1,0 +1,27 @@
+"""Vortex: from Kinesis to deduplicated, partitioned gzip files, each event exactly once.
+
+    Kinesis shard --> ingest (one task a shard) --> shard log --> publisher --> files and manifests --> loader
+
+The way of an event, and where to find it:
+
+    core.decode       a record's bytes become events, or rejections with their reason
+    core.routing      an event's time becomes a period that is still open
+    core.window       its id is new, or was seen within the window
+    core.ingestion    one shard's state: pages in, drafts of segments out
+    core.segment      a draft becomes an immutable object; putting segment n if absent is the commit
+    core.shardlog     the rules of a log: what follows what, where a child begins
+    core.publication  the frontier, plans, objects, hours and manifests, as functions of the logs
+    core.layout       which folder and file an event lies in: the loader's contract
+
+    journal           the state folder through the object store
+    ingest, publisher, fleet, start     the loops; they decide through core and act through ports
+    ports, adapters   what Vortex needs from the world, and Kinesis, S3, disk, HTTP behind it
+    app               the composition root;  cli, commands, demo: what people call
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("vortex-microbatcher")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "0+unknown"

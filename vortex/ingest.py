@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.segment import Counts, Footer, seal
-from vortex.core.shardlog import BrokenLog, Head, Lineage, Remembered, StreamState, child_state, first_footer, merged_floors
+from vortex.core.shardlog import (
+    BrokenLog,
+    Head,
+    Lineage,
+    Remembered,
+    StreamState,
+    child_state,
+    first_footer,
+    merged_floors,
+)
 from vortex.core.window import Window
 from vortex.journal import Journal
 from vortex.ports import Clock, InvalidPosition, IteratorExpired, Meter, NotFound, Offload, Stream
@@ -233,7 +242,9 @@ class ShardWorker:
             if name == self.shard.id:
                 numbers = [n for n in numbers if n <= footer.n]
             if numbers != list(range(first, first + len(numbers))) or not numbers:
-                raise BrokenLog(f"log of {name}: segments from {first} on are needed for the window, found {numbers[:5]}")
+                raise BrokenLog(
+                    f"log of {name}: segments from {first} on are needed for the window, found {numbers[:5]}"
+                )
             return list(await asyncio.gather(*(journal.head(name, n) for n in numbers)))
 
         logs = await asyncio.gather(*(segments(name, first) for name, first in sorted(footer.floors.items())))
@@ -513,7 +524,9 @@ async def parent_ends(
     for parent in shard.parents:
         gone = plan.gone.get(parent)
         head = (
-            await journal.head(parent, gone) if gone is not None else await journal.newest(parent, plan.shards.get(parent))
+            await journal.head(parent, gone)
+            if gone is not None
+            else await journal.newest(parent, plan.shards.get(parent))
         )
         if head.footer is None and parent not in awaited:
             continue

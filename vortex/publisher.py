@@ -228,9 +228,7 @@ class Publisher:
         meter = self._ports.meter
         meter.add("vortex_objects_published_total", len(published))
         meter.observe("vortex_publish_seconds", self._ports.clock.monotonic() - begun)
-        log.info(
-            "published plan %d: %d objects, %d rows", plan.k, len(published), sum(one.rows for one in published)
-        )
+        log.info("published plan %d: %d objects, %d rows", plan.k, len(published), sum(one.rows for one in published))
 
     def _forget_published(self, plan: Plan) -> None:
         """Segments that no later plan needs leave the picture; `to` stays, the walk goes on from it."""
@@ -491,4 +489,3 @@ def _body(spec: ObjectSpec, data: Mapping[tuple[str, int, int], memoryview], sma
 
 def _same_lines(there: bytes, ours: bytes, key: str) -> bool:
     return unfold(there, key) == unfold(ours, key)
-

@@ -34,7 +34,11 @@ def test_an_ordinary_event_keeps_its_bytes() -> None:
     data = b'{ "customer" : "acme","event":"view", "id": 7,"at":"2020-01-01T00:00:00Z", "x":[1.50, "\\u00e9"] }'
     out = decode(data)
     assert (out.lines, out.customers, out.types, out.ids, out.times) == (
-        [data], ["acme"], ["view"], ["7"], ["2020-01-01T00:00:00Z"]
+        [data],
+        ["acme"],
+        ["view"],
+        ["7"],
+        ["2020-01-01T00:00:00Z"],
     )
 
 
@@ -150,9 +154,17 @@ def test_a_ten_mebibyte_event_passes() -> None:
     assert decode(data).lines == [data]
 
 
-@given(st.binary(max_size=200) | st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["customer", "event", "type", "id", "at", "x"]), inner, max_size=6),
-       max_leaves=20).map(lambda value: json.dumps(value).encode()))
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["customer", "event", "type", "id", "at", "x"]), inner, max_size=6)
+        ),
+        max_leaves=20,
+    ).map(lambda value: json.dumps(value).encode())
+)
 def test_nothing_raises_and_nothing_is_lost(data: bytes) -> None:
     """Every record gives at least one line or rejection; lines are JSON objects of one line."""
     out = decode(data)

@@ -13,9 +13,9 @@ from vortex.core.routing import PeriodReader, Rules, floor_period, parse_time
 MINUTE = 60_000
 
 
-@given(st.integers(-10**13, 10**13), st.sampled_from([MINUTE, 5 * MINUTE, 60 * MINUTE]), st.integers(0, 10**9))
+@given(st.integers(-(10**13), 10**13), st.sampled_from([MINUTE, 5 * MINUTE, 60 * MINUTE]), st.integers(0, 10**9))
 def test_open_from_is_the_least_open_period(watermark: int, period: int, lateness: int) -> None:
-    """p is open while p + period + lateness > W: true of open_from, false of the one before it."""
+    """P is open while p + period + lateness > W: true of open_from, false of the one before it."""
     least = Rules(period, lateness).open_from(watermark)
     assert least % period == 0
     assert least + period + lateness > watermark
@@ -41,8 +41,18 @@ def test_readable_times(value: str | float, iso: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", "yesterday", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", 1e300, float("nan"),
-              "0001-01-01T00:00:00+05:00", "9" * 400]
+    "value",
+    [
+        None,
+        "",
+        "yesterday",
+        "0000-01-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        1e300,
+        float("nan"),
+        "0001-01-01T00:00:00+05:00",
+        "9" * 400,
+    ],
 )
 def test_unreadable_times(value: str | float | None) -> None:
     """None, so that the arrival time is taken; never an exception."""

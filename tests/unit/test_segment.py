@@ -30,10 +30,23 @@ from vortex.core.segment import (
 def footer(**changes: object) -> Footer:
     """A footer with nothing in it, but for `changes`."""
     values: dict[str, object] = {
-        "shard": "s", "n": 3, "prev": "ab", "owner": "me", "start": Position(Start.TRIM_HORIZON),
-        "position": Position(Start.AFTER_SEQUENCE_NUMBER, "17"), "watermark": 5, "open_from": 4, "created": 6,
-        "counts": Counts(), "periods": {0: Counts(events=2, accepted=2)}, "folders": [], "members": b"", "ids": 0,
-        "ids_digest": b"", "data_bytes": 0, "floors": {"s": 1},
+        "shard": "s",
+        "n": 3,
+        "prev": "ab",
+        "owner": "me",
+        "start": Position(Start.TRIM_HORIZON),
+        "position": Position(Start.AFTER_SEQUENCE_NUMBER, "17"),
+        "watermark": 5,
+        "open_from": 4,
+        "created": 6,
+        "counts": Counts(),
+        "periods": {0: Counts(events=2, accepted=2)},
+        "folders": [],
+        "members": b"",
+        "ids": 0,
+        "ids_digest": b"",
+        "data_bytes": 0,
+        "floors": {"s": 1},
         "children": (ShardInfo("c", ("s",), 0, 2**128 - 1),),
     }
     return Footer(**{**values, **changes})  # type: ignore[arg-type]
@@ -41,7 +54,9 @@ def footer(**changes: object) -> Footer:
 
 def sealed(lines: dict[tuple[str, int], list[bytes]], ids: bytes = b"") -> Sealed:
     """A segment of these lines by folder and period."""
-    groups = [Group(Folder(path, folder_hash(path)), period, list(several)) for (path, period), several in lines.items()]
+    groups = [
+        Group(Folder(path, folder_hash(path)), period, list(several)) for (path, period), several in lines.items()
+    ]
     return seal(footer(), groups, ids)
 
 
@@ -113,6 +128,8 @@ def test_members_are_ordered_by_hash_of_their_folder() -> None:
     """So that a range of hashes is one range of bytes."""
     made = sealed({(f"folder{n}", p): [b"x"] for n in range(20) for p in (5, 1)})
     rows = made.footer.member_rows
-    order = [(made.footer.folders[f].hash, p) for f, p in zip(rows["folder"].tolist(), rows["period"].tolist(), strict=True)]
+    order = [
+        (made.footer.folders[f].hash, p) for f, p in zip(rows["folder"].tolist(), rows["period"].tolist(), strict=True)
+    ]
     assert order == sorted(order)
     assert rows["offset"].tolist() == sorted(rows["offset"].tolist())

@@ -184,12 +184,8 @@ def propose(
     if upto <= last.upto:
         return None
     upto = _capped(views, last.upto, upto, limit)
-    entries = {
-        shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())
-    }
-    return Plan(
-        k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, ranges=ranges, target=target
-    )
+    entries = {shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())}
+    return Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, ranges=ranges, target=target)
 
 
 def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
@@ -390,9 +386,7 @@ def _partition_row(path: str, several: Sequence[PublishedObject]) -> tuple[dict[
 # Clean-up.
 
 
-def unneeded(
-    shard: str, plan: Plan, floors: Iterable[Mapping[str, int]], head: int
-) -> int:
+def unneeded(shard: str, plan: Plan, floors: Iterable[Mapping[str, int]], head: int) -> int:
     """Segments of `shard` below this number are needed by nobody: published, outside every window, and not the head.
 
     `plan` is the last done one, `floors` those of every live head and of what unborn children will need.

@@ -1,0 +1,54 @@
+# Everything from a fresh clone: `make demo`, `make test`. Python 3.11 or newer is all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= 2
+
+.PHONY: demo test lint unit integration acceptance sim bench kill clean
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/demo.stamp
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/vortex demo
+
+test: lint unit integration acceptance
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation
+
+integration: $(VENV)/dev.stamp
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/integration
+
+acceptance: $(VENV)/dev.stamp
+	$(BIN)/pytest -q tests/acceptance
+
+SEEDS ?= 500
+sim: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.run
+
+ROUNDS ?= 50
+kill: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.kill --rounds $(ROUNDS)
+
+clean:
+	rm -rf $(VENV) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

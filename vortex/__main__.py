@@ -1,0 +1,5 @@
+"""`python -m vortex`."""
+
+from vortex.cli import main
+
+main()

@@ -1,0 +1,101 @@
+"""The Meter port over prometheus_client: one table of all metrics, base units, labels few and bounded."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from vortex import __version__
+
+K = TypeVar("K", Counter, Gauge, Histogram)
+
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_BYTES = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 64e6, 256e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table; counters end in `_total`."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+METRICS = (
+    Metric("counter", "vortex_records_total", "Kinesis records read"),
+    Metric("counter", "vortex_events_read_total", "Events read; = accepted + duplicate + rejected of events_total"),
+    Metric("counter", "vortex_events_total", "Events by outcome; late and early are among the accepted", ("outcome",)),
+    Metric("counter", "vortex_read_bytes_total", "Bytes of record data read"),
+    Metric("counter", "vortex_commits_total", "Segments put, by result: committed, lost (another worker's stood there)", ("result",)),
+    Metric("counter", "vortex_retries_total", "Calls repeated, by cause", ("cause",)),
+    Metric("counter", "vortex_gaps_total", "Gaps: records that the stream dropped before they were read"),
+    Metric("counter", "vortex_objects_published_total", "Objects published"),
+    Metric("gauge", "vortex_shard_lag_seconds", "How far the last page lay behind the tip", ("shard",)),
+    Metric("gauge", "vortex_shard_watermark_seconds", "Greatest arrival time processed, Unix time", ("shard",)),
+    Metric("gauge", "vortex_events_buffered", "Events accepted, and not in a segment yet"),
+    Metric("gauge", "vortex_buffered_bytes", "Memory held by lines that are not committed"),
+    Metric("gauge", "vortex_window_ids", "Ids remembered for deduplication"),
+    Metric("gauge", "vortex_window_bytes", "Memory of the deduplication windows"),
+    Metric("gauge", "vortex_frontier_seconds", "Every period below this is closed, Unix time"),
+    Metric("gauge", "vortex_frontier_holder", "1 for the shard that holds the frontier", ("shard",)),
+    Metric("gauge", "vortex_last_closed_hour_seconds", "Start of the last closed hour, Unix time"),
+    Metric("gauge", "vortex_oldest_uncommitted_age_seconds", "Age of the oldest record read and not committed"),
+    Metric("gauge", "vortex_oldest_unpublished_age_seconds", "Age of the oldest segment with unpublished data"),
+    Metric("gauge", "vortex_build_info", "Always 1; the version is the label", ("version",)),
+    Metric("histogram", "vortex_commit_seconds", "Sealing and putting a segment", buckets=_SECONDS),
+    Metric("histogram", "vortex_publish_seconds", "Carrying out a plan", buckets=_SECONDS),
+    Metric("histogram", "vortex_segment_bytes", "Sizes of segments", buckets=_BYTES),
+    Metric("histogram", "vortex_object_bytes", "Sizes of published objects", buckets=_BYTES),
+)  # fmt: skip
+
+
+class PrometheusMeter:
+    """Meter with a registry of its own. An undeclared name raises KeyError."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._metrics: dict[str, Counter | Gauge | Histogram] = {}
+        for row in METRICS:
+            if row.kind == "histogram":
+                self._metrics[row.name] = Histogram(
+                    row.name, row.help, row.labels, buckets=row.buckets, registry=self._registry
+                )
+            else:
+                kind = Counter if row.kind == "counter" else Gauge
+                self._metrics[row.name] = kind(row.name, row.help, row.labels, registry=self._registry)
+        self.set("vortex_build_info", 1, version=__version__)
+
+    def add(self, name: str, value: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        self._series(name, labels, Counter).inc(value)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._series(name, labels, Gauge).set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Record one observation of a histogram."""
+        self._series(name, labels, Histogram).observe(value)
+
+    def forget(self, name: str, **labels: str) -> None:
+        """Remove a labelled series."""
+        with contextlib.suppress(KeyError):
+            self._metrics[name].remove(*labels.values())
+
+    def page(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self._registry)
+
+    def _series(self, name: str, labels: dict[str, str], kind: type[K]) -> K:
+        metric = self._metrics[name]
+        found = metric.labels(**labels) if labels else metric
+        if not isinstance(found, kind):
+            raise TypeError(f"{name} is no {kind.__name__.lower()}")
+        return found

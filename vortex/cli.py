@@ -1,0 +1,122 @@
+"""The command line. Each command loads the settings and hands over; errors go to stderr, with a code of their own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from vortex import __version__
+from vortex.adapters import logs
+from vortex.config import ConfigError, Settings, commented_default, load
+from vortex.exits import Exit
+
+_config = click.option(
+    "-c", "--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with the settings."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        settings = load(config)
+    except ConfigError as problem:
+        click.echo(str(problem), err=True)
+        sys.exit(Exit.CONFIG)
+    logs.set_up(settings.log.format, settings.log.level)
+    return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Kinesis in, deduplicated partitioned gzip files out: exactly once."""
+
+
+@main.command()
+@_config
+@click.option("--drain", is_flag=True, help="Read to the tip of every shard, close and publish it all, and end.")
+def run(config: Path | None, drain: bool) -> None:
+    """Run until SIGTERM."""
+    from vortex import app
+
+    sys.exit(app.run(_settings(config), drain=drain))
+
+
+@main.command()
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Leave the files in this directory.")
+@click.option("--events", default=20_000, show_default=True, help="How many events to produce.")
+def demo(keep: Path | None, events: int) -> None:
+    """Try it: an emulated Kinesis, a producer, a real worker, and the sum at the end."""
+    from vortex import demo as program
+
+    sys.exit(program.run(keep, events))
+
+
+@main.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("vortex.toml"))
+def init(path: Path) -> None:
+    """Write a commented configuration to PATH (vortex.toml); an existing file is left alone."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(commented_default())
+    except FileExistsError:
+        click.echo(f"{path}: exists already; it was left as it is", err=True)
+        sys.exit(Exit.USAGE)
+    except OSError as problem:
+        click.echo(f"{path}: {problem.strerror}", err=True)
+        sys.exit(Exit.USAGE)
+    click.echo(f"{path} written; say stream, store.url and the event fields there, then: vortex check -c {path}")
+
+
+@main.command()
+@_config
+@_json
+def check(config: Path | None, as_json: bool) -> None:
+    """Check settings, connections, permissions, and that the store honours put-if-absent."""
+    from vortex.commands.check import check as program
+
+    _one_off(program, config, as_json)
+
+
+@main.command()
+@_config
+@_json
+def status(config: Path | None, as_json: bool) -> None:
+    """Show each shard, the frontier and who holds it, the last plan and the last closed hour."""
+    from vortex.commands.status import status as program
+
+    _one_off(program, config, as_json)
+
+
+@main.command()
+@_config
+@_json
+def verify(config: Path | None, as_json: bool) -> None:
+    """Read the store back and prove its invariants; exit 1 with the first faults by name if any is broken."""
+    from vortex.commands.verify import verify as program
+
+    _one_off(program, config, as_json)
+
+
+@main.command()
+@_config
+@_json
+@click.option("--shard", "shards", multiple=True, help="Only this shard; may be repeated. Default: all that lag.")
+@click.option("--before", required=True, help="Close the periods before this time (ISO 8601, UTC).")
+def close(config: Path | None, as_json: bool, shards: tuple[str, ...], before: str) -> None:
+    """Move the bound of lagging shards, so that hours close without them; their old events will count as late."""
+    from vortex.commands.close import close as program
+
+    sys.exit(program(_settings(config), shards, before, as_json))
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+def _one_off(program: Callable[[Settings, bool], int], config: Path | None, as_json: bool) -> None:
+    sys.exit(program(_settings(config), as_json))

@@ -1,0 +1,1 @@
+"""The one-off commands; each opens what it needs, answers, and ends."""

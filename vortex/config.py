@@ -1,0 +1,318 @@
+"""The settings: a TOML file, each key overridable by `VORTEX_SECTION__KEY`; whatever is not known is refused."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from vortex.core.layout import Layout, LayoutError
+from vortex.core.model import HOUR_MS
+from vortex.units import duration_ms, size_bytes
+
+PREFIX = "VORTEX_"
+_NEST = "__"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; one line a fault, each naming the key, its variable and what to do."""
+
+
+def _paths(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            value = json.loads(text)
+        else:
+            value = [part.strip() for part in text.split(",")]
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError('write a dotted path such as "context.app.name", or a list of them')
+    for path in value:
+        if not isinstance(path, str) or not all(path.split(".")):
+            raise ValueError(f"{path!r} is no dotted path")
+    return tuple(value)
+
+
+Duration = Annotated[int, BeforeValidator(duration_ms)]
+"""Milliseconds."""
+Size = Annotated[int, BeforeValidator(size_bytes)]
+"""Bytes."""
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Section):
+    """`[source]`: the Kinesis stream, and where a first start begins."""
+
+    stream: str = Field(min_length=1)
+    region: str | None = None
+    endpoint_url: str | None = None
+    start: str = "trim_horizon"
+
+    @field_validator("start")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ("trim_horizon", "latest"):
+            parse_instant(value)
+        return value
+
+
+class Event(_Section):
+    """`[event]`: where an event keeps its customer, type, id and time."""
+
+    customer: Paths
+    type: Paths
+    id: Paths
+    time: Paths
+    missing_id: Literal["hash", "reject"] = "hash"
+
+
+class Dedup(_Section):
+    """`[dedup]`: for how long ids are remembered, in stream time."""
+
+    window: Duration = HOUR_MS
+
+
+class Store(_Section):
+    """`[store]`: where segments, objects and manifests lie."""
+
+    url: str
+    endpoint_url: str | None = None
+    region: str | None = None
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    kms_key_id: str | None = None
+    expected_bucket_owner: str | None = None
+    request_checksum_calculation: Literal["when_required", "when_supported"] = "when_supported"
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        bucket = value.removeprefix("s3://").partition("/")[0] if value.startswith("s3://") else ""
+        if not bucket and not (value.startswith("file:///") and len(value) > len("file:///")):
+            raise ValueError('write "s3://bucket/prefix" or "file:///absolute/folder"')
+        return value
+
+
+class LayoutSection(_Section):
+    """`[layout]`: the folders, as templates."""
+
+    path: str = "customer={customer}/event_type={event_type}/date={date}/hour={hour}"
+    rejected: str = "_rejected/date={date}/hour={hour}"
+
+    @model_validator(mode="after")
+    def _injective(self) -> LayoutSection:
+        try:
+            Layout(self.path, self.rejected)
+        except LayoutError as problem:
+            raise ValueError(str(problem)) from None
+        return self
+
+
+class Commit(_Section):
+    """`[commit]`: how often a shard's segment is put, and how long a published one is kept."""
+
+    every: Duration = 30_000
+    max_bytes: Size = 64 * 2**20
+    keep: Duration = 86_400_000
+
+    @field_validator("every", "max_bytes")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value <= 0:
+            raise ValueError("must be more than nothing")
+        return value
+
+
+class Publish(_Section):
+    """`[publish]`: the period, and the size at which an object is cut (compressed)."""
+
+    period: Duration = 300_000
+    target_object_size: Size = 64 * 2**20
+
+    @field_validator("period")
+    @classmethod
+    def _divides(cls, value: int) -> int:
+        if value < 1000 or value % 1000 or HOUR_MS % value:
+            raise ValueError('must divide an hour: for example "1m", "5m", "15m" or "1h"')
+        return value
+
+
+class Hours(_Section):
+    """`[hours]`: how late an event may be, and how long a lagging shard may hold everybody."""
+
+    allowed_lateness: Duration = 60_000
+    max_delay: Duration | None = None
+
+
+class Coordination(_Section):
+    """`[coordination]`: `local` is one process for all shards."""
+
+    mode: Literal["local"] = "local"
+
+
+class Memory(_Section):
+    """`[memory]`: the limit for lines that are not committed yet, over all shards."""
+
+    limit: Size = 512 * 2**20
+
+    @field_validator("limit")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if value < 2**20:
+            raise ValueError('must be at least "1MiB"')
+        return value
+
+
+class Http(_Section):
+    """`[http]`: metrics and health; port 0 takes any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=9400, ge=0, le=65535)
+
+
+class Log(_Section):
+    """`[log]`: `auto` is text on a terminal, JSON elsewhere."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Shutdown(_Section):
+    """`[shutdown]`: what SIGTERM leaves for committing and publishing."""
+
+    grace: Duration = 25_000
+
+
+class Settings(BaseSettings):
+    """All settings. Durations are milliseconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter=_NEST, case_sensitive=False
+    )
+
+    source: Source
+    event: Event
+    store: Store
+    dedup: Dedup = Dedup()
+    layout: LayoutSection = LayoutSection()
+    commit: Commit = Commit()
+    publish: Publish = Publish()
+    hours: Hours = Hours()
+    coordination: Coordination = Coordination()
+    memory: Memory = Memory()
+    http: Http = Http()
+    log: Log = Log()
+    shutdown: Shutdown = Shutdown()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment is laid over the file by `load`, which also knows which of the two is at fault."""
+        return (init_settings,)
+
+
+def parse_instant(text: str) -> int:
+    """Epoch milliseconds of an ISO time; UTC where it names no zone. Raises ValueError."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f'{text!r}: write "trim_horizon", "latest" or a time such as "2026-01-31T00:00:00Z"') from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def known_keys() -> dict[str, list[str]]:
+    """Every section and its keys."""
+    return {
+        section: sorted(field.annotation.model_fields)  # type: ignore[union-attr]
+        for section, field in Settings.model_fields.items()
+    }
+
+
+def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of a TOML file (None: of the environment alone). Raises ConfigError."""
+    document = _read(path) if path else {}
+    overrides, faults = _overrides(os.environ if environ is None else environ)
+    name = str(path) if path else "environment"
+    for section, keys in overrides.items():
+        table = document.setdefault(section, {})
+        if isinstance(table, dict):
+            table.update(keys)
+    try:
+        settings = Settings(**document) if not faults else None
+    except ValidationError as problem:
+        faults += [_fault(dict(error), name) for error in problem.errors(include_url=False)]
+    except TypeError as problem:
+        faults.append(f"{name}: {problem}")
+    if faults or settings is None:
+        raise ConfigError("\n".join(faults))
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as problem:
+        raise ConfigError(f"{path}: {problem.strerror}; `vortex init` writes a file to begin with") from None
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"{path}: is not UTF-8: {problem}") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(f"{path}: is not TOML: {problem}") from None
+
+
+def _overrides(environ: Mapping[str, str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """What the environment sets, by section; and what of it nobody knows."""
+    known = known_keys()
+    names = {f"{PREFIX}{section}{_NEST}{key}".upper() for section, keys in known.items() for key in keys}
+    found: dict[str, dict[str, str]] = {}
+    faults = []
+    for variable, value in environ.items():
+        if not variable.upper().startswith(PREFIX):
+            continue
+        if variable.upper() not in names:
+            near = difflib.get_close_matches(variable.upper(), names, 1)
+            faults.append(f"environment: {variable}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+            continue
+        section, _, key = variable[len(PREFIX) :].lower().partition(_NEST)
+        found.setdefault(section, {})[key] = value
+    return found, faults
+
+
+def _fault(error: dict[str, Any], name: str) -> str:
+    place = [str(part) for part in error["loc"]]
+    key = ".".join(place[:2])
+    variable = f"{PREFIX}{_NEST.join(place[:2])}".upper()
+    if error["type"] == "extra_forbidden":
+        known = known_keys()
+        choices = known.get(place[0], []) if len(place) > 1 else list(known)
+        near = difflib.get_close_matches(place[-1], choices, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(choices)}"
+        return f"{name}: {key}: no such setting{hint}"
+    if error["type"] == "missing":
+        if len(place) == 1:
+            return f"{name}: [{key}]: the section is missing; it must at least be said what to read and where to write"
+        return f"{name}: {key}: must be set (or {variable} in the environment)"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name}: {key} (or {variable}): {message}"
+
+
+def commented_default() -> str:
+    """The commented configuration that `vortex init` writes."""
+    return files("vortex").joinpath("config.example.toml").read_text("utf-8")

@@ -1,0 +1,53 @@
+"""From settings to adapters; shared by the service and the one-off commands."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from vortex.adapters.kinesis import open_kinesis_stream
+from vortex.adapters.localdir import LocalDirStore
+from vortex.adapters.s3 import open_s3_store
+from vortex.config import Settings, parse_instant
+from vortex.core.model import Start
+from vortex.ports import ObjectStore, Stream
+from vortex.start import FirstStart
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
+    """The store that `store.url` names."""
+    store = settings.store
+    if store.url.startswith("file://"):
+        yield LocalDirStore(Path(unquote(urlparse(store.url).path)))
+        return
+    async with open_s3_store(
+        store.url,
+        region=store.region or settings.source.region,
+        endpoint_url=store.endpoint_url,
+        server_side_encryption=store.server_side_encryption,
+        kms_key_id=store.kms_key_id,
+        expected_bucket_owner=store.expected_bucket_owner,
+        request_checksum_calculation=store.request_checksum_calculation,
+    ) as opened:
+        yield opened
+
+
+@contextlib.asynccontextmanager
+async def open_stream(settings: Settings) -> AsyncIterator[Stream]:
+    """The stream that `[source]` names."""
+    source = settings.source
+    async with open_kinesis_stream(source.stream, source.region, source.endpoint_url) as stream:
+        yield stream
+
+
+def first_start(settings: Settings) -> FirstStart:
+    """Where a stream that was never read begins."""
+    start = settings.source.start
+    if start == "trim_horizon":
+        return FirstStart(Start.TRIM_HORIZON)
+    if start == "latest":
+        return FirstStart(Start.LATEST)
+    return FirstStart(Start.AT_TIMESTAMP, parse_instant(start))
