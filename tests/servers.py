@@ -1,0 +1,114 @@
+"""Emulators for tests and scripts: on 127.0.0.1 and free ports, stopped by whoever started them, by process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TOOLS = REPOSITORY / ".tools"
+KINESIS_LOCAL = "kinesis-local@0.6.2"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+_START_S = 60.0
+
+
+class NoNode(Exception):
+    """Node or npm is missing."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the port answers. Raises RuntimeError where the process ends, or does not answer in a minute."""
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with code {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)  # polling for a process of another program: there is nothing to await
+    raise RuntimeError(f"{process.args!r} did not answer on port {port}")
+
+
+@contextlib.contextmanager
+def _running(command: list[str], port: int, **options: object) -> Iterator[str]:
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **options
+    )
+    try:
+        wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[str]:
+    """Moto (Kinesis, S3, DynamoDB) in a process of its own; yields its URL."""
+    port = free_port()
+    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port) as url:
+        yield url
+
+
+def install_kinesis_local() -> Path:
+    """The folder of kinesis-local, installed below .tools where it is missing. Raises NoNode."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise NoNode("Node and npm are needed for kinesis-local; install Node 18 or newer")
+    folder = TOOLS / "node_modules" / "kinesis-local"
+    if not (folder / "main.js").exists():
+        TOOLS.mkdir(exist_ok=True)
+        # A finished install is moved into place, so that tests that begin together do not see half of one.
+        staging = TOOLS / f"staging-{os.getpid()}"
+        subprocess.run(
+            ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(staging), KINESIS_LOCAL],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        with contextlib.suppress(OSError):
+            (staging / "node_modules").rename(TOOLS / "node_modules")
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def kinesis_local() -> Iterator[str]:
+    """kinesis-local (real resharding) in a process of its own; yields its URL. Raises NoNode."""
+    folder = install_kinesis_local()
+    plain, tls = free_port(), free_port()
+    settings = {
+        "KINESIS_MOCK_PLAIN_PORT": str(plain),
+        "KINESIS_MOCK_TLS_PORT": str(tls),
+        "SHARD_LIMIT": "200",
+        "LOG_LEVEL": "ERROR",
+        "CREATE_STREAM_DURATION": "10ms",
+        "DELETE_STREAM_DURATION": "10ms",
+        "SPLIT_SHARD_DURATION": "10ms",
+        "MERGE_SHARDS_DURATION": "10ms",
+    }
+    command = ["node", "--require", str(REPOSITORY / "tests" / "loopback.cjs"), "main.js"]
+    with _running(command, plain, cwd=folder, env={**os.environ, **settings}) as url:
+        yield url
