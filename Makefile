@@ -48,7 +48,7 @@ bench: $(VENV)/dev.stamp
 
 ROUNDS ?= 50
 kill: $(VENV)/dev.stamp
-	$(BIN)/python -m benchmarks.kill --rounds $(ROUNDS)
+	$(BIN)/python -m tests.kill --rounds $(ROUNDS)
 
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
