@@ -194,9 +194,7 @@ class Producer(threading.Thread):
         rows = [{"Data": event_of(name), "PartitionKey": name} for name in ids]
         while rows:
             reply = kinesis.put_records(StreamName=self.site.stream, Records=rows)
-            rows = [
-                row for row, answer in zip(rows, reply["Records"], strict=True) if answer.get("ErrorCode")
-            ]
+            rows = [row for row, answer in zip(rows, reply["Records"], strict=True) if answer.get("ErrorCode")]
         self.sent.update(ids)
 
     def finish(self) -> Counter[str]:

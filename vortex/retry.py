@@ -84,3 +84,14 @@ class Retry:
 
 def _problem(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
+
+
+class Once(Retry):
+    """No second try: a one-off command says what is wrong instead of waiting for it to pass."""
+
+    def __init__(self) -> None:
+        """Needs nothing."""
+
+    async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """`call()` once."""
+        return await call()

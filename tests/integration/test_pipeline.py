@@ -1,0 +1,203 @@
+"""The whole way against emulators: real protocols, a real process, content asserted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.harness import (
+    Producer,
+    Site,
+    check_exactly_once,
+    check_manifests,
+    client,
+    event_of,
+    make_stream,
+    stopped,
+    wait_active,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(params=["disk", "s3"])
+def site(request: pytest.FixtureRequest, moto_url: str, tmp_path: Path) -> Site:
+    """A stream of four shards on moto, and a store of either kind."""
+    name = f"s-{uuid.uuid4().hex[:8]}"
+    make_stream(moto_url, name, 4)
+    if request.param == "s3":
+        client("s3", moto_url).create_bucket(Bucket=name)
+        made = Site(moto_url, name, f"s3://{name}/out", tmp_path / "v.toml", moto_url)
+    else:
+        made = Site(moto_url, name, (tmp_path / "out").as_uri(), tmp_path / "v.toml")
+    made.configure()
+    return made
+
+
+def put(site: Site, *rows: tuple[str, bytes]) -> None:
+    """Put records by partition key."""
+    kinesis = client("kinesis", site.kinesis)
+    for key, data in rows:
+        kinesis.put_record(StreamName=site.stream, PartitionKey=key, Data=data)
+
+
+def verified(site: Site) -> None:
+    """`vortex verify` passes."""
+    done = site.call("verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_drain_leaves_each_id_once_and_again_adds_only_what_is_new(site: Site) -> None:
+    """Three puts of each event, a drain, more events, another drain."""
+    names = [f"id-{n}" for n in range(60)]
+    put(site, *((name, event_of(name)) for name in names * 3))
+    site.drain()
+    first = site.objects()
+    assert check_exactly_once(site, Counter(names * 3)) == 60
+    more = [f"more-{n}" for n in range(20)]
+    put(site, *((name, event_of(name)) for name in more + names[:30]))
+    site.drain()
+    assert check_exactly_once(site, Counter(names + more)) == 80
+    assert first.items() <= site.objects().items(), "what was published never changes"
+    verified(site)
+
+
+def test_old_events_go_to_their_own_hours_with_a_large_lateness(site: Site) -> None:
+    """A backfill: each event in its own hour, a manifest for each such hour, and none for the empty ones between."""
+    site.configure(lateness="20y", period="5m")
+    years = range(2013, 2025)
+    rows = [
+        json.dumps({"id": f"y{year}", "customer": "c", "type": "t", "at": f"{year}-03-04T05:06:07Z"}).encode()
+        for year in years
+    ]
+    put(site, *((str(n), row) for n, row in enumerate(rows)))
+    site.drain()
+    folders = {json.loads(line)["id"]: folder for folder, line in site.lines()}
+    assert folders == {f"y{y}": f"customer=c/event_type=t/date={y}-03-04/hour=05" for y in years}
+    hours = {key for key in site.objects() if key.startswith("_hours/")}
+    assert {f"_hours/date={y}-03-04/hour=05/manifest.json" for y in years} <= hours
+    assert len(hours) == len(years)
+    check_manifests(site)
+    verified(site)
+
+
+def test_two_processes_by_mistake_still_publish_once(site: Site) -> None:
+    """Both read every shard, fight for the log, and agree."""
+    producer = Producer(site, Random(5))
+    workers = [site.start(), site.start()]
+    with stopped(*workers):
+        producer.start()
+        time.sleep(8)  # real processes: let them meet each other over several commits and plans
+        sent = producer.finish()
+        assert [worker.poll() for worker in workers] == [None, None]
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        assert [worker.wait(60) for worker in workers] == [0, 0]
+    site.drain()
+    assert check_exactly_once(site, sent) > 100
+    verified(site)
+
+
+def test_bad_records_are_rejected_with_reason_and_bytes(site: Site) -> None:
+    """None is a crash, none is lost, and the good ones beside them are published."""
+    bad = {
+        "not_json": b"{broken",
+        "not_utf8": b'{"id":"1","customer":"\xff","type":"t"}',
+        "bad_compression": gzip.compress(b"x" * 100)[:-9],
+        "not_an_object": b"[1, 2]",
+        "missing_customer": b'{"id":"1","type":"t"}',
+        "bad_customer": b'{"id":"1","customer":{},"type":"t"}',
+        "too_deep": b'{"id":"1","customer":"c","type":"t","x":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        "too_large": b'{"id":"1","type":"t","customer":"' + b"n" * 900_000 + b'"}',
+        "duplicate_key": b'{"id":"1","id":"2","customer":"c","type":"t"}',
+    }
+    odd = ["../../etc", "a\x00b", "100%", "a=b", "\U0001f600", "c" * 5000, ".."]
+    good = [json.dumps({"id": f"odd{n}", "customer": name, "type": name}).encode() for n, name in enumerate(odd)]
+    put(site, *((str(n), data) for n, data in enumerate([*bad.values(), *good])))
+    site.drain()
+    assert sorted(line for _, line in site.lines()) == sorted(good)
+    assert all(folder.count("/") == 3 and ".." not in folder.split("/") for folder, _ in site.lines())
+    rejected = Counter(row["reason"] for row in site.rejections())
+    assert rejected == Counter({**dict.fromkeys(bad, 1), "not_an_object": 2})
+    verified(site)
+
+
+def test_a_stopped_worker_publishes_and_its_successor_goes_on(site: Site) -> None:
+    """SIGTERM: exit 0 within the grace period; nothing is read twice, nothing lost."""
+    producer = Producer(site, Random(9))
+    producer.start()
+    for _ in range(2):
+        worker = site.start()
+        with stopped(worker):
+            time.sleep(4)  # a real process works for a while
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+    sent = producer.finish()
+    site.drain()
+    check_exactly_once(site, sent)
+    verified(site)
+
+
+def test_another_streams_store_is_refused(site: Site) -> None:
+    """Two streams in one place would share keys: a clear refusal, with a code of its own."""
+    put(site, ("a", event_of("a")))
+    site.drain()
+    other = f"{site.stream}-other"
+    make_stream(site.kinesis, other, 1)
+    stranger = Site(site.kinesis, other, site.store, site.config, site.s3)
+    stranger.configure()
+    done = stranger.call("run", "--drain")
+    assert done.returncode == 5
+    assert "prefix of its own" in done.stderr
+
+
+def reshard(kinesis: object, name: str) -> None:
+    """Split the first open shard, then merge the halves again."""
+    shards = kinesis.list_shards(StreamName=name)["Shards"]  # type: ignore[attr-defined]
+    parent = next(s for s in shards if "EndingSequenceNumber" not in s["SequenceNumberRange"])
+    span = parent["HashKeyRange"]
+    middle = (int(span["StartingHashKey"]) + int(span["EndingHashKey"])) // 2
+    kinesis.split_shard(  # type: ignore[attr-defined]
+        StreamName=name, ShardToSplit=parent["ShardId"], NewStartingHashKey=str(middle)
+    )
+    wait_active(kinesis, name)
+    halves = [
+        s["ShardId"]
+        for s in kinesis.list_shards(StreamName=name)["Shards"]  # type: ignore[attr-defined]
+        if s.get("ParentShardId") == parent["ShardId"]
+    ]
+    time.sleep(2)  # the halves get records of their own before they are merged
+    kinesis.merge_shards(  # type: ignore[attr-defined]
+        StreamName=name, ShardToMerge=halves[0], AdjacentShardToMerge=halves[1]
+    )
+    wait_active(kinesis, name)
+
+
+def test_splits_and_merges_while_running_and_while_stopped(kinesis_local_url: str, tmp_path: Path) -> None:
+    """Shards that close under the worker, and shards that closed while nobody looked: all is read, once."""
+    name = f"s-{uuid.uuid4().hex[:8]}"
+    kinesis = make_stream(kinesis_local_url, name, 2)
+    site = Site(kinesis_local_url, name, (tmp_path / "out").as_uri(), tmp_path / "v.toml")
+    site.configure()
+    producer = Producer(site, Random(3), pause_s=0.2, batch=10)
+    producer.start()
+    worker = site.start()
+    with stopped(worker):
+        time.sleep(3)  # a real process gets going
+        reshard(kinesis, name)
+        time.sleep(3)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    reshard(kinesis, name)
+    sent = producer.finish()
+    site.drain()
+    assert check_exactly_once(site, sent) > 50
+    verified(site)

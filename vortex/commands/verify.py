@@ -1,0 +1,47 @@
+"""`vortex verify`: the store read back, and its invariants proved."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+
+import click
+
+from vortex.config import Settings
+from vortex.exits import Exit
+from vortex.ports import PortError
+from vortex.verification import Report, verify_store
+from vortex.wiring import open_store
+
+_SHOWN = 20
+
+
+def verify(settings: Settings, as_json: bool) -> int:
+    """FAILED with the first faults by name, if there are any."""
+    try:
+        report = asyncio.run(_verify(settings))
+    except PortError as problem:
+        click.echo(str(problem), err=True)
+        return Exit.UNREACHABLE
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=1))
+    else:
+        _print(report)
+    return Exit.FAILED if report.faults else Exit.OK
+
+
+async def _verify(settings: Settings) -> Report:
+    async with open_store(settings) as store:
+        return await verify_store(store)
+
+
+def _print(report: Report) -> None:
+    click.echo("checked: " + ", ".join(f"{number} {what}" for what, number in sorted(report.checked.items())))
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    for fault in report.faults[:_SHOWN]:
+        click.echo(f"FAULT {fault.invariant} {fault.key}: {fault.what}", err=True)
+    if len(report.faults) > _SHOWN:
+        click.echo(f"… and {len(report.faults) - _SHOWN} faults more", err=True)
+    click.echo(f"{len(report.faults)} faults" if report.faults else "every invariant holds")

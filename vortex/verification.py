@@ -1,0 +1,381 @@
+"""Reads a store back and proves the invariants on it: logs, plans, objects, hours, and the sums between them.
+
+I1 and I9: sums of every segment and plan, no id twice within a window. I2: chains. I3: every published key follows from
+one plan, as its segments say where they still exist. I6: manifests against folders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import xxhash
+
+from vortex.core.layout import HOURS, MANIFESTS, STATE
+from vortex.core.publication import (
+    Done,
+    LogView,
+    ObjectSpec,
+    Plan,
+    PublishedObject,
+    carried,
+    closed_hours,
+    hour_documents,
+    objects,
+)
+from vortex.core.segment import CorruptSegment, Counts, NewerVersion, check_member, unfold
+from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key
+from vortex.journal import Journal
+from vortex.ports import NotFound, ObjectStore
+from vortex.retry import Once
+
+_PARALLEL = 16
+_SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One broken promise: which invariant, where, and what is wrong there."""
+
+    invariant: str
+    key: str
+    what: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, and how much was looked at."""
+
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checked: dict[str, int] = field(default_factory=dict)
+
+    def fault(self, invariant: str, key: str, what: str) -> None:
+        """Add a fault."""
+        self.faults.append(Fault(invariant, key, what))
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count what was looked at."""
+        self.checked[what] = self.checked.get(what, 0) + number
+
+
+async def verify_store(store: ObjectStore) -> Report:
+    """Everything below the store's root. A running worker's newest work may show as notes, never as faults."""
+    report = Report()
+    streams = [name async for name in store.list_folders(f"{STATE}/") if "@" in name]
+    if not streams:
+        report.notes.append(f"{store.url}: no stream has begun here")
+    named: set[str] = set()
+    for name in streams:
+        one = _Stream(Journal(store, f"{STATE}/{name}", Once()), report)
+        if await one.verify():
+            named |= one.named
+    own = (f"{STATE}/", f"{HOURS}/", f"{MANIFESTS}/")
+    async for info in store.list(""):
+        if not info.key.startswith(f"{STATE}/") and info.key not in named:
+            report.fault("I6" if info.key.startswith(own) else "I3", info.key, "no plan names it")
+    return report
+
+
+class _Stream:
+    """The proof for one stream."""
+
+    def __init__(self, journal: Journal, report: Report) -> None:
+        self.named: set[str] = set()
+        """Every key outside the state folder that a plan accounts for."""
+        self._journal, self._report = journal, report
+        self._views: dict[str, LogView] = {}
+        self._plans: list[Plan] = []
+        self._dones: list[Done] = []
+
+    async def verify(self) -> bool:
+        """Whether the stream has begun."""
+        state = await self._journal.state()
+        if state is None:
+            return False
+        await self._read_plans()
+        await self._read_logs(state)
+        self._check_plans(state)
+        await self._check_ids()
+        await self._check_objects()
+        await self._check_hours(state)
+        self._check_sums()
+        return True
+
+    # Reading.
+
+    async def _read_plans(self) -> None:
+        while (plan := await self._journal.plan(len(self._plans))) is not None:
+            self._plans.append(plan)
+            document = await self._journal.done(plan.k)
+            if document is not None:
+                self._dones.append(document)
+        if len(self._dones) < len(self._plans) - 1:
+            self._report.fault("I3", f"{self._journal.root}/plans", "a plan was made before the one before it was done")
+        elif len(self._dones) < len(self._plans):
+            self._report.notes.append(f"plan {self._plans[-1].k} is in progress")
+        self._report.count("plans", len(self._plans))
+
+    async def _read_logs(self, state: StreamState) -> None:
+        store, root = self._journal.store, self._journal.root
+        live = carried(self._plans[-1])[0] if self._plans else {}
+        for shard in [name async for name in store.list_folders(f"{root}/shards/")]:
+            try:
+                heads = await self._chain(shard)
+            except (CorruptSegment, NewerVersion) as problem:
+                self._report.fault("I2", shard, str(problem))
+                continue
+            self._views[shard] = LogView(heads)
+            entry = live.get(shard)
+            needed = min(entry.next, max(entry.to, 0)) if entry else heads[-1].n
+            if heads[0].n > needed:
+                self._report.fault("I2", shard, f"the chain ends at segment {heads[0].n}; {needed} is still needed")
+        for shard, entry in live.items():
+            if entry.to >= 0 and shard not in self._views:
+                self._report.fault("I2", shard, f"has no log, though a plan was made of its segment {entry.to}")
+
+    async def _chain(self, shard: str) -> list[Head]:
+        """The segments from the head back as far as they follow each other; older ones may have been cleaned up."""
+        numbers = await self._journal.numbers(shard, -1)
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(n: int) -> Head:
+            async with gate:
+                return await self._checked(shard, n)
+
+        heads = list(await asyncio.gather(*(one(n) for n in numbers)))
+        chain = heads[-1:]
+        for earlier in reversed(heads[:-1]):
+            following = chain[0].footer
+            assert following is not None
+            if earlier.n != chain[0].n - 1 or earlier.digest != following.prev:
+                self._report.notes.append(f"{shard}: segments up to {earlier.n} are remains, which nobody reads")
+                break
+            try:
+                check_follows(earlier, chain[0], self._journal.root)
+            except BrokenLog as problem:
+                self._report.fault("I2", shard, str(problem))
+            self._no_writing_back(earlier, chain[0])
+            chain.insert(0, earlier)
+        return chain
+
+    async def _checked(self, shard: str, n: int) -> Head:
+        """A segment with all its bytes against their digests, and its sums."""
+        head = await self._journal.head(shard, n)
+        footer, key = head.footer, segment_key(self._journal.root, shard, n)
+        assert footer is not None
+        body = await self._journal.range(shard, n, 0, footer.data_bytes) if footer.data_bytes else b""
+        await self._journal.ids(head)
+        rows, rejected = 0, 0
+        for folder, _, offset, length, count, raw, digest in footer.member_rows.tolist():
+            text = unfold(check_member(body[offset : offset + length], digest, key), key)
+            if len(text) != raw or text.count(b"\n") != count:
+                self._report.fault("I9", key, f"a member at {offset} holds other rows than its index says")
+            rows, rejected = (rows, rejected + count) if footer.folders[folder].rejected else (rows + count, rejected)
+        counts = footer.counts
+        if counts.events != counts.accepted + counts.duplicates + counts.rejected:
+            self._report.fault("I9", key, "events are not accepted + duplicates + rejected")
+        if (rows, rejected) != (counts.accepted, counts.rejected):
+            self._report.fault("I9", key, f"holds {rows} lines and {rejected} rejections, counts say otherwise")
+        total = Counts()
+        for some in footer.periods.values():
+            total.add(some)
+        if any(getattr(total, name) != getattr(counts, name) for name in _SUMMED):
+            self._report.fault("I9", key, "the counts of its periods do not add up to its counts")
+        self._report.count("segments")
+        return head
+
+    def _no_writing_back(self, earlier: Head, later: Head) -> None:
+        assert earlier.footer is not None
+        assert later.footer is not None
+        closed = [p for p in later.footer.periods if p < earlier.footer.open_from]
+        if closed:
+            key = segment_key(self._journal.root, later.shard, later.n)
+            self._report.fault("I2", key, f"writes into period {min(closed)}, which its log had closed")
+
+    # Plans, ids, sums.
+
+    def _check_plans(self, state: StreamState) -> None:
+        upto, before = state.opens_from, None
+        for plan in self._plans:
+            key = f"{self._journal.root}/plans/{plan.k:010d}/plan.json"
+            if plan.after != upto or plan.upto <= plan.after:
+                self._report.fault("I3", key, f"publishes from {plan.after}, the plan before ended at {upto}")
+            upto = plan.upto
+            for shard, entry in plan.shards.items():
+                old = before.shards.get(shard) if before else None
+                if old is not None and (entry.first != old.next or entry.to < old.to):
+                    self._report.fault("I3", key, f"{shard}: does not go on where the plan before stopped")
+                if old is None and entry.first != 0:
+                    self._report.fault("I3", key, f"{shard}: joins at segment {entry.first}, not at its first")
+                head = next((h for h in self._heads(shard) if h.n == entry.to), None)
+                if head is not None and head.digest != entry.digest:
+                    self._report.fault("I3", key, f"{shard}: segment {entry.to} is not the one that was planned")
+            before = plan
+
+    def _heads(self, shard: str) -> list[Head]:
+        view = self._views.get(shard)
+        return view.heads if view else []
+
+    def _check_sums(self) -> None:
+        for document in self._dones:
+            key = f"{self._journal.root}/plans/{document.k:010d}/done.json"
+            lines: dict[tuple[int, bool], int] = {}
+            for one in document.objects:
+                lines[one.period, one.rejected] = lines.get((one.period, one.rejected), 0) + one.rows
+            for period, counts in document.periods.items():
+                told = (counts.accepted, counts.rejected)
+                if (lines.pop((period, False), 0), lines.pop((period, True), 0)) != told:
+                    self._report.fault("I9", key, f"period {period}: rows are not what the segments accepted")
+            if lines:
+                self._report.fault("I9", key, f"rows for periods that no segment counts: {sorted(lines)[:3]}")
+
+    async def _check_ids(self) -> None:
+        """No id is accepted twice while its first acceptance is in the window; the floors tell which segments are."""
+        accepted: dict[str, dict[bytes, dict[str, int]]] = {}
+        for shard in self._oldest_first():
+            heads = self._heads(shard)
+            known: dict[bytes, dict[str, int]] = {}
+            for log in heads[0].footer.floors if heads[0].footer else ():
+                for key, places in accepted.get(log, {}).items():
+                    known.setdefault(key, {}).update(places)
+            floors: Mapping[str, int] = heads[0].footer.floors if heads[0].footer and heads[0].n == 0 else {}
+            for head in heads:
+                assert head.footer is not None
+                block = await self._journal.ids(head)
+                for key in (block[at : at + 16] for at in range(0, len(block), 16)):
+                    places = known.setdefault(key, {})
+                    if any(n >= floors.get(log, head.n + 1) for log, n in places.items()):
+                        name = segment_key(self._journal.root, shard, head.n)
+                        self._report.fault("I1", name, f"id {key.hex()} was accepted before, in {places}")
+                    places[shard] = head.n
+                floors = head.footer.floors
+            accepted[shard] = known
+            self._report.count("logs")
+
+    def _oldest_first(self) -> list[str]:
+        """Parents before their children, so that a child's window can be built of theirs."""
+        parents = {
+            child.id: child.parents
+            for view in self._views.values()
+            for head in view.heads
+            if head.footer
+            for child in head.footer.children
+        }
+        ordered: list[str] = []
+
+        def visit(shard: str) -> None:
+            if shard not in ordered:
+                for parent in parents.get(shard, ()):
+                    visit(parent)
+                if shard in self._views:
+                    ordered.append(shard)
+
+        for shard in sorted(self._views):
+            visit(shard)
+        return ordered
+
+    # Objects and hours.
+
+    async def _check_objects(self) -> None:
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(row: PublishedObject, document: Done, spec: ObjectSpec | None) -> None:
+            async with gate:
+                await self._check_object(row, document, spec)
+
+        for plan in self._plans:
+            specs = self._specs(plan)
+            if plan.k >= len(self._dones):
+                self.named |= set(specs or ())
+                self._report.count("objects in progress", len(specs or ()))
+                continue
+            document = self._dones[plan.k]
+            if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
+                self._report.fault("I3", f"plan {plan.k}", "its done document is about something else")
+            keys = {row.key for row in document.objects}
+            for key in sorted(keys & self.named):
+                self._report.fault("I3", key, "two plans published it")
+            self.named |= keys
+            if specs is not None and keys != set(specs):
+                odd = sorted(keys ^ set(specs))
+                self._report.fault(
+                    "I3", odd[0], f"plan {plan.k} published other objects than follow from it: {odd[:3]}"
+                )
+            await asyncio.gather(*(one(row, document, (specs or {}).get(row.key)) for row in document.objects))
+
+    def _specs(self, plan: Plan) -> dict[str, ObjectSpec] | None:
+        """The plan's objects by key, where all its segments still exist."""
+        for shard, entry in plan.shards.items():
+            if len(self._views.get(shard, LogView()).between(entry.first, entry.to)) != entry.to - entry.first + 1:
+                return None
+        return {spec.key: spec for spec in objects(plan, self._views)}
+
+    async def _check_object(self, row: PublishedObject, document: Done, spec: ObjectSpec | None) -> None:
+        fault = self._report.fault
+        self._report.count("objects")
+        try:
+            body = await self._journal.store.get(row.key)
+            text = unfold(body, row.key)
+        except NotFound:
+            fault("I3", row.key, "was published, and is missing")
+            return
+        except CorruptSegment as problem:
+            fault("I3", row.key, f"is no whole gzip file: {problem}")
+            return
+        if (len(body), xxhash.xxh3_128_hexdigest(body)) != (row.bytes, row.digest):
+            fault("I3", row.key, "its bytes have changed since it was published")
+        if not document.after <= row.period < document.upto:
+            fault("I3", row.key, f"its period is not one of plan {document.k}")
+        lines = text.split(b"\n")
+        if lines.pop() or len(lines) != row.rows or len(text) != row.raw:
+            fault("I3", row.key, f"holds {len(lines)} lines, {row.rows} were published")
+        self._report.count("rejections" if row.rejected else "rows", len(lines))
+        for line in lines:
+            if not _is_object(line):
+                fault("I3", row.key, "a line is not one JSON object")
+                break
+        if spec is not None and text != await self._from_segments(spec):
+            fault("I3", row.key, "its lines are not those of the segments it is made of")
+
+    async def _from_segments(self, spec: ObjectSpec) -> bytes:
+        parts = []
+        for piece in spec.pieces:
+            name = segment_key(self._journal.root, piece.shard, piece.n)
+            parts.append(unfold(await self._journal.range(piece.shard, piece.n, piece.offset, piece.length), name))
+        return b"".join(parts)
+
+    async def _check_hours(self, state: StreamState) -> None:
+        for plan in self._plans:
+            done = plan.k < len(self._dones)
+            known = [d for d in self._dones if d.k <= plan.k]
+            held = {one.period for d in known for one in d.objects} | {p for d in known for p in d.periods}
+            for hour in closed_hours(plan.after, plan.upto, state.first_hour, held):
+                partitions, manifest = hour_documents(state, hour, known, self._journal.store.url)
+                for key, body in [*partitions, manifest]:
+                    self.named.add(key)
+                    if done:
+                        await self._check_document(key, body)
+                self._report.count("closed hours", int(done))
+        if self._plans and len(self._dones) < len(self._plans):
+            # What the plan in progress will say of its hours is not known yet; nothing there is a fault.
+            async for info in self._journal.store.list(f"{MANIFESTS}/"):
+                self.named.add(info.key)
+            async for info in self._journal.store.list(f"{HOURS}/"):
+                self.named.add(info.key)
+
+    async def _check_document(self, key: str, body: bytes) -> None:
+        try:
+            if await self._journal.store.get(key) != body:
+                self._report.fault("I6", key, "says something else than what was published")
+        except NotFound:
+            self._report.fault("I6", key, "is missing, though its hour is closed")
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return line[:1] in b"{ \t" and msgspec.json.decode(line, type=dict[str, msgspec.Raw]) is not None
+    except (msgspec.MsgspecError, RecursionError):
+        return False
