@@ -138,7 +138,10 @@ class Publisher:
         return True  # where another planner won, its plan is taken up by the next step
 
     async def unpublished_end(self) -> int | None:
-        """The end of the last period that holds anything unpublished; None where all is published. For draining."""
+        """Where to close so that everything in the logs is published; None where all is. For draining.
+
+        That is the end of the last period with anything in it; of its hour, where that hour is over by the clock.
+        """
         while True:
             plan = await self._ports.journal.last_plan(self._state, self._rules.target)
             if plan.k < 0 or await self._ports.journal.done(plan.k) is not None:
@@ -147,7 +150,10 @@ class Publisher:
         logs = await self._refresh(plan, True)
         periods = [p for v in logs.views.values() for h in v.heads if h.footer for p in h.footer.periods]
         last = max((p for p in periods if p >= plan.upto), default=None)
-        return None if last is None else last + self._rules.period_ms
+        if last is None:
+            return None
+        hour_end = hour_of(last) + HOUR_MS
+        return hour_end if hour_end <= self._ports.clock.now_ms() else last + self._rules.period_ms
 
     async def finish(self) -> int:
         """Close and publish everything in the logs of a stream that nobody reads any more; up to where."""

@@ -137,7 +137,7 @@ class Decoder:
         """The configured values of a record that is one JSON object; None for anything else."""
         try:
             return self._pick(self._decode(data))
-        except (msgspec.MsgspecError, RecursionError, AttributeError):
+        except (msgspec.MsgspecError, RecursionError, AttributeError, UnicodeDecodeError):
             return None
 
     def _run(self, begin: int, datas: list[bytes], values: list[Any], out: Decoded) -> bool:
