@@ -1,0 +1,131 @@
+"""`vortex close`: move the bound of lagging shards, so that hours close without what they still hold back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import click
+
+from vortex.commands.status import live_logs
+from vortex.config import Settings, parse_instant
+from vortex.core.layout import moment
+from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.publication import LogView
+from vortex.core.routing import floor_period
+from vortex.core.segment import Footer, seal
+from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer, merged_floors, stream_root
+from vortex.exits import Exit
+from vortex.ingest import parent_ends
+from vortex.journal import Journal
+from vortex.ports import PortError, Stream
+from vortex.retry import Once
+from vortex.wiring import open_store, open_stream
+
+_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One shard: where its bound was, and is."""
+
+    shard: str
+    was: str
+    now: str
+
+
+def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: bool) -> int:
+    """Close the periods before `before` (ISO time) for these shards, or for all that hold them open."""
+    try:
+        moved = asyncio.run(_close(settings, shards, parse_instant(before)))
+    except (ValueError, BrokenLog) as problem:
+        click.echo(str(problem), err=True)
+        return Exit.USAGE
+    except PortError as problem:
+        click.echo(str(problem), err=True)
+        return Exit.UNREACHABLE
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in moved], indent=1))
+    for one in moved if not as_json else ():
+        click.echo(f"{one.shard}: {one.was} -> {one.now}")
+    if not moved and not as_json:
+        click.echo("no shard holds anything before that open")
+    return Exit.OK
+
+
+async def _close(settings: Settings, shards: Sequence[str], before: int) -> list[Moved]:
+    async with open_stream(settings) as stream, open_store(settings) as store:
+        info = await stream.describe()
+        journal = Journal(store, stream_root(info.name, info.created_ms), Once())
+        state = await journal.state()
+        if state is None:
+            raise ValueError("the stream was never started on this store: there is nothing to close")
+        return await close_logs(journal, state, stream, settings, shards, before)
+
+
+async def close_logs(
+    journal: Journal, state: StreamState, stream: Stream, settings: Settings, shards: Sequence[str], before: int
+) -> list[Moved]:
+    """Append the segments that move the bounds. Raises ValueError for an unknown shard or a time that is not over."""
+    period, target = settings.publish.period, settings.publish.target_object_size
+    before = floor_period(before, period)
+    if before > floor_period(await stream.server_time(), period) + period:
+        raise ValueError(f"{_iso(before)} lies ahead: only what the clock has reached can be closed")
+    plan = await journal.last_plan(state, target)
+    views = await live_logs(journal, plan)
+    if unknown := sorted(set(shards) - set(views)):
+        raise ValueError(f"no live shard {', '.join(unknown)}; live are {', '.join(sorted(views))}")
+    moved = []
+    for shard in sorted(shards or views):
+        for _ in range(_TRIES):
+            was = await _bound(journal, state, stream, shard, views[shard], target)
+            if was is None or was >= before:
+                break
+            head = await journal.newest(shard, plan.shards.get(shard))
+            footer = bumped(head, before, owner=_owner(), created=time.time_ns() // 1_000_000)
+            if await journal.commit(shard, seal(footer, (), b"")):
+                moved.append(Moved(shard, _iso(was), _iso(before)))
+                break
+            views = await live_logs(journal, plan)  # its owner committed first: look again
+        else:
+            raise BrokenLog(f"shard {shard}: its owner was faster {_TRIES} times; try again")
+    return moved
+
+
+async def _bound(
+    journal: Journal, state: StreamState, stream: Stream, shard: str, view: LogView, target: int
+) -> int | None:
+    """The log's bound; None for an ended one. A log without segments gets its first here."""
+    if view.last is None:
+        footer = await _first(journal, state, stream, shard, target)
+        await journal.commit(shard, seal(footer, (), b""))
+        return footer.open_from
+    return None if view.last.ended else view.last.open_from
+
+
+async def _first(journal: Journal, state: StreamState, stream: Stream, shard: str, target: int) -> Footer:
+    """Segment 0 of a log that has not begun: a root's, or a child's under the child's rule."""
+    now = time.time_ns() // 1_000_000
+    for root in state.roots:
+        if root.shard.id == shard:
+            return first_footer(root.shard, root.position, 0, state.opens_from, floors={}, owner=_owner(), created=now)
+    listed = await stream.list_shards()
+    info = next((s for s in listed if s.id == shard), None) or ShardInfo(shard)
+    parents = await parent_ends(journal, state, info, target, listed)
+    watermark, open_from = child_state(parents)
+    floors = merged_floors(parents)
+    return first_footer(
+        info, Position(Start.TRIM_HORIZON), watermark, open_from, floors=floors, owner=_owner(), created=now
+    )
+
+
+def _owner() -> str:
+    return f"close:{socket.gethostname()}"
+
+
+def _iso(ms: int) -> str:
+    return moment(ms).isoformat(timespec="seconds").replace("+00:00", "Z")

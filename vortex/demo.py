@@ -1,0 +1,269 @@
+"""`vortex demo`: an emulated Kinesis and S3, a producer, a real worker, and the sum at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import boto3
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vortex.demo_traffic import Put, traffic
+from vortex.exits import Exit
+
+_STREAM = "clickstream"
+_BUCKET = "vortex-demo"
+_SHARDS = 3
+_BATCH = 500  # of PutRecords
+_SHOWN = 14
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AWS_DEFAULT_REGION": "us-east-1"}
+_SETTINGS = """
+[source]
+stream = "clickstream"
+endpoint_url = "{kinesis}"
+[event]
+customer = "context.app.namespace"
+type = ["event", "type"]
+id = "messageId"
+time = "timestamp"
+[store]
+url = "{store}"
+{endpoint}
+[commit]
+every = "2s"
+[publish]
+period = "5m"
+[hours]
+allowed_lateness = "4h"
+[http]
+port = {port}
+[log]
+level = "warning"
+format = "text"
+"""
+
+
+class DemoFailed(Exception):
+    """The demo could not be carried out; the message says why."""
+
+
+@dataclass(slots=True)
+class _Scene:
+    """Where everything is."""
+
+    kinesis: str
+    port: int
+    config: Path
+    keep: Path | None
+
+    @property
+    def store(self) -> str:
+        return self.keep.absolute().as_uri() if self.keep else f"s3://{_BUCKET}/demo"
+
+
+def run(keep: Path | None, events: int) -> int:
+    """Produce `events` events, load them, show what became of them. FAILED where the sum does not hold."""
+    console = Console()
+    os.environ.update(_CREDENTIALS)
+    try:
+        with tempfile.TemporaryDirectory(prefix="vortex-demo-") as folder, _moto() as url:
+            scene = _Scene(url, _free_port(), Path(folder) / "vortex.toml", _checked(keep))
+            return _play(console, scene, events)
+    except DemoFailed as problem:
+        console.print(str(problem), style="red")
+        return Exit.FAILED
+
+
+def _play(console: Console, scene: _Scene, events: int) -> int:
+    _prepare(scene)
+    console.print(f"Kinesis and S3 are emulated on {scene.kinesis}; {_SHARDS} shards, {events} events")
+    console.print(f"the worker's metrics, while it runs: http://127.0.0.1:{scene.port}/metrics")
+    produced = _produce_and_read(console, scene, events)
+    _worker(scene, "run", "--drain")
+    objects = dict(_objects(scene))
+    return _show(console, scene, objects, produced)
+
+
+def _checked(keep: Path | None) -> Path | None:
+    if keep and keep.exists() and any(keep.iterdir()):
+        raise DemoFailed(f"{keep}: is not empty; give an empty or a new directory")
+    return keep
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def _moto() -> Iterator[str]:
+    if find_spec("moto") is None:
+        raise DemoFailed("the demo needs moto: pip install 'vortex-microbatcher[demo]'")
+    port = _free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if server.poll() is not None:
+                raise DemoFailed("the emulator did not start")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _client(service: str, scene: _Scene) -> Any:
+    return boto3.client(service, endpoint_url=scene.kinesis, region_name="us-east-1")
+
+
+def _prepare(scene: _Scene) -> None:
+    _client("kinesis", scene).create_stream(StreamName=_STREAM, ShardCount=_SHARDS)
+    _client("s3", scene).create_bucket(Bucket=_BUCKET)
+    endpoint = "" if scene.keep else f'endpoint_url = "{scene.kinesis}"'
+    text = _SETTINGS.format(kinesis=scene.kinesis, store=scene.store, endpoint=endpoint, port=scene.port)
+    scene.config.write_text(text)
+
+
+def _worker(scene: _Scene, *arguments: str) -> None:
+    done = subprocess.run([*_command(scene), *arguments[1:]], capture_output=True, text=True)
+    if done.returncode:
+        raise DemoFailed(f"vortex {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+
+
+def _command(scene: _Scene) -> list[str]:
+    return [sys.executable, "-m", "vortex", "run", "-c", str(scene.config)]
+
+
+def _produce_and_read(console: Console, scene: _Scene, events: int) -> int:
+    """Put all events while a worker reads; stop it politely once it has read them. How many were produced."""
+    worker = subprocess.Popen(_command(scene), stderr=subprocess.PIPE, text=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            putting, reading = progress.add_task("produced", total=events), progress.add_task("read", total=events)
+            produced = 0
+            kinesis = _client("kinesis", scene)
+            for batch in _batches(traffic(events, 7, datetime.now(UTC))):
+                _put(kinesis, batch)
+                produced += sum(put.events for put in batch)
+                progress.update(putting, completed=produced)
+                progress.update(reading, completed=_read_so_far(scene))
+                if not console.is_terminal and produced % 5000 < _BATCH:
+                    console.print(f"produced {produced}, read {_read_so_far(scene)}")
+            end = time.monotonic() + 30
+            while (read := _read_so_far(scene)) < produced and time.monotonic() < end and worker.poll() is None:
+                progress.update(reading, completed=read)
+                time.sleep(0.3)
+            progress.update(reading, completed=read)
+        console.print(f"produced {produced} events; the worker has read {read} and is told to stop (SIGTERM)")
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        _, errors = worker.communicate(timeout=60)
+    if worker.returncode:
+        raise DemoFailed(f"the worker ended with {worker.returncode}:\n{errors}")
+    return produced
+
+
+def _batches(puts: Iterator[Put]) -> Iterator[list[Put]]:
+    for _, group in groupby(enumerate(puts), key=lambda pair: pair[0] // _BATCH):
+        yield [put for _, put in group]
+
+
+def _put(kinesis: Any, batch: list[Put]) -> None:
+    rows = [{"Data": put.data, "PartitionKey": put.key} for put in batch]
+    while rows:
+        reply = kinesis.put_records(StreamName=_STREAM, Records=rows)
+        rows = [row for row, answer in zip(rows, reply["Records"], strict=True) if answer.get("ErrorCode")]
+
+
+def _read_so_far(scene: _Scene) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{scene.port}/metrics", timeout=1) as reply:
+            text = reply.read().decode()
+    except OSError:
+        return 0  # the worker is still starting
+    found = [line for line in text.splitlines() if line.startswith("vortex_events_read_total ")]
+    return int(float(found[0].split()[1])) if found else 0
+
+
+def _objects(scene: _Scene) -> Iterator[tuple[str, bytes]]:
+    if scene.keep:
+        for path in sorted(scene.keep.rglob("*")):
+            if path.is_file():
+                yield path.relative_to(scene.keep).as_posix(), path.read_bytes()
+        return
+    s3 = _client("s3", scene)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix="demo/"):
+        for row in page.get("Contents", ()):
+            body = s3.get_object(Bucket=_BUCKET, Key=row["Key"])["Body"].read()
+            yield row["Key"].removeprefix("demo/"), body
+
+
+def _show(console: Console, scene: _Scene, objects: dict[str, bytes], produced: int) -> int:
+    data = {key: gzip.decompress(body) for key, body in objects.items() if key.endswith(".json.gz")}
+    published = {key: text for key, text in data.items() if not key.startswith("_")}
+    rejected = sum(text.count(b"\n") for key, text in data.items() if key.startswith("_rejected/"))
+    dones = [json.loads(body) for key, body in objects.items() if key.endswith("/done.json")]
+    duplicates = sum(document["totals"]["duplicates"] for document in dones)
+    rows = sum(text.count(b"\n") for text in published.values())
+    _tree(console, published, objects)
+    first = next(iter(published.items()), None)
+    if first is not None:
+        console.print("\none line:", style="bold")
+        console.print_json(first[1].split(b"\n", 1)[0].decode())
+    closed = sorted(key.split("/", 1)[1].rpartition("/")[0] for key in objects if key.startswith("_hours/"))
+    console.print(f"\nclosed hours, each with a manifest: {', '.join(closed) or 'none'}")
+    root = scene.keep or "DIR"
+    hint = "" if scene.keep else "   (vortex demo --keep DIR leaves the files there)"
+    console.print(f"\nin DuckDB:{hint}", style="bold")
+    console.print(
+        f"  SELECT customer, event_type, count(*) FROM read_json('{root}/customer=*/*/*/*/*.gz',\n"
+        "    hive_partitioning = true, union_by_name = true) GROUP BY ALL ORDER BY 3 DESC;",
+        markup=False,
+        soft_wrap=True,
+    )
+    holds = produced == rows + duplicates + rejected
+    console.print(
+        f"\nproduced {produced} {'=' if holds else '≠'} published {rows} + duplicates {duplicates} + rejected {rejected}",
+        style="bold green" if holds else "bold red",
+    )
+    return Exit.OK if holds else Exit.FAILED
+
+
+def _tree(console: Console, published: dict[str, bytes], objects: dict[str, bytes]) -> None:
+    """The partitions with rows and bytes, the largest first."""
+    folders: dict[str, list[int]] = {}
+    for key, text in published.items():
+        sums = folders.setdefault(key.rpartition("/")[0], [0, 0, 0])
+        sums[0] += 1
+        sums[1] += text.count(b"\n")
+        sums[2] += len(objects[key])
+    console.print(f"\n{len(folders)} partitions; the largest:", style="bold")
+    ordered = sorted(folders.items(), key=lambda item: -item[1][1])
+    for folder, (files, rows, size) in ordered[:_SHOWN]:
+        console.print(f"  {rows:>6} rows {size:>8} bytes {files:>3} files  {folder}", markup=False, soft_wrap=True)
