@@ -160,6 +160,8 @@ class Producer(threading.Thread):
     repeat: float = 0.2
     pause_s: float = 0.02
     batch: int = 20
+    shift_s: float = 0.0
+    """How far in the past the events' own times lie."""
     sent: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -183,7 +185,7 @@ class Producer(threading.Thread):
                         ids.append(self.rng.choice(recent[-200:]))
                     else:
                         number += 1
-                        ids.append(f"id-{number}")
+                        ids.append(f"id-{number}@{time.time() - self.shift_s:.3f}")
                         recent.append(ids[-1])
                 self._put(kinesis, ids)
                 self.ended.wait(self.pause_s)
@@ -207,11 +209,17 @@ class Producer(threading.Thread):
 
 
 def event_of(name: str) -> bytes:
-    """The event of an id: the same bytes each time."""
+    """The event of an id: the same bytes each time; its time is what stands behind the @, if any."""
     seed = Random(name)
-    return json.dumps(
-        {"id": name, "customer": f"c{seed.randrange(7)}", "type": f"t{seed.randrange(3)}", "x": seed.getrandbits(64)}
-    ).encode()
+    event = {
+        "id": name,
+        "customer": f"c{seed.randrange(7)}",
+        "type": f"t{seed.randrange(3)}",
+        "x": seed.getrandbits(64),
+    }
+    if "@" in name:
+        event["at"] = float(name.partition("@")[2])
+    return json.dumps(event).encode()
 
 
 def check_exactly_once(site: Site, sent: Counter[str]) -> int:

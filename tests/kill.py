@@ -1,8 +1,9 @@
 """Kill a worker at random moments, restart it, and count: `python -m tests.kill --rounds 50 --store disk`.
 
 A producer puts events all the while; the worker commits and publishes every second and keeps no published segment, so
-that a kill falls into commits, plans, objects, manifests and clean-up alike. At the end every id must be in the store
-exactly once, `vortex verify` must pass, and manifests must match folders.
+that a kill falls into commits, plans, objects, manifests and clean-up alike. The events' times lie some hours back,
+chosen so that an hour closes on the way. At the end every id must be in the store exactly once, `vortex verify` must
+pass, and manifests must match folders.
 """
 
 from __future__ import annotations
@@ -59,8 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vortex-kill-")))
         site = site_for(stack, options.stream, options.store, folder)
-        site.configure()
-        producer = Producer(site, Random(options.seed))
+        # The frontier passes a full hour half-way through: kills fall around its manifests, too.
+        half = options.rounds * 1.3
+        shift = int(7200 + time.time() % 3600 - (3600 if time.time() % 3600 > 3600 - half else 0) + half)
+        site.configure(lateness=f"{shift + 1}s")
+        producer = Producer(site, Random(options.seed), shift_s=shift)
         producer.start()
         kill(site, options.rounds, Random(options.seed + 1), folder / "worker.log")
         sent = producer.finish()

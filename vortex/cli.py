@@ -39,9 +39,9 @@ def main() -> None:
 @click.option("--drain", is_flag=True, help="Read to the tip of every shard, close and publish it all, and end.")
 def run(config: Path | None, drain: bool) -> None:
     """Run until SIGTERM."""
-    from vortex import app
+    from vortex.app import run as program
 
-    sys.exit(app.run(_settings(config), drain=drain))
+    sys.exit(program(_settings(config), drain=drain))
 
 
 @main.command()
@@ -49,9 +49,9 @@ def run(config: Path | None, drain: bool) -> None:
 @click.option("--events", default=20_000, show_default=True, help="How many events to produce.")
 def demo(keep: Path | None, events: int) -> None:
     """Try it: an emulated Kinesis, a producer, a real worker, and the sum at the end."""
-    from vortex import demo as program
+    from vortex.demo import run as program
 
-    sys.exit(program.run(keep, events))
+    sys.exit(program(keep, events))
 
 
 @main.command()

@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,7 +69,7 @@ class LocalDirStore:
         walk = self._walk("", prefix, start_after)
 
         def take() -> Sequence[ObjectInfo]:
-            return [info for info, _ in zip(walk, range(_BATCH), strict=False)]
+            return tuple(islice(walk, _BATCH))
 
         while batch := await self._call(prefix, take):
             for info in batch:
