@@ -22,9 +22,9 @@ _BLOCK = 1024
 _RECENT = 500
 _COPIED_AFTER = 8
 _WORDS = (
-    "acme globex initech umbrella hooli vandelay wonka stark wayne tyrell cyberdyne soylent massive aperture "
-    "weyland oscorp pied-piper dunder duff gringotts"
-).split()
+    *("acme", "globex", "initech", "umbrella", "hooli", "vandelay", "wonka", "stark", "wayne", "tyrell"),
+    *("cyberdyne", "soylent", "massive", "aperture", "weyland", "oscorp", "pied-piper", "dunder", "duff", "gringotts"),
+)
 _TRACKS = (
     "Product Viewed",
     "Product Added",
@@ -49,7 +49,7 @@ _WEB = (
 )
 _MOBILE = (
     '{{"anonymousId":"%b","context":{{"app":{{"build":"1842","name":"{name}","namespace":"{namespace}",'
-    '"version":"2.4.1"}},"device":{{"adTrackingEnabled":true,"manufacturer":"Apple","model":"iPhone14,5","name":"iPhone",'
+    '"version":"2.4.1"}},"device":{{"manufacturer":"Apple","model":"iPhone14,5",'
     '"type":"ios"}},"ip":"%b","library":{{"name":"analytics-ios","version":"4.1.6"}},"locale":"en-US",'
     '"network":{{"carrier":"T-Mobile","cellular":true,"wifi":false}},"os":{{"name":"iOS",'
     '"version":"17.4"}},"screen":{{"density":3,"height":844,"path":"/p/%b","width":390}},"timezone":"Europe/Berlin",'
@@ -118,7 +118,7 @@ def events(
 ) -> Iterator[bytes]:
     """`n` distinct events, 984 bytes on average (`small`: 200), their times spread evenly over `span_ms`.
 
-    Customer k of `customers` gets a share of 1 / k**skew; types are skewed, too. The same arguments give the same bytes.
+    Customer k of `customers` gets a share of 1 / k**skew; types are skewed, too. Same arguments, same bytes.
     """
     rng = Random(seed)
     templates = _templates(customers, types, small)
@@ -162,9 +162,7 @@ def records(workload: Workload, seed: int, n: int, start_ms: int) -> Iterator[Re
             yield Record(shard, start_ms + PERIOD_MS - 1, _pack(workload.packing, lines), len(lines))
 
 
-def with_copies(
-    fresh: Iterable[bytes], shards: int, copies: int, n: int, rng: Random
-) -> Iterator[tuple[int, bytes]]:
+def with_copies(fresh: Iterable[bytes], shards: int, copies: int, n: int, rng: Random) -> Iterator[tuple[int, bytes]]:
     """Events with their shard; `copies` of the `n` repeat a recent event of the same shard, as a retry would."""
     recent: list[deque[bytes]] = [deque(maxlen=_RECENT) for _ in range(shards)]
     source = iter(fresh)

@@ -1,0 +1,145 @@
+"""The least HTTP/1.1 server that AWS clients accept: keep-alive, Content-Length, 100-continue; on 127.0.0.1 alone.
+
+It exists so that the server's side of a benchmark takes little of the machine. A handler is a plain function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from time import time
+from typing import Any, cast
+from urllib.parse import parse_qsl, unquote
+
+import uvloop
+
+HOST = "127.0.0.1"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Request:
+    """`path` is decoded; header names are lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Reply:
+    """`body` is sent in pieces, as they are; of an answer to HEAD only its length is told."""
+
+    status: int = 200
+    body: tuple[bytes | memoryview, ...] = ()
+    content_type: str = "application/xml"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Reply]
+
+
+class _Connection(asyncio.Protocol):
+    """One client: requests are answered in order, each as soon as it is whole."""
+
+    def __init__(self, handle: Handler) -> None:
+        self._handle = handle
+        self._buffer = bytearray()
+        self._head: tuple[Request, int] | None = None
+        self._needed = 0
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= self._needed and self._step():
+            pass
+
+    def _step(self) -> bool:
+        """Take a head, or a body; False where more bytes have to come first."""
+        if self._head is None:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            request = parse_head(bytes(self._buffer[:end]))
+            del self._buffer[: end + 4]
+            if "transfer-encoding" in request.headers:
+                self._send(request, Reply(411))
+                self._transport.close()
+                return False
+            length = int(request.headers.get("content-length", 0))
+            if length and request.headers.get("expect", "").lower() == "100-continue":
+                self._transport.write(_CONTINUE)
+            self._head, self._needed = (request, length), length
+            return len(self._buffer) >= length
+        (request, length), self._head, self._needed = self._head, None, 0
+        request.body = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        self._send(request, self._handle(request))
+        return bool(self._buffer)
+
+    def _send(self, request: Request, reply: Reply) -> None:
+        length = sum(map(len, reply.body))
+        extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
+        head = (
+            f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\nContent-Type: {reply.content_type}\r\n"
+            f"Content-Length: {length}\r\nDate: {_date()}\r\nx-amzn-RequestId: 0\r\n{extra}\r\n"
+        )
+        body = () if request.method == "HEAD" else reply.body
+        self._transport.writelines((head.encode("latin-1"), *body))
+
+
+def parse_head(head: bytes) -> Request:
+    """Request line and headers; the body is still to come."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    path, _, query = target.partition("?")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return Request(method, unquote(path), dict(parse_qsl(query, keep_blank_values=True)), headers, b"")
+
+
+_dated: tuple[int, str] = (0, "")
+
+
+def _date() -> str:
+    global _dated
+    now = int(time())
+    if _dated[0] != now:
+        _dated = (now, formatdate(now, usegmt=True))
+    return _dated[1]
+
+
+def serve(handle: Handler, told: dict[str, Any]) -> None:
+    """Answer on a free port until SIGTERM, or until stdin ends: no server outlives whoever started it.
+
+    One line of JSON on stdout, `told` with the port, says that it is ready.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(handle, told))
+
+
+async def _serve(handle: Handler, told: dict[str, Any]) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    server = await loop.create_server(lambda: _Connection(handle), HOST, 0)
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=watch, daemon=True).start()
+    print(json.dumps({**told, "port": server.sockets[0].getsockname()[1]}), flush=True)
+    await ended.wait()
+    server.close()

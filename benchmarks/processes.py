@@ -1,0 +1,121 @@
+"""Processes of a benchmark: servers that go when they are no longer needed, and children that the system measures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parent.parent
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""getrusage gives ru_maxrss in bytes on macOS, in KiB elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its address, what it told when it was ready, and its process id."""
+
+    url: str
+    told: dict[str, Any]
+    pid: int
+
+    def ask(self, path: str) -> dict[str, Any]:
+        """A question outside the protocol, e.g. `rows/bucket/prefix`."""
+        with urlopen(f"{self.url}/-/{path}", timeout=300) as reply:
+            answer: dict[str, Any] = json.load(reply)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the operating system counted of a process that has ended, its threads included."""
+
+    user_s: float
+    system_s: float
+    wall_s: float
+    peak_rss: int
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system time."""
+        return self.user_s + self.system_s
+
+
+class Failed(Exception):
+    """A measured process did not end well; the message holds the end of what it wrote."""
+
+
+def environment() -> dict[str, str]:
+    """The caller's, without its AWS and Vortex settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "VORTEX_"))}
+    return {**kept, **_CREDENTIALS}
+
+
+@contextlib.contextmanager
+def server(module: str, *arguments: str) -> Iterator[Server]:
+    """`python -m module`, until the block ends; its one line on stdout says that it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        cwd=ROOT,
+    )
+    assert process.stdin and process.stdout
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise Failed(f"{module} ended with code {process.wait()} before it was ready")
+        told = json.loads(line)
+        yield Server(f"http://127.0.0.1:{told['port']}", told, process.pid)
+    finally:
+        process.stdin.close()  # which ends it
+        process.stdout.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def measured(command: list[str], log: Path, *, stop_after_s: float | None = None, limit_s: float = 1800) -> Usage:
+    """Run `command` to its end and ask the operating system what it took. Raises Failed.
+
+    `stop_after_s`: SIGTERM after so long. Standard output and error go to the file `log`.
+    """
+    with log.open("wb") as sink:
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment(), cwd=ROOT
+        )
+        timers = [threading.Timer(limit_s, os.kill, (process.pid, signal.SIGKILL))]
+        if stop_after_s is not None:
+            timers.append(threading.Timer(stop_after_s, os.kill, (process.pid, signal.SIGTERM)))
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.monotonic() - begun
+        for timer in timers:
+            timer.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        end = log.read_text("utf-8", "replace")[-2000:]
+        raise Failed(f"{' '.join(command)} ended with code {process.returncode}:\n{end}")
+    return Usage(used.ru_utime, used.ru_stime, wall, used.ru_maxrss * _RSS_UNIT)
