@@ -1,4 +1,4 @@
-"""What integration tests and the long-running scripts share: streams, producers, workers, and reading the store back."""
+"""What integration tests and long-running scripts share: streams, producers, workers, reading the store back."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class Producer(threading.Thread):
                         recent.append(ids[-1])
                 self._put(kinesis, ids)
                 self.ended.wait(self.pause_s)
-        except BaseException as problem:  # told to whoever joins: a thread's error goes nowhere by itself
+        except BaseException as problem:  # noqa: BLE001 - told to whoever joins: a thread's error goes nowhere by itself
             self.failure = problem
 
     def _put(self, kinesis: Any, ids: list[str]) -> None:

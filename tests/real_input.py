@@ -47,7 +47,9 @@ def check(site: Site, events: list[bytes], *, own_hours: bool) -> None:
     verified = site.call("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     root = site.store.removeprefix("file://")
-    query = f"select count(*), count(distinct id), count(distinct customer) from read_json('{root}/customer=*/*/*/*/*.gz', hive_partitioning=true, union_by_name=true, maximum_object_size=67108864)"
+    query = f"""
+        SELECT count(*), count(DISTINCT id), count(DISTINCT customer)
+        FROM read_json('{root}/customer=*/*/*/*/*.gz', hive_partitioning = true, union_by_name = true)"""
     (counted,) = duckdb.sql(query).fetchall()
     closed = check_manifests(site)
     assert counted[:2] == (len(events), len(events)), counted

@@ -248,8 +248,9 @@ def _show(console: Console, scene: _Scene, objects: dict[str, bytes], produced: 
         soft_wrap=True,
     )
     holds = produced == rows + duplicates + rejected
+    sign = "=" if holds else "≠"
     console.print(
-        f"\nproduced {produced} {'=' if holds else '≠'} published {rows} + duplicates {duplicates} + rejected {rejected}",
+        f"\nproduced {produced} {sign} published {rows} + duplicates {duplicates} + rejected {rejected}",
         style="bold green" if holds else "bold red",
     )
     return Exit.OK if holds else Exit.FAILED

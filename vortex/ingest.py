@@ -343,7 +343,7 @@ class ShardWorker:
             await self._ports.clock.sleep(_POLL_IDLE)
 
     async def _reread_if_trimmed(self, page: Page) -> bool:
-        """A position older than the retention shows as endless empty pages: say so in the log, go to the oldest left."""
+        """A position older than the retention shows as endless empty pages: say so in the log, read what is left."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
         if self._ingest.watermark > page.server_ms - info.retention_ms:
             return False

@@ -1,4 +1,4 @@
-"""GetRecords replies as they come over the wire: the usual, the odd and the wrong. The server is a script on loopback."""
+"""GetRecords replies as they come over the wire: usual, odd and wrong. The server is a script on loopback."""
 
 from __future__ import annotations
 

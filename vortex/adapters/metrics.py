@@ -32,7 +32,7 @@ METRICS = (
     Metric("counter", "vortex_events_read_total", "Events read; = accepted + duplicate + rejected of events_total"),
     Metric("counter", "vortex_events_total", "Events by outcome; late and early are among the accepted", ("outcome",)),
     Metric("counter", "vortex_read_bytes_total", "Bytes of record data read"),
-    Metric("counter", "vortex_commits_total", "Segments put, by result: committed, lost (another worker's stood there)", ("result",)),
+    Metric("counter", "vortex_commits_total", "Segments put: committed, or lost to another worker", ("result",)),
     Metric("counter", "vortex_retries_total", "Calls repeated, by cause", ("cause",)),
     Metric("counter", "vortex_gaps_total", "Gaps: records that the stream dropped before they were read"),
     Metric("counter", "vortex_objects_published_total", "Objects published"),

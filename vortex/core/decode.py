@@ -429,7 +429,7 @@ def _is_none(value: object) -> bool:
 
 
 def _is_utf8(data: bytes) -> bool:
-    """Msgspec does not check the strings that it skips. Each record begins and ends in ASCII, so joining hides nothing."""
+    """The decoder does not check strings that it skips. Records begin and end in ASCII: joining them hides nothing."""
     if data.isascii():
         return True
     try:

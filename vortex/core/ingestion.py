@@ -1,8 +1,8 @@
 """One shard's ingest as a pure state machine: pages in, drafts of segments out.
 
 `take` does the work of a page: decode, hash, deduplicate, route, group. `cut` turns what was taken since the last cut
-into a draft, which `Draft.seal` (in a thread) makes a segment of. Uncommitted state is never mended: after a lost race the
-whole object is thrown away and built anew from the log.
+into a draft, which `Draft.seal` (in a thread) makes a segment of. Uncommitted state is never mended: after a lost race
+the whole object is thrown away and built anew from the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Publication: which periods are closed for everybody, what a plan says, and which objects and manifests follow from it.
+"""Publication: which periods are closed for everybody, what a plan says, which objects and manifests follow from it.
 
 All bounds are half-open in period start times: a plan publishes the periods in [after, upto). Everything below is a
 function of immutable inputs (the logs, the plans before), so a plan can be done again by anyone, with one outcome.

@@ -86,7 +86,7 @@ class PeriodReader:
     """Reads an event's time as a period, remembering the minutes it has seen.
 
     Of a text like 2018-12-18T07:05:09.123Z only what decides the period is read: the first 16 characters (19 where
-    periods are shorter than a minute). That makes the answer a pure function of a prefix that thousands of events share.
+    periods are shorter than a minute). So the answer is a pure function of a prefix that thousands of events share.
     """
 
     def __init__(self, period_ms: int) -> None:

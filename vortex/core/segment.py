@@ -1,6 +1,6 @@
 """The segment: what one shard contributed between two commits, as one immutable object.
 
-    gzip members, by (hash of the folder, period) | ids, 16 bytes each | footer (JSON and member index, deflated) | trailer
+    gzip members, by (hash of the folder, period) | ids, 16 bytes each | footer (JSON, member index) | trailer
 
 The trailer's 32 bytes are fixed for all versions: digest of the footer (with length and version), footer length,
 format version, magic. The footer holds a digest of every blob, and the segment's own digest is the trailer's, so a

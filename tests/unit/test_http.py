@@ -1,0 +1,60 @@
+"""Metrics and health, over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from vortex.adapters.http import serve
+from vortex.adapters.metrics import METRICS, PrometheusMeter
+
+
+async def get(address: tuple[str, int], path: str) -> tuple[int, str]:
+    """Status and text."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://{address[0]}:{address[1]}{path}") as reply:
+        return reply.status, await reply.text()
+
+
+async def test_health_and_metrics() -> None:
+    """Alive is not ready; the reasons are told to whoever asks."""
+    meter = PrometheusMeter()
+    checks = [("store", False, "denied"), ("shards", True, "4 are read")]
+    async with serve("127.0.0.1", 0, meter, lambda: checks) as address:
+        meter.add("vortex_events_total", 3, outcome="accepted")
+        assert (await get(address, "/livez"))[0] == 200
+        assert (await get(address, "/readyz"))[0] == 503
+        assert await get(address, "/readyz?verbose") == (503, "FAIL store: denied\nok shards: 4 are read\n")
+        checks[0] = ("store", True, "")
+        assert (await get(address, "/readyz"))[0] == 200
+        status, text = await get(address, "/metrics")
+        assert status == 200
+        assert 'vortex_events_total{outcome="accepted"} 3.0' in text
+        assert "process_cpu_seconds_total" in text
+
+
+def test_the_table_keeps_prometheus_habits() -> None:
+    """Counters end in _total, base units, no label that grows with customers."""
+    for row in METRICS:
+        assert row.name.startswith("vortex_")
+        assert row.name.endswith("_total") == (row.kind == "counter")
+        assert set(row.labels) <= {"shard", "outcome", "cause", "result", "version"}
+        assert not row.name.endswith(("_ms", "_mb", "_minutes"))
+
+
+def test_an_undeclared_name_is_a_bug() -> None:
+    """It raises, rather than being lost; so does a counter that is set."""
+    meter = PrometheusMeter()
+    with pytest.raises(KeyError):
+        meter.add("vortex_surprises_total")
+    with pytest.raises(TypeError):
+        meter.set("vortex_records_total", 1)
+
+
+def test_a_shard_that_is_gone_leaves_no_series() -> None:
+    """And forgetting it twice is no error."""
+    meter = PrometheusMeter()
+    meter.set("vortex_shard_lag_seconds", 5, shard="s-1")
+    assert b's-1"' in meter.page()
+    meter.forget("vortex_shard_lag_seconds", shard="s-1")
+    meter.forget("vortex_shard_lag_seconds", shard="s-1")
+    assert b's-1"' not in meter.page()
