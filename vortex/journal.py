@@ -11,13 +11,14 @@ from collections.abc import Iterable
 import msgspec
 
 from vortex.core.publication import Done, LogView, Plan, PlanShard, before_all
-from vortex.core.segment import CorruptSegment, Footer, Sealed, check_ids, footer_length, parse_footer
+from vortex.core.segment import CorruptSegment, Folder, Footer, Sealed, check_ids, footer_length, parse_footer
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key, segment_number
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
 
 _TAIL = 64 * 1024
 _PARALLEL = 16
+_FOLDERS = 200_000
 
 
 class Journal:
@@ -28,6 +29,8 @@ class Journal:
         self.root = root
         self.retry = retry
         self._gate = asyncio.Semaphore(_PARALLEL)
+        self._folders: dict[str, Folder] = {}
+        """Footers name the same folders over and over: each is held once, or thousands of partitions would add up."""
         self._newest = -1
 
     # Documents.
@@ -137,6 +140,9 @@ class Journal:
 
         async with self._gate:
             footer, digest = await self.retry(f"read {key}", read)
+        if len(self._folders) > _FOLDERS:
+            self._folders.clear()
+        footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
         return Head(shard, n, digest, footer)
 
     async def walk(self, before: Head) -> list[Head]:

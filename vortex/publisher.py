@@ -44,7 +44,8 @@ from vortex.ports import Clock, Meter, Offload
 log = logging.getLogger(__name__)
 
 _BATCH = 32 * 1024 * 1024
-"""Compressed bytes read at a time; with the object being built, what publishing takes of memory."""
+"""Compressed bytes, and objects, worked on at a time: with the object being built, what publishing takes of memory."""
+_BATCH_OBJECTS = 500
 _NEAR = 256 * 1024  # members closer than this in a segment are read in one request
 _PARALLEL_PUTS = 16
 NDJSON = "application/x-ndjson"
@@ -462,7 +463,7 @@ def _batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
     batch: list[ObjectSpec] = []
     size = 0
     for spec in specs:
-        if batch and size + spec.length > _BATCH:
+        if batch and (size + spec.length > _BATCH or len(batch) >= _BATCH_OBJECTS):
             yield batch
             batch, size = [], 0
         batch.append(spec)

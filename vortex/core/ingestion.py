@@ -28,6 +28,7 @@ from vortex.core.window import Window
 IDLE_MARGIN_MS = 5_000
 """How far behind the service's clock an idle shard's watermark stays: arrival times are not exact."""
 _LINE_OVERHEAD = 41  # of a bytes object and its place in a list
+_GROUP_OVERHEAD = 400  # of a key, a list and a dict's place: with thousands of partitions more than their lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,7 @@ class ShardIngest:
         rules, read = self._policy.rules, self._reader.read
         period_ms = rules.period_ms
         groups, periods = build.groups, build.periods
+        groups_before = len(groups)
         watermark, open_from = self.watermark, self.open_from
         now_period = floor_period(watermark, period_ms)
         last, arrived, turn = -1, 0, watermark
@@ -296,7 +298,7 @@ class ShardIngest:
         counts.late += late
         counts.early += early
         counts.bytes += size + accepted
-        build.buffered += size + _LINE_OVERHEAD * accepted
+        build.buffered += size + _LINE_OVERHEAD * accepted + _GROUP_OVERHEAD * (len(groups) - groups_before)
 
     def _reject(self, rejected: Rejected, record: Record) -> None:
         build = self._build
