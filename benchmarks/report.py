@@ -1,0 +1,205 @@
+"""What was measured, as a table (ratios first) and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.processes import Usage
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """One consumer on one workload: the run, the same on an empty stream, and what it wrote."""
+
+    usage: Usage
+    start_up: Usage
+    wrote: dict[str, int]
+
+    def all_in_us(self, events: int) -> float:
+        """CPU microseconds an event, from the start of the process to its end."""
+        return self.usage.cpu_s / events * 1e6
+
+    def marginal_us(self, events: int) -> float:
+        """The same without what an empty stream takes: start-up, imports, connections, shut-down."""
+        return (self.usage.cpu_s - self.start_up.cpu_s) / events * 1e6
+
+    def document(self, events: int) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "us_per_event_all_in": self.all_in_us(events),
+            "us_per_event_marginal": self.marginal_us(events),
+            "cpu_user_s": self.usage.user_s,
+            "cpu_system_s": self.usage.system_s,
+            "wall_s": self.usage.wall_s,
+            "peak_rss_bytes": self.usage.peak_rss,
+            "start_up_cpu_s": self.start_up.cpu_s,
+            "start_up_peak_rss_bytes": self.start_up.peak_rss,
+            **self.wrote,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One workload. `floor_s` is the CPU time of compressing its distinct lines, and nothing else."""
+
+    name: str
+    title: str
+    events: int
+    unique: int
+    line_bytes: int
+    records: int
+    pages: int
+    worker: Consumed
+    baseline: Consumed
+    floor_s: float
+
+    @property
+    def floor_us(self) -> float:
+        """Of an event read, as all figures are."""
+        return self.floor_s / self.events * 1e6
+
+    def ratios(self) -> dict[str, float]:
+        """How many times cheaper than the straightforward consumer, and how many times dearer than the floor."""
+        worker, baseline = self.worker, self.baseline
+        return {
+            "baseline_marginal": baseline.marginal_us(self.events) / worker.marginal_us(self.events),
+            "baseline_all_in": baseline.all_in_us(self.events) / worker.all_in_us(self.events),
+            "floor_marginal": worker.marginal_us(self.events) / self.floor_us,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Idle shards over `seconds`: CPU time, GetRecords calls, and objects put meanwhile."""
+
+    name: str
+    title: str
+    seconds: float
+    cpu_s: float
+    polls: int
+    puts: int
+    peak_rss: int
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "title": self.title,
+            "core_share": self.cpu_s / self.seconds,
+            "ms_per_poll": self.cpu_s / max(1, self.polls) * 1e3,
+            "polls_per_s": self.polls / self.seconds,
+            "seconds": self.seconds,
+            "puts": self.puts,
+            "peak_rss_bytes": self.peak_rss,
+        }
+
+
+def document(
+    rows: Sequence[Measured], idle: Sequence[Idle], window: dict[str, Any] | None, **said: Any
+) -> dict[str, Any]:
+    """Everything, for a machine to read."""
+    return {
+        **said,
+        "workloads": {
+            row.name: {
+                "title": row.title,
+                "ratios": row.ratios(),
+                "events": row.events,
+                "unique": row.unique,
+                "line_bytes": row.line_bytes,
+                "records": row.records,
+                "pages": row.pages,
+                "floor_us_per_event": row.floor_us,
+                "vortex": row.worker.document(row.events),
+                "baseline": row.baseline.document(row.events),
+            }
+            for row in rows
+        },
+        "idle": {each.name: each.document() for each in idle},
+        "window": window,
+    }
+
+
+def tables(rows: Sequence[Measured], idle: Sequence[Idle], window: dict[str, Any] | None) -> list[Table]:
+    """What a person reads."""
+    made = [_consumed(rows)] if rows else []
+    made += [_idle(idle)] if idle else []
+    made += [_window(window)] if window else []
+    return made
+
+
+def _consumed(rows: Sequence[Measured]) -> Table:
+    table = Table(
+        title="CPU an event, in microseconds (user and system; in parentheses with start-up)",
+        caption="Ratios are of the figures without start-up. Every output was compared with its stream, line by line.",
+    )
+    table.add_column("workload")
+    for name in ("baseline / Vortex", "Vortex / floor", "Vortex", "baseline", "floor", "events", "objects", "peak MiB"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        ratios, events = row.ratios(), row.events
+        table.add_row(
+            f"{row.name}: {row.title}",
+            f"{ratios['baseline_marginal']:.1f} ({ratios['baseline_all_in']:.1f})",
+            f"{ratios['floor_marginal']:.1f}",
+            f"{row.worker.marginal_us(events):.1f} ({row.worker.all_in_us(events):.1f})",
+            f"{row.baseline.marginal_us(events):.1f} ({row.baseline.all_in_us(events):.1f})",
+            f"{row.floor_us:.2f}",
+            f"{events:,}",
+            f"{row.worker.wrote['objects']:,}",
+            f"{row.worker.usage.peak_rss / _MIB:.0f} / {row.baseline.usage.peak_rss / _MIB:.0f}",
+        )
+    first = rows[0]
+    table.add_section()
+    table.add_row(
+        "start-up, CPU seconds",
+        "",
+        "",
+        f"{first.worker.start_up.cpu_s:.2f}",
+        f"{first.baseline.start_up.cpu_s:.2f}",
+        "",
+        "",
+        "",
+        f"{first.worker.start_up.peak_rss / _MIB:.0f} / {first.baseline.start_up.peak_rss / _MIB:.0f}",
+    )
+    return table
+
+
+def _idle(idle: Sequence[Idle]) -> Table:
+    table = Table(title="Idle shards")
+    for name in ("workload", "% of a core", "ms CPU a poll", "polls a second", "objects put", "peak MiB"):
+        table.add_column(name, justify="left" if name == "workload" else "right")
+    for each in idle:
+        told = each.document()
+        table.add_row(
+            f"{each.name}: {each.title}",
+            f"{told['core_share'] * 100:.1f}",
+            f"{told['ms_per_poll']:.2f}",
+            f"{told['polls_per_s']:.0f}",
+            str(each.puts),
+            f"{each.peak_rss / _MIB:.0f}",
+        )
+    return table
+
+
+def _window(window: dict[str, Any]) -> Table:
+    table = Table(title=f"The deduplication window at {window['ids']:,} ids, {window['page']:,} a page")
+    held, spent, resident = window["bytes_per_id"], window["us_per_id"], window["resident_bytes_per_id"]
+    for name, value in (
+        ("bytes an id: growing, mean", f"{held['growing_mean']:.1f}"),
+        ("growing, worst", f"{held['growing_worst']:.1f}"),
+        ("steady", f"{held['steady']:.1f}"),
+        ("resident: held / peak", f"{resident['held']:.1f} / {resident['peak']:.1f}"),
+        ("us an id: growing", f"{spent['growing']:.2f}"),
+        ("steady", f"{spent['steady']:.2f}"),
+        ("seen", f"{spent['seen']:.2f}"),
+        ("rebuild, s", f"{window['rebuild_s']:.2f}"),
+    ):
+        table.add_column(name, justify="right")
+        table.columns[-1]._cells.append(value)
+    return table

@@ -1,0 +1,254 @@
+"""`python -m benchmarks.run`: Vortex, the straightforward consumer and the floor on the same streams, in one run.
+
+Every consumer is a process of its own; its CPU time (user and system, all threads) and its peak memory are what the
+operating system says when it has ended. Servers are further processes. A figure is believed only when the bucket holds
+exactly the lines that the stream carried, each as often as it should.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.processes import ROOT, Failed, Server, Usage, measured, server
+from benchmarks.replay_server import STREAM
+from benchmarks.report import Consumed, Idle, Measured, document, tables
+from benchmarks.workload import WORKLOADS, Workload, recent_start
+
+GROUPS = {"a": ("a",), "b": ("b",), "c": ("c-ndjson", "c-kpl"), "d": ("d",), "f": ("f",), "window": ()}
+_IDLE_S = (12.0, 42.0)
+"""An idle stream is read for a short and for a long while; the difference is what idling costs."""
+_WIDTH = 132
+_CONFIG = """
+[source]
+stream = "{stream}"
+region = "us-east-1"
+endpoint_url = "{kinesis}"
+
+[event]
+customer = "context.app.namespace"
+type = ["event", "type"]
+id = "messageId"
+time = ["timestamp", "receivedAt"]
+
+[store]
+url = "s3://{bucket}"
+region = "us-east-1"
+endpoint_url = "{store}"
+
+[http]
+port = 0
+"""
+
+
+class Bench:
+    """One run: a folder for configurations and logs, a store, and the options."""
+
+    def __init__(self, folder: Path, store: Server, options: argparse.Namespace, say: Callable[[str], None]) -> None:
+        self._folder, self._store, self._options, self._say = folder, store, options, say
+        self._runs = 0
+        self._start = recent_start(int(time.time() * 1000))
+        self._starting: dict[str, Usage] = {}
+
+    def consumed(self, name: str) -> Measured:
+        """A workload, read by both consumers and packed by the floor."""
+        workload = WORKLOADS[name]
+        count = workload.events if self._options.events is None else self._options.events
+        self._say(f"{name}: {count:,} events ({workload.title})")
+        with self._replay(workload, count) as kinesis:
+            told = kinesis.told
+            worker = self._best(kinesis, self._worker, told)
+            baseline = self._best(kinesis, self._baseline, told)
+            idle = {kind: self._start_up(kind) for kind in ("worker", "baseline")}
+        return Measured(
+            name=name,
+            title=workload.title,
+            events=told["events"],
+            unique=told["unique"],
+            line_bytes=told["line_bytes"],
+            records=told["records"],
+            pages=told["pages"],
+            worker=Consumed(worker[0], idle["worker"], worker[1]),
+            baseline=Consumed(baseline[0], idle["baseline"], baseline[1]),
+            floor_s=self._floor(name, count),
+        )
+
+    def idle(self, name: str) -> Idle:
+        """Shards without events, polled."""
+        workload = WORKLOADS[name]
+        self._say(f"{name}: {workload.title}, {sum(_IDLE_S):.0f} seconds")
+        spent, polls, puts = [], [], []
+        for seconds in _IDLE_S:
+            with self._replay(workload, 0) as kinesis:
+                usage = self._worker(kinesis, self._bucket(), stop_after_s=seconds)
+                polls.append(kinesis.ask("stats").get("GetRecords", 0))
+                puts.append(self._store.ask("stats").get("PUT", 0))
+                self._store.ask("clear")
+                spent.append(usage)
+        return Idle(
+            name=name,
+            title=workload.title,
+            seconds=spent[1].wall_s - spent[0].wall_s,
+            cpu_s=spent[1].cpu_s - spent[0].cpu_s,
+            polls=polls[1] - polls[0],
+            puts=puts[1] - puts[0],
+            peak_rss=spent[1].peak_rss,
+        )
+
+    def window(self) -> dict[str, Any]:
+        """The figures of `benchmarks.window`."""
+        self._say("window: the deduplication window alone")
+        log = self._folder / "window.log"
+        measured([sys.executable, "-m", "benchmarks.window"], log)
+        figures: dict[str, Any] = json.loads(log.read_text())
+        return figures
+
+    def _best(
+        self, kinesis: Server, consumer: Callable[[Server, str], Usage], told: dict[str, Any]
+    ) -> tuple[Usage, dict[str, int]]:
+        """The run with the median CPU time, and what it wrote; each run is checked."""
+        outcomes = []
+        for _ in range(self._options.repeat):
+            bucket = self._bucket()
+            usage = consumer(kinesis, bucket)
+            outcomes.append((usage, self._checked(bucket, told)))
+            self._store.ask("clear")
+        chosen = median_low(usage.cpu_s for usage, _ in outcomes)
+        return next(outcome for outcome in outcomes if outcome[0].cpu_s == chosen)
+
+    def _start_up(self, kind: str) -> Usage:
+        """What a consumer takes to read an empty stream to its end; measured once."""
+        if kind not in self._starting:
+            with self._replay(WORKLOADS["empty"], 0) as kinesis:
+                consumer = self._worker if kind == "worker" else self._baseline
+                self._starting[kind] = consumer(kinesis, self._bucket())
+            self._store.ask("clear")
+        return self._starting[kind]
+
+    def _replay(self, workload: Workload, count: int) -> Any:
+        return server(
+            "benchmarks.replay_server",
+            *self._stream(workload.name, count),
+            f"--page-records={self._options.page_records}",
+        )
+
+    def _stream(self, name: str, count: int) -> list[str]:
+        return [
+            f"--workload={name}",
+            f"--events={count}",
+            f"--seed={self._options.seed}",
+            f"--start-ms={self._start}",
+        ]
+
+    def _bucket(self) -> str:
+        self._runs += 1
+        return f"run-{self._runs}"
+
+    def _worker(self, kinesis: Server, bucket: str, stop_after_s: float | None = None) -> Usage:
+        config = self._folder / f"{bucket}.toml"
+        config.write_text(
+            _CONFIG.format(stream=STREAM, kinesis=kinesis.url, store=self._store.url, bucket=bucket)
+            + settings_text(self._options.set)
+        )
+        command = [sys.executable, "-m", "vortex", "run", "-c", str(config)]
+        if stop_after_s is None:
+            command.append("--drain")
+        return measured(command, self._folder / f"{bucket}.log", stop_after_s=stop_after_s)
+
+    def _baseline(self, kinesis: Server, bucket: str) -> Usage:
+        command = [sys.executable, "-m", "benchmarks.baseline", f"--kinesis={kinesis.url}"]
+        command += [f"--store={self._store.url}", f"--bucket={bucket}"]
+        return measured(command, self._folder / f"{bucket}.log")
+
+    def _floor(self, name: str, count: int) -> float:
+        log = self._folder / "floor.log"
+        measured([sys.executable, "-m", "benchmarks.floor", *self._stream(name, count)], log)
+        return float(json.loads(log.read_text())["cpu_s"])
+
+    def _checked(self, bucket: str, told: dict[str, Any]) -> dict[str, int]:
+        """What the bucket holds for readers. Raises Failed unless that is the stream without its duplicates."""
+        held = self._store.ask(f"rows/{bucket}/customer=")
+        rejected = self._store.ask(f"rows/{bucket}/_rejected/")["rows"]
+        if rejected or held["rows"] != told["unique"] or held["digest"] != told["digest"]:
+            raise Failed(
+                f"{bucket} holds {held['rows']} rows and {rejected} rejections of {told['unique']} distinct events"
+                f"{'' if held['digest'] == told['digest'] else ', and they are not the lines of the stream'}"
+            )
+        held["puts"] = self._store.ask("stats").get("PUT", 0)
+        return {name: count for name, count in held.items() if name != "digest"}
+
+
+def settings_text(pairs: list[str]) -> str:
+    """`section.key=value` as TOML; a table may be opened once, so [source], [event], [store] and [http] are taken."""
+    sections: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        section, _, name = key.partition(".")
+        sections.setdefault(section, []).append(f"{name} = {json.dumps(value)}")
+    return "".join(f"\n[{section}]\n" + "\n".join(rows) + "\n" for section, rows in sections.items())
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", default=",".join(GROUPS), help="of a, b, c, d, f, window; default: all")
+    parser.add_argument("--events", type=int, help="events a workload; default: 400,000 (c: 1,000,000)")
+    parser.add_argument("--page-records", type=int, default=1000, help="records a page, and at most 1 MiB")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each; the one with the median CPU time counts")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")
+    parser.add_argument("--json", type=Path, default=ROOT / "out" / "bench.json", help="where the figures go")
+    chosen = parser.parse_args(arguments)
+    chosen.workload = [name.strip() for name in chosen.workload.split(",")]
+    if unknown := set(chosen.workload) - set(GROUPS):
+        parser.error(f"no such workload: {', '.join(sorted(unknown))}")
+    return chosen
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    chosen, progress, console = options(), Console(stderr=True), Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    document_, rows, idle, window = {"machine": _machine()}, [], [], None
+    try:
+        with tempfile.TemporaryDirectory(prefix="vortex-bench-") as name, server("benchmarks.store_server") as store:
+            bench = Bench(Path(name), store, chosen, progress.print)
+            for workload in chosen.workload:
+                if workload == "f":
+                    idle.append(bench.idle(workload))
+                rows += [bench.consumed(each) for each in GROUPS[workload] if workload != "f"]
+            window = bench.window() if "window" in chosen.workload else None
+    except Failed as problem:
+        progress.print(f"[red]{problem}[/red]", highlight=False)
+        sys.exit(1)
+    document_.update(document(rows, idle, window, page_records=chosen.page_records, settings=chosen.set))
+    chosen.json.parent.mkdir(parents=True, exist_ok=True)
+    chosen.json.write_text(json.dumps(document_, indent=2) + "\n")
+    for table in tables(rows, idle, window):
+        console.print(table)
+    progress.print(f"written to {chosen.json}")
+
+
+if __name__ == "__main__":
+    main()
