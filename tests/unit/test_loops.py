@@ -1,0 +1,255 @@
+"""The real loops over memory, in virtual time: hours of work in a second, every line accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from vortex.core.decode import Decoder, Fields
+from vortex.core.ingestion import Policy
+from vortex.core.layout import Layout
+from vortex.core.model import ShardInfo, Start
+from vortex.core.routing import Rules
+from vortex.core.segment import parse_footer
+from vortex.core.shardlog import StreamState
+from vortex.fleet import LocalFleet
+from vortex.ingest import CommitRules, IngestPorts, MemoryBudget, ShardWorker
+from vortex.journal import Journal
+from vortex.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.retry import Health, Retry
+from vortex.start import FirstStart, ForeignState, take_up
+from vortex.testing import vtime
+from vortex.testing.memstore import MemoryStore
+from vortex.testing.memstream import MemoryStream
+from vortex.verification import verify_store
+
+MINUTE = 60_000
+
+
+@dataclass
+class World:
+    """One stream, one store, and as many workers as a test starts; virtual time, so it must be made inside the loop."""
+
+    shards: int = 2
+    period_ms: int = 5 * MINUTE
+    keep_ms: int = 0
+    window_ms: int = 60 * MINUTE
+    limit: int = 1 << 30
+    health: Health = field(default_factory=Health)
+    sent: Counter[str] = field(default_factory=Counter)
+    broken: int = 0
+
+    def __post_init__(self) -> None:
+        self.clock = vtime.VirtualClock()
+        self.store = MemoryStore(self.clock)
+        self.stream = MemoryStream(self.clock, shards=self.shards, random=Random(1))
+        self.rng = Random(2)
+        self._starts = 0
+
+    def put(self, name: str) -> None:
+        """One event; its id is its partition key."""
+        self.stream.put(name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
+        self.sent[name] += 1
+
+    async def begin(self) -> Worker:
+        """A worker from the beginning, as a restarted process is one."""
+        self._starts += 1
+        retry = Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts))
+        rules = PublishRules(self.period_ms, 1 << 20, self.keep_ms)
+
+        def publisher(state: StreamState, journal: Journal) -> Publisher:
+            ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"p{self._starts}")
+            return Publisher(state, rules, ports)
+
+        state, journal = await take_up(
+            self.stream, self.store, retry, FirstStart(Start.TRIM_HORIZON), lateness_ms=MINUTE, seed=5, older=publisher
+        )
+        return Worker(self, state, journal, retry, publisher(state, journal), f"w{self._starts}")
+
+    async def verified(self) -> None:
+        """Every invariant holds, and every id that was sent lies in the store once."""
+        report = await verify_store(self.store)
+        assert report.faults == []
+        lines = [json.loads(line)["id"] for line in self.lines("c=")]
+        assert Counter(lines) == Counter(dict.fromkeys(self.sent, 1))
+        assert len(self.lines("_rejected/")) == self.broken
+
+    def lines(self, prefix: str) -> list[bytes]:
+        """Every line of the objects below a prefix."""
+        bodies = [body for key, body in sorted(self.store.objects.items()) if key.startswith(prefix)]
+        return [line for body in bodies for line in gzip.decompress(body).split(b"\n")[:-1]]
+
+
+class Worker:
+    """A fleet and a publisher, as in one process."""
+
+    def __init__(
+        self, world: World, state: StreamState, journal: Journal, retry: Retry, publisher: Publisher, owner: str
+    ) -> None:
+        self.world, self.publisher, self.state, self.journal = world, publisher, state, journal
+        ports = IngestPorts(
+            world.stream, journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
+            MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
+        )  # fmt: skip
+        policy = Policy(
+            Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
+            Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
+            Rules(world.period_ms, MINUTE),
+            world.window_ms,
+            state.seed,
+        )
+
+        def make(shard: ShardInfo) -> ShardWorker:
+            return ShardWorker(shard, state, policy, CommitRules(30, 1 << 20), ports, target=1 << 20)
+
+        self.fleet = LocalFleet(state, journal, world.stream, retry, world.health, world.clock, make, target=1 << 20)
+        self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
+
+    async def _publish(self) -> None:
+        while True:
+            if not await self.publisher.step():
+                await self.world.clock.sleep(20)
+
+    async def kill(self) -> None:
+        """Everything in memory is gone."""
+        for task in self.tasks:
+            task.cancel()
+        for result in await asyncio.gather(*self.tasks, return_exceptions=True):
+            assert isinstance(result, asyncio.CancelledError), result
+
+
+def test_an_hour_of_traffic_with_a_split_a_merge_and_restarts() -> None:
+    """Each id once, hours closed, logs cleaned up; nothing of it depends on who was killed when."""
+
+    async def scenario() -> None:
+        world = World()
+        worker = await world.begin()
+        for minute in range(150):
+            for _ in range(10):
+                world.put(f"id{len(world.sent)}")
+                if world.rng.random() < 0.3:
+                    world.put(world.rng.choice(list(world.sent)[-50:]))
+            if minute % 10 == 0:
+                world.stream.put("x", b"{broken")
+                world.broken += 1
+            if minute == 20:
+                shard = next(s for s in world.stream.shards() if s.end_sequence is None)
+                world.stream.split(shard.id, (shard.start_hash + shard.end_hash) // 2)
+            if minute == 60:
+                halves = [s.id for s in world.stream.shards() if s.parents and s.end_sequence is None]
+                world.stream.merge(halves[0], halves[1])
+            if minute % 17 == 16:
+                await world.clock.sleep(world.rng.random() * 60)
+                await worker.kill()
+                worker = await world.begin()
+            await world.clock.sleep(60)
+        await world.clock.sleep(3600 * 2)
+        await worker.kill()
+        await world.verified()
+        hours = [key for key in world.store.objects if key.startswith("_hours/")]
+        assert len(hours) >= 3
+        segments = [key for key in world.store.objects if key.endswith(".seg")]
+        assert len(segments) < 60, "published segments are cleaned up"
+
+    vtime.run(scenario())
+
+
+def test_two_workers_share_nothing_and_still_publish_once() -> None:
+    """Both write every log; each lost race is resumed from the log."""
+
+    async def scenario() -> None:
+        world = World()
+        workers = [await world.begin(), await world.begin()]
+        for _ in range(60):
+            world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(20)
+        await world.clock.sleep(3600)
+        for worker in workers:
+            await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_pressure_blocks_and_drops_nothing() -> None:
+    """With room for two pages or so, everything is still read."""
+
+    async def scenario() -> None:
+        world = World(limit=20_000)
+        for _ in range(3000):
+            world.put(f"id{len(world.sent)}")
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_recreated_stream_begins_above_what_its_earlier_life_published() -> None:
+    """What the earlier life left in its logs is published first; no key is written twice."""
+
+    async def scenario() -> None:
+        world = World()
+        worker = await world.begin()
+        for _ in range(20):
+            world.put(f"old{len(world.sent)}")
+            await world.clock.sleep(7)
+        await world.clock.sleep(60)
+        await worker.kill()
+        world.stream.delete()
+        await world.clock.sleep(2)
+        world.stream.recreate(2)
+        worker = await world.begin()
+        for _ in range(20):
+            world.put(f"new{len(world.sent)}")
+            await world.clock.sleep(7)
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_another_stream_is_refused() -> None:
+    """Its name differs: two live streams would share keys."""
+
+    async def scenario() -> None:
+        world = World()
+        await (await world.begin()).kill()
+        world.stream = MemoryStream(world.clock, name="other", random=Random(3))
+        with pytest.raises(ForeignState, match="prefix of its own"):
+            await world.begin()
+
+    vtime.run(scenario())
+
+
+def test_a_trimmed_position_is_an_explicit_gap() -> None:
+    """Down for longer than the retention: an error in the log and the health, and reading goes on."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        worker = await world.begin()
+        world.put("before")
+        await world.clock.sleep(600)
+        await worker.kill()
+        world.put("lost")
+        world.sent.pop("lost")
+        await world.clock.sleep(30 * 3600)
+        worker = await world.begin()
+        world.put("after")
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        segments = [(key, body) for key, body in world.store.objects.items() if key.endswith(".seg")]
+        gaps = [gap for key, body in segments if (gap := parse_footer(body, len(body), key)[0].gap)]
+        assert len(gaps) == 1
+        assert "trimmed before they were read" in gaps[0]
+        await world.verified()
+
+    vtime.run(scenario())
