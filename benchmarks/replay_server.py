@@ -230,7 +230,7 @@ class Replay:
         index, start, issued = _untoken(arguments.get("ShardIterator", ""), len(self._shards))
         shard = self._shards[index]
         if self._limits:
-            _limit(shard, issued)
+            admit(shard, issued)
         place = bisect_right(shard.pages, start, key=lambda page: page.first) - 1
         if start >= len(shard.arrivals) or place < 0:
             return (b'{"Records":[],"MillisBehindLatest":0,"NextShardIterator":"%b"}' % _token(index, start).encode(),)
@@ -280,7 +280,7 @@ def _untoken(token: str, shards: int) -> tuple[int, int, int]:
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 
-def _limit(shard: Shard, issued: int) -> None:
+def admit(shard: Shard, issued: int) -> None:
     """Kinesis's limits on calls and on an iterator's life. Raises Refusal."""
     if time.time() - issued > _ITERATOR_LIFE_S:
         raise Refusal("ExpiredIteratorException", "Iterator expired.")

@@ -141,7 +141,7 @@ class Store:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         after = query.get("continuation-token") or query.get("start-after", "")
         most = min(int(query.get("max-keys", _MOST_KEYS)), _MOST_KEYS)
-        rows, last, truncated = _page(bucket.below(prefix, after), prefix, delimiter, after, most)
+        rows, last, truncated = page_of(bucket.below(prefix, after), prefix, delimiter, after, most)
 
         def shown(text: str) -> str:
             return quote(text, safe="/") if query.get("encoding-type") == "url" else escape(text)
@@ -211,7 +211,7 @@ def counted(bucket: Bucket, prefix: str) -> dict[str, int]:
     return told
 
 
-def _page(
+def page_of(
     keys: list[str], prefix: str, delimiter: str, after: str, most: int
 ) -> tuple[list[tuple[str, bool]], str, bool]:
     """Up to `most` keys or folders (True), where the next page begins, and whether there is one."""
