@@ -21,7 +21,8 @@ from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.http import serve
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config import Settings
-from vortex.core.decode import Decoder, Fields
+from vortex.core.decode import Decoder
+from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
 from vortex.core.layout import Layout
 from vortex.core.model import ShardInfo

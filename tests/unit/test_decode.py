@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.core.decode import Decoded, Decoder, Fields, Reason
+from vortex.core.decode import Decoded, Decoder, Reason
+from vortex.core.fields import Fields
 from vortex.core.model import Record
 
 DECODER = Decoder(Fields(("customer",), ("event", "type"), ("id",), ("at",)))

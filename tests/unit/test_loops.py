@@ -11,7 +11,8 @@ from random import Random
 
 import pytest
 
-from vortex.core.decode import Decoder, Fields
+from vortex.core.decode import Decoder
+from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
 from vortex.core.layout import Layout
 from vortex.core.model import ShardInfo, Start

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
-from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from isal import isal_zlib
 
+from vortex.core.fields import NAMES, Fields, Occurrences, ends, paths_of, shape
 from vortex.core.kpl import deaggregate
 from vortex.core.model import Record
 
@@ -53,17 +53,6 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
-    """Where an event keeps what Vortex needs: for each field its paths, first present wins."""
-
-    customer: tuple[str, ...]
-    type: tuple[str, ...]
-    id: tuple[str, ...]
-    time: tuple[str, ...]
-    missing_id: Literal["hash", "reject"] = "hash"
-
-
-@dataclass(frozen=True, slots=True)
 class Rejected:
     """`record` is the index in the page, `sub` the place within the record, `data` the original bytes."""
 
@@ -91,7 +80,6 @@ class Decoded:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-_NAMES = ("customer", "type", "id", "time")
 _MISSING = {"customer": Reason.MISSING_CUSTOMER, "type": Reason.MISSING_TYPE, "id": Reason.MISSING_ID}
 _BAD = {"customer": Reason.BAD_CUSTOMER, "type": Reason.BAD_TYPE, "id": Reason.BAD_ID}
 
@@ -106,18 +94,13 @@ class Decoder:
     """Decodes pages by one set of paths. Raises ValueError for a path with an empty part."""
 
     def __init__(self, fields: Fields) -> None:
-        paths = {name: [tuple(p.split(".")) for p in getattr(fields, name)] for name in _NAMES}
-        for name, several in paths.items():
-            if not several or any(not part for path in several for part in path):
-                raise ValueError(f"event.{name}: {list(getattr(fields, name))} is no dotted path")
-        self._paths = paths
+        paths = self._paths = paths_of(fields)
         self._hash_missing = fields.missing_id == "hash"
         self._single = all(len(several) == 1 for several in paths.values())
-        self._ends = _ends(paths)
-        struct, self._pick = _shape(paths)
+        self._ends = ends(paths)
+        struct, self._pick = shape(paths)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
-        # A key that decides the routing and stands twice in an event means two things to two readers.
-        self._keys = tuple(sorted({b'"%s"' % part.encode() for s in paths.values() for path in s for part in path}))
+        self._once = Occurrences(paths)
 
     def page(self, records: Sequence[Record]) -> Decoded:
         """Every event and rejection of the page, in order."""
@@ -148,11 +131,10 @@ class Decoder:
         joined = b"".join(datas)
         if max(map(len, datas)) > _DEPTH_MATTERS or not _is_utf8(joined):
             return False
-        for name in self._keys:
-            if joined.count(name) > len(datas) and not self._all_once(datas):
-                return False
+        if self._once.suspects(joined, len(datas)) and not all(map(self._once, datas)):
+            return False
         columns = iter(zip(*values, strict=True))
-        customers, kinds, ids, times = (_first_present([next(columns) for _ in self._paths[name]]) for name in _NAMES)
+        customers, kinds, ids, times = (_first_present([next(columns) for _ in self._paths[name]]) for name in NAMES)
         if not (_all_text(customers) and _all_text(kinds)):
             return False
         if not _all_text(ids):
@@ -167,16 +149,6 @@ class Decoder:
         out.ids += ids
         out.times += times
         out.records += range(begin, begin + len(datas))
-        return True
-
-    def _all_once(self, datas: list[bytes]) -> bool:
-        """Whether no record holds a routing key twice in one object; a count of the key alone does not tell."""
-        try:
-            for data in datas:
-                if any(data.count(name) > 1 for name in self._keys):
-                    self._check_twice(data)
-        except _Refused:
-            return False
         return True
 
     def _fast(self, index: int, data: bytes, out: Decoded) -> bool:
@@ -211,10 +183,8 @@ class Decoder:
             if not customer or not kind or not self._hash_missing:
                 raise _Refused(Reason.MISSING_ID, "")
             key = None
-        for name in self._keys:
-            if data.count(name) > 1:
-                self._check_twice(data)
-                break
+        if self._once.suspects(data, 1) and not self._once(data):
+            raise _Refused(Reason.DUPLICATE_KEY, "")
         if len(customer) + len(kind) > _NAME_LIMIT:
             raise _Refused(Reason.TOO_LARGE, "customer and type together are over 64 KiB")
         return customer, kind, key, time
@@ -306,7 +276,7 @@ class Decoder:
         """The four fields by a generic decode, or the reason why not. Raises _Refused."""
         event = _parse(data)
         found: dict[str, Any] = {}
-        for name in _NAMES:
+        for name in NAMES:
             values = (_walk(event, path) for path in self._paths[name])
             value = next((v for v in values if v is not None and v != ""), None)
             if name == "time":
@@ -319,40 +289,11 @@ class Decoder:
                 raise _Refused(_BAD[name], f"{name} is neither a string nor an integer")
             else:
                 found[name] = _text(value)
-        self._check_twice(data)
+        if not self._once(data):
+            raise _Refused(Reason.DUPLICATE_KEY, "the key of the customer or of the id stands twice")
         if len(found["customer"]) + len(found["type"]) > _NAME_LIMIT:
             raise _Refused(Reason.TOO_LARGE, "customer and type together are over 64 KiB")
         return found["customer"], found["type"], found["id"], found["time"]
-
-    def _check_twice(self, data: bytes) -> None:
-        for several in self._paths.values():
-            for path in several:
-                _check_once(data, path)
-
-
-class _Key:
-    """A key of an object that stays apart from its equal, so that none of them is lost in a dict."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, _: type, text: str) -> None:
-        self.text = text
-
-
-_PAIRS = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=_Key)
-
-
-def _check_once(data: bytes, path: tuple[str, ...]) -> None:
-    """Raises _Refused where an object on the way of `path` holds the path's key twice."""
-    for part in path:
-        if data.strip(_WHITE)[:1] != b"{":
-            return
-        same = [bytes(value) for key, value in _PAIRS.decode(data).items() if key.text == part]
-        if len(same) > 1:
-            raise _Refused(Reason.DUPLICATE_KEY, f"{part!r} stands {len(same)} times in one object")
-        if not same:
-            return
-        data = same[0]
 
 
 def _string_end(data: bytes, at: int) -> int:
@@ -365,55 +306,6 @@ def _string_end(data: bytes, at: int) -> int:
         if (end - back) % 2:
             return end + 1
         end = data.index(b'"', end + 1)
-
-
-def _shape(paths: dict[str, list[tuple[str, ...]]]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """A Struct that reads just the paths, and the getter of their values in order."""
-    trie: dict[str, Any] = {}
-    names: dict[tuple[str, ...], str] = {}
-    for name in _NAMES:
-        leaf = str | int | float | None if name == "time" else str | int | None
-        for path in paths[name]:
-            node = trie
-            for part in path[:-1]:
-                below = node.setdefault(part, {})
-                if not isinstance(below, dict):
-                    below = node[part] = {}
-                node = below
-            known = node.get(path[-1])
-            # Two fields may read one key; where they disagree on its type, the slow road decides.
-            node[path[-1]] = leaf if known is None or known == leaf else (known if isinstance(known, dict) else Any)
-    _name(trie, (), "", names)
-    return _struct(trie), attrgetter(*(names[path] for name in _NAMES for path in paths[name]))
-
-
-def _name(node: dict[str, Any], path: tuple[str, ...], dotted: str, names: dict[tuple[str, ...], str]) -> None:
-    for number, (part, below) in enumerate(node.items()):
-        here = f"{dotted}f{number}"
-        names[*path, part] = here
-        if isinstance(below, dict):
-            _name(below, (*path, part), here + ".", names)
-
-
-def _struct(node: dict[str, Any]) -> Any:
-    members = []
-    rename = {}
-    for number, (part, below) in enumerate(node.items()):
-        rename[f"f{number}"] = part
-        if isinstance(below, dict):
-            inner = _struct(below)
-            members.append((f"f{number}", inner | None, inner()))
-        else:
-            members.append((f"f{number}", below, None))
-    return msgspec.defstruct("Event", members, rename=rename, gc=False, frozen=True)
-
-
-def _ends(paths: dict[str, list[tuple[str, ...]]]) -> tuple[int, ...]:
-    ends, total = [], 0
-    for name in _NAMES:
-        total += len(paths[name])
-        ends.append(total)
-    return tuple(ends)
 
 
 def _text(value: Any) -> str:
