@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -279,5 +280,9 @@ async def _main(settings: Settings, drain: bool) -> Exit:
 
 def run(settings: Settings, *, drain: bool) -> int:
     """`vortex run`: the exit code."""
+    # Pages make thousands of short-lived tuples and no cycles: collecting after every 700 of them costs a tenth of all
+    # CPU. What was imported is left out of collections for good.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return int(runner.run(_main(settings, drain)))
