@@ -138,7 +138,7 @@ def _consumed(rows: Sequence[Measured]) -> Table:
         title="CPU an event, in microseconds (user and system; in parentheses with start-up)",
         caption="Ratios are of the figures without start-up. Every output was compared with its stream, line by line.",
     )
-    table.add_column("workload")
+    table.add_column("workload", no_wrap=True)
     for name in ("baseline / Vortex", "Vortex / floor", "Vortex", "baseline", "floor", "events", "objects", "peak MiB"):
         table.add_column(name, justify="right")
     for row in rows:

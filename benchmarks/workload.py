@@ -92,7 +92,7 @@ class Workload:
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload("a", "1 KB clickstream, 40 customers x 8 types"),
+        Workload("a", "1 KB, 40 customers x 8 types"),
         Workload("b", "1 KB, 2,000 partitions", customers=250, skew=0.5),
         Workload(
             "c-ndjson", "200 B, 100 lines a record", events=1_000_000, small=True, packing="ndjson", per_record=100
