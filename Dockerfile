@@ -7,7 +7,7 @@ RUN python -m venv /opt/vortex && /opt/vortex/bin/pip install --no-cache-dir -c 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home vortex
 COPY --from=build /opt/vortex /opt/vortex
-ENV PATH=/opt/vortex/bin:$PATH PYTHONUNBUFFERED=1 VORTEX_HTTP__HOST=0.0.0.0 VORTEX_LOG__FORMAT=json
+ENV PATH=/opt/vortex/bin:$PATH PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2 OPENBLAS_NUM_THREADS=1 VORTEX_HTTP__HOST=0.0.0.0 VORTEX_LOG__FORMAT=json
 USER 10001
 EXPOSE 9400
 STOPSIGNAL SIGTERM

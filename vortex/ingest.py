@@ -264,15 +264,17 @@ class ShardWorker:
             if page is None:
                 continue
             await self._take(page)
-            if page.iterator is None:
-                await self._end(page.children)
-            elif orders.drain and self._at_tip(page):
+            over, children, at_tip, pause = page.iterator is None, page.children, self._at_tip(page), _pause(page)
+            del page  # ten megabytes, perhaps, that nobody needs while the next page comes
+            if over:
+                await self._end(children)
+                continue
+            if orders.drain and at_tip:
                 await self._drained()
                 return None
-            elif self._due():
+            if self._due():
                 await self._cut()
-            if self._ended is None:
-                await self._pause(page)
+            await self._ports.clock.sleep(pause)
         await self._flush()
         return None
 
@@ -395,15 +397,6 @@ class ShardWorker:
             return True
         return self._ports.clock.monotonic() - self._since >= rules.every_s
 
-    async def _pause(self, page: Page) -> None:
-        if page.size >= _FULL_PAGE:
-            seconds = _FULL_PAUSE
-        elif page.records:
-            seconds = _POLL
-        else:
-            seconds = _POLL if page.behind_ms > 0 else _POLL_IDLE
-        await self._ports.clock.sleep(seconds)
-
     def _at_tip(self, page: Page) -> bool:
         """Nothing is left, or (for traffic that never pauses) what came last arrived after draining began."""
         if self._drain_from is None:
@@ -498,6 +491,13 @@ class ShardWorker:
         status.window_ids, status.window_bytes = len(ingest.window), ingest.window.nbytes
         status.pending = ingest.pending
         status.committed_n = self._head.n
+
+
+def _pause(page: Page) -> float:
+    """Seconds until the shard may, or should, be asked again."""
+    if page.size >= _FULL_PAGE:
+        return _FULL_PAUSE
+    return _POLL if page.records or page.behind_ms > 0 else _POLL_IDLE
 
 
 def load_window(heads: list[Head], blocks: list[bytes]) -> tuple[Window, Lineage]:
