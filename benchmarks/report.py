@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmarks.processes import Usage
 
 _MIB = 2**20
+_FIGURES = ("Vortex", "baseline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def _consumed(rows: Sequence[Measured]) -> Table:
     )
     table.add_column("workload", no_wrap=True)
     for name in ("baseline / Vortex", "Vortex / floor", "Vortex", "baseline", "floor", "events", "objects", "peak MiB"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=name in _FIGURES)
     for row in rows:
         ratios, events = row.ratios(), row.events
         table.add_row(
@@ -190,16 +191,18 @@ def _idle(idle: Sequence[Idle]) -> Table:
 def _window(window: dict[str, Any]) -> Table:
     table = Table(title=f"The deduplication window at {window['ids']:,} ids, {window['page']:,} a page")
     held, spent, resident = window["bytes_per_id"], window["us_per_id"], window["resident_bytes_per_id"]
-    for name, value in (
-        ("bytes an id: growing, mean", f"{held['growing_mean']:.1f}"),
-        ("growing, worst", f"{held['growing_worst']:.1f}"),
-        ("steady", f"{held['steady']:.1f}"),
-        ("resident: held / peak", f"{resident['held']:.1f} / {resident['peak']:.1f}"),
-        ("us an id: growing", f"{spent['growing']:.2f}"),
-        ("steady", f"{spent['steady']:.2f}"),
-        ("seen", f"{spent['seen']:.2f}"),
-        ("rebuild, s", f"{window['rebuild_s']:.2f}"),
-    ):
+    figures = {
+        "bytes an id, growing: mean": f"{held['growing_mean']:.1f}",
+        "worst": f"{held['growing_worst']:.1f}",
+        "steady": f"{held['steady']:.1f}",
+        "resident: held": f"{resident['held']:.1f}",
+        "peak": f"{resident['peak']:.1f}",
+        "CPU us an id: growing": f"{spent['growing']:.2f}",
+        "turning over": f"{spent['steady']:.2f}",
+        "seen before": f"{spent['seen']:.2f}",
+        "rebuild, s": f"{window['rebuild_s']:.2f}",
+    }
+    for name in figures:
         table.add_column(name, justify="right")
-        table.columns[-1]._cells.append(value)
+    table.add_row(*figures.values())
     return table

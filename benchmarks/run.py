@@ -29,7 +29,7 @@ from benchmarks.workload import WORKLOADS, Workload, recent_start
 GROUPS = {"a": ("a",), "b": ("b",), "c": ("c-ndjson", "c-kpl"), "d": ("d",), "f": ("f",), "window": ()}
 _IDLE_S = (12.0, 42.0)
 """An idle stream is read for a short and for a long while; the difference is what idling costs."""
-_WIDTH = 132
+_WIDTH = 136
 _CONFIG = """
 [source]
 stream = "{stream}"

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from rich.console import Console
 
-from benchmarks.processes import Server, measured, server
+from benchmarks.processes import Server, Usage, measured, server
 from benchmarks.replay_server import STREAM, Refusal, Shard, admit
+from benchmarks.report import Consumed, Idle, Measured, document, tables
 from benchmarks.run import GROUPS, options, settings_text
 from benchmarks.store_server import Bucket, Stored, counted, page_of, unchunked
+from benchmarks.window import measure
 from benchmarks.workload import PERIOD_MS, WORKLOADS, events, recent_start, records
 from vortex.adapters.kinesis import open_kinesis_stream
 from vortex.adapters.s3 import open_s3_store
@@ -235,6 +239,29 @@ def test_records_carry_all_events(name: str) -> None:
         mine = [at for index, at in arrivals if index == shard]
         assert mine == sorted(mine)
         assert START <= mine[0] <= mine[-1] < START + PERIOD_MS
+
+
+def test_the_report_puts_ratios_first() -> None:
+    """Start-up is taken off, and shown; the window's own figures are real ones."""
+
+    def consumed(cpu_s: float, start_s: float) -> Consumed:
+        return Consumed(Usage(cpu_s, 0, 9, 2**27), Usage(start_s, 0, 1, 2**26), {"objects": 7, "rows": 10**6})
+
+    row = Measured("a", "title", 10**6, 10**6, 10**9, 10**6, 1000, consumed(11, 1), consumed(51.5, 1.5), 2.0)
+    idle = Idle("f", "idle", 30, 3, 6000, 0, 2**27)
+    window = measure(120_000, 1000, 30_000)
+    told = document([row], [idle], window, page_records=1000)
+    assert told["workloads"]["a"]["ratios"] == pytest.approx(
+        {"baseline_marginal": 5.0, "baseline_all_in": 51.5 / 11, "floor_marginal": 5.0}
+    )
+    assert told["idle"]["f"]["ms_per_poll"] == pytest.approx(0.5)
+    json.dumps(told)
+    console = Console(width=136, file=StringIO())
+    for table in tables([row], [idle], window):
+        console.print(table)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "5.0 (4.7)" in shown
+    assert "10.0 (11.0)" in shown
 
 
 def test_options() -> None:
