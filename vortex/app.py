@@ -28,7 +28,7 @@ from vortex.core.ingestion import Policy
 from vortex.core.layout import Layout
 from vortex.core.model import ShardInfo
 from vortex.core.routing import Rules
-from vortex.core.segment import CorruptSegment, NewerVersion
+from vortex.core.segment import CorruptSegment, Footer, NewerVersion
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.exits import Exit
 from vortex.fleet import LocalFleet
@@ -135,6 +135,7 @@ class App:
         """Set when no more will be read."""
         self._publishing = asyncio.Lock()
         self._failed = False
+        self._bounds: dict[str, int] = {}
         memory = MemoryBudget(settings.memory.limit)
         policy = policy_of(settings, state)
         commit = CommitRules(settings.commit.every / 1000, settings.commit.max_bytes)
@@ -158,7 +159,7 @@ class App:
                 commit,
                 ingest,
                 target=settings.publish.target_object_size,
-                on_commit=lambda _shard, _footer: self._wake.set(),
+                on_commit=self._committed,
             )
 
         self.fleet = LocalFleet(
@@ -173,6 +174,12 @@ class App:
         )
         self.publisher = publisher_of(world, state, journal)
         self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)
+
+    def _committed(self, shard: str, footer: Footer) -> None:
+        """Only a bound that moved can move the frontier; looking at every commit would cost a listing of all logs."""
+        if footer.ended or footer.open_from > self._bounds.get(shard, footer.open_from - 1):
+            self._bounds[shard] = footer.open_from
+            self._wake.set()
 
     def stop(self) -> None:
         """Stop reading, commit, publish what is committed. A second call ends the process at once."""

@@ -87,7 +87,7 @@ def run(keep: Path | None, events: int) -> int:
             scene = _Scene(url, _free_port(), Path(folder) / "vortex.toml", _checked(keep))
             return _play(console, scene, events)
     except DemoFailed as problem:
-        console.print(str(problem), style="red")
+        console.print(str(problem), style="red", soft_wrap=True, markup=False)
         return Exit.FAILED
 
 
@@ -243,7 +243,7 @@ def _show(console: Console, scene: _Scene, objects: dict[str, bytes], produced: 
     console.print(f"\nin DuckDB:{hint}", style="bold")
     console.print(
         f"  SELECT customer, event_type, count(*) FROM read_json('{root}/customer=*/*/*/*/*.gz',\n"
-        "    hive_partitioning = true, union_by_name = true) GROUP BY ALL ORDER BY 3 DESC;",
+        "    hive_partitioning = true) GROUP BY ALL ORDER BY 3 DESC;",
         markup=False,
         soft_wrap=True,
     )

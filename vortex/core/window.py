@@ -21,6 +21,8 @@ _LEAF_LIMIT = 1 << 21
 """Slots at which a leaf is split in two: 40 MiB, a tenth of a second to rebuild."""
 _FULL = 0.85
 _AFTER_GROWTH = 0.62
+_SMALL = 1 << 17
+"""Slots below which a leaf doubles and more: growing is the dearest part of an insertion, and small leaves are cheap."""
 _U64 = np.uint64
 
 Words = NDArray[np.uint64]
@@ -42,7 +44,8 @@ class _Leaf:
     """
 
     def __init__(self, keys: int, depth: int) -> None:
-        buckets = max(_SMALLEST, int(keys / _AFTER_GROWTH / _BUCKET) + 1)
+        load = _AFTER_GROWTH if keys > _SMALL else _AFTER_GROWTH / 2
+        buckets = max(_SMALLEST, int(keys / load / _BUCKET) + 1)
         self.high = np.zeros((buckets, _BUCKET), dtype=np.uint64)
         self.low = np.zeros((buckets, _BUCKET), dtype=np.uint64)
         self.tag = np.zeros((buckets, _BUCKET), dtype=np.uint32)

@@ -1,0 +1,107 @@
+"""What a new user does: the demo, the README's configuration and queries, the shipped files."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.harness import Site, event_of, make_stream
+from tests.kill import main as kill
+from vortex.adapters.metrics import METRICS
+from vortex.config import known_keys, load
+
+pytestmark = pytest.mark.acceptance
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def block(language: str, holding: str) -> str:
+    """The README's block of a language that holds a text."""
+    return next(b for b in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if holding in b)
+
+
+def test_the_demo_adds_up_and_its_files_are_as_the_readme_says(tmp_path: Path) -> None:
+    """The sum holds; the README's DuckDB query counts the same rows over the files it left."""
+    folder = tmp_path / "kept"
+    command = [sys.executable, "-m", "vortex", "demo", "--events", "3000", "--keep", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"produced (\d+) = published (\d+) \+ duplicates (\d+) \+ rejected (\d+)", done.stdout)
+    assert found, done.stdout
+    produced, published, duplicates, rejected = map(int, found.groups())
+    assert produced == published + duplicates + rejected == 3000
+    assert min(published, duplicates, rejected) > 0
+    assert "closed hours" in done.stdout
+    assert list(folder.glob("_hours/*/*/manifest.json"))
+    rows = duckdb.sql(block("sql", "read_json").replace("DIR", str(folder))).fetchall()
+    assert sum(row[2] for row in rows) == published
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 1
+    assert "is not empty" in again.stdout
+
+
+def test_the_readmes_configuration_loads(tmp_path: Path) -> None:
+    """As it stands there."""
+    path = tmp_path / "v.toml"
+    path.write_text(block("toml", "[source]"))
+    assert load(path, {}).source.stream == "clickstream"
+
+
+def test_the_readme_names_every_setting_and_every_metric() -> None:
+    """And no metric that does not exist."""
+    for section, keys in known_keys().items():
+        assert f"`{section}." in README
+        for key in keys:
+            assert re.search(rf"[`.]{key}`", README), f"{section}.{key}"
+    names = {row.name for row in METRICS} - {"vortex_records_total", "vortex_read_bytes_total", "vortex_build_info"}
+    told = set(re.findall(r"`(vortex_[a-z_]+)", README + (REPOSITORY / "docs/operations.md").read_text()))
+    assert told <= {row.name for row in METRICS}
+    assert names <= told
+
+
+def test_shipped_documents_parse() -> None:
+    """The policy allows deletion below Vortex's own state alone."""
+    policy = json.loads((REPOSITORY / "deploy/iam-policy.json").read_text())
+    delete = [s for s in policy["Statement"] if "s3:DeleteObject" in s["Action"]]
+    assert [s["Resource"] for s in delete] == ["arn:aws:s3:::BUCKET/PREFIX/_vortex/*"]
+
+
+@pytest.mark.parametrize("store", ["disk", "s3"])
+def test_a_worker_killed_at_random_moments(store: str) -> None:
+    """A few rounds of `python -m tests.kill`."""
+    assert kill(["--rounds", "5", "--store", store, "--seed", "11"]) == 0
+
+
+def test_check_status_verify_and_close_on_a_living_stream(moto_url: str, tmp_path: Path) -> None:
+    """The one-off commands, with output for a machine."""
+    kinesis = make_stream(moto_url, "commands", 2)
+    site = Site(moto_url, "commands", (tmp_path / "out").as_uri(), tmp_path / "v.toml")
+    site.configure()
+    checked = site.call("check", "--json")
+    assert checked.returncode == 0, checked.stdout
+    assert all(line["ok"] for line in json.loads(checked.stdout))
+    assert site.call("status").returncode == 1
+    for n in range(20):
+        kinesis.put_record(StreamName="commands", PartitionKey=str(n), Data=event_of(f"id-{n}"))
+    site.drain()
+    status = json.loads(site.call("status", "--json").stdout)
+    assert [row["state"] for row in status["shards"]] == ["open", "open"]
+    assert status["last_plan_state"] == "done"
+    assert status["holder"] in {row["shard"] for row in status["shards"]}
+    closed = site.call("close", "--before", status["shards"][0]["open_from"], "--json")
+    assert (closed.returncode, json.loads(closed.stdout)) == (0, [])
+    ahead = site.call("close", "--before", "2999-01-01T00:00:00Z")
+    assert ahead.returncode == 2
+    assert "lies ahead" in ahead.stderr
+    assert "no live shard" in site.call("close", "--before", "2020-01-01", "--shard", "nobody").stderr
+    victim = next(path for path in (tmp_path / "out").rglob("customer=*/**/*.gz"))
+    victim.write_bytes(victim.read_bytes() + b"x")
+    verified = site.call("verify", "--json")
+    assert verified.returncode == 1
+    assert victim.name in json.loads(verified.stdout)["faults"][0]["key"]
