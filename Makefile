@@ -34,7 +34,7 @@ unit: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation
 
 integration: $(VENV)/dev.stamp
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/integration
+	$(BIN)/pytest -q -n $(WORKERS) tests/integration
 
 acceptance: $(VENV)/dev.stamp
 	$(BIN)/pytest -q tests/acceptance

@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import msgspec
 import uvloop
@@ -35,7 +36,7 @@ from vortex.fleet import LocalFleet
 from vortex.gauges import Gauges
 from vortex.ingest import CommitRules, IngestPorts, MemoryBudget, ShardWorker
 from vortex.journal import Journal
-from vortex.ports import ObjectStore, Stream
+from vortex.ports import Clock, ObjectStore, Stream
 from vortex.publisher import ForeignObject, Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import ForeignState, take_up
@@ -195,20 +196,23 @@ class App:
         fleet = asyncio.ensure_future(self.fleet.run(drain=drain))
         publishing = asyncio.ensure_future(self._publish_on())
         watching = asyncio.ensure_future(self._watch())
-        closing = asyncio.ensure_future(self._close_at_tip() if drain else self._stop.wait())
-        tasks = [fleet, publishing, watching, closing]
+        stopping = asyncio.ensure_future(self._stop.wait())
+        tasks = [fleet, publishing, watching, stopping]
+        if drain:
+            tasks.append(asyncio.ensure_future(self._close_at_tip()))
         try:
-            await asyncio.wait([fleet, publishing, watching], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([fleet, publishing, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
+            clock, grace = self._world.clock, self._world.settings.shutdown.grace / 1000
+            end = clock.monotonic() + grace if stopping.done() else None
+            await _until(end, clock, fleet, publishing, watching)
+            self._read_out.set()
+            self._wake.set()
+            await _until(end, clock, publishing, watching)
+            if not (fleet.done() and publishing.done()):
+                log.warning("the grace period is over; what was not committed is read again, nothing is lost")
             for task in tasks:
                 if task.done():
                     task.result()
-            self._read_out.set()
-            self._wake.set()
-            await asyncio.wait([publishing], timeout=None if drain else self._world.settings.shutdown.grace / 1000)
-            if publishing.done():
-                publishing.result()
-            else:
-                log.warning("the grace period is over; what is committed is published at the next start")
         finally:
             for task in tasks:
                 task.cancel()
@@ -270,19 +274,66 @@ class App:
         return [*rows, ("shards", reading, f"{len(self.fleet.workers)} shards are read")]
 
 
-async def _main(settings: Settings, drain: bool) -> Exit:
-    async with parts(settings) as world:
+async def _until(end: float | None, clock: Clock, *tasks: asyncio.Future[Any]) -> None:
+    """Until one of the tasks ends, or the time has come (None: whatever it takes)."""
+    timeout = None if end is None else max(0.0, end - clock.monotonic())
+    await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+
+class _Service:
+    """What answers before the app exists: alive, not ready, and stoppable."""
+
+    def __init__(self, world: Parts) -> None:
+        self._world = world
+        self._app: App | None = None
+        self._stopped = False
+        self._starting: asyncio.Future[tuple[StreamState, Journal]] | None = None
+
+    def ready(self) -> list[tuple[str, bool, str]]:
+        """For /readyz."""
+        if self._app is not None:
+            return self._app.ready()
+        troubles = sorted(self._world.health.report().items())
+        return [*((name, False, detail) for name, detail in troubles), ("start", False, "taking up the stream")]
+
+    def stop(self) -> None:
+        """SIGTERM and SIGINT."""
+        if self._app is not None:
+            self._app.stop()
+        elif self._starting is not None:
+            self._stopped = True
+            self._starting.cancel()
+
+    async def run(self, *, drain: bool) -> Exit:
+        """Take up the stream, then run."""
+        self._starting = asyncio.ensure_future(taken_up(self._world))
         try:
-            state, journal = await taken_up(world)
+            state, journal = await self._starting
         except (ForeignState, *STOPS) as problem:
             log.error("%s", problem)
             return Exit.LOST_STATE
-        app = App(world, state, journal)
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+            return Exit.OK  # nothing had begun yet
+        self._app = App(self._world, state, journal)
+        return await self._app.run(drain=drain)
+
+
+async def _main(settings: Settings, drain: bool) -> Exit:
+    async with parts(settings) as world:
+        service = _Service(world)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, app.stop)
-        async with serve(settings.http.host, settings.http.port, world.meter, app.ready):
-            return await app.run(drain=drain)
+            loop.add_signal_handler(number, service.stop)
+        async with contextlib.AsyncExitStack() as serving:
+            endpoint = serve(settings.http.host, settings.http.port, world.meter, service.ready)
+            try:
+                await serving.enter_async_context(endpoint)
+            except OSError as problem:
+                log.error("http.host, http.port (%s:%s): %s", settings.http.host, settings.http.port, problem)
+                return Exit.CONFIG
+            return await service.run(drain=drain)
 
 
 def run(settings: Settings, *, drain: bool) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import signal
+import socket
 import time
 import uuid
 from collections import Counter
 from pathlib import Path
 from random import Random
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -24,6 +27,7 @@ from tests.harness import (
     stopped,
     wait_active,
 )
+from tests.servers import free_port, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -144,6 +148,36 @@ def test_a_stopped_worker_publishes_and_its_successor_goes_on(site: Site) -> Non
     site.drain()
     check_exactly_once(site, sent)
     verified(site)
+
+
+def test_stopped_before_it_could_begin(tmp_path: Path, moto_url: str) -> None:
+    """A stream that does not exist: alive, unready, retrying slowly; SIGTERM ends it with 0."""
+    site = Site(moto_url, "no-such-stream", (tmp_path / "out").as_uri(), tmp_path / "v.toml")
+    port = free_port()
+    site.configure()
+    site.config.write_text(site.config.read_text().replace("port = 0", f"port = {port}"))
+    worker = site.start()
+    with stopped(worker):
+        wait_for(port, worker)
+        with urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as reply:
+            assert reply.status == 200
+        with pytest.raises(HTTPError) as caught:
+            urlopen(f"http://127.0.0.1:{port}/readyz?verbose", timeout=5)
+        assert caught.value.code == 503
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
+
+
+def test_a_port_that_is_taken_is_named(site: Site) -> None:
+    """With the setting to change."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        text = site.config.read_text()
+        site.config.write_text(text.replace("port = 0", f"port = {taken.getsockname()[1]}"))
+        done = site.call("run", "--drain")
+    assert done.returncode == 3
+    assert "http.port" in done.stderr
 
 
 def test_another_streams_store_is_refused(site: Site) -> None:

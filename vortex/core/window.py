@@ -22,7 +22,7 @@ _LEAF_LIMIT = 1 << 21
 _FULL = 0.85
 _AFTER_GROWTH = 0.62
 _SMALL = 1 << 17
-"""Slots below which a leaf doubles and more: growing is the dearest part of an insertion, and small leaves are cheap."""
+"""Keys below which a leaf more than doubles: growing is what insertions cost most, and small leaves are cheap."""
 _U64 = np.uint64
 
 Words = NDArray[np.uint64]
