@@ -106,7 +106,7 @@ class Decoder:
         """Every event and rejection of the page, in order."""
         out = Decoded()
         datas = [record.data for record in records]
-        values = list(map(self._values, datas))
+        values = self._all_values(datas)
         begin = 0
         for odd, run in groupby(values, key=_is_none):
             end = begin + sum(1 for _ in run)
@@ -115,6 +115,14 @@ class Decoder:
                     self._record(index, datas[index], out)
             begin = end
         return out
+
+    def _all_values(self, datas: list[bytes]) -> list[Any]:
+        """The values of each record; None for those that are not one JSON object."""
+        pick, decode = self._pick, self._decode
+        try:
+            return [pick(decode(data)) for data in datas]
+        except (msgspec.MsgspecError, RecursionError, AttributeError, UnicodeDecodeError):
+            return list(map(self._values, datas))
 
     def _values(self, data: bytes) -> tuple[Any, ...] | None:
         """The configured values of a record that is one JSON object; None for anything else."""

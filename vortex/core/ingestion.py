@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -245,25 +246,71 @@ class ShardIngest:
         return b"".join(keys)
 
     def _take_events(self, decoded: Decoded, records: list[Record], server_ms: int) -> None:
-        """The hot loop: one pass over the page's columns, everything it touches in local names."""
+        """Hash, deduplicate and group the page's events, column by column."""
         if not decoded.lines:
             return
         build = self._build
         keys = self._keys(decoded)
         fresh = self.window.claim(build.tag, keys)
         build.ids.append(np.frombuffer(keys, dtype="V16")[np.array(fresh)].tobytes())
-        rules, read = self._policy.rules, self._reader.read
+        groups_before = len(build.groups)
+        at = list(map(self._reader.read, decoded.times))
+        if self._all_open(at, records, server_ms):
+            duplicates, late, early = self._group(decoded, at, fresh), 0, 0
+        else:
+            duplicates, late, early = self._route(decoded, at, fresh, records, server_ms)
+        counts, accepted = build.counts, len(fresh) - duplicates
+        size = sum(compress(map(len, decoded.lines), fresh))
+        counts.accepted += accepted
+        counts.duplicates += duplicates
+        counts.late += late
+        counts.early += early
+        counts.bytes += size + accepted
+        build.buffered += size + _LINE_OVERHEAD * accepted + _GROUP_OVERHEAD * (len(build.groups) - groups_before)
+
+    def _all_open(self, at: list[int | None], records: list[Record], server_ms: int) -> bool:
+        """Whether every event of the page belongs to a period that is open from its first record to its last."""
+        periods = {period for period in at if period is not None}
+        if None in at or not periods:
+            return False
+        rules = self._policy.rules
+        latest = max(self.watermark, min(int(max(record.arrival for record in records) * 1000), server_ms))
+        open_from = max(self.open_from, rules.open_from(latest))
+        return min(periods) >= open_from and max(periods) <= floor_period(self.watermark, rules.period_ms)
+
+    def _group(self, decoded: Decoded, at: list[int | None], fresh: list[bool]) -> int:
+        """The ordinary page: nothing is late or early, so lines only need their groups. How many were duplicates."""
+        groups = self._build.groups
+        rows: Any = zip(decoded.lines, decoded.customers, decoded.types, at, strict=True)
+        if all(fresh):
+            for line, customer, kind, period in rows:
+                groups[customer, kind, period].append(line)
+            return 0
+        duplicates = 0
+        for new, (line, customer, kind, period) in zip(fresh, rows, strict=True):
+            if new:
+                groups[customer, kind, period].append(line)
+            else:
+                duplicates += 1
+                self._build.periods[period].duplicates += 1
+        return duplicates
+
+    def _route(
+        self, decoded: Decoded, at: list[int | None], fresh: list[bool], records: list[Record], server_ms: int
+    ) -> tuple[int, int, int]:
+        """A page with late or early events, or over which a period closes: event by event, as W goes on.
+
+        Duplicates, late and early ones.
+        """
+        rules = self._policy.rules
         period_ms = rules.period_ms
-        groups, periods = build.groups, build.periods
-        groups_before = len(groups)
+        groups, periods = self._build.groups, self._build.periods
         watermark, open_from = self.watermark, self.open_from
         now_period = floor_period(watermark, period_ms)
         last, arrived, turn = -1, 0, watermark
-        late = early = duplicates = size = 0
-        rows: zip[tuple[bytes, str, str, Any, int, bool]] = zip(
-            decoded.lines, decoded.customers, decoded.types, decoded.times, decoded.records, fresh, strict=True
-        )
-        for line, customer, kind, time, index, new in rows:
+        late = early = duplicates = 0
+        rows = zip(decoded.lines, decoded.customers, decoded.types, at, decoded.records, fresh, strict=True)
+        for line, customer, kind, period, index, new in rows:
             if index != last:
                 last = index
                 arrived = min(int(records[index].arrival * 1000), server_ms)
@@ -273,7 +320,6 @@ class ShardIngest:
                         now_period = floor_period(watermark, period_ms)
                         open_from = max(open_from, rules.open_from(watermark))
                         turn = rules.next_turn(watermark)
-            period = read(time)
             if period is None:
                 period = arrived - arrived % period_ms
             shift = -1 if period < open_from else 1 if period > now_period else 0
@@ -290,15 +336,8 @@ class ShardIngest:
                 early += 1
                 periods[period].early += 1
             groups[customer, kind, period].append(line)
-            size += len(line)
         self._advance(watermark)
-        counts, accepted = build.counts, len(fresh) - duplicates
-        counts.accepted += accepted
-        counts.duplicates += duplicates
-        counts.late += late
-        counts.early += early
-        counts.bytes += size + accepted
-        build.buffered += size + _LINE_OVERHEAD * accepted + _GROUP_OVERHEAD * (len(groups) - groups_before)
+        return duplicates, late, early
 
     def _reject(self, rejected: Rejected, record: Record) -> None:
         build = self._build

@@ -1,0 +1,141 @@
+"""One shard's state: routing by the rule, sums that hold, and a shortcut that is only a shortcut."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.core.decode import Decoder
+from vortex.core.fields import Fields
+from vortex.core.ingestion import Draft, Policy, ShardIngest
+from vortex.core.layout import Layout
+from vortex.core.model import Page, Position, Record, ShardInfo, Start
+from vortex.core.routing import Rules
+from vortex.core.segment import unfold
+from vortex.core.shardlog import Lineage
+from vortex.core.window import Window
+
+MINUTE = 60_000
+NOW = 1_700_000_000_000
+POLICY = Policy(
+    Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
+    Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
+    Rules(5 * MINUTE, 10 * MINUTE),
+    60 * MINUTE,
+    seed=7,
+)
+
+
+def ingest() -> ShardIngest:
+    """A shard that nobody has read."""
+    return ShardIngest(
+        ShardInfo("s"), POLICY, n=-1, position=Position(Start.TRIM_HORIZON), watermark=0, open_from=0,
+        window=Window(), lineage=Lineage(),
+    )  # fmt: skip
+
+
+def pages(seed: int, number: int, spread_ms: int) -> list[Page]:
+    """Pages whose arrivals go on (and sometimes back), with times around them, duplicates and broken records."""
+    rng = Random(seed)
+    made, sequence, arrival = [], 100, NOW
+    for _ in range(number):
+        records = []
+        for _ in range(rng.randint(0, 30)):
+            sequence += 1
+            arrival += rng.randint(-2000, 20_000)
+            event: dict[str, object] = {"c": rng.choice("ab"), "t": rng.choice("xy"), "id": rng.randint(0, 60)}
+            if rng.random() < 0.9:
+                event["at"] = (arrival + rng.randint(-spread_ms, spread_ms // 4)) / 1000
+            data = json.dumps(event).encode() if rng.random() < 0.95 else b"{broken"
+            records.append(Record(str(sequence), arrival / 1000, data))
+        made.append(Page(records, "i", 0, arrival + rng.randint(-5000, 5000)))
+    return made
+
+
+def drafts(seed: int, spread_ms: int) -> list[Draft]:
+    """What several pages come to, cut now and then."""
+    shard = ingest()
+    made = []
+    for number, page in enumerate(pages(seed, 12, spread_ms)):
+        shard.take(page)
+        if number % 3 == 2:
+            made.append(shard.cut("me", number))
+    return made
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 1000, MINUTE, 20 * MINUTE, 90 * MINUTE]))
+def test_the_ordinary_page_is_grouped_as_the_rule_would(seed: int, spread_ms: int) -> None:
+    """With and without the shortcut for pages without late or early events: the same segments, byte for byte."""
+    quick = [draft.seal("") for draft in drafts(seed, spread_ms)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ShardIngest, "_all_open", lambda *_: False)
+        slow = [draft.seal("") for draft in drafts(seed, spread_ms)]
+    assert [sealed.digest for sealed in quick] == [sealed.digest for sealed in slow]
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE, 90 * MINUTE]))
+def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> None:
+    """I9 in every segment; no segment writes below the bound of the one before it."""
+    bound = 0
+    for draft in drafts(seed, spread_ms):
+        sealed = draft.seal("")
+        footer = sealed.footer
+        counts = footer.counts
+        assert counts.events == counts.accepted + counts.duplicates + counts.rejected
+        for name in ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes"):
+            assert sum(getattr(some, name) for some in footer.periods.values()) == getattr(counts, name)
+        assert all(period >= bound for period in footer.periods)
+        assert footer.open_from >= bound
+        bound = footer.open_from
+        rows = 0
+        for folder, _, offset, length, count, _, _ in footer.member_rows.tolist():
+            lines = unfold(sealed.body[offset : offset + length], "x").split(b"\n")[:-1]
+            assert len(lines) == count
+            rows += 0 if footer.folders[folder].rejected else count
+        assert rows == counts.accepted == footer.ids
+
+
+def test_records_at_or_before_the_position_are_skipped() -> None:
+    """A page read again changes nothing."""
+    shard = ingest()
+    page = pages(1, 1, 0)[0]
+    assert page.records
+    taken = shard.take(page)
+    assert taken.records == len(page.records)
+    assert shard.take(page).records == 0
+    assert shard.cut("me", 0).footer.counts.records == len(page.records)
+
+
+def test_ids_are_forgotten_by_whole_segments() -> None:
+    """Inside the window a duplicate, outside of it a new event; by the watermark, never by a wall clock."""
+    shard = ingest()
+
+    def take(sequence: int, at_ms: int) -> int:
+        data = json.dumps({"c": "a", "t": "x", "id": "same"}).encode()
+        taken = shard.take(Page([Record(str(sequence), at_ms / 1000, data)], "i", 0, at_ms))
+        shard.cut("me", 0)
+        return taken.accepted
+
+    assert take(1, NOW) == 1
+    assert take(2, NOW + 59 * MINUTE) == 0
+    assert take(3, NOW + 61 * MINUTE) == 0, "checked against what the segment before it left in the window"
+    assert take(4, NOW + 61 * MINUTE) == 1
+    assert shard.lineage.floors() == {"s": 1}
+
+
+def test_an_idle_shard_follows_the_services_clock() -> None:
+    """Its bound moves, period by period, and asks for a commit each time."""
+    shard = ingest()
+    shard.idle(NOW)
+    assert shard.moved
+    bound = shard.open_from
+    shard.cut("me", 0)
+    shard.idle(NOW + 1000)
+    assert not shard.moved
+    shard.idle(NOW + 5 * MINUTE)
+    assert shard.open_from == bound + 5 * MINUTE
+    assert shard.moved
