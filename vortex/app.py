@@ -34,8 +34,9 @@ from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.exits import Exit
 from vortex.fleet import LocalFleet
 from vortex.gauges import Gauges
-from vortex.ingest import CommitRules, IngestPorts, MemoryBudget, ShardWorker
+from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
+from vortex.memory import MemoryBudget
 from vortex.ports import Clock, ObjectStore, Stream
 from vortex.publisher import ForeignObject, Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry

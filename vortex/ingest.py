@@ -13,20 +13,12 @@ from dataclasses import dataclass, field
 
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
-from vortex.core.segment import Counts, Footer, seal
-from vortex.core.shardlog import (
-    BrokenLog,
-    Head,
-    Lineage,
-    Remembered,
-    StreamState,
-    child_state,
-    first_footer,
-    merged_floors,
-)
-from vortex.core.window import Window
+from vortex.core.segment import Counts, Footer
+from vortex.core.shardlog import Head, StreamState
 from vortex.journal import Journal
+from vortex.memory import MemoryBudget
 from vortex.ports import Clock, InvalidPosition, IteratorExpired, Meter, NotFound, Offload, Stream
+from vortex.resume import LostRace, Resumer
 from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -38,10 +30,6 @@ _FULL_PAGE = 9 * 1024 * 1024
 _FULL_PAUSE = 5.0  # after a full 10 MiB reply Kinesis refuses calls for as long
 _ITERATOR_LIFE = 240.0
 _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
-
-
-class LostRace(Exception):
-    """Another worker committed the segment that this one meant to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,45 +56,6 @@ class ShardStatus:
     oldest_uncommitted_ms: int | None = None
     totals: Counts = field(default_factory=Counts)
     pending: Counts = field(default_factory=Counts)
-
-
-class MemoryBudget:
-    """One limit over all shards for lines that are not committed yet.
-
-    A reader waits while the limit is reached, and everybody with something to commit is asked to do so: pressure
-    blocks, it drops nothing.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._held: dict[str, int] = {}
-        self._room = asyncio.Condition()
-
-    @property
-    def used(self) -> int:
-        """Bytes held by all shards."""
-        return sum(self._held.values())
-
-    @property
-    def short(self) -> bool:
-        """Whether shards should commit early: more than half is taken."""
-        return self.used * 2 > self.limit
-
-    async def hold(self, who: str, size: int) -> None:
-        """Say that `who` now holds `size` bytes."""
-        async with self._room:
-            self._held[who] = size
-            self._room.notify_all()
-
-    @property
-    def full(self) -> bool:
-        """Whether nobody may read on."""
-        return self.used >= self.limit
-
-    async def room(self) -> None:
-        """Wait until somebody has committed. Whoever waits has committed what it held itself."""
-        async with self._room:
-            await self._room.wait_for(lambda: not self.full)
 
 
 @dataclass(slots=True)
@@ -180,78 +129,16 @@ class ShardWorker:
         finally:
             await self._ports.memory.hold(self.shard.id, 0)
 
-    # Resuming: the one way to begin.
-
     async def _resume(self) -> None:
-        journal = self._ports.journal
-        plan = await journal.last_plan(self._state, self._target)
-        head = await journal.newest(self.shard.id, plan.shards.get(self.shard.id))
-        if head.n < 0:
-            head = await self._begin(head)
-        footer = head.footer
-        if footer is None:  # a root that nobody has read yet
-            root = next(root for root in self._state.roots if root.shard.id == self.shard.id)
-            start = (root.position, 0, self._state.opens_from)
-            window, lineage = Window(), Lineage()
-        else:
-            start = (footer.position, footer.watermark, footer.open_from)
-            window, lineage = await self._rebuild(footer)
-        self._head = head
-        self._ingest = ShardIngest(
-            self.shard,
-            self._policy,
-            n=head.n,
-            position=start[0],
-            watermark=start[1],
-            open_from=start[2],
-            window=window,
-            lineage=lineage,
+        ports = self._ports
+        resumer = Resumer(
+            ports.stream, ports.journal, ports.clock, ports.retry, ports.offload, ports.owner, self._state, self._target
         )
+        self._head, self._ingest = await resumer.resume(self.shard, self._policy)
+        footer = self._head.footer
         self._ended = footer if footer is not None and footer.ended else None
         self._in_flight, self._since, self._iterator = 0, None, None
         self._note()
-
-    async def _begin(self, empty: Head) -> Head:
-        """A child's empty segment 0, from its parents' last segments; a root needs none."""
-        if any(root.shard.id == self.shard.id for root in self._state.roots):
-            return empty
-        listed = await self._ports.retry("list shards", self._ports.stream.list_shards)
-        parents = await parent_ends(self._ports.journal, self._state, self.shard, self._target, listed)
-        watermark, open_from = child_state(parents)
-        footer = first_footer(
-            self.shard,
-            Position(Start.TRIM_HORIZON),  # a child's oldest record; its start is not told by ChildShards
-            watermark,
-            open_from,
-            floors=merged_floors(parents),
-            owner=self._ports.owner,
-            created=self._ports.clock.now_ms(),
-        )
-        sealed = seal(footer, (), b"")
-        if not await self._ports.journal.commit(self.shard.id, sealed):
-            raise LostRace
-        self._on_commit(self.shard.id, sealed.footer)
-        return Head(self.shard.id, 0, sealed.digest, sealed.footer)
-
-    async def _rebuild(self, footer: Footer) -> tuple[Window, Lineage]:
-        """The window as the worker that wrote `footer` had it (invariant I4)."""
-        journal = self._ports.journal
-
-        async def segments(name: str, first: int) -> list[Head]:
-            numbers = await journal.numbers(name, first - 1)
-            if name == self.shard.id:
-                numbers = [n for n in numbers if n <= footer.n]
-            if numbers != list(range(first, first + len(numbers))) or not numbers:
-                raise BrokenLog(
-                    f"log of {name}: segments from {first} on are needed for the window, found {numbers[:5]}"
-                )
-            return list(await asyncio.gather(*(journal.head(name, n) for n in numbers)))
-
-        logs = await asyncio.gather(*(segments(name, first) for name, first in sorted(footer.floors.items())))
-        heads = [head for several in logs for head in several]
-        heads.sort(key=lambda head: (head.footer.watermark if head.footer else 0, head.shard, head.n), reverse=True)
-        blocks = await asyncio.gather(*(journal.ids(head) for head in heads))
-        return await self._ports.offload(load_window, heads, blocks)
 
     # Following the shard.
 
@@ -498,41 +385,3 @@ def _pause(page: Page) -> float:
     if page.size >= _FULL_PAGE:
         return _FULL_PAUSE
     return _POLL if page.records or page.behind_ms > 0 else _POLL_IDLE
-
-
-def load_window(heads: list[Head], blocks: list[bytes]) -> tuple[Window, Lineage]:
-    """A window of id blocks, youngest first as `heads` are. Heavy: meant for a worker thread."""
-    window = Window()
-    remembered = []
-    for head, block in zip(heads, blocks, strict=True):
-        assert head.footer is not None
-        remembered.append(Remembered(head.shard, head.n, head.footer.watermark, window.load(block)))
-    return window, Lineage(remembered[::-1])
-
-
-async def parent_ends(
-    journal: Journal, state: StreamState, shard: ShardInfo, target: int, listed: list[ShardInfo]
-) -> list[Footer]:
-    """The last footers of a child's parents. Raises BrokenLog while any is not ended (I5).
-
-    A parent without a log that is neither a root, nor in the last plan, nor listed any more, lay before the start:
-    nothing of it is waited for.
-    """
-    plan = await journal.last_plan(state, target)
-    awaited = {root.shard.id for root in state.roots} | set(plan.shards) | {s.id for s in listed}
-    ends: list[Footer] = []
-    for parent in shard.parents:
-        gone = plan.gone.get(parent)
-        head = (
-            await journal.head(parent, gone)
-            if gone is not None
-            else await journal.newest(parent, plan.shards.get(parent))
-        )
-        if head.footer is None and parent not in awaited:
-            continue
-        if head.footer is None or not head.footer.ended:
-            raise BrokenLog(f"shard {shard.id}: its parent {parent} has not ended yet")
-        ends.append(head.footer)
-    if not ends:
-        raise BrokenLog(f"shard {shard.id}: none of its parents {list(shard.parents)} has a log")
-    return ends

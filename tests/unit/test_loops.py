@@ -20,8 +20,9 @@ from vortex.core.routing import Rules
 from vortex.core.segment import parse_footer
 from vortex.core.shardlog import StreamState
 from vortex.fleet import LocalFleet
-from vortex.ingest import CommitRules, IngestPorts, MemoryBudget, ShardWorker
+from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
+from vortex.memory import MemoryBudget
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import FirstStart, ForeignState, take_up

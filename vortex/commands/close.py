@@ -20,9 +20,9 @@ from vortex.core.routing import floor_period
 from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer, merged_floors, stream_root
 from vortex.exits import Exit
-from vortex.ingest import parent_ends
 from vortex.journal import Journal
 from vortex.ports import PortError, Stream
+from vortex.resume import parent_ends
 from vortex.retry import Once
 from vortex.wiring import open_store, open_stream
 
