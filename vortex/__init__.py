@@ -14,7 +14,8 @@ The way of an event, and where to find it:
     core.layout       which folder and file an event lies in: the loader's contract
 
     journal           the state folder through the object store
-    ingest, publisher, fleet, start     the loops; they decide through core and act through ports
+    ingest (resume, memory), publisher (objects, cleanup), fleet, start
+                      the loops; they decide through core and act through ports
     ports, adapters   what Vortex needs from the world, and Kinesis, S3, disk, HTTP behind it
     app               the composition root;  cli, commands, demo: what people call
 """

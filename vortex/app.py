@@ -37,8 +37,9 @@ from vortex.gauges import Gauges
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
 from vortex.memory import MemoryBudget
+from vortex.objects import ForeignObject
 from vortex.ports import Clock, ObjectStore, Stream
-from vortex.publisher import ForeignObject, Publisher, PublisherPorts, PublishRules
+from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import ForeignState, take_up
 from vortex.wiring import first_start, open_store, open_stream

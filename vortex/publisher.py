@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-import xxhash
 
+from vortex.cleanup import Cleaner
 from vortex.core.layout import hour_of
 from vortex.core.model import HOUR_MS
 from vortex.core.publication import (
     Done,
     LogView,
-    ObjectSpec,
-    Piece,
     Plan,
     PlanShard,
     PublishedObject,
@@ -34,25 +32,16 @@ from vortex.core.publication import (
     objects,
     period_counts,
     propose,
-    unneeded,
 )
-from vortex.core.segment import check_member, compress, seal, unfold
-from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped, segment_key
+from vortex.core.segment import seal
+from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped
 from vortex.journal import Journal
+from vortex.objects import ForeignObject, ObjectWriter, batches
 from vortex.ports import Clock, Meter, Offload
 
 log = logging.getLogger(__name__)
 
-_BATCH = 32 * 1024 * 1024
-"""Compressed bytes, and objects, worked on at a time: with the object being built, what publishing takes of memory."""
-_BATCH_OBJECTS = 500
-_NEAR = 256 * 1024  # members closer than this in a segment are read in one request
 _PARALLEL_PUTS = 16
-NDJSON = "application/x-ndjson"
-
-
-class ForeignObject(Exception):
-    """A key that a plan names exists with other content. Publishing stops: it must not be overwritten, nor skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +95,7 @@ class Publisher:
         self._logs: _Logs | None = None
         self._recent: list[Done] = []
         """Done documents of the hour that is not closed yet, oldest first."""
-        self._cleaned_at: float | None = None
-        self._clean: set[str] = set()
+        self._cleaner = Cleaner(ports.journal, ports.clock, rules.period_ms, rules.keep_ms)
 
     # The loop's step.
 
@@ -130,7 +118,7 @@ class Publisher:
         proposed = propose(plan, logs.views, target=self._rules.target)
         self._note(logs)
         if proposed is None:
-            await self._clean_up(logs)
+            await self._cleaner.clean_up(logs.plan, logs.views)
             return False
         won = await self._ports.journal.put_plan(proposed)
         if msgspec.json.encode(won) == msgspec.json.encode(proposed):
@@ -224,8 +212,9 @@ class Publisher:
         self.status.working_on = plan.k
         specs = await self._ports.offload(objects, plan, views)
         published: list[PublishedObject] = []
-        for batch in _batches(specs):
-            published += await self._publish(batch, plan.small)
+        writer = ObjectWriter(self._ports.journal, self._ports.meter, self._ports.offload)
+        for batch in batches(specs):
+            published += await writer.write(batch, plan.small)
         document = done(plan, published, period_counts(plan, views))
         await self._close_hours(plan, document)
         await self._ports.journal.put_done(document)
@@ -249,65 +238,6 @@ class Publisher:
             view.heads = [head for head in view.heads if head.n >= keep]
         live, _ = carried(plan)
         self._logs.views = {shard: view for shard, view in self._logs.views.items() if shard in live}
-
-    async def _publish(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
-        data = await self._read_pieces([piece for spec in specs for piece in spec.pieces])
-        gate = asyncio.Semaphore(_PARALLEL_PUTS)
-
-        async def one(spec: ObjectSpec) -> PublishedObject:
-            async with gate:
-                body = await self._ports.offload(_body, spec, data, small)
-                return await self._put_object(spec, body)
-
-        return list(await asyncio.gather(*(one(spec) for spec in specs)))
-
-    async def _read_pieces(self, pieces: Sequence[Piece]) -> dict[tuple[str, int, int], memoryview]:
-        """The gzip members by (shard, n, offset); neighbours in a segment are read in one request."""
-        by_segment: dict[tuple[str, int], list[Piece]] = {}
-        for piece in pieces:
-            by_segment.setdefault((piece.shard, piece.n), []).append(piece)
-        runs = [run for several in by_segment.values() for run in _runs(several)]
-
-        async def read(run: Sequence[Piece]) -> dict[tuple[str, int, int], memoryview]:
-            first, last = run[0], run[-1]
-            length = last.offset + last.length - first.offset
-            block = memoryview(await self._ports.journal.range(first.shard, first.n, first.offset, length))
-            return {
-                (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length]
-                for p in run
-            }
-
-        found: dict[tuple[str, int, int], memoryview] = {}
-        for part in await asyncio.gather(*(read(run) for run in runs)):
-            found.update(part)
-        return found
-
-    async def _put_object(self, spec: ObjectSpec, body: bytes) -> PublishedObject:
-        journal = self._ports.journal
-        created = await journal.retry(
-            f"publish {spec.key}", lambda: journal.store.put_if_absent(spec.key, body, NDJSON)
-        )
-        if not created:
-            there = await journal.retry(f"compare {spec.key}", lambda: journal.store.get(spec.key))
-            if there != body and not await self._ports.offload(_same_lines, there, body, spec.key):
-                raise ForeignObject(
-                    f"{spec.key}: exists with other content than plan says; another program or stream writes to "
-                    "this store. Nothing was overwritten; publishing has stopped"
-                )
-            body = there  # the same lines, perhaps by another version's compressor: what counts is what lies there
-        self._ports.meter.observe("vortex_object_bytes", len(body))
-        return PublishedObject(
-            key=spec.key,
-            folder=spec.folder.path,
-            period=spec.period,
-            customer=spec.folder.customer,
-            event_type=spec.folder.event_type,
-            rejected=spec.folder.rejected,
-            rows=sum(piece.rows for piece in spec.pieces),
-            bytes=len(body),
-            raw=sum(piece.raw for piece in spec.pieces),
-            digest=xxhash.xxh3_128_hexdigest(body),
-        )
 
     # Hours.
 
@@ -373,65 +303,6 @@ class Publisher:
         footer = bumped(head, open_from, owner=self._ports.owner, created=self._ports.clock.now_ms())
         return await self._ports.journal.commit(head.shard, seal(footer, (), b""))
 
-    # Clean-up.
-
-    async def _clean_up(self, logs: _Logs) -> None:
-        """Delete segments that nobody needs and that are old enough; never a head, nothing but segments."""
-        now = self._ports.clock.monotonic()
-        every = max(self._rules.period_ms, self._rules.keep_ms / 24) / 1000
-        if logs.plan.k < 0 or (self._cleaned_at is not None and now - self._cleaned_at < every):
-            return
-        self._cleaned_at = now
-        floors = await self._floors(logs)
-        if floors is None:
-            return
-        for shard in [*logs.plan.shards, *(s for s in logs.plan.gone if s not in self._clean)]:
-            view = logs.views.get(shard)
-            head = view.heads[-1].n if view and view.heads else logs.plan.gone.get(shard)
-            if head is None:
-                entry = logs.plan.shards[shard]
-                head = entry.to
-            await self._clean_log(shard, unneeded(shard, logs.plan, floors, head), shard in logs.plan.gone)
-
-    async def _clean_log(self, shard: str, below: int, gone: bool) -> None:
-        journal = self._ports.journal
-        oldest = self._ports.clock.now_ms() - self._rules.keep_ms
-
-        async def old() -> tuple[list[int], int]:
-            limit = segment_key(journal.root, shard, below)
-            numbers, young = [], 0
-            async for info in journal.store.list(f"{journal.root}/shards/{shard}/"):
-                if info.key >= limit:
-                    break
-                if info.modified_ms <= oldest:
-                    numbers.append(int(info.key[-16:-4]))
-                else:
-                    young += 1
-            return numbers, young
-
-        numbers, young = await journal.retry(f"list log of {shard}", old)
-        await journal.drop(shard, numbers)
-        if gone and not young:
-            self._clean.add(shard)
-
-    async def _floors(self, logs: _Logs) -> list[Mapping[str, int]] | None:
-        """What every live head's window needs, and what unborn children will: their parents' needs."""
-        floors: list[Mapping[str, int]] = []
-        live, gone = carried(logs.plan)
-        for shard, entry in joined(live, gone, logs.views).items():
-            view = logs.views.get(shard)
-            if view is None:
-                return None
-            if view.last is not None:
-                floors.append(view.last.floors)
-                continue
-            for parent in entry.parents:
-                if parent in gone:
-                    footer = (await self._ports.journal.head(parent, gone[parent])).footer
-                    assert footer is not None
-                    floors.append(footer.floors)
-        return floors
-
     # Telling.
 
     def _note(self, logs: _Logs) -> None:
@@ -457,42 +328,3 @@ def _end_of(shard: str, view: LogView, plan: Plan) -> Head:
         return view.heads[-1]
     entry = plan.shards.get(shard)
     return Head(shard, entry.to, entry.digest, None) if entry else Head(shard, -1, "", None)
-
-
-def _batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
-    batch: list[ObjectSpec] = []
-    size = 0
-    for spec in specs:
-        if batch and (size + spec.length > _BATCH or len(batch) >= _BATCH_OBJECTS):
-            yield batch
-            batch, size = [], 0
-        batch.append(spec)
-        size += spec.length
-    if batch:
-        yield batch
-
-
-def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    run: list[Piece] = []
-    for piece in sorted(pieces, key=lambda p: p.offset):
-        if run and piece.offset - (run[-1].offset + run[-1].length) > _NEAR:
-            yield run
-            run = []
-        run.append(piece)
-    if run:
-        yield run
-
-
-def _body(spec: ObjectSpec, data: Mapping[tuple[str, int, int], memoryview], small: int) -> bytes:
-    """The object's bytes: its members as they are, or one fresh member of all their lines."""
-    blobs = []
-    for piece in spec.pieces:
-        blob = bytes(data[piece.shard, piece.n, piece.offset])
-        blobs.append(check_member(blob, piece.digest, f"{piece.shard} segment {piece.n} at {piece.offset}"))
-    if spec.afresh(small):
-        return compress(b"".join(unfold(blob, spec.key) for blob in blobs))
-    return b"".join(blobs)
-
-
-def _same_lines(there: bytes, ours: bytes, key: str) -> bool:
-    return unfold(there, key) == unfold(ours, key)
