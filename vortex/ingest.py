@@ -29,6 +29,7 @@ _POLL_IDLE = 1.0
 _FULL_PAGE = 9 * 1024 * 1024
 _FULL_PAUSE = 5.0  # after a full 10 MiB reply Kinesis refuses calls for as long
 _ITERATOR_LIFE = 240.0
+_AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
 _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
 
 
@@ -115,19 +116,16 @@ class ShardWorker:
 
     async def run(self) -> Footer | None:
         """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, NewerVersion: give the shard up."""
-        try:
-            while True:
-                try:
-                    await self._resume()
-                    return await self._follow()
-                except LostRace:
-                    log.warning("shard %s: another worker writes its log; resuming from there", self.shard.id)
-                    self._ports.meter.add("vortex_commits_total", result="lost")
-                    await self._ports.clock.sleep(1.0)
-                finally:
-                    await self._abandon()
-        finally:
-            await self._ports.memory.hold(self.shard.id, 0)
+        while True:
+            try:
+                await self._resume()
+                return await self._follow()
+            except LostRace:
+                log.warning("shard %s: another worker writes its log; resuming from there", self.shard.id)
+                self._ports.meter.add("vortex_commits_total", result="lost")
+            finally:
+                await self._abandon()
+            await self._ports.clock.sleep(_AFTER_LOSS)
 
     async def _resume(self) -> None:
         ports = self._ports
@@ -357,6 +355,7 @@ class ShardWorker:
             put.cancel()
             await asyncio.gather(put, return_exceptions=True)
         self._in_flight = 0
+        await self._ports.memory.hold(self.shard.id, 0)
 
     # Telling.
 

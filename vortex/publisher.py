@@ -37,7 +37,7 @@ from vortex.core.segment import seal
 from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped
 from vortex.journal import Journal
 from vortex.objects import ForeignObject, ObjectWriter, batches
-from vortex.ports import Clock, Meter, Offload
+from vortex.ports import Clock, Meter, NotFound, Offload
 
 log = logging.getLogger(__name__)
 
@@ -102,15 +102,21 @@ class Publisher:
     async def step(self) -> bool:
         """Look once; publish one plan if the frontier has moved. Whether there may be more to do at once."""
         plan = await self._ports.journal.last_plan(self._state, self._rules.target)
-        finished = plan.k < 0 or await self._ports.journal.done(plan.k) is not None
+        finished = await self._is_done(plan)
         try:
-            logs = await self._refresh(plan, finished)
-        except BrokenLog:
-            newest = await self._ports.journal.last_plan(self._state, self._rules.target)
+            return await self._step(plan, finished)
+        except (BrokenLog, NotFound) as problem:
             self._logs = None
-            if newest.k != plan.k or (not finished and await self._ports.journal.done(plan.k) is not None):
+            newest = await self._ports.journal.last_plan(self._state, self._rules.target)
+            if newest.k != plan.k or await self._is_done(plan) != finished:
                 return True  # another process published, and cleaned up, what this one was about to read
-            raise
+            raise BrokenLog(str(problem)) from problem
+
+    async def _is_done(self, plan: Plan) -> bool:
+        return plan.k < 0 or await self._ports.journal.done(plan.k) is not None
+
+    async def _step(self, plan: Plan, finished: bool) -> bool:
+        logs = await self._refresh(plan, finished)
         if not finished:
             await self._carry_out(plan, self._views_for(logs, plan))
             return True
@@ -131,12 +137,10 @@ class Publisher:
 
         That is the end of the last period with anything in it; of its hour, where that hour is over by the clock.
         """
-        while True:
-            plan = await self._ports.journal.last_plan(self._state, self._rules.target)
-            if plan.k < 0 or await self._ports.journal.done(plan.k) is not None:
-                break
-            await self.step()
-        logs = await self._refresh(plan, True)
+        while await self.step():
+            pass
+        assert self._logs is not None
+        logs, plan = self._logs, self._logs.plan
         periods = [p for v in logs.views.values() for h in v.heads if h.footer for p in h.footer.periods]
         last = max((p for p in periods if p >= plan.upto), default=None)
         if last is None:

@@ -162,18 +162,24 @@ def test_an_hour_of_traffic_with_a_split_a_merge_and_restarts() -> None:
     vtime.run(scenario())
 
 
-def test_two_workers_share_nothing_and_still_publish_once() -> None:
-    """Both write every log; each lost race is resumed from the log."""
+@pytest.mark.parametrize("survivor", [0, 1])
+@pytest.mark.parametrize("limit", [1 << 30, 2000])
+def test_two_workers_share_nothing_and_still_publish_once(limit: int, survivor: int) -> None:
+    """Both write every log; each lost race is resumed from the log, also where memory was full just then."""
 
     async def scenario() -> None:
-        world = World()
+        world = World(limit=limit)
         workers = [await world.begin(), await world.begin()]
+        for _ in range(60):
+            for _ in range(40):
+                world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(20)
+        await workers[1 - survivor].kill()
         for _ in range(60):
             world.put(f"id{len(world.sent)}")
             await world.clock.sleep(20)
         await world.clock.sleep(3600)
-        for worker in workers:
-            await worker.kill()
+        await workers[survivor].kill()
         await world.verified()
 
     vtime.run(scenario())
