@@ -66,7 +66,8 @@ def test_the_readme_names_every_setting_and_every_metric() -> None:
 
 
 def test_shipped_documents_parse() -> None:
-    """The policy allows deletion below Vortex's own state alone."""
+    """The policy allows deletion below Vortex's own state alone; the example is Python."""
+    compile((REPOSITORY / "examples/airflow_dag.py").read_text(), "airflow_dag.py", "exec")
     policy = json.loads((REPOSITORY / "deploy/iam-policy.json").read_text())
     delete = [s for s in policy["Statement"] if "s3:DeleteObject" in s["Action"]]
     assert [s["Resource"] for s in delete] == ["arn:aws:s3:::BUCKET/PREFIX/_vortex/*"]

@@ -1,0 +1,101 @@
+"""Everything that can go wrong in the simulated world, in one table, with how often it does.
+
+Each run draws its own weather: which faults there are at all (`share` of the runs have one), and at what rate. A run
+with all of them at once would see little of any; swarms of different weathers see more (Groce et al., Swarm Testing).
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One row: in `share` of all runs it happens, at a rate drawn from low..high, `per` call, hour, event or life."""
+
+    name: str
+    share: float
+    low: float
+    high: float
+    per: str
+    what: str
+
+
+TABLE = (
+    # The store.
+    Fault("store.error", 0.4, 0.01, 0.15, "call", "500, 503 or a lost connection; nothing happened"),
+    Fault("store.conflict", 0.3, 0.01, 0.2, "put", "409: another conditional write is under way; nothing happened"),
+    Fault("store.lost_reply", 0.5, 0.02, 0.3, "put", "the write takes effect, its reply is lost"),
+    Fault("store.late_put", 0.4, 0.01, 0.15, "put", "times out, and takes effect minutes or hours later"),
+    Fault("store.slow", 0.4, 0.02, 0.3, "call", "takes seconds, up to a minute"),
+    Fault("store.slow_list", 0.4, 0.1, 0.9, "list", "pages of a few keys, seconds apart"),
+    Fault("store.disk_full", 0.15, 0.2, 1.0, "hour", "for minutes every write is refused"),
+    Fault("store.denied", 0.1, 0.2, 1.0, "hour", "for minutes every call is denied"),
+    # The stream.
+    Fault("stream.error", 0.4, 0.01, 0.1, "call", "500, or a lost connection"),
+    Fault("stream.slow", 0.3, 0.01, 0.1, "call", "takes seconds, at times longer than an iterator lives"),
+    Fault("stream.fickle", 0.4, 0.05, 0.5, "reply", "empty or short pages though there is more, lag at the tip"),
+    Fault("stream.stale_list", 0.2, 1, 1, "life", "ListShards shows closed parents as open"),
+    Fault("stream.null_iterators", 0.3, 1, 1, "life", "no iterator for a closed shard that has been read"),
+    Fault("stream.split", 0.5, 0.3, 3.0, "hour", "a shard splits"),
+    Fault("stream.merge", 0.4, 0.3, 3.0, "hour", "two neighbours merge, perhaps children of a split"),
+    Fault("stream.trim", 0.15, 1, 1, "life", "retention is half an hour: slow readers lose records, shards vanish"),
+    Fault("stream.backwards", 0.3, 0.02, 0.3, "event", "arrival times go back, by seconds or by minutes"),
+    # The processes.
+    Fault("process.beside", 0.6, 1, 1, "life", "a second process works on the same shards"),
+    Fault("process.crash_call", 0.4, 0.1, 0.7, "life", "dies at some call of a port, before it or after it"),
+    Fault("process.crash", 0.4, 0.5, 6.0, "hour", "dies at any moment"),
+    Fault("process.stop", 0.3, 0.3, 2.0, "hour", "is asked to stop, and started again"),
+    Fault("process.drain", 0.2, 0.1, 0.6, "life", "is started with --drain"),
+    Fault("process.pause", 0.4, 1.0, 6.0, "hour", "stands still for seconds or a minute"),
+    Fault("process.zombie", 0.3, 0.3, 1.5, "hour", "stands still for a quarter of an hour, up to hours; then goes on"),
+    Fault("process.settings", 0.4, 0.2, 1.0, "life", "starts with another period, lateness, window, sizes"),
+    Fault("process.tight", 0.15, 1, 1, "life", "has a memory limit of a few records"),
+    Fault("process.slow_threads", 0.3, 0.05, 0.4, "call", "work off the event loop takes seconds"),
+    Fault("clock.skew", 0.3, 1, 1, "life", "local clocks are off, by seconds or by hours"),
+    # What operators and producers do.
+    Fault("operator.bump", 0.25, 0.3, 2.0, "hour", "somebody moves the bound of a log (`vortex close`)"),
+    Fault("operator.max_delay", 0.2, 1, 1, "life", "hours.max_delay is set"),
+    Fault("traffic.duplicate", 0.8, 0.05, 0.5, "event", "sent again: in the page, later, about when the window ends"),
+    Fault("traffic.altered", 0.3, 0.1, 0.5, "duplicate", "what is sent again has the same id and other content"),
+    Fault("traffic.no_id", 0.3, 0.02, 0.3, "event", "has no id, and is known by its content"),
+    Fault("traffic.late", 0.4, 0.02, 0.3, "event", "its own time is minutes to days ago"),
+    Fault("traffic.early", 0.3, 0.02, 0.2, "event", "its own time is minutes to days ahead"),
+    Fault("traffic.timeless", 0.2, 0.02, 0.3, "event", "its own time is missing or unreadable"),
+    Fault("traffic.broken", 0.4, 0.02, 0.2, "event", "no JSON, no customer, no object: a rejection"),
+    Fault("traffic.batch", 0.3, 0.05, 0.5, "event", "several events in one record: lines, an array, gzip"),
+    Fault("traffic.idle", 0.3, 0.2, 0.8, "shard", "a part of the key space gets nothing"),
+    Fault("traffic.hot", 0.3, 0.3, 0.9, "event", "one partition key gets most"),
+    Fault("traffic.many", 0.08, 1, 1, "life", "hundreds of partitions"),
+)
+
+
+class Weather:
+    """The faults of one run. `calm` ends them all."""
+
+    def __init__(self, seed: int) -> None:
+        rng = Random(f"weather {seed}")
+        mood = rng.choice((0.3, 1.0, 1.0, 1.3))
+        self.rates: dict[str, float] = {}
+        for fault in TABLE:
+            drawn, rate = rng.random() < fault.share * mood, rng.uniform(fault.low, fault.high)
+            if drawn:
+                self.rates[fault.name] = rate
+        self.quiet = False
+
+    def rate(self, name: str) -> float:
+        """The fault's rate now; 0 where this run does not have it, or is calm."""
+        assert name in _NAMES, name
+        return 0.0 if self.quiet else self.rates.get(name, 0.0)
+
+    def strikes(self, name: str, rng: Random) -> bool:
+        """Whether it happens, this time."""
+        rate = self.rate(name)
+        return rate > 0 and rng.random() < rate
+
+    def calm(self) -> None:
+        """Nothing goes wrong from here on."""
+        self.quiet = True
+
+
+_NAMES = {fault.name for fault in TABLE}

@@ -1,0 +1,169 @@
+"""Seeded events, and the truth about each of them: what a checker holds the bucket against.
+
+Every distinct event carries a number between hashes, `#17#`, in its bytes, so that a line anywhere is known again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+from dataclasses import dataclass
+from random import Random
+
+from vortex.core.model import HOUR_MS
+from vortex.ports import Clock
+from vortex.testing.faults import Weather
+from vortex.testing.memstream import HASH_KEYS, MemoryStream
+
+MARK = re.compile(rb"#(\d+)#")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One event or broken piece, as it was meant. `key` is what makes two of them duplicates; "" for a broken one."""
+
+    number: int
+    data: bytes
+    key: str = ""
+    customer: str = ""
+    kind: str = ""
+    at: int | None = None
+    """Its own time in epoch milliseconds; None where the arrival time counts."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it must end as a rejection."""
+        return not self.key
+
+
+class Traffic:
+    """Puts events until told otherwise; `truth[shard, sequence]` tells what a record holds, in order."""
+
+    def __init__(self, stream: MemoryStream, clock: Clock, weather: Weather, seed: int, window_ms: int) -> None:
+        self.truth: dict[tuple[str, str], tuple[Truth, ...]] = {}
+        self.named: dict[int, Truth] = {}
+        self._stream, self._clock, self._weather = stream, clock, weather
+        self._rng = Random(f"traffic {seed}")
+        self._window_ms = window_ms
+        self._sent: list[tuple[int, str, tuple[Truth, ...]]] = []
+        self._customers = 150 if weather.rate("traffic.many") else self._rng.randint(1, 4)
+        self._idle_below = int(HASH_KEYS * weather.rate("traffic.idle"))
+
+    async def run(self, duration_s: float, events: int) -> None:
+        """About `events` events over the duration: some alone, some in bursts, with hours of silence at times."""
+        rng = self._rng
+        left, end = events, self._clock.monotonic() + duration_s
+        while left > 0 and self._clock.monotonic() < end:
+            for _ in range(min(left, rng.choice((1, 1, 2, 5, 20)))):
+                self.put_one()
+                left -= 1
+            mean = duration_s / events * 4
+            await asyncio.sleep(rng.choice((0.0, rng.uniform(0, 2), rng.expovariate(1 / mean), 2 * mean)))
+
+    def put_one(self) -> None:
+        """One record: new, or sent again."""
+        rng, weather = self._rng, self._weather
+        if self._sent and weather.strikes("traffic.duplicate", rng):
+            self._again()
+            return
+        several = rng.randint(2, 5) if weather.strikes("traffic.batch", rng) else 1
+        truths = tuple(self._make() for _ in range(several))
+        self._put(self._partition_key(), truths)
+
+    def _partition_key(self) -> str:
+        rng = self._rng
+        if self._weather.strikes("traffic.hot", rng):
+            return "hot"
+        return f"k{rng.getrandbits(40)}"
+
+    def _again(self) -> None:
+        """Something sent before, with the partition key it had: just now, or about when the window ends."""
+        rng = self._rng
+        now = self._clock.now_ms()
+        back = rng.choice((0, 0, 10_000, 120_000, self._window_ms, self._window_ms, 4 * self._window_ms))
+        back += rng.randint(-3000, 3000) if back == self._window_ms else 0
+        # The newest that is at least so old, or anything recent.
+        old = [one for one in self._sent if one[0] <= now - back] or self._sent
+        _, key, truths = old[max(0, len(old) - 1 - rng.randrange(4))]
+        if self._weather.strikes("traffic.altered", rng):
+            truths = tuple(self._altered(truth) for truth in truths)
+        self._put(key, truths)
+
+    def _altered(self, truth: Truth) -> Truth:
+        if truth.broken or truth.key.startswith("content"):
+            return truth
+        event = json.loads(truth.data)
+        number = len(self.named)
+        event["x"] = f"#{number}#"
+        return self._note(Truth(number, json.dumps(event).encode(), truth.key, truth.customer, truth.kind, truth.at))
+
+    def _make(self) -> Truth:
+        rng, weather = self._rng, self._weather
+        number = len(self.named)
+        if weather.strikes("traffic.broken", rng):
+            return self._note(Truth(number, self._broken(number)))
+        customer, kind = f"c{rng.randrange(self._customers)}", f"t{rng.randrange(2)}"
+        at: int | None = self._own_time()
+        event = {"c": customer, "t": kind, "x": f"#{number}#", "id": f"id{number}", "at": at}
+        if weather.strikes("traffic.timeless", rng):
+            at = None
+            event["at"] = rng.choice(("soon", None))
+        key = f"{customer} id{number}"
+        if weather.strikes("traffic.no_id", rng):
+            del event["id"]
+            key = f"content {number}"
+        return self._note(Truth(number, json.dumps(event).encode(), key, customer, kind, at))
+
+    def _own_time(self) -> int:
+        rng, now = self._rng, self._clock.now_ms()
+        if self._weather.strikes("traffic.late", rng):
+            return now - int(rng.choice((0.1, 1, 3, 30)) * HOUR_MS * rng.random())
+        if self._weather.strikes("traffic.early", rng):
+            return now + int(rng.choice((0.1, 1, 3, 30)) * HOUR_MS * rng.random())
+        return now - rng.randint(0, 20_000)
+
+    def _broken(self, number: int) -> bytes:
+        return self._rng.choice(
+            (
+                b"{broken #%d#",
+                b'{"t": "t0", "id": "a", "x": "#%d#"}',
+                b'{"c": {}, "t": "t0", "id": "a", "x": "#%d#"}',
+                b'"#%d#"',
+                b'{"c": "c0", "t": "t0", "id": "a", "x": "#%d#\xff"}',
+            )
+        ) % (number,)
+
+    def _note(self, truth: Truth) -> Truth:
+        self.named[truth.number] = truth
+        return truth
+
+    def _put(self, key: str, truths: tuple[Truth, ...]) -> None:
+        rng = self._rng
+        now = self._clock.now_ms()
+        arrival = now
+        if self._weather.strikes("stream.backwards", rng):
+            arrival -= rng.choice((2_000, 60_000, 1_200_000)) * rng.randint(0, 1000) // 1000
+        data, truths = _record(truths, rng)
+        explicit = None
+        if self._idle_below:
+            number = int.from_bytes(Random(key).randbytes(16))
+            explicit = self._idle_below + number * (HASH_KEYS - self._idle_below) // HASH_KEYS
+        place = self._stream.put(key, data, arrival, explicit)
+        self.truth[place] = truths
+        self._sent.append((now, key, truths))
+
+
+def _record(truths: tuple[Truth, ...], rng: Random) -> tuple[bytes, tuple[Truth, ...]]:
+    """The record's bytes, and what Vortex must find in it."""
+    if len(truths) == 1:
+        return truths[0].data, truths
+    data = b"\n".join(truth.data for truth in truths)
+    if all(truth.broken for truth in truths):
+        return truths[0].data, truths[:1]
+    if not any(truth.broken for truth in truths) and rng.random() < 0.3:
+        data = b"[" + b",".join(truth.data for truth in truths) + b"]"
+    elif rng.random() < 0.3 and not any(b"\xff" in truth.data for truth in truths):
+        data = gzip.compress(data, mtime=0)
+    return data, truths
