@@ -32,6 +32,7 @@ from vortex.core.publication import (
     objects,
     period_counts,
     propose,
+    shares,
 )
 from vortex.core.segment import seal
 from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped
@@ -214,11 +215,12 @@ class Publisher:
     async def _carry_out(self, plan: Plan, views: Mapping[str, LogView]) -> None:
         begun = self._ports.clock.monotonic()
         self.status.working_on = plan.k
-        specs = await self._ports.offload(objects, plan, views)
         published: list[PublishedObject] = []
         writer = ObjectWriter(self._ports.journal, self._ports.meter, self._ports.offload)
-        for batch in batches(specs):
-            published += await writer.write(batch, plan.small)
+        of = shares(plan, views)
+        for share in range(of):
+            for batch in batches(await self._ports.offload(objects, plan, views, share, of)):
+                published += await writer.write(batch, plan.small)
         document = done(plan, published, period_counts(plan, views))
         await self._close_hours(plan, document)
         await self._ports.journal.put_done(document)

@@ -19,6 +19,8 @@ from vortex.core.shardlog import Head, StreamState
 
 SMALL_MEMBER = 32 * 1024
 """Where members are smaller than this on average (raw bytes), an object is compressed afresh as one member."""
+SHARE_MEMBERS = 20_000
+"""Members that publishing holds in mind at a time (some hundred bytes each)."""
 PLAN_BYTES = 2 * 1024**3
 """Compressed bytes that one plan publishes at most, unless a single period holds more: catching up takes several."""
 
@@ -248,13 +250,28 @@ class ObjectSpec:
         return len(self.pieces) > 1 and sum(piece.raw for piece in self.pieces) < small * len(self.pieces)
 
 
-def objects(plan: Plan, views: Mapping[str, LogView]) -> list[ObjectSpec]:
-    """Every object of the plan, in order of (hash of the folder, folder, period, part)."""
+def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
+    """In how many shares of the folders' hash space to work through the plan, so that no share has many members."""
+    members = sum(
+        len(head.footer.member_rows)
+        for shard, entry in plan.shards.items()
+        if shard in views
+        for head in views[shard].between(entry.first, entry.to)
+        if head.footer is not None
+    )
+    return 1 << max(0, (members // SHARE_MEMBERS).bit_length())
+
+
+def objects(plan: Plan, views: Mapping[str, LogView], share: int = 0, of: int = 1) -> list[ObjectSpec]:
+    """The plan's objects in one of `of` equal shares of the hash space, by (hash of the folder, folder, period, part).
+
+    All shares one after the other are all objects; what an object is made of depends on no share.
+    """
     grouped: dict[tuple[int, str, int], list[Piece]] = {}
     folders: dict[str, Folder] = {}
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
-            for folder, period, piece in _pieces(head, plan):
+            for folder, period, piece in _pieces(head, plan, share, of):
                 folders[folder.path] = folder
                 grouped.setdefault((folder.hash, folder.path, period), []).append(piece)
     specs = []
@@ -264,11 +281,15 @@ def objects(plan: Plan, views: Mapping[str, LogView]) -> list[ObjectSpec]:
     return specs
 
 
-def _pieces(head: Head, plan: Plan) -> Iterator[tuple[Folder, int, Piece]]:
+def _pieces(head: Head, plan: Plan, share: int, of: int) -> Iterator[tuple[Folder, int, Piece]]:
     footer = head.footer
     assert footer is not None
     rows = footer.member_rows
-    for row in rows[(rows["period"] >= plan.after) & (rows["period"] < plan.upto)]:
+    chosen = (rows["period"] >= plan.after) & (rows["period"] < plan.upto)
+    if of > 1 and len(rows):
+        hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
+        chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(share)
+    for row in rows[chosen]:
         folder, period, offset, length, count, raw, digest = row.tolist()
         yield footer.folders[folder], period, Piece(head.shard, head.n, offset, length, count, raw, digest)
 
