@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from vortex.core.model import HOUR_MS
 from vortex.ports import Clock
@@ -38,11 +39,20 @@ class Truth:
         return not self.key
 
 
+class Written(NamedTuple):
+    """One record; times in epoch milliseconds."""
+
+    sequence: int
+    put_ms: int
+    arrival_ms: int
+    truths: tuple[Truth, ...]
+
+
 class Traffic:
-    """Puts events until told otherwise; `truth[shard, sequence]` tells what a record holds, in order."""
+    """Puts events until told otherwise; `records` tells, shard by shard, what every record holds."""
 
     def __init__(self, stream: MemoryStream, clock: Clock, weather: Weather, seed: int, window_ms: int) -> None:
-        self.truth: dict[tuple[str, str], tuple[Truth, ...]] = {}
+        self.records: dict[str, list[Written]] = {}
         self.named: dict[int, Truth] = {}
         self._stream, self._clock, self._weather = stream, clock, weather
         self._rng = Random(f"traffic {seed}")
@@ -150,8 +160,8 @@ class Traffic:
         if self._idle_below:
             number = int.from_bytes(Random(key).randbytes(16))
             explicit = self._idle_below + number * (HASH_KEYS - self._idle_below) // HASH_KEYS
-        place = self._stream.put(key, data, arrival, explicit)
-        self.truth[place] = truths
+        shard, sequence = self._stream.put(key, data, arrival, explicit)
+        self.records.setdefault(shard, []).append(Written(int(sequence), now, arrival, truths))
         self._sent.append((now, key, truths))
 
 

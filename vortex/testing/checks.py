@@ -1,0 +1,274 @@
+"""The invariants I1 to I9 of the design, held against the store and the stream: at every write, and at the end.
+
+The checks watch effects, not intentions: whatever any process did, only what reached the store counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import numpy as np
+import xxhash
+
+from vortex.config import Settings
+from vortex.core.layout import hour_of, moment
+from vortex.core.segment import CorruptSegment, Footer
+from vortex.testing.allowance import CALLS_PER_SECOND
+from vortex.testing.logchecks import LogModel, Segment, parsed
+from vortex.testing.memstream import MemoryStream
+from vortex.testing.plancheck import PlanModel
+from vortex.testing.process import Process
+from vortex.testing.simstore import SimStore, StoreView
+from vortex.testing.traffic import Traffic
+from vortex.testing.vtime import VirtualClock
+from vortex.verification import verify_store
+
+_SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
+_PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)\.json$")
+_HELD_AT_ONCE = 64 * 1024
+"""Bytes by which a page may overshoot the memory limit; pages here are small."""
+
+
+class Checker:
+    """Watches a run. `failed` is set at the first violation; `violations` tells of it."""
+
+    def __init__(
+        self,
+        store: SimStore,
+        stream: MemoryStream,
+        traffic: Traffic,
+        clock: VirtualClock,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self.violations: list[str] = []
+        self.failed = asyncio.Event()
+        self.late_segments = 0
+        self._store, self._stream, self._traffic, self._clock, self._say = store, stream, traffic, clock, say
+        self._logs = LogModel(traffic.records, self.violated, clock.now_ms, stream.retention_ms)
+        self._plans = PlanModel(store, self._logs, self.violated)
+        self._digests: dict[str, str] = {}
+        self._sample = Random(0)
+        self._delayed: dict[str, Process] = {}
+
+    @property
+    def logs(self) -> dict[str, list[Segment]]:
+        """Every log as committed, cleaned-up segments included."""
+        return self._logs.logs
+
+    @property
+    def settings(self) -> dict[str, Settings]:
+        """The settings of every process so far, by owner."""
+        return self._logs.settings
+
+    def head(self, shard: str) -> Segment | None:
+        """The newest segment of a log."""
+        return self.logs[shard][-1] if self.logs.get(shard) else None
+
+    def begins(self) -> None:
+        """From here on every write is looked at."""
+        self._store.on_write, self._store.on_delete = self._written, self._deleted
+
+    def violated(self, invariant: str, what: str) -> None:
+        """A broken promise; the run ends."""
+        self.violations.append(f"{invariant}: {what}")
+        self._say("VIOLATION", f"{invariant}: {what}")
+        self.failed.set()
+
+    # At every write.
+
+    def _written(self, key: str, body: bytes) -> None:
+        digest = xxhash.xxh3_128_hexdigest(body)
+        if (found := _SEGMENT.match(key)) is not None:
+            self._segment(found[1], int(found[2]), key, body)
+            return
+        if self._digests.setdefault(key, digest) != digest:
+            self.violated("I3", f"{key}: was written before, with other content")
+        if (found := _PLAN.match(key)) is not None:
+            if found[2] == "plan":
+                self._plans.plan(int(found[1]), body)
+            else:
+                self._plans.finished(int(found[1]))
+        elif key.startswith("_hours/"):
+            self._plans.hour(key, body)
+        elif key.endswith("/stream.json"):
+            self._plans.begins(json.loads(body))
+        elif not key.startswith("_manifests/"):
+            self._plans.object(key, gzip.decompress(body).split(b"\n")[:-1])
+
+    def _segment(self, shard: str, n: int, key: str, body: bytes) -> None:
+        log = self.logs.get(shard, [])
+        if n < len(log):
+            self.late_segments += 1  # a late write to a number that was cleaned up: nobody may read it
+            return
+        if n > len(log):
+            self.violated("I2", f"{key}: was written when the log had {len(log)} segments: a hole")
+            return
+        try:
+            segment = parsed(key, body)
+        except CorruptSegment as problem:
+            self.violated("I2", str(problem))
+            return
+        if self._plans.plans and any(period < self._plans.upto for period in segment.footer.periods):
+            self.violated("I6", f"{key}: writes into periods before {moment(self._plans.upto)}, which a plan has closed")
+        self._logs.add(shard, segment)
+
+    def _deleted(self, key: str) -> None:
+        found = _SEGMENT.match(key)
+        if found is None:
+            self.violated("I3", f"{key}: was deleted; nothing but segments may be")
+            return
+        self._plans.deleted(found[1], int(found[2]))
+
+    # What processes tell of themselves.
+
+    def began(self, process: Process) -> None:
+        """A process starts."""
+        self.settings[process.owner] = process.settings
+        self._delayed[process.owner] = process
+        if process.drain:
+            self._logs.drains.add(process.owner)
+
+    def read(self, process: Process, shard: str) -> None:
+        """I5: no child is read before the logs of its parents have ended."""
+        early = [parent for parent in self._logs.parents.get(shard, ()) if not self._logs.ended(parent)]
+        if early:
+            self.violated("I5", f"{process.owner} reads {shard}, whose parents {early} have not ended")
+
+    def committed(self, process: Process, shard: str, footer: Footer) -> None:
+        """What a worker takes for committed is; its memory is bounded (I7), and its window is the log's (I4)."""
+        log = self.logs.get(shard, [])
+        if (shard, footer.n) in self._plans.cleaned:
+            return  # it slept, others went on and cleaned up: what it wrote there is never read
+        if footer.n >= len(log) or log[footer.n].footer.owner != footer.owner:
+            self.violated("I2", f"{process.owner} takes segment {footer.n} of {shard} for its own, which it is not")
+            return
+        assert process.app is not None
+        worker = process.app.fleet.workers.get(shard)
+        if worker is None or not hasattr(worker, "_ingest"):
+            return
+        memory = worker._ports.memory
+        if memory.used > memory.limit + _HELD_AT_ONCE * len(process.app.fleet.workers):
+            self.violated("I7", f"{process.owner} holds {memory.used} bytes, the limit is {memory.limit}")
+        pending = worker._ingest.pending
+        if pending.events != pending.accepted + pending.duplicates + pending.rejected:
+            self.violated("I9", f"{process.owner}, {shard}: pending {pending}")
+        if self._sample.random() < 0.2:
+            self._check_window(process, worker, footer)
+
+    def _check_window(self, process: Process, worker: object, footer: Footer) -> None:
+        ingest = worker._ingest  # type: ignore[attr-defined]
+        if ingest.next_n != footer.n + 1:
+            return
+        window = ingest.window
+        tags = {one.tag for one in ingest.lineage.segments}
+        held: set[bytes] = set()
+        for leaf in {id(leaf): leaf for leaf in window._directory}.values():
+            high, low, its = leaf.living(window._live)
+            chosen = np.isin(its, sorted(tags))
+            table = np.stack((high[chosen], low[chosen]), axis=1).tobytes()
+            held |= {table[at : at + 16] for at in range(0, len(table), 16)}
+        log = self.logs[footer.shard]
+        wanted = {
+            key for one in self._logs.window(footer.floors) if one.footer.shard != footer.shard or one.footer.n < len(log)
+            for key in one.ids
+        }  # fmt: skip
+        if held != wanted:
+            what = f"{process.owner}: the window of {footer.shard} after segment {footer.n} holds {len(held)} ids"
+            self.violated("I4", f"{what}, rebuilt from the log it would hold {len(wanted)}")
+
+    # At the end.
+
+    def unsettled(self, slowest_ms: int) -> str | None:
+        """What is still to come once faults have stopped (I8), or None."""
+        for shard, records in self._traffic.records.items():
+            covered = self._logs.covered(shard)
+            waiting = [one for one in records if one.sequence > covered and not self._logs.lost(shard, one)]
+            if waiting:
+                return f"{len(waiting)} records of {shard} are not committed"
+        plans, now = self._plans, self._clock.now_ms()
+        if plans.done < len(plans.plans) - 1:
+            return f"plan {plans.done + 1} is not done"
+        last = max((p for log in self.logs.values() for one in log for p in one.footer.periods), default=0)
+        if last >= plans.published and last:
+            return f"period {moment(last)} is not published; the last plan ends at {moment(plans.published)}"
+        if hour_of(now - slowest_ms - 600_000) > plans.published:
+            return f"hours are open from {moment(plans.published)} on"
+        return None
+
+    async def finish(self) -> None:
+        """I1 over everything; I7 over all calls; and the program's own verification must agree."""
+        accepted = Counter(line for log in self.logs.values() for one in log for ls in one.lines.values() for line in ls)
+        published: Counter[bytes] = Counter()
+        for key, body in self._store.objects.items():
+            if not key.startswith(("_vortex/", "_hours/", "_manifests/")):
+                published.update(gzip.decompress(body).split(b"\n")[:-1])
+        if accepted != published:
+            lost, more = accepted - published, published - accepted
+            self.violated("I1", f"{lost.total()} lines were not published, {more.total()} too many: {[*lost, *more][:2]}")
+        self._check_calls()
+        report = await verify_store(_Plain(self._store))
+        for fault in report.faults:
+            self.violated(fault.invariant, f"vortex verify: {fault.key}: {fault.what}")
+
+    def _check_calls(self) -> None:
+        for shard, calls in self._stream.calls.items():
+            times: dict[str, list[float]] = {}
+            for call in calls:
+                if call.operation == "read":
+                    times.setdefault(call.caller, []).append(call.at_s)
+                    if call.outcome == "expired" and not self._delayed[call.caller].delayed:
+                        self.violated("I7", f"{call.caller} used an expired iterator of {shard}")
+            for caller, at in times.items():
+                for early, late in zip(at, at[CALLS_PER_SECOND:], strict=False):
+                    if late - early < 0.999:
+                        self.violated("I7", f"{caller} made six calls to {shard} within a second, from {early:.3f} on")
+                        break
+
+    def numbers(self) -> dict[str, int]:
+        """What the run came to: that it was worth something."""
+        segments = [one for log in self.logs.values() for one in log]
+        return {
+            "records": sum(map(len, self._traffic.records.values())),
+            "shards": len(self._stream.shards()),
+            "segments": len(segments),
+            "duplicates": sum(one.footer.counts.duplicates for one in segments),
+            "rejected": sum(one.footer.counts.rejected for one in segments),
+            "late": sum(one.footer.counts.late for one in segments),
+            "bumps": sum(one.footer.bump for one in segments),
+            "gaps": self._logs.gaps,
+            "late_segments": self.late_segments,
+            "plans": len(self._plans.plans),
+            "hours": len(self._plans.closed),
+        }
+
+    def digest(self) -> str:
+        """Of everything in the store."""
+        digest = xxhash.xxh3_128()
+        for key in sorted(self._store.objects):
+            digest.update(key.encode() + b"\0" + self._store.objects[key] + b"\0")
+        return digest.hexdigest()
+
+
+class _Plain(StoreView):
+    """The store without faults."""
+
+    def __init__(self, store: SimStore) -> None:
+        from vortex.testing.faults import Weather
+
+        calm = Weather(0)
+        calm.calm()
+        super().__init__(store, _Open(), calm, Random(0), lambda what: None)
+
+
+class _Open:
+    async def gate(self, what: str) -> None:
+        """Nothing in the way."""
+
+    async def awake(self) -> None:
+        """Nothing in the way."""

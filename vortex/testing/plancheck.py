@@ -1,0 +1,209 @@
+"""What plans, objects and manifests must be, told by a model that looks at whole logs and never at `next`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from vortex.core.layout import date_and_hour, hour_manifest_key, hour_of, moment
+from vortex.core.model import HOUR_MS
+from vortex.testing.logchecks import LogModel, Segment, Violated
+from vortex.testing.simstore import SimStore
+
+_OBJECT = re.compile(r"(.*/\d{4}(?:\d\d)?)-(\d{3,})\.json\.gz$")
+
+
+class PlanModel:
+    """Follows the plans; checks every plan, object and manifest as it is written."""
+
+    def __init__(self, store: SimStore, logs: LogModel, violated: Violated) -> None:
+        self.plans: list[dict[str, Any]] = []
+        self.done = -1
+        self.closed: set[int] = set()
+        self.cleaned: set[tuple[str, int]] = set()
+        self.opens_from = 0
+        self.first_hour = 0
+        self._store, self._logs, self._violated = store, logs, violated
+        self._expected: dict[str, tuple[int, int, list[bytes]]] = {}
+        """By key without the part: the plan, the period, and the lines."""
+        self._parts: dict[str, dict[int, list[bytes]]] = {}
+
+    @property
+    def upto(self) -> int:
+        """Where the greatest plan ends."""
+        return int(self.plans[-1]["upto"]) if self.plans else self.opens_from
+
+    @property
+    def published(self) -> int:
+        """Where the last done plan ends."""
+        return int(self.plans[self.done]["upto"]) if self.done >= 0 else self.opens_from
+
+    def begins(self, state: dict[str, Any]) -> None:
+        """`stream.json` was written."""
+        self.opens_from, self.first_hour = state["opens_from"], state["first_hour"]
+
+    # Plans.
+
+    def plan(self, k: int, body: bytes) -> None:
+        """A plan was written."""
+        plan, bad, name = json.loads(body), self._violated, f"plan {k}"
+        if k != len(self.plans) or self.done != k - 1 or plan["k"] != k:
+            bad("I3", f"{name}: was made when {len(self.plans)} were there and {self.done + 1} were done")
+            return
+        if plan["after"] != self.upto or plan["upto"] <= plan["after"]:
+            bad("I3", f"{name}: publishes {plan['after']}..{plan['upto']} after {self.upto}")
+        if both := sorted(set(plan["shards"]) & set(plan["gone"])):
+            bad("I3", f"{name}: {both} live and gone")
+        before = self.plans[-1]["shards"] if self.plans else {}
+        for shard, entry in plan["shards"].items():
+            self._check_entry(f"{name}, {shard}", plan, entry, before.get(shard), self._logs.logs.get(shard, []))
+        for shard, log in self._logs.logs.items():
+            to = plan["shards"][shard]["to"] if shard in plan["shards"] else -1
+            for one in log[to + 1 :]:
+                if any(plan["after"] <= period < plan["upto"] for period in one.footer.periods):
+                    bad("I1", f"{name}: leaves out {shard} segment {one.footer.n}, which holds periods that it closes")
+        self.plans.append(plan)
+        self._expect(plan)
+
+    def _check_entry(
+        self, name: str, plan: dict[str, Any], entry: dict[str, Any], old: dict[str, Any] | None, log: list[Segment]
+    ) -> None:
+        bad = self._violated
+        to, following = entry["to"], entry["next"]
+        if to >= len(log) or (to >= 0 and log[to].digest != entry["digest"]):
+            bad("I3", f"{name}: segment {to} is not the one it names")
+            return
+        if entry["from"] != (old["next"] if old else 0) or (old and to < old["to"]):
+            bad("I3", f"{name}: goes from {entry['from']} to {to}, after {old}")
+        late = [one.footer.n for one in log[:following] if any(p >= plan["upto"] for p in one.footer.periods)]
+        if late or following > to + 1:
+            bad("I3", f"{name}: the next plan begins at {following}, and segments {late} are left")
+        if to >= 0 and entry["ended"] != log[to].footer.ended:
+            bad("I3", f"{name}: says ended = {entry['ended']}")
+
+    def _expect(self, plan: dict[str, Any]) -> None:
+        grouped: dict[tuple[str, int], list[bytes]] = {}
+        for shard in sorted(plan["shards"]):
+            for one in self._logs.logs.get(shard, [])[: plan["shards"][shard]["to"] + 1]:
+                for (folder, period), lines in one.lines.items():
+                    if plan["after"] <= period < plan["upto"]:
+                        grouped.setdefault((folder, period), []).extend(lines)
+        for (folder, period), lines in grouped.items():
+            at = moment(period)
+            stem = f"{folder}/{at:%H%M}" if at.second == 0 else f"{folder}/{at:%H%M%S}"
+            if stem in self._expected:
+                self._violated("I3", f"{stem}: is published by plans {self._expected[stem][0]} and {plan['k']}")
+            self._expected[stem] = (plan["k"], period, lines)
+
+    # Objects.
+
+    def object(self, key: str, lines: list[bytes]) -> None:
+        """An object for loaders was written."""
+        found = _OBJECT.match(key)
+        if found is None or found[1] not in self._expected:
+            self._violated("I3", f"{key}: no plan makes it")
+            return
+        _, period, wanted = self._expected[found[1]]
+        if hour_of(period) in self.closed:
+            self._violated("I6", f"{key}: is written into a closed hour")
+        if not lines or not _within(lines, wanted):
+            self._violated("I3", f"{key}: its lines are not those of the segments it is made of")
+        self._parts.setdefault(found[1], {})[int(found[2])] = lines
+
+    def _check_whole(self, stem: str) -> None:
+        _, _, wanted = self._expected[stem]
+        parts = self._parts.get(stem, {})
+        lines = [line for part in sorted(parts) for line in parts[part]]
+        if sorted(parts) != list(range(len(parts))) or lines != wanted:
+            self._violated("I1", f"{stem}: holds {len(lines)} lines in parts {sorted(parts)}, should be {len(wanted)}")
+
+    # Hours.
+
+    def hour(self, key: str, body: bytes) -> None:
+        """An hour's manifest was written."""
+        manifest = json.loads(body)
+        hour = next((h for h in self._hours_to(self.upto) if hour_manifest_key(h) == key), None)
+        if hour is None:
+            self._violated("I6", f"{key}: closes an hour that is not wholly before {self.upto}")
+            return
+        self.closed.add(hour)
+        date, digits = date_and_hour(hour)
+        tail = f"/date={date}/hour={digits}"
+        stems = [stem for stem, (_, period, _) in self._expected.items() if hour_of(period) == hour]
+        for stem in stems:
+            self._check_whole(stem)
+        rows = [*manifest["partitions"], *manifest["rejected"]]
+        folders = sorted({stem.rpartition("/")[0] for stem in stems})
+        if sorted(row["folder"] for row in rows) != folders or any(not f.endswith(tail) for f in folders):
+            self._violated("I6", f"{key}: names other folders than the hour has")
+        self._check_rows(key, rows)
+        wanted = sum(len(self._expected[stem][2]) for stem in stems if not stem.startswith("_rejected/"))
+        if manifest["totals"]["rows"] != wanted or manifest["counts"]["accepted"] != wanted:
+            self._violated("I6", f"{key}: {manifest['totals']['rows']} rows, should be {wanted}")
+
+    def _check_rows(self, key: str, rows: list[dict[str, Any]]) -> None:
+        objects = self._store.objects
+        for row in rows:
+            listed = json.loads(objects.get(row["manifest"], b'{"entries": []}'))["entries"]
+            told = {e["url"].removeprefix("memory://store/"): e["meta"]["content_length"] for e in listed}
+            there = {k: len(objects[k]) for k in self._keys(row["folder"] + "/")}
+            if told != there:
+                self._violated("I6", f"{key}: {row['manifest']} does not list what the folder holds")
+
+    def _keys(self, prefix: str) -> list[str]:
+        return [row.key for row in self._store.rows(prefix, "", 10_000)]
+
+    def _hours_to(self, upto: int) -> list[int]:
+        """Every hour before `upto` that must have a manifest: all since the first start, and older ones with data."""
+        held = {hour_of(period) for _, period, _ in self._expected.values()}
+        for plan in self.plans:
+            for shard in plan["shards"]:
+                for one in self._logs.logs.get(shard, []):
+                    held |= {hour_of(p) for p in one.footer.periods if p < plan["upto"]}
+        since = range(max(self.first_hour, hour_of(self.opens_from)), hour_of(upto), HOUR_MS)
+        return sorted({hour for hour in held if hour + HOUR_MS <= upto} | set(since))
+
+    def finished(self, k: int) -> None:
+        """A plan's done document was written: all of it must be there."""
+        if k != len(self.plans) - 1 or self.done != k - 1:
+            self._violated("I3", f"plan {k} is done, of {len(self.plans)}")
+            return
+        for stem, (made_by, _, _) in self._expected.items():
+            if made_by == k:
+                self._check_whole(stem)
+        missing = [hour for hour in self._hours_to(self.upto) if hour not in self.closed]
+        if missing:
+            self._violated("I6", f"plan {k} is done, hour {moment(missing[0])} has no manifest")
+        self.done = k
+
+    # Clean-up.
+
+    def deleted(self, shard: str, n: int) -> None:
+        """A segment was deleted: nobody may need it any more."""
+        self.cleaned.add((shard, n))
+        log, bad, name = self._logs.logs.get(shard, []), self._violated, f"{shard} segment {n}"
+        if n >= len(log) - 1:
+            bad("I3", f"{name} was deleted, and is the head of its log")
+            return
+        entry = self._last_entry(shard)
+        if entry is None or n > entry["to"] or any(p >= self.published for p in log[n].footer.periods):
+            bad("I3", f"{name} was deleted, and is not published")
+        if entry is not None and n >= entry["next"] and not entry["ended"]:
+            bad("I3", f"{name} was deleted, and the next plan begins at {entry['next']}")
+        for other, its in self._logs.logs.items():
+            footer = its[-1].footer
+            unborn = [child for child in footer.children if child.id not in self._logs.logs]
+            if (not footer.ended or unborn) and footer.floors.get(shard, n + 1) <= n:
+                bad("I4", f"{name} was deleted, and the window of {other} needs it")
+
+    def _last_entry(self, shard: str) -> dict[str, Any] | None:
+        for plan in reversed(self.plans[: self.done + 1]):
+            if shard in plan["shards"]:
+                entry: dict[str, Any] = plan["shards"][shard]
+                return entry
+        return None
+
+
+def _within(lines: list[bytes], wanted: list[bytes]) -> bool:
+    return any(wanted[at : at + len(lines)] == lines for at in range(len(wanted) - len(lines) + 1))

@@ -1,0 +1,273 @@
+"""One simulated process: the real `App` (all loops, as shipped) over ports that know whether it is paused, or dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Any, Protocol, TypeVar, cast
+
+from vortex.app import App, Parts, publisher_of
+from vortex.config import Settings
+from vortex.core.model import Page, Position, ShardInfo, StreamInfo
+from vortex.core.segment import Footer
+from vortex.exits import Exit
+from vortex.ports import Unavailable
+from vortex.retry import Health, Retry
+from vortex.start import take_up
+from vortex.testing.faults import Weather
+from vortex.testing.memstream import MemoryStream, StreamView
+from vortex.testing.simstore import SimStore, StoreView
+from vortex.testing.vtime import NullMeter, VirtualClock
+from vortex.wiring import first_start
+
+T = TypeVar("T")
+
+
+class Observer(Protocol):
+    """Who is told what a process does: the checks."""
+
+    def began(self, process: Process) -> None:
+        """A process starts."""
+        ...
+
+    def read(self, process: Process, shard: str) -> None:
+        """It is about to ask for a shard's records."""
+        ...
+
+    def committed(self, process: Process, shard: str, footer: Footer) -> None:
+        """One of its workers knows that it has committed."""
+        ...
+
+    def violated(self, invariant: str, what: str) -> None:
+        """Something that must never be."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What a process finds around it."""
+
+    store: SimStore
+    stream: MemoryStream
+    weather: Weather
+    epoch_ms: int
+    observer: Observer
+
+    def say(self, who: str, what: str) -> None:
+        """A line of the run's log."""
+        ...
+
+
+class Process:
+    """One life of one process. `run` ends when it stops, dies or fails."""
+
+    def __init__(
+        self, world: Surroundings, owner: str, settings: Settings, rng: Random, skew_ms: int, *, drain: bool
+    ) -> None:
+        self.owner, self.settings, self.skew_ms, self.drain = owner, settings, skew_ms, drain
+        self.world = world
+        self.dead = False
+        self.delayed = False
+        """Whether it was ever paused or held up: then it may come too late for an iterator."""
+        self.app: _App | None = None
+        self.outcome = ""
+        self.dies_at_call = 0
+        self.rng = rng
+        self.health = _Health(self)
+        self._calls = 0
+        self._paused_until = 0.0
+        self._main: asyncio.Future[Exit] | None = None
+
+    async def run(self) -> None:
+        """Until it ends, however that happens."""
+        self.world.observer.began(self)
+        self._main = asyncio.ensure_future(self._live())
+        try:
+            await asyncio.wait([self._main])
+        finally:
+            self.dead = True
+            self._main.cancel()
+        if self._main.cancelled():
+            self.outcome = self.outcome or "died"
+        elif (problem := self._main.exception()) is not None:
+            self.outcome = f"failed: {problem!r}"
+            self.world.observer.violated("I8", f"process {self.owner} failed: {problem!r}")
+        else:
+            self.outcome = self._main.result().name
+        self.say(f"ends: {self.outcome}")
+
+    async def _live(self) -> Exit:
+        world, settings = self.world, self.settings
+        clock = _Clock(self)
+        view = world.stream.seen_by(self.owner)
+        retry = Retry(clock, NullMeter(), self.health, Random(self.rng.getrandbits(64)))
+        store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
+        parts = Parts(
+            settings=settings,
+            stream=_Stream(self, view, Random(self.rng.getrandbits(64))),
+            store=store,
+            clock=cast(Any, clock),
+            meter=cast(Any, NullMeter()),
+            health=self.health,
+            retry=retry,
+            offload=cast(Any, self._offload),
+            owner=self.owner,
+        )
+        state, journal = await take_up(
+            parts.stream,
+            store,
+            retry,
+            first_start(settings),
+            lateness_ms=settings.hours.allowed_lateness,
+            seed=7,
+            older=lambda state, journal: publisher_of(parts, state, journal),
+        )
+        self.app = _App(self, parts, state, journal)
+        return await self.app.run(drain=self.drain)
+
+    # What may happen to it.
+
+    def die(self, why: str) -> None:
+        """At once. Tasks are cancelled, memory is gone; what is on the wire may still land."""
+        if not self.dead:
+            self.say(f"dies: {why}")
+            self.dead = True
+            self.outcome = "died"
+            if self._main is not None:
+                self._main.cancel()
+
+    def pause(self, seconds: float) -> None:
+        """Stand still: no call goes out, no reply is taken, until the time is over."""
+        self.say(f"stands still for {seconds:.0f} s")
+        self.delayed = True
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+
+    def wake(self) -> None:
+        """Go on at the next call."""
+        self._paused_until = 0.0
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.say("is asked to stop")
+        if self.app is not None:
+            self.app.stop()
+        else:
+            self.die("stopped before it had begun")
+
+    def say(self, what: str) -> None:
+        """A line of the run's log."""
+        self.world.say(self.owner, what)
+
+    # What its ports go through.
+
+    async def gate(self, what: str) -> None:
+        """Ahead of every call of a port."""
+        self._calls += 1
+        if self._calls == self.dies_at_call:
+            self.die(f"before call {self._calls}, {what}")
+        await self.awake()
+
+    async def awake(self) -> None:
+        """Ahead of whatever it does next."""
+        loop = asyncio.get_running_loop()
+        while not self.dead and (left := self._paused_until - loop.time()) > 0:
+            await asyncio.sleep(min(left, 60.0))
+        if self.dead:
+            raise asyncio.CancelledError
+
+    async def _offload(self, fn: Callable[..., T], /, *args: object) -> T:
+        if self.world.weather.strikes("process.slow_threads", self.rng):
+            await asyncio.sleep(self.rng.uniform(0.01, 8.0))
+        else:
+            await asyncio.sleep(0)
+        result = fn(*args)
+        await self.awake()
+        return result
+
+
+class _App(App):
+    """The program; it tells what it commits. Gauges and the comparison of clocks are left out: they decide nothing."""
+
+    def __init__(self, process: Process, *args: Any) -> None:
+        super().__init__(*args)
+        self._process = process
+
+    def _committed(self, shard: str, footer: Footer) -> None:
+        super()._committed(shard, footer)
+        if not self._process.dead:
+            self._process.world.observer.committed(self._process, shard, footer)
+
+    async def _watch(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class _Health(Health):
+    """A shard or a publisher that stops for a person is a violation: nothing here needs one."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self._process = process
+
+    def bad(self, name: str, detail: str) -> None:
+        """See `Health`."""
+        super().bad(name, detail)
+        if (name == "publisher" or name.startswith("shard ")) and not self._process.dead:
+            self._process.world.observer.violated("I8", f"{self._process.owner}: {name} stops: {detail}")
+
+
+class _Clock(VirtualClock):
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.world.epoch_ms, process.skew_ms)
+        self._process = process
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._process.awake()
+
+
+class _Stream:
+    """The stream as the process has it: slow and failing at times, and seen only while the process is awake."""
+
+    def __init__(self, process: Process, view: StreamView, rng: Random) -> None:
+        self._process, self._view, self._rng = process, view, rng
+
+    async def describe(self) -> StreamInfo:
+        await self._before("describe")
+        return await self._after(await self._view.describe())
+
+    async def server_time(self) -> int:
+        await self._before("server_time")
+        return await self._after(await self._view.server_time())
+
+    async def list_shards(self) -> list[ShardInfo]:
+        await self._before("list_shards")
+        return await self._after(await self._view.list_shards())
+
+    async def iterator(self, shard: str, position: Position) -> str | None:
+        await self._before(f"iterator {shard}")
+        return await self._after(await self._view.iterator(shard, position))
+
+    async def read(self, shard: str, iterator: str) -> Page:
+        await self._before(f"read {shard}")
+        self._process.world.observer.read(self._process, shard)
+        page = await self._after(await self._view.read(shard, iterator))
+        if page.records:
+            self._process.say(f"read {shard}: {page.records[0].sequence}..{page.records[-1].sequence}")
+        elif page.iterator is None:
+            self._process.say(f"read {shard}: its end, children {[child.id for child in page.children]}")
+        return page
+
+    async def _before(self, what: str) -> None:
+        process, weather = self._process, self._process.world.weather
+        await process.gate(what)
+        await asyncio.sleep(self._rng.uniform(0.001, 0.03))
+        if weather.strikes("stream.slow", self._rng):
+            process.delayed = True
+            await asyncio.sleep(self._rng.choice((2.0, 10.0, 400.0)) * self._rng.random())
+        await process.awake()
+        if weather.strikes("stream.error", self._rng):
+            raise Unavailable(what, "throttled")
+
+    async def _after(self, reply: T) -> T:
+        await self._process.awake()
+        return reply

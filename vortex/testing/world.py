@@ -1,0 +1,276 @@
+"""A whole world in one seed: a stream, a store, processes, operators, weather. `run(seed)` lives it through.
+
+    traffic and faults for a few hours  ->  faults stop  ->  bounded time to settle  ->  last late writes land  ->  checks
+
+One `Random` for each concern, so that a change in one leaves the others' choices alone; time is virtual. The same seed
+is the same run, bit for bit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import vortex.ingest
+from vortex.config import Memory, Settings
+from vortex.core.layout import moment
+from vortex.core.model import HOUR_MS
+from vortex.testing import vtime
+from vortex.testing.checks import Checker
+from vortex.testing.faults import Weather
+from vortex.testing.memstream import MemoryStream
+from vortex.testing.process import Process
+from vortex.testing.simstore import SimStore
+from vortex.testing.traffic import Traffic
+
+_EPOCH_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
+_MINUTE = 60_000
+_PERIODS = (60_000, 300_000, 900_000, 1_200_000, HOUR_MS)
+_LATENESS = (0, 30_000, 60_000, 600_000, 1_800_000)
+_WINDOWS = (120_000, 600_000, 1_800_000, HOUR_MS)
+IDLE_POLL_S = 10.0
+"""An idle shard is asked this often, not every second: most of a run is waiting."""
+
+
+@dataclass
+class Outcome:
+    """What came of a run."""
+
+    seed: int
+    violations: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    digest: str = ""
+    """Of everything in the store at the end: equal for equal runs."""
+
+
+class World:
+    """One run. `Surroundings` of its processes."""
+
+    def __init__(self, seed: int, *, trace: bool = False) -> None:
+        self.seed, self.trace = seed, trace
+        self.log: list[str] = []
+        self.weather = Weather(seed)
+        self.rng = Random(f"world {seed}")
+        self.epoch_ms = _EPOCH_MS + self.rng.randrange(0, HOUR_MS, 1000)
+        self.clock = vtime.VirtualClock(self.epoch_ms)
+        self.store = SimStore(self.clock)
+        self.duration_s = self.rng.choice((1200, 2400, 4500, 9000)) * self.rng.uniform(0.7, 1.3)
+        self.events = self.rng.choice((20, 60, 150, 250))
+        self.usual = self._settings(self.rng)
+        trim = self.weather.rate("stream.trim") > 0
+        self.stream = MemoryStream(
+            self.clock,
+            shards=self.rng.choice((1, 1, 2, 2, 3)),
+            retention_ms=30 * _MINUTE if trim else 24 * HOUR_MS,
+            page_records=self.rng.choice((3, 20, 10_000)),
+            random=Random(f"stream {seed}"),
+            fickle=self.weather.rate("stream.fickle"),
+        )
+        self.stream.stale_list = self.weather.rate("stream.stale_list") > 0
+        self.stream.null_iterators = self.weather.rate("stream.null_iterators") > 0
+        self.traffic = Traffic(self.stream, self.clock, self.weather, seed, self.usual.dedup.window)
+        self.observer = Checker(self.store, self.stream, self.traffic, self.clock, self.say)
+        self.processes: list[Process] = []
+        self.started = 0
+
+    def say(self, who: str, what: str) -> None:
+        """A line of the run's log, if anybody wants it."""
+        if self.trace:
+            at = moment(self.clock.now_ms()).strftime("%d %H:%M:%S.%f")[:-3]
+            self.log.append(f"{at} {who}: {what}")
+
+    # The settings of a process.
+
+    def _settings(self, rng: Random) -> Settings:
+        def span(choices: tuple[int, ...]) -> str:
+            return f"{rng.choice(choices) // 1000}s"
+
+        delay = {"max_delay": span((20 * _MINUTE, HOUR_MS))} if self.weather.rate("operator.max_delay") else {}
+        sections: dict[str, dict[str, Any]] = {
+            "source": {"stream": "events"},
+            "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
+            "store": {"url": "file:///nowhere"},
+            "dedup": {"window": span(_WINDOWS)},
+            "commit": {
+                "every": span((5_000, 30_000, 120_000)),
+                "max_bytes": rng.choice((400, 5_000, 2**20)),
+                "keep": span((0, 0, 600_000, HOUR_MS)),
+            },
+            "publish": {"period": span(_PERIODS), "target_object_size": rng.choice((1, 400, 2**20))},
+            "hours": {"allowed_lateness": span(_LATENESS), **delay},
+        }
+        settings = Settings(**sections)
+        if self.weather.rate("process.tight"):
+            settings = settings.model_copy(update={"memory": Memory.model_construct(limit=rng.choice((300, 3000)))})
+        return settings
+
+    # Its life.
+
+    async def live(self) -> None:
+        """All phases. The first violation ends it."""
+        self.observer.begins()
+        whole = asyncio.ensure_future(self._phases())
+        failed = asyncio.ensure_future(self.observer.failed.wait())
+        try:
+            await asyncio.wait([whole, failed], return_when=asyncio.FIRST_COMPLETED)
+            if whole.done():
+                whole.result()
+        finally:
+            for process in self.processes:
+                process.die("the world ends")
+            for task in (whole, failed):
+                task.cancel()
+            await asyncio.gather(whole, failed, return_exceptions=True)
+
+    async def _phases(self) -> None:
+        slots = 2 if self.weather.rate("process.beside") else 1
+        tasks = [asyncio.ensure_future(self._supervise(slot)) for slot in range(slots)]
+        busy = [asyncio.ensure_future(each) for each in self._disturbances()]
+        try:
+            await self.traffic.run(self.duration_s, self.events)
+            left = self.duration_s - self.clock.monotonic()
+            await asyncio.sleep(max(0.0, left))
+            await self._settle(busy)
+            self.say("world", f"settled; {self.store.land_all()} late writes land")
+            await asyncio.sleep(600)
+            await self.observer.finish()
+        finally:
+            for process in self.processes:
+                process.die("the world ends")
+            for task in (*tasks, *busy):
+                task.cancel()
+            await asyncio.gather(*tasks, *busy, return_exceptions=True)
+
+    async def _settle(self, busy: list[asyncio.Future[None]]) -> None:
+        """Faults stop; everything must be published and every passed hour closed in bounded time (I8)."""
+        for task in busy:
+            task.cancel()
+        self.weather.calm()
+        self.stream.fickle = 0.0
+        for process in self.processes:
+            process.wake()
+        self.say("world", "faults stop")
+        begun = self.clock.monotonic()
+        slowest = max(s.publish.period + s.hours.allowed_lateness for s in self.observer.settings.values())
+        skew = max((abs(p.skew_ms) for p in self.processes), default=0)
+        limit = begun + (2 * slowest + skew + HOUR_MS) / 1000 + 600
+        while (missing := self.observer.unsettled(slowest)) is not None:
+            if self.clock.monotonic() > limit:
+                self.observer.violated("I8", f"{limit - begun:.0f} s after the last fault: {missing}")
+            await asyncio.sleep(60)
+
+    async def _supervise(self, slot: int) -> None:
+        """Start a process, and another when it has ended, as a container service does."""
+        rng = Random(f"slot {self.seed} {slot}")
+        if slot:
+            await asyncio.sleep(rng.choice((0.0, rng.uniform(0, self.duration_s / 2))))
+        while True:
+            process = self._process(slot, rng)
+            self.processes = [one for one in self.processes if not one.dead] + [process]
+            await process.run()
+            down = rng.choice((0.0, 5.0, rng.uniform(0, 1200)))
+            await asyncio.sleep(5.0 if self.weather.quiet else down)
+
+    def _process(self, slot: int, rng: Random) -> Process:
+        weather = self.weather
+        self.started += 1
+        settings = self._settings(rng) if weather.strikes("process.settings", rng) else self.usual
+        skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if weather.rate("clock.skew") else 0
+        drain = weather.strikes("process.drain", rng)
+        made = Process(self, f"p{slot}-{self.started}", settings, Random(rng.getrandbits(64)), skew, drain=drain)
+        if weather.strikes("process.crash_call", rng):
+            made.dies_at_call = int(2 ** rng.uniform(0, 11))
+        return made
+
+    # What is done to it from outside.
+
+    def _disturbances(self) -> list[Coroutine[Any, Any, None]]:
+        short, long = (0.5, 60.0), (900.0, 9000.0)
+        rows: list[tuple[str, Callable[[Random], object]]] = [
+            ("process.crash", lambda rng: self._one(rng).die("any moment")),
+            ("process.stop", lambda rng: self._one(rng).stop()),
+            ("process.pause", lambda rng: self._one(rng).pause(rng.uniform(*short))),
+            ("process.zombie", lambda rng: self._one(rng).pause(rng.uniform(*long))),
+            ("stream.split", self._split),
+            ("stream.merge", self._merge),
+            ("operator.bump", self._bump),
+            ("store.disk_full", lambda rng: self._trouble("disk_full", rng)),
+            ("store.denied", lambda rng: self._trouble("denied", rng)),
+        ]
+        return [self._now_and_then(name, action) for name, action in rows if self.weather.rate(name)]
+
+    async def _now_and_then(self, name: str, action: Callable[[Random], object]) -> None:
+        rng = Random(f"{name} {self.seed}")
+        while self.weather.rate(name):
+            await asyncio.sleep(rng.expovariate(self.weather.rate(name) / 3600))
+            if self.processes:
+                done = action(rng)
+                if isinstance(done, Coroutine):
+                    await done
+
+    def _one(self, rng: Random) -> Process:
+        return rng.choice([one for one in self.processes if not one.dead] or self.processes)
+
+    def _trouble(self, name: str, rng: Random) -> None:
+        self.say("store", name)
+        self.store.troubles[name] = self.clock.monotonic() + rng.uniform(10, 900)
+
+    def _split(self, rng: Random) -> None:
+        open_ = [s for s in self.stream.shards() if s.end_sequence is None]
+        if len(open_) < 4:
+            shard = rng.choice(open_)
+            at = shard.start_hash + (shard.end_hash - shard.start_hash) // rng.choice((2, 2, 3)) + 1
+            self.say("stream", f"{shard.id} splits: {self.stream.split(shard.id, at)}")
+
+    def _merge(self, rng: Random) -> None:
+        open_ = sorted((s for s in self.stream.shards() if s.end_sequence is None), key=lambda s: s.start_hash)
+        if len(open_) > 1:
+            at = rng.randrange(len(open_) - 1)
+            child = self.stream.merge(open_[at].id, open_[at + 1].id)
+            self.say("stream", f"{open_[at].id} and {open_[at + 1].id} merge: {child}")
+
+    async def _bump(self, rng: Random) -> None:
+        process = self._one(rng)
+        if process.dead or process.app is None:
+            return
+        publisher = process.app.publisher
+        now = self.clock.now_ms()
+        bound = now - now % self.usual.publish.period - rng.choice((0, 0, 2)) * self.usual.publish.period
+        shard = rng.choice(sorted(self.observer.logs) or [""])
+        if shard and (head := self.observer.head(shard)) is not None and not head.footer.ended:
+            self.say("operator", f"moves the bound of {shard} to {moment(bound):%H:%M:%S}")
+            try:
+                await publisher.push(head.as_head(), bound)
+            except asyncio.CancelledError:
+                if not process.dead:
+                    raise
+
+
+async def _live(seed: int, trace: bool) -> Outcome:
+    world = World(seed, trace=trace)
+    checker = world.observer
+    try:
+        await world.live()
+    except Exception as problem:  # noqa: BLE001 - whatever ends a run is what came of it, with its log
+        checker.violated("I8", f"the run broke off: {problem!r}")
+    return Outcome(seed, checker.violations, world.log, checker.numbers(), checker.digest())
+
+
+def run(seed: int, *, trace: bool = False) -> Outcome:
+    """Live through one seed."""
+    loggers = logging.getLogger("vortex")
+    level, pace = loggers.level, vortex.ingest._POLL_IDLE
+    loggers.setLevel(logging.CRITICAL + 1)
+    vortex.ingest._POLL_IDLE = IDLE_POLL_S
+    try:
+        return vtime.run(_live(seed, trace))
+    except vtime.Stuck as problem:
+        return Outcome(seed, [f"I8: {problem}"])
+    finally:
+        loggers.setLevel(level)
+        vortex.ingest._POLL_IDLE = pace
