@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable
 
 from vortex.core.model import ShardInfo
-from vortex.core.publication import carried
+from vortex.core.publication import Plan, carried
 from vortex.core.segment import CorruptSegment, Footer, NewerVersion
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.ingest import ShardWorker
 from vortex.journal import Journal
-from vortex.ports import Clock, InvalidPosition, Stream
+from vortex.ports import Clock, InvalidPosition, NotFound, Stream
 from vortex.retry import Health, Retry
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class LocalFleet:
         try:
             while self._tasks:
                 finished, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in finished:
+                for task in [task for task in self._tasks if task in finished]:  # in order: sets have none
                     await self._finished(task)
                 self._start_ready()
         finally:
@@ -94,12 +94,22 @@ class LocalFleet:
     # The family of shards.
 
     async def _survey(self) -> None:
+        """The live shards; read again where others published and cleaned up what was about to be read."""
+        while True:
+            plan = await self._journal.last_plan(self._state, self._target)
+            try:
+                return await self._look_over(plan)
+            except (BrokenLog, NotFound) as problem:
+                if (await self._journal.last_plan(self._state, self._target)).k == plan.k:
+                    raise BrokenLog(str(problem)) from problem
+
+    async def _look_over(self, plan: Plan) -> None:
         """The live shards: roots and plan, and the children that ended logs name, down to the youngest."""
-        plan = await self._journal.last_plan(self._state, self._target)
         live, gone = carried(plan)
+        self._waiting.clear()
         self._listed = {s.id for s in await self._retry("list shards", self._stream.list_shards)}
         infos = {root.shard.id: root.shard for root in self._state.roots}
-        for parent in {p for entry in live.values() for p in entry.parents if p in gone}:
+        for parent in sorted({p for entry in live.values() for p in entry.parents if p in gone}):
             footer = (await self._journal.head(parent, gone[parent])).footer
             assert footer is not None
             infos.update((child.id, child) for child in footer.children)
@@ -120,7 +130,7 @@ class LocalFleet:
                 continue
             self._ended.add(shard)
             for child in footer.children:
-                if child.id not in infos:
+                if child.id not in infos and child.id not in gone:  # a child may be gone before all is published of it
                     infos[child.id] = child
                     if child.id not in live:
                         todo.append((child.id, await self._journal.newest(child.id, None)))

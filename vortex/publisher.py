@@ -186,7 +186,7 @@ class Publisher:
         journal = self._ports.journal
 
         async def one(shard: str, entry: PlanShard) -> LogView:
-            begin = min(entry.next, entry.to) if finished else entry.first
+            begin = min(entry.next if finished else entry.first, entry.to)  # `first` is beyond `to` where nothing came
             view = old.get(shard)
             at = next((h for h in view.heads if h.n == entry.to), None) if view and entry.to >= 0 else None
             if view is None or at is None or at.digest != entry.digest or view.heads[0].n > begin:

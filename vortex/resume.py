@@ -78,7 +78,8 @@ class Resumer:
             window, lineage = Window(), Lineage()
         else:
             start = (footer.position, footer.watermark, footer.open_from)
-            window, lineage = await self._rebuild(shard, footer)
+            # Nothing is read upon an ended log, and what its window was made of may be cleaned up.
+            window, lineage = (Window(), Lineage()) if footer.ended else await self._rebuild(shard, footer)
         return ShardIngest(
             shard,
             policy,
