@@ -30,6 +30,8 @@ _FULL_PAGE = 9 * 1024 * 1024
 _FULL_PAUSE = 5.0  # after a full 10 MiB reply Kinesis refuses calls for as long
 _ITERATOR_LIFE = 240.0
 _AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
+_SURE_FOR = 60.0
+"""Seconds without a commit after which the log is listed beyond the next one."""
 _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
 
 
@@ -111,6 +113,7 @@ class ShardWorker:
         self._since: float | None = None
         self._iterator: str | None = None
         self._iterator_born = 0.0
+        self._sure_at = 0.0
         self._ended: Footer | None = None
         self._drain_from: int | None = None
 
@@ -129,6 +132,7 @@ class ShardWorker:
 
     async def _resume(self) -> None:
         ports = self._ports
+        self._sure_at = ports.clock.monotonic()
         resumer = Resumer(
             ports.stream, ports.journal, ports.clock, ports.retry, ports.offload, ports.owner, self._state, self._target
         )
@@ -337,6 +341,9 @@ class ShardWorker:
         sealed = await ports.offload(draft.seal, self._head.digest)
         if not await ports.journal.commit(self.shard.id, sealed):
             raise LostRace
+        if await self._overtaken(sealed.footer):
+            raise LostRace
+        self._sure_at = ports.clock.monotonic()
         self._head = Head(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
         self._in_flight = 0
         await ports.memory.hold(self.shard.id, self._ingest.buffered)
@@ -347,6 +354,16 @@ class ShardWorker:
         if sealed.footer.ended:
             self._ended = sealed.footer
         self._on_commit(self.shard.id, sealed.footer)
+
+    async def _overtaken(self, footer: Footer) -> bool:
+        """Whether the log goes on after this segment: who sleeps while others commit and clean up finds its n free.
+
+        What it puts there is read by nobody; but an end that is none must not start the children. So an end is always
+        looked beyond, other segments after a long time without a commit.
+        """
+        if not footer.ended and self._ports.clock.monotonic() - self._sure_at <= _SURE_FOR:
+            return False
+        return bool(await self._ports.journal.numbers(self.shard.id, footer.n))
 
     async def _abandon(self) -> None:
         """Whatever ends the work: nothing of this state goes on running."""

@@ -54,7 +54,10 @@ class Resumer:
             plan = await self.journal.last_plan(self.state, self.target)
             head: Head | None = None
             try:
-                head = await self.journal.newest(shard.id, plan.shards.get(shard.id))
+                if (last := plan.gone.get(shard.id)) is not None:
+                    head = await self.journal.head(shard.id, last)
+                else:
+                    head = await self.journal.newest(shard.id, plan.shards.get(shard.id))
                 if head.n < 0:
                     head = await self._begin(shard, head)
                 return head, await self._built(shard, head, policy)
