@@ -21,7 +21,7 @@ from tests.servers import CREDENTIALS, moto_server
 
 PARTITIONS = 2000
 HOURS = 24
-CONSTANT_MIB = 320
+CONSTANT_MIB = 400
 """What the process takes beside the limit: interpreter and libraries, pages on their way, publishing."""
 _PER_RECORD = 50
 
@@ -68,7 +68,7 @@ LIMIT = "64MiB"
 def main() -> int:
     """0 when the peak stays below limit + constant."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--events", type=int, default=100_000)
     options = parser.parse_args()
     os.environ.update(CREDENTIALS)
     with moto_server() as url, tempfile.TemporaryDirectory(prefix="vortex-memory-") as folder:

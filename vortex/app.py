@@ -185,11 +185,9 @@ class App:
             self._wake.set()
 
     def stop(self) -> None:
-        """Stop reading, commit, publish what is committed. A second call ends the process at once."""
-        if self._stop.is_set():
-            log.warning("second signal: leaving at once; nothing committed is lost")
-            os._exit(Exit.INTERRUPTED)
-        log.info("stopping: committing what was read")
+        """Stop reading, commit, publish what is committed."""
+        if not self._stop.is_set():
+            log.info("stopping: committing what was read")
         self._stop.set()
         self.fleet.stop()
 
@@ -299,8 +297,12 @@ class _Service:
         return [*((name, False, detail) for name, detail in troubles), ("start", False, "taking up the stream")]
 
     def stop(self) -> None:
-        """SIGTERM and SIGINT."""
+        """SIGTERM and SIGINT. The second one ends the process at once."""
         if self._app is not None:
+            if self._stopped:
+                log.warning("second signal: leaving at once; nothing committed is lost")
+                os._exit(Exit.INTERRUPTED)
+            self._stopped = True
             self._app.stop()
         elif self._starting is not None:
             self._stopped = True

@@ -115,7 +115,7 @@ class Checker:
             self.violated("I2", str(problem))
             return
         if self._plans.plans and any(period < self._plans.upto for period in segment.footer.periods):
-            self.violated("I6", f"{key}: writes into periods before {moment(self._plans.upto)}, which a plan has closed")
+            self.violated("I6", f"{key}: writes before {moment(self._plans.upto)}, which a plan has closed")
         self._logs.add(shard, segment)
 
     def _deleted(self, key: str) -> None:
@@ -175,9 +175,11 @@ class Checker:
             held |= {table[at : at + 16] for at in range(0, len(table), 16)}
         log = self.logs[footer.shard]
         wanted = {
-            key for one in self._logs.window(footer.floors) if one.footer.shard != footer.shard or one.footer.n < len(log)
+            key
+            for one in self._logs.window(footer.floors)
+            if one.footer.shard != footer.shard or one.footer.n < len(log)
             for key in one.ids
-        }  # fmt: skip
+        }
         if held != wanted:
             what = f"{process.owner}: the window of {footer.shard} after segment {footer.n} holds {len(held)} ids"
             self.violated("I4", f"{what}, rebuilt from the log it would hold {len(wanted)}")
@@ -203,14 +205,15 @@ class Checker:
 
     async def finish(self) -> None:
         """I1 over everything; I7 over all calls; and the program's own verification must agree."""
-        accepted = Counter(line for log in self.logs.values() for one in log for ls in one.lines.values() for line in ls)
+        segments = [one for log in self.logs.values() for one in log]
+        accepted = Counter(line for one in segments for lines in one.lines.values() for line in lines)
         published: Counter[bytes] = Counter()
         for key, body in self._store.objects.items():
             if not key.startswith(("_vortex/", "_hours/", "_manifests/")):
                 published.update(gzip.decompress(body).split(b"\n")[:-1])
         if accepted != published:
             lost, more = accepted - published, published - accepted
-            self.violated("I1", f"{lost.total()} lines were not published, {more.total()} too many: {[*lost, *more][:2]}")
+            self.violated("I1", f"{lost.total()} lines not published, {more.total()} too many: {[*lost, *more][:2]}")
         self._check_calls()
         report = await verify_store(_Plain(self._store))
         for fault in report.faults:

@@ -213,7 +213,7 @@ class LogModel:
         accepted: list[tuple[Truth, Written]],
         there: dict[int, int],
     ) -> None:
-        """Every event in its own period, or, where that is closed or yet to come, in the current one; bytes unchanged."""
+        """Every event in its own period, or, where that is closed or to come, in the current one; bytes unchanged."""
         footer = segment.footer
         step = self.settings[footer.owner].publish.period if footer.owner in self.settings else 1
         latest = max(footer.watermark - footer.watermark % step, footer.open_from)
@@ -269,7 +269,10 @@ class LogModel:
             oldest = footer.watermark - owner.dedup.window
             marks = {log: [one.footer.watermark for one in self.logs.get(log, [])] for log in needed}
             marks[footer.shard] = [*marks[footer.shard], footer.watermark]
-            kept = {log: [n for n in range(floor, len(marks[log])) if marks[log][n] >= oldest] for log, floor in needed.items()}
+            kept = {
+                log: [n for n in range(floor, len(marks[log])) if marks[log][n] >= oldest]
+                for log, floor in needed.items()
+            }
             needed = {log: numbers[0] for log, numbers in kept.items() if numbers}
         if footer.floors != needed:
             self._violated("I4", f"{name}: its window is {footer.floors}, should be {needed}")

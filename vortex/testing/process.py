@@ -51,7 +51,11 @@ class Surroundings(Protocol):
     stream: MemoryStream
     weather: Weather
     epoch_ms: int
-    observer: Observer
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told of everything that matters to a checker."""
+        ...
 
     def say(self, who: str, what: str) -> None:
         """A line of the run's log."""
@@ -170,7 +174,8 @@ class Process:
     async def awake(self) -> None:
         """Ahead of whatever it does next."""
         loop = asyncio.get_running_loop()
-        while not self.dead and (left := self._paused_until - loop.time()) > 0:
+        # A pause may be cut short, or drawn out, while it lasts.
+        while not self.dead and (left := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, 60.0))
         if self.dead:
             raise asyncio.CancelledError

@@ -1,6 +1,6 @@
 """A whole world in one seed: a stream, a store, processes, operators, weather. `run(seed)` lives it through.
 
-    traffic and faults for a few hours  ->  faults stop  ->  bounded time to settle  ->  last late writes land  ->  checks
+    traffic and faults for a few hours  ->  faults stop  ->  bounded time to settle  ->  late writes land  ->  checks
 
 One `Random` for each concern, so that a change in one leaves the others' choices alone; time is virtual. The same seed
 is the same run, bit for bit.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -104,7 +104,7 @@ class World:
             "publish": {"period": span(_PERIODS), "target_object_size": rng.choice((1, 400, 2**20))},
             "hours": {"allowed_lateness": span(_LATENESS), **delay},
         }
-        settings = Settings(**sections)
+        settings = Settings.model_validate(sections)
         if self.weather.rate("process.tight"):
             settings = settings.model_copy(update={"memory": Memory.model_construct(limit=rng.choice((300, 3000)))})
         return settings
@@ -146,7 +146,7 @@ class World:
                 task.cancel()
             await asyncio.gather(*tasks, *busy, return_exceptions=True)
 
-    async def _settle(self, busy: list[asyncio.Future[None]]) -> None:
+    async def _settle(self, busy: Sequence[asyncio.Future[None]]) -> None:
         """Faults stop; everything must be published and every passed hour closed in bounded time (I8)."""
         for task in busy:
             task.cancel()
