@@ -68,7 +68,7 @@ LIMIT = "64MiB"
 def main() -> int:
     """0 when the peak stays below limit + constant."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--events", type=int, default=300_000)
     options = parser.parse_args()
     os.environ.update(CREDENTIALS)
     with moto_server() as url, tempfile.TemporaryDirectory(prefix="vortex-memory-") as folder:
