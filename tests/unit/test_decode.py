@@ -57,7 +57,7 @@ def test_an_ordinary_event_keeps_its_bytes() -> None:
         (b"\xff\xfe\x00\x01", Reason.NOT_UTF8),
         (b'{"customer":"\xff","event":"v","id":"1"}', Reason.NOT_UTF8),
         (b'{"customer\xff":"a","event":"v","id":"1"}', Reason.NOT_UTF8),
-        (gzip.compress(event())[:-4], Reason.BAD_COMPRESSION),
+        (gzip.compress(event(), mtime=0)[:-4], Reason.BAD_COMPRESSION),
         (b"\x1f\x8b\x08garbage", Reason.BAD_COMPRESSION),
         (b"[]", Reason.EMPTY),
         (b'"text"', Reason.NOT_AN_OBJECT),
