@@ -116,7 +116,10 @@ class Journal:
         """
         key = segment_key(self.root, shard, sealed.footer.n)
         created = await self.retry(f"commit {key}", lambda: self.store.put_if_absent(key, sealed.body))
-        return created or (await self.head(shard, sealed.footer.n)).digest == sealed.digest
+        try:
+            return created or (await self.head(shard, sealed.footer.n)).digest == sealed.digest
+        except NotFound:
+            return False  # another's stood there, and was cleaned up meanwhile: the log is long past this number
 
     async def numbers(self, shard: str, after: int) -> list[int]:
         """The numbers of the segments after `after`, in order, as listed."""
