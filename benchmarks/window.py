@@ -33,18 +33,21 @@ def blocks_of(seed: int, ids: int, segment: int) -> list[bytes]:
     return [rng.randbytes(KEY_BYTES * min(segment, ids - begin)) for begin in range(0, ids, segment)]
 
 
-def claim(window: Window, block: bytes, page: int) -> int:
-    """Enter one segment, a page at a time; its tag."""
+def claim(window: Window, block: bytes, page: int) -> tuple[int, float]:
+    """Enter one segment, a page at a time; its tag, and the CPU seconds of the window alone."""
+    keys = [block[begin : begin + KEY_BYTES] for begin in range(0, len(block), KEY_BYTES)]
+    pages = [keys[begin : begin + page] for begin in range(0, len(keys), page)]
+    begun = time.process_time()
     tag = window.open_segment()
-    for begin in range(0, len(block), KEY_BYTES * page):
-        window.claim(tag, block[begin : begin + KEY_BYTES * page])
-    return tag
+    for one in pages:
+        window.claim(tag, one)
+    return tag, time.process_time() - begun
 
 
 def rebuilt(blocks: list[bytes], ids: int) -> float:
     """CPU seconds for a window made of a log's blocks, the youngest first."""
     begun = time.process_time()
-    window = Window()
+    window = Window(ids)
     for block in reversed(blocks):
         window.load(block)
     spent = time.process_time() - begun
@@ -58,26 +61,23 @@ def measure(ids: int, page: int, segment: int) -> dict[str, Any]:
     first, second = blocks_of(1, ids, segment), blocks_of(2, ids, segment)
     before, peak = resident(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     window, tags, sizes = Window(), [], []
-    begun = time.process_time()
+    grown = 0.0
     for block in first:
-        tags.append(claim(window, block, page))
+        tag, spent = claim(window, block, page)
+        tags.append(tag)
+        grown += spent
         if len(window) >= _WORTH_ASKING:
             sizes.append(window.nbytes / len(window))
-    grown = time.process_time() - begun
     held = resident() - before
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * _RSS_UNIT
     again = b"".join(first[-4:])
-    begun = time.process_time()
-    known = claim(window, again, page)
-    seen = time.process_time() - begun
+    known, seen = claim(window, again, page)
     window.forget([known])
-    steady = []
-    begun = time.process_time()
+    steady, turned = [], 0.0
     for old, block in zip(tags, second, strict=True):
         window.forget([old])
-        claim(window, block, page)
+        turned += claim(window, block, page)[1]
         steady.append(window.nbytes / len(window))
-    turned = time.process_time() - begun
     if len(window) != ids:
         raise SystemExit(f"the window holds {len(window)} ids, not {ids}")
     repeated = len(again) // KEY_BYTES

@@ -4,7 +4,8 @@
 
 The way of an event, and where to find it:
 
-    core.decode       a record's bytes become events, or rejections with their reason
+    core.containers   a record is taken apart: aggregates, lines, arrays, compression
+    core.decode       each part becomes an event, or a rejection with its reason (core.closely finds it)
     core.routing      an event's time becomes a period that is still open
     core.window       its id is new, or was seen within the window
     core.ingestion    one shard's state: pages in, drafts of segments out

@@ -22,7 +22,7 @@ from vortex.core.shardlog import (
     first_footer,
     merged_floors,
 )
-from vortex.core.window import Window
+from vortex.core.window import KEY_BYTES, Window
 from vortex.journal import Journal
 from vortex.ports import Clock, NotFound, Offload, Stream
 from vortex.retry import Retry
@@ -135,7 +135,7 @@ class Resumer:
 
 def load_window(heads: list[Head], blocks: list[bytes]) -> tuple[Window, Lineage]:
     """A window of id blocks, youngest first as `heads` are. Heavy: meant for a worker thread."""
-    window = Window()
+    window = Window(sum(map(len, blocks)) // KEY_BYTES)
     remembered = []
     for head, block in zip(heads, blocks, strict=True):
         assert head.footer is not None

@@ -6,12 +6,15 @@ import base64
 import gzip
 import json
 import zlib
+from dataclasses import replace
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.workload import kpl_aggregate
 from vortex.core.decode import Decoded, Decoder, Reason
 from vortex.core.fields import Fields
 from vortex.core.model import Record
@@ -147,7 +150,7 @@ def test_odd_times_do_no_harm() -> None:
 
 def test_a_bomb_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before its content is held in memory."""
-    monkeypatch.setattr("vortex.core.decode.MAX_INFLATED", 1000)
+    monkeypatch.setattr("vortex.core.containers.MAX_INFLATED", 1000)
     assert decode(gzip.compress(b"x" * 5000)).rejected[0].reason is Reason.TOO_LARGE
 
 
@@ -177,3 +180,49 @@ def test_nothing_raises_and_nothing_is_lost(data: bytes) -> None:
         assert isinstance(msgspec.json.decode(line), dict)
     assert len({len(c) for c in (out.lines, out.customers, out.types, out.ids, out.times, out.records)}) == 1
     base64.b64encode(b"".join(r.data for r in out.rejected))
+
+
+_PIECES = st.sampled_from(
+    [
+        event(),
+        event(id="2", at=5, x="é"),
+        event(id=7, event=None, type="view"),
+        event(id=None),
+        event(customer=""),
+        event(customer={}),
+        b'{"customer":"acme","event":"view","id":"1","id":"2"}',
+        b'{ "customer": "a",\n "event": "v", "id": "9" }',
+        b'{"customer":"a","event":"v","id":"\xff"}',
+        b'{"customer":"acme"',
+        b"17",
+        b"  ",
+        event(x="y" * 9000),
+        gzip.compress(event(), mtime=0)[:-3],
+    ]
+)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            _PIECES,
+            st.lists(_PIECES, min_size=1, max_size=4).map(b"\n".join),
+            st.lists(_PIECES, max_size=4).map(lambda several: b"[" + b",".join(several) + b"]"),
+            st.lists(_PIECES, min_size=1, max_size=4).map(kpl_aggregate),
+            st.lists(_PIECES, min_size=1, max_size=4).map(lambda several: gzip.compress(b"\n".join(several), mtime=0)),
+        ),
+        max_size=12,
+    )
+)
+def test_a_page_says_what_its_records_say_alone(datas: list[bytes]) -> None:
+    """Columns are a matter of speed: whatever stands beside a record, it comes to the same events and rejections."""
+    together, alone = decode(*datas), Decoded()
+    for number, data in enumerate(datas):
+        one = decode(data)
+        for name in ("lines", "customers", "types", "ids", "times"):
+            getattr(alone, name).extend(getattr(one, name))
+        alone.records += [number] * len(one.lines)
+        alone.rejected += [replace(rejected, record=number) for rejected in one.rejected]
+    assert together == alone
+    with patch.object(Decoder, "_columns", lambda *_: False):
+        assert decode(*datas) == together, "a close look finds what columns find"

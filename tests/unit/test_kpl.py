@@ -6,6 +6,9 @@ from hashlib import md5
 from typing import Any
 
 import pytest
+from aws_kinesis_agg.aggregator import RecordAggregator
+from aws_kinesis_agg.messages_pb2 import AggregatedRecord
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,7 +142,7 @@ def test_rubbish_under_a_good_digest_never_raises(body: bytes) -> None:
     )
 )
 def test_what_the_aws_aggregator_writes(records: list[tuple[str, str | None, bytes]]) -> None:
-    aggregator = pytest.importorskip("aws_kinesis_agg.aggregator").RecordAggregator()
+    aggregator = RecordAggregator()
     for key, explicit, data in records:
         aggregator.add_user_record(key, data, explicit)
     _, _, whole = aggregator.clear_and_get().get_contents()
@@ -149,14 +152,12 @@ def test_what_the_aws_aggregator_writes(records: list[tuple[str, str | None, byt
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.data())
 def test_what_the_google_parser_makes_of_the_same_bytes(payloads: list[bytes], data: st.DataObject) -> None:
     """Damage under a digest made to fit: what both accept, both read alike."""
-    messages = pytest.importorskip("aws_kinesis_agg.messages_pb2")
-    undecodable = pytest.importorskip("google.protobuf.message").DecodeError
     body = bytearray(b"".join(sub_record(payload, 1, 2) for payload in payloads))
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     ours = deaggregate(sealed(bytes(body)))
     try:
-        theirs = [bytes(record.data) for record in messages.AggregatedRecord.FromString(bytes(body)).records]
-    except undecodable:
+        theirs = [bytes(record.data) for record in AggregatedRecord.FromString(bytes(body)).records]
+    except DecodeError:
         return
     assert ours is None or ours == theirs
 

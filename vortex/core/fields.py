@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 NAMES = ("customer", "type", "id", "time")
 Paths = dict[str, list[tuple[str, ...]]]
@@ -55,6 +56,7 @@ class Occurrences:
         self._decode = msgspec.json.Decoder(struct, dec_hook=self._hook).decode
         names = {path[-1] for name in ("customer", "id") for path in paths[name]}
         self._keys = tuple(sorted(b'"%s"' % name.encode() for name in names))
+        self._middles = {key: int.from_bytes(_middle(key), "little") for key in self._keys if len(key) >= 4}
 
     def _hook(self, _: type, value: object) -> _Leaf:
         self._asked += 1
@@ -62,7 +64,19 @@ class Occurrences:
 
     def suspects(self, data: bytes, events: int) -> bool:
         """Whether any of the keys stands in `data`, at any depth, more often than there are events. Cheap."""
-        return any(data.count(name) > events for name in self._keys)
+        return any(self._may_exceed(data, key, events) and data.count(key) > events for key in self._keys)
+
+    def _may_exceed(self, data: bytes, key: bytes, events: int) -> bool:
+        """Whether the key's middle four bytes stand there more than so often: compared as numbers, from each of four
+        offsets, which takes half the time of counting the key itself.
+        """
+        if key not in self._middles:
+            return True
+        found = 0
+        for offset in range(min(4, max(0, len(data) - 3))):
+            numbers = np.frombuffer(data, "<u4", (len(data) - offset) // 4, offset)
+            found += int(np.count_nonzero(numbers == self._middles[key]))
+        return found > events
 
     def __call__(self, data: bytes) -> bool:
         """True where both stand once at most."""
@@ -74,6 +88,12 @@ class Occurrences:
         if not isinstance(values, tuple):
             values = (values,)
         return self._asked == sum(1 for value in values if value is not None)
+
+
+def _middle(key: bytes) -> bytes:
+    """Four bytes of a key; names that resemble each other differ there more often than at their ends."""
+    begin = (len(key) - 4) // 2
+    return key[begin : begin + 4]
 
 
 def shape(paths: Paths) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:

@@ -8,13 +8,13 @@ the whole object is thrown away and built anew from the log.
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, repeat
+from operator import add, attrgetter
 from typing import Any
 
 import msgspec
-import numpy as np
 import orjson
 import xxhash
 
@@ -30,6 +30,19 @@ IDLE_MARGIN_MS = 5_000
 """How far behind the service's clock an idle shard's watermark stays: arrival times are not exact."""
 _LINE_OVERHEAD = 41  # of a bytes object and its place in a list
 _GROUP_OVERHEAD = 400  # of a key, a list and a dict's place: with thousands of partitions more than their lines
+
+
+_arrival = attrgetter("arrival")
+
+
+class _Prefixes(dict[str, str]):
+    """The customer as a key's beginning: with its length, so that no customer and id run into another pair."""
+
+    def __missing__(self, customer: str) -> str:
+        if len(self) > 100_000:
+            self.clear()
+        prefix = self[customer] = f"{len(customer)}:{customer}"
+        return prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +129,7 @@ class ShardIngest:
         self.next_n = n + 1
         self._policy = policy
         self._reader = PeriodReader(policy.rules.period_ms)
-        self._prefixes: dict[str, bytes] = {}
+        self._prefixes = _Prefixes()
         self._cut_open_from = open_from
         self._build = self._fresh()
 
@@ -149,8 +162,9 @@ class ShardIngest:
             return Counts()
         decoded = self._policy.decoder.page(records)
         before = msgspec.structs.replace(self._build.counts)
-        self._take_events(decoded, records, page.server_ms)
-        self._advance(min(int(max(record.arrival for record in records) * 1000), page.server_ms))
+        latest = min(int(max(map(_arrival, records)) * 1000), page.server_ms)
+        self._take_events(decoded, records, page.server_ms, latest)
+        self._advance(latest)
         for rejected in decoded.rejected:
             self._reject(rejected, records[rejected.record])
         counts = self._build.counts
@@ -228,79 +242,70 @@ class ShardIngest:
             self.watermark = to
             self.open_from = max(self.open_from, self._policy.rules.open_from(to))
 
-    def _keys(self, decoded: Decoded) -> bytes:
+    def _keys(self, decoded: Decoded) -> list[bytes]:
         """Sixteen bytes an event: hash of the length-prefixed customer, and the id (or, without one, the line)."""
         seed, digest, prefixes = self._policy.seed, xxhash.xxh3_128_digest, self._prefixes
+        if None not in decoded.ids:
+            texts: Any = map(add, map(prefixes.__getitem__, decoded.customers), decoded.ids)
+            return list(map(digest, map(str.encode, texts), repeat(seed)))
         keys = []
         for customer, key, line in zip(decoded.customers, decoded.ids, decoded.lines, strict=True):
-            prefix = prefixes.get(customer)
-            if prefix is None:
-                if len(prefixes) > 100_000:
-                    prefixes.clear()
-                name = customer.encode("utf-8", "surrogatepass")
-                prefix = prefixes[customer] = len(name).to_bytes(4, "little") + name
             if key is None:
-                keys.append(digest(prefix + line, seed ^ 1))
+                keys.append(digest(prefixes[customer].encode() + line, seed ^ 1))
             else:
-                keys.append(digest(prefix + key.encode("utf-8", "surrogatepass"), seed))
-        return b"".join(keys)
+                keys.append(digest((prefixes[customer] + key).encode(), seed))
+        return keys
 
-    def _take_events(self, decoded: Decoded, records: list[Record], server_ms: int) -> None:
+    def _take_events(self, decoded: Decoded, records: list[Record], server_ms: int, latest: int) -> None:
         """Hash, deduplicate and group the page's events, column by column."""
         if not decoded.lines:
             return
-        build = self._build
+        build, groups_before = self._build, len(self._build.groups)
         keys = self._keys(decoded)
         fresh = self.window.claim(build.tag, keys)
-        build.ids.append(np.frombuffer(keys, dtype="V16")[np.array(fresh)].tobytes())
-        groups_before = len(build.groups)
-        at = list(map(self._reader.read, decoded.times))
-        if self._all_open(at, records, server_ms):
-            duplicates, late, early = self._group(decoded, at, fresh), 0, 0
+        accepted = sum(fresh)
+        new_lines = decoded.lines if accepted == len(fresh) else list(compress(decoded.lines, fresh))
+        build.ids.append(b"".join(keys if accepted == len(fresh) else compress(keys, fresh)))
+        at = self._reader.column(decoded.times)
+        if self._all_open(at, latest):
+            self._group(decoded, at, fresh, new_lines)
+            late = early = 0
         else:
-            duplicates, late, early = self._route(decoded, at, fresh, records, server_ms)
-        counts, accepted = build.counts, len(fresh) - duplicates
-        size = sum(compress(map(len, decoded.lines), fresh))
+            late, early = self._route(decoded, at, fresh, records, server_ms)
+        counts, size = build.counts, sum(map(len, new_lines))
         counts.accepted += accepted
-        counts.duplicates += duplicates
+        counts.duplicates += len(fresh) - accepted
         counts.late += late
         counts.early += early
         counts.bytes += size + accepted
         build.buffered += size + _LINE_OVERHEAD * accepted + _GROUP_OVERHEAD * (len(build.groups) - groups_before)
 
-    def _all_open(self, at: list[int | None], records: list[Record], server_ms: int) -> bool:
+    def _all_open(self, at: list[int | None], latest: int) -> bool:
         """Whether every event of the page belongs to a period that is open from its first record to its last."""
-        periods = {period for period in at if period is not None}
-        if None in at or not periods:
+        known = {period for period in set(at) if period is not None}
+        if not known or None in at:
             return False
         rules = self._policy.rules
-        latest = max(self.watermark, min(int(max(record.arrival for record in records) * 1000), server_ms))
-        open_from = max(self.open_from, rules.open_from(latest))
-        return min(periods) >= open_from and max(periods) <= floor_period(self.watermark, rules.period_ms)
+        open_from = max(self.open_from, rules.open_from(max(self.watermark, latest)))
+        return min(known) >= open_from and max(known) <= floor_period(self.watermark, rules.period_ms)
 
-    def _group(self, decoded: Decoded, at: list[int | None], fresh: list[bool]) -> int:
-        """The ordinary page: nothing is late or early, so lines only need their groups. How many were duplicates."""
+    def _group(self, decoded: Decoded, at: list[Any], fresh: list[bool], new_lines: list[bytes]) -> None:
+        """The ordinary page: nothing is late or early, so lines only need their groups."""
         groups = self._build.groups
-        rows: Any = zip(decoded.lines, decoded.customers, decoded.types, at, strict=True)
-        if all(fresh):
-            for line, customer, kind, period in rows:
-                groups[customer, kind, period].append(line)
-            return 0
-        duplicates = 0
-        for new, (line, customer, kind, period) in zip(fresh, rows, strict=True):
-            if new:
-                groups[customer, kind, period].append(line)
-            else:
-                duplicates += 1
-                self._build.periods[period].duplicates += 1
-        return duplicates
+        places: Any = zip(decoded.customers, decoded.types, at, strict=True)
+        if len(new_lines) < len(fresh):
+            for period, number in Counter(at[i] for i, new in enumerate(fresh) if not new).items():
+                self._build.periods[period].duplicates += number
+            places = compress(places, fresh)
+        for line, place in zip(new_lines, places, strict=True):
+            groups[place].append(line)
 
     def _route(
         self, decoded: Decoded, at: list[int | None], fresh: list[bool], records: list[Record], server_ms: int
-    ) -> tuple[int, int, int]:
+    ) -> tuple[int, int]:
         """A page with late or early events, or over which a period closes: event by event, as W goes on.
 
-        Duplicates, late and early ones.
+        How many were late, and how many early.
         """
         rules = self._policy.rules
         period_ms = rules.period_ms
@@ -308,7 +313,7 @@ class ShardIngest:
         watermark, open_from = self.watermark, self.open_from
         now_period = floor_period(watermark, period_ms)
         last, arrived, turn = -1, 0, watermark
-        late = early = duplicates = 0
+        late = early = 0
         rows = zip(decoded.lines, decoded.customers, decoded.types, at, decoded.records, fresh, strict=True)
         for line, customer, kind, period, index, new in rows:
             if index != last:
@@ -326,7 +331,6 @@ class ShardIngest:
             if shift:
                 period = max(now_period, open_from)
             if not new:
-                duplicates += 1
                 periods[period].duplicates += 1
                 continue
             if shift < 0:
@@ -337,7 +341,7 @@ class ShardIngest:
                 periods[period].early += 1
             groups[customer, kind, period].append(line)
         self._advance(watermark)
-        return duplicates, late, early
+        return late, early
 
     def _reject(self, rejected: Rejected, record: Record) -> None:
         build = self._build

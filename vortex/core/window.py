@@ -1,34 +1,44 @@
 """The deduplication window: a hash table of 16-byte keys that remembers which segment brought each of them.
 
-Keys come and go by whole segments: a key counts while its segment's watermark is not older than the window. The table
-is numpy arrays (a key as two words, and its segment's tag: 20 bytes a slot) in buckets of eight slots, probed for a
-page of keys at a time, so that the interpreter's cost is shared by the page and a bucket costs one cache line an array.
-A full bucket overflows into the next. Forgotten keys stay in their slots until an insertion or the next growth takes
-the place. Leaves, chosen by a key's top bits, grow and split one by one, so no growth copies more than a leaf.
+Keys come and go by whole segments: a key counts while its segment's watermark is not older than the window.
+
+What the open segment brings stays in a plain set, which answers a page of keys at C speed; what came before lies in
+numpy arrays (a key as two words, and its segment's tag: 20 bytes a slot), 28 bytes a key where a set takes 98. The set
+is entered into the arrays by thousands of keys, so that numpy's fixed cost a call is paid for all of them; a
+page only asks the arrays whether they know any of its keys, in the ordinary case a handful of calls and two cache lines
+a key.
+
+The arrays are buckets of sixteen slots. A full bucket overflows into the next one, and says so. Forgotten keys stay in
+their slots until an insertion or the next rebuilding takes the place. Leaves, chosen by a key's top bits, grow and
+split one by one, so no growth copies more than a leaf.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 KEY_BYTES = 16
-_BUCKET = 8
-_SMALLEST = 64
-_LEAF_LIMIT = 1 << 21
-"""Slots at which a leaf is split in two: 40 MiB, a tenth of a second to rebuild."""
-_FULL = 0.85
-_AFTER_GROWTH = 0.62
-_SMALL = 1 << 17
+_BUCKET = 16
+_SMALLEST = 32
+_LEAF_LIMIT = 1 << 22
+"""Slots at which a leaf is split in two: 80 MiB, a third of a second to rebuild."""
+_FULL = 0.86
+_AFTER_GROWTH = 0.67
+_SMALL = 1 << 15
 """Keys below which a leaf more than doubles: growing is what insertions cost most, and small leaves are cheap."""
+_YOUNG = 1 << 13
+"""Keys that the set of the open segment holds at most: under 1 MiB."""
+_KEY_OBJECT = sys.getsizeof(b"\0" * KEY_BYTES)
 _U64 = np.uint64
 
 Words = NDArray[np.uint64]
 Tags = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
-Index = NDArray[np.intp]
+Index = NDArray[np.int64]
 
 
 def words_of(keys: bytes) -> tuple[Words, Words]:
@@ -40,7 +50,7 @@ def words_of(keys: bytes) -> tuple[Words, Words]:
 class _Leaf:
     """One table of buckets. A slot is free where its tag is 0 or names a forgotten segment.
 
-    A key lies in its home bucket or, where that was full, in a following one; a bucket with a tag 0 ends the way.
+    A key lies in its home bucket or, where that was full, in a following one; a bucket that sent keys on is `over`.
     """
 
     def __init__(self, keys: int, depth: int) -> None:
@@ -49,134 +59,125 @@ class _Leaf:
         self.high = np.zeros((buckets, _BUCKET), dtype=np.uint64)
         self.low = np.zeros((buckets, _BUCKET), dtype=np.uint64)
         self.tag = np.zeros((buckets, _BUCKET), dtype=np.uint32)
-        self.used = 0
+        self.over = np.zeros(buckets, dtype=np.bool_)
+        self.turn = np.empty(buckets, dtype=np.uint32)
+        self.taken = 0
+        """Slots that hold a key, known or forgotten."""
+        self.turned = 0
+        """Keys inserted since the leaf was built: what it says of overflows grows stale with them."""
         self.depth = depth
 
     @property
     def slots(self) -> int:
         return self.tag.size
 
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in (self.high, self.low, self.tag, self.over, self.turn))
+
     def home(self, high: Words) -> Index:
         # The top bits choose the leaf, so the place within it is taken from the bits below them.
         middle = (high >> _U64(8)) & _U64(0xFFFFFFFF)
-        return ((middle * _U64(len(self.tag))) >> _U64(32)).astype(np.intp)
-
-    def build(self, high: Words, low: Words, tags: Tags) -> None:
-        """Fill the empty leaf with distinct keys at once: in order of home, each in the first slot left."""
-        home = self.home(high)
-        order = np.argsort(home)
-        count = np.arange(len(high), dtype=np.intp)
-        slot = np.maximum.accumulate(home[order] * _BUCKET - count) + count
-        inside = slot < self.slots
-        into, who = slot[inside], order[inside]
-        self.high.reshape(-1)[into] = high[who]
-        self.low.reshape(-1)[into] = low[who]
-        self.tag.reshape(-1)[into] = tags[who]
-        self.used = len(who)
-        for left in order[~inside]:  # the last buckets' overflow goes round to the first
-            free = np.flatnonzero(self.tag.reshape(-1) == 0)[0]
-            self.high.reshape(-1)[free], self.low.reshape(-1)[free] = high[left], low[left]
-            self.tag.reshape(-1)[free] = tags[left]
-            self.used += 1
-
-    def claim(self, high: Words, low: Words, tag: int, live: Bools) -> Bools:
-        """Insert what is not there; True for each key that was new. Equal keys within the call: the first is new."""
-        new = np.zeros(len(high), dtype=np.bool_)
-        home = self.home(high)
-        bucket = home.copy()
-        spot = np.full(len(high), -1, dtype=np.intp)  # the first free slot on a key's way
-        todo = np.arange(len(high), dtype=np.intp)
-        while len(todo):
-            at = bucket[todo]
-            tags = self.tag.take(at, axis=0)
-            alive = live.take(tags)
-            same = self._same(at, high[todo], low[todo], alive)
-            first = alive.argmin(axis=1)
-            unset = (spot[todo] < 0) & ~alive.all(axis=1)
-            spot[todo[unset]] = at[unset] * _BUCKET + first[unset]
-            ended = (tags == 0).any(axis=1)
-            if same is not None:
-                todo, ended = todo[~same], ended[~same]
-            asking = todo[ended]
-            placed = self._place(asking, spot, high, low, tag, live)
-            new[asking[placed]] = True
-            # The slot of a loser was taken, perhaps by its equal: it looks again from its home.
-            losers = asking[~placed]
-            bucket[losers] = home[losers]
-            spot[losers] = -1
-            walking = todo[~ended]
-            bucket[walking] = (bucket[walking] + 1) % len(self.tag)
-            todo = np.concatenate((walking, losers))
-        return new
+        return ((middle * _U64(len(self.over))) >> _U64(32)).view(np.int64)
 
     def has(self, high: Words, low: Words, live: Bools) -> Bools:
         """True for each key that a live segment brought."""
         found = np.zeros(len(high), dtype=np.bool_)
-        bucket = self.home(high)
-        todo = np.arange(len(high), dtype=np.intp)
-        while len(todo):
-            at = bucket[todo]
-            tags = self.tag.take(at, axis=0)
-            same = self._same(at, high[todo], low[todo], live.take(tags))
-            going = (tags != 0).all(axis=1)
-            if same is not None:
-                found[todo[same]] = True
-                going &= ~same
-            todo = todo[going]
-            bucket[todo] = (bucket[todo] + 1) % len(self.tag)
-        return found
+        at = self.home(high)
+        who: Index | None = None  # all of them, as long as it is None
+        while True:
+            match = self.high.take(at, axis=0) == high[:, None]
+            if match.any():
+                rows, columns = np.nonzero(match)
+                slots = at[rows] * _BUCKET + columns
+                same = (self.low.reshape(-1)[slots] == low[rows]) & live[self.tag.reshape(-1)[slots]]
+                found[rows[same] if who is None else who[rows[same]]] = True
+            on = np.flatnonzero(self.over.take(at))
+            if not len(on):
+                return found
+            who = on if who is None else who[on]
+            at, high, low = (at[on] + 1) % len(self.over), high[on], low[on]
 
-    def _same(self, at: Index, high: Words, low: Words, alive: Bools) -> Bools | None:
-        """Which keys lie in their bucket `at`; None for none, the ordinary case."""
-        match = (self.high.take(at, axis=0) == high[:, None]) & alive
-        if not match.any():
-            return None
-        rows, columns = np.nonzero(match)
-        equal = self.low[at[rows], columns] == low[rows]
-        same = np.zeros(len(at), dtype=np.bool_)
-        same[rows[equal]] = True
-        return same
+    def insert(self, high: Words, low: Words, tags: Tags, live: Bools) -> None:
+        """Enter keys that are distinct and not there; there must be room for them."""
+        flat_tags = self.tag.reshape(-1)
+        self.turned += len(high)
+        at = self.home(high)
+        while len(at):
+            alive = live.take(self.tag.take(at, axis=0))
+            full: Bools = np.logical_and.reduce(alive, axis=1)
+            # Of several keys that want into one bucket, the last one written here goes first.
+            number = np.arange(len(at), dtype=np.uint32)
+            self.turn[at] = number
+            first = (self.turn.take(at) == number) & ~full
+            slots = (at * _BUCKET + alive.argmin(axis=1))[first]
+            self.taken += int(np.count_nonzero(flat_tags[slots] == 0))
+            self.high.reshape(-1)[slots] = high[first]
+            self.low.reshape(-1)[slots] = low[first]
+            flat_tags[slots] = tags[first]
+            self.over[at[full]] = True
+            left = np.flatnonzero(~first)
+            at = (at[left] + full[left]) % len(self.over)
+            high, low, tags = high[left], low[left], tags[left]
 
-    def _place(self, who: Index, spot: Index, high: Words, low: Words, tag: int, live: Bools) -> Bools:
-        """Write the keys whose slot is still free (another may have taken it since) and wanted by none before them."""
-        wanted = spot[who]
-        order = np.argsort(who)
-        _, firsts = np.unique(wanted[order], return_index=True)
-        placed = np.zeros(len(who), dtype=np.bool_)
-        placed[order[firsts]] = True
-        flat = self.tag.reshape(-1)
-        placed &= ~live[flat[wanted]]
-        at, chosen = wanted[placed], who[placed]
-        self.used += int(np.count_nonzero(flat[at] == 0))
-        self.high.reshape(-1)[at] = high[chosen]
-        self.low.reshape(-1)[at] = low[chosen]
-        flat[at] = tag
-        return placed
+    def build(self, high: Words, low: Words, tags: Tags, live: Bools) -> None:
+        """Fill the empty leaf with distinct keys at once: in order of home, each in the first slot left."""
+        home = self.home(high)
+        order = _order(home)
+        home, number = home[order], np.arange(len(high))
+        slots = np.maximum.accumulate(home * _BUCKET - number) + number
+        inside = int(np.searchsorted(slots, self.slots))
+        placed, who = slots[:inside], order[:inside]
+        self.high.reshape(-1)[placed] = high[who]
+        self.low.reshape(-1)[placed] = low[who]
+        self.tag.reshape(-1)[placed] = tags[who]
+        self.taken = inside
+        at, end = home[:inside], placed // _BUCKET
+        while len(on := np.flatnonzero(at < end)):  # every bucket that a key passed on its way is over
+            at, end = at[on], end[on]
+            self.over[at] = True
+            at = at + 1
+        if inside < len(order):  # the last buckets' overflow goes round to the first
+            left = order[inside:]
+            self.insert(high[left], low[left], tags[left], live)
 
     def living(self, live: Bools) -> tuple[Words, Words, Tags]:
         keep = live[self.tag]
         return self.high[keep], self.low[keep], self.tag[keep]
 
 
+def _order(numbers: Index) -> Index:
+    """An order that sorts numbers below 2^32: two passes by halves, since numpy sorts 16-bit numbers by radix, which
+    takes a quarter of the time of its ordinary sort.
+    """
+    order = np.argsort((numbers & 0xFFFF).astype(np.uint16), kind="stable")
+    return order[np.argsort((numbers >> 16).astype(np.uint16)[order], kind="stable")]
+
+
 class Window:
     """Which keys were seen, by segment. `claim` and `load` are the ways in, `forget` the only way out."""
 
-    def __init__(self) -> None:
-        self._bits = 0
-        self._directory = [_Leaf(0, 0)]
+    def __init__(self, expected: int = 0) -> None:
+        """`expected`: how many keys are about to be loaded, so that nothing has to grow meanwhile."""
+        self._bits = max(0, (int(expected / _AFTER_GROWTH) // _LEAF_LIMIT).bit_length())
+        leaves = 1 << self._bits
+        self._directory = [_Leaf(int(expected / leaves * 1.02), self._bits) for _ in range(leaves)]
         """The leaf of each value of a key's top `_bits` bits; a leaf of lesser depth stands several times."""
         self._live = np.zeros(256, dtype=np.bool_)
         self._counts: dict[int, int] = {}
         self._next = 1
+        self._young: set[bytes] = set()
+        self._young_tag = 0
 
     def __len__(self) -> int:
         return sum(self._counts.values())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the tables hold."""
+        """Bytes of memory that the tables and the open segment's set hold."""
         leaves = {id(leaf): leaf for leaf in self._directory}.values()
-        return sum(leaf.high.nbytes + leaf.low.nbytes + leaf.tag.nbytes for leaf in leaves) + self._live.nbytes
+        young = sys.getsizeof(self._young) + _KEY_OBJECT * len(self._young)
+        return sum(leaf.nbytes for leaf in leaves) + self._live.nbytes + young
 
     def open_segment(self) -> int:
         """A tag for a new segment; its keys are live at once."""
@@ -188,70 +189,116 @@ class Window:
         self._counts[tag] = 0
         return tag
 
-    def contains(self, keys: bytes) -> list[bool]:
+    def claim(self, tag: int, keys: Sequence[bytes]) -> list[bool]:
+        """Enter `keys` under `tag`; for each, whether it was new. Of equal keys the first is."""
+        if tag != self._young_tag or len(self._young) >= _YOUNG:
+            self._settle()
+            self._young_tag = tag
+        young, before = self._young, len(self._young)
+        seen = self._known(b"".join(keys))
+        if not seen.any() and young.isdisjoint(keys):
+            young.update(keys)
+            if len(young) == before + len(keys):
+                new = [True] * len(keys)
+            else:
+                young.difference_update(keys)
+                new = self._one_by_one(keys, [False] * len(keys))
+        else:
+            new = self._one_by_one(keys, seen.tolist())
+        self._counts[tag] += len(young) - before
+        return new
+
+    def _one_by_one(self, keys: Sequence[bytes], seen: Sequence[bool]) -> list[bool]:
+        young, new = self._young, []
+        for key, known in zip(keys, seen, strict=True):
+            fresh = not known and key not in young
+            if fresh:
+                young.add(key)
+            new.append(fresh)
+        return new
+
+    def load(self, keys: bytes) -> int:
+        """A new segment holding `keys` (16 bytes each); its tag. For rebuilding from a log, youngest segment first: a
+        key that two merged parents brought stays with the one that is forgotten last.
+        """
+        tag = self.open_segment()
+        unknown = np.flatnonzero(~self._known(keys))
+        table = np.frombuffer(keys, dtype=f"V{KEY_BYTES}")[unknown]
+        self._enter(tag, table.tobytes())
+        self._counts[tag] = len(table)
+        return tag
+
+    def contains(self, keys: Sequence[bytes]) -> list[bool]:
         """For each key, whether a live segment brought it."""
-        high, low = words_of(keys)
-        owner = (high >> _U64(64 - self._bits)).astype(np.intp) if self._bits else np.zeros(len(high), dtype=np.intp)
-        found = np.zeros(len(high), dtype=np.bool_)
-        for number in np.unique(owner).tolist():
-            mine = np.flatnonzero(owner == number)
-            found[mine] = self._directory[number].has(high[mine], low[mine], self._live)
-        answer: list[bool] = found.tolist()
+        self._settle()
+        answer: list[bool] = self._known(b"".join(keys)).tolist()
         return answer
+
+    def keys_of(self, tags: Iterable[int]) -> set[bytes]:
+        """All keys that these segments brought."""
+        self._settle()
+        wanted, found = list(tags), set()
+        for leaf in {id(leaf): leaf for leaf in self._directory}.values():
+            high, low, its = leaf.living(self._live)
+            chosen = np.isin(its, wanted)
+            table = np.stack((high[chosen], low[chosen]), axis=1).tobytes()
+            found |= {table[at : at + KEY_BYTES] for at in range(0, len(table), KEY_BYTES)}
+        return found
 
     def forget(self, tags: Iterable[int]) -> None:
         """From now on the keys of these segments are unknown."""
         for tag in tags:
+            if tag == self._young_tag:
+                self._young.clear()
             self._live[tag] = False
             del self._counts[tag]
 
-    def claim(self, tag: int, keys: bytes) -> list[bool]:
-        """Enter `keys` (16 bytes each) under `tag`; for each, whether it was new. Of equal keys the first is."""
-        high, low = words_of(keys)
-        answer: list[bool] = self._claim_words(tag, high, low).tolist()
-        return answer
+    # The arrays.
 
-    def load(self, keys: bytes) -> int:
-        """A new segment holding `keys`; its tag. For rebuilding from a log, youngest segment first: a key that two
-        merged parents brought stays with the one that is forgotten last.
-        """
-        tag = self.open_segment()
-        high, low = words_of(keys)
-        step = 16_384
-        for begin in range(0, len(high), step):
-            self._claim_words(tag, high[begin : begin + step], low[begin : begin + step])
-        return tag
+    def _settle(self) -> None:
+        """Move the open segment's keys into the arrays."""
+        if self._young:
+            self._enter(self._young_tag, b"".join(self._young))
+            self._young.clear()
 
-    def _claim_words(self, tag: int, high: Words, low: Words) -> Bools:
+    def _known(self, keys: bytes) -> Bools:
+        """Which keys the arrays know."""
+        high, low = words_of(keys)
         if self._bits == 0:
-            new = self._claim_in(0, tag, high, low)
-        else:
-            new = np.zeros(len(high), dtype=np.bool_)
-            owner = (high >> _U64(64 - self._bits)).astype(np.intp)
-            for number in np.unique(owner).tolist():
-                mine = np.flatnonzero(owner == number)
-                new[mine] = self._claim_in(number, tag, high[mine], low[mine])
-        self._counts[tag] += int(np.count_nonzero(new))
-        self._split_large()
-        return new
+            return self._directory[0].has(high, low, self._live)
+        found = np.zeros(len(high), dtype=np.bool_)
+        for number, mine in self._shares(high):
+            found[mine] = self._directory[number].has(high[mine], low[mine], self._live)
+        return found
 
-    def _claim_in(self, number: int, tag: int, high: Words, low: Words) -> Bools:
-        leaf = self._directory[number]
-        if leaf.used + len(high) > _FULL * leaf.slots:
-            leaf = self._rebuild(leaf, len(high))
-        return leaf.claim(high, low, tag, self._live)
-
-    def _rebuild(self, leaf: _Leaf, more: int) -> _Leaf:
-        """A larger leaf in the old one's places, without what is forgotten, with room for `more` keys."""
-        high, low, tags = leaf.living(self._live)
-        larger = _Leaf(len(high) + more, leaf.depth)
-        larger.build(high, low, tags)
-        self._directory = [larger if old is leaf else old for old in self._directory]
-        return larger
-
-    def _split_large(self) -> None:
+    def _enter(self, tag: int, keys: bytes) -> None:
+        """Insert distinct keys that the arrays do not know."""
+        high, low = words_of(keys)
+        tags = np.full(len(high), tag, dtype=np.uint32)
+        for number, mine in self._shares(high):
+            leaf = self._directory[number]
+            if leaf.taken + len(mine) > _FULL * leaf.slots or leaf.turned > leaf.slots:
+                leaf = self._rebuilt(leaf, len(mine))
+            leaf.insert(high[mine], low[mine], tags[mine], self._live)
         for leaf in {id(leaf): leaf for leaf in self._directory if leaf.slots > _LEAF_LIMIT}.values():
             self._split(leaf)
+
+    def _shares(self, high: Words) -> list[tuple[int, Index]]:
+        """The keys of each place in the directory, as (place, indices)."""
+        if self._bits == 0:
+            return [(0, np.arange(len(high)))]
+        owner = (high >> _U64(64 - self._bits)).view(np.int64)
+        order = np.argsort(owner)
+        ends = np.searchsorted(owner[order], np.arange((1 << self._bits) + 1))
+        return [(n, order[ends[n] : ends[n + 1]]) for n in range(1 << self._bits) if ends[n] < ends[n + 1]]
+
+    def _rebuilt(self, leaf: _Leaf, more: int) -> _Leaf:
+        """A leaf in the old one's places, without what is forgotten, with room for `more` keys."""
+        high, low, tags = leaf.living(self._live)
+        larger = _Leaf(len(high) + more, leaf.depth)
+        larger.build(high, low, tags, self._live)
+        self._directory = [larger if old is leaf else old for old in self._directory]
+        return larger
 
     def _split(self, leaf: _Leaf) -> None:
         if leaf.depth == self._bits:
@@ -263,7 +310,7 @@ class Window:
         halves = []
         for half in (~upper, upper):
             halves.append(_Leaf(int(np.count_nonzero(half)), depth))
-            halves[-1].build(high[half], low[half], tags[half])
+            halves[-1].build(high[half], low[half], tags[half], self._live)
         shift = self._bits - depth
         for number, old in enumerate(self._directory):
             if old is leaf:

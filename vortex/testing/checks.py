@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-import numpy as np
 import xxhash
 
 from vortex.config import Settings
@@ -165,14 +164,7 @@ class Checker:
         ingest = worker._ingest  # type: ignore[attr-defined]
         if ingest.next_n != footer.n + 1:
             return
-        window = ingest.window
-        tags = {one.tag for one in ingest.lineage.segments}
-        held: set[bytes] = set()
-        for leaf in {id(leaf): leaf for leaf in window._directory}.values():
-            high, low, its = leaf.living(window._live)
-            chosen = np.isin(its, sorted(tags))
-            table = np.stack((high[chosen], low[chosen]), axis=1).tobytes()
-            held |= {table[at : at + 16] for at in range(0, len(table), 16)}
+        held = ingest.window.keys_of(one.tag for one in ingest.lineage.segments)
         log = self.logs[footer.shard]
         wanted = {
             key

@@ -1,0 +1,33 @@
+"""Why something is no event: the reasons of rejections, and the exception that carries one to who writes it down."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something was rejected; written to the rejection line, so the words are part of the loader's contract."""
+
+    EMPTY = "empty"
+    NOT_JSON = "not_json"
+    NOT_UTF8 = "not_utf8"
+    NOT_AN_OBJECT = "not_an_object"
+    TOO_DEEP = "too_deep"
+    TOO_LARGE = "too_large"
+    BAD_COMPRESSION = "bad_compression"
+    DUPLICATE_KEY = "duplicate_key"
+    MISSING_CUSTOMER = "missing_customer"
+    MISSING_TYPE = "missing_type"
+    MISSING_ID = "missing_id"
+    BAD_CUSTOMER = "bad_customer"
+    BAD_TYPE = "bad_type"
+    BAD_ID = "bad_id"
+
+
+class Refused(Exception):
+    """Raised inside decoding only; `Decoder.page` turns it into a `Rejected`."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
