@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from vortex.ports import Clock, Denied, Meter, Unavailable
+from vortex.ports import Clock, Denied, Meter, PortError, Unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -53,8 +53,19 @@ class Retry:
 
     async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """The result of `call()`. `what` names it in logs, e.g. `read shard-0001`."""
+        try:
+            result = await call()  # nearly always enough, and the machinery below costs more than most calls
+        except (Unavailable, Denied) as problem:
+            result = await self._again(what, call, problem)
+        self._health.good(what)
+        return result
+
+    async def _again(self, what: str, call: Callable[[], Awaitable[T]], problem: Unavailable | Denied) -> T:
+        failed: list[PortError] = [problem]
 
         async def attempt() -> T:
+            if failed:
+                raise failed.pop()
             return await call()
 
         retrying = AsyncRetrying(
@@ -64,7 +75,6 @@ class Retry:
             before_sleep=lambda state: self._tell(what, state),
         )
         result: T = await retrying(attempt)
-        self._health.good(what)
         return result
 
     def _wait(self, state: RetryCallState) -> float:
