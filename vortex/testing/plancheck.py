@@ -28,6 +28,8 @@ class PlanModel:
         self._expected: dict[str, tuple[int, int, list[bytes]]] = {}
         """By key without the part: the plan, the period, and the lines."""
         self._parts: dict[str, dict[int, list[bytes]]] = {}
+        self._held: set[int] = set()
+        """Hours of which the plans so far publish anything, if only a count."""
 
     @property
     def upto(self) -> int:
@@ -89,6 +91,7 @@ class PlanModel:
                 for (folder, period), lines in one.lines.items():
                     if plan["after"] <= period < plan["upto"]:
                         grouped.setdefault((folder, period), []).extend(lines)
+                self._held |= {hour_of(period) for period in one.footer.periods if period < plan["upto"]}
         for (folder, period), lines in grouped.items():
             at = moment(period)
             stem = f"{folder}/{at:%H%M}" if at.second == 0 else f"{folder}/{at:%H%M%S}"
@@ -156,13 +159,8 @@ class PlanModel:
 
     def _hours_to(self, upto: int) -> list[int]:
         """Every hour before `upto` that must have a manifest: all since the first start, and older ones with data."""
-        held = {hour_of(period) for _, period, _ in self._expected.values()}
-        for plan in self.plans:
-            for shard in plan["shards"]:
-                for one in self._logs.logs.get(shard, []):
-                    held |= {hour_of(p) for p in one.footer.periods if p < plan["upto"]}
         since = range(max(self.first_hour, hour_of(self.opens_from)), hour_of(upto), HOUR_MS)
-        return sorted({hour for hour in held if hour + HOUR_MS <= upto} | set(since))
+        return sorted({hour for hour in self._held if hour + HOUR_MS <= upto} | set(since))
 
     def finished(self, k: int) -> None:
         """A plan's done document was written: all of it must be there."""
