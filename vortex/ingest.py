@@ -32,6 +32,8 @@ _ITERATOR_LIFE = 240.0
 _AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
 _SURE_FOR = 60.0
 """Seconds without a commit after which the log is listed beyond the next one."""
+_IN_HASTE = 5.0
+"""Seconds between commits of a shard whose bound others moved: they will move it again, and take its next number."""
 _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
 
 
@@ -114,6 +116,10 @@ class ShardWorker:
         self._iterator: str | None = None
         self._iterator_born = 0.0
         self._sure_at = 0.0
+        self._pushed = False
+        """Others moved the shard's bound, and what was read since is not committed."""
+        self._begins = False
+        """A child of which nothing was read yet."""
         self._ended: Footer | None = None
         self._drain_from: int | None = None
 
@@ -139,6 +145,8 @@ class ShardWorker:
         self._head, self._ingest = await resumer.resume(self.shard, self._policy)
         footer = self._head.footer
         self._ended = footer if footer is not None and footer.ended else None
+        self._pushed = footer is not None and footer.bump
+        self._begins = footer is not None and footer.position.kind is Start.TRIM_HORIZON
         self._in_flight, self._since, self._iterator = 0, None, None
         self._note()
 
@@ -184,12 +192,9 @@ class ShardWorker:
             self._iterator = None
             return None
         self._iterator, self._iterator_born = page.iterator, ports.clock.monotonic()
-        if (
-            not page.records
-            and page.behind_ms >= _STALE
-            and self._ingest.position.kind is Start.AFTER_SEQUENCE_NUMBER
-            and await self._reread_if_trimmed(page)
-        ):
+        if self._begins:
+            await self._check_beginning(page)
+        if not page.records and page.behind_ms >= _STALE and await self._reread_if_trimmed(page):
             return None
         return page
 
@@ -233,12 +238,24 @@ class ShardWorker:
         else:
             await self._ports.clock.sleep(_POLL_IDLE)
 
+    async def _check_beginning(self, page: Page) -> None:
+        """A child is read from its oldest record, which is its first unless its parents were read too late."""
+        info = await self._ports.retry("describe", self._ports.stream.describe)
+        if self._ingest.watermark <= page.server_ms - info.retention_ms:
+            await self._gap("its parents were read so late that its first records may have been trimmed")
+        self._begins = False
+
     async def _reread_if_trimmed(self, page: Page) -> bool:
         """A position older than the retention shows as endless empty pages: say so in the log, read what is left."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
+        position = self._ingest.position
+        if position.kind is not Start.AFTER_SEQUENCE_NUMBER:
+            if page.behind_ms >= info.retention_ms:  # the oldest record when the iterator was made, trimmed since
+                self._iterator = None
+            return self._iterator is None
         if self._ingest.watermark > page.server_ms - info.retention_ms:
             return False
-        await self._gap(f"records after {self._ingest.position.value!r} were trimmed before they were read")
+        await self._gap(f"records after {position.value!r} were trimmed before they were read")
         await self._new_iterator(Position(Start.TRIM_HORIZON))
         self._ingest.watermark = max(self._ingest.watermark, page.server_ms - info.retention_ms)
         return True
@@ -273,6 +290,7 @@ class ShardWorker:
         elif page.behind_ms == 0 and page.iterator is not None:
             ingest.idle(page.server_ms)
         self.status.behind_ms = page.behind_ms
+        self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self._note()
         await ports.memory.hold(self.shard.id, self._ingest.buffered + self._in_flight)
 
@@ -284,7 +302,8 @@ class ShardWorker:
             return False
         if self._ports.memory.short and self._put is None and ingest.buffered:
             return True
-        return self._ports.clock.monotonic() - self._since >= rules.every_s
+        every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
+        return self._ports.clock.monotonic() - self._since >= every_s
 
     def _at_tip(self, page: Page) -> bool:
         """Nothing is left, or (for traffic that never pauses) what came last arrived after draining began."""
