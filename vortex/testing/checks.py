@@ -165,11 +165,10 @@ class Checker:
         if ingest.next_n != footer.n + 1:
             return
         held = ingest.window.keys_of(one.tag for one in ingest.lineage.segments)
-        log = self.logs[footer.shard]
         wanted = {
             key
             for one in self._logs.window(footer.floors)
-            if one.footer.shard != footer.shard or one.footer.n < len(log)
+            if one.footer.shard != footer.shard or one.footer.n <= footer.n  # others may have gone on since
             for key in one.ids
         }
         if held != wanted:
