@@ -247,7 +247,9 @@ class _Stream:
                 block = await self._journal.ids(head)
                 for key in (block[at : at + 16] for at in range(0, len(block), 16)):
                     places = known.setdefault(key, {})
-                    if any(n >= floors.get(log, head.n + 1) for log, n in places.items()):
+                    if places.get(shard) == head.n or any(
+                        n >= floors[log] for log, n in places.items() if log in floors
+                    ):
                         name = segment_key(self._journal.root, shard, head.n)
                         self._report.fault("I1", name, f"id {key.hex()} was accepted before, in {places}")
                     places[shard] = head.n

@@ -233,6 +233,28 @@ def test_a_recreated_stream_begins_above_what_its_earlier_life_published() -> No
     vtime.run(scenario())
 
 
+def test_what_a_window_has_forgotten_may_come_again_in_a_child() -> None:
+    """The verification forgets as windows do: a parent's log that no floor names is out of the window as a whole."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10, window_ms=10 * MINUTE)
+        worker = await world.begin()
+        for _ in range(10):
+            world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(60)
+        parent = world.stream.shards()[0].id
+        world.stream.split(parent, 1 << 127)
+        await world.clock.sleep(30 * 60)
+        for name in list(world.sent):
+            world.put(name)
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert (await verify_store(world.store)).faults == []
+        assert Counter(json.loads(line)["id"] for line in world.lines("c=")) == world.sent, "each twice"
+
+    vtime.run(scenario())
+
+
 def test_another_stream_is_refused() -> None:
     """Its name differs: two live streams would share keys."""
 
