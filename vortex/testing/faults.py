@@ -6,6 +6,7 @@ with all of them at once would see little of any; swarms of different weathers s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -71,15 +72,15 @@ TABLE = (
 
 
 class Weather:
-    """The faults of one run. `calm` ends them all."""
+    """The faults of one run, those that are `wanted` among them. `calm` ends them all."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, wanted: Sequence[str] = ()) -> None:
         rng = Random(f"weather {seed}")
         mood = rng.choice((0.3, 1.0, 1.0, 1.3))
         self.rates: dict[str, float] = {}
         for fault in TABLE:
             drawn, rate = rng.random() < fault.share * mood, rng.uniform(fault.low, fault.high)
-            if drawn:
+            if drawn or fault.name in wanted:
                 self.rates[fault.name] = rate
         self.quiet = False
 

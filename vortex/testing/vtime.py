@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 
 class Stuck(Exception):
-    """Every task waits for another, and no timer is set: in real life this would hang for ever."""
+    """Every task waits for another and no timer is set, or there is no end to it: a real program would hang for ever."""
+
+
+_ENDLESS = 3_000_000
+"""Turns of the loop after which a run is taken for endless; the longest have a tenth of it."""
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -23,6 +27,7 @@ class _JumpingSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self._keys: dict[Any, selectors.SelectorKey] = {}
         self.now = 0.0
+        self._turns = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = self._keys[fileobj] = selectors.SelectorKey(fileobj, 0, events, data)
@@ -34,6 +39,9 @@ class _JumpingSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Stuck("no task can go on, and none is asleep")
+        self._turns += 1
+        if self._turns == _ENDLESS:
+            raise Stuck(f"no end after {_ENDLESS} turns of the loop, at {self.now:.0f} s")
         self.now += max(timeout, 0.0)
         return []
 

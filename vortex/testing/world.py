@@ -246,11 +246,13 @@ class World:
         shard = rng.choice(sorted(self.observer.logs) or [""])
         if shard and (head := self.observer.head(shard)) is not None and not head.footer.ended:
             self.say("operator", f"moves the bound of {shard} to {moment(bound):%H:%M:%S}")
+            push = asyncio.ensure_future(publisher.push(head.as_head(), bound))
             try:
-                await publisher.push(head.as_head(), bound)
-            except asyncio.CancelledError:
-                if not process.dead:
-                    raise
+                await asyncio.wait([push])  # who dies meanwhile cancels it; that is no reason to end with it
+            finally:
+                push.cancel()
+            if not push.cancelled():
+                push.result()
 
 
 async def _live(seed: int, trace: bool, wanted: Sequence[str]) -> Outcome:
