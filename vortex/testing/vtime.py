@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Stuck(Exception):
-    """Every task waits for another and no timer is set, or there is no end to it: a real program would hang for ever."""
+    """All tasks wait for one another and no timer is set, or there is no end: a real program would hang for ever."""
 
 
 _ENDLESS = 3_000_000

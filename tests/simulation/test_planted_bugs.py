@@ -1,0 +1,445 @@
+"""I10, the simulation itself is checked: each planted bug must make it fail, within a stated number of seeds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import msgspec
+import pytest
+
+import vortex.cleanup
+import vortex.core.publication
+import vortex.core.shardlog
+import vortex.fleet
+import vortex.ingest
+import vortex.publisher
+import vortex.resume
+from vortex.core.ingestion import ShardIngest
+from vortex.core.model import Position, Start
+from vortex.core.segment import Footer, seal
+from vortex.core.shardlog import BrokenLog, Head, Lineage
+from vortex.core.window import Window
+from vortex.fleet import LocalFleet
+from vortex.ingest import ShardWorker
+from vortex.journal import Journal
+from vortex.publisher import Publisher
+from vortex.retry import Once
+from vortex.testing import vtime
+from vortex.testing.memstore import MemoryStore
+from vortex.testing.world import run
+
+SEEDS = 60
+"""Seeds within which every planted bug must be found; most are in the first few."""
+Plant = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+class Bug(NamedTuple):
+    """A bug; how the run that finds it must say so; the faults without which it could not show."""
+
+    name: str
+    plant: Plant
+    says: str
+    wanted: tuple[str, ...] = ()
+
+
+def _commit_before_the_put() -> Any:
+    put, tasks = Journal.commit, set()
+
+    async def commit(self: Journal, shard: str, sealed: Any) -> bool:
+        task = asyncio.ensure_future(put(self, shard, sealed))
+        tasks.add(task)
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return True
+
+    return patch.object(Journal, "commit", commit)
+
+
+def _refusal_taken_as_mine() -> Any:
+    put = Journal.commit
+
+    async def commit(self: Journal, shard: str, sealed: Any) -> bool:
+        await put(self, shard, sealed)
+        return True
+
+    return patch.object(Journal, "commit", commit)
+
+
+def _ids_remembered_before_commit() -> Any:
+    resume = ShardWorker._resume
+
+    async def resumed(self: ShardWorker) -> None:
+        old = getattr(self, "_ingest", None)
+        await resume(self)
+        new = self._ingest
+        if old is not None:
+            self._ingest = _rebuilt(self, new, window=old.window, lineage=old.lineage)
+
+    return patch.object(ShardWorker, "_resume", resumed)
+
+
+def _rebuilt(worker: ShardWorker, new: ShardIngest, **other: Any) -> ShardIngest:
+    names = ("position", "watermark", "open_from", "window", "lineage")
+    kept: dict[str, Any] = {name: getattr(new, name) for name in names} | other
+    return ShardIngest(worker.shard, worker._policy, n=worker._head.n, **kept)
+
+
+def _wall_clock_window() -> Any:
+    cut, expire = ShardIngest.cut, Lineage.expire
+
+    def by_the_wall(self: ShardIngest, owner: str, now_ms: int, **more: Any) -> Any:
+        window_ms = self._policy.window_ms
+        with patch.object(Lineage, "expire", lambda lineage, _: expire(lineage, now_ms - window_ms)):
+            return cut(self, owner, now_ms, **more)
+
+    return patch.object(ShardIngest, "cut", by_the_wall)
+
+
+def _window_without_ancestors() -> Any:
+    return patch.object(vortex.resume, "merged_floors", lambda parents: {})
+
+
+def _children_from_latest() -> Any:
+    first = vortex.core.shardlog.first_footer
+
+    def footer(shard: Any, position: Position, *args: Any, **more: Any) -> Footer:
+        return first(shard, Position(Start.LATEST), *args, **more)
+
+    return patch.object(vortex.resume, "first_footer", footer)
+
+
+@contextlib.contextmanager
+def _child_before_parents() -> Iterator[None]:
+    async def ends(journal: Journal, state: Any, shard: Any, target: int, listed: Any) -> list[Footer]:
+        plan = await journal.last_plan(state, target)
+        heads = [
+            await journal.head(p, plan.gone[p]) if p in plan.gone else await journal.newest(p, plan.shards.get(p))
+            for p in shard.parents
+        ]
+        return [head.footer for head in heads if head.footer]
+
+    with patch.object(vortex.resume, "parent_ends", ends), patch.object(LocalFleet, "_ready", lambda self, shard: True):
+        yield
+
+
+def _closing_without(idle: bool) -> Any:
+    bound = vortex.core.publication.bound
+
+    def lax(entry: Any, view: Any) -> int | None:
+        footer = view.last if view else None
+        if footer is None:
+            return None  # unborn
+        if idle and footer.counts.records == 0 and footer.n:
+            return None
+        return bound(entry, view)
+
+    return patch.object(vortex.core.publication, "bound", lax)
+
+
+def _no_rehoming() -> Any:
+    take = ShardIngest._take_events
+
+    def events(self: ShardIngest, *args: Any) -> None:
+        bound, self.open_from = self.open_from, 0
+        with patch.object(type(self._policy.rules), "open_from", lambda rules, watermark: 0):
+            take(self, *args)
+        self.open_from = max(bound, self._policy.rules.open_from(self.watermark))
+
+    return patch.object(ShardIngest, "_take_events", events)
+
+
+def _resumed_with(change: Callable[[Any, ShardIngest], dict[str, Any]]) -> Any:
+    resume = ShardWorker._resume
+
+    async def resumed(self: ShardWorker) -> None:
+        old = getattr(self, "_ingest", None)
+        await resume(self)
+        if self._ended is None:
+            self._ingest = _rebuilt(self, self._ingest, **change(old, self._ingest))
+
+    return patch.object(ShardWorker, "_resume", resumed)
+
+
+def _bound_from_settings() -> Any:
+    return _resumed_with(lambda _, new: {"open_from": new._policy.rules.open_from(new.watermark)})
+
+
+def _bump_ignored() -> Any:
+    return _resumed_with(lambda old, _: {"open_from": old.open_from} if old is not None else {})
+
+
+def _from_is_to_plus_one() -> Any:
+    entry = vortex.core.publication._entry
+
+    def short(*args: Any) -> Any:
+        made = entry(*args)
+        return msgspec.structs.replace(made, next=made.to + 1)
+
+    return patch.object(vortex.core.publication, "_entry", short)
+
+
+def _plan_overwritten() -> Any:
+    put = Journal.put_plan
+
+    async def overwrite(self: Journal, plan: Any) -> Any:
+        await self.store.delete([self._plan_key(plan.k, "plan")])
+        return await put(self, plan)
+
+    return patch.object(Journal, "put_plan", overwrite)
+
+
+def _loser_carries_out_its_own_plan() -> Any:
+    put = Journal.put_plan
+
+    async def stubborn(self: Journal, plan: Any) -> Any:
+        await put(self, plan)
+        return plan
+
+    return patch.object(Journal, "put_plan", stubborn)
+
+
+def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
+    joined = vortex.core.publication.joined
+    stack = contextlib.ExitStack()
+    for module in (vortex.core.publication, vortex.publisher, vortex.cleanup):
+        stack.enter_context(patch.object(module, "joined", lambda live, gone, views: joined(live, {}, views)))
+    return stack
+
+
+def _done_before_manifests() -> Any:
+    close = Publisher._close_hours
+
+    async def late(self: Publisher, plan: Any, document: Any) -> None:
+        await self._ports.journal.put_done(document)
+        await close(self, plan, document)
+
+    return patch.object(Publisher, "_close_hours", late)
+
+
+def _cleaning(limit: Callable[..., int]) -> Any:
+    return patch.object(vortex.cleanup, "unneeded", limit)
+
+
+def _and_the_head(shard: str, plan: Any, floors: Any, head: int) -> int:
+    below = vortex.core.publication.unneeded(shard, plan, floors, head)
+    return below + (below == head)
+
+
+def _whatever_is_next(shard: str, plan: Any, floors: Any, head: int) -> int:
+    entry = plan.shards.get(shard)
+    if entry is not None:
+        done = msgspec.structs.replace(entry, next=max(entry.to, entry.next))
+        plan = msgspec.structs.replace(plan, shards={shard: done})
+    return vortex.core.publication.unneeded(shard, plan, floors, head)
+
+
+def _cleaning_of_empty_ones() -> Any:
+    clean = vortex.cleanup.Cleaner._clean_log
+
+    async def lax(self: Any, shard: str, below: int, gone: bool) -> None:
+        await clean(self, shard, below, gone)
+        heads = [await self._journal.head(shard, n) for n in await self._journal.numbers(shard, -1)]
+        empty = [head.n for head in heads[:-1] if head.footer and not head.footer.counts.records]
+        await self._journal.drop(shard, empty)
+
+    return patch.object(vortex.cleanup.Cleaner, "_clean_log", lax)
+
+
+def _without_floors(shard: str, plan: Any, floors: Any, head: int) -> int:
+    return vortex.core.publication.unneeded(shard, plan, [], head)
+
+
+def _early_expiry() -> Any:
+    expire = Lineage.expire
+    return patch.object(Lineage, "expire", lambda self, threshold: expire(self, threshold + 60_000))
+
+
+def _bump_forgets_the_window() -> Any:
+    bumped = vortex.core.shardlog.bumped
+    return patch.object(
+        vortex.publisher, "bumped", lambda *args, **more: msgspec.structs.replace(bumped(*args, **more), floors={})
+    )
+
+
+def _repetition_in_the_page() -> Any:
+    claim = Window.claim
+
+    def lax(self: Window, tag: int, keys: bytes) -> list[bool]:
+        seen = self.contains(keys)
+        claim(self, tag, keys)
+        return [not one for one in seen]
+
+    return patch.object(Window, "claim", lax)
+
+
+def _last_page_dropped() -> Any:
+    take = ShardWorker._take
+
+    async def lax(self: ShardWorker, page: Any) -> None:
+        if page.iterator is not None:
+            await take(self, page)
+
+    return patch.object(ShardWorker, "_take", lax)
+
+
+def _an_end_not_looked_beyond() -> Any:
+    async def never(self: ShardWorker, footer: Footer) -> bool:
+        return False
+
+    return patch.object(ShardWorker, "_overtaken", never)
+
+
+def _text_order() -> Any:
+    def newer(self: ShardIngest, records: list[Any]) -> list[Any]:
+        return [record for record in records if record.sequence > self.position.value]
+
+    return patch.object(ShardIngest, "_fresh_records", newer)
+
+
+def _window_of_one_parent() -> Any:
+    merged = vortex.core.shardlog.merged_floors
+    return patch.object(vortex.resume, "merged_floors", lambda parents: merged(list(parents)[:1]))
+
+
+def _watermark_of_the_fastest() -> Any:
+    def state(parents: Any) -> tuple[int, int]:
+        return max(p.watermark for p in parents), max(p.open_from for p in parents)
+
+    return patch.object(vortex.resume, "child_state", state)
+
+
+def _bound_of_the_slowest() -> Any:
+    def state(parents: Any) -> tuple[int, int]:
+        return min(p.watermark for p in parents), min(p.open_from for p in parents)
+
+    return patch.object(vortex.resume, "child_state", state)
+
+
+def _manifest_of_one_plan() -> Any:
+    async def none(self: Publisher, hour: int, plan: Any) -> list[Any]:
+        return []
+
+    return patch.object(Publisher, "_dones_since", none)
+
+
+def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
+    def carried(last: Any) -> tuple[dict[str, Any], dict[str, int]]:
+        ended = {shard: entry.to for shard, entry in last.shards.items() if entry.ended}
+        return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.gone, **ended}
+
+    stack = contextlib.ExitStack()
+    for module in (vortex.core.publication, vortex.publisher, vortex.cleanup, vortex.fleet):
+        stack.enter_context(patch.object(module, "carried", carried))
+    return stack
+
+
+def _constant(name: str, value: float) -> Plant:
+    return lambda: patch.object(vortex.ingest, name, value)
+
+
+_FAMILY = ("stream.split", "stream.merge")
+_UNBORN = (*_FAMILY, "stream.slow", "store.denied")
+
+BUGS = (
+    Bug("commit before the put", _commit_before_the_put, "I2.*for its own, which it is not", ("process.crash",)),
+    Bug("412 taken as mine", _refusal_taken_as_mine, "I2.*for its own, which it is not", ("process.beside",)),
+    Bug(
+        "ids remembered before commit",
+        _ids_remembered_before_commit,
+        "I1.*accepted|I4.*the window of",
+        ("process.beside",),
+    ),
+    Bug("wall-clock window", _wall_clock_window, "I4.*its window is", ("process.zombie",)),
+    Bug("window without ancestors", _window_without_ancestors, "I4.*its window is", _FAMILY),
+    Bug("LATEST for children", _children_from_latest, "I5.*a child begins at", _FAMILY),
+    Bug("child before parents", _child_before_parents, "I5.*have(?: not)? ended", (*_FAMILY, "stream.slow")),
+    Bug(
+        "closing without idle shards",
+        lambda: _closing_without(True),
+        "I6.*which a plan has closed|I1.*leaves out",
+        ("traffic.idle",),
+    ),
+    Bug("closing without unborn shards", lambda: _closing_without(False), "I6.*which a plan has closed", _UNBORN),
+    Bug("no re-homing", _no_rehoming, "I6.*which its log had closed", ("traffic.late",)),
+    Bug("open_from from settings, not the log", _bound_from_settings, "I[26].*", ("process.settings", "operator.bump")),
+    Bug("a bump ignored", _bump_ignored, "I2.*open_from goes back", ("operator.bump", "operator.max_delay")),
+    Bug("`from` = to + 1", _from_is_to_plus_one, "I3.*the next plan begins at", ("traffic.late",)),
+    Bug("plan overwritten", _plan_overwritten, "I3.*plan.json: was deleted", ("process.beside",)),
+    Bug("child joined twice", _child_joined_twice, "I3.*live and gone", _FAMILY),
+    Bug("done before manifests", _done_before_manifests, "I6.*has no manifest"),
+    Bug("clean-up of a head", lambda: _cleaning(_and_the_head), "I3.*is the head of its log", _FAMILY),
+    Bug("clean-up of unpublished segments", lambda: _cleaning(_whatever_is_next), "I3.*deleted, and"),
+    Bug("clean-up of empty segments", _cleaning_of_empty_ones, "I[34].*was deleted, and"),
+    Bug("clean-up of a parent's window", lambda: _cleaning(_without_floors), "I4.*the window of .* needs it", _FAMILY),
+    # Others that are easily made.
+    Bug(
+        "loser carries out its own plan",
+        _loser_carries_out_its_own_plan,
+        "I3|I8.*publisher stops",
+        ("process.beside", "process.pause", "process.settings", "store.slow"),
+    ),
+    Bug("expiry a minute early", _early_expiry, "I4.*its window is"),
+    Bug("a bump forgets the window", _bump_forgets_the_window, "I4.*its window is", ("operator.bump",)),
+    Bug("repetition in the page accepted", _repetition_in_the_page, "I1.*accepted", ("traffic.duplicate",)),
+    Bug(
+        "last page of a shard dropped",
+        _last_page_dropped,
+        "I1.*records of|I8.*not committed",
+        (*_FAMILY, "stream.fickle"),
+    ),
+    Bug("rejections lost", lambda: patch.object(ShardIngest, "_reject", lambda *_: None), "I1", ("traffic.broken",)),
+    Bug("sequence numbers in text order", _text_order, "I1.*records of|I8.*not committed"),
+    Bug("window of one parent", _window_of_one_parent, "I4.*its window is", _FAMILY),
+    Bug("a child's watermark from its fastest parent", _watermark_of_the_fastest, "I2.*first watermark", _FAMILY),
+    Bug(
+        "a child's bound from its slowest parent",
+        _bound_of_the_slowest,
+        "I2.*first open_from",
+        (*_FAMILY, "traffic.idle", "process.beside"),
+    ),
+    Bug("an hour's manifest of its last plan alone", _manifest_of_one_plan, "I6.*names other folders|does not list"),
+    Bug("gone when ended", _gone_when_ended, "I[13]", (*_FAMILY, "traffic.early")),
+    Bug("an old iterator used", _constant("_ITERATOR_LIFE", 1e9), "I7.*expired iterator", ("store.disk_full",)),
+    Bug("asking too often", _constant("_POLL", 0.1), "I7.*six calls"),
+)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_the_simulation_finds(bug: Bug) -> None:
+    """Within SEEDS seeds, and for what it is."""
+    with bug.plant():
+        found = next((outcome for seed in range(SEEDS) if (outcome := run(seed, wanted=bug.wanted)).violations), None)
+    assert found is not None, f"{SEEDS} seeds did not find: {bug.name}"
+    assert re.match(bug.says, found.violations[0]), f"seed {found.seed} found something else: {found.violations[0]}"
+
+
+def test_a_log_is_never_read_without_checking_prev() -> None:
+    """A late write puts another segment 0 where the first was cleaned up: only `prev` tells that it is not the log."""
+
+    async def scenario() -> None:
+        clock = vtime.VirtualClock()
+        journal = Journal(MemoryStore(clock), "_vortex/s@1", Once())
+        heads = []
+        for n in range(3):
+            sealed = seal(_empty(n, heads[-1].digest if heads else "", "one"), (), b"")
+            assert await journal.commit("shard", sealed)
+            heads.append(Head("shard", n, sealed.digest, sealed.footer))
+        await journal.drop("shard", [0])
+        assert await journal.commit("shard", seal(_empty(0, "", "another"), (), b"")), "lands where nothing is"
+        assert [head.n for head in await journal.walk(heads[1])] == [2], "from what a plan names, the log is whole"
+        with pytest.raises(BrokenLog, match="does not follow"):
+            await journal.walk(Head("shard", -1, "", None))
+
+    vtime.run(scenario())
+
+
+def _empty(n: int, prev: str, owner: str) -> Footer:
+    from vortex.core.model import ShardInfo
+    from vortex.core.shardlog import first_footer
+
+    first = first_footer(ShardInfo("shard"), Position(Start.TRIM_HORIZON), 0, 0, floors={}, owner=owner, created=0)
+    return msgspec.structs.replace(first, n=n, prev=prev)
