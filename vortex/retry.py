@@ -14,7 +14,7 @@ from vortex.ports import Clock, Denied, Meter, PortError, Unavailable
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_FIRST = 0.2
+_FIRST = 0.2  # no sooner: a shard allows five calls a second
 _LONGEST = 20.0
 _DENIED = 30.0
 
@@ -80,7 +80,7 @@ class Retry:
     def _wait(self, state: RetryCallState) -> float:
         if isinstance(_problem(state), Denied):
             return _DENIED
-        return self._rng.uniform(_FIRST / 2, min(_LONGEST, _FIRST * 2.0 ** min(state.attempt_number, 10)))
+        return self._rng.uniform(_FIRST, min(_LONGEST, _FIRST * 2.0 ** min(state.attempt_number, 10)))
 
     def _tell(self, what: str, state: RetryCallState) -> None:
         problem = _problem(state)
