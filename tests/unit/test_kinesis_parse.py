@@ -15,7 +15,8 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.adapters.kinesis import KinesisStream, decode_reply, open_kinesis_stream
+from vortex.adapters.getrecords import decode_reply
+from vortex.adapters.kinesis import KinesisStream, open_kinesis_stream
 from vortex.core.model import Position, Record, ShardInfo, Start
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 

@@ -1,84 +1,27 @@
 """Kinesis as a `ports.Stream`, by polling GetRecords.
 
-API: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html, API_GetShardIterator.html,
-API_ListShards.html, API_DescribeStreamSummary.html.
-
-A GetRecords reply is decoded by msgspec straight into `core.model.Record`, base64 included: botocore's own parser takes
-more than ten times as long a record, which would be the greatest cost of an event. Every other operation, and every
-error reply, is left to botocore's parser.
+API: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html, API_ListShards.html,
+API_DescribeStreamSummary.html. GetRecords has a module of its own; everything else is left to botocore.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-from aiobotocore.config import AioConfig
-from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
-from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vortex.adapters.aws import translate
-from vortex.core.model import Page, Position, Record, ShardInfo, Start, StreamInfo
+from vortex.adapters.aws import client_config, new_session, translate
+from vortex.adapters.getrecords import RecordsCall
+from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
-PAGE_RECORDS = 10_000
-"""The most that one GetRecords call may ask for."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REPLY = "VortexReply"
-
-
-class _HashKeyRange(msgspec.Struct, rename="pascal"):
-    starting_hash_key: str
-    ending_hash_key: str
-
-
-class _ChildShard(msgspec.Struct, rename="pascal"):
-    shard_id: str
-    parent_shards: tuple[str, ...]
-    hash_key_range: _HashKeyRange
-
-    def info(self) -> ShardInfo:
-        span = self.hash_key_range
-        return ShardInfo(self.shard_id, self.parent_shards, int(span.starting_hash_key), int(span.ending_hash_key))
-
-
-class Reply(msgspec.Struct, rename="pascal"):
-    """The body of a GetRecords reply. Fields it does not name (PartitionKey, EncryptionType) are passed over.
-
-    MillisBehindLatest must be there: taking its absence for 0 would let an hour close with events still unread.
-    """
-
-    records: list[Record]
-    millis_behind_latest: int
-    next_shard_iterator: str | None = None
-    child_shards: tuple[_ChildShard, ...] | None = None
-
-
-decode_reply = msgspec.json.Decoder(Reply).decode
-"""Body bytes to `Reply`. Raises msgspec.DecodeError."""
-
-
-class _RecordsParser(AioJSONParser):  # type: ignore[misc]
-    """botocore's JSON parser, but for the reply that matters."""
-
-    async def parse(self, response: dict[str, Any], shape: Any) -> Any:
-        if shape is None or shape.name != "GetRecordsOutput" or response["status_code"] != 200:
-            return await super().parse(response, shape)
-        headers = {name.lower(): value for name, value in response["headers"].items()}
-        metadata = {"HTTPStatusCode": 200, "HTTPHeaders": headers, "RequestId": headers.get("x-amzn-requestid", "")}
-        return {_REPLY: decode_reply(response["body"]), "ResponseMetadata": metadata}
-
-
-class _RecordsParserFactory(AioResponseParserFactory):  # type: ignore[misc]
-    def create_parser(self, protocol_name: str) -> Any:
-        # Credentials may come over STS (query) or SSO (rest-json), through clients of the same session.
-        return _RecordsParser() if protocol_name == "json" else super().create_parser(protocol_name)
 
 
 class _TokenExpired(PortError):
@@ -101,13 +44,11 @@ _MEANING: dict[tuple[str, str], type[PortError]] = {
 
 
 class KinesisStream:
-    """One stream over an aiobotocore client; the client must come from `open_kinesis_stream`, for its parser."""
+    """One stream over an aiobotocore client, and a call of GetRecords prepared for it."""
 
-    def __init__(self, client: Any, name_or_arn: str) -> None:
-        self._client = client
-        self._stream = name_or_arn
-        self._arn = {"StreamARN": name_or_arn} if name_or_arn.startswith("arn:") else {}
-        self._which = self._arn or {"StreamName": name_or_arn}
+    def __init__(self, client: Any, name_or_arn: str, get_records: RecordsCall) -> None:
+        self._client, self._stream, self._get_records = client, name_or_arn, get_records
+        self._which = _arn(name_or_arn) or {"StreamName": name_or_arn}
 
     async def describe(self) -> StreamInfo:
         """Raises Denied where the stream does not exist."""
@@ -121,7 +62,8 @@ class KinesisStream:
 
     async def server_time(self) -> int:
         """Epoch milliseconds, in whole seconds rounded down: a Date header has no more."""
-        return self._date(await self._call("describe_stream_summary", **self._which))
+        reply = await self._call("describe_stream_summary", **self._which)
+        return self._date(reply["ResponseMetadata"]["HTTPHeaders"])
 
     async def list_shards(self) -> list[ShardInfo]:
         """By id; where a shard comes twice, the row that knows its end. Starts over when a token expires."""
@@ -166,8 +108,8 @@ class KinesisStream:
 
     async def read(self, shard: str, iterator: str) -> Page:
         """See `ports.Stream.read`. An end that names no children is Unavailable, `inconsistent_end`: ask again."""
-        answer = await self._call("get_records", shard, ShardIterator=iterator, Limit=PAGE_RECORDS, **self._arn)
-        reply: Reply = answer[_REPLY]
+        with self._errors("get_records", shard):
+            reply, headers = await self._get_records(iterator)
         following = reply.next_shard_iterator or None
         children: tuple[ShardInfo, ...] = ()
         if following is None:
@@ -177,7 +119,7 @@ class KinesisStream:
             records=reply.records,
             iterator=following,
             behind_ms=reply.millis_behind_latest,
-            server_ms=self._date(answer),
+            server_ms=self._date(headers),
             children=children,
             size=sum([len(record.data) for record in reply.records]),
         )
@@ -193,9 +135,15 @@ class KinesisStream:
 
     async def _call(self, operation: str, /, shard: str = "", **arguments: Any) -> dict[str, Any]:
         """One request; no retries here: the caller's pace is what keeps a shard under its limits."""
+        with self._errors(operation, shard):
+            reply: dict[str, Any] = await getattr(self._client, operation)(**arguments)
+        return reply
+
+    @contextmanager
+    def _errors(self, operation: str, shard: str = "") -> Iterator[None]:
         what = f"{operation} {self._stream} {shard}".rstrip()
         try:
-            reply: dict[str, Any] = await getattr(self._client, operation)(**arguments)
+            yield
         except msgspec.MsgspecError as error:
             raise Unavailable(f"{what}: {error}", cause="malformed") from error
         except ClientError as error:
@@ -203,15 +151,24 @@ class KinesisStream:
             raise (meaning(f"{what}: {error}") if meaning else translate(error, what)) from error
         except (BotoCoreError, OSError) as error:
             raise translate(error, what) from error
-        return reply
 
-    def _date(self, reply: dict[str, Any]) -> int:
+    def _date(self, headers: Mapping[str, str]) -> int:
         """The reply's Date header in epoch milliseconds; everything that closes hours hangs on it."""
-        date = reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        date = headers.get("date", "")
         try:
-            return int(parsedate_to_datetime(date).timestamp()) * 1000
+            return _epoch_ms(date)
         except ValueError as error:
             raise Unavailable(f"{self._stream}: a reply with the Date {date!r}", cause="malformed") from error
+
+
+@lru_cache(8)
+def _epoch_ms(date: str) -> int:
+    """A Date header in epoch milliseconds; the replies of one second all bear the same. Raises ValueError."""
+    return int(parsedate_to_datetime(date).timestamp()) * 1000
+
+
+def _arn(name_or_arn: str) -> dict[str, str]:
+    return {"StreamARN": name_or_arn} if name_or_arn.startswith("arn:") else {}
 
 
 def _shard_info(shard: dict[str, Any]) -> ShardInfo:
@@ -249,15 +206,17 @@ async def open_kinesis_stream(
     """
     if region is None and stream.startswith("arn:"):
         region = stream.split(":")[3]
-    config = AioConfig(
+    session = new_session()
+    config = client_config(
+        session,
         max_pool_connections=connections,
         connect_timeout=connect_timeout_s,
         read_timeout=read_timeout_s,
         retries={"total_max_attempts": 1},
     )
-    session = AioSession()
-    session.register_component("response_parser_factory", _RecordsParserFactory())
     async with session.create_client("kinesis", region_name=region, endpoint_url=endpoint_url, config=config) as client:
-        if client.meta.service_model.resolved_protocol != "json":
-            raise NotImplementedError("this version of botocore does not speak JSON with Kinesis")
-        yield KinesisStream(client, stream)
+        protocol = client.meta.service_model.resolved_protocol
+        if protocol != "json":
+            raise NotImplementedError(f"this version of botocore speaks {protocol} with Kinesis")
+        parser = session.get_component("response_parser_factory").create_parser(protocol)
+        yield KinesisStream(client, stream, await RecordsCall.prepare(client, parser, _arn(stream)))

@@ -10,11 +10,9 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Literal
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vortex.adapters.aws import translate
+from vortex.adapters.aws import client_config, new_session, translate
 from vortex.core.model import ObjectInfo
 from vortex.ports import Unavailable
 
@@ -166,7 +164,9 @@ async def open_s3_store(
         extras["ServerSideEncryption"] = server_side_encryption
     if kms_key_id:
         extras["SSEKMSKeyId"] = kms_key_id
-    config = AioConfig(
+    session = new_session()
+    config = client_config(
+        session,
         max_pool_connections=64,
         connect_timeout=5,
         read_timeout=60,
@@ -175,7 +175,5 @@ async def open_s3_store(
         response_checksum_validation=request_checksum_calculation,
         s3={"addressing_style": "path"} if endpoint_url else None,
     )
-    async with get_session().create_client(
-        "s3", region_name=region, endpoint_url=endpoint_url, config=config
-    ) as client:
+    async with session.create_client("s3", region_name=region, endpoint_url=endpoint_url, config=config) as client:
         yield S3Store(client, bucket, prefix, put_extras=extras, expected_bucket_owner=expected_bucket_owner)
