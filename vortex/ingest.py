@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
+from vortex.core.paging import FIRST_RECORDS, next_limit
 from vortex.core.segment import Counts, Footer
 from vortex.core.shardlog import Head, StreamState
 from vortex.journal import Journal
@@ -122,6 +123,7 @@ class ShardWorker:
         """A child of which nothing was read yet."""
         self._ended: Footer | None = None
         self._drain_from: int | None = None
+        self._limit = FIRST_RECORDS
 
     async def run(self) -> Footer | None:
         """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, NewerVersion: give the shard up."""
@@ -192,6 +194,7 @@ class ShardWorker:
             self._iterator = None
             return None
         self._iterator, self._iterator_born = page.iterator, ports.clock.monotonic()
+        self._limit = next_limit(self._limit, len(page.records), page.size)
         if self._begins:
             await self._check_beginning(page)
         if not page.records and page.behind_ms >= _STALE and await self._reread_if_trimmed(page):
@@ -203,7 +206,7 @@ class ShardWorker:
         if self._ports.clock.monotonic() - self._iterator_born > _ITERATOR_LIFE:
             raise IteratorExpired(self.shard.id)
         async with self._ports.reads:
-            return await self._ports.stream.read(self.shard.id, iterator)
+            return await self._ports.stream.read(self.shard.id, iterator, self._limit)
 
     async def _new_iterator(self, position: Position | None = None) -> None:
         ports = self._ports

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol, TypeVar
 
 from vortex.core.model import ObjectInfo, Page, Position, ShardInfo, StreamInfo
+from vortex.core.paging import MOST_RECORDS
 
 T = TypeVar("T")
 
@@ -64,8 +65,8 @@ class Stream(Protocol):
         """
         ...
 
-    async def read(self, shard: str, iterator: str) -> Page:
-        """One GetRecords call: at most 10,000 records and 10 MiB. Raises IteratorExpired, Unavailable, Denied."""
+    async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
+        """One GetRecords call: at most `limit` records and 10 MiB. Raises IteratorExpired, Unavailable, Denied."""
         ...
 
 

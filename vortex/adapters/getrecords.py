@@ -22,8 +22,6 @@ from botocore.exceptions import ClientError
 from vortex.core.model import Record, ShardInfo
 
 OPERATION = "GetRecords"
-PAGE_RECORDS = 10_000
-"""The most that one call may ask for."""
 
 
 class _HashKeyRange(msgspec.Struct, rename="pascal"):
@@ -98,9 +96,9 @@ class RecordsCall:
             client.meta.events.unregister(event, stop)
         raise NotImplementedError("this version of botocore signs without saying so")
 
-    async def __call__(self, iterator: str) -> tuple[Reply, Mapping[str, str]]:
+    async def __call__(self, iterator: str, limit: int) -> tuple[Reply, Mapping[str, str]]:
         """The reply and its headers. Raises ClientError, BotoCoreError, msgspec.MsgspecError (a body without sense)."""
-        body = msgspec.json.encode({"ShardIterator": iterator, "Limit": PAGE_RECORDS, **self._arguments})
+        body = msgspec.json.encode({"ShardIterator": iterator, "Limit": limit, **self._arguments})
         request = AWSRequest(self._method, self.url, self._headers, body)
         request.context = dict(self._context)
         await self._signer.sign(OPERATION, request)

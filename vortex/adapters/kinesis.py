@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vortex.adapters.aws import client_config, new_session, translate
 from vortex.adapters.getrecords import RecordsCall
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
+from vortex.core.paging import MOST_RECORDS
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,10 +107,10 @@ class KinesisStream:
             raise
         return reply.get("ShardIterator") or None
 
-    async def read(self, shard: str, iterator: str) -> Page:
+    async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
         """See `ports.Stream.read`. An end that names no children is Unavailable, `inconsistent_end`: ask again."""
         with self._errors("get_records", shard):
-            reply, headers = await self._get_records(iterator)
+            reply, headers = await self._get_records(iterator, limit)
         following = reply.next_shard_iterator or None
         children: tuple[ShardInfo, ...] = ()
         if following is None:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from vortex.core.model import Page, Position, Record, ShardInfo, Start, StreamInfo
+from vortex.core.paging import MOST_RECORDS
 from vortex.ports import Clock, Denied, InvalidPosition, IteratorExpired, NotFound, Unavailable
 from vortex.testing.allowance import Allowance
 
@@ -225,7 +226,7 @@ class MemoryStream:
         self._log("iterator", caller, shard, token, "ok")
         return token
 
-    async def read(self, shard: str, iterator: str, caller: str = "") -> Page:
+    async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS, caller: str = "") -> Page:
         """See `ports.Stream`."""
         await self.before("read", shard)
         self._check_exists()
@@ -244,22 +245,22 @@ class MemoryStream:
             self._log("read", caller, shard, iterator, "throttled")
             raise Unavailable(f"read {self.name} {shard}", "throttled")
         self._log("read", caller, shard, iterator, "ok")
-        page, full = self._page(held, cursor.next)
+        page, full = self._page(held, cursor.next, limit)
         if self.limits:
             held.allowance.give(page.size, full, now)
         return page
 
     # Inside.
 
-    def _page(self, shard: _Shard, start: int) -> tuple[Page, bool]:
+    def _page(self, shard: _Shard, start: int, limit: int) -> tuple[Page, bool]:
         """The reply for a reader at `start`, and whether the size limit cut it."""
         first = bisect_left(shard.sequences, start)
         if first < self._trimmed(shard):
             return self._reply(shard, start, first, first, TRIMMED_BEHIND_MS), False
-        count = self.page_records
+        count = min(self.page_records, limit)
         fickle = self.fickle > 0 and self._random.random() < self.fickle
         if fickle:
-            count = self._random.choice((0, self._random.randint(1, 10)))
+            count = min(limit, self._random.choice((0, self._random.randint(1, 10))))
         last, size = first, 0
         full = False
         while last < len(shard.records) and last - first < count and not full:
@@ -379,7 +380,7 @@ class StreamView:
         await self._before("iterator", shard)
         return await self._stream.iterator(shard, position, self._caller)
 
-    async def read(self, shard: str, iterator: str) -> Page:
+    async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
         """See `ports.Stream`."""
         await self._before("read", shard)
-        return await self._stream.read(shard, iterator, self._caller)
+        return await self._stream.read(shard, iterator, limit, self._caller)

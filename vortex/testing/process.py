@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 from vortex.app import App, Parts, publisher_of
 from vortex.config import Settings
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo
+from vortex.core.paging import MOST_RECORDS
 from vortex.core.segment import Footer
 from vortex.exits import Exit
 from vortex.ports import Unavailable
@@ -252,10 +253,10 @@ class _Stream:
         await self._before(f"iterator {shard}")
         return await self._after(await self._view.iterator(shard, position))
 
-    async def read(self, shard: str, iterator: str) -> Page:
+    async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
         await self._before(f"read {shard}")
         self._process.world.observer.read(self._process, shard)
-        page = await self._after(await self._view.read(shard, iterator))
+        page = await self._after(await self._view.read(shard, iterator, limit))
         if page.records:
             self._process.say(f"read {shard}: {page.records[0].sequence}..{page.records[-1].sequence}")
         elif page.iterator is None:
