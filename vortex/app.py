@@ -162,6 +162,7 @@ class App:
                 commit,
                 ingest,
                 target=settings.publish.target_object_size,
+                poll_s=settings.source.poll / 1000,
                 on_commit=self._committed,
             )
 

@@ -54,12 +54,20 @@ class _Section(BaseModel):
 
 
 class Source(_Section):
-    """`[source]`: the Kinesis stream, and where a first start begins."""
+    """`[source]`: the Kinesis stream, where a first start begins, and how often a shard read to its tip is asked."""
 
     stream: str = Field(min_length=1)
     region: str | None = None
     endpoint_url: str | None = None
     start: str = "trim_horizon"
+    poll: Duration = 1000
+
+    @field_validator("poll")
+    @classmethod
+    def _bounded(cls, value: int) -> int:
+        if not 250 <= value <= 60_000:
+            raise ValueError('must be between "250ms" and "1m"')
+        return value
 
     @field_validator("start")
     @classmethod

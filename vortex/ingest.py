@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
-from vortex.core.paging import FIRST_RECORDS, next_limit
+from vortex.core.paging import FIRST_RECORDS, next_limit, pause
 from vortex.core.segment import Counts, Footer
 from vortex.core.shardlog import Head, StreamState
 from vortex.journal import Journal
@@ -24,11 +24,6 @@ from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
 
-_POLL = 0.25
-"""Seconds between two reads of a shard with data; Kinesis allows five a second."""
-_POLL_IDLE = 1.0
-_FULL_PAGE = 9 * 1024 * 1024
-_FULL_PAUSE = 5.0  # after a full 10 MiB reply Kinesis refuses calls for as long
 _ITERATOR_LIFE = 240.0
 _AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
 _SURE_FOR = 60.0
@@ -101,13 +96,15 @@ class ShardWorker:
         ports: IngestPorts,
         *,
         target: int,
+        poll_s: float = 1.0,
         on_commit: Callable[[str, Footer], None] = lambda shard, footer: None,
     ) -> None:
+        """`poll_s`: how often a shard that is read to its tip is asked."""
         self.shard = shard
         self.orders = Orders()
         self.status = ShardStatus(shard.id)
         self._state, self._policy, self._rules, self._ports = state, policy, rules, ports
-        self._target = target
+        self._target, self._poll_s = target, poll_s
         self._on_commit = on_commit
         self._ingest: ShardIngest
         self._head: Head
@@ -163,7 +160,7 @@ class ShardWorker:
             if page is None:
                 continue
             await self._take(page)
-            over, children, at_tip, pause = page.iterator is None, page.children, self._at_tip(page), _pause(page)
+            over, children, at_tip, then = page.iterator is None, page.children, self._at_tip(page), self._next(page)
             del page  # ten megabytes, perhaps, that nobody needs while the next page comes
             if over:
                 await self._end(children)
@@ -173,7 +170,7 @@ class ShardWorker:
                 return None
             if self._due():
                 await self._cut()
-            await self._ports.clock.sleep(pause)
+            await self._ports.clock.sleep(max(0.0, then - self._ports.clock.monotonic()))
         await self._flush()
         return None
 
@@ -239,7 +236,7 @@ class ShardWorker:
         if children := tuple(s for s in shards if self.shard.id in s.parents):
             await self._end(children)
         else:
-            await self._ports.clock.sleep(_POLL_IDLE)
+            await self._ports.clock.sleep(self._poll_s)
 
     async def _check_beginning(self, page: Page) -> None:
         """A child is read from its oldest record, which is its first unless its parents were read too late."""
@@ -296,6 +293,10 @@ class ShardWorker:
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self._note()
         await ports.memory.hold(self.shard.id, self._ingest.buffered + self._in_flight)
+
+    def _next(self, page: Page) -> float:
+        """When the shard is asked again, monotonic seconds; what is done with the page meanwhile delays nothing."""
+        return self._iterator_born + pause(page.size, page.behind_ms, 0.0 if self.orders.drain else self._poll_s)
 
     def _due(self) -> bool:
         ingest, rules = self._ingest, self._rules
@@ -416,10 +417,3 @@ class ShardWorker:
         status.window_ids, status.window_bytes = len(ingest.window), ingest.window.nbytes
         status.pending = ingest.pending
         status.committed_n = self._head.n
-
-
-def _pause(page: Page) -> float:
-    """Seconds until the shard may, or should, be asked again."""
-    if page.size >= _FULL_PAGE:
-        return _FULL_PAUSE
-    return _POLL if page.records or page.behind_ms > 0 else _POLL_IDLE

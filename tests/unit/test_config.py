@@ -144,6 +144,14 @@ def test_unknown_variables_are_refused(file: Path, variable: str, told: str) -> 
     assert told in faults(file, {variable: "x"})
 
 
+@pytest.mark.parametrize("poll", ["0s", "200ms", "61s"])
+def test_a_pace_out_of_bounds(file: Path, poll: str) -> None:
+    """Five calls a second are allowed; a shard that is asked too seldom holds everybody's hours."""
+    assert 'source.poll (or VORTEX_SOURCE__POLL): must be between "250ms" and "1m"' in faults(
+        file, {"VORTEX_SOURCE__POLL": poll}
+    )
+
+
 @pytest.mark.parametrize("url", ["bucket", "s3://", "http://x/y", "file://relative", "file:///"])
 def test_only_stores_that_exist_are_taken(file: Path, url: str) -> None:
     """With how to write one."""

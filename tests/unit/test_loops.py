@@ -7,6 +7,7 @@ import gzip
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -251,6 +252,36 @@ def test_what_a_window_has_forgotten_may_come_again_in_a_child() -> None:
         await worker.kill()
         assert (await verify_store(world.store)).faults == []
         assert Counter(json.loads(line)["id"] for line in world.lines("c=")) == world.sent, "each twice"
+
+    vtime.run(scenario())
+
+
+def test_a_shard_is_asked_once_a_second_at_its_tip_and_as_fast_as_allowed_behind_it() -> None:
+    """Steady traffic: a call a second at most. A backlog of many pages: as many as Kinesis allows, and none refused."""
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        (shard,) = world.stream.shards()
+        worker = await world.begin()
+        for _ in range(600):
+            world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(0.1)
+        calls = world.stream.calls[shard.id]
+        assert 55 <= len(calls) <= 62
+        await worker.kill()
+        world.stream.page_records = 10
+        for _ in range(2000):
+            world.put(f"id{len(world.sent)}")
+        await world.clock.sleep(5)  # a lag of more than a second
+        worker, before = await world.begin(), len(calls)
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+        pauses = [later.at_s - earlier.at_s for earlier, later in pairwise(calls[before:])]
+        behind = pauses[: pauses.index(next(pause for pause in pauses if pause > 0.9))]
+        assert 200 <= len(behind) <= 235, "every page of the backlog, and what was not committed before"
+        assert max(behind) == pytest.approx(0.25)
+        assert {call.outcome for call in calls} == {"ok"}
 
     vtime.run(scenario())
 

@@ -1,10 +1,14 @@
-"""How many records are asked for, by what the last page held."""
+"""How many records are asked for, by what the last page held; and when, so that no shard exceeds its limits."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vortex.core.paging import FIRST_RECORDS, MOST_RECORDS, PAGE_BYTES, next_limit
+from vortex.core.paging import FIRST_RECORDS, MOST_RECORDS, PAGE_BYTES, next_limit, pause
+
+MIB = 2**20
 
 
 @pytest.mark.parametrize(
@@ -22,3 +26,33 @@ from vortex.core.paging import FIRST_RECORDS, MOST_RECORDS, PAGE_BYTES, next_lim
 def test_the_next_limit(limit: int, records: int, size: int, then: int) -> None:
     """About PAGE_BYTES, between one record and what the service allows."""
     assert next_limit(limit, records, size) == then
+
+
+@pytest.mark.parametrize(
+    ("size", "behind_ms", "tip_s", "expected"),
+    [
+        pytest.param(0, 0, 1.0, 1.0, id="idle"),
+        pytest.param(200, 0, 1.0, 1.0, id="a small page at the tip need not be followed soon"),
+        pytest.param(MIB, 0, 1.0, 1.0, id="a second of a shard at its full rate"),
+        pytest.param(MIB, 400, 1.0, 1.0, id="records came while the reply was made: still the tip"),
+        pytest.param(200, 1001, 1.0, 0.25, id="behind, small pages: five calls a second are allowed"),
+        pytest.param(0, 60_000, 1.0, 0.25, id="an empty page on the way, as is normal"),
+        pytest.param(MIB, 60_000, 1.0, 0.524288, id="behind, large pages: 2 MB a second"),
+        pytest.param(10 * MIB, 60_000, 1.0, 5.24288, id="a full reply"),
+        pytest.param(10 * MIB, 0, 1.0, 5.24288, id="a full reply, and nothing after it"),
+        pytest.param(0, 0, 10.0, 10.0, id="asked seldom"),
+        pytest.param(200, 9000, 10.0, 10.0, id="asked seldom: what came since is no lag"),
+        pytest.param(200, 0, 0.0, 0.25, id="draining"),
+    ],
+)
+def test_pauses(size: int, behind_ms: int, tip_s: float, expected: float) -> None:
+    """Seconds."""
+    assert pause(size, behind_ms, tip_s) == pytest.approx(expected)
+
+
+@given(st.integers(0, 10 * MIB), st.integers(0, 90_000_000), st.floats(0, 60))
+def test_limits_are_kept_whatever_comes(size: int, behind_ms: int, tip_s: float) -> None:
+    """Calls and bytes a second."""
+    seconds = pause(size, behind_ms, tip_s)
+    assert seconds > 1 / 5
+    assert size / seconds < 2 * MIB

@@ -1,14 +1,22 @@
-"""How many records to ask for at once: enough to read as fast as a shard may be read, for little memory."""
+"""How a shard is read within its limits: how many records to ask for at once, and when to ask again.
+
+https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html: five calls and 2 MiB a second; after a full
+reply (10 MiB) no call for five seconds.
+"""
 
 from __future__ import annotations
 
 MOST_RECORDS = 10_000
-"""Of one call (https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html)."""
+"""Of one call."""
 FIRST_RECORDS = 100
 """Asked for while nobody knows how large records are: they may have 10 MiB, or carry thousands of events each."""
 PAGE_BYTES = 2 * 2**20
 """What a shard gives away in a second. A page of 10 MiB would gain nothing: no call is answered for 5 s after it, and
 base64, records and their parts take several times its size."""
+CALL_S = 0.25
+"""Seconds between calls, however little they bring; a little over what is allowed, for replies take their time."""
+BYTES_PER_S = 2_000_000
+"""A little under 2 MiB, for partition keys count, too."""
 
 
 def next_limit(limit: int, records: int, size: int) -> int:
@@ -19,3 +27,14 @@ def next_limit(limit: int, records: int, size: int) -> int:
     if not records:
         return limit
     return max(1, min(MOST_RECORDS, 10 * limit, PAGE_BYTES * records // max(1, size)))
+
+
+def pause(size: int, behind_ms: int, tip_s: float) -> float:
+    """Seconds between a reply with `size` bytes of data and the next call.
+
+    A shard that has fallen behind is read as fast as Kinesis allows. At its tip (no further behind than the next call
+    comes) it is asked every `tip_s` seconds: a call costs as much as some dozens of events, and what a shard at its
+    full rate takes in a second, 1,000 records or 1 MiB, one reply holds twice over.
+    """
+    allowed = max(CALL_S, size / BYTES_PER_S)
+    return allowed if behind_ms > tip_s * 1000 else max(allowed, tip_s)

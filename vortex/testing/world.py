@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import vortex.ingest
 from vortex.config import Memory, Settings
 from vortex.core.layout import moment
 from vortex.core.model import HOUR_MS
@@ -32,8 +31,8 @@ _MINUTE = 60_000
 _PERIODS = (60_000, 300_000, 900_000, 1_200_000, HOUR_MS)
 _LATENESS = (0, 30_000, 60_000, 600_000, 1_800_000)
 _WINDOWS = (120_000, 600_000, 1_800_000, HOUR_MS)
-IDLE_POLL_S = 10.0
-"""An idle shard is asked this often, not every second: most of a run is waiting."""
+_POLL = "10s"
+"""A shard at its tip is asked this often, not every second: most of a run is waiting."""
 
 
 @dataclass
@@ -92,7 +91,7 @@ class World:
 
         delay = {"max_delay": span((20 * _MINUTE, HOUR_MS))} if self.weather.rate("operator.max_delay") else {}
         sections: dict[str, dict[str, Any]] = {
-            "source": {"stream": "events"},
+            "source": {"stream": "events", "poll": _POLL},
             "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
             "store": {"url": "file:///nowhere"},
             "dedup": {"window": span(_WINDOWS)},
@@ -268,13 +267,11 @@ async def _live(seed: int, trace: bool, wanted: Sequence[str]) -> Outcome:
 def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = ()) -> Outcome:
     """Live through one seed; the faults that are `wanted` are there whatever the weather is."""
     loggers = logging.getLogger("vortex")
-    level, pace = loggers.level, vortex.ingest._POLL_IDLE
+    level = loggers.level
     loggers.setLevel(logging.CRITICAL + 1)
-    vortex.ingest._POLL_IDLE = IDLE_POLL_S
     try:
         return vtime.run(_live(seed, trace, wanted))
     except vtime.Stuck as problem:
         return Outcome(seed, [f"I8: {problem}"])
     finally:
         loggers.setLevel(level)
-        vortex.ingest._POLL_IDLE = pace
