@@ -15,7 +15,7 @@ from typing import Any
 
 import boto3
 
-from benchmarks.replay_server import STREAM
+from benchmarks.pages import STREAM
 from vortex.core.kpl import deaggregate
 
 _KPL_MAGIC = b"\xf3\x89\x9a\xc2"

@@ -23,8 +23,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.pages import STREAM, shard_id
 from benchmarks.processes import Server, environment, server
-from benchmarks.replay_server import STREAM, shard_id
 from benchmarks.workload import WORKLOADS, recent_start
 from vortex.adapters.kinesis import open_kinesis_stream
 from vortex.adapters.s3 import open_s3_store

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
@@ -44,12 +47,16 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the operating system counted of a process that has ended, its threads included."""
+    """What the operating system counted of a process that has ended, its threads included.
+
+    `steady_rss`: the median of what it held in the second half of its life; not a number where there is no /proc.
+    """
 
     user_s: float
     system_s: float
     wall_s: float
     peak_rss: int
+    steady_rss: float = math.nan
 
     @property
     def cpu_s(self) -> float:
@@ -110,12 +117,27 @@ def measured(command: list[str], log: Path, *, stop_after_s: float | None = None
         for timer in timers:
             timer.daemon = True
             timer.start()
+        held: list[int] = []
+        ended = threading.Event()
+        watching = threading.Thread(target=_watch, args=(process.pid, ended, held), daemon=True)
+        watching.start()
         _, status, used = os.wait4(process.pid, 0)
         wall = time.monotonic() - begun
+        ended.set()
+        watching.join()
         for timer in timers:
             timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         end = log.read_text("utf-8", "replace")[-2000:]
         raise Failed(f"{' '.join(command)} ended with code {process.returncode}:\n{end}")
-    return Usage(used.ru_utime, used.ru_stime, wall, used.ru_maxrss * _RSS_UNIT)
+    steady = median(held[len(held) // 2 :]) if held else math.nan
+    return Usage(used.ru_utime, used.ru_stime, wall, used.ru_maxrss * _RSS_UNIT, steady)
+
+
+def _watch(pid: int, ended: threading.Event, held: list[int]) -> None:
+    """Note what the process holds, four times a second."""
+    pages = Path(f"/proc/{pid}/statm")
+    with contextlib.suppress(OSError, IndexError):  # no /proc, or the process has just gone
+        while not ended.wait(0.25):
+            held.append(int(pages.read_text().split()[1]) * resource.getpagesize())

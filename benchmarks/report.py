@@ -39,6 +39,7 @@ class Consumed:
             "cpu_system_s": self.usage.system_s,
             "wall_s": self.usage.wall_s,
             "peak_rss_bytes": self.usage.peak_rss,
+            "steady_rss_bytes": self.usage.steady_rss,
             "start_up_cpu_s": self.start_up.cpu_s,
             "start_up_peak_rss_bytes": self.start_up.peak_rss,
             **self.wrote,
@@ -76,8 +77,29 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """A backlog that Vortex read to its tip."""
+
+    name: str
+    title: str
+    events: int
+    line_bytes: int
+    worker: Consumed
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "title": self.title,
+            "events": self.events,
+            "line_bytes": self.line_bytes,
+            "events_per_s": self.events / self.worker.usage.wall_s,
+            **self.worker.document(self.events),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
-    """Idle shards over `seconds`: CPU time, GetRecords calls, and objects put meanwhile."""
+    """Idle shards over `seconds`: CPU time and GetRecords calls; `puts` and `usage` are of the whole longer run."""
 
     name: str
     title: str
@@ -85,7 +107,7 @@ class Idle:
     cpu_s: float
     polls: int
     puts: int
-    peak_rss: int
+    usage: Usage
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -96,12 +118,17 @@ class Idle:
             "polls_per_s": self.polls / self.seconds,
             "seconds": self.seconds,
             "puts": self.puts,
-            "peak_rss_bytes": self.peak_rss,
+            "peak_rss_bytes": self.usage.peak_rss,
+            "steady_rss_bytes": self.usage.steady_rss,
         }
 
 
 def document(
-    rows: Sequence[Measured], idle: Sequence[Idle], window: dict[str, Any] | None, **said: Any
+    rows: Sequence[Measured],
+    caught_up: Sequence[CaughtUp],
+    idle: Sequence[Idle],
+    window: dict[str, Any] | None,
+    **said: Any,
 ) -> dict[str, Any]:
     """Everything, for a machine to read."""
     return {
@@ -121,14 +148,18 @@ def document(
             }
             for row in rows
         },
+        "caught_up": {each.name: each.document() for each in caught_up},
         "idle": {each.name: each.document() for each in idle},
         "window": window,
     }
 
 
-def tables(rows: Sequence[Measured], idle: Sequence[Idle], window: dict[str, Any] | None) -> list[Table]:
+def tables(
+    rows: Sequence[Measured], caught_up: Sequence[CaughtUp], idle: Sequence[Idle], window: dict[str, Any] | None
+) -> list[Table]:
     """What a person reads."""
     made = [_consumed(rows)] if rows else []
+    made += [_caught_up(caught_up)] if caught_up else []
     made += [_idle(idle)] if idle else []
     made += [_window(window)] if window else []
     return made
@@ -171,9 +202,35 @@ def _consumed(rows: Sequence[Measured]) -> Table:
     return table
 
 
+def _caught_up(rows: Sequence[CaughtUp]) -> Table:
+    table = Table(title="Catching up", caption="Steady: the median of the second half of the run, the window included.")
+    for name in (
+        "workload",
+        "Vortex, us an event",
+        "events a second",
+        "MB/s",
+        "events",
+        "objects",
+        "steady / peak MiB",
+    ):
+        table.add_column(name, justify="left" if name == "workload" else "right")
+    for row in rows:
+        usage = row.worker.usage
+        table.add_row(
+            f"{row.name}: {row.title}",
+            f"{row.worker.marginal_us(row.events):.1f} ({row.worker.all_in_us(row.events):.1f})",
+            f"{row.events / usage.wall_s:,.0f}",
+            f"{row.line_bytes / usage.wall_s / 1e6:.1f}",
+            f"{row.events:,}",
+            f"{row.worker.wrote['objects']:,}",
+            f"{usage.steady_rss / _MIB:.0f} / {usage.peak_rss / _MIB:.0f}",
+        )
+    return table
+
+
 def _idle(idle: Sequence[Idle]) -> Table:
     table = Table(title="Idle shards")
-    for name in ("workload", "% of a core", "ms CPU a poll", "polls a second", "objects put", "peak MiB"):
+    for name in ("workload", "% of a core", "ms CPU a poll", "polls a second", "objects put", "steady / peak MiB"):
         table.add_column(name, justify="left" if name == "workload" else "right")
     for each in idle:
         told = each.document()
@@ -183,7 +240,7 @@ def _idle(idle: Sequence[Idle]) -> Table:
             f"{told['ms_per_poll']:.2f}",
             f"{told['polls_per_s']:.0f}",
             str(each.puts),
-            f"{each.peak_rss / _MIB:.0f}",
+            f"{each.usage.steady_rss / _MIB:.0f} / {each.usage.peak_rss / _MIB:.0f}",
         )
     return table
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import md5
 from itertools import accumulate
 from random import Random
@@ -87,6 +88,8 @@ class Workload:
     duplicates: float = 0.0
     packing: str = "plain"
     per_record: int = 1
+    span_ms: int = PERIOD_MS
+    """How long its events took to arrive."""
 
 
 WORKLOADS = {
@@ -99,6 +102,7 @@ WORKLOADS = {
         ),
         Workload("c-kpl", "200 B, KPL aggregates of 100", events=1_000_000, small=True, packing="kpl", per_record=100),
         Workload("d", "1 KB, 20 % duplicates", duplicates=0.2),
+        Workload("e", "1 KB, a backlog of an hour", events=10_000_000, shards=32, span_ms=12 * PERIOD_MS),
         Workload("f", "200 idle shards", events=0, shards=200),
         Workload("empty", "an empty stream", events=0),
     )
@@ -183,9 +187,9 @@ def with_copies(fresh: Iterable[bytes], shards: int, copies: int, n: int, rng: R
         yield shard, event
 
 
-def recent_start(now_ms: int) -> int:
-    """The start of the last period that is over."""
-    return now_ms - now_ms % PERIOD_MS - PERIOD_MS
+def recent_start(now_ms: int, span_ms: int = PERIOD_MS) -> int:
+    """Where a span begins that ends with the last period that is over."""
+    return now_ms - now_ms % PERIOD_MS - span_ms
 
 
 def kpl_aggregate(lines: list[bytes]) -> bytes:
@@ -275,6 +279,7 @@ def _uuid(text: bytes, at: int) -> bytes:
     )
 
 
+@lru_cache
 def _templates(customers: int, types: int, small: bool) -> list[bytes]:
     """By customer, type and (of large events) library, in this order."""
     made = []
