@@ -1,0 +1,93 @@
+"""A lease: one row of a table that the Kinesis Client Library (KCL) can read, too; and what each write makes of a row.
+
+A lease says who should work on a shard. It saves effort and decides nothing about correctness: that is the log's.
+`counter` is the heartbeat and the optimistic lock of every conditional write; `token` names one acquisition, so that
+an owner's heartbeat does not look like a loss to that same owner's checkpoint.
+
+The transitions are those of the KCL 2.x (DynamoDBLeaseRefresher, DynamoDBLeaseSerializer):
+https://github.com/awslabs/amazon-kinesis-client/tree/master/amazon-kinesis-client/src/main/java/software/amazon/kinesis/leases/dynamodb
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+TRIM_HORIZON = "TRIM_HORIZON"
+LATEST = "LATEST"
+AT_TIMESTAMP = "AT_TIMESTAMP"
+SHARD_END = "SHARD_END"
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far a shard was processed.
+
+    `sequence` is the sequence number of the last record taken, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END.
+    `sub` is the last sub-record taken, from 0, where that record is a KPL aggregate; 0 of a plain record.
+    """
+
+    sequence: str
+    sub: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the shard was read to its end."""
+        return self.sequence == SHARD_END
+
+    @property
+    def numbered(self) -> bool:
+        """Whether `sequence` is a sequence number, so that something was taken."""
+        return self.sequence.isdecimal()
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """One row as it was when read or written. `key` is the shard's id; without an owner it is free.
+
+    `start_hash` and `end_hash` are the shard's range of hash keys, both inclusive; None where the row does not tell.
+    `throughput` is what the owner measured, kilobytes a second (an attribute of the KCL 3.x); None: not measured.
+    """
+
+    key: str
+    owner: str | None
+    counter: int
+    checkpoint: Checkpoint
+    switches: int = 0
+    parents: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    start_hash: int | None = None
+    end_hash: int | None = None
+    token: str = ""
+    throughput: float | None = None
+
+
+def same_acquisition(lease: Lease, found: Lease) -> bool:
+    """Whether `found` still belongs to the acquisition that `lease` came from, whatever its heartbeat did since."""
+    return lease.owner is not None and (found.owner, found.token) == (lease.owner, lease.token)
+
+
+def renewed(lease: Lease) -> Lease:
+    """After a heartbeat."""
+    return msgspec.structs.replace(lease, counter=lease.counter + 1)
+
+
+def taken(lease: Lease, owner: str, token: str) -> Lease:
+    """After `owner` took it, free or not; a change from one owner to another counts as a switch."""
+    switched = lease.owner is not None and lease.owner != owner
+    return msgspec.structs.replace(
+        lease, owner=owner, token=token, counter=lease.counter + 1, switches=lease.switches + switched
+    )
+
+
+def checkpointed(lease: Lease, checkpoint: Checkpoint, children: tuple[str, ...] = ()) -> Lease:
+    """After its owner told how far it is; `children` are those that follow an ended shard."""
+    return msgspec.structs.replace(
+        lease,
+        counter=lease.counter + 1,
+        checkpoint=checkpoint,
+        switches=0,
+        children=tuple(sorted(children)) or lease.children,
+    )
+
+
+def released(lease: Lease) -> Lease:
+    """After its owner gave it up."""
+    return msgspec.structs.replace(lease, owner=None, token="", counter=lease.counter + 1)
