@@ -60,11 +60,9 @@ class MemoryTable:
     async def create(self, lease: Lease) -> bool:
         """See the port."""
         await self.before("create", lease.key)
-        absent = lease.key not in self.table
-        if absent:
-            self.table[lease.key] = lease
+        found = self.table.setdefault(lease.key, lease)
         await self.after("create", lease.key)
-        return absent
+        return found is lease or (bool(lease.token) and same_acquisition(lease, found))
 
     async def renew(self, lease: Lease) -> Lease | None:
         """See the port."""
