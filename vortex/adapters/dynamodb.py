@@ -64,10 +64,12 @@ class DynamoTable:
 
     async def ensure(self) -> None:
         """See the port. Denied, too, where a table of that name has another key."""
-        for _ in range(_ACTIVE_S):
+        waited, pause = 0.0, 0.05
+        while waited < _ACTIVE_S:
             if await self.active():
                 return
-            await asyncio.sleep(1)
+            await asyncio.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, 2.0)
         raise Unavailable(f"table {self._table}: not active after {_ACTIVE_S} s", "creating")
 
     async def active(self, *, create: bool = True) -> bool:
@@ -91,7 +93,7 @@ class DynamoTable:
         """
         key = "vortex-check"
         try:
-            await self._update(key, put={COUNTER: _number(0)}, expect={KEY: _text(key)})
+            await self._update(key, put={COUNTER: _number(0), CHECKPOINT: _text("none")}, expect={KEY: _text(key)})
         except _Refused:
             return
         raise Denied(f"table {self._table} does not honour conditional writes: it took an update that it must refuse")
@@ -242,7 +244,7 @@ class DynamoTable:
     async def _call(self, operation: str, /, key: str = "", **arguments: Any) -> dict[str, Any]:
         what = f"dynamodb:{operation} on table {self._table} {key}".rstrip()
         try:
-            reply: dict[str, Any] = await getattr(self._client, _METHODS[operation])(TableName=self._table, **arguments)
+            reply: dict[str, Any] = await getattr(self._client, METHODS[operation])(TableName=self._table, **arguments)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code == "ConditionalCheckFailedException":
@@ -257,7 +259,7 @@ class DynamoTable:
         return reply
 
 
-_METHODS = {
+METHODS = {
     "CreateTable": "create_table",
     "DescribeTable": "describe_table",
     "GetItem": "get_item",
