@@ -148,7 +148,10 @@ class LeaseTable(Protocol):
         ...
 
     async def release(self, lease: Lease) -> Lease | None:
-        """Give the lease up: the row as it is without an owner. None: somebody else has it, or it is gone."""
+        """Give the lease up: the row as it is without an owner. None: somebody else has it, or it is gone.
+
+        Where it was taken from the caller (`Lease.giver`), this tells the one who took it not to wait any longer.
+        """
         ...
 
 

@@ -44,6 +44,8 @@ class Lease(msgspec.Struct, frozen=True):
 
     `start_hash` and `end_hash` are the shard's range of hash keys, both inclusive; None where the row does not tell.
     `throughput` is what the owner measured, kilobytes a second (an attribute of the KCL 3.x); None: not measured.
+    `giver` is the owner that it was taken from, until that one has committed and released it (`checkpointOwner` of the
+    KCL 3.x): who took it waits for that for a while, so that nothing is read twice.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Lease(msgspec.Struct, frozen=True):
     end_hash: int | None = None
     token: str = ""
     throughput: float | None = None
+    giver: str | None = None
 
 
 def same_acquisition(lease: Lease, found: Lease) -> bool:
@@ -70,10 +73,15 @@ def renewed(lease: Lease) -> Lease:
 
 
 def taken(lease: Lease, owner: str, token: str) -> Lease:
-    """After `owner` took it, free or not; a change from one owner to another counts as a switch."""
+    """After `owner` took it, free or not; a change from one owner to another counts as a switch, and has a giver."""
     switched = lease.owner is not None and lease.owner != owner
     return msgspec.structs.replace(
-        lease, owner=owner, token=token, counter=lease.counter + 1, switches=lease.switches + switched
+        lease,
+        owner=owner,
+        token=token,
+        counter=lease.counter + 1,
+        switches=lease.switches + switched,
+        giver=lease.owner if switched else None,
     )
 
 
@@ -90,4 +98,9 @@ def checkpointed(lease: Lease, checkpoint: Checkpoint, children: tuple[str, ...]
 
 def released(lease: Lease) -> Lease:
     """After its owner gave it up."""
-    return msgspec.structs.replace(lease, owner=None, token="", counter=lease.counter + 1)
+    return msgspec.structs.replace(lease, owner=None, token="", counter=lease.counter + 1, giver=None)
+
+
+def handed_over(lease: Lease) -> Lease:
+    """After the one that it was taken from has committed; no heartbeat, so the counter stays."""
+    return msgspec.structs.replace(lease, giver=None)

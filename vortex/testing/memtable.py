@@ -10,6 +10,7 @@ from vortex.core.lease import (
     Checkpoint,
     Lease,
     checkpointed,
+    handed_over,
     released,
     renewed,
     same_acquisition,
@@ -101,6 +102,8 @@ class MemoryTable:
         if found is not None and same_acquisition(lease, found):
             found = self._write(released(found))
         elif found is not None and found.owner is not None:
+            if found.giver == lease.owner:
+                self._write(handed_over(found))
             found = None
         await self.after("release", lease.key)
         return found
