@@ -170,14 +170,35 @@ async def test_a_steal_counts_as_a_switch_until_the_next_checkpoint(table: Lease
     """The old owner's writes are refused from then on, whatever they are."""
     first = await held(table)
     second = await table.take(first, "two", "t2")
-    assert second == msgspec.structs.replace(first, owner="two", token="t2", counter=2, switches=1)
+    assert second == msgspec.structs.replace(first, owner="two", token="t2", counter=2, switches=1, giver="one")
     assert await table.renew(first) is None
     assert await table.checkpoint(first, Checkpoint("42")) is None
-    assert await table.release(first) is None
     assert await row(table) == second
     told = await table.checkpoint(second, Checkpoint("43"))
     assert told is not None
     assert (told.switches, told.counter) == (0, 3)
+
+
+async def test_the_one_that_it_was_taken_from_tells_when_it_has_committed(table: LeaseTable) -> None:
+    """By its release, which is no heartbeat; a thief's thief waits for the last owner alone."""
+    first = await held(table)
+    second = await table.take(first, "two", "t2")
+    assert second is not None
+    assert await table.release(first) is None
+    assert await row(table) == msgspec.structs.replace(second, giver=None)
+    renewed = await table.renew(second)
+    assert renewed == await row(table)
+    assert renewed is not None
+    third = await table.take(renewed, "three", "t3")
+    assert third is not None
+    assert await table.release(first) is None
+    assert (await row(table)).giver == "two"
+    told = await table.checkpoint(third, Checkpoint("42"))
+    assert told is not None
+    assert told.giver == "two"
+    given = await table.release(told)
+    assert given is not None
+    assert (given.owner, given.giver) == (None, None)
 
 
 async def test_a_free_lease_is_no_switch(table: LeaseTable) -> None:

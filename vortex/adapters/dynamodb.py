@@ -11,6 +11,7 @@ Nothing is retried in here; what failed with an outcome unknown may be called ag
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,7 +37,7 @@ CHILDREN = "childShardIds"
 START_HASH = "startingHashKey"
 END_HASH = "endingHashKey"
 THROUGHPUT = "throughputKBps"  # from here on 3.x
-HANDING_OVER = "checkpointOwner"
+GIVER = "checkpointOwner"
 ENTITY = "entityType"
 TOKEN = "vortexToken"
 """The one attribute that is not the KCL's."""
@@ -131,13 +132,16 @@ class DynamoTable:
 
     async def take(self, lease: Lease, owner: str, token: str) -> Lease | None:
         """See the port."""
+        put = {COUNTER: _number(lease.counter + 1), OWNER: _text(owner), TOKEN: _text(token)}
         switched = lease.owner is not None and lease.owner != owner
+        if switched:
+            put[GIVER] = _text(str(lease.owner))
         try:
             return await self._update(
                 lease.key,
-                put={COUNTER: _number(lease.counter + 1), OWNER: _text(owner), TOKEN: _text(token)},
+                put=put,
                 add={SWITCHES: 1} if switched else {},
-                remove=(HANDING_OVER,),
+                remove=() if switched else (GIVER,),
                 expect={COUNTER: _number(lease.counter), OWNER: _text(lease.owner) if lease.owner else None},
             )
         except _Refused as refused:
@@ -165,9 +169,19 @@ class DynamoTable:
         expect = _held(lease)
         del expect[COUNTER]
         try:
-            return await self._update(lease.key, add={COUNTER: 1}, remove=(OWNER, TOKEN, HANDING_OVER), expect=expect)
+            return await self._update(lease.key, add={COUNTER: 1}, remove=(OWNER, TOKEN, GIVER), expect=expect)
         except _Refused as refused:
-            return refused.found if refused.found is not None and refused.found.owner is None else None
+            found = refused.found
+        if found is None or found.owner is None:
+            return found
+        if found.giver is not None and found.giver == lease.owner:
+            await self._hand_over(lease.key, found.giver)
+        return None
+
+    async def _hand_over(self, key: str, giver: str) -> None:
+        """Tell the one who took the lease not to wait any longer; no heartbeat of anybody's, so the counter stays."""
+        with contextlib.suppress(_Refused):  # it was taken on meanwhile, or waits no longer
+            await self._update(key, remove=(GIVER,), expect={GIVER: _text(giver)})
 
     async def _create_table(self) -> None:
         try:
@@ -295,6 +309,7 @@ def read_row(item: Mapping[str, _Value]) -> Lease | None:
         end_hash=int(item[END_HASH]["S"]) if END_HASH in item else None,
         token=item[TOKEN]["S"] if TOKEN in item else "",
         throughput=float(item[THROUGHPUT]["N"]) if THROUGHPUT in item else None,
+        giver=item[GIVER]["S"] if GIVER in item else None,
     )
 
 
@@ -319,6 +334,8 @@ def write_row(lease: Lease) -> dict[str, _Value]:
         row |= {START_HASH: _text(str(lease.start_hash)), END_HASH: _text(str(lease.end_hash))}
     if lease.throughput is not None:
         row[THROUGHPUT] = _number(round(lease.throughput, 3))
+    if lease.giver:
+        row[GIVER] = _text(lease.giver)
     return row
 
 
