@@ -12,17 +12,24 @@ from __future__ import annotations
 
 import msgspec
 
+from vortex.core.model import Position
+
 TRIM_HORIZON = "TRIM_HORIZON"
 LATEST = "LATEST"
 AT_TIMESTAMP = "AT_TIMESTAMP"
 SHARD_END = "SHARD_END"
 
 
+WHOLE = 2**31 - 1
+"""A sub-sequence number beyond any sub-record: all of the record was taken, however many it holds."""
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """How far a shard was processed.
 
     `sequence` is the sequence number of the last record taken, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END.
-    `sub` is the last sub-record taken, from 0, where that record is a KPL aggregate; 0 of a plain record.
+    `sub` is the last sub-record taken, from 0, where that record is a KPL aggregate; 0 of a plain record. What Vortex
+    commits ends with a whole record: WHOLE.
     """
 
     sequence: str
@@ -37,6 +44,18 @@ class Checkpoint(msgspec.Struct, frozen=True):
     def numbered(self) -> bool:
         """Whether `sequence` is a sequence number, so that something was taken."""
         return self.sequence.isdecimal()
+
+
+def checkpoint_of(position: Position, *, ended: bool = False) -> Checkpoint:
+    """What a committed position is to the KCL: a consumer that begins at it reads nothing again, and misses nothing.
+
+    A position that is a time is no checkpoint of the KCL's; it begins at the oldest record then.
+    """
+    if ended:
+        return Checkpoint(SHARD_END)
+    if not position.by_record:
+        return Checkpoint(TRIM_HORIZON)
+    return Checkpoint(position.value, position.taken - 1 if position.taken else WHOLE)
 
 
 class Lease(msgspec.Struct, frozen=True):
