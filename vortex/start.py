@@ -68,6 +68,8 @@ def first_state(
         begins = min(begins, oldest)  # a checkpoint tells no time, so the oldest record may be the next one
     else:
         roots = tuple(RootStart(shard, position) for shard in roots_of(shards))
+        if leases:
+            log.warning("none of the %d rows of the lease table can be of this stream as it is now", len(leases))
     return StreamState(
         stream=info.name,
         arn=info.arn,
@@ -99,7 +101,8 @@ async def take_up(
     published = await _older_lives(store, retry, info, root, older)
     shards = await retry("list shards", stream.list_shards)
     server = await retry("server time", stream.server_time)
-    found = await retry("read leases", leases)
+    # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
+    found = await retry("read leases", leases) if published is None else []
     state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
     if published is not None and published > state.opens_from:
         # Below this an earlier life of the stream has published; those keys are never written again.

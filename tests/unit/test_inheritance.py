@@ -11,7 +11,7 @@ from vortex.core.model import Position, ShardInfo, Start
 NOW = 1_700_000_000_000
 OTHERWISE = Position(Start.AT_TIMESTAMP, "77")
 OLDEST = Position(Start.TRIM_HORIZON)
-END = Position(Start.AT_TIMESTAMP, str(NOW))
+NEWEST = Position(Start.AT_TIMESTAMP, str(NOW))
 
 
 def shard(name: str, *parents: str, start: int = 100, end: int | None = None) -> ShardInfo:
@@ -47,7 +47,7 @@ def test_each_shard_goes_on_where_its_checkpoint_is() -> None:
         "a": at(123),
         "b": at(456, 12),
         "c": OLDEST,
-        "d": END,
+        "d": NEWEST,
         "e": OTHERWISE,
         "f": OTHERWISE,
     }
@@ -83,7 +83,7 @@ def test_a_merge_with_one_parent_done_waits_for_the_other() -> None:
     """The one that is done is a root at its end, so that the child, whose parents' logs must end, can begin."""
     shards = [shard("a", end=200), shard("b", end=200), shard("m", "a", "b"), shard("z")]
     rows: dict[str, str | Checkpoint] = {"a": "SHARD_END", "b": "150", "m": "TRIM_HORIZON", "z": "110"}
-    assert starts(shards, rows) == {"a": END, "b": at(150), "z": at(110)}
+    assert starts(shards, rows) == {"a": Position(Start.LATEST), "b": at(150), "z": at(110)}
     assert starts(shards, rows | {"b": "SHARD_END"}) == {"m": OLDEST, "z": at(110)}
 
 

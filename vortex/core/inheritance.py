@@ -24,7 +24,8 @@ def inherited(
 
     A root is a shard that is not done, all of whose listed parents are. `otherwise` is for a shard of which the table
     does not tell where it begins; `now_ms` the service's clock. A shard that is done, but whose child (of a merge)
-    waits for its other parent, is a root as well, at its end: that child then begins as any child does.
+    waits for its other parent, is a root as well, at its end (closed, it has a LATEST that stays): that child then
+    begins as any child does.
     """
     listed = {shard.id: shard for shard in shards}
     rows = {lease.key: lease for lease in leases if lease.key in listed}
@@ -38,7 +39,7 @@ def inherited(
     for name, parents in todo.items():
         if not all(parent in done for parent in parents):
             ends = [parent for parent in parents if parent in done]
-            starts.update((parent, Position(Start.AT_TIMESTAMP, str(now_ms))) for parent in ends)
+            starts.update((parent, Position(Start.LATEST)) for parent in ends)
         elif name in rows:
             starts[name] = _position(rows[name].checkpoint, otherwise, now_ms)
         else:
