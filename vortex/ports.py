@@ -129,7 +129,10 @@ class LeaseTable(Protocol):
         ...
 
     async def create(self, lease: Lease) -> bool:
-        """Add a row: True. False where its key is there already, by whomever; it is then untouched."""
+        """Add a row: True. False where its key is there already, by whomever; it is then untouched.
+
+        A row of an earlier stream (`outlived`) is written over, as if it were absent.
+        """
         ...
 
     async def renew(self, lease: Lease) -> Lease | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vortex.core.inheritance import inherited
 from vortex.core.layout import STATE, hour_of
-from vortex.core.lease import Lease
+from vortex.core.lease import Lease, outlived
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
 from vortex.core.routing import EARLIEST_MS
 from vortex.core.shardlog import RootStart, StreamState, stream_root
@@ -102,7 +102,8 @@ async def take_up(
     shards = await retry("list shards", stream.list_shards)
     server = await retry("server time", stream.server_time)
     # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
-    found = await retry("read leases", leases) if published is None else []
+    rows = await retry("read leases", leases) if published is None else []
+    found = [lease for lease in rows if not outlived(lease, info.created_ms)]
     state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
     if published is not None and published > state.opens_from:
         # Below this an earlier life of the stream has published; those keys are never written again.

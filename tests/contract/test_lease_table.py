@@ -145,6 +145,35 @@ async def test_a_second_create_changes_nothing(table: LeaseTable) -> None:
     assert await row(table) == free()
 
 
+async def test_a_row_of_an_earlier_stream_is_written_over(table: LeaseTable) -> None:
+    """Whole, and once; its owner has lost it. What does not tell its stream is left alone."""
+    old = msgspec.structs.replace(
+        free(), owner="one", token="t", counter=9, checkpoint=Checkpoint(SHARD_END), children=("c",), stream=1_000
+    )
+    new = msgspec.structs.replace(free(), parents=(), start_hash=None, end_hash=None, stream=2_000)
+    assert await table.create(old)
+    assert not await table.create(free()), "it may be of the same stream"
+    won = await asyncio.gather(*(table.create(new) for _ in range(RACERS)))
+    assert won.count(True) == 1
+    assert await row(table) == new
+    assert await table.renew(old) is None
+    assert await table.checkpoint(old, Checkpoint("1")) is None
+    assert not await table.create(msgspec.structs.replace(new, switches=1))
+    await table.create(free("a row of the KCL"))
+    assert not await table.create(msgspec.structs.replace(new, key="a row of the KCL"))
+
+
+async def test_a_lease_is_the_streams_from_when_it_was_taken(table: LeaseTable) -> None:
+    """So a row that the KCL made becomes one that tells its stream."""
+    await table.create(free())
+    taken = await table.take(msgspec.structs.replace(free(), stream=1_000), "one", "t")
+    assert taken is not None
+    assert taken.stream == 1_000
+    renewed = await table.renew(taken)
+    assert renewed is not None
+    assert (await row(table)).stream == 1_000
+
+
 async def test_many_rows_are_all_read(table: LeaseTable) -> None:
     """Each once."""
     keys = {f"shardId-{n:012d}" for n in range(300)}

@@ -22,7 +22,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vortex.adapters.aws import translate
-from vortex.core.lease import Checkpoint, Lease, renewed, same_acquisition
+from vortex.core.lease import Checkpoint, Lease, outlived, renewed, same_acquisition
 from vortex.ports import Denied, NotFound, Unavailable
 
 KEY = "leaseKey"
@@ -39,9 +39,11 @@ END_HASH = "endingHashKey"
 THROUGHPUT = "throughputKBps"  # from here on 3.x
 GIVER = "checkpointOwner"
 ENTITY = "entityType"
-TOKEN = "vortexToken"
-"""The one attribute that is not the KCL's."""
+TOKEN = "vortexToken"  # this and the next are not the KCL's
+STREAM = "vortexStreamCreated"
 
+_ATTRIBUTES = (OWNER, *PENDING, PARENTS, CHILDREN, START_HASH, END_HASH, THROUGHPUT, GIVER, TOKEN, STREAM)
+"""What a row need not have."""
 _ACTIVE_S = 60
 _TRIES = 5
 
@@ -117,7 +119,17 @@ class DynamoTable:
         try:
             await self._update(lease.key, put=row, expect={KEY: None})
         except _Refused as refused:
-            return bool(lease.token) and refused.found is not None and same_acquisition(lease, refused.found)
+            found = refused.found
+        else:
+            return True
+        if found is None or not outlived(found, lease.stream):
+            return found is not None and bool(lease.token) and same_acquisition(lease, found)
+        rest = tuple(attribute for attribute in _ATTRIBUTES if attribute not in row)
+        expect = {COUNTER: _number(found.counter), STREAM: _number(found.stream)}
+        try:
+            await self._update(lease.key, put=row, remove=rest, expect=expect)
+        except _Refused:
+            return False
         return True
 
     async def renew(self, lease: Lease) -> Lease | None:
@@ -136,6 +148,8 @@ class DynamoTable:
         switched = lease.owner is not None and lease.owner != owner
         if switched:
             put[GIVER] = _text(str(lease.owner))
+        if lease.stream:
+            put[STREAM] = _number(lease.stream)
         try:
             return await self._update(
                 lease.key,
@@ -310,6 +324,7 @@ def read_row(item: Mapping[str, _Value]) -> Lease | None:
         token=item[TOKEN]["S"] if TOKEN in item else "",
         throughput=float(item[THROUGHPUT]["N"]) if THROUGHPUT in item else None,
         giver=item[GIVER]["S"] if GIVER in item else None,
+        stream=int(item[STREAM]["N"]) if STREAM in item else 0,
     )
 
 
@@ -336,6 +351,8 @@ def write_row(lease: Lease) -> dict[str, _Value]:
         row[THROUGHPUT] = _number(round(lease.throughput, 3))
     if lease.giver:
         row[GIVER] = _text(lease.giver)
+    if lease.stream:
+        row[STREAM] = _number(lease.stream)
     return row
 
 

@@ -63,6 +63,8 @@ class Lease(msgspec.Struct, frozen=True):
 
     `start_hash` and `end_hash` are the shard's range of hash keys, both inclusive; None where the row does not tell.
     `throughput` is what the owner measured, kilobytes a second (an attribute of the KCL 3.x); None: not measured.
+    `stream` is the creation time of the stream whose shard it is, epoch milliseconds; 0 where the row does not tell, as
+    the KCL's do not. A stream that is deleted and made anew begins its shard ids again.
     `giver` is the owner that it was taken from, until that one has committed and released it (`checkpointOwner` of the
     KCL 3.x): who took it waits for that for a while, so that nothing is read twice.
     """
@@ -79,6 +81,12 @@ class Lease(msgspec.Struct, frozen=True):
     token: str = ""
     throughput: float | None = None
     giver: str | None = None
+    stream: int = 0
+
+
+def outlived(lease: Lease, stream: int) -> bool:
+    """Whether the row is of an earlier stream of the same name, and so counts as absent."""
+    return bool(lease.stream and stream) and lease.stream != stream
 
 
 def same_acquisition(lease: Lease, found: Lease) -> bool:

@@ -11,6 +11,7 @@ from vortex.core.lease import (
     Lease,
     checkpointed,
     handed_over,
+    outlived,
     released,
     renewed,
     same_acquisition,
@@ -61,9 +62,12 @@ class MemoryTable:
     async def create(self, lease: Lease) -> bool:
         """See the port."""
         await self.before("create", lease.key)
-        found = self.table.setdefault(lease.key, lease)
+        found = self.table.get(lease.key)
+        created = found is None or outlived(found, lease.stream)
+        if created:
+            self._write(lease)
         await self.after("create", lease.key)
-        return found is lease or (bool(lease.token) and same_acquisition(lease, found))
+        return created or (found is not None and bool(lease.token) and same_acquisition(lease, found))
 
     async def renew(self, lease: Lease) -> Lease | None:
         """See the port."""
@@ -80,7 +84,9 @@ class MemoryTable:
         await self.before("take", lease.key)
         found = self.table.get(lease.key)
         if found is not None and (found.counter, found.owner) == (lease.counter, lease.owner):
-            found = self._write(taken(found, owner, token))
+            found = self._write(
+                taken(msgspec.structs.replace(found, stream=lease.stream or found.stream), owner, token)
+            )
         elif found is not None and (found.owner, found.token) != (owner, token):
             found = None
         await self.after("take", lease.key)
