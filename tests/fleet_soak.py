@@ -195,7 +195,18 @@ def torment(fleet: Fleet, site: Site, rng: Random, seconds: float, shards: int) 
         print(f"  {now - begin:5.0f} s: {said}, {len(fleet.running)} workers", flush=True)
 
 
-def settle(site: Site, fleet: Fleet, shift_s: float) -> float:
+def shared_out(watch: Watch, fleet: Fleet, shards: int) -> None:
+    """Wait until every shard has an owner, and every worker a shard. Raises SystemExit after two minutes."""
+    begin = time.monotonic()
+    while len(watch.owners) < shards or len(set(watch.owners.values())) < min(fleet.size, shards):
+        fleet.check()
+        if time.monotonic() > begin + 120:
+            raise SystemExit(f"after two minutes the shards are shared out so: {watch.owners}")
+        time.sleep(0.1)  # real processes in real time: there is nothing to await
+    print(f"  shared out {time.monotonic() - begin:.1f} s after the first worker made the table", flush=True)
+
+
+def settle(site: Site, fleet: Fleet) -> float:
     """Wait until every live shard's lag is seconds; how long that took. Raises SystemExit after five minutes."""
     begin = time.monotonic()
     worst = 0.0
@@ -257,10 +268,11 @@ def main(arguments: list[str] | None = None) -> int:
         producer.start()
         wait_for_table(dynamodb, watch.table)
         watch.start()
+        shared_out(watch, fleet, options.shards)
         torment(fleet, site, rng, options.minutes * 60, options.shards)
         while len(fleet.running) < options.workers:
             fleet.start()
-        quiet = settle(site, fleet, shift)
+        quiet = settle(site, fleet)
         sent = producer.finish()
         for worker in [fleet.running.pop() for _ in range(len(fleet.running))]:
             fleet.stop(worker)
