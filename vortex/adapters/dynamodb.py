@@ -17,11 +17,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vortex.adapters.aws import translate
+from vortex.adapters.aws import client_config, new_session, translate
 from vortex.core.lease import Checkpoint, Lease, outlived, renewed, same_acquisition
 from vortex.ports import Denied, NotFound, Unavailable
 
@@ -390,8 +388,11 @@ async def open_dynamo_table(
 
     Time-outs are short: a heartbeat that takes longer than a lease lives is worth nothing.
     """
-    config = AioConfig(max_pool_connections=16, connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
-    async with get_session().create_client(
+    session = new_session()
+    config = client_config(
+        session, max_pool_connections=16, connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1}
+    )
+    async with session.create_client(
         "dynamodb", region_name=region, endpoint_url=endpoint_url, config=config
     ) as client:
         yield DynamoTable(client, table)
