@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import CREDENTIALS, NoNode, kinesis_local, moto_server
+from tests.servers import CREDENTIALS, NoMinistack, NoNode, kinesis_local, ministack, moto_server
 
 settings.register_profile("vortex", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vortex")
@@ -37,6 +37,18 @@ def kinesis_local_url(credentials: None) -> Iterator[str]:
         with kinesis_local() as url:
             yield url
     except NoNode as problem:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def dynamodb_url(credentials: None) -> Iterator[str]:
+    """A DynamoDB of this test process, with atomic conditional writes; skipped where it cannot be had, except in CI."""
+    try:
+        with ministack() as url:
+            yield url
+    except NoMinistack as problem:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(problem))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +26,15 @@ CREDENTIALS = {
 _START_S = 60.0
 
 
+MINISTACK = REPOSITORY / "tests" / "ministack.txt"
+
+
 class NoNode(Exception):
     """Node or npm is missing."""
+
+
+class NoMinistack(Exception):
+    """Ministack could not be installed."""
 
 
 def free_port() -> int:
@@ -111,4 +121,34 @@ def kinesis_local() -> Iterator[str]:
     }
     command = ["node", "--require", str(REPOSITORY / "tests" / "loopback.cjs"), "main.js"]
     with _running(command, plain, cwd=folder, env={**os.environ, **settings}) as url:
+        yield url
+
+
+def install_ministack() -> Path:
+    """Ministack's executable, in an environment of its own below .tools: it pins botocore. Raises NoMinistack.
+
+    The folder's name holds a digest of the pinned versions, so that other versions are another folder.
+    """
+    versions = MINISTACK.read_bytes()
+    folder = TOOLS / f"ministack-{hashlib.sha256(versions).hexdigest()[:12]}"
+    done = folder / "installed"
+    TOOLS.mkdir(exist_ok=True)
+    with (TOOLS / "ministack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # an environment holds its own path: it cannot be moved into place
+        if not done.exists():
+            venv.create(folder, clear=True, with_pip=True)
+            pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+            outcome = subprocess.run([*pip, "-r", str(MINISTACK)], capture_output=True, text=True)
+            if outcome.returncode:
+                raise NoMinistack(f"ministack cannot be installed: {outcome.stderr.strip()[-500:]}")
+            done.touch()
+    return folder / "bin" / "ministack"
+
+
+@contextlib.contextmanager
+def ministack() -> Iterator[str]:
+    """DynamoDB with atomic conditional writes, in a process of its own; yields its URL. Raises NoMinistack."""
+    program, port = install_ministack(), free_port()
+    settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "SERVICES": "dynamodb", "LOG_LEVEL": "ERROR"}
+    with _running([str(program)], port, env={**os.environ, **settings}) as url:
         yield url

@@ -27,6 +27,7 @@ from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
 from vortex.core.layout import Layout
+from vortex.core.lease import Lease
 from vortex.core.model import ShardInfo
 from vortex.core.routing import Rules
 from vortex.core.segment import CorruptSegment, Footer, NewerVersion
@@ -38,11 +39,11 @@ from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
 from vortex.memory import MemoryBudget
 from vortex.objects import ForeignObject
-from vortex.ports import Clock, ObjectStore, Stream
+from vortex.ports import Clock, LeaseTable, ObjectStore, Stream
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import ForeignState, take_up
-from vortex.wiring import first_start, open_store, open_stream
+from vortex.wiring import first_start, open_lease_table, open_store, open_stream
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Parts:
     retry: Retry
     offload: ThreadOffload
     owner: str
+    table: LeaseTable | None = None
+    """None where one process has every shard."""
 
 
 @contextlib.asynccontextmanager
@@ -73,12 +76,22 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     """Everything that touches the world, opened and closed."""
     clock, meter, health, rng = SystemClock(), PrometheusMeter(), Health(), Random(secrets.randbits(64))
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
-    async with open_stream(settings) as stream, open_store(settings) as store:
+    retry = Retry(clock, meter, health, rng)
+    async with open_stream(settings) as stream, open_store(settings) as store, _coordinated(settings) as table:
         offload = ThreadOffload()
         try:
-            yield Parts(settings, stream, store, clock, meter, health, Retry(clock, meter, health, rng), offload, owner)
+            yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table)
         finally:
             offload.close()
+
+
+@contextlib.asynccontextmanager
+async def _coordinated(settings: Settings) -> AsyncIterator[LeaseTable | None]:
+    if settings.coordination.mode == "local":
+        yield None
+        return
+    async with open_lease_table(settings) as table:
+        yield table
 
 
 def policy_of(settings: Settings, state: StreamState) -> Policy:
@@ -114,7 +127,17 @@ def publisher_of(world: Parts, state: StreamState, journal: Journal) -> Publishe
 
 
 async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
-    """The stream's state, made at the first start. Raises ForeignState."""
+    """The stream's state, made at the first start: by the lease table of a KCL application, if it left one behind.
+
+    Raises ForeignState.
+    """
+
+    async def leases() -> list[Lease]:
+        if world.table is None:
+            return []
+        await world.table.ensure()
+        return await world.table.rows()
+
     return await take_up(
         world.stream,
         world.store,
@@ -123,6 +146,7 @@ async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
         lateness_ms=world.settings.hours.allowed_lateness,
         seed=secrets.randbits(63),
         older=lambda state, journal: publisher_of(world, state, journal),
+        leases=leases,
     )
 
 

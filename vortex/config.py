@@ -165,9 +165,23 @@ class Hours(_Section):
 
 
 class Coordination(_Section):
-    """`[coordination]`: `local` is one process for all shards."""
+    """`[coordination]`: `local` is one process for all shards; `dynamodb` shares them out by leases in a table.
 
-    mode: Literal["local"] = "local"
+    `table` None stands for `vortex-<stream>`; `failover` is how long a lease outlives its owner's last heartbeat.
+    """
+
+    mode: Literal["local", "dynamodb"] = "local"
+    table: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")] | None = None
+    endpoint_url: str | None = None
+    region: str | None = None
+    failover: Duration = 10_000
+
+    @field_validator("failover")
+    @classmethod
+    def _beats(cls, value: int) -> int:
+        if value < 1000:
+            raise ValueError('must be at least "1s": heartbeats come at a third of it')
+        return value
 
 
 class Memory(_Section):

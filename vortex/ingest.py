@@ -249,7 +249,7 @@ class ShardWorker:
         """A position older than the retention shows as endless empty pages: say so in the log, read what is left."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
         position = self._ingest.position
-        if position.kind is not Start.AFTER_SEQUENCE_NUMBER:
+        if not position.by_record:
             if page.behind_ms >= info.retention_ms:  # the oldest record when the iterator was made, trimmed since
                 self._iterator = None
             return self._iterator is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol, TypeVar
 
+from vortex.core.lease import Checkpoint, Lease
 from vortex.core.model import ObjectInfo, Page, Position, ShardInfo, StreamInfo
 from vortex.core.paging import MOST_RECORDS
 
@@ -108,6 +109,52 @@ class ObjectStore(Protocol):
 
     async def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; a key that is not there is no error."""
+        ...
+
+
+class LeaseTable(Protocol):
+    """The leases of one stream. Every write is conditional, and tells None only where somebody else holds the lease.
+
+    A condition that fails is looked into before it is believed: a retried request may have failed on its own first
+    try (KCL issues 2 and 59). What one's own acquisition (`Lease.token`) wrote meanwhile is gone on from, not lost.
+    All raise Unavailable (outcome unknown; the same call may be made again) and Denied.
+    """
+
+    async def ensure(self) -> None:
+        """Create the table where it is missing, and wait until it is active. Denied names what is not allowed."""
+        ...
+
+    async def rows(self) -> list[Lease]:
+        """Every lease, consistently read, in no order; a long table is read page by page, not at one moment."""
+        ...
+
+    async def create(self, lease: Lease) -> bool:
+        """Add a row: True. False where its key is there already, by whomever; it is then untouched.
+
+        A row of an earlier stream (`outlived`) is written over, as if it were absent.
+        """
+        ...
+
+    async def renew(self, lease: Lease) -> Lease | None:
+        """The owner's heartbeat; writes `lease.throughput`, too, where it is known. None: somebody else's, or gone."""
+        ...
+
+    async def take(self, lease: Lease, owner: str, token: str) -> Lease | None:
+        """Take a free lease, or steal it, if its row is still as `lease` saw it. None: somebody was faster.
+
+        `token` must be new at every acquisition; calling again with the same one after an Unavailable is safe.
+        """
+        ...
+
+    async def checkpoint(self, lease: Lease, checkpoint: Checkpoint, *, children: tuple[str, ...] = ()) -> Lease | None:
+        """The owner tells how far it is; `children` (shard ids) come with SHARD_END. None: somebody else's, or gone."""
+        ...
+
+    async def release(self, lease: Lease) -> Lease | None:
+        """Give the lease up: the row as it is without an owner. None: somebody else has it, or it is gone.
+
+        Where it was taken from the caller (`Lease.giver`), this tells the one who took it not to wait any longer.
+        """
         ...
 
 

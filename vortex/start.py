@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from vortex.core.inheritance import inherited
 from vortex.core.layout import STATE, hour_of
+from vortex.core.lease import Lease, outlived
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
 from vortex.core.routing import EARLIEST_MS
 from vortex.core.shardlog import RootStart, StreamState, stream_root
@@ -30,6 +32,11 @@ class FirstStart:
     at_ms: int = 0
 
 
+async def no_leases() -> list[Lease]:
+    """There is no lease table."""
+    return []
+
+
 def roots_of(shards: list[ShardInfo]) -> list[ShardInfo]:
     """The shards that no other listed shard is a parent of: their hash ranges tile the key space."""
     listed = {shard.id for shard in shards}
@@ -37,20 +44,37 @@ def roots_of(shards: list[ShardInfo]) -> list[ShardInfo]:
 
 
 def first_state(
-    info: StreamInfo, shards: list[ShardInfo], start: FirstStart, *, server_ms: int, lateness_ms: int, seed: int
+    info: StreamInfo,
+    shards: list[ShardInfo],
+    start: FirstStart,
+    *,
+    server_ms: int,
+    lateness_ms: int,
+    seed: int,
+    leases: Sequence[Lease] = (),
 ) -> StreamState:
-    """What `stream.json` says. `latest` is fixed to the service's clock here and now: nobody reads LATEST twice."""
+    """What `stream.json` says. `latest` is fixed to the service's clock here and now: nobody reads LATEST twice.
+
+    Where `leases` tell of the stream's shards, they go before `start`.
+    """
+    oldest = max(info.created_ms, server_ms - info.retention_ms) if info.created_ms else server_ms
     if start.kind is Start.TRIM_HORIZON:
-        position = Position(Start.TRIM_HORIZON)
-        begins = max(info.created_ms, server_ms - info.retention_ms) if info.created_ms else server_ms
+        position, begins = Position(Start.TRIM_HORIZON), oldest
     else:
         begins = server_ms if start.kind is Start.LATEST else start.at_ms
         position = Position(Start.AT_TIMESTAMP, str(begins))
+    roots = inherited(shards, leases, otherwise=position, now_ms=server_ms)
+    if roots:
+        begins = min(begins, oldest)  # a checkpoint tells no time, so the oldest record may be the next one
+    else:
+        roots = tuple(RootStart(shard, position) for shard in roots_of(shards))
+        if leases:
+            log.warning("none of the %d rows of the lease table can be of this stream as it is now", len(leases))
     return StreamState(
         stream=info.name,
         arn=info.arn,
         created=info.created_ms,
-        roots=tuple(RootStart(shard, position) for shard in roots_of(shards)),
+        roots=roots,
         opens_from=hour_of(max(begins - lateness_ms, EARLIEST_MS)),
         first_hour=hour_of(server_ms),
         seed=seed,
@@ -66,8 +90,9 @@ async def take_up(
     lateness_ms: int,
     seed: int,
     older: Callable[[StreamState, Journal], Publisher],
+    leases: Callable[[], Awaitable[list[Lease]]] = no_leases,
 ) -> tuple[StreamState, Journal]:
-    """The stream's state and journal, made at the first start. Raises ForeignState."""
+    """The stream's state and journal, made at the first start, from `leases` where those tell. Raises ForeignState."""
     info = await retry("describe stream", stream.describe)
     root = stream_root(info.name, info.created_ms)
     journal = Journal(store, root, retry)
@@ -76,12 +101,18 @@ async def take_up(
     published = await _older_lives(store, retry, info, root, older)
     shards = await retry("list shards", stream.list_shards)
     server = await retry("server time", stream.server_time)
-    state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed)
+    # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
+    rows = await retry("read leases", leases) if published is None else []
+    found = [lease for lease in rows if not outlived(lease, info.created_ms)]
+    state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
     if published is not None and published > state.opens_from:
         # Below this an earlier life of the stream has published; those keys are never written again.
         opens = -(-published // HOUR_MS) * HOUR_MS if published % HOUR_MS else published
         state = _reopened(state, opens)
     log.info("first start of stream %s: %d root shards, %s", info.name, len(state.roots), start.kind)
+    told = [root for root in state.roots if root.position.by_record]
+    if told:
+        log.info("%d of them begin at the checkpoints of a KCL application", len(told))
     return await journal.begin(state), journal
 
 

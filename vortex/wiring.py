@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from vortex.adapters.kinesis import open_kinesis_stream
+from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
+from vortex.adapters.kinesis import open_kinesis_stream, region_of
 from vortex.adapters.localdir import LocalDirStore
 from vortex.adapters.s3 import open_s3_store
 from vortex.config import Settings, parse_instant
@@ -41,6 +42,23 @@ async def open_stream(settings: Settings) -> AsyncIterator[Stream]:
     source = settings.source
     async with open_kinesis_stream(source.stream, source.region, source.endpoint_url) as stream:
         yield stream
+
+
+def table_name(settings: Settings) -> str:
+    """The lease table's; a stream that is given by its ARN counts by its name."""
+    return settings.coordination.table or f"vortex-{settings.source.stream.rpartition('/')[2]}"
+
+
+@contextlib.asynccontextmanager
+async def open_lease_table(settings: Settings) -> AsyncIterator[DynamoTable]:
+    """The table that `[coordination]` names, which may not exist yet: `ensure` makes it."""
+    coordination = settings.coordination
+    async with open_dynamo_table(
+        table_name(settings),
+        region=coordination.region or settings.source.region or region_of(settings.source.stream),
+        endpoint_url=coordination.endpoint_url,
+    ) as table:
+        yield table
 
 
 def first_start(settings: Settings) -> FirstStart:

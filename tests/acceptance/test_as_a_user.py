@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness import Site, event_of, make_stream
 from tests.kill import main as kill
+from vortex.adapters.dynamodb import METHODS
 from vortex.adapters.metrics import METRICS
 from vortex.config import known_keys, load
 
@@ -71,6 +72,8 @@ def test_shipped_documents_parse() -> None:
     policy = json.loads((REPOSITORY / "deploy/iam-policy.json").read_text())
     delete = [s for s in policy["Statement"] if "s3:DeleteObject" in s["Action"]]
     assert [s["Resource"] for s in delete] == ["arn:aws:s3:::BUCKET/PREFIX/_vortex/*"]
+    (leases,) = [s for s in policy["Statement"] if s["Sid"] == "ShareShardsByLeases"]
+    assert set(leases["Action"]) == {f"dynamodb:{operation}" for operation in METHODS}
 
 
 @pytest.mark.parametrize("store", ["disk", "s3"])

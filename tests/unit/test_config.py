@@ -8,6 +8,7 @@ import pytest
 
 from vortex.config import ConfigError, commented_default, known_keys, load
 from vortex.units import duration_ms, size_bytes
+from vortex.wiring import table_name
 
 REPOSITORY = Path(__file__).parents[2]
 LEAST = """
@@ -113,6 +114,8 @@ def test_the_environment_alone_is_enough() -> None:
         ("[layout]\npath='x/{customer}'", "missing"),
         ("[http]\nport=70000", "http.port"),
         ("[coordination]\nmode='zookeeper'", "coordination.mode"),
+        ("[coordination]\ntable='a/b'", "coordination.table"),
+        ("[coordination]\nfailover='10ms'", 'must be at least "1s"'),
         ("[hours", "is not TOML"),
     ],
 )
@@ -150,6 +153,20 @@ def test_a_pace_out_of_bounds(file: Path, poll: str) -> None:
     assert 'source.poll (or VORTEX_SOURCE__POLL): must be between "250ms" and "1m"' in faults(
         file, {"VORTEX_SOURCE__POLL": poll}
     )
+
+
+@pytest.mark.parametrize(
+    ("stream", "told", "name"),
+    [
+        ("clicks", None, "vortex-clicks"),
+        ("arn:aws:kinesis:eu-central-1:123456789012:stream/clicks", None, "vortex-clicks"),
+        ("clicks", "my-kcl-application", "my-kcl-application"),
+    ],
+)
+def test_the_lease_table_has_a_name(file: Path, stream: str, told: str | None, name: str) -> None:
+    """The stream's, unless another is given: a KCL application's table is named after the application."""
+    given = {"VORTEX_COORDINATION__TABLE": told} if told else {}
+    assert table_name(load(file, {"VORTEX_SOURCE__STREAM": stream, **given})) == name
 
 
 @pytest.mark.parametrize("url", ["bucket", "s3://", "http://x/y", "file://relative", "file:///"])

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.test_kpl import aggregate as kpl_aggregate
 from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.layout import Layout
+from vortex.core.lease import WHOLE
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.routing import Rules
 from vortex.core.segment import unfold
@@ -108,6 +110,51 @@ def test_records_at_or_before_the_position_are_skipped() -> None:
     assert taken.records == len(page.records)
     assert shard.take(page).records == 0
     assert shard.cut("me", 0).footer.counts.records == len(page.records)
+
+
+def lines_after(position: Position, *records: Record) -> list[str]:
+    """The ids of what a shard at `position` takes of a page."""
+    shard = ingest()
+    shard.position = position
+    shard.take(Page(list(records), "i", 0, NOW))
+    return [json.loads(line)["id"] for lines in shard.cut("me", 0).groups.values() for line in lines]
+
+
+def test_a_record_that_another_application_took_in_part_is_gone_on_with() -> None:
+    """Sub-records 0..sub are done, the others not; a plain record is done, with all the events that it holds."""
+
+    def event(name: str) -> bytes:
+        return json.dumps({"c": "a", "t": "x", "id": name}).encode()
+
+    def record(sequence: int, data: bytes) -> Record:
+        return Record(str(sequence), NOW / 1000, data)
+
+    aggregate = record(7, kpl_aggregate([event("7.0"), event("7.1"), event("7.2")]))
+    page = [record(6, event("6")), aggregate, record(8, event("8"))]
+
+    def at(taken: int) -> Position:
+        return Position(Start.AT_SEQUENCE_NUMBER, "7", taken)
+
+    assert lines_after(at(1), *page) == ["7.1", "7.2", "8"]
+    assert lines_after(at(2), *page) == ["7.2", "8"]
+    assert lines_after(at(3), *page) == ["8"]
+    assert lines_after(at(WHOLE + 1), *page) == ["8"]
+    assert lines_after(at(1), record(7, event("7.0") + b"\n" + event("7.1")), page[2]) == ["8"]
+    assert lines_after(at(1), page[2]) == ["8"], "the record itself was trimmed"
+
+
+def test_a_part_of_a_record_is_taken_once() -> None:
+    """From then on the position is after it; until then the segments begin where the other application was."""
+    start = Position(Start.AT_SEQUENCE_NUMBER, "7", 1)
+    shard = ingest()
+    shard.position = start
+    shard.idle(NOW)
+    assert shard.cut("me", 0).footer.position == start
+    data = kpl_aggregate([b'{"c":"a","t":"x","id":"0"}', b'{"c":"a","t":"x","id":"1"}'])
+    page = Page([Record("7", NOW / 1000, data)], "i", 0, NOW)
+    assert shard.take(page).events == 1
+    assert shard.take(page).events == 0
+    assert shard.position == Position(Start.AFTER_SEQUENCE_NUMBER, "7")
 
 
 def test_ids_are_forgotten_by_whole_segments() -> None:

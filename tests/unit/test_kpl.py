@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.core.kpl import DIGEST_SIZE, MAGIC, deaggregate
+from vortex.core.kpl import DIGEST_SIZE, MAGIC, deaggregate, rest
 
 EXTRAS = [b"\x20\x05", b"\x2a\x03abc", b"\x31" + b"\1" * 8, b"\x3d" + b"\2" * 4, b"\x98\x06\x01"]
 """Fields no version of the format has: a varint, bytes, a fixed64, a fixed32, and a two-byte tag."""
@@ -65,6 +65,29 @@ def test_every_sub_record_comes_out_in_order(payloads: list[bytes], keys: list[b
 def test_optional_and_unknown_fields_are_passed_over(subs: list[tuple[Any, ...]], between: bytes) -> None:
     body = between.join([b"", *(sub_record(*sub) for sub in subs), b""])
     assert deaggregate(sealed(body)) == [sub[0] for sub in subs]
+
+
+@given(
+    st.lists(st.binary(max_size=40), max_size=8),
+    st.sampled_from([b"", field(2, b"123456789"), *EXTRAS]),
+    st.integers(1, 9),
+)
+def test_what_is_left_when_some_were_taken(payloads: list[bytes], between: bytes, taken: int) -> None:
+    """An aggregate of the others, with everything else that it held; nothing, when there are no others."""
+    whole = sealed(between.join([field(1, b"key"), *map(sub_record, payloads), b""]))
+    left = rest(whole, taken)
+    if taken >= len(payloads):
+        assert left is None
+    else:
+        kept = [b"" if n < taken else sub_record(data) for n, data in enumerate(payloads)]
+        assert left == sealed(between.join([field(1, b"key"), *kept, b""]))
+        assert deaggregate(left) == payloads[taken:]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", MAGIC, MAGIC + b"x" * 40])
+def test_a_plain_record_is_taken_whole(data: bytes) -> None:
+    """It is a single user record, whatever it holds."""
+    assert rest(data, 1) is None
 
 
 def test_long_payloads() -> None:

@@ -30,6 +30,7 @@ from vortex.start import FirstStart, ForeignState, take_up
 from vortex.testing import vtime
 from vortex.testing.memstore import MemoryStore
 from vortex.testing.memstream import MemoryStream
+from vortex.testing.memtable import MemoryTable
 from vortex.verification import verify_store
 
 MINUTE = 60_000
@@ -50,6 +51,7 @@ class World:
     health: Health = field(default_factory=Health)
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
+    table: MemoryTable = field(default_factory=MemoryTable)
 
     def __post_init__(self) -> None:
         self.clock = vtime.VirtualClock()
@@ -74,7 +76,14 @@ class World:
             return Publisher(state, rules, ports)
 
         state, journal = await take_up(
-            self.stream, self.store, retry, FirstStart(Start.TRIM_HORIZON), lateness_ms=MINUTE, seed=5, older=publisher
+            self.stream,
+            self.store,
+            retry,
+            FirstStart(Start.TRIM_HORIZON),
+            lateness_ms=MINUTE,
+            seed=5,
+            older=publisher,
+            leases=self.table.rows,
         )
         return Worker(self, state, journal, retry, publisher(state, journal), f"w{self._starts}")
 

@@ -35,7 +35,15 @@ _THROTTLED = {
     "TooManyRequestsException",
     "503",
 }
-_CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
+_CONFLICT = {
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "ReplicatedWriteConflictException",
+    "ResourceInUseException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "409",
+}
 _EXPIRED_CREDENTIALS = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"}
 _DENIED = {
     "AccessDenied",
@@ -52,6 +60,7 @@ _DENIED = {
     "ResourceNotFoundException",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
+    "ValidationException",
     "403",
 }
 _MISSING = {"NoSuchKey", "404", "NotFound"}

@@ -191,6 +191,11 @@ def _covered(parent: ShardInfo, children: Iterable[ShardInfo]) -> bool:
     return sum(shared) == parent.end_hash - parent.start_hash + 1
 
 
+def region_of(stream: str) -> str | None:
+    """The region in an ARN; None for a name."""
+    return stream.split(":")[3] if stream.startswith("arn:") else None
+
+
 @asynccontextmanager
 async def open_kinesis_stream(
     stream: str,
@@ -205,8 +210,7 @@ async def open_kinesis_stream(
 
     `connections` bounds the calls under way at once, over all shards.
     """
-    if region is None and stream.startswith("arn:"):
-        region = stream.split(":")[3]
+    region = region or region_of(stream)
     session = new_session()
     config = client_config(
         session,

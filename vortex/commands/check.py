@@ -1,4 +1,4 @@
-"""`vortex check`: every connection and permission that the service will need, and the store's put-if-absent."""
+"""`vortex check`: every connection and permission that the service will need, and what keeps two writers apart."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from vortex.adapters.dynamodb import DynamoTable
 from vortex.config import Settings
 from vortex.core.model import Position, Start
 from vortex.exits import Exit
-from vortex.ports import ObjectStore, PortError, Stream
-from vortex.wiring import open_store, open_stream
+from vortex.ports import NotFound, ObjectStore, PortError, Stream
+from vortex.wiring import open_lease_table, open_store, open_stream, table_name
 
 _PROBE = "_vortex/_check"
 
@@ -52,6 +53,9 @@ async def _check(settings: Settings) -> list[Line]:
         lines.append(Line("stream", False, str(problem)))
     async with open_store(settings) as store:
         lines.append(await _line(f"store {store.url}", lambda: probe(store)))
+    if settings.coordination.mode == "dynamodb":
+        async with open_lease_table(settings) as table:
+            lines.append(await _line(f"lease table {table_name(settings)}", lambda: _of_table(table)))
     return lines
 
 
@@ -82,6 +86,18 @@ def _of_stream(stream: Stream) -> list[tuple[str, Callable[[], Awaitable[str]]]]
         ("kinesis:ListShards", shards),
         ("kinesis:GetShardIterator, GetRecords", read),
     ]
+
+
+async def _of_table(table: DynamoTable) -> str:
+    """Prove that the table can be read, and that it keeps two writers apart; nothing is left in it."""
+    try:
+        active = await table.active(create=False)
+    except NotFound:
+        return "is not there yet; `vortex run` makes it, which needs dynamodb:CreateTable"
+    if not active:
+        raise CheckFailed("is being created or deleted; check again in a minute")
+    await table.probe()
+    return f"{len(await table.rows())} leases read, conditional writes work"
 
 
 async def probe(store: ObjectStore) -> str:

@@ -19,6 +19,7 @@ import orjson
 import xxhash
 
 from vortex.core.decode import Decoded, Decoder, Rejected
+from vortex.core.kpl import rest
 from vortex.core.layout import Layout
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.routing import PeriodReader, Rules, floor_period
@@ -230,12 +231,16 @@ class ShardIngest:
         return _Build(self.window.open_segment(), self.position)
 
     def _fresh_records(self, records: list[Record]) -> list[Record]:
-        if self.position.kind is not Start.AFTER_SEQUENCE_NUMBER or not records:
+        if not self.position.by_record or not records:
             return records
         done = int(self.position.value)
         if int(records[0].sequence) > done:
             return records
-        return [record for record in records if int(record.sequence) > done]
+        fresh = [record for record in records if int(record.sequence) > done]
+        if self.position.taken:  # by another application, of a KPL aggregate
+            parts = [(r, rest(r.data, self.position.taken)) for r in records if int(r.sequence) == done]
+            fresh = [msgspec.structs.replace(r, data=data) for r, data in parts if data is not None] + fresh
+        return fresh
 
     def _advance(self, to: int) -> None:
         if to > self.watermark:

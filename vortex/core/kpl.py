@@ -47,6 +47,28 @@ def deaggregate(data: bytes) -> list[bytes] | None:
         return None
 
 
+def rest(data: bytes, taken: int) -> bytes | None:
+    """What is left of a record when its first `taken` (at least 1) user records are; None where that is nothing.
+
+    Another aggregate without them; a record that is no aggregate is a single user record.
+    """
+    records = deaggregate(data)
+    if records is None or taken >= len(records):
+        return None
+    kept = [data[: len(MAGIC)]]
+    at, end = len(MAGIC), len(data) - DIGEST_SIZE
+    while at < end:
+        begin = at
+        tag, at = _varint(data, at, end)
+        at = _skip(data, tag, at, end)
+        if tag == _RECORDS_TAG and taken > 0:
+            taken -= 1
+        else:
+            kept.append(data[begin:at])
+    body = b"".join(kept)
+    return body + md5(body[len(MAGIC) :], usedforsecurity=False).digest()
+
+
 def _aggregated_record(data: bytes, at: int, end: int) -> list[bytes]:
     records = []
     while at < end:

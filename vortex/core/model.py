@@ -23,11 +23,21 @@ class Start(StrEnum):
     AFTER_SEQUENCE_NUMBER = "AFTER_SEQUENCE_NUMBER"
 
 
-class Position(msgspec.Struct, frozen=True):
-    """A place in a shard. `value` is a sequence number, or epoch milliseconds for AT_TIMESTAMP."""
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A place in a shard. `value` is a sequence number, or epoch milliseconds for AT_TIMESTAMP.
+
+    `taken`, with AT_SEQUENCE_NUMBER alone: how many sub-records of that record another application took before us. It
+    only stands where a lease table told it; a segment ends at the end of a record.
+    """
 
     kind: Start
     value: str = ""
+    taken: int = 0
+
+    @property
+    def by_record(self) -> bool:
+        """Whether it is told by a record that was read, wholly or in part, and not by a time or an end of the shard."""
+        return self.kind is Start.AFTER_SEQUENCE_NUMBER or self.taken > 0
 
 
 class ShardInfo(msgspec.Struct, frozen=True):
