@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test lint unit integration acceptance sim bench kill clean
+.PHONY: demo test test-fleet lint unit integration acceptance sim bench kill clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -38,6 +38,13 @@ integration: $(VENV)/dev.stamp
 
 acceptance: $(VENV)/dev.stamp
 	$(BIN)/pytest -q tests/acceptance
+
+MINUTES ?= 1
+FLEET ?= 3
+SHARDS ?= 6
+test-fleet: $(VENV)/dev.stamp
+	$(BIN)/pytest -q tests/contract/test_lease_table.py tests/integration/test_dynamodb.py tests/integration/test_kcl.py
+	$(BIN)/python -m tests.fleet_soak --minutes $(MINUTES) --workers $(FLEET) --shards $(SHARDS) --failover 5s
 
 SEEDS ?= 500
 sim: $(VENV)/dev.stamp

@@ -137,11 +137,10 @@ class Fleet:
             raise SystemExit(f"a worker that was asked to stop ended with {code}; see {self._folder}")
 
     def deed(self) -> str:
-        """One of the three, so that the fleet is never empty and never beyond its size."""
+        """One of the three; never the last worker's end, never one too many, and the likelier a start the more are missing."""
         self.check()
         choices = [self.kill, self.stop] if len(self.running) > 1 else []
-        if len(self.running) < self.size:
-            choices += [self.start, self.start]
+        choices += [self.start] * 2 * (self.size - len(self.running))
         chosen = self.rng.choice(choices)
         chosen()
         return chosen.__name__
@@ -280,6 +279,8 @@ def main(arguments: list[str] | None = None) -> int:
         site.drain()
         ids = check_exactly_once(site, sent)
         hours = check_manifests(site)
+        if not watch.took:
+            raise SystemExit("no takeover was seen: either nobody shared the work, or owners do not tell their process")
         verified = site.call("verify")
         print(verified.stdout + verified.stderr)
         print(", ".join(f"{count} {name}" for name, count in fleet.deeds.items()))
