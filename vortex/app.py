@@ -33,6 +33,7 @@ from vortex.core.routing import Rules
 from vortex.core.segment import CorruptSegment, Footer, NewerVersion
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.exits import Exit
+from vortex.family import Family
 from vortex.fleet import LocalFleet
 from vortex.gauges import Gauges
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
@@ -189,16 +190,8 @@ class App:
                 on_commit=self._committed,
             )
 
-        self.fleet = LocalFleet(
-            state,
-            journal,
-            world.stream,
-            world.retry,
-            world.health,
-            world.clock,
-            worker,
-            target=settings.publish.target_object_size,
-        )
+        family = Family(state, journal, world.stream, world.retry, target=settings.publish.target_object_size)
+        self.fleet = LocalFleet(family, world.health, world.clock, worker)
         self.publisher = publisher_of(world, state, journal)
         self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)
 

@@ -31,7 +31,7 @@ class Journal:
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._folders: dict[str, Folder] = {}
         """Footers name the same folders over and over: each is held once, or thousands of partitions would add up."""
-        self._newest = -1
+        self._newest: Plan | None = None
 
     # Documents.
 
@@ -73,10 +73,11 @@ class Journal:
 
     async def last_plan(self, state: StreamState, target: int) -> Plan:
         """The greatest plan, or the state before all plans. Plans are never deleted and have no holes."""
-        k = await self._last_k(self._newest)
-        self._newest = k
-        plan = None if k < 0 else await self.plan(k)
-        return plan or before_all(state, target)
+        known = self._newest
+        k = await self._last_k(-1 if known is None else known.k)
+        if k >= 0 and (known is None or known.k != k):
+            self._newest = await self.plan(k)
+        return self._newest or before_all(state, target)
 
     async def _last_k(self, low: int) -> int:
         """Gallop, then bisect: plans are kept for ever, and one listing of all would grow for ever."""

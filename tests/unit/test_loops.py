@@ -19,6 +19,7 @@ from vortex.core.model import ShardInfo, Start
 from vortex.core.routing import Rules
 from vortex.core.segment import parse_footer
 from vortex.core.shardlog import StreamState
+from vortex.family import Family
 from vortex.fleet import LocalFleet
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
@@ -127,7 +128,8 @@ class Worker:
         def make(shard: ShardInfo) -> ShardWorker:
             return ShardWorker(shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20)
 
-        self.fleet = LocalFleet(state, journal, world.stream, retry, world.health, world.clock, make, target=1 << 20)
+        family = Family(state, journal, world.stream, retry, target=1 << 20)
+        self.fleet = LocalFleet(family, world.health, world.clock, make)
         self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
 
     async def _publish(self) -> None:
