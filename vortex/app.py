@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -38,6 +38,8 @@ from vortex.fleet import LocalFleet
 from vortex.gauges import Gauges
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
+from vortex.leased import LeasedFleet
+from vortex.leases import Leases
 from vortex.memory import MemoryBudget
 from vortex.objects import ForeignObject
 from vortex.ports import Clock, LeaseTable, ObjectStore, Stream
@@ -68,8 +70,10 @@ class Parts:
     retry: Retry
     offload: ThreadOffload
     owner: str
-    table: LeaseTable | None = None
+    table: LeaseTable | None
     """None where one process has every shard."""
+    token: Callable[[], str]
+    """A new one at every call: names an acquisition of a lease."""
 
 
 @contextlib.asynccontextmanager
@@ -81,9 +85,13 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     async with open_stream(settings) as stream, open_store(settings) as store, _coordinated(settings) as table:
         offload = ThreadOffload()
         try:
-            yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table)
+            yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table, _token)
         finally:
             offload.close()
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
 
 
 @contextlib.asynccontextmanager
@@ -154,9 +162,9 @@ async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
 class App:
     """One running process: the fleet, the publisher, and what tells the world about them."""
 
-    def __init__(self, world: Parts, state: StreamState, journal: Journal) -> None:
+    def __init__(self, world: Parts, state: StreamState, journal: Journal, *, drain: bool = False) -> None:
         settings = world.settings
-        self._world = world
+        self._world, self._drain = world, drain
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._read_out = asyncio.Event()
@@ -191,12 +199,19 @@ class App:
             )
 
         family = Family(state, journal, world.stream, world.retry, target=settings.publish.target_object_size)
-        self.fleet = LocalFleet(family, world.health, world.clock, worker)
+        self.fleet: LocalFleet | LeasedFleet
+        if world.table is None or drain:  # draining, one process reads every shard to its tip by itself
+            self.fleet = LocalFleet(family, world.health, world.clock, worker, drain=drain)
+        else:
+            failover_s = settings.coordination.failover / 1000
+            leases = Leases(world.table, world.clock, world.retry, world.health, world.owner, world.token, failover_s)
+            self.fleet = LeasedFleet(family, leases, world.health, world.clock, worker)
         self.publisher = publisher_of(world, state, journal)
         self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)
 
     def _committed(self, shard: str, footer: Footer) -> None:
         """Only a bound that moved can move the frontier; looking at every commit would cost a listing of all logs."""
+        self.fleet.committed(footer)
         if footer.ended or footer.open_from > self._bounds.get(shard, footer.open_from - 1):
             self._bounds[shard] = footer.open_from
             self._wake.set()
@@ -208,15 +223,15 @@ class App:
         self._stop.set()
         self.fleet.stop()
 
-    async def run(self, *, drain: bool) -> Exit:
+    async def run(self) -> Exit:
         """Until stopped or drained, and all of it published (within the grace period, when stopped)."""
-        fleet = asyncio.ensure_future(self.fleet.run(drain=drain))
+        fleet = asyncio.ensure_future(self.fleet.run())
         publishing = asyncio.ensure_future(self._publish_on())
         watching = asyncio.ensure_future(self._watch())
         stopping = asyncio.ensure_future(self._stop.wait())
         tasks = [fleet, publishing, watching, stopping]
-        if drain:
-            tasks.append(asyncio.ensure_future(self._close_at_tip()))
+        if isinstance(self.fleet, LocalFleet) and self._drain:
+            tasks.append(asyncio.ensure_future(self._close_at_tip(self.fleet)))
         try:
             await asyncio.wait([fleet, publishing, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
             clock, grace = self._world.clock, self._world.settings.shutdown.grace / 1000
@@ -236,14 +251,14 @@ class App:
             await asyncio.gather(*tasks, return_exceptions=True)
         return Exit.LOST_STATE if self._failed or self.fleet.given_up else Exit.OK
 
-    async def _close_at_tip(self) -> None:
+    async def _close_at_tip(self, fleet: LocalFleet) -> None:
         """Draining: with all shards at their tip, what was read closes and is published."""
-        await self.fleet.at_tip()
+        await fleet.at_tip()
         if not self._stop.is_set():
             async with self._publishing:
                 end = await self.publisher.unpublished_end()
             log.info("drained to the tip of every shard")
-            self.fleet.finish(end or 0)
+            fleet.finish(end or 0)
 
     async def _publish_on(self) -> None:
         """Publish whenever the frontier moves; ends once nothing more will be read and all is published."""
@@ -337,8 +352,8 @@ class _Service:
             if not self._stopped:
                 raise
             return Exit.OK  # nothing had begun yet
-        self._app = App(self._world, state, journal)
-        return await self._app.run(drain=drain)
+        self._app = App(self._world, state, journal, drain=drain)
+        return await self._app.run()
 
 
 async def _main(settings: Settings, drain: bool) -> Exit:

@@ -1,14 +1,14 @@
-"""The family of shards: which are live, which have ended, which may begin: a child, once its parents' logs have ended."""
+"""The family of shards: which are live, which have ended, which may begin (a child: once its parents' logs end)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from vortex.core.lease import Lease
-from vortex.core.model import ShardInfo
-from vortex.core.publication import Plan, carried
+from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.publication import Plan, PlanShard, carried
 from vortex.core.segment import Footer
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.journal import Journal
@@ -26,6 +26,7 @@ class Family:
         self.ended: set[str] = set()
         self._state, self._journal, self._stream, self._retry, self._target = state, journal, stream, retry, target
         self._roots = {root.shard.id: root.shard for root in state.roots}
+        self._positions = {root.shard.id: root.position for root in state.roots}
         self._listed: set[str] = set()
 
     def ready(self, shard: ShardInfo) -> bool:
@@ -33,6 +34,10 @@ class Family:
         return shard.id in self._roots or all(
             parent in self.ended or (parent not in self.live and parent not in self._listed) for parent in shard.parents
         )
+
+    def begins(self, shard: str) -> Position:
+        """Where a shard without a log begins: a root as fixed at the first start, a child at its oldest record."""
+        return self._positions.get(shard) or Position(Start.TRIM_HORIZON)
 
     async def succeed(self, shard: str, footer: Footer) -> list[ShardInfo]:
         """The shard has ended, its log's last segment is `footer`; the children that are live from now on."""
@@ -95,14 +100,24 @@ class Family:
     # From the lease table: cheap, and as true as its rows.
 
     async def learn(self, rows: Iterable[Lease]) -> None:
-        """What the last plan and the rows tell, without a look at any log; a survey where they leave something open.
+        """What the last plan and the rows tell, without a look at the logs; a survey where they leave something open.
 
         A row may be of the past (a table that was restored), never of the future: a shard that has ended shows as live,
         is taken, and its log says the rest. Rows of other shards are left alone.
         """
         plan = await self._journal.last_plan(self._state, self._target)
+        try:
+            complete = await self._follow(plan, {row.key: row for row in rows})
+        except (BrokenLog, NotFound):
+            complete = False  # others published, and cleaned up, what was about to be read
+        if not complete:
+            await self.survey()
+        elif any(not self.ready(shard) for shard in self.live.values()):
+            await self.list()
+
+    async def _follow(self, plan: Plan, rows: Mapping[str, Lease]) -> bool:
+        """From the roots and the plan down to the youngest children; False where a shard is known by name alone."""
         live, gone = carried(plan)
-        by_key = {row.key: row for row in rows}
         for shard in gone:
             self._end(shard)
         todo, seen = [*self._roots, *live], set[str]()
@@ -111,18 +126,23 @@ class Family:
             if shard in seen or shard in gone:
                 continue
             seen.add(shard)
-            row = by_key.get(shard)
-            if row is not None and row.checkpoint.ended:
+            row = rows.get(shard)
+            if row is not None and row.checkpoint.ended and await self._has_ended(shard, live.get(shard)):
                 self._end(shard)
                 todo += row.children
             elif shard not in self.ended:
                 info = self.live.get(shard) or self._roots.get(shard) or _told_by(row)
                 if info is None:
-                    return await self.survey()
+                    return False
                 self.live[shard] = info
-        if any(not self.ready(shard) for shard in self.live.values()):
-            await self.list()
-        return None
+        return True
+
+    async def _has_ended(self, shard: str, entry: PlanShard | None) -> bool:
+        """A row that says so is believed; not so a root's: a KCL application may have read it to its end before us."""
+        if shard in self.ended or shard not in self._roots:
+            return True
+        footer = (await self._journal.newest(shard, entry)).footer
+        return footer is not None and footer.ended
 
     def _end(self, shard: str) -> None:
         self.ended.add(shard)

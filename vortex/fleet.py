@@ -24,7 +24,13 @@ class LocalFleet:
     """Runs a worker for each live shard; a child begins when the logs of all its parents have ended."""
 
     def __init__(
-        self, family: Family, health: Health, clock: Clock, worker: Callable[[ShardInfo], ShardWorker]
+        self,
+        family: Family,
+        health: Health,
+        clock: Clock,
+        worker: Callable[[ShardInfo], ShardWorker],
+        *,
+        drain: bool = False,
     ) -> None:
         self.workers: dict[str, ShardWorker] = {}
         self.given_up: dict[str, str] = {}
@@ -33,13 +39,14 @@ class LocalFleet:
         self._family, self._health, self._clock, self._make = family, health, clock, worker
         self._waiting: dict[str, ShardInfo] = {}
         self._tasks: dict[asyncio.Task[Footer | None], str] = {}
+        self._draining = drain
         self._drain: asyncio.Future[int] | None = None
         self._stopping = False
         self._surveyed = False
 
-    async def run(self, *, drain: bool = False) -> None:
+    async def run(self) -> None:
         """Until every worker has stopped: by `stop`, by draining, or because all shards have ended."""
-        if drain:
+        if self._draining:
             self._drain = asyncio.get_running_loop().create_future()
         await self._family.survey()
         self._waiting = dict(self._family.live)
@@ -62,6 +69,9 @@ class LocalFleet:
         for worker in self.workers.values():
             worker.orders.stop.set()
 
+    def committed(self, footer: Footer) -> None:
+        """Nobody else needs to know."""
+
     async def at_tip(self) -> None:
         """While draining: wait until every live shard has been read to its tip and waits for `finish`."""
         while not self._settled():
@@ -83,7 +93,7 @@ class LocalFleet:
         for shard in [s for s in self._waiting.values() if self._family.ready(s)]:
             del self._waiting[shard.id]
             worker = self._make(shard)
-            worker.orders.drain = self._drain is not None
+            worker.orders.drain = self._draining
             worker.orders.finish = self._drain
             self.workers[shard.id] = worker
             task = asyncio.ensure_future(worker.run())

@@ -24,6 +24,7 @@ from vortex.fleet import LocalFleet
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
 from vortex.memory import MemoryBudget
+from vortex.ports import Stream
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import FirstStart, ForeignState, take_up
@@ -65,7 +66,7 @@ class World:
         self.stream.put(name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
         self.sent[name] += 1
 
-    async def begin(self) -> Worker:
+    async def begin(self, kind: type[Worker] | None = None) -> Worker:
         """A worker from the beginning, as a restarted process is one."""
         self._starts += 1
         retry = Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts))
@@ -85,7 +86,11 @@ class World:
             older=publisher,
             leases=self.table.rows,
         )
-        return Worker(self, state, journal, retry, publisher(state, journal), f"w{self._starts}")
+        return (kind or Worker)(self, state, journal, retry, publisher(state, journal), f"w{self._starts}")
+
+    def seen_by(self, owner: str) -> Stream:
+        """The stream as one worker reads it."""
+        return self.stream
 
     async def verified(self) -> None:
         """Every invariant holds, and every id that was sent lies in the store once."""
@@ -114,7 +119,7 @@ class Worker:
     ) -> None:
         self.world, self.publisher, self.state, self.journal = world, publisher, state, journal
         ports = IngestPorts(
-            world.stream, journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
+            world.seen_by(owner), journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
             MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
         )  # fmt: skip
         policy = Policy(
@@ -126,11 +131,18 @@ class Worker:
         )
 
         def make(shard: ShardInfo) -> ShardWorker:
-            return ShardWorker(shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20)
+            return ShardWorker(
+                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20,
+                on_commit=lambda _, footer: self.fleet.committed(footer),
+            )  # fmt: skip
 
-        family = Family(state, journal, world.stream, retry, target=1 << 20)
-        self.fleet = LocalFleet(family, world.health, world.clock, make)
+        self.make = make
+        self.family = Family(state, journal, world.stream, retry, target=1 << 20)
+        self.fleet = self._make_fleet(retry, owner)
         self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
+
+    def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
+        return LocalFleet(self.family, self.world.health, self.world.clock, self.make)
 
     async def _publish(self) -> None:
         while True:

@@ -117,6 +117,8 @@ class Process:
             retry=retry,
             offload=cast(Any, self._offload),
             owner=self.owner,
+            table=None,
+            token=lambda: f"{self.rng.getrandbits(64):016x}",
         )
         state, journal = await take_up(
             parts.stream,
@@ -127,8 +129,8 @@ class Process:
             seed=7,
             older=lambda state, journal: publisher_of(parts, state, journal),
         )
-        self.app = _App(self, parts, state, journal)
-        return await self.app.run(drain=self.drain)
+        self.app = _App(self, parts, state, journal, drain=self.drain)
+        return await self.app.run()
 
     # What may happen to it.
 
@@ -194,8 +196,8 @@ class Process:
 class _App(App):
     """The program; it tells what it commits. Gauges and the comparison of clocks are left out: they decide nothing."""
 
-    def __init__(self, process: Process, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, process: Process, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._process = process
 
     def _committed(self, shard: str, footer: Footer) -> None:
