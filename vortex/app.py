@@ -23,6 +23,7 @@ from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.http import serve
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config import Settings
+from vortex.core.balance import Roster
 from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
@@ -126,13 +127,16 @@ def publish_rules(settings: Settings) -> PublishRules:
         target=settings.publish.target_object_size,
         keep_ms=settings.commit.keep,
         max_delay_ms=settings.hours.max_delay,
+        range_bytes=4 * settings.publish.target_object_size,
     )
 
 
-def publisher_of(world: Parts, state: StreamState, journal: Journal) -> Publisher:
-    """A publisher for the stream whose journal it is."""
+def publisher_of(
+    world: Parts, state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster
+) -> Publisher:
+    """A publisher for the stream whose journal it is; alone, or one of the workers of `roster`."""
     ports = PublisherPorts(journal, world.clock, world.meter, world.offload, world.owner)
-    return Publisher(state, publish_rules(world.settings), ports)
+    return Publisher(state, publish_rules(world.settings), ports, roster)
 
 
 async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
@@ -206,7 +210,7 @@ class App:
             failover_s = settings.coordination.failover / 1000
             leases = Leases(world.table, world.clock, world.retry, world.health, world.owner, world.token, failover_s)
             self.fleet = LeasedFleet(family, leases, world.health, world.clock, worker)
-        self.publisher = publisher_of(world, state, journal)
+        self.publisher = publisher_of(world, state, journal, lambda: self.fleet.roster)
         self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)
 
     def _committed(self, shard: str, footer: Footer) -> None:
@@ -222,6 +226,8 @@ class App:
             log.info("stopping: committing what was read")
         self._stop.set()
         self.fleet.stop()
+        if len(self.fleet.roster.workers) > 1:
+            self.publisher.leave()
 
     async def run(self) -> Exit:
         """Until stopped or drained, and all of it published (within the grace period, when stopped)."""
@@ -263,7 +269,8 @@ class App:
     async def _publish_on(self) -> None:
         """Publish whenever the frontier moves; ends once nothing more will be read and all is published."""
         settings = self._world.settings
-        pause = max(1.0, min(30.0, settings.publish.period / 2000))
+        longest = 30.0 if isinstance(self.fleet, LocalFleet) else 10.0  # a plan of others is to be noticed soon
+        pause = max(1.0, min(longest, settings.publish.period / 2000))
         while True:
             self._wake.clear()
             last_look = self._read_out.is_set()
@@ -277,6 +284,8 @@ class App:
                     self._failed = True
                     return
                 more, pause = False, _LOOK_AGAIN
+            if self.publisher.left and last_look:
+                return  # the others see to it
             if more:
                 continue
             if last_look:

@@ -57,8 +57,8 @@ class LeasedFleet:
     ) -> None:
         self.workers: dict[str, ShardWorker] = {}
         self.given_up: dict[str, str] = {}
-        self.roster = Roster()
-        """As last seen; before that, a fleet of nobody, in which nobody plans."""
+        self.roster = Roster(rank=1)
+        """As last seen; before that, a fleet of nobody, in which this worker does not plan yet."""
         self._family, self._leases, self._health, self._clock, self._make = family, leases, health, clock, worker
         self._holdings: dict[str, _Holding] = {}
         self._tasks: dict[str, asyncio.Future[None]] = {}

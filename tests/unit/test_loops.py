@@ -6,11 +6,13 @@ import asyncio
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 import pytest
 
+from vortex.core.balance import Roster
 from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
@@ -49,6 +51,7 @@ class World:
     page_records: int = 10_000
     every_s: float = 30
     max_delay_ms: int | None = None
+    range_bytes: int = 1 << 30
     health: Health = field(default_factory=Health)
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
@@ -70,11 +73,11 @@ class World:
         """A worker from the beginning, as a restarted process is one."""
         self._starts += 1
         retry = Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts))
-        rules = PublishRules(self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms)
+        rules = PublishRules(self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes)
 
-        def publisher(state: StreamState, journal: Journal) -> Publisher:
-            ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"p{self._starts}")
-            return Publisher(state, rules, ports)
+        def publisher(state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster) -> Publisher:
+            ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
+            return Publisher(state, rules, ports, roster)
 
         state, journal = await take_up(
             self.stream,
@@ -86,7 +89,9 @@ class World:
             older=publisher,
             leases=self.table.rows,
         )
-        return (kind or Worker)(self, state, journal, retry, publisher(state, journal), f"w{self._starts}")
+        made = (kind or Worker)(self, state, journal, retry, f"w{self._starts}")
+        made.begin(publisher(state, journal, lambda: made.fleet.roster))
+        return made
 
     def seen_by(self, owner: str) -> Stream:
         """The stream as one worker reads it."""
@@ -114,10 +119,8 @@ class World:
 class Worker:
     """A fleet and a publisher, as in one process."""
 
-    def __init__(
-        self, world: World, state: StreamState, journal: Journal, retry: Retry, publisher: Publisher, owner: str
-    ) -> None:
-        self.world, self.publisher, self.state, self.journal = world, publisher, state, journal
+    def __init__(self, world: World, state: StreamState, journal: Journal, retry: Retry, owner: str) -> None:
+        self.world, self.state, self.journal = world, state, journal
         ports = IngestPorts(
             world.seen_by(owner), journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
             MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
@@ -139,6 +142,10 @@ class Worker:
         self.make = make
         self.family = Family(state, journal, world.stream, retry, target=1 << 20)
         self.fleet = self._make_fleet(retry, owner)
+
+    def begin(self, publisher: Publisher) -> None:
+        """Read and publish."""
+        self.publisher = publisher
         self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
 
     def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
