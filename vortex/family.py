@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class Family:
-    """What is known of a stream's shards. `live` grows and shrinks with every survey, learning, and end of a shard."""
+    """What is known of a stream's shards: the live ones, and of those that have ended which children they have."""
 
     def __init__(self, state: StreamState, journal: Journal, stream: Stream, retry: Retry, *, target: int) -> None:
         self.live: dict[str, ShardInfo] = {}
-        self.ended: set[str] = set()
+        self.ended: dict[str, tuple[str, ...]] = {}
         self._state, self._journal, self._stream, self._retry, self._target = state, journal, stream, retry, target
         self._roots = {root.shard.id: root.shard for root in state.roots}
         self._positions = {root.shard.id: root.position for root in state.roots}
@@ -41,7 +41,7 @@ class Family:
 
     async def succeed(self, shard: str, footer: Footer) -> list[ShardInfo]:
         """The shard has ended, its log's last segment is `footer`; the children that are live from now on."""
-        self._end(shard)
+        self._end(shard, footer)
         log.info("shard %s has ended; children: %s", shard, [child.id for child in footer.children])
         await self.list()
         born = [child for child in footer.children if child.id not in self.live and child.id not in self.ended]
@@ -74,7 +74,7 @@ class Family:
             footer = (await self._journal.head(parent, gone[parent])).footer
             assert footer is not None
             infos.update((child.id, child) for child in footer.children)
-        ended = set(gone)
+        ended: dict[str, tuple[str, ...]] = dict.fromkeys(gone, ())
         heads = await asyncio.gather(*(self._journal.newest(shard, entry) for shard, entry in live.items()))
         todo = list(zip(live, heads, strict=True))
         while todo:
@@ -89,7 +89,7 @@ class Family:
                     raise BrokenLog(f"shard {shard}: in the plan, but no log names it as a child")
                 todo.insert(0, (shard, head))
                 continue
-            ended.add(shard)
+            ended[shard] = tuple(child.id for child in footer.children)
             for child in footer.children:
                 if child.id not in infos and child.id not in gone:  # a child may be gone before all is published of it
                     infos[child.id] = child
@@ -119,7 +119,7 @@ class Family:
         """From the roots and the plan down to the youngest children; False where a shard is known by name alone."""
         live, gone = carried(plan)
         for shard in gone:
-            self._end(shard)
+            self._end(shard)  # its children are in the plan
         todo, seen = [*self._roots, *live], set[str]()
         while todo:
             shard = todo.pop()
@@ -127,26 +127,36 @@ class Family:
                 continue
             seen.add(shard)
             row = rows.get(shard)
-            if row is not None and row.checkpoint.ended and await self._has_ended(shard, live.get(shard)):
-                self._end(shard)
-                todo += row.children
-            elif shard not in self.ended:
-                info = self.live.get(shard) or self._roots.get(shard) or _told_by(row)
-                if info is None:
-                    return False
-                self.live[shard] = info
+            if shard not in self.ended and row is not None and row.checkpoint.ended:
+                await self._believe(shard, row, live.get(shard))
+            if shard in self.ended:
+                todo += self.ended[shard]
+                continue
+            info = self.live.get(shard) or self._roots.get(shard) or _told_by(row)
+            if info is None:
+                return False
+            self.live[shard] = info
         return True
 
-    async def _has_ended(self, shard: str, entry: PlanShard | None) -> bool:
-        """A row that says so is believed; not so a root's: a KCL application may have read it to its end before us."""
-        if shard in self.ended or shard not in self._roots:
-            return True
+    async def _believe(self, shard: str, row: Lease, entry: PlanShard | None) -> None:
+        """A row says that the shard has ended. Its log is asked where that is not all: where the row names no children
+        (the table was restored, and mended since), and of a root: a KCL application may have read it to its end before.
+        """
+        if row.children and shard not in self._roots:
+            self.live.pop(shard, None)
+            self.ended[shard] = row.children
+            return
         footer = (await self._journal.newest(shard, entry)).footer
-        return footer is not None and footer.ended
+        if footer is not None and footer.ended:
+            self._end(shard, footer)
+            self.live.update((child.id, child) for child in footer.children if child.id not in self.ended)
 
-    def _end(self, shard: str) -> None:
-        self.ended.add(shard)
+    def _end(self, shard: str, footer: Footer | None = None) -> None:
         self.live.pop(shard, None)
+        if footer is not None:
+            self.ended[shard] = tuple(child.id for child in footer.children)
+        else:
+            self.ended.setdefault(shard, ())
 
 
 def _told_by(row: Lease | None) -> ShardInfo | None:

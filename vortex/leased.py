@@ -142,7 +142,7 @@ class LeasedFleet:
                 leases = self._leases
                 if owner_of(one, leases.me, (), leases.failover_s) is None and await leases.take(one.lease):
                     held = leases.held[key].lease
-                    await leases.end(key, [], [])
+                    await leases.end(key, self._family.ended[key], [])
                     await leases.release(key, held)
                 return
 
@@ -174,7 +174,7 @@ class LeasedFleet:
                 footer = await self._work(holding)
                 if footer is not None:
                     born = await self._family.succeed(shard, footer)
-                    await leases.end(shard, list(footer.children), self._new_leases(born))
+                    await leases.end(shard, [child.id for child in footer.children], self._new_leases(born))
                     self._wake.set()
         except GIVE_UP as problem:
             self.given_up[shard] = str(problem)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -118,12 +118,12 @@ class Leases:
         self.held.pop(shard, None)
         await self._retry(f"release lease {shard}", lambda: self._table.release(lease))
 
-    async def end(self, shard: str, children: list[ShardInfo], born: list[Lease]) -> None:
+    async def end(self, shard: str, children: Sequence[str], born: list[Lease]) -> None:
         """The shard has ended: rows for its children, then SHARD_END, so that no child is ever forgotten."""
         await asyncio.gather(*(self._create(lease) for lease in born))
         held = self.held.get(shard)
         if held is not None:
-            names, end = tuple(child.id for child in children), Checkpoint(SHARD_END)
+            names, end = tuple(children), Checkpoint(SHARD_END)
             await self._retry(f"end lease {shard}", lambda: self._table.checkpoint(held.lease, end, children=names))
 
     # Heartbeats.

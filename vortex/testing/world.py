@@ -118,6 +118,8 @@ class World:
     async def live(self) -> None:
         """All phases. The first violation ends it."""
         self.observer.begins()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, what: self.observer.violated("I8", f"unheard: {what.get('exception')!r}"))
         whole = asyncio.ensure_future(self._phases())
         failed = asyncio.ensure_future(self.observer.failed.wait())
         try:
