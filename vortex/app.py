@@ -1,15 +1,16 @@
-"""The composition root: builds everything from the settings, runs it, and takes it down in order."""
+"""The composition root: builds everything from the settings, runs it, and takes it down in order.
+
+`service` runs it as a process.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hashlib
 import logging
 import os
 import secrets
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,10 +18,8 @@ from random import Random
 from typing import Any
 
 import msgspec
-import uvloop
 
 from vortex.adapters.clock import SystemClock, ThreadOffload
-from vortex.adapters.http import serve
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config import Settings
 from vortex.core.balance import Roster
@@ -46,7 +45,7 @@ from vortex.objects import ForeignObject
 from vortex.ports import Clock, LeaseTable, ObjectStore, Stream
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
-from vortex.start import ForeignState, take_up
+from vortex.start import take_up
 from vortex.wiring import first_start, open_lease_table, open_store, open_stream
 
 log = logging.getLogger(__name__)
@@ -273,7 +272,7 @@ class App:
         pause = max(1.0, min(longest, settings.publish.period / 2000))
         while True:
             self._wake.clear()
-            last_look = self._read_out.is_set()
+            last_look, rest = self._read_out.is_set(), pause
             try:
                 async with self._publishing:
                     more = await self.publisher.step()
@@ -283,7 +282,7 @@ class App:
                 if last_look:
                     self._failed = True
                     return
-                more, pause = False, _LOOK_AGAIN
+                more, rest = False, _LOOK_AGAIN
             if self.publisher.left and last_look:
                 return  # the others see to it
             if more:
@@ -291,7 +290,7 @@ class App:
             if last_look:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                await asyncio.wait_for(self._wake.wait(), rest)
 
     async def _watch(self) -> None:
         """Keep the gauges fresh, and compare the clocks."""
@@ -311,7 +310,7 @@ class App:
         """For /readyz: name, well or not, detail."""
         troubles = self._world.health.report()
         rows = [(name, False, detail) for name, detail in sorted(troubles.items())]
-        reading = bool(self.fleet.workers)
+        reading = bool(self.fleet.workers or self.fleet.roster.workers)  # of a fleet one may stand by
         return [*rows, ("shards", reading, f"{len(self.fleet.workers)} shards are read")]
 
 
@@ -319,73 +318,3 @@ async def _until(end: float | None, clock: Clock, *tasks: asyncio.Future[Any]) -
     """Until one of the tasks ends, or the time has come (None: whatever it takes)."""
     timeout = None if end is None else max(0.0, end - clock.monotonic())
     await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-
-
-class _Service:
-    """What answers before the app exists: alive, not ready, and stoppable."""
-
-    def __init__(self, world: Parts) -> None:
-        self._world = world
-        self._app: App | None = None
-        self._stopped = False
-        self._starting: asyncio.Future[tuple[StreamState, Journal]] | None = None
-
-    def ready(self) -> list[tuple[str, bool, str]]:
-        """For /readyz."""
-        if self._app is not None:
-            return self._app.ready()
-        troubles = sorted(self._world.health.report().items())
-        return [*((name, False, detail) for name, detail in troubles), ("start", False, "taking up the stream")]
-
-    def stop(self) -> None:
-        """SIGTERM and SIGINT. The second one ends the process at once."""
-        if self._app is not None:
-            if self._stopped:
-                log.warning("second signal: leaving at once; nothing committed is lost")
-                os._exit(Exit.INTERRUPTED)
-            self._stopped = True
-            self._app.stop()
-        elif self._starting is not None:
-            self._stopped = True
-            self._starting.cancel()
-
-    async def run(self, *, drain: bool) -> Exit:
-        """Take up the stream, then run."""
-        self._starting = asyncio.ensure_future(taken_up(self._world))
-        try:
-            state, journal = await self._starting
-        except (ForeignState, *STOPS) as problem:
-            log.error("%s", problem)
-            return Exit.LOST_STATE
-        except asyncio.CancelledError:
-            if not self._stopped:
-                raise
-            return Exit.OK  # nothing had begun yet
-        self._app = App(self._world, state, journal, drain=drain)
-        return await self._app.run()
-
-
-async def _main(settings: Settings, drain: bool) -> Exit:
-    async with parts(settings) as world:
-        service = _Service(world)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop)
-        async with contextlib.AsyncExitStack() as serving:
-            endpoint = serve(settings.http.host, settings.http.port, world.meter, service.ready)
-            try:
-                await serving.enter_async_context(endpoint)
-            except OSError as problem:
-                log.error("http.host, http.port (%s:%s): %s", settings.http.host, settings.http.port, problem)
-                return Exit.CONFIG
-            return await service.run(drain=drain)
-
-
-def run(settings: Settings, *, drain: bool) -> int:
-    """`vortex run`: the exit code."""
-    # Pages make thousands of short-lived tuples and no cycles: collecting after every 700 of them costs a tenth of all
-    # CPU. What was imported is left out of collections for good.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return int(runner.run(_main(settings, drain)))

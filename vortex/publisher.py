@@ -138,6 +138,7 @@ class Publisher:
         planning = thorough or self._plans(plan.k, finished)
         try:
             if not planning:
+                self.status.frontier, self.status.holder, self.status.unpublished_since = None, "", None
                 return not finished and await self._help(plan)
             more = await self._step(plan, finished, thorough)
         except (BrokenLog, NotFound) as problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from vortex.adapters.http import serve
+from vortex.adapters.http import Check, serve
 from vortex.adapters.metrics import METRICS, PrometheusMeter
 
 
@@ -19,7 +19,14 @@ async def test_health_and_metrics() -> None:
     """Alive is not ready; the reasons are told to whoever asks."""
     meter = PrometheusMeter()
     checks = [("store", False, "denied"), ("shards", True, "4 are read")]
-    async with serve("127.0.0.1", 0, meter, lambda: checks) as address:
+
+    async def page() -> bytes:
+        return meter.page()
+
+    async def ready() -> list[Check]:
+        return checks
+
+    async with serve("127.0.0.1", 0, page, ready) as address:
         meter.add("vortex_events_total", 3, outcome="accepted")
         assert (await get(address, "/livez"))[0] == 200
         assert (await get(address, "/readyz"))[0] == 503
