@@ -207,7 +207,9 @@ class App:
             self.fleet = LocalFleet(family, world.health, world.clock, worker, drain=drain)
         else:
             failover_s = settings.coordination.failover / 1000
-            leases = Leases(world.table, world.clock, world.retry, world.health, world.owner, world.token, failover_s)
+            leases = Leases(
+                world.table, world.clock, world.retry, world.health, world.owner, world.token, failover_s, state.created
+            )
             self.fleet = LeasedFleet(family, leases, world.health, world.clock, worker)
         self.publisher = publisher_of(world, state, journal, lambda: self.fleet.roster)
         self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)

@@ -132,7 +132,8 @@ class LeasedFleet:
         """Rows to add, beginning at a place of one's own, so that those who start together share the work."""
         missing.sort(key=lambda shard: shard.id)
         first = begin_at(self._leases.me, len(missing))
-        return [new_lease(shard, self._family.begins(shard.id)) for shard in missing[first:] + missing[:first]]
+        stream, begins = self._leases.stream, self._family.begins
+        return [new_lease(shard, begins(shard.id), stream) for shard in missing[first:] + missing[:first]]
 
     async def _tidy(self, seen: list[Seen]) -> None:
         """A table that was restored may show an ended shard as one to be read; one such row at a time is mended."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from vortex.core.balance import Seen, told
-from vortex.core.lease import SHARD_END, Checkpoint, Lease, checkpoint_of
+from vortex.core.lease import SHARD_END, Checkpoint, Lease, checkpoint_of, outlived
 from vortex.core.model import Position, ShardInfo
 from vortex.ports import Clock, Denied, LeaseTable, Unavailable
 from vortex.retry import Health, Retry
@@ -41,7 +41,10 @@ class Held:
 
 
 class Leases:
-    """Talks to the lease table in the name of `me`. Only the table's answer takes a lease out of `held`."""
+    """Talks to the lease table in the name of `me`. Only the table's answer takes a lease out of `held`.
+
+    `stream` is the creation time of the stream, epoch milliseconds.
+    """
 
     def __init__(
         self,
@@ -52,8 +55,9 @@ class Leases:
         me: str,
         token: Callable[[], str],
         failover_s: float,
+        stream: int,
     ) -> None:
-        self.me, self.failover_s = me, failover_s
+        self.me, self.failover_s, self.stream = me, failover_s, stream
         self.held: dict[str, Held] = {}
         self._table, self._clock, self._retry, self._health, self._token = table, clock, retry, health, token
         self._gate = asyncio.Semaphore(_PARALLEL)
@@ -71,6 +75,8 @@ class Leases:
         answered = self._clock.monotonic()
         seen, still = [], {}
         for row in rows:
+            if outlived(row, self.stream):
+                continue  # of an earlier stream of this name: to be created as if it were not there
             counter, since = self._still.get(row.key, (row.counter, answered))
             if counter != row.counter:
                 since = answered
@@ -192,8 +198,8 @@ class Leases:
         return msgspec.structs.replace(held.lease, throughput=told(held.lease.throughput, rate))
 
 
-def new_lease(shard: ShardInfo, begins: Position) -> Lease:
-    """The row of a shard that nobody has taken yet."""
+def new_lease(shard: ShardInfo, begins: Position, stream: int) -> Lease:
+    """The row of a shard that nobody has taken yet; `stream` is the stream's creation time."""
     return Lease(
         key=shard.id,
         owner=None,
@@ -202,4 +208,5 @@ def new_lease(shard: ShardInfo, begins: Position) -> Lease:
         parents=shard.parents,
         start_hash=shard.start_hash,
         end_hash=shard.end_hash,
+        stream=stream,
     )
