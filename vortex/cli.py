@@ -44,19 +44,21 @@ def main() -> None:
 @click.option("--supervised", is_flag=True, hidden=True)
 def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> None:
     """Run until SIGTERM."""
-    from vortex import service, supervisor
-
     if processes != "auto" and not (processes.isdecimal() and int(processes)):
         raise click.BadParameter('write a number from 1 on, or "auto"', param_hint="--processes")
     count = len(os.sched_getaffinity(0)) if processes == "auto" else int(processes)
     settings = _settings(config)
     if count == 1:
+        from vortex import service
+
         sys.exit(service.run(settings, drain=drain, supervised=supervised))
     if drain:
         raise click.UsageError("--drain reads every shard in one process: leave --processes out")
     if settings.coordination.mode == "local":
         click.echo('--processes: several workers need coordination.mode = "dynamodb"', err=True)
         sys.exit(Exit.CONFIG)
+    from vortex import supervisor
+
     sys.exit(supervisor.run(settings, config, count))
 
 
