@@ -1,28 +1,28 @@
-"""The composition root: builds everything from the settings, runs it, and takes it down in order."""
+"""The composition root: builds everything from the settings, runs it, and takes it down in order.
+
+`service` runs it as a process.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hashlib
 import logging
 import os
 import secrets
-import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import msgspec
-import uvloop
 
 from vortex.adapters.clock import SystemClock, ThreadOffload
-from vortex.adapters.http import serve
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config import Settings
+from vortex.core.balance import Roster
 from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
@@ -33,16 +33,19 @@ from vortex.core.routing import Rules
 from vortex.core.segment import CorruptSegment, Footer, NewerVersion
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.exits import Exit
+from vortex.family import Family
 from vortex.fleet import LocalFleet
 from vortex.gauges import Gauges
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
+from vortex.leased import LeasedFleet
+from vortex.leases import Leases
 from vortex.memory import MemoryBudget
 from vortex.objects import ForeignObject
 from vortex.ports import Clock, LeaseTable, ObjectStore, Stream
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
-from vortex.start import ForeignState, take_up
+from vortex.start import take_up
 from vortex.wiring import first_start, open_lease_table, open_store, open_stream
 
 log = logging.getLogger(__name__)
@@ -67,8 +70,10 @@ class Parts:
     retry: Retry
     offload: ThreadOffload
     owner: str
-    table: LeaseTable | None = None
+    table: LeaseTable | None
     """None where one process has every shard."""
+    token: Callable[[], str]
+    """A new one at every call: names an acquisition of a lease."""
 
 
 @contextlib.asynccontextmanager
@@ -80,9 +85,13 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     async with open_stream(settings) as stream, open_store(settings) as store, _coordinated(settings) as table:
         offload = ThreadOffload()
         try:
-            yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table)
+            yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table, _token)
         finally:
             offload.close()
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
 
 
 @contextlib.asynccontextmanager
@@ -117,13 +126,16 @@ def publish_rules(settings: Settings) -> PublishRules:
         target=settings.publish.target_object_size,
         keep_ms=settings.commit.keep,
         max_delay_ms=settings.hours.max_delay,
+        range_bytes=4 * settings.publish.target_object_size,
     )
 
 
-def publisher_of(world: Parts, state: StreamState, journal: Journal) -> Publisher:
-    """A publisher for the stream whose journal it is."""
+def publisher_of(
+    world: Parts, state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster
+) -> Publisher:
+    """A publisher for the stream whose journal it is; alone, or one of the workers of `roster`."""
     ports = PublisherPorts(journal, world.clock, world.meter, world.offload, world.owner)
-    return Publisher(state, publish_rules(world.settings), ports)
+    return Publisher(state, publish_rules(world.settings), ports, roster)
 
 
 async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
@@ -153,9 +165,9 @@ async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
 class App:
     """One running process: the fleet, the publisher, and what tells the world about them."""
 
-    def __init__(self, world: Parts, state: StreamState, journal: Journal) -> None:
+    def __init__(self, world: Parts, state: StreamState, journal: Journal, *, drain: bool = False) -> None:
         settings = world.settings
-        self._world = world
+        self._world, self._drain = world, drain
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._read_out = asyncio.Event()
@@ -190,21 +202,22 @@ class App:
                 on_commit=self._committed,
             )
 
-        self.fleet = LocalFleet(
-            state,
-            journal,
-            world.stream,
-            world.retry,
-            world.health,
-            world.clock,
-            worker,
-            target=settings.publish.target_object_size,
-        )
-        self.publisher = publisher_of(world, state, journal)
+        family = Family(state, journal, world.stream, world.retry, target=settings.publish.target_object_size)
+        self.fleet: LocalFleet | LeasedFleet
+        if world.table is None or drain:  # draining, one process reads every shard to its tip by itself
+            self.fleet = LocalFleet(family, world.health, world.clock, worker, drain=drain)
+        else:
+            failover_s = settings.coordination.failover / 1000
+            leases = Leases(
+                world.table, world.clock, world.retry, world.health, world.owner, world.token, failover_s, state.created
+            )
+            self.fleet = LeasedFleet(family, leases, world.health, world.clock, worker)
+        self.publisher = publisher_of(world, state, journal, lambda: self.fleet.roster)
         self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)
 
     def _committed(self, shard: str, footer: Footer) -> None:
         """Only a bound that moved can move the frontier; looking at every commit would cost a listing of all logs."""
+        self.fleet.committed(footer)
         if footer.ended or footer.open_from > self._bounds.get(shard, footer.open_from - 1):
             self._bounds[shard] = footer.open_from
             self._wake.set()
@@ -215,16 +228,18 @@ class App:
             log.info("stopping: committing what was read")
         self._stop.set()
         self.fleet.stop()
+        if len(self.fleet.roster.workers) > 1:
+            self.publisher.leave()
 
-    async def run(self, *, drain: bool) -> Exit:
+    async def run(self) -> Exit:
         """Until stopped or drained, and all of it published (within the grace period, when stopped)."""
-        fleet = asyncio.ensure_future(self.fleet.run(drain=drain))
+        fleet = asyncio.ensure_future(self.fleet.run())
         publishing = asyncio.ensure_future(self._publish_on())
         watching = asyncio.ensure_future(self._watch())
         stopping = asyncio.ensure_future(self._stop.wait())
         tasks = [fleet, publishing, watching, stopping]
-        if drain:
-            tasks.append(asyncio.ensure_future(self._close_at_tip()))
+        if isinstance(self.fleet, LocalFleet) and self._drain:
+            tasks.append(asyncio.ensure_future(self._close_at_tip(self.fleet)))
         try:
             await asyncio.wait([fleet, publishing, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
             clock, grace = self._world.clock, self._world.settings.shutdown.grace / 1000
@@ -244,22 +259,23 @@ class App:
             await asyncio.gather(*tasks, return_exceptions=True)
         return Exit.LOST_STATE if self._failed or self.fleet.given_up else Exit.OK
 
-    async def _close_at_tip(self) -> None:
+    async def _close_at_tip(self, fleet: LocalFleet) -> None:
         """Draining: with all shards at their tip, what was read closes and is published."""
-        await self.fleet.at_tip()
+        await fleet.at_tip()
         if not self._stop.is_set():
             async with self._publishing:
                 end = await self.publisher.unpublished_end()
             log.info("drained to the tip of every shard")
-            self.fleet.finish(end or 0)
+            fleet.finish(end or 0)
 
     async def _publish_on(self) -> None:
         """Publish whenever the frontier moves; ends once nothing more will be read and all is published."""
         settings = self._world.settings
-        pause = max(1.0, min(30.0, settings.publish.period / 2000))
+        longest = 30.0 if isinstance(self.fleet, LocalFleet) else 10.0  # a plan of others is to be noticed soon
+        pause = max(1.0, min(longest, settings.publish.period / 2000))
         while True:
             self._wake.clear()
-            last_look = self._read_out.is_set()
+            last_look, rest = self._read_out.is_set(), pause
             try:
                 async with self._publishing:
                     more = await self.publisher.step()
@@ -269,13 +285,15 @@ class App:
                 if last_look:
                     self._failed = True
                     return
-                more, pause = False, _LOOK_AGAIN
+                more, rest = False, _LOOK_AGAIN
+            if self.publisher.left and last_look:
+                return  # the others see to it
             if more:
                 continue
             if last_look:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                await asyncio.wait_for(self._wake.wait(), rest)
 
     async def _watch(self) -> None:
         """Keep the gauges fresh, and compare the clocks."""
@@ -295,7 +313,7 @@ class App:
         """For /readyz: name, well or not, detail."""
         troubles = self._world.health.report()
         rows = [(name, False, detail) for name, detail in sorted(troubles.items())]
-        reading = bool(self.fleet.workers)
+        reading = bool(self.fleet.workers or self.fleet.roster.workers)  # of a fleet one may stand by
         return [*rows, ("shards", reading, f"{len(self.fleet.workers)} shards are read")]
 
 
@@ -303,73 +321,3 @@ async def _until(end: float | None, clock: Clock, *tasks: asyncio.Future[Any]) -
     """Until one of the tasks ends, or the time has come (None: whatever it takes)."""
     timeout = None if end is None else max(0.0, end - clock.monotonic())
     await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-
-
-class _Service:
-    """What answers before the app exists: alive, not ready, and stoppable."""
-
-    def __init__(self, world: Parts) -> None:
-        self._world = world
-        self._app: App | None = None
-        self._stopped = False
-        self._starting: asyncio.Future[tuple[StreamState, Journal]] | None = None
-
-    def ready(self) -> list[tuple[str, bool, str]]:
-        """For /readyz."""
-        if self._app is not None:
-            return self._app.ready()
-        troubles = sorted(self._world.health.report().items())
-        return [*((name, False, detail) for name, detail in troubles), ("start", False, "taking up the stream")]
-
-    def stop(self) -> None:
-        """SIGTERM and SIGINT. The second one ends the process at once."""
-        if self._app is not None:
-            if self._stopped:
-                log.warning("second signal: leaving at once; nothing committed is lost")
-                os._exit(Exit.INTERRUPTED)
-            self._stopped = True
-            self._app.stop()
-        elif self._starting is not None:
-            self._stopped = True
-            self._starting.cancel()
-
-    async def run(self, *, drain: bool) -> Exit:
-        """Take up the stream, then run."""
-        self._starting = asyncio.ensure_future(taken_up(self._world))
-        try:
-            state, journal = await self._starting
-        except (ForeignState, *STOPS) as problem:
-            log.error("%s", problem)
-            return Exit.LOST_STATE
-        except asyncio.CancelledError:
-            if not self._stopped:
-                raise
-            return Exit.OK  # nothing had begun yet
-        self._app = App(self._world, state, journal)
-        return await self._app.run(drain=drain)
-
-
-async def _main(settings: Settings, drain: bool) -> Exit:
-    async with parts(settings) as world:
-        service = _Service(world)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop)
-        async with contextlib.AsyncExitStack() as serving:
-            endpoint = serve(settings.http.host, settings.http.port, world.meter, service.ready)
-            try:
-                await serving.enter_async_context(endpoint)
-            except OSError as problem:
-                log.error("http.host, http.port (%s:%s): %s", settings.http.host, settings.http.port, problem)
-                return Exit.CONFIG
-            return await service.run(drain=drain)
-
-
-def run(settings: Settings, *, drain: bool) -> int:
-    """`vortex run`: the exit code."""
-    # Pages make thousands of short-lived tuples and no cycles: collecting after every 700 of them costs a tenth of all
-    # CPU. What was imported is left out of collections for good.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return int(runner.run(_main(settings, drain)))

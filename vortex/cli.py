@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,11 +38,28 @@ def main() -> None:
 @main.command()
 @_config
 @click.option("--drain", is_flag=True, help="Read to the tip of every shard, close and publish it all, and end.")
-def run(config: Path | None, drain: bool) -> None:
+@click.option(
+    "--processes", default="1", show_default=True, help='So many workers on this machine; "auto": one a core.'
+)
+@click.option("--supervised", is_flag=True, hidden=True)
+def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> None:
     """Run until SIGTERM."""
-    from vortex.app import run as program
+    if processes != "auto" and not (processes.isdecimal() and int(processes)):
+        raise click.BadParameter('write a number from 1 on, or "auto"', param_hint="--processes")
+    count = len(os.sched_getaffinity(0)) if processes == "auto" else int(processes)
+    settings = _settings(config)
+    if count == 1:
+        from vortex import service
 
-    sys.exit(program(_settings(config), drain=drain))
+        sys.exit(service.run(settings, drain=drain, supervised=supervised))
+    if drain:
+        raise click.UsageError("--drain reads every shard in one process: leave --processes out")
+    if settings.coordination.mode == "local":
+        click.echo('--processes: several workers need coordination.mode = "dynamodb"', err=True)
+        sys.exit(Exit.CONFIG)
+    from vortex import supervisor
+
+    sys.exit(supervisor.run(settings, config, count))
 
 
 @main.command()

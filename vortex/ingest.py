@@ -76,16 +76,20 @@ class IngestPorts:
 
 @dataclass(slots=True)
 class Orders:
-    """What the fleet asks of a worker. `drain`: stop at the tip and wait for `finish` (the open_from to close with)."""
+    """What the fleet asks of a worker. `drain`: stop at the tip and wait for `finish` (the open_from to close with).
+
+    `holds`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
+    """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     drain: bool = False
     at_tip: asyncio.Event = field(default_factory=asyncio.Event)
     finish: asyncio.Future[int] | None = None
+    holds: Callable[[], bool] = lambda: True
 
 
 class ShardWorker:
-    """Runs one shard. `run` returns the ending footer, or None when it was told to stop."""
+    """Runs one shard. `run` returns the ending footer, or None when it was told to stop, or no longer holds it."""
 
     def __init__(
         self,
@@ -131,6 +135,8 @@ class ShardWorker:
             except LostRace:
                 log.warning("shard %s: another worker writes its log; resuming from there", self.shard.id)
                 self._ports.meter.add("vortex_commits_total", result="lost")
+                if not self.orders.holds():
+                    return None
             finally:
                 await self._abandon()
             await self._ports.clock.sleep(_AFTER_LOSS)
@@ -307,6 +313,8 @@ class ShardWorker:
         if self._ports.memory.short and self._put is None and ingest.buffered:
             return True
         every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
+        if not self.orders.holds():
+            every_s *= 2  # who may have lost the shard commits after the one who has it, and the race tells
         return self._ports.clock.monotonic() - self._since >= every_s
 
     def _at_tip(self, page: Page) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from vortex.core.publication import Done, LogView, Plan, PlanShard, before_all
+from vortex.core.ranges import Part
 from vortex.core.segment import CorruptSegment, Folder, Footer, Sealed, check_ids, footer_length, parse_footer
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key, segment_number
 from vortex.ports import NotFound, ObjectStore
@@ -31,7 +32,8 @@ class Journal:
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._folders: dict[str, Folder] = {}
         """Footers name the same folders over and over: each is held once, or thousands of partitions would add up."""
-        self._newest = -1
+        self._newest: Plan | None = None
+        self._done = -1
 
     # Documents.
 
@@ -71,12 +73,33 @@ class Journal:
         if not await self._put(key, body) and await self._get(key) != body:
             raise BrokenLog(f"{key}: exists with other content")
 
+    async def is_done(self, k: int) -> bool:
+        """Whether plan k is done: known for good once it is, or once a later plan stands there."""
+        if k > self._done and await self._stands(self._plan_key(k, "done")):
+            self._done = k
+        return k <= self._done
+
+    async def has_part(self, k: int, number: int) -> bool:
+        """Whether a range of plan k is done."""
+        return await self._stands(self._plan_key(k, f"done-{number}"))
+
+    async def part(self, k: int, number: int) -> Part:
+        """What a range of plan k came to. Raises NotFound."""
+        key = self._plan_key(k, f"done-{number}")
+        body = await self.retry(f"get {key}", lambda: self.store.get(key))
+        return msgspec.json.decode(body, type=Part)
+
+    async def put_part(self, part: Part) -> None:
+        """Put the document of a range if absent; another worker's says the same, but for how it compressed."""
+        await self._put(self._plan_key(part.k, f"done-{part.range}"), msgspec.json.encode(part))
+
     async def last_plan(self, state: StreamState, target: int) -> Plan:
         """The greatest plan, or the state before all plans. Plans are never deleted and have no holes."""
-        k = await self._last_k(self._newest)
-        self._newest = k
-        plan = None if k < 0 else await self.plan(k)
-        return plan or before_all(state, target)
+        known = self._newest
+        k = await self._last_k(-1 if known is None else known.k)
+        if k >= 0 and (known is None or known.k != k):
+            self._newest = await self.plan(k)
+        return self._newest or before_all(state, target)
 
     async def _last_k(self, low: int) -> int:
         """Gallop, then bisect: plans are kept for ever, and one listing of all would grow for ever."""
@@ -90,7 +113,7 @@ class Journal:
         return low
 
     async def _exists(self, k: int) -> bool:
-        return await self._get(self._plan_key(k, "plan")) is not None
+        return await self._stands(self._plan_key(k, "plan"))
 
     def _plan_key(self, k: int, name: str) -> str:
         return f"{self.root}/plans/{k:010d}/{name}.json"
@@ -103,6 +126,18 @@ class Journal:
                 return None
 
         return await self.retry(f"get {key}", read)
+
+    async def _stands(self, key: str) -> bool:
+        """Whether there is such a key, without reading what may be megabytes."""
+
+        async def look() -> bool:
+            try:
+                await self.store.get_tail(key, 1)
+            except NotFound:
+                return False
+            return True
+
+        return await self.retry(f"look for {key}", look)
 
     async def _put(self, key: str, body: bytes) -> bool:
         return await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body, "application/json"))
@@ -157,6 +192,28 @@ class Journal:
         for earlier, later in zip([before, *heads], heads, strict=False):
             check_follows(earlier, later, self.root)
         return heads
+
+    async def follow(self, before: Head) -> list[Head]:
+        """What `walk` finds, by asking for the next numbers until one is missing: no listing, which costs as much as a
+        put. A hole would look like an end; who resumes a log walks it, and sees.
+        """
+        heads: list[Head] = []
+        ahead = 1
+        while True:
+            found = await asyncio.gather(*(self._at(before.shard, before.n + 1 + i) for i in range(ahead)))
+            for head in found:
+                if head is None:
+                    return heads
+                check_follows(before, head, self.root)
+                heads.append(head)
+                before = head
+            ahead = min(2 * ahead, _PARALLEL)
+
+    async def _at(self, shard: str, n: int) -> Head | None:
+        try:
+            return await self.head(shard, n)
+        except NotFound:
+            return None
 
     async def back_from(self, shard: str, first: int, to: int, digest: str) -> list[Head]:
         """Segments first..to, the chain of digests checked backwards from `to`'s. Raises BrokenLog, NotFound."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from vortex.cleanup import Cleaner
+from vortex.core.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.model import HOUR_MS
 from vortex.core.publication import (
@@ -22,23 +23,24 @@ from vortex.core.publication import (
     LogView,
     Plan,
     PlanShard,
-    PublishedObject,
     carried,
     closed_hours,
     done,
     frontier,
+    holders,
     hour_documents,
     joined,
-    objects,
     period_counts,
+    planned_bytes,
     propose,
-    shares,
 )
+from vortex.core.ranges import range_count, taken_by, takers
 from vortex.core.segment import seal
 from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped
 from vortex.journal import Journal
-from vortex.objects import ForeignObject, ObjectWriter, batches
+from vortex.objects import ForeignObject, ObjectWriter
 from vortex.ports import Clock, Meter, NotFound, Offload
+from vortex.ranges import Ranges
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +49,21 @@ _PARALLEL_PUTS = 16
 
 @dataclass(frozen=True, slots=True)
 class PublishRules:
-    """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept."""
+    """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
+
+    `range_bytes` is what a range of a plan holds at least, compressed: less is not worth another worker's while.
+    """
 
     period_ms: int
     target: int
     keep_ms: int
     max_delay_ms: int | None = None
+    range_bytes: int = 256 * 1024 * 1024
+
+    @property
+    def interval_s(self) -> float:
+        """After how long without a plan its absence is noticed."""
+        return max(30.0, self.period_ms / 1000)
 
 
 @dataclass(slots=True)
@@ -85,14 +96,30 @@ class _Logs:
 
     plan: Plan
     views: dict[str, LogView] = field(default_factory=dict)
+    walked_at: float = 0.0
+    """When all of the logs were looked at."""
 
 
 class Publisher:
-    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that a person must look at."""
+    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that a person must look at.
 
-    def __init__(self, state: StreamState, rules: PublishRules, ports: PublisherPorts) -> None:
+    In a fleet the first of the `roster` plans; the others carry out the ranges that a plan gives them, and look at no
+    log but for those. Who is the n-th of them plans after 2n intervals in which nothing moved.
+    """
+
+    def __init__(
+        self,
+        state: StreamState,
+        rules: PublishRules,
+        ports: PublisherPorts,
+        roster: Callable[[], Roster] = Roster,
+    ) -> None:
         self.status = PublisherStatus()
-        self._state, self._rules, self._ports = state, rules, ports
+        self._state, self._rules, self._ports, self._roster = state, rules, ports, roster
+        writer = ObjectWriter(ports.journal, ports.meter, ports.offload)
+        self._ranges = Ranges(ports.journal, ports.clock, ports.offload, writer, ports.owner)
+        self._moved: tuple[int, bool] = (-1, True)
+        self._moved_at = ports.clock.monotonic()
         self._logs: _Logs | None = None
         self._recent: list[Done] = []
         """Done documents of the hour that is not closed yet, oldest first."""
@@ -100,45 +127,91 @@ class Publisher:
 
     # The loop's step.
 
-    async def step(self) -> bool:
-        """Look once; publish one plan if the frontier has moved. Whether there may be more to do at once."""
-        plan = await self._ports.journal.last_plan(self._state, self._rules.target)
-        finished = await self._is_done(plan)
+    async def step(self, *, thorough: bool = False) -> bool:
+        """Look once; publish one plan if the frontier has moved. Whether there may be more to do at once.
+
+        `thorough` looks at every log, where otherwise those are enough that hold the frontier.
+        """
+        journal = self._ports.journal
+        plan = await journal.last_plan(self._state, self._rules.target)
+        finished = plan.k < 0 or await journal.is_done(plan.k)
+        planning = thorough or self._plans(plan.k, finished)
         try:
-            return await self._step(plan, finished)
+            if not planning:
+                self.status.frontier, self.status.holder, self.status.unpublished_since = None, "", None
+                return not finished and await self._help(plan)
+            more = await self._step(plan, finished, thorough)
         except (BrokenLog, NotFound) as problem:
             self._logs = None
-            newest = await self._ports.journal.last_plan(self._state, self._rules.target)
-            if newest.k != plan.k or await self._is_done(plan) != finished:
+            newest = await journal.last_plan(self._state, self._rules.target)
+            if newest.k != plan.k or (plan.k >= 0 and await journal.is_done(plan.k) != finished):
                 return True  # another process published, and cleaned up, what this one was about to read
             raise BrokenLog(str(problem)) from problem
+        self._moved_at = self._ports.clock.monotonic()
+        return more
 
-    async def _is_done(self, plan: Plan) -> bool:
-        return plan.k < 0 or await self._ports.journal.done(plan.k) is not None
+    def leave(self) -> None:
+        """This process stops, and others go on: what they have not done yet is left to them."""
+        self._ranges.leaving = True
 
-    async def _step(self, plan: Plan, finished: bool) -> bool:
-        logs = await self._refresh(plan, finished)
+    @property
+    def left(self) -> bool:
+        """Whether it has been told to leave."""
+        return self._ranges.leaving
+
+    def _plans(self, k: int, finished: bool) -> bool:
+        """Whether it is for this worker to plan, and to see a plan through: the first one, or the next after a time."""
+        if (k, finished) != self._moved:
+            self._moved, self._moved_at = (k, finished), self._ports.clock.monotonic()
+        rank = self._roster().rank
+        return self._ports.clock.monotonic() - self._moved_at >= 2 * rank * self._rules.interval_s
+
+    async def _help(self, plan: Plan) -> bool:
+        """Carry out the ranges of another's plan that are this worker's; nothing more is to be done at once."""
+        journal = self._ports.journal
+        mine = taken_by(plan, self._ports.owner)
+        if mine and not all([await journal.has_part(plan.k, number) for number in mine]):
+            shards = list(plan.shards.items())
+            heads = await asyncio.gather(
+                *(journal.back_from(shard, entry.first, entry.to, entry.digest) for shard, entry in shards)
+            )
+            views = {shard: LogView(several) for (shard, _), several in zip(shards, heads, strict=True)}
+            await self._ranges.own(plan, views)
+        return False
+
+    async def _step(self, plan: Plan, finished: bool, thorough: bool) -> bool:
+        logs = await self._refresh(plan, finished, thorough)
         if not finished:
-            await self._carry_out(plan, self._views_for(logs, plan))
-            return True
+            return await self._carry_out(plan, self._views_for(logs, plan))
         await self._push_laggards(logs)
-        proposed = propose(plan, logs.views, target=self._rules.target)
+        proposed = self._shared_out(propose(plan, logs.views, target=self._rules.target), logs)
         self._note(logs)
         if proposed is None:
             await self._cleaner.clean_up(logs.plan, logs.views)
             return False
         won = await self._ports.journal.put_plan(proposed)
-        if msgspec.json.encode(won) == msgspec.json.encode(proposed):
-            logs.plan = won
-            await self._carry_out(won, self._views_for(logs, won))
-        return True  # where another planner won, its plan is taken up by the next step
+        if msgspec.json.encode(won) != msgspec.json.encode(proposed):
+            return True  # another planner's: it is taken up by the next step
+        logs.plan = won
+        return await self._carry_out(won, self._views_for(logs, won))
+
+    def _shared_out(self, plan: Plan | None, logs: _Logs) -> Plan | None:
+        """The plan in as many ranges as its bytes and the workers are worth."""
+        workers = self._roster().workers
+        if plan is None or len(workers) < 2:
+            return plan
+        size = planned_bytes(plan, self._views_for(logs, plan))
+        ranges = range_count(size, len(workers), self._rules.range_bytes)
+        if ranges == 1:
+            return plan
+        return msgspec.structs.replace(plan, ranges=ranges, takers=takers(workers, self._ports.owner, ranges))
 
     async def unpublished_end(self) -> int | None:
         """Where to close so that everything in the logs is published; None where all is. For draining.
 
         That is the end of the last period with anything in it; of its hour, where that hour is over by the clock.
         """
-        while await self.step():
+        while await self.step(thorough=True):
             pass
         assert self._logs is not None
         logs, plan = self._logs, self._logs.plan
@@ -157,28 +230,39 @@ class Publisher:
             for view in self._logs.views.values():
                 if view.last is not None and not view.last.ended and view.last.open_from < end:
                     await self.push(view.heads[-1], end)
-            while await self.step():
+            while await self.step(thorough=True):
                 pass
         plan = await self._ports.journal.last_plan(self._state, self._rules.target)
         if end is not None and plan.upto < end:
             raise BrokenLog(f"{self._ports.journal.root}: shard {self.status.holder} has no log to close")
         return plan.upto
 
-    async def _refresh(self, plan: Plan, finished: bool) -> _Logs:
+    async def _refresh(self, plan: Plan, finished: bool, thorough: bool) -> _Logs:
         """Bring the picture up to date: plans made since, new segments, children that joined."""
+        now = self._ports.clock.monotonic()
         if self._logs is None or self._logs.plan.k != plan.k:
             views = self._logs.views if self._logs else {}
-            self._logs = _Logs(plan, {})
+            self._logs = _Logs(plan, {}, now)
             await self._draw(plan.shards, views, finished)
         else:
-            known = list(self._logs.views.items())
-            fresh = await asyncio.gather(
-                *(self._ports.journal.walk(_end_of(shard, view, plan)) for shard, view in known)
-            )
-            for (_, view), heads in zip(known, fresh, strict=True):
-                view.heads += heads
+            await self._look_on(self._logs, thorough, now)
         await self._join_children()
         return self._logs
+
+    async def _look_on(self, logs: _Logs, thorough: bool, now: float) -> None:
+        """New segments: first of the logs that hold the frontier. While any of them does, no other log matters."""
+        held = holders(logs.plan, logs.views)
+        await self._read_on(logs, [shard for shard in held if shard in logs.views])
+        due = now - logs.walked_at >= self._rules.period_ms / 1000  # the age of what waits is to be told, too
+        if thorough or due or not holders(logs.plan, logs.views):
+            await self._read_on(logs, [shard for shard in logs.views if shard not in held])
+            logs.walked_at = now
+
+    async def _read_on(self, logs: _Logs, shards: Sequence[str]) -> None:
+        journal, plan = self._ports.journal, logs.plan
+        fresh = await asyncio.gather(*(journal.follow(_end_of(s, logs.views[s], plan)) for s in shards))
+        for shard, heads in zip(shards, fresh, strict=True):
+            logs.views[shard].heads += heads
 
     async def _draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
         """Views from what is known, or from the store: a finished plan's log from `next`, an unfinished one's whole."""
@@ -192,7 +276,7 @@ class Publisher:
             if view is None or at is None or at.digest != entry.digest or view.heads[0].n > begin:
                 return await journal.view(shard, msgspec.structs.replace(entry, next=begin))
             heads = [head for head in view.heads if head.n >= begin]
-            return LogView(heads + await journal.walk(heads[-1]))
+            return LogView(heads + await journal.follow(heads[-1]))
 
         views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
         self._logs.views.update(zip(shards, views, strict=True))
@@ -212,15 +296,13 @@ class Publisher:
 
     # Carrying out a plan.
 
-    async def _carry_out(self, plan: Plan, views: Mapping[str, LogView]) -> None:
+    async def _carry_out(self, plan: Plan, views: Mapping[str, LogView]) -> bool:
+        """Objects, hours, done. False where this process left, and somebody else has to see to it."""
         begun = self._ports.clock.monotonic()
         self.status.working_on = plan.k
-        published: list[PublishedObject] = []
-        writer = ObjectWriter(self._ports.journal, self._ports.meter, self._ports.offload)
-        of = shares(plan, views)
-        for share in range(of):
-            for batch in batches(await self._ports.offload(objects, plan, views, share, of)):
-                published += await writer.write(batch, plan.small)
+        published = await self._ranges.all(plan, views, lambda: self._roster().workers)
+        if published is None:
+            return False
         document = done(plan, published, period_counts(plan, views))
         await self._close_hours(plan, document)
         await self._ports.journal.put_done(document)
@@ -231,6 +313,7 @@ class Publisher:
         meter.add("vortex_objects_published_total", len(published))
         meter.observe("vortex_publish_seconds", self._ports.clock.monotonic() - begun)
         log.info("published plan %d: %d objects, %d rows", plan.k, len(published), sum(one.rows for one in published))
+        return True
 
     def _forget_published(self, plan: Plan) -> None:
         """Segments that no later plan needs leave the picture; `to` stays, the walk goes on from it."""
@@ -299,8 +382,8 @@ class Publisher:
         least -= least % self._rules.period_ms
         for shard, view in logs.views.items():
             footer = view.last
-            if footer is None or footer.ended or footer.open_from >= least:
-                continue
+            if footer is None or footer.ended or footer.open_from >= least or footer.open_from > logs.plan.upto:
+                continue  # what does not hold the frontier was perhaps not looked at
             log.warning("shard %s lags: hours before its position close without it (hours.max_delay)", shard)
             await self.push(view.heads[-1], least)
 

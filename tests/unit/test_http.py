@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import aiohttp
 import pytest
 
-from vortex.adapters.http import serve
-from vortex.adapters.metrics import METRICS, PrometheusMeter
+from vortex.adapters.http import UNIX, Check, ask, checks_of, serve
+from vortex.adapters.metrics import METRICS, PrometheusMeter, merged
 
 
 async def get(address: tuple[str, int], path: str) -> tuple[int, str]:
@@ -19,7 +21,14 @@ async def test_health_and_metrics() -> None:
     """Alive is not ready; the reasons are told to whoever asks."""
     meter = PrometheusMeter()
     checks = [("store", False, "denied"), ("shards", True, "4 are read")]
-    async with serve("127.0.0.1", 0, meter, lambda: checks) as address:
+
+    async def page() -> bytes:
+        return meter.page()
+
+    async def ready() -> list[Check]:
+        return checks
+
+    async with serve("127.0.0.1", 0, page, ready) as address:
         meter.add("vortex_events_total", 3, outcome="accepted")
         assert (await get(address, "/livez"))[0] == 200
         assert (await get(address, "/readyz"))[0] == 503
@@ -58,3 +67,43 @@ def test_a_shard_that_is_gone_leaves_no_series() -> None:
     meter.forget("vortex_shard_lag_seconds", shard="s-1")
     meter.forget("vortex_shard_lag_seconds", shard="s-1")
     assert b's-1"' not in meter.page()
+
+
+def test_several_processes_are_one_page() -> None:
+    """Counters, histograms and memory add up; of lags and frontiers the greatest counts; shards stand side by side."""
+    one, other = PrometheusMeter(), PrometheusMeter()
+    for meter, shard, lag in ((one, "s-1", 5), (other, "s-2", 7)):
+        meter.add("vortex_events_total", lag, outcome="accepted")
+        meter.observe("vortex_commit_seconds", 0.02)
+        meter.set("vortex_shard_lag_seconds", lag, shard=shard)
+        meter.set("vortex_window_bytes", 100)
+        meter.set("vortex_frontier_seconds", 1000 + lag)
+    one.set("vortex_shard_lag_seconds", 2, shard="s-2")  # it has just moved
+    page = merged([one.page().decode(), other.page().decode()]).decode()
+    for line in (
+        'vortex_events_total{outcome="accepted"} 12.0',
+        "vortex_commit_seconds_count 2.0",
+        'vortex_commit_seconds_bucket{le="0.03"} 2.0',
+        'vortex_shard_lag_seconds{shard="s-1"} 5.0',
+        'vortex_shard_lag_seconds{shard="s-2"} 7.0',
+        "vortex_window_bytes 200.0",
+        "vortex_frontier_seconds 1007.0",
+    ):
+        assert line in page.splitlines()
+    assert merged([page]).decode() == page
+
+
+async def test_a_socket_in_the_file_system_serves_as_well(tmp_path: Path) -> None:
+    """What a supervisor asks of its workers."""
+
+    async def page() -> bytes:
+        return b"metrics"
+
+    async def ready() -> list[Check]:
+        return [("store", False, "denied: why"), ("shards", True, "4 are read")]
+
+    async with serve(f"{UNIX}{tmp_path}/s", 0, page, ready) as (host, _):
+        assert await ask(host, "/metrics") == "metrics"
+        assert checks_of(await ask(host, "/readyz?verbose")) == await ready()
+    with pytest.raises(OSError, match="s"):
+        await ask(host, "/metrics")

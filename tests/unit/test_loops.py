@@ -6,12 +6,14 @@ import asyncio
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
 
 import pytest
 
+from vortex.core.balance import Roster
 from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
@@ -20,10 +22,12 @@ from vortex.core.model import ShardInfo, Start
 from vortex.core.routing import Rules
 from vortex.core.segment import parse_footer
 from vortex.core.shardlog import StreamState
+from vortex.family import Family
 from vortex.fleet import LocalFleet
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
 from vortex.memory import MemoryBudget
+from vortex.ports import Stream
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import FirstStart, ForeignState, take_up
@@ -48,6 +52,7 @@ class World:
     page_records: int = 10_000
     every_s: float = 30
     max_delay_ms: int | None = None
+    range_bytes: int = 1 << 30
     health: Health = field(default_factory=Health)
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
@@ -65,15 +70,15 @@ class World:
         self.stream.put(name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
         self.sent[name] += 1
 
-    async def begin(self) -> Worker:
+    async def begin(self, kind: type[Worker] | None = None) -> Worker:
         """A worker from the beginning, as a restarted process is one."""
         self._starts += 1
         retry = Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts))
-        rules = PublishRules(self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms)
+        rules = PublishRules(self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes)
 
-        def publisher(state: StreamState, journal: Journal) -> Publisher:
-            ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"p{self._starts}")
-            return Publisher(state, rules, ports)
+        def publisher(state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster) -> Publisher:
+            ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
+            return Publisher(state, rules, ports, roster)
 
         state, journal = await take_up(
             self.stream,
@@ -85,7 +90,13 @@ class World:
             older=publisher,
             leases=self.table.rows,
         )
-        return Worker(self, state, journal, retry, publisher(state, journal), f"w{self._starts}")
+        made = (kind or Worker)(self, state, journal, retry, f"w{self._starts}")
+        made.begin(publisher(state, journal, lambda: made.fleet.roster))
+        return made
+
+    def seen_by(self, owner: str) -> Stream:
+        """The stream as one worker reads it."""
+        return self.stream
 
     async def verified(self) -> None:
         """Every invariant holds, and every id that was sent lies in the store once."""
@@ -109,12 +120,10 @@ class World:
 class Worker:
     """A fleet and a publisher, as in one process."""
 
-    def __init__(
-        self, world: World, state: StreamState, journal: Journal, retry: Retry, publisher: Publisher, owner: str
-    ) -> None:
-        self.world, self.publisher, self.state, self.journal = world, publisher, state, journal
+    def __init__(self, world: World, state: StreamState, journal: Journal, retry: Retry, owner: str) -> None:
+        self.world, self.state, self.journal = world, state, journal
         ports = IngestPorts(
-            world.stream, journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
+            world.seen_by(owner), journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
             MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
         )  # fmt: skip
         policy = Policy(
@@ -126,10 +135,22 @@ class Worker:
         )
 
         def make(shard: ShardInfo) -> ShardWorker:
-            return ShardWorker(shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20)
+            return ShardWorker(
+                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20,
+                on_commit=lambda _, footer: self.fleet.committed(footer),
+            )  # fmt: skip
 
-        self.fleet = LocalFleet(state, journal, world.stream, retry, world.health, world.clock, make, target=1 << 20)
+        self.make = make
+        self.family = Family(state, journal, world.stream, retry, target=1 << 20)
+        self.fleet = self._make_fleet(retry, owner)
+
+    def begin(self, publisher: Publisher) -> None:
+        """Read and publish."""
+        self.publisher = publisher
         self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
+
+    def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
+        return LocalFleet(self.family, self.world.health, self.world.clock, self.make)
 
     async def _publish(self) -> None:
         while True:

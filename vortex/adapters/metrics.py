@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from vortex import __version__
 
@@ -18,13 +23,14 @@ _BYTES = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 64e6, 256e6)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table; counters end in `_total`."""
+    """One row of the table; counters end in `_total`. A gauge of several processes is their sum, or the `greatest`."""
 
     kind: Literal["counter", "gauge", "histogram"]
     name: str
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    greatest: bool = False
 
 
 METRICS = (
@@ -36,23 +42,58 @@ METRICS = (
     Metric("counter", "vortex_retries_total", "Calls repeated, by cause", ("cause",)),
     Metric("counter", "vortex_gaps_total", "Gaps: records that the stream dropped before they were read"),
     Metric("counter", "vortex_objects_published_total", "Objects published"),
-    Metric("gauge", "vortex_shard_lag_seconds", "How far the last page lay behind the tip", ("shard",)),
-    Metric("gauge", "vortex_shard_watermark_seconds", "Greatest arrival time processed, Unix time", ("shard",)),
+    Metric("gauge", "vortex_shard_lag_seconds", "How far the last page lay behind the tip", ("shard",), greatest=True),
+    Metric("gauge", "vortex_shard_watermark_seconds", "Greatest arrival time, Unix time", ("shard",), greatest=True),
     Metric("gauge", "vortex_events_buffered", "Events accepted, and not in a segment yet"),
     Metric("gauge", "vortex_buffered_bytes", "Memory held by lines that are not committed"),
     Metric("gauge", "vortex_window_ids", "Ids remembered for deduplication"),
     Metric("gauge", "vortex_window_bytes", "Memory of the deduplication windows"),
-    Metric("gauge", "vortex_frontier_seconds", "Every period below this is closed, Unix time"),
-    Metric("gauge", "vortex_frontier_holder", "1 for the shard that holds the frontier", ("shard",)),
-    Metric("gauge", "vortex_last_closed_hour_seconds", "Start of the last closed hour, Unix time"),
-    Metric("gauge", "vortex_oldest_uncommitted_age_seconds", "Age of the oldest record read and not committed"),
-    Metric("gauge", "vortex_oldest_unpublished_age_seconds", "Age of the oldest segment with unpublished data"),
-    Metric("gauge", "vortex_build_info", "Always 1; the version is the label", ("version",)),
+    Metric("gauge", "vortex_frontier_seconds", "Every period below this is closed, Unix time", greatest=True),
+    Metric("gauge", "vortex_frontier_holder", "1 for the shard that holds the frontier", ("shard",), greatest=True),
+    Metric("gauge", "vortex_last_closed_hour_seconds", "Start of the last closed hour, Unix time", greatest=True),
+    Metric("gauge", "vortex_oldest_uncommitted_age_seconds", "Age of the oldest uncommitted record", greatest=True),
+    Metric("gauge", "vortex_oldest_unpublished_age_seconds", "Age of the oldest unpublished segment", greatest=True),
+    Metric("gauge", "vortex_build_info", "Always 1; the version is the label", ("version",), greatest=True),
+    Metric("counter", "vortex_process_restarts_total", "Worker processes that died and were started again"),
     Metric("histogram", "vortex_commit_seconds", "Sealing and putting a segment", buckets=_SECONDS),
     Metric("histogram", "vortex_publish_seconds", "Carrying out a plan", buckets=_SECONDS),
     Metric("histogram", "vortex_segment_bytes", "Sizes of segments", buckets=_BYTES),
     Metric("histogram", "vortex_object_bytes", "Sizes of published objects", buckets=_BYTES),
 )  # fmt: skip
+
+
+_GREATEST = {"process_start_time_seconds", *(row.name for row in METRICS if row.greatest)}
+
+
+def merged(pages: Iterable[str]) -> bytes:
+    """The pages of several processes as one: counters and histograms add up, gauges as the table says.
+
+    Not prometheus_client's multiprocess mode: that one cannot forget the series of a shard that has moved away.
+    """
+    families: dict[str, Family] = {}
+    for page in pages:
+        for family in text_string_to_metric_families(page):
+            known = families.setdefault(family.name, Family(family.name, family.documentation, family.type))
+            values = {(s.name, tuple(s.labels.items())): s.value for s in known.samples}
+            for sample in family.samples:
+                key = (sample.name, tuple(sample.labels.items()))
+                greatest = sample.name.endswith("_created") or family.name in _GREATEST
+                before = values.get(key)
+                added = sample.value if before is None else before + sample.value
+                values[key] = max(sample.value, before or 0.0) if greatest else added
+            known.samples = [Sample(name, dict(labels), value) for (name, labels), value in values.items()]
+    registry = CollectorRegistry()
+    registry.register(_Merged(list(families.values())))
+    return generate_latest(registry)
+
+
+class _Merged(Collector):
+    def __init__(self, families: list[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Family]:
+        """As they are."""
+        return self._families
 
 
 class PrometheusMeter:

@@ -1,10 +1,10 @@
-"""`vortex status`: where each shard stands, who holds the frontier, what was published last."""
+"""`vortex status`: where each shard stands and who reads it, who holds the frontier, what was published last."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import click
@@ -13,22 +13,26 @@ from rich.table import Table
 
 from vortex.config import Settings
 from vortex.core.layout import hour_of, moment
+from vortex.core.lease import Lease, outlived
 from vortex.core.model import HOUR_MS
 from vortex.core.publication import LogView, Plan, carried, frontier, joined
 from vortex.core.shardlog import BrokenLog, StreamState, stream_root
 from vortex.exits import Exit
 from vortex.journal import Journal
-from vortex.ports import PortError, Stream
+from vortex.ports import NotFound, PortError, Stream
 from vortex.retry import Once
-from vortex.wiring import open_store, open_stream
+from vortex.wiring import open_lease_table, open_store, open_stream
+
+_SLACK_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """One shard; times are ISO, UTC. `lag_s` is the service's clock less the watermark."""
+    """One shard; times are ISO, UTC. `lag_s` is the service's clock less the watermark, `owner` empty where none is."""
 
     shard: str
     state: str
+    owner: str
     position: str
     lag_s: float | None
     watermark: str
@@ -37,11 +41,33 @@ class ShardRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker, as the lease table names it; `throughput_kbps` is the sum of what it tells of its shards."""
+
+    worker: str
+    shards: int
+    throughput_kbps: float
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRow:
+    """One range of the plan in progress."""
+
+    range: int
+    taker: str
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """The whole answer."""
+    """The whole answer. `late` says in words what should have happened by now."""
 
     stream: str
+    coordination: str
+    workers: list[WorkerRow]
     shards: list[ShardRow]
+    ranges: list[RangeRow]
+    late: list[str]
     frontier: str
     holder: str
     last_plan: int
@@ -75,7 +101,21 @@ async def _status(settings: Settings) -> Status | None:
         info = await stream.describe()
         journal = Journal(store, stream_root(info.name, info.created_ms), Once())
         state = await journal.state()
-        return None if state is None else await gather(journal, state, stream, settings.publish.target_object_size)
+        if state is None:
+            return None
+        return await gather(journal, state, stream, settings, await _leases(settings, info.created_ms))
+
+
+async def _leases(settings: Settings, stream: int) -> dict[str, Lease] | None:
+    """The rows of the lease table by shard; None without a fleet."""
+    if settings.coordination.mode == "local":
+        return None
+    async with open_lease_table(settings) as table:
+        try:
+            await table.active(create=False)
+        except NotFound:
+            return {}
+        return {row.key: row for row in await table.rows() if not outlived(row, stream)}
 
 
 async def live_logs(journal: Journal, plan: Plan) -> dict[str, LogView]:
@@ -89,19 +129,27 @@ async def live_logs(journal: Journal, plan: Plan) -> dict[str, LogView]:
     return views
 
 
-async def gather(journal: Journal, state: StreamState, stream: Stream, target: int) -> Status:
+async def gather(
+    journal: Journal, state: StreamState, stream: Stream, settings: Settings, leases: dict[str, Lease] | None
+) -> Status:
     """The status of a stream that has begun."""
-    plan = await journal.last_plan(state, target)
-    done = plan.k < 0 or await journal.done(plan.k) is not None
+    plan = await journal.last_plan(state, settings.publish.target_object_size)
+    done = plan.k < 0 or await journal.is_done(plan.k)
     views = await live_logs(journal, plan)
     live, gone = carried(plan)
     held = frontier(joined(live, gone, views), views)
     now = await stream.server_time()
     closed = plan.upto if done else plan.after
     has_closed = plan.k >= 0 and hour_of(closed) > state.opens_from
+    shards = [_row(shard, view, plan.upto, now, leases) for shard, view in sorted(views.items())]
+    ranges = [] if done else await _ranges(journal, plan)
     return Status(
         stream=state.stream,
-        shards=[_row(shard, view, plan.upto, now) for shard, view in sorted(views.items())],
+        coordination=settings.coordination.mode,
+        workers=_workers(leases or {}),
+        shards=shards,
+        ranges=ranges,
+        late=[*_late_shards(shards, views, settings, now, leases is not None), *_late_ranges(plan, ranges)],
         frontier=_iso(held[0]) if held else "",
         holder=held[1] if held else "",
         last_plan=plan.k,
@@ -111,14 +159,54 @@ async def gather(journal: Journal, state: StreamState, stream: Stream, target: i
     )
 
 
-def _row(shard: str, view: LogView, upto: int, now: int) -> ShardRow:
+def _workers(leases: dict[str, Lease]) -> list[WorkerRow]:
+    owned: dict[str, list[Lease]] = {}
+    for lease in leases.values():
+        if lease.owner is not None:
+            owned.setdefault(lease.owner, []).append(lease)
+    return [
+        WorkerRow(worker, len(several), round(sum(one.throughput or 0.0 for one in several), 1))
+        for worker, several in sorted(owned.items())
+    ]
+
+
+async def _ranges(journal: Journal, plan: Plan) -> list[RangeRow]:
+    takers = plan.takers or ("",) * plan.ranges
+    done = await asyncio.gather(*(journal.has_part(plan.k, number) for number in range(plan.ranges)))
+    return [RangeRow(number, taker, well) for number, (taker, well) in enumerate(zip(takers, done, strict=True))]
+
+
+def _late_shards(
+    shards: list[ShardRow], views: Mapping[str, LogView], settings: Settings, now: int, fleet: bool
+) -> list[str]:
+    """Shards that nobody reads, and those whose bound is more than a period and a minute behind what it might be."""
+    period, found = settings.publish.period, []
+    due = now - settings.hours.allowed_lateness - period - _SLACK_MS
+    for row in shards:
+        footer = views[row.shard].last
+        if fleet and not row.owner and (footer is None or not footer.ended):
+            found.append(f"{row.shard}: no worker has it")
+        if footer is not None and not footer.ended and footer.open_from < due - due % period:
+            found.append(f"{row.shard}: holds everything from {_iso(footer.open_from)} on")
+    return found
+
+
+def _late_ranges(plan: Plan, ranges: list[RangeRow]) -> list[str]:
+    missing = [row for row in ranges if not row.done]
+    return [f"plan {plan.k}: range {row.range} of {row.taker} is not done" for row in missing if row.taker]
+
+
+def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease] | None) -> ShardRow:
+    lease = (leases or {}).get(shard)
+    owner = (lease.owner if lease is not None else None) or ""
     footer = view.last
     if footer is None:
-        return ShardRow(shard, "not begun", "", None, "", "", 0)
+        return ShardRow(shard, "not begun", owner, "", None, "", "", 0)
     waiting = sum(1 for head in view.heads if head.footer and any(p >= upto for p in head.footer.periods))
     return ShardRow(
         shard=shard,
         state="ended" if footer.ended else "open",
+        owner=owner,
         position=f"{footer.position.kind} {footer.position.value}".strip(),
         lag_s=None if footer.ended else max(0, now - footer.watermark) / 1000,
         watermark=_iso(footer.watermark),
@@ -133,13 +221,22 @@ def _iso(ms: int) -> str:
 
 def _print(found: Status) -> None:
     console = Console()
-    table = Table(title=f"stream {found.stream}")
-    names: Sequence[str] = ShardRow.__slots__
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in found.shards:
-        table.add_row(*("" if getattr(row, name) is None else str(getattr(row, name)) for name in names))
-    console.print(table)
+    if found.coordination != "local":
+        _print_rows(console, f"workers of stream {found.stream}", WorkerRow.__slots__, found.workers)
+    _print_rows(console, f"stream {found.stream}", ShardRow.__slots__, found.shards)
+    if len(found.ranges) > 1:
+        _print_rows(console, f"plan {found.last_plan}", RangeRow.__slots__, found.ranges)
     console.print(f"frontier: {found.frontier} held by {found.holder}" if found.holder else "frontier: no open log")
     console.print(f"published up to {found.published_upto}; last plan: {found.last_plan} ({found.last_plan_state})")
     console.print(f"last closed hour: {found.last_closed_hour or 'none yet'}")
+    for line in found.late:
+        console.print(f"late: {line}", markup=False)
+
+
+def _print_rows(console: Console, title: str, names: Sequence[str], rows: Sequence[object]) -> None:
+    table = Table(title=title)
+    for name in names:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*("" if getattr(row, name) is None else str(getattr(row, name)) for name in names))
+    console.print(table)

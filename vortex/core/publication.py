@@ -42,7 +42,7 @@ class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """`plan.json`: everything that the outcome depends on."""
+    """`plan.json`: everything that the outcome depends on, and for several `ranges` who is to take which: advice."""
 
     k: int
     after: int
@@ -52,6 +52,7 @@ class Plan(msgspec.Struct, kw_only=True):
     ranges: int = 1
     target: int
     small: int = SMALL_MEMBER
+    takers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     version: int = 1
 
 
@@ -172,9 +173,19 @@ def _capped(views: Mapping[str, LogView], after: int, upto: int, limit: int) -> 
     return upto
 
 
-def propose(
-    last: Plan, views: Mapping[str, LogView], *, target: int, limit: int = PLAN_BYTES, ranges: int = 1
-) -> Plan | None:
+def planned_bytes(plan: Plan, views: Mapping[str, LogView]) -> int:
+    """Compressed bytes that the plan publishes."""
+    return sum(_bytes_by_period(views, plan.after, plan.upto).values())
+
+
+def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
+    """The shards that keep the plan after `last` from being made: none of their periods is closed beyond it."""
+    live, gone = carried(last)
+    shards = joined(live, gone, views)
+    return [s for s, entry in shards.items() if (b := bound(entry, views.get(s))) is not None and b <= last.upto]
+
+
+def propose(last: Plan, views: Mapping[str, LogView], *, target: int, limit: int = PLAN_BYTES) -> Plan | None:
     """The plan after `last`, once the frontier has passed `last.upto`; else None.
 
     `views` holds, for every live shard, its segments from `next` on, their chain checked.
@@ -187,7 +198,7 @@ def propose(
         return None
     upto = _capped(views, last.upto, upto, limit)
     entries = {shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())}
-    return Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, ranges=ranges, target=target)
+    return Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, target=target)
 
 
 def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:

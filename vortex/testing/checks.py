@@ -29,7 +29,7 @@ from vortex.testing.vtime import VirtualClock
 from vortex.verification import verify_store
 
 _SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
-_PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)\.json$")
+_PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)(?:-(\d+))?\.json$")
 _HELD_AT_ONCE = 64 * 1024
 """Bytes by which a page may overshoot the memory limit; pages here are small."""
 
@@ -91,6 +91,8 @@ class Checker:
         if (found := _PLAN.match(key)) is not None:
             if found[2] == "plan":
                 self._plans.plan(int(found[1]), body)
+            elif found[3]:
+                self._plans.part(int(found[1]), int(found[3]), body)
             else:
                 self._plans.finished(int(found[1]))
         elif key.startswith("_hours/"):

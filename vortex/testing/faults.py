@@ -68,6 +68,13 @@ TABLE = (
     Fault("traffic.idle", 0.3, 0.2, 0.8, "shard", "a part of the key space gets nothing"),
     Fault("traffic.hot", 0.3, 0.3, 0.9, "event", "one partition key gets most"),
     Fault("traffic.many", 0.08, 1, 1, "life", "hundreds of partitions"),
+    # The lease table, where a fleet shares out the shards.
+    Fault("table.error", 0.4, 0.01, 0.3, "call", "500, or throttled; nothing happened"),
+    Fault("table.lost_reply", 0.4, 0.01, 0.2, "call", "it happened, and its reply is lost"),
+    Fault("table.slow", 0.3, 0.01, 0.1, "call", "takes seconds, at times longer than a lease lives"),
+    Fault("table.stale", 0.3, 0.05, 0.5, "look", "shows the rows as they were minutes ago"),
+    Fault("table.cut", 0.4, 0.5, 4.0, "hour", "one process cannot reach it, for seconds or half an hour"),
+    Fault("table.restore", 0.3, 0.2, 1.0, "hour", "it is restored to an hour ago"),
 )
 
 

@@ -162,6 +162,21 @@ class PlanModel:
         since = range(max(self.first_hour, hour_of(self.opens_from)), hour_of(upto), HOUR_MS)
         return sorted({hour for hour in self._held if hour + HOUR_MS <= upto} | set(since))
 
+    def part(self, k: int, number: int, body: bytes) -> None:
+        """A range of a plan is done: what it names is there, and is the plan's."""
+        part, bad, name = json.loads(body), self._violated, f"plan {k}, range {number}"
+        if (
+            k >= len(self.plans)
+            or not 0 <= number < self.plans[k]["ranges"]
+            or (part["k"], part["range"]) != (k, number)
+        ):
+            bad("I3", f"{name}: no plan has it")
+            return
+        for row in part["objects"]:
+            found = _OBJECT.match(row["key"])
+            if found is None or self._expected.get(found[1], (-1,))[0] != k or row["key"] not in self._store.objects:
+                bad("I3", f"{name}: {row['key']} is not there, or not the plan's")
+
     def finished(self, k: int) -> None:
         """A plan's done document was written: all of it must be there."""
         if k != len(self.plans) - 1 or self.done != k - 1:

@@ -19,6 +19,7 @@ from vortex.start import take_up
 from vortex.testing.faults import Weather
 from vortex.testing.memstream import MemoryStream, StreamView
 from vortex.testing.simstore import SimStore, StoreView
+from vortex.testing.simtable import SimTable, TableView
 from vortex.testing.vtime import NullMeter, VirtualClock
 from vortex.wiring import first_start
 
@@ -50,6 +51,7 @@ class Surroundings(Protocol):
 
     store: SimStore
     stream: MemoryStream
+    table: SimTable
     weather: Weather
     epoch_ms: int
 
@@ -117,6 +119,8 @@ class Process:
             retry=retry,
             offload=cast(Any, self._offload),
             owner=self.owner,
+            table=self._table(),
+            token=lambda: f"{self.rng.getrandbits(64):016x}",
         )
         state, journal = await take_up(
             parts.stream,
@@ -127,8 +131,14 @@ class Process:
             seed=7,
             older=lambda state, journal: publisher_of(parts, state, journal),
         )
-        self.app = _App(self, parts, state, journal)
-        return await self.app.run(drain=self.drain)
+        self.app = _App(self, parts, state, journal, drain=self.drain)
+        return await self.app.run()
+
+    def _table(self) -> TableView | None:
+        world = self.world
+        if self.settings.coordination.mode == "local":
+            return None
+        return TableView(world.table, self.owner, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
 
     # What may happen to it.
 
@@ -194,8 +204,8 @@ class Process:
 class _App(App):
     """The program; it tells what it commits. Gauges and the comparison of clocks are left out: they decide nothing."""
 
-    def __init__(self, process: Process, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, process: Process, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._process = process
 
     def _committed(self, shard: str, footer: Footer) -> None:

@@ -24,6 +24,7 @@ from vortex.testing.faults import Weather
 from vortex.testing.memstream import MemoryStream
 from vortex.testing.process import Process
 from vortex.testing.simstore import SimStore
+from vortex.testing.simtable import SimTable
 from vortex.testing.traffic import Traffic
 
 _EPOCH_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
@@ -50,14 +51,15 @@ class Outcome:
 class World:
     """One run. `Surroundings` of its processes."""
 
-    def __init__(self, seed: int, *, trace: bool = False, wanted: Sequence[str] = ()) -> None:
-        self.seed, self.trace = seed, trace
+    def __init__(self, seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bool = False) -> None:
+        self.seed, self.trace, self.fleet = seed, trace, fleet
         self.log: list[str] = []
         self.weather = Weather(seed, wanted)
         self.rng = Random(f"world {seed}")
         self.epoch_ms = _EPOCH_MS + self.rng.randrange(0, HOUR_MS, 1000)
         self.clock = vtime.VirtualClock(self.epoch_ms)
         self.store = SimStore(self.clock)
+        self.table = SimTable()
         self.duration_s = self.rng.choice((1200, 2400, 4500, 9000)) * self.rng.uniform(0.7, 1.3)
         self.events = self.rng.choice((20, 60, 150, 250))
         self.usual = self._settings(self.rng)
@@ -103,6 +105,8 @@ class World:
             "publish": {"period": span(_PERIODS), "target_object_size": rng.choice((1, 400, 2**20))},
             "hours": {"allowed_lateness": span(_LATENESS), **delay},
         }
+        if self.fleet:
+            sections["coordination"] = {"mode": "dynamodb", "failover": span((10_000, 30_000, 60_000))}
         settings = Settings.model_validate(sections)
         if self.weather.rate("process.tight"):
             settings = settings.model_copy(update={"memory": Memory.model_construct(limit=rng.choice((300, 3000)))})
@@ -113,6 +117,8 @@ class World:
     async def live(self) -> None:
         """All phases. The first violation ends it."""
         self.observer.begins()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, what: self.observer.violated("I8", f"unheard: {what.get('exception')!r}"))
         whole = asyncio.ensure_future(self._phases())
         failed = asyncio.ensure_future(self.observer.failed.wait())
         try:
@@ -128,6 +134,8 @@ class World:
 
     async def _phases(self) -> None:
         slots = 2 if self.weather.rate("process.beside") else 1
+        if self.fleet:
+            slots = self.rng.choice((2, 3, 4))
         tasks = [asyncio.ensure_future(self._supervise(slot)) for slot in range(slots)]
         busy = [asyncio.ensure_future(each) for each in self._disturbances()]
         try:
@@ -203,7 +211,10 @@ class World:
             ("store.disk_full", lambda rng: self._trouble("disk_full", rng)),
             ("store.denied", lambda rng: self._trouble("denied", rng)),
         ]
-        return [self._now_and_then(name, action) for name, action in rows if self.weather.rate(name)]
+        if self.fleet:
+            rows += [("table.cut", self._cut), ("table.restore", self._restore)]
+        going = [self._now_and_then(name, action) for name, action in rows if self.weather.rate(name)]
+        return [*going, self.table.remember()] if self.fleet else going
 
     async def _now_and_then(self, name: str, action: Callable[[Random], object]) -> None:
         rng = Random(f"{name} {self.seed}")
@@ -220,6 +231,16 @@ class World:
     def _trouble(self, name: str, rng: Random) -> None:
         self.say("store", name)
         self.store.troubles[name] = self.clock.monotonic() + rng.uniform(10, 900)
+
+    def _cut(self, rng: Random) -> None:
+        owner = self._one(rng).owner
+        seconds = rng.choice((20.0, 120.0, 1800.0)) * rng.random()
+        self.say("table", f"{owner} cannot reach it for {seconds:.0f} s")
+        self.table.cut[owner] = self.clock.monotonic() + seconds
+
+    def _restore(self, rng: Random) -> None:
+        if self.table.go_back():
+            self.say("table", "is restored to an hour ago")
 
     def _split(self, rng: Random) -> None:
         open_ = [s for s in self.stream.shards() if s.end_sequence is None]
@@ -254,8 +275,8 @@ class World:
                 push.result()
 
 
-async def _live(seed: int, trace: bool, wanted: Sequence[str]) -> Outcome:
-    world = World(seed, trace=trace, wanted=wanted)
+async def _live(seed: int, trace: bool, wanted: Sequence[str], fleet: bool) -> Outcome:
+    world = World(seed, trace=trace, wanted=wanted, fleet=fleet)
     checker = world.observer
     try:
         await world.live()
@@ -264,13 +285,16 @@ async def _live(seed: int, trace: bool, wanted: Sequence[str]) -> Outcome:
     return Outcome(seed, checker.violations, world.log, checker.numbers(), checker.digest())
 
 
-def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = ()) -> Outcome:
-    """Live through one seed; the faults that are `wanted` are there whatever the weather is."""
+def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bool = False) -> Outcome:
+    """Live through one seed; the faults that are `wanted` are there whatever the weather is.
+
+    `fleet`: several workers share the shards by leases.
+    """
     loggers = logging.getLogger("vortex")
     level = loggers.level
     loggers.setLevel(logging.CRITICAL + 1)
     try:
-        return vtime.run(_live(seed, trace, wanted))
+        return vtime.run(_live(seed, trace, wanted, fleet))
     except vtime.Stuck as problem:
         return Outcome(seed, [f"I8: {problem}"])
     finally:

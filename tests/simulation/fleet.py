@@ -1,0 +1,311 @@
+"""A large fleet in virtual time: `python -m tests.simulation.fleet --shards 1000 --workers 50`.
+
+Balance, leases, table, plans and ranges are the real ones; what reads a shard is a stand-in, which commits a real,
+small segment as often as a worker would. It tells how long balance takes from several starts, and how many requests go
+to the lease table and the store in a minute, with their price in us-east-1: DynamoDB on demand at $0.625 a million
+writes, $0.125 a million reads of 4 KB (https://aws.amazon.com/dynamodb/pricing/on-demand/), S3 at $5 a million PUT and
+LIST, $0.40 a million GET (https://aws.amazon.com/s3/pricing/).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+from typing import cast
+
+import msgspec
+
+from vortex.adapters.dynamodb import write_row
+from vortex.core.lease import Lease
+from vortex.core.model import ShardInfo, Start
+from vortex.core.segment import Counts, Folder, Footer, Group, folder_hash, seal
+from vortex.core.shardlog import Head, StreamState, first_footer
+from vortex.family import Family
+from vortex.ingest import Orders, ShardStatus, ShardWorker
+from vortex.journal import Journal
+from vortex.leased import LeasedFleet
+from vortex.leases import Leases
+from vortex.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.retry import Health, Retry
+from vortex.start import FirstStart, first_state
+from vortex.testing import vtime
+from vortex.testing.memstore import MemoryStore
+from vortex.testing.memstream import MemoryStream
+from vortex.testing.memtable import MemoryTable
+
+LIMIT_S = 120.0
+"""Within which balance must be reached, from any start."""
+LATENESS_MS = 60_000
+TARGET = 64 << 20
+MONTH = 60 * 24 * 30.4
+WRITE, READ, PUT, GET = 0.625e-6, 0.125e-6, 5e-6, 0.4e-6
+
+
+@dataclass
+class StandIn:
+    """What a shard worker is to the fleet: it takes up the log, commits, and stops when it is told to."""
+
+    shard: ShardInfo
+    world: World
+    journal: Journal
+    fleet: list[LeasedFleet]
+    wake: asyncio.Event
+    orders: Orders = field(default_factory=Orders)
+
+    def __post_init__(self) -> None:
+        self.status = ShardStatus(self.shard.id)
+
+    async def run(self) -> Footer | None:
+        """Until told to stop, or lost."""
+        plan = await self.journal.last_plan(self.world.state, TARGET)
+        head = await self.journal.newest(self.shard.id, plan.shards.get(self.shard.id))
+        pause = self.world.commit_s * self.world.rng.random()
+        moved_to = 0
+        while not self.orders.stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.orders.stop.wait(), pause)
+            pause = self.world.commit_s
+            sealed = seal(self._footer(head), [self._group()], b"")
+            if not await self.journal.commit(self.shard.id, sealed):
+                self.world.lost_races += 1
+                return None
+            head = Head(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
+            self.status.totals.bytes += int(self.world.rate(self.shard.id) * self.world.commit_s)
+            self.fleet[0].committed(sealed.footer)
+            if sealed.footer.open_from > moved_to:  # as the program does
+                moved_to = sealed.footer.open_from
+                self.wake.set()
+        return None
+
+    def _period(self) -> int:
+        now = self.world.clock.now_ms()
+        return now - now % self.world.rules.period_ms
+
+    def _group(self) -> Group:
+        path = f"customer=c{self.world.rng.randrange(100)}/hour=x"
+        return Group(Folder(path, folder_hash(path)), self._period(), [b"{}"])
+
+    def _footer(self, head: Head) -> Footer:
+        begins = self.world.state.roots[0].position
+        first = first_footer(
+            self.shard, begins, 0, self.world.state.opens_from, floors={}, owner="", created=self.world.clock.now_ms()
+        )
+        now = self.world.clock.now_ms()
+        closed = now - LATENESS_MS
+        bound = max(closed - closed % self.world.rules.period_ms, (head.footer or first).open_from)
+        counts = Counts(records=1, events=1, accepted=1)
+        return msgspec.structs.replace(
+            first, n=head.n + 1, prev=head.digest, watermark=now, open_from=bound, counts=counts,
+            periods={self._period(): counts}, floors={self.shard.id: head.n + 1},
+        )  # fmt: skip
+
+
+class World:
+    """One stream, one table, one store, and the workers."""
+
+    def __init__(self, shards: int, commit_s: float, failover_s: float, rules: PublishRules, skewed: bool) -> None:
+        self.clock, self.rng = vtime.VirtualClock(), Random(1)
+        self.commit_s, self.failover_s, self.rules, self.skewed = commit_s, failover_s, rules, skewed
+        self.stream = MemoryStream(self.clock, shards=shards, limits=False)
+        self.table, self.store = MemoryTable(), MemoryStore(self.clock)
+        self.calls: Counter[str] = Counter()
+        self.table.before, self.store.before = self._table_call, self._store_call
+        self.lost_races = 0
+        self.steals = 0
+        self.state: StreamState
+        self.workers: dict[str, tuple[LeasedFleet, list[asyncio.Future[None]]]] = {}
+        self._names = 0
+
+    async def begin(self) -> None:
+        """The first start."""
+        info, shards = await self.stream.describe(), await self.stream.list_shards()
+        start = FirstStart(Start.TRIM_HORIZON)
+        now = self.clock.now_ms()
+        self.state = first_state(info, shards, start, server_ms=now, lateness_ms=LATENESS_MS, seed=1)
+
+    async def _table_call(self, operation: str, key: str) -> None:
+        self.calls[f"table {operation}"] += 1
+        if operation == "rows":
+            size = sum(_item_bytes(row) for row in self.table.table.values())
+            self.calls["read units"] += -(-size // 4096)
+        if operation == "take" and self.table.table[key].owner is not None:
+            self.steals += 1
+        await asyncio.sleep(self.rng.uniform(0.003, 0.010))
+
+    async def _store_call(self, operation: str, key: str) -> None:
+        what = operation
+        if operation == "put":
+            what = "put segment" if key.endswith(".seg") else "put other"
+        self.calls[f"store {what}"] += 1
+        await asyncio.sleep(self.rng.uniform(0.01, 0.03))
+
+    def rate(self, shard: str) -> float:
+        """Bytes a second; where they differ widely, every fiftieth shard gets twenty times as much."""
+        return 1_000_000.0 if self.skewed and int(shard[-12:]) % 50 == 0 else 50_000.0
+
+    def start(self) -> str:
+        """One more worker; its name."""
+        self._names += 1
+        name = f"host-{self._names}:{1000 + self._names}:{self.rng.getrandbits(64):016x}"
+        health = Health()
+        retry = Retry(self.clock, vtime.NullMeter(), health, Random(self._names))
+        journal = Journal(self.store, "_vortex/events@1", retry)
+        family = Family(self.state, journal, self.stream, retry, target=TARGET)
+        leases = Leases(
+            self.table, self.clock, retry, health, name, lambda: f"{self.rng.getrandbits(64):016x}", self.failover_s,
+            self.state.created,
+        )  # fmt: skip
+        wake, fleets = asyncio.Event(), list[LeasedFleet]()
+
+        def worker(shard: ShardInfo) -> ShardWorker:
+            return cast(ShardWorker, StandIn(shard, self, journal, fleets, wake))
+
+        fleet = LeasedFleet(family, leases, health, self.clock, worker)
+        fleets.append(fleet)
+        ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, name)
+        publisher = Publisher(self.state, self.rules, ports, lambda: fleet.roster)
+        running = [asyncio.ensure_future(fleet.run()), asyncio.ensure_future(_publish(publisher, wake))]
+        self.workers[name] = (fleet, running)
+        return name
+
+    async def stop(self, name: str, *, politely: bool) -> None:
+        """SIGTERM, or SIGKILL."""
+        fleet, (reading, publishing) = self.workers.pop(name)
+        if politely:
+            fleet.stop()
+            await reading
+        for task in (reading, publishing):
+            task.cancel()
+        await asyncio.gather(reading, publishing, return_exceptions=True)
+
+    def loads(self) -> Counter[str]:
+        """How many shards each living worker reads."""
+        return Counter({name: len(fleet.workers) for name, (fleet, _) in self.workers.items()})
+
+    def balanced(self) -> bool:
+        """Every shard is read by one worker, and no worker has two more than another."""
+        loads = self.loads()
+        read = {shard for fleet, _ in self.workers.values() for shard in fleet.workers}
+        whole = sum(loads.values()) == len(read) == len(self.state.roots)
+        return whole and max(loads.values()) - min(loads.values()) <= 1
+
+    async def rest(self) -> float:
+        """Wait for balance; the seconds it took. Raises AssertionError where it takes longer than allowed."""
+        begun = self.clock.monotonic()
+        while not self.balanced():
+            await self.clock.sleep(0.5)
+            took = self.clock.monotonic() - begun
+            assert took <= LIMIT_S, f"not balanced after {took:.0f} s: {sorted(self.loads().values())}"
+        return self.clock.monotonic() - begun
+
+
+async def _publish(publisher: Publisher, wake: asyncio.Event) -> None:
+    """As the program does."""
+    while True:
+        wake.clear()
+        if not await publisher.step():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), 10.0)
+
+
+def _item_bytes(lease: Lease) -> int:
+    """The size of a row as DynamoDB counts it: names and values, numbers at two digits a byte."""
+    size = 0
+    for name, value in write_row(lease).items():
+        ((kind, content),) = value.items()
+        many = content if isinstance(content, list) else [content]
+        size += len(name) + sum(len(one) // 2 + 1 if kind == "N" else len(one) for one in many)
+    return size
+
+
+def prices(calls: Counter[str], minutes: float) -> list[tuple[str, float, float]]:
+    """Rows of what, how many a minute, and dollars a month."""
+    rows = []
+    for what, count in sorted(calls.items()):
+        each = WRITE if what.startswith("table") else READ if what == "read units" else PUT
+        if what == "table rows":
+            each = 0.0  # paid for by what it reads
+        elif what == "store get":
+            each = GET
+        elif what == "store delete":
+            each = 0.0
+        rows.append((what, count / minutes, count / minutes * MONTH * each))
+    return rows
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Every start, then the steady state."""
+    rules = PublishRules(options.period * 1000, TARGET, 86_400_000, range_bytes=options.range_bytes)
+    world = World(options.shards, options.commit, options.failover, rules, options.skewed)
+    await world.begin()
+    first = world.start()
+    for _ in range(options.workers - 1):
+        world.start()
+    print(f"all start at once, no lease is there: balanced in {await world.rest():.1f} s, {world.steals} steals")
+    names = list(world.workers)
+    await world.clock.sleep(60)
+    await world.stop(names[1], politely=True)
+    print(f"one stops politely: balanced in {await world.rest():.1f} s")
+    await world.clock.sleep(60)
+    await world.stop(names[2], politely=False)
+    print(f"one dies: balanced in {await world.rest():.1f} s")
+    world.start()
+    print(f"one joins: balanced in {await world.rest():.1f} s")
+    world.start()
+    print(f"another joins: balanced in {await world.rest():.1f} s")
+    await world.clock.sleep(max(120.0, 2.0 * options.period))
+    await steady(world, options)
+    for name in [name for name in world.workers if name != first]:
+        await world.stop(name, politely=True)
+    while world.loads()[first] < options.shards:
+        await world.clock.sleep(1)
+    for _ in range(options.workers - 1):
+        world.start()
+    print(f"one has all, the others start at once: balanced in {await world.rest():.1f} s")
+    for name in list(world.workers):
+        await world.stop(name, politely=False)
+
+
+async def steady(world: World, options: argparse.Namespace) -> None:
+    """Requests a minute, and what they cost."""
+    world.calls.clear()
+    steals, races, begun = world.steals, world.lost_races, world.clock.monotonic()
+    await world.clock.sleep(options.minutes * 60)
+    minutes = (world.clock.monotonic() - begun) / 60
+    print(f"{minutes:.0f} minutes at rest: {world.steals - steals} steals, {world.lost_races - races} lost races")
+    assert options.skewed or world.steals == steals, "a fleet at rest stays still"
+    total = 0.0
+    for what, often, price in prices(world.calls, minutes):
+        total += price
+        print(f"  {what:18} {often:10,.1f} a minute  ${price:8,.2f} a month")
+    print(f"  {'together':18} {'':10}           ${total:8,.2f} a month")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when balance comes in time and stays."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.fleet", description=__doc__)
+    parser.add_argument("--shards", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=10, help="of rest to measure")
+    parser.add_argument("--failover", type=float, default=10.0, help="seconds")
+    parser.add_argument("--period", type=int, default=300, help="publish.period in seconds")
+    parser.add_argument("--commit", type=float, default=30.0, help="commit.every in seconds")
+    parser.add_argument("--range-bytes", type=int, default=4 * TARGET, help="smaller: plans of more ranges")
+    parser.add_argument("--skewed", action="store_true", help="some shards get twenty times what others get")
+    options = parser.parse_args(arguments)
+    logging.getLogger("vortex").setLevel(logging.CRITICAL)
+    begun = time.perf_counter()
+    vtime.run(run(options))
+    print(f"{time.perf_counter() - begun:.0f} s of real time")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

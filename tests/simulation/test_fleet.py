@@ -1,0 +1,25 @@
+"""Fleets in the simulated world, and a larger one that only has to share out its shards."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.fleet import main
+from vortex.testing.world import run
+
+FOUND = (1041, 2010, 2025)
+"""A restored table whose mended rows named no children (two); a pushed shard that never came to commit."""
+SEEDS = sorted({*FOUND, *range(12)})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_invariant_holds_in_a_fleet(seed: int) -> None:
+    """Whatever the weather: `python -m tests.simulation --fleet --seed S --trace` shows a failing one."""
+    outcome = run(seed, fleet=True)
+    assert outcome.violations == [], f"python -m tests.simulation --fleet --seed {seed} --trace"
+
+
+def test_balance_comes_within_two_minutes_from_any_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """All at once, after a stop, a death, two joins, from one that has all; then nothing moves."""
+    assert main(["--shards", "60", "--workers", "6", "--minutes", "5"]) == 0
+    assert "0 steals, 0 lost races" in capsys.readouterr().out

@@ -1,0 +1,156 @@
+"""Several workers on one machine: `vortex run --processes N`.
+
+Each is a process of the same program, a member of the fleet with an id of its own. The supervisor starts them, starts
+them again when they die, passes signals on, and serves one set of metrics and one health for all on the one port.
+It touches neither stream nor store: what it does not know cannot break.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import ClientError
+
+from vortex.adapters.http import UNIX, Check, ask, checks_of, serve
+from vortex.adapters.metrics import PrometheusMeter, merged
+from vortex.config import PREFIX, Settings
+from vortex.exits import Exit
+
+log = logging.getLogger(__name__)
+
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+_STEADY_S = 60.0
+"""Who has lived for so long is started again without waiting."""
+_FINAL = {Exit.USAGE, Exit.CONFIG, Exit.LOST_STATE}
+"""What a person must look at: starting again would end the same way."""
+
+
+@dataclass(slots=True)
+class _Child:
+    """One place for a worker: the process in it, and where its metrics are."""
+
+    number: int
+    process: asyncio.subprocess.Process | None = None
+    address: str = ""
+    starts: int = 0
+    wait: float = _FIRST_WAIT
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """`count` workers of `command`, each with the settings of this process but for its address and its share of memory.
+
+    `command` begins with the program, e.g. `[sys.executable, "-m", "vortex", "run", "--supervised"]`.
+    """
+
+    settings: Settings
+    command: list[str]
+    count: int
+    folder: Path
+    meter: PrometheusMeter = field(default_factory=PrometheusMeter)
+    _children: list[_Child] = field(default_factory=list)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> Exit:
+        """Until stopped, and all have ended; or until one of them says that a person is needed. The worst exit code."""
+        self._children = [_Child(number) for number in range(self.count)]
+        async with contextlib.AsyncExitStack() as serving:
+            http = self.settings.http
+            try:
+                await serving.enter_async_context(serve(http.host, http.port, self.page, self.ready))
+            except OSError as problem:
+                log.error("http.host, http.port (%s:%s): %s", http.host, http.port, problem)
+                return Exit.CONFIG
+            ended = await asyncio.gather(*(self._keep(child) for child in self._children))
+        return Exit(max(ended))
+
+    def stop(self, number: int) -> None:
+        """Pass a signal on; nobody is started again."""
+        self._stopping.set()
+        for child in self._children:
+            if child.process is not None and child.process.returncode is None:
+                child.process.send_signal(number)
+
+    async def _keep(self, child: _Child) -> int:
+        """Keep one place filled; the exit code of its last process."""
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            code = await self._live(child)
+            if code in _FINAL and not self._stopping.is_set():
+                log.error("worker %d ended with code %d: stopping all", child.number, code)
+                self.stop(signal.SIGTERM)
+            if self._stopping.is_set():
+                return max(code, 0)
+            child.wait = _FIRST_WAIT if loop.time() - begun >= _STEADY_S else min(2 * child.wait, _LONGEST_WAIT)
+            self.meter.add("vortex_process_restarts_total")
+            log.error("worker %d ended with code %d; starting again in %.0f s", child.number, code, child.wait)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), child.wait)
+                return Exit.OK
+
+    async def _live(self, child: _Child) -> int:
+        """One life of one process. Its standard input ends when this process does, however it ends; then it stops."""
+        child.starts += 1
+        child.address = f"{UNIX}{self.folder}/{child.number}-{child.starts}.sock"
+        environment = {
+            **os.environ,
+            f"{PREFIX}HTTP__HOST": child.address,
+            f"{PREFIX}MEMORY__LIMIT": str(max(2**20, self.settings.memory.limit // self.count)),
+        }
+        child.process = await asyncio.create_subprocess_exec(
+            *self.command,
+            env=environment,
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,  # an interrupt at the terminal comes through the supervisor alone, and once
+        )
+        log.info("worker %d: process %d", child.number, child.process.pid)
+        if self._stopping.is_set():
+            child.process.send_signal(signal.SIGTERM)
+        return await child.process.wait()
+
+    # One set of metrics, one health.
+
+    async def page(self) -> bytes:
+        """For /metrics: the sum of all that answer."""
+        pages = await asyncio.gather(*(self._ask(child, "/metrics") for child in self._children))
+        return merged([self.meter.page().decode(), *(page for page in pages if page is not None)])
+
+    async def ready(self) -> list[Check]:
+        """For /readyz: what each worker says of itself."""
+        rows: list[Check] = []
+        told = await asyncio.gather(*(self._ask(child, "/readyz?verbose") for child in self._children))
+        for child, text in zip(self._children, told, strict=True):
+            checks = [("process", False, "does not answer")] if text is None else checks_of(text)
+            rows += [(f"worker {child.number} {name}", well, detail) for name, well, detail in checks]
+        return rows
+
+    async def _ask(self, child: _Child, path: str) -> str | None:
+        try:
+            return await ask(child.address, path)
+        except (OSError, TimeoutError, ClientError):
+            return None
+
+
+async def _main(settings: Settings, command: list[str], count: int) -> Exit:
+    with tempfile.TemporaryDirectory(prefix="vortex-") as folder:
+        supervisor = Supervisor(settings, command, count, Path(folder))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop, number)
+        return await supervisor.run()
+
+
+def run(settings: Settings, config: Path | None, count: int) -> int:
+    """`vortex run --processes N`: the exit code."""
+    chosen = ["-c", str(config)] if config else []
+    command = [sys.executable, "-m", "vortex", "run", "--supervised", *chosen]
+    return int(asyncio.run(_main(settings, command, count)))
