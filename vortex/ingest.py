@@ -117,6 +117,7 @@ class ShardWorker:
         self._iterator: str | None = None
         self._iterator_born = 0.0
         self._sure_at = 0.0
+        self._pause = 0.0
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
         self._begins = False
@@ -136,7 +137,7 @@ class ShardWorker:
                 self._ports.meter.add("vortex_commits_total", result="lost")
             finally:
                 await self._abandon()
-            await self._ports.clock.sleep(_AFTER_LOSS)
+            await self._ports.clock.sleep(max(_AFTER_LOSS, self._pause))
 
     async def _resume(self) -> None:
         ports = self._ports
@@ -163,7 +164,7 @@ class ShardWorker:
             if page is None:
                 continue
             await self._take(page)
-            over, children, at_tip, pause = page.iterator is None, page.children, self._at_tip(page), _pause(page)
+            over, children, at_tip, self._pause = page.iterator is None, page.children, self._at_tip(page), _pause(page)
             del page  # ten megabytes, perhaps, that nobody needs while the next page comes
             if over:
                 await self._end(children)
@@ -173,7 +174,7 @@ class ShardWorker:
                 return None
             if self._due():
                 await self._cut()
-            await self._ports.clock.sleep(pause)
+            await self._ports.clock.sleep(self._pause)
         await self._flush()
         return None
 
@@ -244,7 +245,8 @@ class ShardWorker:
     async def _check_beginning(self, page: Page) -> None:
         """A child is read from its oldest record, which is its first unless its parents were read too late."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
-        if self._ingest.watermark <= page.server_ms - info.retention_ms:
+        # Where nothing was read of its ancestors, nothing counts that is older than the first start.
+        if max(self._ingest.watermark, self._state.first_hour) <= page.server_ms - info.retention_ms:
             await self._gap("its parents were read so late that its first records may have been trimmed")
         self._begins = False
 

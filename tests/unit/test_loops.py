@@ -46,6 +46,7 @@ class World:
     page_records: int = 10_000
     every_s: float = 30
     max_delay_ms: int | None = None
+    start: Start = Start.TRIM_HORIZON
     health: Health = field(default_factory=Health)
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
@@ -73,7 +74,7 @@ class World:
             return Publisher(state, rules, ports)
 
         state, journal = await take_up(
-            self.stream, self.store, retry, FirstStart(Start.TRIM_HORIZON), lateness_ms=MINUTE, seed=5, older=publisher
+            self.stream, self.store, retry, FirstStart(self.start), lateness_ms=MINUTE, seed=5, older=publisher
         )
         return Worker(self, state, journal, retry, publisher(state, journal), f"w{self._starts}")
 
@@ -251,6 +252,64 @@ def test_what_a_window_has_forgotten_may_come_again_in_a_child() -> None:
         await worker.kill()
         assert (await verify_store(world.store)).faults == []
         assert Counter(json.loads(line)["id"] for line in world.lines("c=")) == world.sent, "each twice"
+
+    vtime.run(scenario())
+
+
+def test_a_store_is_verified_while_it_is_written_to() -> None:
+    """What is published or cleaned up under the eyes of the verification is no fault."""
+
+    async def scenario() -> None:
+        world = World(period_ms=MINUTE, window_ms=5 * MINUTE)
+        worker = await world.begin()
+
+        async def slowly(operation: str, key: str) -> None:
+            await world.clock.sleep(0.02)
+
+        seen = MemoryStore(world.clock, slowly)
+        vars(seen).update({name: part for name, part in vars(world.store).items() if name != "before"})
+
+        async def look() -> list[int]:
+            looks = []
+            while True:
+                report = await verify_store(seen)
+                assert report.faults == []
+                looks.append(report.checked.get("objects", 0))
+                if len(looks) == 60:
+                    return looks
+                await world.clock.sleep(30 * world.rng.random())
+
+        looking = asyncio.ensure_future(look())
+        while not looking.done():
+            world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(5)
+        await worker.kill()
+        looks = await looking
+        assert looks[-1] > 10
+
+    vtime.run(scenario())
+
+
+def test_latest_means_children_too() -> None:
+    """A shard that was split before the first start ends without a record; its children were there before, too."""
+
+    async def scenario() -> None:
+        world = World(shards=1, start=Start.LATEST)
+        for _ in range(3):
+            world.stream.put("x", b"{}")
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        for number in range(20):
+            world.stream.put(f"old{number}", b"{}")
+        await world.clock.sleep(60)
+        worker = await world.begin()
+        await world.clock.sleep(600)
+        for number in range(20):
+            world.put(f"new{number}")
+        world.stream.split(world.stream.shards()[1].id, 1 << 126)
+        await world.clock.sleep(3600)
+        await worker.kill()
+        assert world.gaps() == []
+        await world.verified()
 
     vtime.run(scenario())
 
