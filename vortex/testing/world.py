@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import vortex.core.segment
 import vortex.ingest
 from vortex.config import Memory, Settings
 from vortex.core.layout import moment
@@ -24,7 +25,7 @@ from vortex.testing.checks import Checker
 from vortex.testing.faults import Weather
 from vortex.testing.memstream import MemoryStream
 from vortex.testing.process import Process
-from vortex.testing.simstore import SimStore
+from vortex.testing.simstore import NEWER, SimStore
 from vortex.testing.traffic import Traffic
 
 _EPOCH_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
@@ -78,6 +79,7 @@ class World:
         self.observer = Checker(self.store, self.stream, self.traffic, self.clock, self.say)
         self.processes: list[Process] = []
         self.started = 0
+        self.upgraded = False
 
     def say(self, who: str, what: str) -> None:
         """A line of the run's log, if anybody wants it."""
@@ -165,6 +167,8 @@ class World:
         self.stream.fickle = 0.0
         for process in self.processes:
             process.wake()
+            if process.outdated:
+                process.stop()
         self.say("world", "faults stop")
         begun = self.clock.monotonic()
         slowest = max(s.publish.period + s.hours.allowed_lateness for s in self.observer.settings.values())
@@ -195,7 +199,10 @@ class World:
         settings = self._settings(rng) if weather.strikes("process.settings", rng) else self.usual
         skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if weather.rate("clock.skew") else 0
         drain = weather.strikes("process.drain", rng)
-        made = Process(self, f"p{slot}-{self.started}", settings, Random(rng.getrandbits(64)), skew, drain=drain)
+        newer = weather.strikes("process.version", rng) or (self.upgraded and weather.quiet)
+        self.upgraded |= newer
+        owner, own = f"p{slot}-{self.started}", Random(rng.getrandbits(64))
+        made = Process(self, owner, settings, own, skew, drain=drain, newer=newer)
         if weather.strikes("process.crash_call", rng):
             made.dies_at_call = int(2 ** rng.uniform(0, 11))
         return made
@@ -279,13 +286,18 @@ async def _live(seed: int, trace: bool, wanted: Sequence[str]) -> Outcome:
 def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = ()) -> Outcome:
     """Live through one seed; the faults that are `wanted` are there whatever the weather is."""
     loggers = logging.getLogger("vortex")
-    level, pace = loggers.level, vortex.ingest._POLL_IDLE
+    level = loggers.level
     loggers.setLevel(logging.CRITICAL + 1)
-    vortex.ingest._POLL_IDLE = IDLE_POLL_S
+    # A newer program knows its own segments; that older ones do not is the affair of their view of the store.
+    changed = ((vortex.ingest, "_POLL_IDLE", IDLE_POLL_S), (vortex.core.segment, "VERSION", NEWER))
+    usual = [getattr(module, name) for module, name, _ in changed]
+    for module, name, value in changed:
+        setattr(module, name, value)
     try:
         return vtime.run(_live(seed, trace, wanted))
     except vtime.Stuck as problem:
         return Outcome(seed, [f"I8: {problem}"])
     finally:
         loggers.setLevel(level)
-        vortex.ingest._POLL_IDLE = pace
+        for (module, name, _), value in zip(changed, usual, strict=True):
+            setattr(module, name, value)
