@@ -118,10 +118,11 @@ class ShardWorker:
         self._iterator: str | None = None
         self._iterator_born = 0.0
         self._sure_at = 0.0
+        self._next_at = 0.0
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
-        self._begins = False
-        """A child of which nothing was read yet."""
+        self._oldest = False
+        """Whether the iterator is at the oldest record left, no record having been read of the shard yet."""
         self._ended: Footer | None = None
         self._drain_from: int | None = None
         self._limit = FIRST_RECORDS
@@ -139,7 +140,7 @@ class ShardWorker:
                     return None
             finally:
                 await self._abandon()
-            await self._ports.clock.sleep(_AFTER_LOSS)
+            await self._ports.clock.sleep(max(_AFTER_LOSS, self._next_at - self._ports.clock.monotonic()))
 
     async def _resume(self) -> None:
         ports = self._ports
@@ -151,7 +152,6 @@ class ShardWorker:
         footer = self._head.footer
         self._ended = footer if footer is not None and footer.ended else None
         self._pushed = footer is not None and footer.bump
-        self._begins = footer is not None and footer.position.kind is Start.TRIM_HORIZON
         self._in_flight, self._since, self._iterator = 0, None, None
         self._note()
 
@@ -166,7 +166,8 @@ class ShardWorker:
             if page is None:
                 continue
             await self._take(page)
-            over, children, at_tip, then = page.iterator is None, page.children, self._at_tip(page), self._next(page)
+            over, children, at_tip = page.iterator is None, page.children, self._at_tip(page)
+            self._next_at = self._next(page)
             del page  # ten megabytes, perhaps, that nobody needs while the next page comes
             if over:
                 await self._end(children)
@@ -176,7 +177,7 @@ class ShardWorker:
                 return None
             if self._due():
                 await self._cut()
-            await self._ports.clock.sleep(max(0.0, then - self._ports.clock.monotonic()))
+            await self._ports.clock.sleep(max(0.0, self._next_at - self._ports.clock.monotonic()))
         await self._flush()
         return None
 
@@ -198,8 +199,8 @@ class ShardWorker:
             return None
         self._iterator, self._iterator_born = page.iterator, ports.clock.monotonic()
         self._limit = next_limit(self._limit, len(page.records), page.size)
-        if self._begins:
-            await self._check_beginning(page)
+        if self._oldest:
+            await self._check_oldest(page)
         if not page.records and page.behind_ms >= _STALE and await self._reread_if_trimmed(page):
             return None
         return page
@@ -233,6 +234,7 @@ class ShardWorker:
             await self._end(children)
             return
         self._iterator_born = ports.clock.monotonic()
+        self._oldest = wanted.kind is not Start.AFTER_SEQUENCE_NUMBER and position is None
         if self._iterator is None:
             await self._end_by_listing()
 
@@ -244,12 +246,13 @@ class ShardWorker:
         else:
             await self._ports.clock.sleep(self._poll_s)
 
-    async def _check_beginning(self, page: Page) -> None:
-        """A child is read from its oldest record, which is its first unless its parents were read too late."""
+    async def _check_oldest(self, page: Page) -> None:
+        """The oldest record is the first, unless nobody looked (nor at its parents) for as long as records are kept."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
-        if self._ingest.watermark <= page.server_ms - info.retention_ms:
-            await self._gap("its parents were read so late that its first records may have been trimmed")
-        self._begins = False
+        # Where nothing was read of its ancestors either, nothing counts that is older than the first start.
+        if max(self._ingest.watermark, self._state.first_hour) <= page.server_ms - info.retention_ms:
+            await self._gap("it was not looked at for so long that its first records may have been trimmed")
+        self._oldest = False
 
     async def _reread_if_trimmed(self, page: Page) -> bool:
         """A position older than the retention shows as endless empty pages: say so in the log, read what is left."""

@@ -53,6 +53,7 @@ class World:
     every_s: float = 30
     max_delay_ms: int | None = None
     range_bytes: int = 1 << 30
+    start: Start = Start.TRIM_HORIZON
     health: Health = field(default_factory=Health)
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
@@ -84,7 +85,7 @@ class World:
             self.stream,
             self.store,
             retry,
-            FirstStart(Start.TRIM_HORIZON),
+            FirstStart(self.start),
             lateness_ms=MINUTE,
             seed=5,
             older=publisher,
@@ -316,6 +317,64 @@ def test_a_shard_is_asked_once_a_second_at_its_tip_and_as_fast_as_allowed_behind
     vtime.run(scenario())
 
 
+def test_a_store_is_verified_while_it_is_written_to() -> None:
+    """What is published or cleaned up under the eyes of the verification is no fault."""
+
+    async def scenario() -> None:
+        world = World(period_ms=MINUTE, window_ms=5 * MINUTE)
+        worker = await world.begin()
+
+        async def slowly(operation: str, key: str) -> None:
+            await world.clock.sleep(0.02)
+
+        seen = MemoryStore(world.clock, slowly)
+        vars(seen).update({name: part for name, part in vars(world.store).items() if name != "before"})
+
+        async def look() -> list[int]:
+            looks = []
+            while True:
+                report = await verify_store(seen)
+                assert report.faults == []
+                looks.append(report.checked.get("objects", 0))
+                if len(looks) == 60:
+                    return looks
+                await world.clock.sleep(30 * world.rng.random())
+
+        looking = asyncio.ensure_future(look())
+        while not looking.done():
+            world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(5)
+        await worker.kill()
+        looks = await looking
+        assert looks[-1] > 10
+
+    vtime.run(scenario())
+
+
+def test_latest_means_children_too() -> None:
+    """A shard that was split before the first start ends without a record; its children were there before, too."""
+
+    async def scenario() -> None:
+        world = World(shards=1, start=Start.LATEST)
+        for _ in range(3):
+            world.stream.put("x", b"{}")
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        for number in range(20):
+            world.stream.put(f"old{number}", b"{}")
+        await world.clock.sleep(60)
+        worker = await world.begin()
+        await world.clock.sleep(600)
+        for number in range(20):
+            world.put(f"new{number}")
+        world.stream.split(world.stream.shards()[1].id, 1 << 126)
+        await world.clock.sleep(3600)
+        await worker.kill()
+        assert world.gaps() == []
+        await world.verified()
+
+    vtime.run(scenario())
+
+
 def test_another_stream_is_refused() -> None:
     """Its name differs: two live streams would share keys."""
 
@@ -378,6 +437,26 @@ def test_a_child_that_is_read_too_late_begins_with_an_explicit_gap() -> None:
         report = await verify_store(world.store)
         assert report.faults == []
         assert {json.loads(line)["id"] for line in world.lines("c=")} >= {"before", *kept}
+
+    vtime.run(scenario())
+
+
+def test_an_idle_shard_that_nobody_looked_at_for_too_long_has_an_explicit_gap() -> None:
+    """No record of it was ever read, so no position is older than the retention; still, some may be lost."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        world.stream.put("lost", b"{}")
+        await world.clock.sleep(30 * 3600)
+        worker = await world.begin()
+        world.put("after")
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert ["may have been trimmed" in gap for gap in world.gaps()] == [True]
+        await world.verified()
 
     vtime.run(scenario())
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import vortex.core.segment
 from vortex.config import Memory, Settings
 from vortex.core.layout import moment
 from vortex.core.model import HOUR_MS
@@ -23,7 +24,7 @@ from vortex.testing.checks import Checker
 from vortex.testing.faults import Weather
 from vortex.testing.memstream import MemoryStream
 from vortex.testing.process import Process
-from vortex.testing.simstore import SimStore
+from vortex.testing.simstore import NEWER, SimStore
 from vortex.testing.simtable import SimTable
 from vortex.testing.traffic import Traffic
 
@@ -72,12 +73,14 @@ class World:
             random=Random(f"stream {seed}"),
             fickle=self.weather.rate("stream.fickle"),
         )
+        self.stream.weight = int(self.weather.rate("stream.heavy")) or 1
         self.stream.stale_list = self.weather.rate("stream.stale_list") > 0
         self.stream.null_iterators = self.weather.rate("stream.null_iterators") > 0
         self.traffic = Traffic(self.stream, self.clock, self.weather, seed, self.usual.dedup.window)
         self.observer = Checker(self.store, self.stream, self.traffic, self.clock, self.say)
         self.processes: list[Process] = []
         self.started = 0
+        self.upgraded = False
 
     def say(self, who: str, what: str) -> None:
         """A line of the run's log, if anybody wants it."""
@@ -92,8 +95,9 @@ class World:
             return f"{rng.choice(choices) // 1000}s"
 
         delay = {"max_delay": span((20 * _MINUTE, HOUR_MS))} if self.weather.rate("operator.max_delay") else {}
+        start = "latest" if self.weather.rate("stream.past") else "trim_horizon"
         sections: dict[str, dict[str, Any]] = {
-            "source": {"stream": "events", "poll": _POLL},
+            "source": {"stream": "events", "poll": _POLL, "start": start},
             "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
             "store": {"url": "file:///nowhere"},
             "dedup": {"window": span(_WINDOWS)},
@@ -133,6 +137,8 @@ class World:
             await asyncio.gather(whole, failed, return_exceptions=True)
 
     async def _phases(self) -> None:
+        if self.weather.rate("stream.past"):
+            await self._past()
         slots = 2 if self.weather.rate("process.beside") else 1
         if self.fleet:
             slots = self.rng.choice((2, 3, 4))
@@ -153,6 +159,14 @@ class World:
                 task.cancel()
             await asyncio.gather(*tasks, *busy, return_exceptions=True)
 
+    async def _past(self) -> None:
+        """What lies in the stream before anybody reads it, with a split or a merge in the middle of it."""
+        for change in (self._split, self._merge, self._split):
+            await self.traffic.run(300, 10)
+            await asyncio.sleep(10)
+            if self.rng.random() < 0.5:
+                change(self.rng)
+
     async def _settle(self, busy: Sequence[asyncio.Future[None]]) -> None:
         """Faults stop; everything must be published and every passed hour closed in bounded time (I8)."""
         for task in busy:
@@ -161,6 +175,8 @@ class World:
         self.stream.fickle = 0.0
         for process in self.processes:
             process.wake()
+            if process.outdated:
+                process.stop()
         self.say("world", "faults stop")
         begun = self.clock.monotonic()
         slowest = max(s.publish.period + s.hours.allowed_lateness for s in self.observer.settings.values())
@@ -191,7 +207,10 @@ class World:
         settings = self._settings(rng) if weather.strikes("process.settings", rng) else self.usual
         skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if weather.rate("clock.skew") else 0
         drain = weather.strikes("process.drain", rng)
-        made = Process(self, f"p{slot}-{self.started}", settings, Random(rng.getrandbits(64)), skew, drain=drain)
+        newer = weather.strikes("process.version", rng) or (self.upgraded and weather.quiet)
+        self.upgraded |= newer
+        owner, own = f"p{slot}-{self.started}", Random(rng.getrandbits(64))
+        made = Process(self, owner, settings, own, skew, drain=drain, newer=newer)
         if weather.strikes("process.crash_call", rng):
             made.dies_at_call = int(2 ** rng.uniform(0, 11))
         return made
@@ -293,9 +312,12 @@ def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bo
     loggers = logging.getLogger("vortex")
     level = loggers.level
     loggers.setLevel(logging.CRITICAL + 1)
+    # A newer program knows its own segments; that older ones do not is the affair of their view of the store.
+    version, vortex.core.segment.VERSION = vortex.core.segment.VERSION, NEWER
     try:
         return vtime.run(_live(seed, trace, wanted, fleet))
     except vtime.Stuck as problem:
         return Outcome(seed, [f"I8: {problem}"])
     finally:
         loggers.setLevel(level)
+        vortex.core.segment.VERSION = version
