@@ -103,7 +103,7 @@ class StandIn:
         counts = Counts(records=1, events=1, accepted=1)
         return msgspec.structs.replace(
             first, n=head.n + 1, prev=head.digest, watermark=now, open_from=bound, counts=counts,
-            periods={self._period(): counts}, floors={self.shard.id: head.n + 1},
+            periods={}, floors={self.shard.id: head.n + 1},
         )  # fmt: skip
 
 

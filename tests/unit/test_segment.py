@@ -40,7 +40,7 @@ def footer(**changes: object) -> Footer:
         "open_from": 4,
         "created": 6,
         "counts": Counts(),
-        "periods": {0: Counts(events=2, accepted=2)},
+        "periods": {0: Counts(duplicates=2)},
         "folders": [],
         "members": b"",
         "ids": 0,

@@ -210,7 +210,7 @@ class ShardIngest:
             open_from=self.open_from,
             created=now_ms,
             counts=build.counts,
-            periods=_per_period(build),
+            periods=dict(build.periods),
             folders=[],
             members=b"",
             ids=0,
@@ -373,15 +373,3 @@ def rejection_line(rejected: Rejected, record: Record, shard: str) -> bytes:
     except UnicodeDecodeError:
         line["data_base64"] = base64.b64encode(rejected.data).decode()
     return orjson.dumps(line)
-
-
-def _per_period(build: _Build) -> dict[int, Counts]:
-    """The counts of each period; what the lines themselves tell is added up here, once a segment."""
-    periods = build.periods
-    for (_, _, period), lines in build.groups.items():
-        counts = periods[period]
-        counts.accepted += len(lines)
-        counts.bytes += sum(map(len, lines)) + len(lines)
-    for counts in periods.values():
-        counts.events = counts.accepted + counts.duplicates + counts.rejected
-    return dict(periods)

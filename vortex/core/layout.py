@@ -67,6 +67,7 @@ def hour_of(ms: int) -> int:
     return ms - ms % HOUR_MS
 
 
+@lru_cache(maxsize=4096)
 def date_and_hour(ms: int) -> tuple[str, str]:
     """`("2018-12-18", "07")`; years are always four digits."""
     at = moment(ms)

@@ -159,32 +159,34 @@ def compress(data: bytes) -> bytes:
 
 
 def seal(footer: Footer, groups: Iterable[Group], ids: bytes) -> Sealed:
-    """Compress the groups and fill in the footer's index. Heavy: meant for a worker thread."""
+    """Compress the groups; fill in the footer's index, and what lines tell of their periods (accepted, bytes, events).
+
+    Heavy: meant for a worker thread.
+    """
     ordered = sorted(groups, key=lambda group: (group.folder.hash, group.folder.path, group.period))
     folders: list[Folder] = []
-    members = np.zeros(len(ordered), dtype=MEMBER)
+    members: list[tuple[object, ...]] = []
     blobs: list[bytes] = []
     offset = 0
-    for row, group in enumerate(ordered):
+    for group in ordered:
         if not folders or folders[-1].path != group.folder.path:
             folders.append(group.folder)
         group.lines.append(b"")
         raw = b"\n".join(group.lines)
         blob = compress(raw)
-        members[row] = (
-            len(folders) - 1,
-            group.period,
-            offset,
-            len(blob),
-            len(group.lines) - 1,
-            len(raw),
-            blob_digest(blob),
-        )
+        rows = len(group.lines) - 1
+        members.append((len(folders) - 1, group.period, offset, len(blob), rows, len(raw), blob_digest(blob)))
+        if not group.folder.rejected:
+            counts = footer.periods.setdefault(group.period, Counts())
+            counts.accepted += rows
+            counts.bytes += len(raw)
         group.lines.clear()  # the raw lines are the bulk of the memory: let go of them one group at a time
         blobs.append(blob)
         offset += len(blob)
     footer.folders = folders
-    footer.members = members.tobytes()
+    footer.members = np.array(members, dtype=MEMBER).tobytes()
+    for counts in footer.periods.values():
+        counts.events = counts.accepted + counts.duplicates + counts.rejected
     footer.ids = len(ids) // 16
     footer.ids_digest = blob_digest(ids)
     footer.data_bytes = offset
