@@ -336,6 +336,8 @@ class ShardWorker:
 
     async def _drained(self) -> None:
         """Everything read is committed, with the bound that closes it for the whole fleet."""
+        if self._ingest.moved:  # by the clock of the service, at the tip: nobody knows of that until it is committed
+            await self._cut()
         await self._flush()
         self.orders.at_tip.set()
         if self.orders.finish is not None:

@@ -287,6 +287,41 @@ def test_what_a_window_has_forgotten_may_come_again_in_a_child() -> None:
     vtime.run(scenario())
 
 
+class Drainer(Worker):
+    """Reads to the tip of every shard, closes and publishes what was read, and ends."""
+
+    def begin(self, publisher: Publisher) -> None:
+        self.publisher = publisher
+        self.tasks = [asyncio.ensure_future(self._drain())]
+
+    def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
+        return LocalFleet(self.family, self.world.health, self.world.clock, self.make, drain=True)
+
+    async def _drain(self) -> None:
+        reading = asyncio.ensure_future(self.fleet.run())
+        await self.fleet.at_tip()
+        self.fleet.finish(await self.publisher.unpublished_end() or 0)
+        await reading
+        while await self.publisher.step():
+            pass
+
+
+@pytest.mark.parametrize("age_s", [0, 90, 900, 7200])
+def test_a_drain_publishes_what_is_old_too(age_s: float) -> None:
+    """At the tip the shard's bound follows the service's clock; what is not committed of that closes nothing."""
+
+    async def scenario() -> None:
+        world = World()
+        for _ in range(20):
+            world.put(f"id{len(world.sent)}")
+        await world.clock.sleep(age_s)
+        worker = await world.begin(Drainer)
+        await asyncio.gather(*worker.tasks)
+        await world.verified()
+
+    vtime.run(scenario())
+
+
 def test_a_shard_is_asked_once_a_second_at_its_tip_and_as_fast_as_allowed_behind_it() -> None:
     """Steady traffic: a call a second at most. A backlog of many pages: as many as Kinesis allows, and none refused."""
 
