@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint unit integration acceptance sim bench kill clean
+.PHONY: demo test test-fleet lint unit integration acceptance soak sim bench kill clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -22,7 +22,7 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/demo.stamp
 	$(BIN)/vortex demo
 
-test: lint unit integration acceptance
+test: lint unit integration acceptance soak
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -39,12 +39,19 @@ integration: $(VENV)/dev.stamp
 acceptance: $(VENV)/dev.stamp
 	$(BIN)/pytest -q tests/acceptance
 
+# A fleet under stress, briefly; for long: make soak MINUTES=10 FLEET=5 SHARDS=16 FAILOVER=10s
 MINUTES ?= 1
 FLEET ?= 3
 SHARDS ?= 6
+FAILOVER ?= 5s
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.fleet_soak --minutes $(MINUTES) --workers $(FLEET) --shards $(SHARDS) --failover $(FAILOVER)
+
+# All that concerns fleets, with what it needs: kinesis-local for the stream, ministack for the leases.
 test-fleet: $(VENV)/dev.stamp
-	$(BIN)/pytest -q tests/contract/test_lease_table.py tests/integration/test_dynamodb.py tests/integration/test_kcl.py
-	$(BIN)/python -m tests.fleet_soak --minutes $(MINUTES) --workers $(FLEET) --shards $(SHARDS) --failover 5s
+	$(BIN)/pytest -q -n $(WORKERS) tests/contract/test_lease_table.py tests/unit/test_leased*.py tests/unit/test_balance.py \
+		tests/integration/test_dynamodb.py tests/integration/test_fleet.py tests/integration/test_kcl.py
+	$(MAKE) soak
 
 SEEDS ?= 500
 sim: $(VENV)/dev.stamp

@@ -101,9 +101,9 @@ class Leases:
 
     async def take(self, lease: Lease) -> bool:
         """Acquire it; False where somebody was faster."""
-        token = self._token()
+        token, ours = self._token(), msgspec.structs.replace(lease, stream=self.stream)
         asked = self._clock.monotonic()
-        found = await self._retry(f"take lease {lease.key}", lambda: self._table.take(lease, self.me, token))
+        found = await self._retry(f"take lease {lease.key}", lambda: self._table.take(ours, self.me, token))
         if found is None:
             return False
         self.held[lease.key] = Held(found, asked, measured_at=asked)
