@@ -137,7 +137,7 @@ class Fleet:
             raise SystemExit(f"a worker that was asked to stop ended with {code}; see {self._folder}")
 
     def deed(self) -> str:
-        """One of the three; never the last worker's end, never one too many, and the likelier a start the more are missing."""
+        """One of the three; never the last one's end, never one too many, a start the likelier the more are missing."""
         self.check()
         choices = [self.kill, self.stop] if len(self.running) > 1 else []
         choices += [self.start] * 2 * (self.size - len(self.running))

@@ -34,8 +34,8 @@ class WatchedStream:
     async def iterator(self, shard: str, position: Position) -> str | None:
         return await self._view.iterator(shard, position)
 
-    async def read(self, shard: str, iterator: str) -> Page:
-        page = await self._view.read(shard, iterator)
+    async def read(self, shard: str, iterator: str, limit: int = 10_000) -> Page:
+        page = await self._view.read(shard, iterator, limit)
         now = self._fleet.clock.monotonic()
         self._fleet.read_at[shard].append(now)
         for record in page.records:
@@ -115,6 +115,7 @@ class Member(Worker):
             owner,
             lambda: f"{owner}.{next(tokens)}",
             FAILOVER,
+            self.state.created,
         )
         return LeasedFleet(self.family, self.leases, world.health, world.clock, self.make)
 
