@@ -118,6 +118,8 @@ class ShardWorker:
         self._iterator: str | None = None
         self._iterator_born = 0.0
         self._sure_at = 0.0
+        self._read_at = 0.0
+        """When the shard may, or should, be asked again."""
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
         self._begins = False
@@ -139,7 +141,7 @@ class ShardWorker:
                     return None
             finally:
                 await self._abandon()
-            await self._ports.clock.sleep(_AFTER_LOSS)
+            await self._ports.clock.sleep(max(_AFTER_LOSS, self._read_at - self._ports.clock.monotonic()))
 
     async def _resume(self) -> None:
         ports = self._ports
@@ -166,7 +168,8 @@ class ShardWorker:
             if page is None:
                 continue
             await self._take(page)
-            over, children, at_tip, then = page.iterator is None, page.children, self._at_tip(page), self._next(page)
+            over, children, at_tip = page.iterator is None, page.children, self._at_tip(page)
+            self._read_at = self._next(page)
             del page  # ten megabytes, perhaps, that nobody needs while the next page comes
             if over:
                 await self._end(children)
@@ -176,7 +179,7 @@ class ShardWorker:
                 return None
             if self._due():
                 await self._cut()
-            await self._ports.clock.sleep(max(0.0, then - self._ports.clock.monotonic()))
+            await self._ports.clock.sleep(max(0.0, self._read_at - self._ports.clock.monotonic()))
         await self._flush()
         return None
 
@@ -247,7 +250,8 @@ class ShardWorker:
     async def _check_beginning(self, page: Page) -> None:
         """A child is read from its oldest record, which is its first unless its parents were read too late."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
-        if self._ingest.watermark <= page.server_ms - info.retention_ms:
+        # Where nothing was read of its ancestors, nothing counts that is older than the first start.
+        if max(self._ingest.watermark, self._state.first_hour) <= page.server_ms - info.retention_ms:
             await self._gap("its parents were read so late that its first records may have been trimmed")
         self._begins = False
 

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 from vortex.core.ingestion import Policy, ShardIngest
-from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.model import ShardInfo
 from vortex.core.publication import Plan
 from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import (
@@ -18,6 +18,7 @@ from vortex.core.shardlog import (
     Lineage,
     Remembered,
     StreamState,
+    child_position,
     child_state,
     first_footer,
     merged_floors,
@@ -103,7 +104,7 @@ class Resumer:
         watermark, open_from = child_state(parents)
         footer = first_footer(
             shard,
-            Position(Start.TRIM_HORIZON),  # a child's oldest record; its start is not told by ChildShards
+            child_position(parents),
             watermark,
             open_from,
             floors=merged_floors(parents),

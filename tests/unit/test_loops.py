@@ -53,6 +53,7 @@ class World:
     every_s: float = 30
     max_delay_ms: int | None = None
     range_bytes: int = 1 << 30
+    start: Start = Start.TRIM_HORIZON
     health: Health = field(default_factory=Health)
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
@@ -84,7 +85,7 @@ class World:
             self.stream,
             self.store,
             retry,
-            FirstStart(Start.TRIM_HORIZON),
+            FirstStart(self.start),
             lateness_ms=MINUTE,
             seed=5,
             older=publisher,
@@ -312,6 +313,64 @@ def test_a_shard_is_asked_once_a_second_at_its_tip_and_as_fast_as_allowed_behind
         assert 200 <= len(behind) <= 235, "every page of the backlog, and what was not committed before"
         assert max(behind) == pytest.approx(0.25)
         assert {call.outcome for call in calls} == {"ok"}
+
+    vtime.run(scenario())
+
+
+def test_a_store_is_verified_while_it_is_written_to() -> None:
+    """What is published or cleaned up under the eyes of the verification is no fault."""
+
+    async def scenario() -> None:
+        world = World(period_ms=MINUTE, window_ms=5 * MINUTE)
+        worker = await world.begin()
+
+        async def slowly(operation: str, key: str) -> None:
+            await world.clock.sleep(0.02)
+
+        seen = MemoryStore(world.clock, slowly)
+        vars(seen).update({name: part for name, part in vars(world.store).items() if name != "before"})
+
+        async def look() -> list[int]:
+            looks = []
+            while True:
+                report = await verify_store(seen)
+                assert report.faults == []
+                looks.append(report.checked.get("objects", 0))
+                if len(looks) == 60:
+                    return looks
+                await world.clock.sleep(30 * world.rng.random())
+
+        looking = asyncio.ensure_future(look())
+        while not looking.done():
+            world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(5)
+        await worker.kill()
+        looks = await looking
+        assert looks[-1] > 10
+
+    vtime.run(scenario())
+
+
+def test_latest_means_children_too() -> None:
+    """A shard that was split before the first start ends without a record; its children were there before, too."""
+
+    async def scenario() -> None:
+        world = World(shards=1, start=Start.LATEST)
+        for _ in range(3):
+            world.stream.put("x", b"{}")
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        for number in range(20):
+            world.stream.put(f"old{number}", b"{}")
+        await world.clock.sleep(60)
+        worker = await world.begin()
+        await world.clock.sleep(600)
+        for number in range(20):
+            world.put(f"new{number}")
+        world.stream.split(world.stream.shards()[1].id, 1 << 126)
+        await world.clock.sleep(3600)
+        await worker.kill()
+        assert world.gaps() == []
+        await world.verified()
 
     vtime.run(scenario())
 

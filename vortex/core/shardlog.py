@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from vortex.core.model import Position, ShardInfo
+from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.segment import Counts, Footer
 
 _DIGITS = 12
@@ -158,6 +158,17 @@ def first_footer(
         data_bytes=0,
         floors={**floors, shard.id: 0},
     )
+
+
+def child_position(parents: Sequence[Footer]) -> Position:
+    """Where a child begins: at its oldest record, for ChildShards does not tell its first one.
+
+    Where the stream begins at a time (`latest`) and nothing was read of any parent, the child may be older than that.
+    """
+    positions = [parent.position for parent in parents]
+    if all(position.kind is Start.AT_TIMESTAMP for position in positions):
+        return positions[0]
+    return Position(Start.TRIM_HORIZON)
 
 
 def child_state(parents: Sequence[Footer]) -> tuple[int, int]:
