@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
+import msgspec
 import xxhash
 
 from vortex.config import Settings
 from vortex.core.layout import hour_of, moment
 from vortex.core.segment import CorruptSegment, Footer
-from vortex.testing.allowance import CALLS_PER_SECOND
+from vortex.core.shardlog import StreamState
+from vortex.testing.allowance import CALLS_PER_SECOND, FULL_PAGE_PENALTY_S
 from vortex.testing.logchecks import LogModel, Segment, parsed
 from vortex.testing.memstream import MemoryStream
 from vortex.testing.plancheck import PlanModel
@@ -99,6 +101,7 @@ class Checker:
             self._plans.hour(key, body)
         elif key.endswith("/stream.json"):
             self._plans.begins(json.loads(body))
+            self._logs.begins(msgspec.json.decode(body, type=StreamState))
         elif not key.startswith("_manifests/"):
             self._plans.object(key, gzip.decompress(body).split(b"\n")[:-1])
 
@@ -181,9 +184,11 @@ class Checker:
 
     def unsettled(self, slowest_ms: int) -> str | None:
         """What is still to come once faults have stopped (I8), or None."""
-        for shard, records in self._traffic.records.items():
+        for shard in self._traffic.records:
             covered = self._logs.covered(shard)
-            waiting = [one for one in records if one.sequence > covered and not self._logs.lost(shard, one)]
+            waiting = [
+                one for one in self._logs.covers(shard) if one.sequence > covered and not self._logs.lost(shard, one)
+            ]
             if waiting:
                 return f"{len(waiting)} records of {shard} are not committed"
         plans, now = self._plans, self._clock.now_ms()
@@ -215,9 +220,14 @@ class Checker:
     def _check_calls(self) -> None:
         for shard, calls in self._stream.calls.items():
             times: dict[str, list[float]] = {}
+            refused: dict[str, float] = {}
             for call in calls:
                 if call.operation == "read":
                     times.setdefault(call.caller, []).append(call.at_s)
+                    if call.at_s < refused.get(call.caller, 0.0):
+                        self.violated("I7", f"{call.caller} asks for {shard} again too soon after 10 MiB")
+                    if call.outcome == "full":
+                        refused[call.caller] = call.at_s + FULL_PAGE_PENALTY_S - 0.001
                     if call.outcome == "expired" and not self._delayed[call.caller].delayed:
                         self.violated("I7", f"{call.caller} used an expired iterator of {shard}")
             for caller, at in times.items():

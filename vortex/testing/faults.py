@@ -41,6 +41,12 @@ TABLE = (
     Fault("stream.split", 0.5, 0.3, 3.0, "hour", "a shard splits"),
     Fault("stream.merge", 0.4, 0.3, 3.0, "hour", "two neighbours merge, perhaps children of a split"),
     Fault("stream.trim", 0.15, 1, 1, "life", "retention is half an hour: slow readers lose records, shards vanish"),
+    Fault(
+        "stream.heavy", 0.15, 1000, 25000, "byte", "counts for thousands: full pages, 2 MiB a second, 5 s of refusal"
+    ),
+    Fault(
+        "stream.past", 0.15, 1, 1, "life", "has records and splits from before the first start, which is at `latest`"
+    ),
     Fault("stream.backwards", 0.3, 0.02, 0.3, "event", "arrival times go back, by seconds or by minutes"),
     # The processes.
     Fault("process.beside", 0.6, 1, 1, "life", "a second process works on the same shards"),
@@ -51,6 +57,7 @@ TABLE = (
     Fault("process.pause", 0.4, 1.0, 6.0, "hour", "stands still for seconds or a minute"),
     Fault("process.zombie", 0.3, 0.3, 1.5, "hour", "stands still for a quarter of an hour, up to hours; then goes on"),
     Fault("process.settings", 0.4, 0.2, 1.0, "life", "starts with another period, lateness, window, sizes"),
+    Fault("process.version", 0.1, 0.2, 0.8, "life", "is a newer program: older ones cannot read its segments"),
     Fault("process.tight", 0.15, 1, 1, "life", "has a memory limit of a few records"),
     Fault("process.slow_threads", 0.3, 0.05, 0.4, "call", "work off the event loop takes seconds"),
     Fault("clock.skew", 0.3, 1, 1, "life", "local clocks are off, by seconds or by hours"),
@@ -64,10 +71,10 @@ TABLE = (
     Fault("traffic.early", 0.3, 0.02, 0.2, "event", "its own time is minutes to days ahead"),
     Fault("traffic.timeless", 0.2, 0.02, 0.3, "event", "its own time is missing or unreadable"),
     Fault("traffic.broken", 0.4, 0.02, 0.2, "event", "no JSON, no customer, no object: a rejection"),
-    Fault("traffic.batch", 0.3, 0.05, 0.5, "event", "several events in one record: lines, an array, gzip"),
+    Fault("traffic.batch", 0.3, 0.05, 0.5, "event", "several events in one record: lines, an array, gzip, KPL"),
     Fault("traffic.idle", 0.3, 0.2, 0.8, "shard", "a part of the key space gets nothing"),
     Fault("traffic.hot", 0.3, 0.3, 0.9, "event", "one partition key gets most"),
-    Fault("traffic.many", 0.08, 1, 1, "life", "hundreds of partitions"),
+    Fault("traffic.many", 0.05, 1, 1, "life", "thousands of partitions"),
     # The lease table, where a fleet shares out the shards.
     Fault("table.error", 0.4, 0.01, 0.3, "call", "500, or throttled; nothing happened"),
     Fault("table.lost_reply", 0.4, 0.01, 0.2, "call", "it happened, and its reply is lost"),

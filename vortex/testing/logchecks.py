@@ -15,10 +15,11 @@ from vortex.config import Settings
 from vortex.core.layout import date_and_hour
 from vortex.core.model import Position, Start
 from vortex.core.segment import Counts, Footer, parse_footer, unfold
-from vortex.core.shardlog import Head
+from vortex.core.shardlog import Head, StreamState
 from vortex.testing.traffic import MARK, Truth, Written
 
 Violated = Callable[[str, str], None]
+_OLDEST = Position(Start.TRIM_HORIZON)
 _SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes")
 
 
@@ -59,6 +60,8 @@ class LogModel:
         """By owner: what the writer of a segment was told."""
         self.drains: set[str] = set()
         self.parents: dict[str, tuple[str, ...]] = {}
+        self.starts: dict[str, Position] = {}
+        """Of the roots: where the stream begins for Vortex."""
         self.gaps = 0
         self._hashes: dict[str, bytes] = {}
         self._names: dict[bytes, str] = {}
@@ -84,6 +87,10 @@ class LogModel:
         elif footer.counts.records:
             self._in_gap.discard(shard)
 
+    def begins(self, state: StreamState) -> None:
+        """`stream.json` was written."""
+        self.starts = {root.shard.id: root.position for root in state.roots}
+
     def ended(self, shard: str) -> bool:
         """Whether the shard's log has ended."""
         log = self.logs.get(shard)
@@ -93,6 +100,18 @@ class LogModel:
         """The sequence number up to which the log tells what became of records."""
         log = self.logs.get(shard)
         return _number(log[-1].footer.position) if log else -1
+
+    def covers(self, shard: str) -> list[Written]:
+        """The records of the shard that are Vortex's to read: from where its log begins, or is to begin."""
+        log = self.logs.get(shard)
+        return self._since(shard, log[0].footer.start if log else self.starts.get(shard, _OLDEST))
+
+    def _since(self, shard: str, start: Position) -> list[Written]:
+        records = self._records.get(shard, [])
+        if start.kind is not Start.AT_TIMESTAMP:
+            return records
+        at = int(start.value)
+        return records[next((i for i, one in enumerate(records) if one.arrival_ms >= at), len(records)) :]
 
     def lost(self, shard: str, record: Written) -> bool:
         """Whether the record could not be read any more, and the log says so."""
@@ -134,7 +153,8 @@ class LogModel:
             self._violated("I2", f"{name}: its first watermark is not the least of its parents'")
         if ends and footer.open_from != max(end.open_from for end in ends):
             self._violated("I2", f"{name}: its first open_from is not the greatest of its parents'")
-        if ends and footer.position != Position(Start.TRIM_HORIZON):
+        unread = all(end.position.kind is Start.AT_TIMESTAMP for end in ends)
+        if ends and footer.position != (ends[0].position if unread else _OLDEST):
             self._violated("I5", f"{name}: a child begins at {footer.position}")
 
     # I9.
@@ -182,16 +202,11 @@ class LogModel:
 
     def _covered_by(self, name: str, footer: Footer) -> list[Written]:
         """The records that the segment must be made of; what was trimmed may be missing where the log says so."""
-        records = self._records.get(footer.shard, [])
-        begin = 0
-        if footer.start.kind is Start.AT_TIMESTAMP:
-            at = int(footer.start.value)
-            begin = next((i for i, one in enumerate(records) if one.arrival_ms >= at), len(records))
         first, last = _number(footer.start), _number(footer.position)
-        chosen = [one for one in records[begin:] if first < one.sequence <= last]
+        chosen = [one for one in self._since(footer.shard, footer.start) if first < one.sequence <= last]
         missing = len(chosen) - footer.counts.records
         if missing > 0:
-            oldest = footer.start.kind is Start.TRIM_HORIZON and not self.parents.get(footer.shard)
+            oldest = footer.start.kind is not Start.AFTER_SEQUENCE_NUMBER and not self.parents.get(footer.shard)
             told = oldest or footer.shard in self._in_gap or footer.gap
             if all(one.put_ms + self._retention <= self._now() for one in chosen[:missing]) and told:
                 return chosen[missing:]

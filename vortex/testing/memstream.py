@@ -45,7 +45,10 @@ class Put(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One GetRecords or GetShardIterator call. `at_s` is monotonic; `outcome` is ok, throttled, expired or refused."""
+    """One GetRecords or GetShardIterator call. `at_s` is monotonic; `outcome` is ok, throttled, expired or refused.
+
+    A reply of nearly 10 MiB is `full`: a record of the usual size would not have found room.
+    """
 
     operation: str
     caller: str
@@ -85,7 +88,7 @@ class MemoryStream:
     Faults, all adjustable at any time: `fickle` (share of replies that are empty or short though more is there, or that
     claim a lag at the tip), `stale_list` (closed parents listed as open beside their children), `null_iterators`
     (GetShardIterator gives None for a closed shard with nothing left, as its page says it may), `skew_ms` (the
-    service's clock against the local one), `before`.
+    service's clock against the local one), `weight` (what a byte counts for in pages and limits), `before`.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class MemoryStream:
         self.fickle, self.before = fickle, before
         self.stale_list = self.null_iterators = False
         self.skew_ms = 0
+        self.weight = 1
         self.puts: list[Put] = []
         self.calls: defaultdict[str, list[Call]] = defaultdict(list)
         """By shard, in order: with it a checker proves that nobody asked too often or with an old iterator."""
@@ -244,8 +248,8 @@ class MemoryStream:
         if self.limits and not held.allowance.may_read(now):
             self._log("read", caller, shard, iterator, "throttled")
             raise Unavailable(f"read {self.name} {shard}", "throttled")
-        self._log("read", caller, shard, iterator, "ok")
         page, full = self._page(held, cursor.next, limit)
+        self._log("read", caller, shard, iterator, "full" if page.size > PAGE_BYTES - (1 << 20) else "ok")
         if self.limits:
             held.allowance.give(page.size, full, now)
         return page
@@ -264,7 +268,7 @@ class MemoryStream:
         last, size = first, 0
         full = False
         while last < len(shard.records) and last - first < count and not full:
-            size += len(shard.records[last].data)
+            size += len(shard.records[last].data) * self.weight
             full = size > PAGE_BYTES and last > first
             last += not full
         full = full or size >= PAGE_BYTES
@@ -281,7 +285,7 @@ class MemoryStream:
     def _reply(self, shard: _Shard, start: int, first: int, last: int, behind: int) -> Page:
         """Records first to last. The end shows on an empty page; where the stream is fickle, at times with the last."""
         records = shard.records[first:last]
-        size = sum(len(record.data) for record in records)
+        size = sum(len(record.data) for record in records) * self.weight
         ended = shard.closed_ms is not None and last == len(shard.records) and behind == 0
         if ended and records:
             ended = self.fickle > 0 and self._random.random() < 0.5

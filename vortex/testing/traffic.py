@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 from dataclasses import dataclass
+from hashlib import md5
 from random import Random
 from typing import NamedTuple
 
@@ -58,7 +59,8 @@ class Traffic:
         self._rng = Random(f"traffic {seed}")
         self._window_ms = window_ms
         self._sent: list[tuple[int, str, tuple[Truth, ...]]] = []
-        self._customers = 150 if weather.rate("traffic.many") else self._rng.randint(1, 4)
+        self._many = weather.rate("traffic.many") > 0
+        self._customers = 1500 if self._many else self._rng.randint(1, 4)
         self._idle_below = int(HASH_KEYS * weather.rate("traffic.idle"))
 
     async def run(self, duration_s: float, events: int) -> None:
@@ -79,6 +81,7 @@ class Traffic:
             self._again()
             return
         several = rng.randint(2, 5) if weather.strikes("traffic.batch", rng) else 1
+        several *= 10 if self._many else 1
         truths = tuple(self._make() for _ in range(several))
         self._put(self._partition_key(), truths)
 
@@ -176,4 +179,20 @@ def _record(truths: tuple[Truth, ...], rng: Random) -> tuple[bytes, tuple[Truth,
         data = b"[" + b",".join(truth.data for truth in truths) + b"]"
     elif rng.random() < 0.3 and not any(b"\xff" in truth.data for truth in truths):
         data = gzip.compress(data, mtime=0)
+    elif rng.random() < 0.5:
+        data = _aggregate([truth.data for truth in truths])
     return data, truths
+
+
+def _aggregate(parts: list[bytes]) -> bytes:
+    """A KPL record (github.com/awslabs/amazon-kinesis-producer, aggregation-format.md): one key, the parts, an MD5."""
+    body = _field(1, b"key") + b"".join(_field(3, b"\x08\x00" + _field(3, part)) for part in parts)
+    return b"\xf3\x89\x9a\xc2" + body + md5(body, usedforsecurity=False).digest()
+
+
+def _field(number: int, data: bytes) -> bytes:
+    size, length = len(data), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes((number << 3 | 2, *length, size)) + data

@@ -72,6 +72,7 @@ class World:
             random=Random(f"stream {seed}"),
             fickle=self.weather.rate("stream.fickle"),
         )
+        self.stream.weight = int(self.weather.rate("stream.heavy")) or 1
         self.stream.stale_list = self.weather.rate("stream.stale_list") > 0
         self.stream.null_iterators = self.weather.rate("stream.null_iterators") > 0
         self.traffic = Traffic(self.stream, self.clock, self.weather, seed, self.usual.dedup.window)
@@ -93,7 +94,11 @@ class World:
 
         delay = {"max_delay": span((20 * _MINUTE, HOUR_MS))} if self.weather.rate("operator.max_delay") else {}
         sections: dict[str, dict[str, Any]] = {
-            "source": {"stream": "events", "poll": _POLL},
+            "source": {
+                "stream": "events",
+                "poll": _POLL,
+                "start": "latest" if self.weather.rate("stream.past") else "trim_horizon",
+            },
             "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
             "store": {"url": "file:///nowhere"},
             "dedup": {"window": span(_WINDOWS)},
@@ -133,6 +138,8 @@ class World:
             await asyncio.gather(whole, failed, return_exceptions=True)
 
     async def _phases(self) -> None:
+        if self.weather.rate("stream.past"):
+            await self._past()
         slots = 2 if self.weather.rate("process.beside") else 1
         if self.fleet:
             slots = self.rng.choice((2, 3, 4))
@@ -152,6 +159,14 @@ class World:
             for task in (*tasks, *busy):
                 task.cancel()
             await asyncio.gather(*tasks, *busy, return_exceptions=True)
+
+    async def _past(self) -> None:
+        """What lies in the stream before anybody reads it, with a split or a merge in the middle of it."""
+        for change in (self._split, self._merge, self._split):
+            await self.traffic.run(300, 10)
+            await asyncio.sleep(10)
+            if self.rng.random() < 0.5:
+                change(self.rng)
 
     async def _settle(self, busy: Sequence[asyncio.Future[None]]) -> None:
         """Faults stop; everything must be published and every passed hour closed in bounded time (I8)."""
