@@ -9,16 +9,17 @@ from typing import Any, Protocol, TypeVar, cast
 
 from vortex.app import App, Parts, publisher_of
 from vortex.config import Settings
+from vortex.core.ingestion import Draft
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.core.paging import MOST_RECORDS
-from vortex.core.segment import Footer
+from vortex.core.segment import VERSION, Footer, NewerVersion
 from vortex.exits import Exit
 from vortex.ports import Unavailable
 from vortex.retry import Health, Retry
 from vortex.start import take_up
 from vortex.testing.faults import Weather
 from vortex.testing.memstream import MemoryStream, StreamView
-from vortex.testing.simstore import SimStore, StoreView
+from vortex.testing.simstore import NEWER, SimStore, StoreView
 from vortex.testing.simtable import SimTable, TableView
 from vortex.testing.vtime import NullMeter, VirtualClock
 from vortex.wiring import first_start
@@ -69,10 +70,22 @@ class Process:
     """One life of one process. `run` ends when it stops, dies or fails."""
 
     def __init__(
-        self, world: Surroundings, owner: str, settings: Settings, rng: Random, skew_ms: int, *, drain: bool
+        self,
+        world: Surroundings,
+        owner: str,
+        settings: Settings,
+        rng: Random,
+        skew_ms: int,
+        *,
+        drain: bool,
+        newer: bool = False,
     ) -> None:
         self.owner, self.settings, self.skew_ms, self.drain = owner, settings, skew_ms, drain
         self.world = world
+        self.newer = newer
+        """Whether it is a newer program, which writes segments that others cannot read."""
+        self.outdated = False
+        """Whether it has met such a segment, and is not newer."""
         self.dead = False
         self.delayed = False
         """Whether it was ever paused or held up: then it may come too late for an iterator."""
@@ -109,6 +122,7 @@ class Process:
         view = world.stream.seen_by(self.owner)
         retry = Retry(clock, NullMeter(), self.health, Random(self.rng.getrandbits(64)))
         store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
+        store.version = NEWER if self.newer else VERSION
         parts = Parts(
             settings=settings,
             stream=_Stream(self, view, Random(self.rng.getrandbits(64))),
@@ -122,10 +136,18 @@ class Process:
             table=self._table(),
             token=lambda: f"{self.rng.getrandbits(64):016x}",
         )
+        try:
+            return await self._run(parts)
+        except NewerVersion as problem:
+            self.health.bad("shard", str(problem))
+            return Exit.LOST_STATE
+
+    async def _run(self, parts: Parts) -> Exit:
+        settings = self.settings
         state, journal = await take_up(
             parts.stream,
-            store,
-            retry,
+            parts.store,
+            parts.retry,
             first_start(settings),
             lateness_ms=settings.hours.allowed_lateness,
             seed=7,
@@ -196,9 +218,18 @@ class Process:
             await asyncio.sleep(self.rng.uniform(0.01, 8.0))
         else:
             await asyncio.sleep(0)
+        if self.newer and (draft := getattr(fn, "__self__", None)) is not None and isinstance(draft, Draft):
+            draft.footer.version = NEWER
         result = fn(*args)
         await self.awake()
         return result
+
+    def outdate(self) -> None:
+        """It has met a newer program's segment; whoever sees to it replaces it within minutes."""
+        if not self.outdated:
+            self.say("is outdated")
+            self.outdated = True
+            asyncio.get_running_loop().call_later(self.rng.uniform(0, 300), self.stop)
 
 
 class _App(App):
@@ -218,7 +249,7 @@ class _App(App):
 
 
 class _Health(Health):
-    """A shard or a publisher that stops for a person is a violation: nothing here needs one."""
+    """A shard or a publisher that stops for a person is a violation: nothing but an older program needs one."""
 
     def __init__(self, process: Process) -> None:
         super().__init__()
@@ -227,7 +258,9 @@ class _Health(Health):
     def bad(self, name: str, detail: str) -> None:
         """See `Health`."""
         super().bad(name, detail)
-        if (name == "publisher" or name.startswith("shard ")) and not self._process.dead:
+        if "format version" in detail and not self._process.newer:
+            self._process.outdate()
+        elif (name == "publisher" or name.startswith("shard ")) and not self._process.dead:
             self._process.world.observer.violated("I8", f"{self._process.owner}: {name} stops: {detail}")
 
 

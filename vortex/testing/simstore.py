@@ -12,8 +12,12 @@ from random import Random
 from typing import Protocol
 
 from vortex.core.model import ObjectInfo
+from vortex.core.segment import TRAILER, VERSION, NewerVersion
 from vortex.ports import Clock, Denied, NotFound, Unavailable
 from vortex.testing.faults import Weather
+
+NEWER = VERSION + 1
+"""The version of segments that programs with the fault `process.version` write, and others cannot read."""
 
 
 class Gate(Protocol):
@@ -109,6 +113,8 @@ class StoreView:
 
     def __init__(self, store: SimStore, gate: Gate, weather: Weather, rng: Random, say: Callable[[str], None]) -> None:
         self._store, self._gate, self._weather, self._rng, self._say = store, gate, weather, rng, say
+        self.version = NEWER
+        """Of the program that looks."""
 
     @property
     def url(self) -> str:
@@ -167,6 +173,8 @@ class StoreView:
         await self._gate.awake()
         if body is None:
             raise NotFound(f"{key}: no such object")
+        if self.version < NEWER and key.endswith(".seg") and TRAILER.unpack(body[-TRAILER.size :])[2] > self.version:
+            raise NewerVersion(f"{key}: format version {NEWER}; this program knows {self.version}")
         return body
 
     async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:

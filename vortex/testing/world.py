@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import vortex.core.segment
 from vortex.config import Memory, Settings
 from vortex.core.layout import moment
 from vortex.core.model import HOUR_MS
@@ -23,7 +24,7 @@ from vortex.testing.checks import Checker
 from vortex.testing.faults import Weather
 from vortex.testing.memstream import MemoryStream
 from vortex.testing.process import Process
-from vortex.testing.simstore import SimStore
+from vortex.testing.simstore import NEWER, SimStore
 from vortex.testing.simtable import SimTable
 from vortex.testing.traffic import Traffic
 
@@ -79,6 +80,7 @@ class World:
         self.observer = Checker(self.store, self.stream, self.traffic, self.clock, self.say)
         self.processes: list[Process] = []
         self.started = 0
+        self.upgraded = False
 
     def say(self, who: str, what: str) -> None:
         """A line of the run's log, if anybody wants it."""
@@ -176,6 +178,8 @@ class World:
         self.stream.fickle = 0.0
         for process in self.processes:
             process.wake()
+            if process.outdated:
+                process.stop()
         self.say("world", "faults stop")
         begun = self.clock.monotonic()
         slowest = max(s.publish.period + s.hours.allowed_lateness for s in self.observer.settings.values())
@@ -206,7 +210,10 @@ class World:
         settings = self._settings(rng) if weather.strikes("process.settings", rng) else self.usual
         skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if weather.rate("clock.skew") else 0
         drain = weather.strikes("process.drain", rng)
-        made = Process(self, f"p{slot}-{self.started}", settings, Random(rng.getrandbits(64)), skew, drain=drain)
+        newer = weather.strikes("process.version", rng) or (self.upgraded and weather.quiet)
+        self.upgraded |= newer
+        owner, own = f"p{slot}-{self.started}", Random(rng.getrandbits(64))
+        made = Process(self, owner, settings, own, skew, drain=drain, newer=newer)
         if weather.strikes("process.crash_call", rng):
             made.dies_at_call = int(2 ** rng.uniform(0, 11))
         return made
@@ -308,9 +315,12 @@ def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bo
     loggers = logging.getLogger("vortex")
     level = loggers.level
     loggers.setLevel(logging.CRITICAL + 1)
+    # A newer program knows its own segments; that older ones do not is the affair of their view of the store.
+    version, vortex.core.segment.VERSION = vortex.core.segment.VERSION, NEWER
     try:
         return vtime.run(_live(seed, trace, wanted, fleet))
     except vtime.Stuck as problem:
         return Outcome(seed, [f"I8: {problem}"])
     finally:
         loggers.setLevel(level)
+        vortex.core.segment.VERSION = version
