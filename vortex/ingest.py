@@ -122,8 +122,8 @@ class ShardWorker:
         """When the shard may, or should, be asked again."""
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
-        self._begins = False
-        """A child of which nothing was read yet."""
+        self._oldest = False
+        """Whether the iterator is at the oldest record left, no record having been read of the shard yet."""
         self._ended: Footer | None = None
         self._drain_from: int | None = None
         self._limit = FIRST_RECORDS
@@ -153,7 +153,6 @@ class ShardWorker:
         footer = self._head.footer
         self._ended = footer if footer is not None and footer.ended else None
         self._pushed = footer is not None and footer.bump
-        self._begins = footer is not None and footer.position.kind is Start.TRIM_HORIZON
         self._in_flight, self._since, self._iterator = 0, None, None
         self._note()
 
@@ -201,8 +200,8 @@ class ShardWorker:
             return None
         self._iterator, self._iterator_born = page.iterator, ports.clock.monotonic()
         self._limit = next_limit(self._limit, len(page.records), page.size)
-        if self._begins:
-            await self._check_beginning(page)
+        if self._oldest:
+            await self._check_oldest(page)
         if not page.records and page.behind_ms >= _STALE and await self._reread_if_trimmed(page):
             return None
         return page
@@ -236,6 +235,7 @@ class ShardWorker:
             await self._end(children)
             return
         self._iterator_born = ports.clock.monotonic()
+        self._oldest = wanted.kind is not Start.AFTER_SEQUENCE_NUMBER and position is None
         if self._iterator is None:
             await self._end_by_listing()
 
@@ -247,13 +247,13 @@ class ShardWorker:
         else:
             await self._ports.clock.sleep(self._poll_s)
 
-    async def _check_beginning(self, page: Page) -> None:
-        """A child is read from its oldest record, which is its first unless its parents were read too late."""
+    async def _check_oldest(self, page: Page) -> None:
+        """The oldest record is the first, unless nobody looked (nor at its parents) for as long as records are kept."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
-        # Where nothing was read of its ancestors, nothing counts that is older than the first start.
+        # Where nothing was read of its ancestors either, nothing counts that is older than the first start.
         if max(self._ingest.watermark, self._state.first_hour) <= page.server_ms - info.retention_ms:
-            await self._gap("its parents were read so late that its first records may have been trimmed")
-        self._begins = False
+            await self._gap("it was not looked at for so long that its first records may have been trimmed")
+        self._oldest = False
 
     async def _reread_if_trimmed(self, page: Page) -> bool:
         """A position older than the retention shows as endless empty pages: say so in the log, read what is left."""

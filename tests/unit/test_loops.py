@@ -441,6 +441,26 @@ def test_a_child_that_is_read_too_late_begins_with_an_explicit_gap() -> None:
     vtime.run(scenario())
 
 
+def test_an_idle_shard_that_nobody_looked_at_for_too_long_has_an_explicit_gap() -> None:
+    """No record of it was ever read, so no position is older than the retention; still, some may be lost."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        world.stream.put("lost", b"{}")
+        await world.clock.sleep(30 * 3600)
+        worker = await world.begin()
+        world.put("after")
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert ["may have been trimmed" in gap for gap in world.gaps()] == [True]
+        await world.verified()
+
+    vtime.run(scenario())
+
+
 def test_an_iterator_that_falls_behind_the_retention_is_renewed() -> None:
     """A root without a log waits for its first read while its oldest records are trimmed: it is not stuck for ever."""
 

@@ -32,8 +32,6 @@ from vortex.verification import verify_store
 
 _SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
 _PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)(?:-(\d+))?\.json$")
-_HELD_AT_ONCE = 64 * 1024
-"""Bytes by which a page may overshoot the memory limit; pages here are small."""
 
 
 class Checker:
@@ -157,7 +155,7 @@ class Checker:
         if worker is None or not hasattr(worker, "_ingest"):
             return
         memory = worker._ports.memory
-        if memory.used > memory.limit + _HELD_AT_ONCE * len(process.app.fleet.workers):
+        if memory.used > memory.limit + self._traffic.page_bytes * len(process.app.fleet.workers):
             self.violated("I7", f"{process.owner} holds {memory.used} bytes, the limit is {memory.limit}")
         pending = worker._ingest.pending
         if pending.events != pending.accepted + pending.duplicates + pending.rejected:

@@ -204,6 +204,11 @@ class LogModel:
         """The records that the segment must be made of; what was trimmed may be missing where the log says so."""
         first, last = _number(footer.start), _number(footer.position)
         chosen = [one for one in self._since(footer.shard, footer.start) if first < one.sequence <= last]
+        if footer.start.kind is Start.AT_TIMESTAMP and len(chosen) < footer.counts.records:
+            # Whoever waits there before anything has come gets what is put next, whenever it says that it arrived.
+            since = int(footer.start.value)
+            put = [one for one in self._records.get(footer.shard, []) if since <= one.put_ms and one.sequence <= last]
+            chosen = put[-footer.counts.records :]
         missing = len(chosen) - footer.counts.records
         if missing > 0:
             oldest = footer.start.kind is not Start.AFTER_SEQUENCE_NUMBER and not self.parents.get(footer.shard)

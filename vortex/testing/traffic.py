@@ -60,6 +60,8 @@ class Traffic:
         self._window_ms = window_ms
         self._sent: list[tuple[int, str, tuple[Truth, ...]]] = []
         self._many = weather.rate("traffic.many") > 0
+        self.page_bytes = 4 << 20 if self._many else 64 << 10
+        """What a page may come to in memory, at most."""
         self._customers = 1500 if self._many else self._rng.randint(1, 4)
         self._idle_below = int(HASH_KEYS * weather.rate("traffic.idle"))
 
