@@ -62,7 +62,7 @@ class _Cut:
         if self.calls == self.at:
             self._cancel(self.at % 3)
         self.calls += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # so that others are under way meanwhile, a put in flight above all
 
     def _cancel(self, turns: int) -> None:
         assert self.task is not None
