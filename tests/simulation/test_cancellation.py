@@ -13,13 +13,11 @@ from typing import Any
 
 import pytest
 
-import vortex.ingest
 from tests.unit.test_loops import MINUTE, Worker, World
 from vortex.core.model import ShardInfo
 from vortex.ingest import ShardWorker
 from vortex.memory import MemoryBudget
 from vortex.testing import vtime
-from vortex.testing.world import IDLE_POLL_S
 
 Loop = Callable[[World, Worker], Awaitable[Any]]
 _PHASES = (
@@ -112,12 +110,6 @@ async def _ends_right(world: World) -> None:
     await world.verified()
 
 
-@pytest.fixture(autouse=True)
-def _slow_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most of a run is waiting for a shard in which nothing comes."""
-    monkeypatch.setattr(vortex.ingest, "_POLL_IDLE", IDLE_POLL_S)
-
-
 def _shards(world: World) -> Iterator[ShardInfo]:
     return iter(world.stream.shards())
 
@@ -139,7 +131,7 @@ def test_ingest(way: str) -> None:
         await run.run()
 
     async def scenario(at: int) -> _Cut:
-        world = World(shards=1, period_ms=MINUTE, page_records=3, every_s=0.3, limit=3000)
+        world = World(shards=1, poll_s=10, period_ms=MINUTE, page_records=3, every_s=0.3, limit=3000)
         _put(world, 10)
         worker = await world.begin()
         await world.clock.sleep(5)
@@ -165,7 +157,7 @@ def test_publisher() -> None:
                 await world.clock.sleep(10)
 
     async def scenario(at: int) -> _Cut:
-        world = World(shards=1, period_ms=30 * MINUTE, every_s=600)
+        world = World(shards=1, poll_s=10, period_ms=30 * MINUTE, every_s=600)
         worker = await world.begin()
         publishing = worker.tasks.pop()
         publishing.cancel()  # nobody publishes yet
@@ -190,7 +182,7 @@ def test_fleet() -> None:
         await worker.fleet.run()
 
     async def scenario(at: int) -> _Cut:
-        world = World(shards=1, period_ms=MINUTE, every_s=5)
+        world = World(shards=1, poll_s=10, period_ms=MINUTE, every_s=5)
         _put(world, 5)
         worker = await world.begin()
         await world.clock.sleep(20)
