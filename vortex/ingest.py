@@ -118,7 +118,8 @@ class ShardWorker:
         self._iterator: str | None = None
         self._iterator_born = 0.0
         self._sure_at = 0.0
-        self._next_at = 0.0
+        self._read_at = 0.0
+        """When the shard may, or should, be asked again."""
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
         self._oldest = False
@@ -140,7 +141,7 @@ class ShardWorker:
                     return None
             finally:
                 await self._abandon()
-            await self._ports.clock.sleep(max(_AFTER_LOSS, self._next_at - self._ports.clock.monotonic()))
+            await self._ports.clock.sleep(max(_AFTER_LOSS, self._read_at - self._ports.clock.monotonic()))
 
     async def _resume(self) -> None:
         ports = self._ports
@@ -167,7 +168,7 @@ class ShardWorker:
                 continue
             await self._take(page)
             over, children, at_tip = page.iterator is None, page.children, self._at_tip(page)
-            self._next_at = self._next(page)
+            self._read_at = self._next(page)
             del page  # ten megabytes, perhaps, that nobody needs while the next page comes
             if over:
                 await self._end(children)
@@ -177,7 +178,7 @@ class ShardWorker:
                 return None
             if self._due():
                 await self._cut()
-            await self._ports.clock.sleep(max(0.0, self._next_at - self._ports.clock.monotonic()))
+            await self._ports.clock.sleep(max(0.0, self._read_at - self._ports.clock.monotonic()))
         await self._flush()
         return None
 

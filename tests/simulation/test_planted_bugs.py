@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 import vortex.cleanup
+import vortex.core.paging
 import vortex.core.publication
 import vortex.core.shardlog
-import vortex.fleet
+import vortex.family
 import vortex.ingest
 import vortex.publisher
 import vortex.resume
@@ -24,7 +25,7 @@ from vortex.core.model import Position, Start
 from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import BrokenLog, Head, Lineage
 from vortex.core.window import Window
-from vortex.fleet import LocalFleet
+from vortex.family import Family
 from vortex.ingest import ShardWorker
 from vortex.journal import Journal
 from vortex.publisher import Publisher
@@ -122,7 +123,7 @@ def _child_before_parents() -> Iterator[None]:
         ]
         return [head.footer for head in heads if head.footer]
 
-    with patch.object(vortex.resume, "parent_ends", ends), patch.object(LocalFleet, "_ready", lambda self, shard: True):
+    with patch.object(vortex.resume, "parent_ends", ends), patch.object(Family, "ready", lambda self, shard: True):
         yield
 
 
@@ -332,13 +333,17 @@ def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
         return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.gone, **ended}
 
     stack = contextlib.ExitStack()
-    for module in (vortex.core.publication, vortex.publisher, vortex.cleanup, vortex.fleet):
+    for module in (vortex.core.publication, vortex.publisher, vortex.cleanup, vortex.family):
         stack.enter_context(patch.object(module, "carried", carried))
     return stack
 
 
+def _iterators_for_ever() -> Any:
+    return patch.object(vortex.ingest, "_ITERATOR_LIFE", 1e9)
+
+
 def _constant(name: str, value: float) -> Plant:
-    return lambda: patch.object(vortex.ingest, name, value)
+    return lambda: patch.object(vortex.core.paging, name, value)
 
 
 _FAMILY = ("stream.split", "stream.merge")
@@ -403,8 +408,14 @@ BUGS = (
     ),
     Bug("an hour's manifest of its last plan alone", _manifest_of_one_plan, "I6.*names other folders|does not list"),
     Bug("gone when ended", _gone_when_ended, "I[13]", (*_FAMILY, "traffic.early")),
-    Bug("an old iterator used", _constant("_ITERATOR_LIFE", 1e9), "I7.*expired iterator", ("store.disk_full",)),
-    Bug("asking too often", _constant("_POLL", 0.1), "I7.*six calls"),
+    Bug(
+        "an old iterator used",
+        _iterators_for_ever,
+        "I7.*expired iterator",
+        ("store.disk_full",),
+    ),
+    Bug("asking too often", _constant("CALL_S", 0.1), "I7.*six calls"),
+    Bug("no rest after 10 MiB", _constant("BYTES_PER_S", 1e12), "I7.*too soon after 10 MiB", ("stream.heavy",)),
 )
 
 

@@ -52,6 +52,7 @@ class World:
     page_records: int = 10_000
     every_s: float = 30
     max_delay_ms: int | None = None
+    poll_s: float = 1.0
     range_bytes: int = 1 << 30
     start: Start = Start.TRIM_HORIZON
     health: Health = field(default_factory=Health)
@@ -137,7 +138,7 @@ class Worker:
 
         def make(shard: ShardInfo) -> ShardWorker:
             return ShardWorker(
-                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20,
+                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20, poll_s=world.poll_s,
                 on_commit=lambda _, footer: self.fleet.committed(footer),
             )  # fmt: skip
 

@@ -47,7 +47,7 @@ class Put(NamedTuple):
 class Call(NamedTuple):
     """One GetRecords or GetShardIterator call. `at_s` is monotonic; `outcome` is ok, throttled, expired or refused.
 
-    A reply of nearly 10 MiB is `full`: a record of the usual size would not have found room.
+    A reply of very nearly 10 MiB is `full`.
     """
 
     operation: str
@@ -249,7 +249,7 @@ class MemoryStream:
             self._log("read", caller, shard, iterator, "throttled")
             raise Unavailable(f"read {self.name} {shard}", "throttled")
         page, full = self._page(held, cursor.next, limit)
-        self._log("read", caller, shard, iterator, "full" if page.size > PAGE_BYTES - (1 << 20) else "ok")
+        self._log("read", caller, shard, iterator, "full" if page.size > PAGE_BYTES - (256 << 10) else "ok")
         if self.limits:
             held.allowance.give(page.size, full, now)
         return page

@@ -1,0 +1,199 @@
+"""Every loop, cancelled in each of its phases: nothing is left behind, and a new start over the same store ends right.
+
+A loop awaits ports and sleeps, so "in each phase" means: at every one of its calls, and a turn or two of the event loop
+after it. What calls there were is asserted, else a phase might go untested without anybody noticing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.test_loops import MINUTE, Worker, World
+from vortex.core.model import ShardInfo
+from vortex.ingest import ShardWorker
+from vortex.memory import MemoryBudget
+from vortex.testing import vtime
+
+Loop = Callable[[World, Worker], Awaitable[Any]]
+_PHASES = (
+    (r"get .*/plans/", "read plan"),
+    (r"list .*/shards/", "list log"),
+    (r"get .*\.seg", "read log"),
+    (r"put .*\.seg", "commit"),
+    (r"put .*/plan\.json", "plan"),
+    (r"put .*/done\.json", "done"),
+    (r"put _hours", "hour"),
+    (r"put _manifests", "manifest"),
+    (r"put .*\.json\.gz", "object"),
+    (r"delete ", "clean up"),
+    (r"iterator |list_shards |read |sleep ", ""),
+)
+
+
+class _Cut:
+    """Counts the calls of a world's ports; at call `at` it cancels `task`, some turns of the loop later."""
+
+    def __init__(self, world: World, at: int) -> None:
+        self.at, self.task, self.calls = at, None, 0
+        self.phases: dict[str, int] = {}
+        self.task: asyncio.Future[Any] | None
+        world.store.before = world.stream.before = self._call
+        sleep = world.clock.sleep
+
+        async def counted(seconds: float) -> None:
+            await self._call("sleep", "")
+            await sleep(seconds)
+
+        world.clock.sleep = counted  # type: ignore[method-assign]
+
+    async def _call(self, operation: str, key: str) -> None:
+        if self.task is None or self.task.done():
+            return
+        what = f"{operation} {key}"
+        name = next((phase for pattern, phase in _PHASES if re.match(pattern, what)), "") or operation
+        self.phases[name] = self.phases.get(name, 0) + 1
+        if self.calls == self.at:
+            self._cancel(self.at % 3)
+        self.calls += 1
+        await asyncio.sleep(0.01)  # so that others are under way meanwhile, a put in flight above all
+
+    def _cancel(self, turns: int) -> None:
+        assert self.task is not None
+        if turns:
+            asyncio.get_running_loop().call_soon(self._cancel, turns - 1)
+        else:
+            self.task.cancel()
+
+
+def _put(world: World, number: int) -> None:
+    for _ in range(number):
+        world.put(f"id{len(world.sent)}")
+
+
+async def _cancelled(world: World, worker: Worker, loop: Loop, at: int) -> _Cut:
+    """Run the loop up to its call `at`, and cancel it there."""
+    await worker.kill()
+    fresh = await world.begin()
+    await fresh.kill()  # before its tasks have run: its parts are run one by one
+    cut = _Cut(world, at)
+    cut.task = asyncio.ensure_future(loop(world, fresh))
+    await asyncio.wait([cut.task])
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not others, f"left behind at call {at}: {others}"
+    assert cut.task.cancelled() or cut.task.exception() is None
+    return cut
+
+
+def _each_call(scenario: Callable[[int], Awaitable[_Cut]]) -> dict[str, int]:
+    """The scenario with each of its calls as the last; how often each phase was seen in the whole one."""
+    whole = vtime.run(_typed(scenario(10**9)))
+    for at in range(whole.calls):
+        vtime.run(_typed(scenario(at)))
+    return whole.phases
+
+
+async def _typed(awaitable: Awaitable[_Cut]) -> _Cut:
+    return await awaitable
+
+
+async def _ends_right(world: World) -> None:
+    """A new process over the same store and stream."""
+    _put(world, 3)
+    worker = await world.begin()
+    await world.clock.sleep(1.2 * world.period_ms / 1000 + 180)
+    await worker.kill()
+    await world.verified()
+
+
+def _shards(world: World) -> Iterator[ShardInfo]:
+    return iter(world.stream.shards())
+
+
+@pytest.mark.parametrize("way", ["ends", "drains", "stops"])
+def test_ingest(way: str) -> None:
+    """From resuming to the end of the shard, to the tip where it drains, or until it is told to stop."""
+    workers: list[ShardWorker] = []
+
+    async def loop(world: World, worker: Worker) -> None:
+        run = worker.fleet._make(next(_shards(world)))
+        workers.append(run)
+        run.orders.drain = way == "drains"
+        run.orders.finish = asyncio.get_running_loop().create_future() if way == "drains" else None
+        if run.orders.finish is not None:
+            run.orders.finish.set_result(world.clock.now_ms())
+        elif way == "stops":
+            asyncio.get_running_loop().call_later(40, run.orders.stop.set)
+        await run.run()
+
+    async def scenario(at: int) -> _Cut:
+        world = World(shards=1, poll_s=10, period_ms=MINUTE, page_records=3, every_s=0.3, limit=3000)
+        _put(world, 10)
+        worker = await world.begin()
+        await world.clock.sleep(5)
+        _put(world, 18)
+        if way == "ends":
+            world.stream.split(next(_shards(world)).id, 1 << 127)
+        cut = await _cancelled(world, worker, loop, at)
+        assert workers[-1]._ports.memory.used == 0, f"memory is held after call {at}"
+        await _ends_right(world)
+        return cut
+
+    seen = _each_call(scenario)
+    assert seen.keys() >= {"read plan", "list log", "iterator", "read", "commit", "sleep"}
+    assert seen["commit"] >= 2
+
+
+def test_publisher() -> None:
+    """Two plans: their objects, manifests, hours, done documents, and clean-up."""
+
+    async def loop(world: World, worker: Worker) -> None:
+        for _ in range(8):
+            if not await worker.publisher.step():
+                await world.clock.sleep(10)
+
+    async def scenario(at: int) -> _Cut:
+        world = World(shards=1, poll_s=10, period_ms=30 * MINUTE, every_s=600)
+        worker = await world.begin()
+        publishing = worker.tasks.pop()
+        publishing.cancel()  # nobody publishes yet
+        for _ in range(9):
+            _put(world, 1)
+            await world.clock.sleep(600)
+        cut = await _cancelled(world, worker, loop, at)
+        await _ends_right(world)
+        return cut
+
+    seen = _each_call(scenario)
+    assert seen.keys() >= {"read plan", "read log", "plan", "object", "manifest", "hour", "done", "clean up"}
+
+
+def test_fleet() -> None:
+    """The survey of the family, and running it through a split: a parent's end, its children's beginning."""
+    memories: list[MemoryBudget] = []
+
+    async def loop(world: World, worker: Worker) -> None:
+        memories.append(worker.fleet._make(next(_shards(world)))._ports.memory)
+        asyncio.get_running_loop().call_later(30, worker.fleet.stop)
+        await worker.fleet.run()
+
+    async def scenario(at: int) -> _Cut:
+        world = World(shards=1, poll_s=10, period_ms=MINUTE, every_s=5)
+        _put(world, 5)
+        worker = await world.begin()
+        await world.clock.sleep(20)
+        parent = next(_shards(world))
+        world.stream.split(parent.id, 1 << 127)
+        _put(world, 5)
+        cut = await _cancelled(world, worker, loop, at)
+        assert [memory.used for memory in memories] == [0]
+        memories.clear()
+        await _ends_right(world)
+        return cut
+
+    seen = _each_call(scenario)
+    assert seen.keys() >= {"read plan", "list_shards", "list log", "iterator", "read", "commit"}
