@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -101,10 +101,18 @@ def server(module: str, *arguments: str) -> Iterator[Server]:
             process.wait()
 
 
-def measured(command: list[str], log: Path, *, stop_after_s: float | None = None, limit_s: float = 1800) -> Usage:
-    """Run `command` to its end and ask the operating system what it took. Raises Failed.
+def measured(
+    command: list[str],
+    log: Path,
+    *,
+    stop_after_s: float | None = None,
+    stop_when: Callable[[], bool] = lambda: False,
+    limit_s: float = 1800,
+) -> Usage:
+    """Run `command` to its end and ask the operating system what it, and whom it started, took. Raises Failed.
 
-    `stop_after_s`: SIGTERM after so long. Standard output and error go to the file `log`.
+    `stop_after_s`: SIGTERM after so long; `stop_when`: as soon as this holds, asked every quarter of a second.
+    Standard output and error go to the file `log`.
     """
     with log.open("wb") as sink:
         begun = time.monotonic()
@@ -119,7 +127,7 @@ def measured(command: list[str], log: Path, *, stop_after_s: float | None = None
             timer.start()
         held: list[int] = []
         ended = threading.Event()
-        watching = threading.Thread(target=_watch, args=(process.pid, ended, held), daemon=True)
+        watching = threading.Thread(target=_watch, args=(process.pid, ended, held, stop_when), daemon=True)
         watching.start()
         _, status, used = os.wait4(process.pid, 0)
         wall = time.monotonic() - begun
@@ -135,9 +143,12 @@ def measured(command: list[str], log: Path, *, stop_after_s: float | None = None
     return Usage(used.ru_utime, used.ru_stime, wall, used.ru_maxrss * _RSS_UNIT, steady)
 
 
-def _watch(pid: int, ended: threading.Event, held: list[int]) -> None:
-    """Note what the process holds, four times a second."""
-    pages = Path(f"/proc/{pid}/statm")
-    with contextlib.suppress(OSError, IndexError):  # no /proc, or the process has just gone
-        while not ended.wait(0.25):
+def _watch(pid: int, ended: threading.Event, held: list[int], stop_when: Callable[[], bool]) -> None:
+    """Note what the process holds, four times a second; stop it when it is time."""
+    pages, asked = Path(f"/proc/{pid}/statm"), False
+    while not ended.wait(0.25):
+        with contextlib.suppress(OSError, IndexError):  # no /proc, or the process has just gone
             held.append(int(pages.read_text().split()[1]) * resource.getpagesize())
+        if not asked and stop_when() and not ended.is_set():
+            asked = True
+            os.kill(pid, signal.SIGTERM)

@@ -98,6 +98,28 @@ class CaughtUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """The same backlog, read by one process and by two; CPU and time of all processes of each."""
+
+    name: str
+    title: str
+    events: int
+    one: Usage
+    two: Usage
+
+    def document(self) -> dict[str, Any]:
+        """For JSON. `speed_up_by_cpu`: what two free cores would give, which is twice but for what sharing costs."""
+        return {
+            "title": self.title,
+            "events": self.events,
+            "speed_up_by_cpu": 2 * self.one.cpu_s / self.two.cpu_s,
+            "speed_up_by_time": self.one.wall_s / self.two.wall_s,
+            "cpu_s": [self.one.cpu_s, self.two.cpu_s],
+            "wall_s": [self.one.wall_s, self.two.wall_s],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """Idle shards over `seconds`: CPU time and GetRecords calls; `puts` and `usage` are of the whole longer run."""
 
@@ -126,6 +148,7 @@ class Idle:
 def document(
     rows: Sequence[Measured],
     caught_up: Sequence[CaughtUp],
+    scaled: Sequence[Scaled],
     idle: Sequence[Idle],
     window: dict[str, Any] | None,
     **said: Any,
@@ -149,17 +172,23 @@ def document(
             for row in rows
         },
         "caught_up": {each.name: each.document() for each in caught_up},
+        "scaled": {each.name: each.document() for each in scaled},
         "idle": {each.name: each.document() for each in idle},
         "window": window,
     }
 
 
 def tables(
-    rows: Sequence[Measured], caught_up: Sequence[CaughtUp], idle: Sequence[Idle], window: dict[str, Any] | None
+    rows: Sequence[Measured],
+    caught_up: Sequence[CaughtUp],
+    scaled: Sequence[Scaled],
+    idle: Sequence[Idle],
+    window: dict[str, Any] | None,
 ) -> list[Table]:
     """What a person reads."""
     made = [_consumed(rows)] if rows else []
     made += [_caught_up(caught_up)] if caught_up else []
+    made += [_scaled(scaled)] if scaled else []
     made += [_idle(idle)] if idle else []
     made += [_window(window)] if window else []
     return made
@@ -224,6 +253,26 @@ def _caught_up(rows: Sequence[CaughtUp]) -> Table:
             f"{row.events:,}",
             f"{row.worker.wrote['objects']:,}",
             f"{usage.steady_rss / _MIB:.0f} / {usage.peak_rss / _MIB:.0f}",
+        )
+    return table
+
+
+def _scaled(rows: Sequence[Scaled]) -> Table:
+    table = Table(
+        title="One process and two",
+        caption="By CPU: what two free cores would give. By time: on this machine, whose cores the servers share.",
+    )
+    for name in ("workload", "two / one, by CPU", "by time", "CPU s, one and two", "seconds, one and two", "events"):
+        table.add_column(name, justify="left" if name == "workload" else "right")
+    for row in rows:
+        told = row.document()
+        table.add_row(
+            f"{row.name}: {row.title}",
+            f"{told['speed_up_by_cpu']:.2f}",
+            f"{told['speed_up_by_time']:.2f}",
+            f"{row.one.cpu_s:.1f} / {row.two.cpu_s:.1f}",
+            f"{row.one.wall_s:.0f} / {row.two.wall_s:.0f}",
+            f"{row.events:,}",
         )
     return table
 

@@ -23,12 +23,22 @@ from rich.console import Console
 
 from benchmarks.pages import STREAM
 from benchmarks.processes import ROOT, Failed, Server, Usage, measured, server
-from benchmarks.report import CaughtUp, Consumed, Idle, Measured, document, tables
+from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Scaled, document, tables
 from benchmarks.workload import WORKLOADS, Workload, recent_start
+from tests.servers import ministack
 
-GROUPS = {"a": ("a",), "b": ("b",), "c": ("c-ndjson", "c-kpl"), "d": ("d",), "e": ("e",), "f": ("f",), "window": ()}
-_SELDOM = {"e"}
-"""Takes minutes and gigabytes: only when it is named."""
+GROUPS = {
+    "a": ("a",),
+    "b": ("b",),
+    "c": ("c-ndjson", "c-kpl"),
+    "d": ("d",),
+    "e": ("e",),
+    "f": ("f",),
+    "two": ("two",),
+    "window": (),
+}
+_SELDOM = {"e", "two"}
+"""Take minutes, gigabytes, and (two) an emulator of DynamoDB: only when they are named."""
 _IDLE_S = (12.0, 42.0)
 """An idle stream is read for a short and for a long while; the difference is what idling costs."""
 _WIDTH = 136
@@ -99,6 +109,20 @@ class Bench:
             wrote = self._checked(bucket, facts)
             self._store.ask("clear")
         return CaughtUp(name, workload.title, facts["events"], facts["line_bytes"], Consumed(usage, idle, wrote))
+
+    def scaled(self, name: str) -> Scaled:
+        """A backlog, read by one process and by two that share its shards by leases."""
+        workload = WORKLOADS[name]
+        count = workload.events if self._options.events is None else self._options.events
+        self._say(f"{name}: {count:,} events ({workload.title})")
+        runs = []
+        for processes in (1, 2):
+            with self._replay(workload, count) as kinesis, ministack() as leases:
+                bucket = self._bucket()
+                runs.append(self._fleet(kinesis, bucket, leases, processes, count))
+                self._checked(bucket, kinesis.ask("facts"))
+                self._store.ask("clear")
+        return Scaled(name, workload.title, count, *runs)
 
     def idle(self, name: str) -> Idle:
         """Shards without events, polled."""
@@ -182,6 +206,24 @@ class Bench:
             command.append("--drain")
         return measured(command, self._folder / f"{bucket}.log", stop_after_s=stop_after_s)
 
+    def _fleet(self, kinesis: Server, bucket: str, leases: str, processes: int, count: int) -> Usage:
+        """Until all is published; with little lateness, so that the last period does not wait for the clock."""
+        config = self._folder / f"{bucket}.toml"
+        shared = ["coordination.mode=dynamodb", f"coordination.endpoint_url={leases}", "coordination.region=us-east-1"]
+        config.write_text(
+            _CONFIG.format(stream=STREAM, kinesis=kinesis.url, store=self._store.url, bucket=bucket)
+            + settings_text([*shared, "hours.allowed_lateness=1s", *self._options.set])
+        )
+
+        def published() -> bool:
+            if kinesis.ask("stats").get("records", 0) < count:
+                return False
+            time.sleep(2)  # counting is the store's work, and takes a core from the workers
+            return bool(self._store.ask(f"rows/{bucket}/customer=")["rows"] >= count)
+
+        command = [sys.executable, "-m", "vortex", "run", "-c", str(config), "--processes", str(processes)]
+        return measured(command, self._folder / f"{bucket}.log", stop_when=published)
+
     def _baseline(self, kinesis: Server, bucket: str) -> Usage:
         command = [sys.executable, "-m", "benchmarks.baseline", f"--kinesis={kinesis.url}"]
         command += [f"--store={self._store.url}", f"--bucket={bucket}"]
@@ -230,7 +272,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--workload",
         default=",".join(name for name in GROUPS if name not in _SELDOM),
-        help="of a, b, c, d, e, f, window; default: all but e, which takes minutes and gigabytes",
+        help="of a, b, c, d, e, f, two, window; default: all but e and two, which take minutes and gigabytes",
     )
     parser.add_argument("--events", type=int, help="events a workload; default: 400,000 (c: 1,000,000)")
     parser.add_argument(
@@ -255,7 +297,7 @@ def main() -> None:
     chosen, progress, console = options(), Console(stderr=True), Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    document_, rows, caught_up, idle, window = {"machine": _machine()}, [], [], [], None
+    document_, rows, caught_up, scaled, idle, window = {"machine": _machine()}, [], [], [], [], None
     try:
         with tempfile.TemporaryDirectory(prefix="vortex-bench-") as name, server("benchmarks.store_server") as store:
             bench = Bench(Path(name), store, chosen, progress.print)
@@ -264,16 +306,20 @@ def main() -> None:
                     idle.append(bench.idle(workload))
                 elif workload == "e":
                     caught_up.append(bench.caught_up(workload))
+                elif workload == "two":
+                    scaled.append(bench.scaled(workload))
                 else:
                     rows += [bench.consumed(each) for each in GROUPS[workload]]
             window = bench.window() if "window" in chosen.workload else None
     except Failed as problem:
         progress.print(f"[red]{problem}[/red]", highlight=False)
         sys.exit(1)
-    document_.update(document(rows, caught_up, idle, window, page_records=chosen.page_records, settings=chosen.set))
+    document_.update(
+        document(rows, caught_up, scaled, idle, window, page_records=chosen.page_records, settings=chosen.set)
+    )
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     chosen.json.write_text(json.dumps(document_, indent=2) + "\n")
-    for table in tables(rows, caught_up, idle, window):
+    for table in tables(rows, caught_up, scaled, idle, window):
         console.print(table)
     progress.print(f"written to {chosen.json}")
 

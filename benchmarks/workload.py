@@ -103,6 +103,7 @@ WORKLOADS = {
         Workload("c-kpl", "200 B, KPL aggregates of 100", events=1_000_000, small=True, packing="kpl", per_record=100),
         Workload("d", "1 KB, 20 % duplicates", duplicates=0.2),
         Workload("e", "1 KB, a backlog of an hour", events=10_000_000, shards=32, span_ms=12 * PERIOD_MS),
+        Workload("two", "1 KB, one process and two", events=2_000_000, shards=32, span_ms=4 * PERIOD_MS),
         Workload("f", "200 idle shards", events=0, shards=200),
         Workload("empty", "an empty stream", events=0),
     )

@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks.pages import STREAM, Shard
 from benchmarks.processes import Server, Usage, measured, server
 from benchmarks.replay_server import Refusal, admit
-from benchmarks.report import CaughtUp, Consumed, Idle, Measured, document, tables
+from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Scaled, document, tables
 from benchmarks.run import GROUPS, options, settings_text
 from benchmarks.store_server import Bucket, Stored, counted, page_of, unchunked
 from benchmarks.window import measure
@@ -252,15 +252,17 @@ def test_the_report_puts_ratios_first() -> None:
     idle = Idle("f", "idle", 30, 3, 6000, 0, Usage(3, 0, 30, 2**27, 2**26))
     caught_up = CaughtUp("e", "backlog", 10**6, 10**9, consumed(11, 1))
     window = measure(120_000, 1000, 30_000)
-    told = document([row], [caught_up], [idle], window, page_records=1000)
+    scaled = Scaled("two", "shared", 10**6, Usage(9, 1, 10, 2**27), Usage(10, 1, 6, 2**27))
+    told = document([row], [caught_up], [scaled], [idle], window, page_records=1000)
     assert told["workloads"]["a"]["ratios"] == pytest.approx(
         {"baseline_marginal": 5.0, "baseline_all_in": 51.5 / 11, "floor_marginal": 5.0}
     )
     assert told["idle"]["f"]["ms_per_poll"] == pytest.approx(0.5)
     assert told["caught_up"]["e"]["events_per_s"] == pytest.approx(10**6 / 9)
+    assert told["scaled"]["two"]["speed_up_by_cpu"] == pytest.approx(20 / 11)
     json.dumps(told)
     console = Console(width=136, file=StringIO())
-    for table in tables([row], [caught_up], [idle], window):
+    for table in tables([row], [caught_up], [scaled], [idle], window):
         console.print(table)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "5.0 (4.7)" in shown
@@ -268,7 +270,7 @@ def test_the_report_puts_ratios_first() -> None:
 
 
 def test_options() -> None:
-    assert set(GROUPS) - set(options([]).workload) == {"e"}, "which takes minutes"
+    assert set(GROUPS) - set(options([]).workload) == {"e", "two"}, "which take minutes"
     assert settings_text(["commit.every=10s", "commit.max_bytes=1MiB"]) == (
         '\n[commit]\nevery = "10s"\nmax_bytes = "1MiB"\n'
     )

@@ -67,7 +67,7 @@ _MISSING = {"NoSuchKey", "404", "NotFound"}
 
 
 def new_session() -> AioSession:
-    """A session whose clients read times quickly: dateutil takes 55 us for each key of a listing."""
+    """A session whose clients read times quickly: dateutil takes 36 us for each key of a listing."""
     session = AioSession()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_instant)
     return session
