@@ -12,13 +12,15 @@ The way of an event, and where to find it:
     core.segment      a draft becomes an immutable object; putting segment n if absent is the commit
     core.shardlog     the rules of a log: what follows what, where a child begins
     core.publication  the frontier, plans, objects, hours and manifests, as functions of the logs
+    core.balance      of a fleet: who should work on which shard, and who plans
     core.layout       which folder and file an event lies in: the loader's contract
 
     journal           the state folder through the object store
-    ingest (resume, memory), publisher (objects, cleanup), fleet, start
+    ingest (resume, memory), publisher (ranges, objects, cleanup), fleet or leased (family, leases), start
                       the loops; they decide through core and act through ports
     ports, adapters   what Vortex needs from the world, and Kinesis, S3, disk, HTTP behind it
-    app               the composition root;  cli, commands, demo: what people call
+    app               the composition root; service, supervisor: as one process, or several
+    cli, commands, demo: what people call
 """
 
 from importlib.metadata import PackageNotFoundError, version

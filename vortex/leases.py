@@ -63,6 +63,8 @@ class Leases:
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._still: dict[str, tuple[int, float]] = {}
         """By shard: the counter last seen, and when it was seen first."""
+        self._trouble = ""
+        """What went wrong first, since heartbeats came through."""
 
     async def ensure(self) -> None:
         """Make the table where it is missing."""
@@ -158,8 +160,9 @@ class Leases:
         lost = await asyncio.gather(*(self._heartbeat(shard, held) for shard, held in shards))
         oldest = min((held.renewed_at for held in self.held.values()), default=self._clock.monotonic())
         if self._clock.monotonic() - oldest > self.failover_s:
-            self._health.bad("leases", "the lease table does not answer; reading goes on")
+            self._health.bad("leases", f"the lease table does not answer; reading goes on: {self._trouble}")
         else:
+            self._trouble = ""
             self._health.good("leases")
         return [one for one in lost if one is not None]
 
@@ -183,7 +186,7 @@ class Leases:
             else:
                 found = await self._table.renew(lease)
         except (Unavailable, Denied) as problem:
-            log.debug("lease %s: %s", shard, problem)
+            self._trouble = self._trouble or str(problem)
             return True  # the next heartbeat tries again; `sure` knows since when none has come through
         if found is not None:
             held.lease, held.renewed_at = found, asked

@@ -250,13 +250,22 @@ class Publisher:
         return self._logs
 
     async def _look_on(self, logs: _Logs, thorough: bool, now: float) -> None:
-        """New segments: first of the logs that hold the frontier. While any of them does, no other log matters."""
-        held = holders(logs.plan, logs.views)
-        await self._read_on(logs, [shard for shard in held if shard in logs.views])
+        """New segments. While one log is found that still holds the frontier, the others do not matter."""
+        held = [shard for shard in holders(logs.plan, logs.views) if shard in logs.views]
         due = now - logs.walked_at >= self._rules.period_ms / 1000  # the age of what waits is to be told, too
-        if thorough or due or not holders(logs.plan, logs.views):
-            await self._read_on(logs, [shard for shard in logs.views if shard not in held])
-            logs.walked_at = now
+        if not (thorough or due):
+            left, some, read = held, 1, set(held)
+            while left:
+                await self._read_on(logs, left[:some])
+                if not set(left[:some]).isdisjoint(holders(logs.plan, logs.views)):
+                    return
+                left, some = left[some:], 4 * some
+            if holders(logs.plan, logs.views):
+                return  # a child without a log
+            await self._read_on(logs, [shard for shard in logs.views if shard not in read])
+        else:
+            await self._read_on(logs, list(logs.views))
+        logs.walked_at = now
 
     async def _read_on(self, logs: _Logs, shards: Sequence[str]) -> None:
         journal, plan = self._ports.journal, logs.plan
