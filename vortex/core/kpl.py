@@ -72,16 +72,20 @@ def rest(data: bytes, taken: int) -> bytes | None:
 def _aggregated_record(data: bytes, at: int, end: int) -> list[bytes]:
     records = []
     while at < end:
-        # As the library writes it: a record of less than 2 MiB, its one key by a small index, its data, nothing else.
-        size, begin = _short(data, at + 1, end)
-        if data[at] == _RECORDS_TAG and size > 3 and data[begin] == _INDEX_TAG and data[begin + 1] < 0x80:
-            stop = begin + size
-            if data[begin + 2] == _DATA_TAG and stop <= end:
-                length, first = _short(data, begin + 3, stop)
-                if first + length == stop and length >= 0:
-                    records.append(data[first:stop])
-                    at = stop
-                    continue
+        # As the library writes it: a record of less than 16 KiB, its one key by a small index, its data, nothing else.
+        # In place, since a call for each number would cost as much as all the rest; `end` has a digest behind it.
+        begin, size = at + 2, data[at + 1]
+        if size >= 0x80:
+            begin, size = at + 3, size & 0x7F | data[at + 2] << 7
+        if data[at] == _RECORDS_TAG and data[begin] == _INDEX_TAG and data[begin + 2] == _DATA_TAG:
+            stop, first, length = begin + size, begin + 4, data[begin + 3]
+            if length >= 0x80:
+                first, length = begin + 5, length & 0x7F | data[begin + 4] << 7
+            small = size < 1 << 14 and length < 1 << 14 and data[begin + 1] < 0x80
+            if small and first + length == stop and stop <= end:
+                records.append(data[first:stop])
+                at = stop
+                continue
         tag, at = _varint(data, at, end)
         if tag != _RECORDS_TAG:
             at = _skip(data, tag, at, end)
@@ -93,22 +97,6 @@ def _aggregated_record(data: bytes, at: int, end: int) -> list[bytes]:
         records.append(_record(data, at, stop))
         at = stop
     return records
-
-
-def _short(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """A base-128 number of three bytes at most, and the place after it; -1 for anything else."""
-    if at + 3 > end:
-        return -1, at
-    one = data[at]
-    if one < 0x80:
-        return one, at + 1
-    two = data[at + 1]
-    if two < 0x80:
-        return one & 0x7F | two << 7, at + 2
-    three = data[at + 2]
-    if three < 0x80:
-        return one & 0x7F | (two & 0x7F) << 7 | three << 14, at + 3
-    return -1, at
 
 
 def _record(data: bytes, at: int, end: int) -> bytes:

@@ -1,0 +1,169 @@
+"""What the core takes of an event, step by step: `python -m benchmarks.core`.
+
+Pages as GetRecords serves them, taken apart into the steps that a worker takes with them, each timed by itself. Of
+many rounds the least counts: it is what the step takes when nobody else has the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gc
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from benchmarks.workload import WORKLOADS, recent_start, records
+from vortex.adapters.getrecords import decode_reply
+from vortex.core.containers import parts_of
+from vortex.core.decode import Decoder
+from vortex.core.fields import Fields
+from vortex.core.ingestion import Policy, ShardIngest
+from vortex.core.layout import Layout
+from vortex.core.model import Page, Position, Record, ShardInfo, Start
+from vortex.core.routing import PeriodReader, Rules
+from vortex.core.shardlog import Lineage
+from vortex.core.window import Window
+
+_FIELDS = Fields(("context.app.namespace",), ("event", "type"), ("messageId",), ("timestamp", "receivedAt"))
+_PERIOD_MS = 300_000
+
+
+def policy() -> Policy:
+    """What the benchmarks' worker is configured with."""
+    layout = Layout(
+        "customer={customer}/event_type={event_type}/date={date}/hour={hour}", "_rejected/date={date}/hour={hour}"
+    )
+    return Policy(Decoder(_FIELDS), layout, Rules(_PERIOD_MS, 60_000), 3_600_000, seed=7)
+
+
+def pages(workload: str, events: int, page_events: int) -> list[Page]:
+    """One shard's pages."""
+    chosen, start = WORKLOADS[workload], recent_start(1_800_000_000_000)
+    rows = list(records(chosen, 1, events, start))
+    size = max(1, page_events // chosen.per_record)
+    made = [Record(str(number), row.arrival_ms / 1000, row.data) for number, row in enumerate(rows)]
+    return [
+        Page(
+            made[at : at + size], "next", 0, start + 2 * _PERIOD_MS, size=sum(len(r.data) for r in made[at : at + size])
+        )
+        for at in range(0, len(made), size)
+    ]
+
+
+def fresh() -> ShardIngest:
+    """A shard that was never read."""
+    position = Position(Start.TRIM_HORIZON)
+    return ShardIngest(
+        ShardInfo("shard"),
+        policy(),
+        n=-1,
+        position=position,
+        watermark=0,
+        open_from=0,
+        window=Window(),
+        lineage=Lineage(),
+    )
+
+
+def reply_of(page: Page) -> bytes:
+    """The page as a body of GetRecords."""
+    rows = [
+        {
+            "SequenceNumber": record.sequence.zfill(56),
+            "ApproximateArrivalTimestamp": record.arrival,
+            "Data": base64.b64encode(record.data).decode(),
+            "PartitionKey": "key",
+        }
+        for record in page.records
+    ]
+    return msgspec.json.encode({"MillisBehindLatest": 0, "NextShardIterator": "next", "Records": rows})
+
+
+def least(step: Callable[[], Any], rounds: int) -> float:
+    """CPU seconds of the quickest round."""
+    spent = []
+    for _ in range(rounds):
+        begun = time.process_time()
+        step()
+        spent.append(time.process_time() - begun)
+    return min(spent)
+
+
+def steps_of(page: Page, rounds: int) -> dict[str, float]:
+    """CPU seconds of each step for one page."""
+    ingest, body = fresh(), reply_of(page)
+    datas = [record.data for record in page.records]
+    parts, decoded = parts_of(datas), ingest._policy.decoder.page(page.records)
+    keys = ingest._keys(decoded)
+
+    def window() -> None:
+        table = Window()
+        table.claim(table.open_segment(), keys)
+
+    reader = PeriodReader(_PERIOD_MS)
+    return {
+        "GetRecords reply to records": least(lambda: decode_reply(body), rounds),
+        "records to parts": least(lambda: parts_of(datas), rounds),
+        "parts to values (msgspec)": least(lambda: ingest._policy.decoder._all_values(parts.data), rounds),
+        "page decoded, all in": least(lambda: ingest._policy.decoder.page(page.records), rounds),
+        "keys (XXH3-128)": least(lambda: ingest._keys(decoded), rounds),
+        "window, empty": least(window, rounds),
+        "times to periods": least(lambda: reader.column(decoded.times), rounds),
+    }
+
+
+def taking(some: Sequence[Page], rounds: int) -> float:
+    """CPU seconds for taking one page, once a shard has seen some: all of the above but the reply."""
+    spent = []
+    for _ in range(rounds):
+        ingest = fresh()
+        for number, page in enumerate(some[:-1]):  # the last one may hold less
+            begun = time.process_time()
+            ingest.take(page)
+            if number > 2:
+                spent.append(time.process_time() - begun)
+    return min(spent)
+
+
+def sealing(some: Sequence[Page], rounds: int) -> float:
+    """CPU seconds for sealing one segment of these pages."""
+    spent = []
+    for _ in range(rounds):
+        ingest = fresh()
+        for page in some:
+            ingest.take(page)
+        draft = ingest.cut("benchmark", 0)
+        begun = time.process_time()
+        draft.seal("")
+        spent.append(time.process_time() - begun)
+    return min(spent)
+
+
+def main() -> None:
+    """Print microseconds an event."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", default="a", choices=sorted(set(WORKLOADS) - {"e", "f", "empty"}))
+    parser.add_argument("--page-events", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    gc.freeze()
+    several = pages(arguments.workload, 30 * arguments.page_events, arguments.page_events)
+    figures = {
+        name: spent / arguments.page_events * 1e6 for name, spent in steps_of(several[3], arguments.rounds).items()
+    }
+    figures["page taken, all in"] = taking(several, 5) / arguments.page_events * 1e6
+    figures["a segment sealed, 30 pages"] = sealing(several, 5) / (30 * arguments.page_events) * 1e6
+    if arguments.json:
+        print(json.dumps(figures))
+        return
+    for name, figure in figures.items():
+        print(f"{name:32} {figure:6.3f} us an event")
+
+
+if __name__ == "__main__":
+    main()
