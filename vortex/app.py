@@ -54,6 +54,7 @@ _READS = 8
 """GetRecords calls under way at once; each may bring 10 MiB, beyond `memory.limit`."""
 _SKEW_MS = 5 * 60_000
 _LOOK_AGAIN = 60.0
+_SOON_LOOKS = 15
 STOPS = (ForeignObject, BrokenLog, CorruptSegment, NewerVersion)
 
 
@@ -271,11 +272,14 @@ class App:
     async def _publish_on(self) -> None:
         """Publish whenever the frontier moves; ends once nothing more will be read and all is published."""
         settings = self._world.settings
-        longest = 30.0 if isinstance(self.fleet, LocalFleet) else 10.0  # a plan of others is to be noticed soon
-        pause = max(1.0, min(longest, settings.publish.period / 2000))
+        alone = isinstance(self.fleet, LocalFleet)
+        pause = max(1.0, min(30.0 if alone else 10.0, settings.publish.period / 2000))
+        soon = 0
+        """So many looks come a second apart: a bound has moved, so somebody will plan, and this worker help."""
         while True:
+            soon = _SOON_LOOKS if self._wake.is_set() and not alone else max(0, soon - 1)
             self._wake.clear()
-            last_look, rest = self._read_out.is_set(), pause
+            last_look, rest = self._read_out.is_set(), 1.0 if soon else pause
             try:
                 async with self._publishing:
                     more = await self.publisher.step()

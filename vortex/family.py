@@ -28,6 +28,8 @@ class Family:
         self._roots = {root.shard.id: root.shard for root in state.roots}
         self._positions = {root.shard.id: root.position for root in state.roots}
         self._listed: set[str] = set()
+        self._absent: set[str] = set()
+        """Parents that are not listed: they lay before the start."""
 
     def ready(self, shard: ShardInfo) -> bool:
         """Whether it may be read: a root, or every parent has ended, or lay before the start (not live, not listed)."""
@@ -112,8 +114,15 @@ class Family:
             complete = False  # others published, and cleaned up, what was about to be read
         if not complete:
             await self.survey()
-        elif any(not self.ready(shard) for shard in self.live.values()):
+        elif self._strangers() or any(not self.ready(shard) for shard in self.live.values()):
             await self.list()
+            self._absent |= self._strangers()
+
+    def _strangers(self) -> set[str]:
+        """Parents of live shards of which nothing is known: they wait for their own parents, or are long gone."""
+        children = [shard for shard in self.live.values() if shard.id not in self._roots]
+        parents = {parent for shard in children for parent in shard.parents}
+        return parents - self.ended.keys() - self.live.keys() - self._listed - self._absent
 
     async def _follow(self, plan: Plan, rows: Mapping[str, Lease]) -> bool:
         """From the roots and the plan down to the youngest children; False where a shard is known by name alone."""

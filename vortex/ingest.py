@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
-from vortex.core.paging import FIRST_RECORDS, next_limit, pause
+from vortex.core.paging import FIRST_RECORDS, FULL_PAUSE_S, next_limit, pause
 from vortex.core.segment import Counts, Footer
 from vortex.core.shardlog import Head, StreamState
 from vortex.journal import Journal
@@ -118,8 +118,8 @@ class ShardWorker:
         self._iterator: str | None = None
         self._iterator_born = 0.0
         self._sure_at = 0.0
-        self._read_at = 0.0
-        """When the shard may, or should, be asked again."""
+        self.next_at = 0.0
+        """When the shard may, or should, be asked again; monotonic seconds."""
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
         self._oldest = False
@@ -141,7 +141,7 @@ class ShardWorker:
                     return None
             finally:
                 await self._abandon()
-            await self._ports.clock.sleep(max(_AFTER_LOSS, self._read_at - self._ports.clock.monotonic()))
+            await self._ports.clock.sleep(_AFTER_LOSS)
 
     async def _resume(self) -> None:
         ports = self._ports
@@ -160,6 +160,7 @@ class ShardWorker:
 
     async def _follow(self) -> Footer | None:
         orders = self.orders
+        await self._rest()
         while not orders.stop.is_set():
             if self._ended is not None:
                 return self._ended
@@ -168,7 +169,6 @@ class ShardWorker:
                 continue
             await self._take(page)
             over, children, at_tip = page.iterator is None, page.children, self._at_tip(page)
-            self._read_at = self._next(page)
             del page  # ten megabytes, perhaps, that nobody needs while the next page comes
             if over:
                 await self._end(children)
@@ -178,9 +178,13 @@ class ShardWorker:
                 return None
             if self._due():
                 await self._cut()
-            await self._ports.clock.sleep(max(0.0, self._read_at - self._ports.clock.monotonic()))
+            await self._rest()
         await self._flush()
         return None
+
+    async def _rest(self) -> None:
+        """Until the shard may be asked again."""
+        await self._ports.clock.sleep(max(0.0, self.next_at - self._ports.clock.monotonic()))
 
     async def _read(self) -> Page | None:
         """One page, or None where the iterator had to be given up."""
@@ -199,6 +203,7 @@ class ShardWorker:
             self._iterator = None
             return None
         self._iterator, self._iterator_born = page.iterator, ports.clock.monotonic()
+        self.next_at = self._next(page)
         self._limit = next_limit(self._limit, len(page.records), page.size)
         if self._oldest:
             await self._check_oldest(page)
@@ -211,6 +216,8 @@ class ShardWorker:
         if self._ports.clock.monotonic() - self._iterator_born > _ITERATOR_LIFE:
             raise IteratorExpired(self.shard.id)
         async with self._ports.reads:
+            # Should this call be given up half-way, its reply may have been a full one.
+            self.next_at = self._ports.clock.monotonic() + FULL_PAUSE_S
             return await self._ports.stream.read(self.shard.id, iterator, self._limit)
 
     async def _new_iterator(self, position: Position | None = None) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vortex.core.balance import SOON, Roster, Seen, begin_at, decide, look_every, owner_of, roster
+from vortex.core.balance import SOON, Roster, Seen, begin_at, decide, look_again, owner_of, roster
 from vortex.core.lease import Lease, checkpoint_of
 from vortex.core.model import ShardInfo
 from vortex.core.segment import Footer
@@ -62,6 +62,8 @@ class LeasedFleet:
         self._family, self._leases, self._health, self._clock, self._make = family, leases, health, clock, worker
         self._holdings: dict[str, _Holding] = {}
         self._tasks: dict[str, asyncio.Future[None]] = {}
+        self._next_at: dict[str, float] = {}
+        """Of shards that were here before: when they may be asked again, should they come back soon."""
         self._stopping = False
         self._wake = asyncio.Event()
         self._begun = asyncio.Event()
@@ -125,8 +127,9 @@ class LeasedFleet:
         waiting = any(holding.stolen and holding.working is None for holding in self._holdings.values())
         steal = [] if waiting or decision.steal is None else [decision.steal]
         await asyncio.gather(*(self._take(lease, lease in steal) for lease in [*decision.take, *steal]))
-        restless = decision.take or decision.steal
-        return SOON * leases.failover_s if restless else look_every(len(rows), leases.failover_s)
+        if decision.take or decision.steal:
+            return SOON * leases.failover_s
+        return look_again(seen, self._holdings, leases.failover_s)
 
     def _new_leases(self, missing: list[ShardInfo]) -> list[Lease]:
         """Rows to add, beginning at a place of one's own, so that those who start together share the work."""
@@ -158,6 +161,7 @@ class LeasedFleet:
         log.info("shard %s: taken%s", shard.id, f" from {lease.owner}" if lease.owner else "")
         worker = self._make(shard)
         worker.orders.holds = lambda: self._leases.sure(shard.id)
+        worker.next_at = self._next_at.pop(shard.id, 0.0)
         holding = _Holding(shard, self._leases.held[shard.id].lease, worker, stolen)
         self._holdings[shard.id] = holding
         self._tasks[shard.id] = asyncio.ensure_future(self._hold(holding))
@@ -196,6 +200,7 @@ class LeasedFleet:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             self.workers.pop(shard)
+            self._next_at[shard] = holding.worker.next_at
 
     # Heartbeats.
 

@@ -58,6 +58,7 @@ class StandIn:
     fleet: list[LeasedFleet]
     wake: asyncio.Event
     orders: Orders = field(default_factory=Orders)
+    next_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.status = ShardStatus(self.shard.id)

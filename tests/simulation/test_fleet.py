@@ -7,9 +7,10 @@ import pytest
 from tests.simulation.fleet import main
 from vortex.testing.world import run
 
-FOUND = (1041, 2010, 2025)
-"""A restored table whose mended rows named no children (two); a pushed shard that never came to commit."""
-SEEDS = sorted({*FOUND, *range(12)})
+FOUND = (3, 1041, 2010, 2025, 5002, 5065, 5084)
+"""Verify upon a clean-up; a restored table whose mended rows named no children (two); a pushed shard that never came to
+commit; a rest after a nearly full page; a child whose other parent was not born yet (two)."""
+SEEDS = sorted({*FOUND, *range(100, 108)})
 
 
 @pytest.mark.parametrize("seed", SEEDS)

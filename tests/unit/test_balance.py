@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vortex.core.balance import MAX_WEIGHT, Decision, Seen, decide, look_every, roster, told, weights
+from vortex.core.balance import MAX_WEIGHT, Decision, Seen, decide, look_again, look_every, roster, told, weights
 from vortex.core.lease import TRIM_HORIZON, Checkpoint, Lease, taken
 
 FAILOVER = 10.0
@@ -136,3 +136,12 @@ def test_what_is_told_keeps_still() -> None:
 def test_long_tables_are_read_less_often() -> None:
     """From four times in a failover time to once in two."""
     assert [look_every(rows, 10.0) for rows in (0, 125, 500, 1000, 9000)] == [2.5, 2.5, 10.0, 20.0, 20.0]
+
+
+def test_a_lease_that_stands_still_is_looked_at_when_it_expires() -> None:
+    """So that a death is noticed then, and not a look later; one's own, and the free ones, do not count."""
+    still = [Seen(lease("s1", "a"), 8.0), Seen(lease("s2", "b"), 2.0)]
+    assert look_again(still, set(), FAILOVER) == 2.0
+    assert look_again(still, {"s1"}, FAILOVER) == 2.5
+    assert look_again([Seen(lease("s1", "a"), 9.9)], set(), FAILOVER) == 1.0
+    assert look_again([Seen(lease("s1"), 9.0), Seen(lease("s2", "a"), 99.0)], set(), FAILOVER) == 2.5

@@ -13,10 +13,12 @@ import pytest
 from tests.unit.test_loops import Worker, World
 from vortex.core.lease import SHARD_END
 from vortex.core.model import Page, Position
+from vortex.core.shardlog import StreamState, stream_root
+from vortex.journal import Journal
 from vortex.leased import LeasedFleet
 from vortex.leases import Leases
 from vortex.ports import LeaseTable, Stream, Unavailable
-from vortex.retry import Retry
+from vortex.retry import Once, Retry
 from vortex.testing import vtime
 from vortex.testing.memstream import StreamView
 from vortex.testing.memtable import MemoryTable
@@ -77,6 +79,13 @@ class FleetWorld(World):
         worker = await self.begin(Member)
         assert isinstance(worker, Member)
         return worker
+
+    async def journal_and_state(self) -> tuple[Journal, StreamState]:
+        """What a command reads the state with."""
+        journal = Journal(self.store, stream_root(self.stream.name, (await self.stream.describe()).created_ms), Once())
+        state = await journal.state()
+        assert state is not None
+        return journal, state
 
     async def run(self, seconds: float, every: float = 1.0) -> None:
         """Traffic for so long."""
@@ -203,6 +212,27 @@ def test_children_are_born_when_their_parents_end() -> None:
         assert rows[child].parents == (left, right)
         assert rows[child].checkpoint.numbered, "the checkpoint mirrors the committed position"
         assert {row.owner for row in rows.values() if row.checkpoint.ended} == {None}
+        await world.clock.sleep(600)
+        await all_leave(members)
+        await world.verified()
+
+    scenario(main())
+
+
+def test_a_child_waits_for_a_parent_that_is_not_born_yet() -> None:
+    """Resharded twice before the start: half of a split merged with a root, whose end comes before the split's."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=2)
+        first, second = world.stream.shards()
+        _, right = world.stream.split(first.id, (first.start_hash + first.end_hash) // 2)
+        world.stream.merge(right, second.id)
+        world.stream.put("x", b'{"c": "a", "t": "v", "id": "x"}')
+        world.sent["x"] += 1
+        members = [await world.join() for _ in range(2)]
+        await world.run(60)
+        assert [member.fleet.given_up for member in members] == [{}, {}]
+        assert sorted(world.owners().values()) == [1, 1]
         await world.clock.sleep(600)
         await all_leave(members)
         await world.verified()

@@ -40,6 +40,7 @@ def test_the_next_limit(limit: int, records: int, size: int, then: int) -> None:
         pytest.param(MIB, 60_000, 1.0, 0.524288, id="behind, large pages: 2 MB a second"),
         pytest.param(10 * MIB, 60_000, 1.0, 5.24288, id="a full reply"),
         pytest.param(10 * MIB, 0, 1.0, 5.24288, id="a full reply, and nothing after it"),
+        pytest.param(9 * MIB + 1, 60_000, 1.0, 5.0, id="nearly full: the next record did not fit"),
         pytest.param(0, 0, 10.0, 10.0, id="asked seldom"),
         pytest.param(200, 9000, 10.0, 10.0, id="asked seldom: what came since is no lag"),
         pytest.param(200, 0, 0.0, 0.25, id="draining"),

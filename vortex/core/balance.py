@@ -57,6 +57,15 @@ def look_every(rows: int, failover_s: float) -> float:
     return failover_s * min(2.0, max(0.25, 0.25 * rows / _FULL_PACE_ROWS))
 
 
+def look_again(seen: Sequence[Seen], held: Container[str], failover_s: float) -> float:
+    """Seconds until the next look of a fleet at rest: earlier where somebody's lease is about to expire."""
+    pauses = [look_every(len(seen), failover_s)]
+    for one in seen:
+        if one.lease.owner is not None and one.lease.key not in held and failover_s / 2 < one.still_s < failover_s:
+            pauses.append(failover_s - one.still_s)
+    return max(SOON * failover_s, min(pauses))
+
+
 def told(before: float | None, measured: float) -> float:
     """The throughput to tell, in KB/s: a new one only where it differs by a half, so that loads keep still."""
     measured = max(measured, _LEAST_KBPS)

@@ -13,6 +13,10 @@ FIRST_RECORDS = 100
 PAGE_BYTES = 2 * 2**20
 """What a shard gives away in a second. A page of 10 MiB would gain nothing: no call is answered for 5 s after it, and
 base64, records and their parts take several times its size."""
+FULL_BYTES = 9 * 2**20
+"""A reply of more is full, or nearly so: the next record may not have found room."""
+FULL_PAUSE_S = 5.0
+"""For so long no call is answered after a full reply."""
 CALL_S = 0.25
 """Seconds between calls, however little they bring; a little over what is allowed, for replies take their time."""
 BYTES_PER_S = 2_000_000
@@ -36,5 +40,5 @@ def pause(size: int, behind_ms: int, tip_s: float) -> float:
     comes) it is asked every `tip_s` seconds: a call costs as much as some dozens of events, and what a shard at its
     full rate takes in a second, 1,000 records or 1 MiB, one reply holds twice over.
     """
-    allowed = max(CALL_S, size / BYTES_PER_S)
+    allowed = max(CALL_S, size / BYTES_PER_S, FULL_PAUSE_S if size > FULL_BYTES else 0.0)
     return allowed if behind_ms > tip_s * 1000 else max(allowed, tip_s)
