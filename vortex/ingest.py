@@ -15,7 +15,8 @@ from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.paging import FIRST_RECORDS, FULL_PAUSE_S, next_limit, pause
 from vortex.core.segment import Counts, Footer
-from vortex.core.shardlog import Head, StreamState
+from vortex.core.shardlog import Head, StreamState, heirs
+from vortex.family import Family
 from vortex.journal import Journal
 from vortex.memory import MemoryBudget
 from vortex.ports import Clock, InvalidPosition, IteratorExpired, Meter, NotFound, Offload, Stream
@@ -279,16 +280,11 @@ class ShardWorker:
 
     async def _vanished(self) -> None:
         """The shard is no longer listed: what it still held is lost, what follows it is not."""
-        shards = await self._ports.retry("list shards", self._ports.stream.list_shards)
-        listed = {s.id for s in shards}
-        heirs = tuple(s for s in shards if self.shard.id in s.parents) or tuple(
-            s
-            for s in shards
-            if not listed & set(s.parents)
-            and s.start_hash <= self.shard.end_hash
-            and s.end_hash >= self.shard.start_hash
-        )
-        await self._gap("the shard is no longer listed", heirs)
+        ports = self._ports
+        listed = await ports.retry("list shards", ports.stream.list_shards)
+        family = Family(self._state, ports.journal, ports.stream, ports.retry, target=self._target)
+        await family.survey()
+        await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live))
 
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
         log.error("shard %s: a gap in the data: %s", self.shard.id, why)

@@ -160,6 +160,33 @@ def first_footer(
     )
 
 
+def heirs(gone: ShardInfo, listed: Iterable[ShardInfo], live: Mapping[str, ShardInfo]) -> tuple[ShardInfo, ...]:
+    """Who follows a shard that the stream no longer lists, so that no part of its range is left to nobody.
+
+    `live` are the shards whose logs have not ended, `gone` among them, and the children that wait for them. What
+    follows are its children, those that another parent's log has named included; and where one of them is no longer
+    listed either, the oldest listed shards of its range. Of whom a parent is unknown, that one waits for every live log
+    of his range: all who look name the same, so none begins before one of them has ended.
+    """
+    listed = list(listed)
+    known = {shard.id for shard in listed} | set(live)
+    named = {shard.id: shard for shard in live.values() if gone.id in shard.parents}
+    found = dict(named)
+    for shard in listed:
+        child = gone.id in shard.parents
+        oldest = _overlap(shard, gone) and known.isdisjoint(shard.parents)
+        if child or (oldest and not any(_overlap(shard, other) for other in named.values())):
+            waits = tuple(sorted(log for log, other in live.items() if log != shard.id and _overlap(other, shard)))
+            whole = known.issuperset(shard.parents)
+            heir = shard if whole else msgspec.structs.replace(shard, parents=waits)
+            found.setdefault(shard.id, live.get(shard.id, heir))
+    return tuple(shard for _, shard in sorted(found.items()))
+
+
+def _overlap(one: ShardInfo, other: ShardInfo) -> bool:
+    return one.start_hash <= other.end_hash and other.start_hash <= one.end_hash
+
+
 def child_position(parents: Sequence[Footer]) -> Position:
     """Where a child begins: at its oldest record, for ChildShards does not tell its first one.
 

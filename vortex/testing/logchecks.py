@@ -63,6 +63,8 @@ class LogModel:
         self.starts: dict[str, Position] = {}
         """Of the roots: where the stream begins for Vortex."""
         self.gaps = 0
+        self.vanished = False
+        """Whether a log says that its shard was gone before it was read: then its children may be, too, without a log."""
         self._hashes: dict[str, bytes] = {}
         self._names: dict[bytes, str] = {}
         self._in_gap: set[str] = set()
@@ -83,6 +85,7 @@ class LogModel:
             self.parents[child.id] = child.parents
         if footer.gap:
             self.gaps += 1
+            self.vanished |= footer.ended
             self._in_gap.add(shard)
         elif footer.counts.records:
             self._in_gap.discard(shard)
@@ -115,7 +118,8 @@ class LogModel:
 
     def lost(self, shard: str, record: Written) -> bool:
         """Whether the record could not be read any more, and the log says so."""
-        return record.put_ms + self._retention <= self._now() and shard in self._in_gap
+        told = shard in self._in_gap or (self.vanished and shard not in self.logs)
+        return told and record.put_ms + self._retention <= self._now()
 
     # I2, I5.
 
