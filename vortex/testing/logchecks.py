@@ -64,7 +64,7 @@ class LogModel:
         """Of the roots: where the stream begins for Vortex."""
         self.gaps = 0
         self.vanished = False
-        """Whether a log says that its shard was gone before it was read: then its children may be, too, without a log."""
+        """Whether a log says that its shard was gone before it was read; its children may be, too, without a log."""
         self._hashes: dict[str, bytes] = {}
         self._names: dict[bytes, str] = {}
         self._in_gap: set[str] = set()
