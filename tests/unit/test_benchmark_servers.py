@@ -6,6 +6,7 @@ import gzip
 import json
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import StringIO
@@ -18,8 +19,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from rich.console import Console
+from xxhash import xxh3_64_intdigest
 
-from benchmarks.pages import STREAM, Shard
+from benchmarks.pages import MASK, STREAM, Backlog, Shard, sequence_of
 from benchmarks.processes import Server, Usage, measured, server
 from benchmarks.replay_server import Refusal, admit
 from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Scaled, document, tables
@@ -240,6 +242,30 @@ def test_records_carry_all_events(name: str) -> None:
         mine = [at for index, at in arrivals if index == shard]
         assert mine == sorted(mine)
         assert START <= mine[0] <= mine[-1] < START + PERIOD_MS
+
+
+def test_a_backlog_is_the_same_whenever_it_is_read() -> None:
+    """Its pages are made on demand, in any order and perhaps twice; each line is there once, at its own time."""
+    workload = WORKLOADS["e"]
+    backlog = Backlog(workload, 1, 10_007, START, 100)
+    shards = backlog.shards()
+    assert sum(len(shard.arrivals) for shard in shards) == 10_007
+    places = [(index, page) for index, shard in enumerate(shards) for page in shard.pages]
+    assert backlog.facts.pages == len(places)
+    made = {(index, page.first): backlog.read(index, page) for index, page in reversed(places)}
+    facts = backlog.facts.told()
+    assert all(made[index, page.first] == backlog.read(index, page) for index, page in places[::7])
+    assert backlog.facts.told() == facts
+    rows = [(index, row) for (index, _), page in made.items() for row in json.loads(page + b"}")["Records"]]
+    lines = {b64decode(row["Data"]) for _, row in rows}
+    assert len(lines) == len(rows) == facts["unique"] == 10_007
+    assert sum(map(len, lines)) + len(lines) == facts["line_bytes"]
+    assert sum(map(xxh3_64_intdigest, lines)) & MASK == facts["digest"]
+    for index, shard in enumerate(shards):
+        numbers = sorted(int(row["SequenceNumber"]) for at, row in rows if at == index)
+        assert numbers == [sequence_of(index, number) for number in range(len(shard.arrivals))]
+        assert list(shard.arrivals) == sorted(shard.arrivals)
+        assert START <= shard.arrivals[0] <= shard.arrivals[-1] < START + workload.span_ms
 
 
 def test_the_report_puts_ratios_first() -> None:
