@@ -175,6 +175,7 @@ class LeasedFleet:
         try:
             if holding.stolen:
                 await leases.handed_over(shard, lambda: self._stopping or holding.lost)
+                self._wake.set()  # the next steal waits for this one
             if not self._stopping and not holding.lost:
                 footer = await self._work(holding)
                 if footer is not None:

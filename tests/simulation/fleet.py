@@ -61,7 +61,13 @@ class StandIn:
     next_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self.status = ShardStatus(self.shard.id)
+        self._begun = self.world.clock.monotonic()
+
+    @property
+    def status(self) -> ShardStatus:
+        """With what was read so far: traffic is even."""
+        read = self.world.rate(self.shard.id) * (self.world.clock.monotonic() - self._begun)
+        return ShardStatus(self.shard.id, totals=Counts(bytes=int(read)))
 
     async def run(self) -> Footer | None:
         """Until told to stop, or lost."""
@@ -78,7 +84,6 @@ class StandIn:
                 self.world.lost_races += 1
                 return None
             head = Head(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
-            self.status.totals.bytes += int(self.world.rate(self.shard.id) * self.world.commit_s)
             self.fleet[0].committed(sealed.footer)
             if sealed.footer.open_from > moved_to:  # as the program does
                 moved_to = sealed.footer.open_from

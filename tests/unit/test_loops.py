@@ -54,6 +54,8 @@ class World:
     max_delay_ms: int | None = None
     poll_s: float = 1.0
     range_bytes: int = 1 << 30
+    look_s: float = 20
+    """The publisher's pause."""
     start: Start = Start.TRIM_HORIZON
     health: Health = field(default_factory=Health)
     sent: Counter[str] = field(default_factory=Counter)
@@ -157,7 +159,7 @@ class Worker:
     async def _publish(self) -> None:
         while True:
             if not await self.publisher.step():
-                await self.world.clock.sleep(20)
+                await self.world.clock.sleep(self.world.look_s)
 
     async def kill(self) -> None:
         """Everything in memory is gone."""

@@ -72,6 +72,42 @@ def test_each_carries_out_its_range(done_by: dict[int, list[tuple[str, int]]]) -
     scenario(main())
 
 
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_publishing_speed_grows_with_the_workers(workers: int, done_by: dict[int, list[tuple[str, int]]]) -> None:
+    """Where requests take their time, as S3's do: two workers take half as long, four a quarter, and a little."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=4, range_bytes=1, look_s=1)
+        took: dict[int, float] = {}
+
+        async def slow(operation: str, key: str) -> None:
+            if operation == "put" and key.endswith("/plan.json"):
+                took[int(key.split("/")[-2])] = -world.clock.monotonic()
+            elif operation == "put" and key.endswith("/done.json"):
+                took[int(key.split("/")[-2])] += world.clock.monotonic()
+            elif not key.startswith("_vortex/"):
+                await world.clock.sleep(1.0)
+
+        world.store.before = slow
+        members = [await world.join() for _ in range(workers)]
+        await world.clock.sleep(30)
+        for number in range(1600):
+            event = {"c": f"c{number}", "t": "v", "id": f"id{number}"}
+            world.stream.put(event["id"], json.dumps(event).encode())
+            world.sent[event["id"]] += 1
+        await world.clock.sleep(900)
+        largest = max(documents(world, "done"), key=lambda done: len(done["objects"]))
+        assert len(largest["objects"]) == 1600
+        assert len(set(done_by[largest["k"]])) == workers
+        # Sixteen puts at a time: a hundred seconds for one worker.
+        print(f"{workers} workers: {took[largest['k']]:.1f} s")
+        assert 95 / workers <= took[largest["k"]] <= 120 / workers
+        await all_leave(members)
+        await world.verified()
+
+    scenario(main())
+
+
 def test_the_range_of_a_worker_that_died_is_done_by_the_planner(done_by: dict[int, list[tuple[str, int]]]) -> None:
     """Once it is no longer among the workers, or after a time: no plan waits for the dead."""
 
