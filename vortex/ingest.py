@@ -284,7 +284,7 @@ class ShardWorker:
         listed = await ports.retry("list shards", ports.stream.list_shards)
         family = Family(self._state, ports.journal, ports.stream, ports.retry, target=self._target)
         await family.survey()
-        await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live))
+        await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live, family.ended))
 
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
         log.error("shard %s: a gap in the data: %s", self.shard.id, why)
