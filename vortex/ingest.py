@@ -207,7 +207,7 @@ class ShardWorker:
         self.next_at = self._next(page)
         self._limit = next_limit(self._limit, len(page.records), page.size)
         if self._oldest:
-            await self._check_oldest(page)
+            await self._check_oldest(page.server_ms)
         if not page.records and page.behind_ms >= _STALE and await self._reread_if_trimmed(page):
             return None
         return page
@@ -251,15 +251,17 @@ class ShardWorker:
         """No iterator: nothing comes after the position. Without children that is a reply to ask for again."""
         shards = await self._ports.retry("list shards", self._ports.stream.list_shards)
         if children := tuple(s for s in shards if self.shard.id in s.parents):
+            if self._oldest:
+                await self._check_oldest(await self._ports.retry("server time", self._ports.stream.server_time))
             await self._end(children)
         else:
             await self._ports.clock.sleep(self._poll_s)
 
-    async def _check_oldest(self, page: Page) -> None:
+    async def _check_oldest(self, server_ms: int) -> None:
         """The oldest record is the first, unless nobody looked (nor at its parents) for as long as records are kept."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
         # Where nothing was read of its ancestors either, nothing counts that is older than the first start.
-        if max(self._ingest.watermark, self._state.first_hour) <= page.server_ms - info.retention_ms:
+        if max(self._ingest.watermark, self._state.first_hour) <= server_ms - info.retention_ms:
             await self._gap("it was not looked at for so long that its first records may have been trimmed")
         self._oldest = False
 
@@ -284,7 +286,7 @@ class ShardWorker:
         listed = await ports.retry("list shards", ports.stream.list_shards)
         family = Family(self._state, ports.journal, ports.stream, ports.retry, target=self._target)
         await family.survey()
-        await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live))
+        await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live, family.ended))
 
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
         log.error("shard %s: a gap in the data: %s", self.shard.id, why)

@@ -294,9 +294,11 @@ class _Stream:
             for child in head.footer.children
         }
         ordered: list[str] = []
+        seen: set[str] = set()
 
         def visit(shard: str) -> None:
-            if shard not in ordered:
+            if shard not in seen:
+                seen.add(shard)
                 for parent in parents.get(shard, ()):
                     visit(parent)
                 if shard in self._views:

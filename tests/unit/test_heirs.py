@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vortex.core.model import ShardInfo
 from vortex.core.shardlog import heirs
 
@@ -11,10 +13,12 @@ def shard(name: str, start: int, end: int, *parents: str) -> ShardInfo:
     return ShardInfo(name, parents, start, end)
 
 
-def told(gone: ShardInfo, listed: list[ShardInfo], live: list[ShardInfo]) -> dict[str, tuple[str, ...]]:
+def told(
+    gone: ShardInfo, listed: list[ShardInfo], live: list[ShardInfo], ended: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """The heirs, and whom each waits for."""
     known = {one.id: one for one in [gone, *live]}
-    return {heir.id: heir.parents for heir in heirs(gone, listed, known)}
+    return {heir.id: heir.parents for heir in heirs(gone, listed, known, ended)}
 
 
 A, B = shard("a", 0, 49), shard("b", 50, 99)
@@ -57,3 +61,9 @@ def test_a_child_with_a_parent_that_nobody_knows() -> None:
     youngest = shard("y", 0, 199, "m", "c")
     assert told(third, [youngest], [A, B]) == {"y": ("a", "b", "c")}
     assert told(A, [youngest], [B, shard("y", 0, 199, "a", "b", "c")]) == {"y": ("a", "b", "c")}
+
+
+def test_what_has_ended_follows_nobody() -> None:
+    """The others of the range went on without this one, which had nothing left to give."""
+    assert told(A, [LEFT, RIGHT], [RIGHT], ended=["l"]) == {"r": ("m",)}
+    assert told(A, [MERGED], [LEFT, RIGHT], ended=["m"]) == {}

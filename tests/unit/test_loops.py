@@ -499,6 +499,30 @@ def test_an_idle_shard_that_nobody_looked_at_for_too_long_has_an_explicit_gap() 
     vtime.run(scenario())
 
 
+def test_a_shard_that_ends_without_an_iterator_says_what_may_be_lost() -> None:
+    """It was closed and all its records trimmed before it was read: there is no page to tell of either."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        world.stream.null_iterators = True
+        worker = await world.begin()
+        await world.clock.sleep(600)
+        await worker.kill()
+        world.stream.put("lost", b"{}")
+        await world.clock.sleep(1800)
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        await world.clock.sleep(24 * 3600 - 600)
+        world.put("after")
+        worker = await world.begin()
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert len(world.gaps()) == 3, "its own, and those of its children, which may be as old"
+        assert all("may have been trimmed" in gap for gap in world.gaps())
+        await world.verified()
+
+    vtime.run(scenario())
+
+
 def test_an_iterator_that_falls_behind_the_retention_is_renewed() -> None:
     """A root without a log waits for its first read while its oldest records are trimmed: it is not stuck for ever."""
 

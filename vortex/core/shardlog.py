@@ -6,7 +6,7 @@ Everything a worker knows of a shard is a function of its log; these are those f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -160,13 +160,16 @@ def first_footer(
     )
 
 
-def heirs(gone: ShardInfo, listed: Iterable[ShardInfo], live: Mapping[str, ShardInfo]) -> tuple[ShardInfo, ...]:
+def heirs(
+    gone: ShardInfo, listed: Iterable[ShardInfo], live: Mapping[str, ShardInfo], ended: Container[str]
+) -> tuple[ShardInfo, ...]:
     """Who follows a shard that the stream no longer lists, so that no part of its range is left to nobody.
 
-    `live` are the shards whose logs have not ended, `gone` among them, and the children that wait for them. What
-    follows are its children, those that another parent's log has named included; and where one of them is no longer
-    listed either, the oldest listed shards of its range. Of whom a parent is unknown, that one waits for every live log
-    of his range: all who look name the same, so none begins before one of them has ended.
+    `live` are the shards whose logs have not ended, `gone` among them, and the children that wait for them; `ended`
+    those whose logs have: they follow nobody any more. What follows are its children, those that another parent's log
+    has named included; and where one of them is no longer listed either, the oldest listed shards of its range. Of whom
+    a parent is unknown, that one waits for every live log of its range: all who look name the same, so none begins
+    before one of them has ended.
     """
     listed = list(listed)
     known = {shard.id for shard in listed} | set(live)
@@ -175,6 +178,8 @@ def heirs(gone: ShardInfo, listed: Iterable[ShardInfo], live: Mapping[str, Shard
     for shard in listed:
         child = gone.id in shard.parents
         oldest = _overlap(shard, gone) and known.isdisjoint(shard.parents)
+        if shard.id in ended:
+            continue
         if child or (oldest and not any(_overlap(shard, other) for other in named.values())):
             waits = tuple(sorted(log for log, other in live.items() if log != shard.id and _overlap(other, shard)))
             whole = known.issuperset(shard.parents)
