@@ -26,9 +26,9 @@ from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import BrokenLog, Head, Lineage
 from vortex.core.window import Window
 from vortex.family import Family
+from vortex.hours import Hours
 from vortex.ingest import ShardWorker
 from vortex.journal import Journal
-from vortex.publisher import Publisher
 from vortex.retry import Once
 from vortex.testing import vtime
 from vortex.testing.memstore import MemoryStore
@@ -212,13 +212,13 @@ def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
 
 
 def _done_before_manifests() -> Any:
-    close = Publisher._close_hours
+    close = Hours.close
 
-    async def late(self: Publisher, plan: Any, document: Any) -> None:
-        await self._ports.journal.put_done(document)
-        await close(self, plan, document)
+    async def late(self: Hours, plan: Any, document: Any) -> int | None:
+        await self._journal.put_done(document)
+        return await close(self, plan, document)
 
-    return patch.object(Publisher, "_close_hours", late)
+    return patch.object(Hours, "close", late)
 
 
 def _cleaning(limit: Callable[..., int]) -> Any:
@@ -321,10 +321,10 @@ def _bound_of_the_slowest() -> Any:
 
 
 def _manifest_of_one_plan() -> Any:
-    async def none(self: Publisher, hour: int, plan: Any) -> list[Any]:
+    async def none(self: Hours, hour: int, plan: Any) -> list[Any]:
         return []
 
-    return patch.object(Publisher, "_dones_since", none)
+    return patch.object(Hours, "_dones_since", none)
 
 
 def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
