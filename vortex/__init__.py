@@ -16,7 +16,7 @@ The way of an event, and where to find it:
     core.layout       which folder and file an event lies in: the loader's contract
 
     journal           the state folder through the object store
-    ingest (resume, memory), publisher (ranges, objects, cleanup), fleet or leased (family, leases), start
+    ingest (resume, memory), publisher (ranges, objects, hours, cleanup), fleet or leased (family, leases), start
                       the loops; they decide through core and act through ports
     ports, adapters   what Vortex needs from the world, and Kinesis, S3, disk, HTTP behind it
     app               the composition root; service, supervisor: as one process, or several

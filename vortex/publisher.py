@@ -19,16 +19,13 @@ from vortex.core.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.model import HOUR_MS
 from vortex.core.publication import (
-    Done,
     LogView,
     Plan,
     PlanShard,
     carried,
-    closed_hours,
     done,
     frontier,
     holders,
-    hour_documents,
     joined,
     period_counts,
     planned_bytes,
@@ -37,14 +34,13 @@ from vortex.core.publication import (
 from vortex.core.ranges import range_count, taken_by, takers
 from vortex.core.segment import seal
 from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped
+from vortex.hours import Hours
 from vortex.journal import Journal
-from vortex.objects import ForeignObject, ObjectWriter
+from vortex.objects import ObjectWriter
 from vortex.ports import Clock, Meter, NotFound, Offload
 from vortex.ranges import Ranges
 
 log = logging.getLogger(__name__)
-
-_PARALLEL_PUTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +117,7 @@ class Publisher:
         self._moved: tuple[int, bool] = (-1, True)
         self._moved_at = ports.clock.monotonic()
         self._logs: _Logs | None = None
-        self._recent: list[Done] = []
-        """Done documents of the hour that is not closed yet, oldest first."""
+        self._hours = Hours(ports.journal, state)
         self._cleaner = Cleaner(ports.journal, ports.clock, rules.period_ms, rules.keep_ms)
 
     # The loop's step.
@@ -313,9 +308,9 @@ class Publisher:
         if published is None:
             return False
         document = done(plan, published, period_counts(plan, views))
-        await self._close_hours(plan, document)
+        if (closed := await self._hours.close(plan, document)) is not None:
+            self.status.closed_hour = closed
         await self._ports.journal.put_done(document)
-        self._recent.append(document)
         self._forget_published(plan)
         self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
         meter = self._ports.meter
@@ -336,50 +331,6 @@ class Publisher:
             view.heads = [head for head in view.heads if head.n >= keep]
         live, _ = carried(plan)
         self._logs.views = {shard: view for shard, view in self._logs.views.items() if shard in live}
-
-    # Hours.
-
-    async def _close_hours(self, plan: Plan, document: Done) -> None:
-        dones = [*await self._dones_since(hour_of(plan.after), plan), document]
-        held = {one.period for d in dones for one in d.objects} | {p for d in dones for p in d.periods}
-        for hour in closed_hours(plan.after, plan.upto, self._state.first_hour, held):
-            partitions, manifest = hour_documents(self._state, hour, dones, self._ports.journal.store.url)
-            gate = asyncio.Semaphore(_PARALLEL_PUTS)
-
-            async def put(key: str, body: bytes, gate: asyncio.Semaphore = gate) -> None:
-                async with gate:
-                    await self._put_document(key, body)
-
-            await asyncio.gather(*(put(key, body) for key, body in partitions))
-            await self._put_document(*manifest)
-            self.status.closed_hour = hour
-        self._recent = [d for d in dones[:-1] if d.upto > hour_of(plan.upto)]
-
-    async def _dones_since(self, hour: int, plan: Plan) -> list[Done]:
-        """The done documents of the plans before `plan` that published anything of `hour`, oldest first."""
-        if plan.after <= hour:
-            return []
-        found = [d for d in self._recent if d.k < plan.k and d.upto > hour]
-        if found and found[-1].k != plan.k - 1:
-            found = []  # another process published since
-        k = (found[0].k if found else plan.k) - 1
-        while k >= 0 and (not found or found[0].after > hour):
-            earlier = await self._ports.journal.done(k)
-            if earlier is None:
-                raise BrokenLog(f"plan {k} is not done, though plan {plan.k} was made after it")
-            if earlier.upto <= hour:
-                break
-            found.insert(0, earlier)
-            k -= 1
-        return found
-
-    async def _put_document(self, key: str, body: bytes) -> None:
-        journal = self._ports.journal
-        created = await journal.retry(
-            f"publish {key}", lambda: journal.store.put_if_absent(key, body, "application/json")
-        )
-        if not created and await journal.retry(f"compare {key}", lambda: journal.store.get(key)) != body:
-            raise ForeignObject(f"{key}: exists with other content; nothing was overwritten, publishing has stopped")
 
     # A shard that lags for hours.
 

@@ -23,6 +23,7 @@ from typing import cast
 import msgspec
 
 from vortex.adapters.dynamodb import write_row
+from vortex.core.balance import weights
 from vortex.core.lease import Lease
 from vortex.core.model import ShardInfo, Start
 from vortex.core.segment import Counts, Folder, Footer, Group, folder_hash, seal
@@ -192,14 +193,16 @@ class World:
         await asyncio.gather(reading, publishing, return_exceptions=True)
 
     def loads(self) -> Counter[str]:
-        """How many shards each living worker reads."""
-        return Counter({name: len(fleet.workers) for name, (fleet, _) in self.workers.items()})
+        """What each living worker has to do, in ordinary shards."""
+        weight = weights(self.table.table.values())
+        loads = {name: sum(weight[shard] for shard in fleet.workers) for name, (fleet, _) in self.workers.items()}
+        return Counter(loads)
 
     def balanced(self) -> bool:
-        """Every shard is read by one worker, and no worker has two more than another."""
+        """Every shard is read by one worker, and no worker has two ordinary shards more to do than another."""
         loads = self.loads()
-        read = {shard for fleet, _ in self.workers.values() for shard in fleet.workers}
-        whole = sum(loads.values()) == len(read) == len(self.state.roots)
+        read = [shard for fleet, _ in self.workers.values() for shard in fleet.workers]
+        whole = len(read) == len(set(read)) == len(self.state.roots)
         return whole and max(loads.values()) - min(loads.values()) <= 1
 
     async def rest(self) -> float:
