@@ -254,6 +254,8 @@ class App:
             for task in tasks:
                 if task.done():
                     task.result()
+        except STOPS as problem:
+            self._give_up(problem)
         finally:
             for task in tasks:
                 task.cancel()
@@ -264,10 +266,20 @@ class App:
         """Draining: with all shards at their tip, what was read closes and is published."""
         await fleet.at_tip()
         if not self._stop.is_set():
-            async with self._publishing:
-                end = await self.publisher.unpublished_end()
+            try:
+                async with self._publishing:
+                    end = await self.publisher.unpublished_end()
+            except STOPS as problem:
+                self._give_up(problem)
+                self.stop()
+                return
             log.info("drained to the tip of every shard")
             fleet.finish(end or 0)
+
+    def _give_up(self, problem: Exception) -> None:
+        """A person must look at the store; the exit code says so."""
+        self._world.health.bad("stream", str(problem))
+        self._failed = True
 
     async def _publish_on(self) -> None:
         """Publish whenever the frontier moves; ends once nothing more will be read and all is published."""

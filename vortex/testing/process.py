@@ -260,7 +260,7 @@ class _Health(Health):
         super().bad(name, detail)
         if "format version" in detail and not self._process.newer:
             self._process.outdate()
-        elif (name == "publisher" or name.startswith("shard ")) and not self._process.dead:
+        elif (name in ("publisher", "stream") or name.startswith("shard ")) and not self._process.dead:
             self._process.world.observer.violated("I8", f"{self._process.owner}: {name} stops: {detail}")
 
 
