@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,21 @@ def test_init_writes_once(tmp_path: Path) -> None:
 def test_version() -> None:
     """The version, alone."""
     assert CliRunner().invoke(main, ["version"]).output.strip() == __version__
+
+
+def test_stopped_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM before anything has begun ends it well."""
+    usual = signal.getsignal(signal.SIGTERM)
+
+    def loading(config: Path | None) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr("vortex.cli._settings", loading)
+    try:
+        assert CliRunner().invoke(main, ["run"]).exit_code == Exit.OK
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 @pytest.mark.parametrize("command", ["run", "check", "status", "verify"])
