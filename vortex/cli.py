@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -23,16 +24,24 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a 
 
 
 def _settings(config: Path | None) -> Settings:
-    try:
-        settings = load(config)
-    except ConfigError as problem:
-        click.echo(str(problem), err=True)
-        sys.exit(Exit.CONFIG)
+    settings = load(config)
     logs.set_up(settings.log.format, settings.log.level)
     return settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Settings that cannot be used are said in a line, whatever command finds it out."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The command."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as problem:
+            click.echo(str(problem), err=True)
+            sys.exit(Exit.CONFIG)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Kinesis in, deduplicated partitioned gzip files out: exactly once."""
 

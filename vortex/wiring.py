@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlparse
+
+from botocore.exceptions import NoRegionError
 
 from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
 from vortex.adapters.kinesis import open_kinesis_stream, region_of
 from vortex.adapters.localdir import LocalDirStore
 from vortex.adapters.s3 import open_s3_store
-from vortex.config import Settings, parse_instant
+from vortex.config import ConfigError, Settings, parse_instant
 from vortex.core.model import Start
 from vortex.ports import ObjectStore, Stream
 from vortex.start import FirstStart
+
+
+@contextlib.contextmanager
+def _region_said() -> Iterator[None]:
+    """Raises ConfigError, which names the key, where no region is known for a client."""
+    try:
+        yield
+    except NoRegionError:
+        raise ConfigError(
+            "source.region (or VORTEX_SOURCE__REGION, or AWS_REGION): no AWS region is set; or give the stream's ARN"
+        ) from None
 
 
 @contextlib.asynccontextmanager
@@ -40,8 +53,9 @@ async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
 async def open_stream(settings: Settings) -> AsyncIterator[Stream]:
     """The stream that `[source]` names."""
     source = settings.source
-    async with open_kinesis_stream(source.stream, source.region, source.endpoint_url) as stream:
-        yield stream
+    with _region_said():
+        async with open_kinesis_stream(source.stream, source.region, source.endpoint_url) as stream:
+            yield stream
 
 
 def table_name(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from vortex import __version__
 from vortex.adapters.logs import JsonFormatter, TextFormatter
 from vortex.cli import main
+from vortex.config import commented_default
 from vortex.exits import Exit
 
 
@@ -33,6 +34,21 @@ def test_init_writes_once(tmp_path: Path) -> None:
 def test_version() -> None:
     """The version, alone."""
     assert CliRunner().invoke(main, ["version"]).output.strip() == __version__
+
+
+@pytest.mark.parametrize("command", ["check", "status", "run"])
+def test_no_region_is_a_setting_that_lacks(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is named, by its key and its variable."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    path = tmp_path / "v.toml"
+    path.write_text(commented_default())
+    usual = signal.getsignal(signal.SIGTERM)
+    outcome = CliRunner().invoke(main, [command, "-c", str(path)])
+    signal.signal(signal.SIGTERM, usual)
+    assert outcome.exit_code == Exit.CONFIG
+    assert "source.region (or VORTEX_SOURCE__REGION, or AWS_REGION): no AWS region is set" in outcome.output
 
 
 def test_stopped_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
