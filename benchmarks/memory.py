@@ -21,7 +21,7 @@ from tests.servers import CREDENTIALS, moto_server
 
 PARTITIONS = 2000
 HOURS = 24
-CONSTANT_MIB = 280
+CONSTANT_MIB = 320
 """What the process takes beside the limit: interpreter and libraries, pages on their way, publishing."""
 _PER_RECORD = 50
 
