@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,25 +31,25 @@ def moto_url(credentials: None) -> Iterator[str]:
         yield url
 
 
+def _or_skipped(emulator: AbstractContextManager[str], missing: type[Exception]) -> Iterator[str]:
+    """An emulator's URL. Where it cannot be had, its tests are skipped with the reason; never in CI."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(emulator)
+        except missing as problem:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(problem))
+        yield url
+
+
 @pytest.fixture(scope="session")
 def kinesis_local_url(credentials: None) -> Iterator[str]:
-    """A kinesis-local of this test process; skipped without Node, except in CI."""
-    try:
-        with kinesis_local() as url:
-            yield url
-    except NoNode as problem:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(problem))
+    """A kinesis-local of this test process; it needs Node."""
+    yield from _or_skipped(kinesis_local(), NoNode)
 
 
 @pytest.fixture(scope="session")
 def dynamodb_url(credentials: None) -> Iterator[str]:
-    """A DynamoDB of this test process, with atomic conditional writes; skipped where it cannot be had, except in CI."""
-    try:
-        with ministack() as url:
-            yield url
-    except NoMinistack as problem:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(problem))
+    """A DynamoDB of this test process, with atomic conditional writes."""
+    yield from _or_skipped(ministack(), NoMinistack)

@@ -216,7 +216,7 @@ def settle(site: Site, fleet: Fleet) -> float:
         worst = max((lag if lag is not None else float("inf") for lag in lags), default=float("inf"))
         if worst <= LAG_S:
             return time.monotonic() - begin
-        time.sleep(0.5)
+        time.sleep(0.5)  # other processes catch up: there is nothing to await
     raise SystemExit(f"after five quiet minutes the lag is still {worst:.0f} s")
 
 

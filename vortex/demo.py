@@ -130,7 +130,7 @@ def _moto() -> Iterator[str]:
                 break
             if server.poll() is not None:
                 raise DemoFailed("the emulator did not start")
-            time.sleep(0.1)
+            time.sleep(0.1)  # another program's port: there is nothing to await
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -178,7 +178,7 @@ def _produce_and_read(console: Console, scene: _Scene, events: int) -> int:
             end = time.monotonic() + 30
             while (read := _read_so_far(scene)) < produced and time.monotonic() < end and worker.poll() is None:
                 progress.update(reading, completed=read)
-                time.sleep(0.3)
+                time.sleep(0.3)  # the worker is another process; this one only shows how far it is
             progress.update(reading, completed=read)
         console.print(f"produced {produced} events; the worker has read {read} and is told to stop (SIGTERM)")
     finally:

@@ -227,7 +227,7 @@ def test_splits_and_merges_while_running_and_while_stopped(kinesis_local_url: st
     with stopped(worker):
         time.sleep(3)  # a real process gets going
         reshard(kinesis, name)
-        time.sleep(3)
+        time.sleep(3)  # and follows the split for a while
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
     reshard(kinesis, name)
