@@ -3,7 +3,7 @@
 Keys come and go by whole segments: a key counts while its segment's watermark is not older than the window.
 
 What the open segment brings stays in a plain set, which answers a page of keys at C speed; what came before lies in
-numpy arrays (a key as two words, and its segment's tag: 20 bytes a slot), 28 bytes a key where a set takes 98. The set
+numpy arrays (a key as two words, and its segment's tag: 20 bytes a slot), 30 bytes a key where a set takes 98. The set
 is entered into the arrays by thousands of keys, so that numpy's fixed cost a call is paid for all of them; a
 page only asks the arrays whether they know any of its keys, in the ordinary case a handful of calls and two cache lines
 a key.
