@@ -15,13 +15,16 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+import aiohttp
 import msgspec
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from vortex.core.model import Record, ShardInfo
 
 OPERATION = "GetRecords"
+_KEPT_BYTES = 4 * 2**20
+"""What a buffer for replies may have grown to, to be used again: replies are asked for by weight, few are larger."""
 
 
 class _HashKeyRange(msgspec.Struct, rename="pascal"):
@@ -68,6 +71,10 @@ class RecordsCall:
 
     def __init__(self, http: Any, parser: Any, model: _Stopped, arguments: dict[str, str]) -> None:
         self._http, self._parser, self._signer, self._arguments = http, parser, model.signer, arguments
+        self._spare: list[bytearray] = []
+        """Buffers that no reply is in: memory that was touched before, where a megabyte made anew for each reply would
+        be zeroed by the kernel first, a page at a time.
+        """
         request = model.request
         self.url: str = request.url
         """Where calls go."""
@@ -99,12 +106,32 @@ class RecordsCall:
     async def __call__(self, iterator: str, limit: int) -> tuple[Reply, Mapping[str, str]]:
         """The reply and its headers. Raises ClientError, BotoCoreError, msgspec.MsgspecError (a body without sense)."""
         body = msgspec.json.encode({"ShardIterator": iterator, "Limit": limit, **self._arguments})
-        request = AWSRequest(self._method, self.url, self._headers, body)
+        request = AWSRequest(self._method, self.url, self._headers, body, stream_output=True)
         request.context = dict(self._context)
         await self._signer.sign(OPERATION, request)
         response = await self._http.send(request.prepare())
-        content: bytes = await response.content
         if response.status_code != 200:
-            told = {"status_code": response.status_code, "headers": response.headers, "body": content}
+            told = {"status_code": response.status_code, "headers": response.headers, "body": await response.content}
             raise ClientError(await self._parser.parse(told, None), OPERATION)
-        return decode_reply(content), response.headers
+        return await self._reply(response.raw), response.headers
+
+    async def _reply(self, response: aiohttp.ClientResponse) -> Reply:
+        buffer = self._spare.pop() if self._spare else bytearray()
+        try:
+            size = 0
+            async for chunk in response.content.iter_any():
+                end = size + len(chunk)
+                buffer.extend(bytes(max(0, end - len(buffer))))
+                with memoryview(buffer) as whole:  # a bytearray would copy what is assigned to a slice of it twice
+                    whole[size:end] = chunk
+                size = end
+            with memoryview(buffer) as whole, whole[:size] as body:
+                return decode_reply(body)
+        except TimeoutError as error:
+            raise ReadTimeoutError(endpoint_url=self.url, error=error) from error
+        except aiohttp.ClientError as error:
+            raise ConnectionClosedError(endpoint_url=self.url, error=error) from error
+        finally:
+            response.close()  # no more than letting go of it, where the reply was read to its end
+            if len(buffer) <= _KEPT_BYTES:
+                self._spare.append(buffer)
