@@ -99,7 +99,7 @@ class Checker:
             self._plans.hour(key, body)
         elif key.endswith("/stream.json"):
             self._plans.begins(json.loads(body))
-            self._logs.begins(msgspec.json.decode(body, type=StreamState))
+            self._logs.begins(msgspec.json.decode(body, type=StreamState), self._stream.shards())
         elif not key.startswith("_manifests/"):
             self._plans.object(key, gzip.decompress(body).split(b"\n")[:-1])
 

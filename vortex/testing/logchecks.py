@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from vortex.config import Settings
 from vortex.core.layout import date_and_hour
-from vortex.core.model import Position, Start
+from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.segment import Counts, Footer, parse_footer, unfold
 from vortex.core.shardlog import Head, StreamState
 from vortex.testing.traffic import MARK, Truth, Written
@@ -68,6 +68,8 @@ class LogModel:
         self._hashes: dict[str, bytes] = {}
         self._names: dict[bytes, str] = {}
         self._in_gap: set[str] = set()
+        self._past: set[str] = set()
+        """Ancestors of the roots: they had vanished from the listing before the first start."""
         self._records, self._violated, self._now, self._retention = records, violated, now, retention_ms
 
     def add(self, shard: str, segment: Segment) -> None:
@@ -90,9 +92,16 @@ class LogModel:
         elif footer.counts.records:
             self._in_gap.discard(shard)
 
-    def begins(self, state: StreamState) -> None:
-        """`stream.json` was written."""
+    def begins(self, state: StreamState, shards: Iterable[ShardInfo]) -> None:
+        """`stream.json` was written, of a stream that has had these shards."""
         self.starts = {root.shard.id: root.position for root in state.roots}
+        parents = {shard.id: shard.parents for shard in shards}
+        older = [parent for root in state.roots for parent in root.shard.parents]
+        while older:
+            shard = older.pop()
+            if shard not in self.starts:
+                self._past.add(shard)
+                older += parents[shard]
 
     def ended(self, shard: str) -> bool:
         """Whether the shard's log has ended."""
@@ -106,6 +115,8 @@ class LogModel:
 
     def covers(self, shard: str) -> list[Written]:
         """The records of the shard that are Vortex's to read: from where its log begins, or is to begin."""
+        if shard in self._past:
+            return []
         log = self.logs.get(shard)
         return self._since(shard, log[0].footer.start if log else self.starts.get(shard, _OLDEST))
 
