@@ -23,7 +23,7 @@ from vortex.core.reasons import Reason, Refused
 
 _DEPTH_MATTERS = 8192
 """Bytes below which an event cannot nest too deep."""
-_ODD = (msgspec.MsgspecError, RecursionError, AttributeError, UnicodeDecodeError)
+_ODD = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Decoder:
     def __init__(self, fields: Fields) -> None:
         paths = self._paths = paths_of(fields)
         self._hash_missing = fields.missing_id == "hash"
-        struct, self._pick = shape(paths)
+        struct, self._getters = shape(paths)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self._once = Occurrences(paths)
         self._look_closely = CloseReader(paths, self._once, hash_missing=self._hash_missing)
@@ -69,49 +69,48 @@ class Decoder:
         """Every event and rejection of the page, in order."""
         out = Decoded()
         parts = parts_of([record.data for record in records])
-        values = self._all_values(parts.data)
-        if None not in values:
-            self._several(0, len(values), parts, values, out)
+        events = self._events(parts.data)
+        if None not in events:
+            self._several(0, len(events), parts, events, out)
             return out
         begin = 0
-        for odd, run in groupby(values, key=_is_none):
+        for odd, run in groupby(events, key=_is_none):
             end = begin + sum(1 for _ in run)
             if odd:
                 for part in range(begin, end):
                     self._one(part, parts, out)
             else:
-                self._several(begin, end, parts, values, out)
+                self._several(begin, end, parts, events, out)
             begin = end
         return out
 
-    def _all_values(self, datas: list[bytes]) -> list[Any]:
-        """The values of each part; None for those that are not one JSON object."""
-        pick, decode = self._pick, self._decode
+    def _events(self, datas: list[bytes]) -> list[Any]:
+        """Each part as a Struct; None for those that are not one JSON object."""
         try:
-            return [pick(decode(data)) for data in datas]
+            return list(map(self._decode, datas))
         except _ODD:
-            return list(map(self._values, datas))
+            return list(map(self._event, datas))
 
-    def _values(self, data: bytes) -> tuple[Any, ...] | None:
+    def _event(self, data: bytes) -> Any:
         try:
-            return self._pick(self._decode(data))
+            return self._decode(data)
         except _ODD:
             return None
 
-    def _several(self, begin: int, end: int, parts: Parts, values: list[Any], out: Decoded) -> None:
+    def _several(self, begin: int, end: int, parts: Parts, events: list[Any], out: Decoded) -> None:
         """Parts that are one object each, by column; in halves where any is odd."""
-        if begin == end or self._columns(begin, end, parts, values, out):
+        if begin == end or self._columns(begin, end, parts, events, out):
             return
         if end - begin == 1:
             self._one(begin, parts, out)
             return
         middle = (begin + end) // 2
-        self._several(begin, middle, parts, values, out)
-        self._several(middle, end, parts, values, out)
+        self._several(begin, middle, parts, events, out)
+        self._several(middle, end, parts, events, out)
 
-    def _columns(self, begin: int, end: int, parts: Parts, values: list[Any], out: Decoded) -> bool:
+    def _columns(self, begin: int, end: int, parts: Parts, events: list[Any], out: Decoded) -> bool:
         """Take the parts begin..end; False, with nothing done, if any is odd."""
-        whole = end - begin == len(values)
+        whole = end - begin == len(events)
         datas = parts.data if whole else parts.data[begin:end]
         joined = parts.joined if whole and parts.joined is not None else b"".join(datas)
         if not _is_utf8(joined):
@@ -120,8 +119,11 @@ class Decoder:
             return False
         if self._once.suspects(joined, len(datas)) and not all(map(self._once, datas)):
             return False
-        columns = iter(zip(*(values if whole else values[begin:end]), strict=True))
-        customers, kinds, ids, times = (_first_present([next(columns) for _ in self._paths[name]]) for name in NAMES)
+        chosen = events if whole else events[begin:end]
+        try:
+            customers, kinds, ids, times = (_first_present(self._getters[name], chosen) for name in NAMES)
+        except AttributeError:
+            return False
         if not (_all_text(customers) and _all_text(kinds)):
             return False
         if not _all_text(ids):
@@ -172,13 +174,16 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _first_present(columns: list[tuple[Any, ...]]) -> list[Any]:
-    """For each event the first of its values that is neither absent nor empty."""
-    first = list(columns[0])
-    for other in columns[1:]:
+def _first_present(getters: list[Callable[[Any], Any]], events: list[Any]) -> list[Any]:
+    """For each event the first of its values that is neither absent nor empty. Raises AttributeError, as getters do.
+
+    By column, since a tuple of values an event would be one more object for the garbage collector to look at.
+    """
+    first = list(map(getters[0], events))
+    for get in getters[1:]:
         if all(first):
             break
-        first = [one if one or one == 0 else two for one, two in zip(first, other, strict=True)]
+        first = [one if one or one == 0 else two for one, two in zip(first, map(get, events), strict=True)]
     return first
 
 

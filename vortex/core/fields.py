@@ -13,6 +13,8 @@ import numpy as np
 NAMES = ("customer", "type", "id", "time")
 Paths = dict[str, list[tuple[str, ...]]]
 """For each of NAMES the paths to look along, first present wins."""
+Getters = dict[str, list[Callable[[Any], Any]]]
+"""For each field one getter a path, of what a Struct has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Occurrences:
     """
 
     def __init__(self, paths: Paths) -> None:
-        struct, pick = _shaped(paths, {"customer": _Leaf | None, "id": _Leaf | None})
-        self._pick = pick
+        struct, getters = _shaped(paths, {"customer": _Leaf | None, "id": _Leaf | None})
+        self._getters = [get for several in getters.values() for get in several]
         self._asked = 0
         self._decode = msgspec.json.Decoder(struct, dec_hook=self._hook).decode
         names = {path[-1] for name in ("customer", "id") for path in paths[name]}
@@ -82,11 +84,10 @@ class Occurrences:
         """True where both stand once at most."""
         self._asked = 0
         try:
-            values = self._pick(self._decode(data))
+            event = self._decode(data)
+            values = [get(event) for get in self._getters]
         except (msgspec.MsgspecError, AttributeError):
             return True  # a scalar on the way of a path: whoever reads the values has to say what is wrong
-        if not isinstance(values, tuple):
-            values = (values,)
         return self._asked == sum(1 for value in values if value is not None)
 
 
@@ -96,12 +97,14 @@ def _middle(key: bytes) -> bytes:
     return key[begin : begin + 4]
 
 
-def shape(paths: Paths) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """A Struct that reads just the paths, and the getter of their values in order."""
+def shape(paths: Paths) -> tuple[Any, Getters]:
+    """A Struct that reads just the paths, and the getters of their values. A null on the way of a path makes its getter
+    raise AttributeError.
+    """
     return _shaped(paths, {name: str | int | float | None if name == "time" else str | int | None for name in paths})
 
 
-def _shaped(paths: Paths, leaves: dict[str, Any]) -> tuple[Any, Callable[[Any], Any]]:
+def _shaped(paths: Paths, leaves: dict[str, Any]) -> tuple[Any, Getters]:
     trie: dict[str, Any] = {}
     names: dict[tuple[str, ...], str] = {}
     for name, leaf in leaves.items():
@@ -116,7 +119,7 @@ def _shaped(paths: Paths, leaves: dict[str, Any]) -> tuple[Any, Callable[[Any], 
             # Two fields may read one key; where they disagree on its type, the slow road decides.
             node[path[-1]] = leaf if known is None or known == leaf else (known if isinstance(known, dict) else Any)
     _name(trie, (), "", names)
-    return _struct(trie), attrgetter(*(names[path] for name in leaves for path in paths[name]))
+    return _struct(trie), {name: [attrgetter(names[path]) for path in paths[name]] for name in leaves}
 
 
 def _name(node: dict[str, Any], path: tuple[str, ...], dotted: str, names: dict[tuple[str, ...], str]) -> None:
@@ -138,12 +141,3 @@ def _struct(node: dict[str, Any]) -> Any:
         else:
             members.append((f"f{number}", below, None))
     return msgspec.defstruct("Event", members, rename=rename, gc=False, frozen=True)
-
-
-def ends(paths: Paths) -> tuple[int, ...]:
-    """Where each field's values end among all of them."""
-    ends, total = [], 0
-    for name in NAMES:
-        total += len(paths[name])
-        ends.append(total)
-    return tuple(ends)
