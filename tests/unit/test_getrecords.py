@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
@@ -162,11 +163,12 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-async def test_a_reply_that_breaks_off() -> None:
-    """Is asked for again, never taken for a page."""
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_reply_that_breaks_off(status: int) -> None:
+    """Is asked for again, never taken for a page, nor for an error that says what it is."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Length": "100"})
+        response = web.StreamResponse(status=status, headers={"Content-Length": "100"})
         await response.prepare(request)
         await response.write(json.dumps(EMPTY).encode()[:40])
         assert request.transport is not None
@@ -179,3 +181,27 @@ async def test_a_reply_that_breaks_off() -> None:
         with pytest.raises(Unavailable) as problem:
             await read(str(server.make_url("/")))
     assert problem.value.cause == "connection"
+
+
+async def test_memory_is_used_again_and_nothing_of_it_is_left_over() -> None:
+    """A long reply, then shorter ones, then several at once: each is its own."""
+    sizes = iter([5000, 10, 0, 200, 3000, 1])
+
+    async def handle(request: web.Request) -> web.Response:
+        count = next(sizes)
+        row = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1.0, "Data": "AAAA", "PartitionKey": "p"}
+        return web.json_response({**EMPTY, "Records": [row] * count})
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    async with (
+        TestServer(app, host="127.0.0.1") as server,
+        open_kinesis_stream("events", "us-east-1", str(server.make_url("/"))) as opened,
+    ):
+        alone = [len((await opened.read(SHARD, "iterator")).records) for _ in range(3)]
+        several = await asyncio.gather(*(opened.read(SHARD, "iterator") for _ in range(3)))
+        spare = len(calls_of(opened)._spare)
+    assert alone == [5000, 10, 0]
+    assert sorted(len(page.records) for page in several) == [1, 200, 3000]
+    assert {record.data for page in several for record in page.records} == {b"\0\0\0"}
+    assert spare <= 3, "as many as were read at once"

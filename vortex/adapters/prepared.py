@@ -1,0 +1,73 @@
+"""Calls that a worker makes all day, without what botocore does anew for each of them.
+
+Through the ordinary client a call costs 500 to 700 us of CPU before its first byte (docs/performance.md): hooks,
+endpoint rules, validation. From one call to the next only the body, the signature and perhaps the key differ. So
+botocore is asked once what it would sign: the endpoint as its rules resolve it, the headers, the signer. Each call
+signs that with its own body and goes over the client's own connections; credentials (and their renewal), proxies, CA
+bundle and time-outs are botocore's, as for every other call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from botocore import xform_name
+from botocore.awsrequest import AWSRequest
+
+_OF_ONE_CALL = ("amz-sdk-", "Expect")
+"""Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
+and waiting for "100 Continue" costs every call a round trip, to spare a rare one its body."""
+
+
+class _Stopped(Exception):
+    """Carries what was about to be signed out of botocore."""
+
+    def __init__(self, request: AWSRequest, signer: Any) -> None:
+        super().__init__("nothing was sent")
+        self.request, self.signer = request, signer
+
+
+class Prepared:
+    """One operation of an aiobotocore client with fixed arguments. Made by `of`."""
+
+    def __init__(self, operation: str, http: Any, model: _Stopped) -> None:
+        request = model.request
+        self.url: str = request.url
+        """Where calls go."""
+        self._operation, self._http, self._signer = operation, http, model.signer
+        self._method, self._context = request.method, request.context
+        self._headers = {name: text for name, text in request.headers.items() if not name.startswith(_OF_ONE_CALL)}
+        self._headers["Host"] = urlsplit(self.url).netloc  # the signer would parse the URL for it, twice a call
+
+    @classmethod
+    async def of(cls, client: Any, operation: str, **arguments: Any) -> Prepared:
+        """What `client` would sign for the operation; nothing is sent."""
+        event = f"before-sign.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+
+        def stop(request: AWSRequest, request_signer: Any, **_: object) -> NoReturn:
+            raise _Stopped(request, request_signer)
+
+        client.meta.events.register(event, stop)
+        try:
+            await getattr(client, xform_name(operation))(**arguments)
+        except _Stopped as stopped:
+            return cls(operation, client._endpoint.http_session, stopped)
+        finally:
+            client.meta.events.unregister(event, stop)
+        raise NotImplementedError("this version of botocore signs without saying so")
+
+    async def send(
+        self, body: Any, *, url: str = "", headers: Mapping[str, str] | None = None, unread: bool = False
+    ) -> Any:
+        """An AioAWSResponse, whatever its status; `unread`: its body is still to be read from `raw`.
+
+        Raises BotoCoreError.
+        """
+        request = AWSRequest(
+            self._method, url or self.url, {**self._headers, **(headers or {})}, body, stream_output=unread
+        )
+        request.context = dict(self._context)
+        await self._signer.sign(self._operation, request)
+        return await self._http.send(request.prepare())

@@ -1,0 +1,55 @@
+"""PutObject with `If-None-Match: *`: with thousands of partitions the call that publishing consists of.
+
+API: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import zlib
+from typing import Any
+
+from botocore.utils import percent_encode
+
+from vortex.adapters.prepared import Prepared
+
+_CHECKSUM = "x-amz-checksum-crc32"
+_SAFE = "/-._~"
+_ONE_PIECE = 2**20
+"""Bytes that are handed to the connection at once; more goes in pieces, for aiohttp warns of it."""
+_DIRECTORY = "--x-s3"
+"""Ends the name of a directory bucket, which has sessions of its own."""
+
+
+class PutCall:
+    """Puts into one bucket. Made by `prepare`."""
+
+    def __init__(self, prepared: Prepared, base: str, checksum: bool) -> None:
+        self._prepared, self._base, self._checksum = prepared, base, checksum
+
+    @classmethod
+    async def prepare(cls, client: Any, bucket: str, arguments: dict[str, str], *, checksum: bool) -> PutCall | None:
+        """A call over an aiobotocore client of S3; nothing is sent. `arguments` go along each time.
+
+        `checksum`: send one (CRC32), as clients of AWS do by default. None for a bucket that is not an ordinary one.
+        """
+        if bucket.endswith(_DIRECTORY) or ":" in bucket:
+            return None
+        extra = {"ChecksumCRC32": "AAAAAA=="} if checksum else {}
+        prepared = await Prepared.of(
+            client, "PutObject", Bucket=bucket, Key="k", ContentType="-", IfNoneMatch="*", **arguments, **extra
+        )
+        return cls(prepared, prepared.url.removesuffix("k"), checksum)
+
+    async def __call__(self, key: str, body: bytes, content_type: str) -> int:
+        """The reply's status: 200, or 412 where the key exists. What any other means is to be asked of the ordinary
+        client, which follows redirects, sets its clock right, and tries again. Raises BotoCoreError.
+        """
+        headers = {"Content-Type": content_type}
+        if self._checksum:
+            headers[_CHECKSUM] = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+        data = body if len(body) < _ONE_PIECE else io.BytesIO(body)
+        reply = await self._prepared.send(data, url=self._base + percent_encode(key, safe=_SAFE), headers=headers)
+        status: int = reply.status_code
+        return status
