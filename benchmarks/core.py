@@ -108,7 +108,7 @@ def steps_of(page: Page, rounds: int) -> dict[str, float]:
     return {
         "GetRecords reply to records": least(lambda: decode_reply(body), rounds),
         "records to parts": least(lambda: parts_of(datas), rounds),
-        "parts to values (msgspec)": least(lambda: ingest._policy.decoder._all_values(parts.data), rounds),
+        "parts to Structs (msgspec)": least(lambda: ingest._policy.decoder._events(parts.data), rounds),
         "page decoded, all in": least(lambda: ingest._policy.decoder.page(page.records), rounds),
         "keys (XXH3-128)": least(lambda: ingest._keys(decoded), rounds),
         "window, empty": least(window, rounds),

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parent.parent
+_AS_IN_THE_IMAGE = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "bench",
     "AWS_SECRET_ACCESS_KEY": "bench",
@@ -69,9 +70,9 @@ class Failed(Exception):
 
 
 def environment() -> dict[str, str]:
-    """The caller's, without its AWS and Vortex settings."""
+    """The caller's, without its AWS and Vortex settings, and with what the Dockerfile tells C libraries."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "VORTEX_"))}
-    return {**kept, **_CREDENTIALS}
+    return {**kept, **_CREDENTIALS, **_AS_IN_THE_IMAGE}
 
 
 @contextlib.contextmanager
