@@ -7,12 +7,14 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
 import botocore.auth
 import pytest
 import pytest_asyncio
+from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from botocore.auth import S3SigV4Auth
@@ -27,7 +29,7 @@ ODD_KEY = "customer=a%2Fb/event_type=über ~+'()/date=2026-01-01/0000-000.json.g
 
 
 class Wire:
-    """Keeps what came; answers with the given statuses one after the other, then with 200."""
+    """Keeps what came; answers with the given statuses one after the other, then with 200. Status 0 hangs up."""
 
     def __init__(self) -> None:
         self.came: list[tuple[str, Mapping[str, str], bytes]] = []
@@ -37,8 +39,11 @@ class Wire:
     async def handle(self, request: web.Request) -> web.Response:
         self.came.append((request.raw_path, request.headers.copy(), await request.read()))
         status = self.statuses.pop(0) if self.statuses else 200
+        if not status:
+            assert request.transport is not None
+            request.transport.close()
         code = {412: "PreconditionFailed", 403: "AccessDenied", 503: "SlowDown"}.get(status, "Odd")
-        return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>" if status >= 300 else "")
+        return web.Response(status=status or 200, text=f"<Error><Code>{code}</Code></Error>" if status >= 300 else "")
 
 
 @pytest_asyncio.fixture
@@ -73,7 +78,7 @@ async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.M
     assert headers["X-Amz-Security-Token"] == "token"
     assert base64.b64decode(headers["X-Amz-Checksum-Crc32"]) == zlib.crc32(body).to_bytes(4, "big")
     assert headers["X-Amz-Content-Sha256"] == sha256(body).hexdigest()
-    assert "Expect" not in headers
+    assert headers.get("Expect") == ("100-continue" if size >= 2**20 else None)
     _, signed, signature = headers["Authorization"].removeprefix("AWS4-HMAC-SHA256 ").split(", ")
     names = signed.removeprefix("SignedHeaders=").split(";")
     assert {"host", "content-type", "if-none-match", "x-amz-checksum-crc32", "x-amz-content-sha256"} <= set(names)
@@ -100,7 +105,7 @@ async def test_a_key_that_exists(wire: Wire) -> None:
     assert len(wire.came) == 1
 
 
-@pytest.mark.parametrize("status", [301, 400, 403, 409, 500, 503])
+@pytest.mark.parametrize("status", [0, 301, 400, 403, 409, 500, 503])
 async def test_what_is_neither_is_asked_again_the_ordinary_way(wire: Wire, status: int) -> None:
     """Redirects, clocks that are off, servers in trouble: the ordinary client knows what to do."""
     wire.statuses = [status]
@@ -122,6 +127,28 @@ async def test_an_error_that_stays(wire: Wire) -> None:
         with pytest.raises(Unavailable) as problem:
             await opened.put_if_absent("key", b"body")
         assert problem.value.cause == "throttled"
+
+
+@pytest.mark.parametrize(
+    ("checksum", "sum_of_body"), [(True, "UNSIGNED-PAYLOAD"), (False, sha256(b"body").hexdigest())]
+)
+async def test_over_tls_one_sum_of_the_body_is_enough(
+    monkeypatch: pytest.MonkeyPatch, checksum: bool, sum_of_body: str
+) -> None:
+    """As botocore has it: it signs a SHA-256 of a body that comes without a checksum."""
+    sent = []
+
+    async def send(_: AIOHTTPSession, request: Any) -> SimpleNamespace:
+        sent.append(request)
+        return SimpleNamespace(status_code=200)
+
+    monkeypatch.setattr(AIOHTTPSession, "send", send)
+    calculation: Any = "when_supported" if checksum else "when_required"
+    async with open_s3_store("s3://bucket", region="eu-west-1", request_checksum_calculation=calculation) as opened:
+        assert await opened.put_if_absent("a b", b"body")
+    (request,) = sent
+    assert request.url == "https://bucket.s3.eu-west-1.amazonaws.com/a%20b"
+    assert request.headers["X-Amz-Content-SHA256"] == sum_of_body
 
 
 @pytest.mark.parametrize("bucket", ["logs--use1-az4--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"])

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
 """Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
-and waiting for "100 Continue" costs every call a round trip, to spare a rare one its body."""
+and whether to wait for "100 Continue" depends on the body."""
 
 
 class _Stopped(Exception):
@@ -34,10 +34,12 @@ class Prepared:
 
     def __init__(self, operation: str, http: Any, model: _Stopped) -> None:
         request = model.request
+        self.context: dict[str, Any] = request.context
+        """What the signer is told of every call."""
         self.url: str = request.url
         """Where calls go."""
         self._operation, self._http, self._signer = operation, http, model.signer
-        self._method, self._context = request.method, request.context
+        self._method = request.method
         self._headers = {name: text for name, text in request.headers.items() if not name.startswith(_OF_ONE_CALL)}
         self._headers["Host"] = urlsplit(self.url).netloc  # the signer would parse the URL for it, twice a call
 
@@ -68,6 +70,6 @@ class Prepared:
         request = AWSRequest(
             self._method, url or self.url, {**self._headers, **(headers or {})}, body, stream_output=unread
         )
-        request.context = dict(self._context)
+        request.context = dict(self.context)
         await self._signer.sign(self._operation, request)
         return await self._http.send(request.prepare())

@@ -16,8 +16,10 @@ from vortex.adapters.prepared import Prepared
 
 _CHECKSUM = "x-amz-checksum-crc32"
 _SAFE = "/-._~"
-_ONE_PIECE = 2**20
-"""Bytes that are handed to the connection at once; more goes in pieces, for aiohttp warns of it."""
+_LARGE = 2**20
+"""Bytes from which a body goes in pieces, and only once the server says that it wants it (`Expect`): waiting for that
+costs a round trip, and spares a bucket that is overloaded, or has the key, no more than the body.
+"""
 _DIRECTORY = "--x-s3"
 """Ends the name of a directory bucket, which has sessions of its own."""
 
@@ -40,16 +42,20 @@ class PutCall:
         prepared = await Prepared.of(
             client, "PutObject", Bucket=bucket, Key="k", ContentType="-", IfNoneMatch="*", **arguments, **extra
         )
+        if checksum:
+            # The signer is to know that the body's sum is among the headers: over TLS it then adds none of its own.
+            told = {"algorithm": "crc32", "in": "header", "name": _CHECKSUM}
+            prepared.context["checksum"] = {"request_algorithm": told}
         return cls(prepared, prepared.url.removesuffix("k"), checksum)
 
     async def __call__(self, key: str, body: bytes, content_type: str) -> int:
-        """The reply's status: 200, or 412 where the key exists. What any other means is to be asked of the ordinary
-        client, which follows redirects, sets its clock right, and tries again. Raises BotoCoreError.
-        """
+        """The reply's status: 200, or 412 where the key exists. Raises BotoCoreError."""
         headers = {"Content-Type": content_type}
         if self._checksum:
             headers[_CHECKSUM] = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
-        data = body if len(body) < _ONE_PIECE else io.BytesIO(body)
+        data: bytes | io.BytesIO = body
+        if len(body) >= _LARGE:
+            data, headers["Expect"] = io.BytesIO(body), "100-continue"
         reply = await self._prepared.send(data, url=self._base + percent_encode(key, safe=_SAFE), headers=headers)
         status: int = reply.status_code
         return status

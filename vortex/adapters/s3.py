@@ -52,12 +52,15 @@ class S3Store:
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """See the port."""
+        if self._put_call is not None:
+            # What is neither yes nor no is asked again below, of the client that follows redirects, sets its clock
+            # right, and tries several times; what stays an error is told from there.
+            with contextlib.suppress(BotoCoreError):
+                status = await self._put_call(self._prefix + key, body, content_type)
+                if status in (200, 412):
+                    return status == 200
         try:
             with self._errors(key):
-                if self._put_call is not None:
-                    status = await self._put_call(self._prefix + key, body, content_type)
-                    if status in (200, 412):
-                        return status == 200
                 await self._client.put_object(
                     **self._common,
                     **self._put_extras,
