@@ -132,7 +132,7 @@ class Commit(_Section):
     """`[commit]`: how often a shard's segment is put, and how long a published one is kept."""
 
     every: Duration = 30_000
-    max_bytes: Size = 32 * 2**20
+    max_bytes: Size = 64 * 2**20
     keep: Duration = 86_400_000
 
     @field_validator("every", "max_bytes")
