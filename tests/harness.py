@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +111,15 @@ class Site:
             found = dict(self._bucket())
         return {key: body for key, body in sorted(found.items()) if not key.startswith("_vortex/")}
 
+    def published(self) -> int:
+        """How many objects readers see; other than `objects` it may be asked while workers write and clean up."""
+        if self.store.startswith("file://"):
+            return sum(1 for _ in Path(urlparse(self.store).path).glob("customer=*/*/*/*/*.gz"))
+        bucket, _, prefix = self.store.removeprefix("s3://").partition("/")
+        assert self.s3 is not None
+        pages = client("s3", self.s3).get_paginator("list_objects_v2")
+        return sum(page["KeyCount"] for page in pages.paginate(Bucket=bucket, Prefix=f"{prefix}/customer="))
+
     def _bucket(self) -> Iterator[tuple[str, bytes]]:
         bucket, _, prefix = self.store.removeprefix("s3://").partition("/")
         assert self.s3 is not None
@@ -137,6 +146,14 @@ class Site:
             if key.startswith("_rejected/")
             for line in gzip.decompress(body).split(b"\n")[:-1]
         ]
+
+
+def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Poll other processes until it is so. Raises AssertionError where it is not in time."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, what
+        time.sleep(0.1)  # real processes in real time: there is nothing to await
 
 
 @contextmanager

@@ -7,9 +7,7 @@ import os
 import re
 import signal
 import subprocess
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from urllib.error import HTTPError
@@ -17,7 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.harness import Producer, Site, check_exactly_once, client, make_stream, stopped
+from tests.harness import Producer, Site, check_exactly_once, client, make_stream, stopped, until
 from tests.servers import free_port
 from vortex.exits import Exit
 
@@ -36,14 +34,6 @@ def site(moto_url: str, dynamodb_url: str, tmp_path: Path) -> Site:
         f'{text}\n[coordination]\nmode = "dynamodb"\nendpoint_url = "{dynamodb_url}"\nfailover = "3s"\n'
     )
     return made
-
-
-def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Poll other processes until it is so."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)  # real processes in real time: there is nothing to await
 
 
 def children(log: Path) -> dict[int, int]:

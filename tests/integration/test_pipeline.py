@@ -6,7 +6,6 @@ import gzip
 import json
 import signal
 import socket
-import time
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.harness import (
     event_of,
     make_stream,
     stopped,
+    until,
     wait_active,
 )
 from tests.servers import free_port, wait_for
@@ -99,7 +99,7 @@ def test_two_processes_by_mistake_still_publish_once(site: Site) -> None:
     workers = [site.start(), site.start()]
     with stopped(*workers):
         producer.start()
-        time.sleep(8)  # real processes: let them meet each other over several commits and plans
+        until(lambda: site.published() >= 100)  # at most 21 a period: they have met over several commits and plans
         sent = producer.finish()
         assert [worker.poll() for worker in workers] == [None, None]
         for worker in workers:
@@ -134,6 +134,12 @@ def test_bad_records_are_rejected_with_reason_and_bytes(site: Site) -> None:
     verified(site)
 
 
+def published_more(site: Site) -> None:
+    """Wait until there is more than now."""
+    before = site.published()
+    until(lambda: site.published() > before)
+
+
 def test_a_stopped_worker_publishes_and_its_successor_goes_on(site: Site) -> None:
     """SIGTERM: exit 0 within the grace period; nothing is read twice, nothing lost."""
     producer = Producer(site, Random(9))
@@ -141,7 +147,7 @@ def test_a_stopped_worker_publishes_and_its_successor_goes_on(site: Site) -> Non
     for _ in range(2):
         worker = site.start()
         with stopped(worker):
-            time.sleep(4)  # a real process works for a while
+            published_more(site)
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(30) == 0
     sent = producer.finish()
@@ -193,8 +199,8 @@ def test_another_streams_store_is_refused(site: Site) -> None:
     assert "prefix of its own" in done.stderr
 
 
-def reshard(kinesis: object, name: str) -> None:
-    """Split the first open shard, then merge the halves again."""
+def reshard(kinesis: object, name: str) -> str:
+    """Split the first open shard, then merge the halves again, once each has records. The shard that they become."""
     shards = kinesis.list_shards(StreamName=name)["Shards"]  # type: ignore[attr-defined]
     parent = next(s for s in shards if "EndingSequenceNumber" not in s["SequenceNumberRange"])
     span = parent["HashKeyRange"]
@@ -208,11 +214,28 @@ def reshard(kinesis: object, name: str) -> None:
         for s in kinesis.list_shards(StreamName=name)["Shards"]  # type: ignore[attr-defined]
         if s.get("ParentShardId") == parent["ShardId"]
     ]
-    time.sleep(2)  # the halves get records of their own before they are merged
+    until(lambda: all(has_records(kinesis, name, half) for half in halves))
     kinesis.merge_shards(  # type: ignore[attr-defined]
         StreamName=name, ShardToMerge=halves[0], AdjacentShardToMerge=halves[1]
     )
     wait_active(kinesis, name)
+    shards = kinesis.list_shards(StreamName=name)["Shards"]  # type: ignore[attr-defined]
+    return next(str(s["ShardId"]) for s in shards if s.get("ParentShardId") in halves)
+
+
+def has_records(kinesis: object, name: str, shard: str) -> bool:
+    """Whether anything was put into the shard."""
+    where = {"StreamName": name, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = kinesis.get_shard_iterator(**where)["ShardIterator"]  # type: ignore[attr-defined]
+    return bool(kinesis.get_records(ShardIterator=iterator)["Records"])  # type: ignore[attr-defined]
+
+
+def read(site: Site, shard: str) -> bool:
+    """Whether the shard has a log."""
+    done = site.call("status", "--json")
+    return done.returncode == 0 and any(
+        row["shard"] == shard and row["position"] for row in json.loads(done.stdout)["shards"]
+    )
 
 
 def test_splits_and_merges_while_running_and_while_stopped(kinesis_local_url: str, tmp_path: Path) -> None:
@@ -225,9 +248,9 @@ def test_splits_and_merges_while_running_and_while_stopped(kinesis_local_url: st
     producer.start()
     worker = site.start()
     with stopped(worker):
-        time.sleep(3)  # a real process gets going
-        reshard(kinesis, name)
-        time.sleep(3)  # and follows the split for a while
+        until(lambda: site.published() > 0)
+        merged = reshard(kinesis, name)
+        until(lambda: read(site, merged))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
     reshard(kinesis, name)

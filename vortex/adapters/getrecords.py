@@ -62,7 +62,7 @@ class RecordsCall:
         self._prepared, self._parser, self._arguments = prepared, parser, arguments
         self._spare: list[bytearray] = []
         """Buffers that no reply is in: memory that was touched before, where a megabyte made anew for each reply would
-        be zeroed by the kernel first, a page at a time.
+        be zeroed by the kernel first, a page at a time. There are never more of them than calls were under way at once.
         """
 
     @classmethod
