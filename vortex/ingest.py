@@ -307,7 +307,7 @@ class ShardWorker:
         self.status.behind_ms = page.behind_ms
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self._note()
-        await ports.memory.hold(self.shard.id, self._ingest.buffered + self._in_flight)
+        await ports.memory.hold(self.shard.id, self._ingest.buffered, self._in_flight)
 
     def _next(self, page: Page) -> float:
         """When the shard is asked again, monotonic seconds; what is done with the page meanwhile delays nothing."""
@@ -319,7 +319,8 @@ class ShardWorker:
             return True
         if self._since is None:
             return False
-        if self._ports.memory.short and self._put is None and ingest.buffered:
+        committing = self._put is not None and not self._put.done()
+        if ingest.buffered and not committing and self._ports.memory.asks(self.shard.id):
             return True
         every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
         if not self.orders.holds():
@@ -367,6 +368,7 @@ class ShardWorker:
         self._in_flight, self._since = draft.buffered, None
         self.status.oldest_uncommitted_ms = None
         self._put = asyncio.ensure_future(self._commit(draft))
+        await ports.memory.hold(self.shard.id, 0, self._in_flight)
 
     async def _settle(self) -> None:
         """Wait for the segment in flight. Raises LostRace."""

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Held:
+    """Bytes of one shard's lines: those that still gather, and those that are being committed."""
+
+    gathering: int = 0
+    committing: int = 0
 
 
 class MemoryBudget:
     """One limit over all shards for lines that are not committed yet.
 
-    A reader waits while the limit is reached, and everybody with something to commit is asked to do so: pressure
+    A reader waits while the limit is reached. Long before that, whoever has gathered most is asked to commit: pressure
     blocks, it drops nothing.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._held: dict[str, int] = {}
+        self._held: dict[str, _Held] = {}
         self._room = asyncio.Condition()
 
     @property
     def used(self) -> int:
         """Bytes held by all shards."""
-        return sum(self._held.values())
+        return sum(held.gathering + held.committing for held in self._held.values())
 
-    @property
-    def short(self) -> bool:
-        """Whether shards should commit early: more than half is taken."""
-        return self.used * 2 > self.limit
-
-    async def hold(self, who: str, size: int) -> None:
-        """Say that `who` now holds `size` bytes."""
+    async def hold(self, who: str, gathering: int, committing: int = 0) -> None:
+        """Say how many bytes `who` now holds."""
         async with self._room:
-            self._held[who] = size
+            self._held[who] = _Held(gathering, committing)
             self._room.notify_all()
+
+    def asks(self, who: str) -> bool:
+        """Whether `who` should commit early: more than half of the limit gathers, and nobody has gathered more.
+
+        One at a time, the largest: if all did, each segment would be a page or two, and what is published of them
+        would have to be compressed afresh. What is being committed does not count, for it is on its way out.
+        """
+        gathering = [held.gathering for held in self._held.values()]
+        mine = self._held.get(who, _Held()).gathering
+        return sum(gathering) * 2 > self.limit and mine >= max(gathering)
 
     @property
     def full(self) -> bool:

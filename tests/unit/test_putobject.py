@@ -49,7 +49,7 @@ class Wire:
 @pytest_asyncio.fixture
 async def wire() -> AsyncIterator[Wire]:
     wire = Wire()
-    app = web.Application(client_max_size=2**24)
+    app = web.Application(client_max_size=2**25)
     app.router.add_route("*", "/{path:.*}", wire.handle)
     async with TestServer(app, host="127.0.0.1") as server:
         wire.url = str(server.make_url("/")).rstrip("/")
@@ -60,7 +60,7 @@ def store(wire: Wire, **options: Any) -> Any:
     return open_s3_store("s3://bucket/pre/fix", region="eu-west-1", endpoint_url=wire.url, **options)
 
 
-@pytest.mark.parametrize("size", [0, 5, 2**20 + 1])
+@pytest.mark.parametrize("size", [0, 5, 2**20 + 1, 2**24 + 1])
 async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """The signature, made again from what came over the wire, is the same; so are the sums of the body."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")

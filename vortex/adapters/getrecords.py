@@ -95,7 +95,7 @@ class RecordsCall:
         try:
             size = 0
             with self._reading():
-                async for chunk in response.content.iter_any():
+                async for chunk, _ in response.content.iter_chunks():  # as they came, not joined into one first
                     end = size + len(chunk)
                     buffer.extend(bytes(max(0, end - len(buffer))))
                     with memoryview(buffer) as whole:  # a bytearray copies what is assigned to a slice of it twice

@@ -17,8 +17,12 @@ from vortex.adapters.prepared import Prepared
 _CHECKSUM = "x-amz-checksum-crc32"
 _SAFE = "/-._~"
 _LARGE = 2**20
-"""Bytes from which a body goes in pieces, and only once the server says that it wants it (`Expect`): waiting for that
-costs a round trip, and spares a bucket that is overloaded, or has the key, no more than the body.
+"""Bytes from which a body goes only once the server says that it wants it (`Expect`): waiting for that costs a round
+trip, and spares a bucket that is overloaded, or has the key, no more than the body.
+"""
+_IN_PIECES = 16 * 2**20
+"""Bytes from which a body goes in pieces: what is written at once is over TLS encrypted at once, into memory beside it.
+aiohttp copies a BytesIO to learn its length, so smaller bodies go as they are.
 """
 _DIRECTORY = "--x-s3"
 """Ends the name of a directory bucket, which has sessions of its own."""
@@ -53,9 +57,9 @@ class PutCall:
         headers = {"Content-Type": content_type}
         if self._checksum:
             headers[_CHECKSUM] = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
-        data: bytes | io.BytesIO = body
         if len(body) >= _LARGE:
-            data, headers["Expect"] = io.BytesIO(body), "100-continue"
+            headers["Expect"] = "100-continue"
+        data = io.BytesIO(body) if len(body) >= _IN_PIECES else body
         reply = await self._prepared.send(data, url=self._base + percent_encode(key, safe=_SAFE), headers=headers)
         status: int = reply.status_code
         return status

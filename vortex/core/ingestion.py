@@ -67,6 +67,8 @@ class _Build:
     groups: dict[tuple[str, str, int], list[bytes]] = field(default_factory=lambda: defaultdict(list))
     rejected: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     ids: list[bytes] = field(default_factory=list)
+    pages: list[list[bytes]] = field(default_factory=list)
+    """The lines in the order they came in; see `Draft.seal`."""
     counts: Counts = field(default_factory=Counts)
     periods: dict[int, Counts] = field(default_factory=lambda: defaultdict(Counts))
     buffered: int = 0
@@ -81,6 +83,7 @@ class Draft:
     groups: dict[tuple[str, str, int], list[bytes]]
     rejected: dict[int, list[bytes]]
     ids: list[bytes]
+    pages: list[list[bytes]]
     buffered: int
 
     def seal(self, prev: str) -> Sealed:
@@ -103,7 +106,11 @@ class Draft:
         for period, lines in self.rejected.items():
             add(self.layout.rejected_folder(period), period, lines, "", "", True)
         self.footer.prev = prev
-        return seal(self.footer, groups.values(), b"".join(self.ids))
+        sealed = seal(self.footer, groups.values(), b"".join(self.ids))
+        # Lines were allocated page by page, and go in that order, not by group: neighbours then join into one free
+        # piece of memory, where the C library would otherwise keep, sort and search thousands of small holes.
+        self.pages.clear()
+        return sealed
 
 
 class ShardIngest:
@@ -225,7 +232,7 @@ class ShardIngest:
         self.next_n += 1
         self._cut_open_from = self.open_from
         self._build = self._fresh()
-        return Draft(footer, self._policy.layout, build.groups, build.rejected, build.ids, build.buffered)
+        return Draft(footer, self._policy.layout, build.groups, build.rejected, build.ids, build.pages, build.buffered)
 
     def _fresh(self) -> _Build:
         return _Build(self.window.open_segment(), self.position)
@@ -270,6 +277,7 @@ class ShardIngest:
         fresh = self.window.claim(build.tag, keys)
         accepted = sum(fresh)
         new_lines = decoded.lines if accepted == len(fresh) else list(compress(decoded.lines, fresh))
+        build.pages.append(new_lines)
         build.ids.append(b"".join(keys if accepted == len(fresh) else compress(keys, fresh)))
         at = self._reader.column(decoded.times)
         if self._all_open(at, latest):

@@ -180,7 +180,7 @@ def seal(footer: Footer, groups: Iterable[Group], ids: bytes) -> Sealed:
             counts = footer.periods.setdefault(group.period, Counts())
             counts.accepted += rows
             counts.bytes += len(raw)
-        group.lines.clear()  # the raw lines are the bulk of the memory: let go of them one group at a time
+        group.lines.clear()  # whoever made them may hold them, too; what nobody else holds goes here, a group at a time
         blobs.append(blob)
         offset += len(blob)
     footer.folders = folders
