@@ -62,8 +62,12 @@ def make_stream(url: str, name: str, shards: int) -> Any:
 
 def wait_active(kinesis: Any, name: str) -> None:
     """Until the stream can be written to and resharded."""
-    while kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
-        time.sleep(0.05)  # an emulator's state: there is nothing to await
+
+    def active() -> bool:
+        summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+        return bool(summary["StreamStatus"] == "ACTIVE")
+
+    until(active)
 
 
 @dataclass

@@ -131,6 +131,8 @@ def _moto() -> Iterator[str]:
             if server.poll() is not None:
                 raise DemoFailed("the emulator did not start")
             time.sleep(0.1)  # another program's port: there is nothing to await
+        else:
+            raise DemoFailed(f"the emulator did not answer on port {port} in half a minute")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
