@@ -1,22 +1,26 @@
-"""Writes the objects of a plan: members read in few requests, joined or compressed afresh, put if absent, compared."""
+"""Writes the objects of a plan: blobs read in few requests, joined or compressed afresh, put if absent, compared."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import xxhash
 
 from vortex.core.publication import ObjectSpec, Piece, PublishedObject
-from vortex.core.segment import check_member, compress, unfold
+from vortex.core.segment import check_blob, compress, unfold
 from vortex.journal import Journal
 from vortex.ports import Meter, Offload
 
 _BATCH = 32 * 1024 * 1024
 """Compressed bytes, and objects, worked on at a time: with the object being built, what publishing takes of memory."""
 _BATCH_OBJECTS = 500
-_NEAR = 256 * 1024  # members closer than this in a segment are read in one request
+_NEAR = 256 * 1024  # blobs closer than this in a segment are read in one request
+_BUILD_BYTES = 32 * 1024 * 1024
+"""Bytes of lines that one thread makes objects of in one go, so that neighbours find shared blobs unfolded."""
+_PARALLEL_BUILDS = 2
 _PARALLEL_PUTS = 16
 NDJSON = "application/x-ndjson"
 
@@ -36,17 +40,22 @@ class ObjectWriter:
     async def write(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
         """Read a batch's members, build its objects, put them. Raises ForeignObject, CorruptSegment."""
         data = await self._read_pieces([piece for spec in specs for piece in spec.pieces])
-        gate = asyncio.Semaphore(_PARALLEL_PUTS)
+        building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
 
-        async def one(spec: ObjectSpec) -> PublishedObject:
-            async with gate:
-                body = await self.offload(_body, spec, data, small)
+        async def put(spec: ObjectSpec, body: bytes) -> PublishedObject:
+            async with putting:
                 return await self._put_object(spec, body)
 
-        return list(await asyncio.gather(*(one(spec) for spec in specs)))
+        async def some(several: Sequence[ObjectSpec]) -> list[PublishedObject]:
+            async with building:
+                bodies = await self.offload(_bodies, several, data, small)
+                return await asyncio.gather(*map(put, several, bodies))
+
+        parts = await asyncio.gather(*map(some, _runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS)))
+        return [published for part in parts for published in part]
 
     async def _read_pieces(self, pieces: Sequence[Piece]) -> dict[tuple[str, int, int], memoryview]:
-        """The gzip members by (shard, n, offset); neighbours in a segment are read in one request."""
+        """The gzip blobs by (shard, n, offset); neighbours in a segment are read in one request."""
         by_segment: dict[tuple[str, int], list[Piece]] = {}
         for piece in pieces:
             by_segment.setdefault((piece.shard, piece.n), []).append(piece)
@@ -89,23 +98,31 @@ class ObjectWriter:
             rejected=spec.folder.rejected,
             rows=sum(piece.rows for piece in spec.pieces),
             bytes=len(body),
-            raw=sum(piece.raw for piece in spec.pieces),
+            raw=spec.raw,
             digest=xxhash.xxh3_128_hexdigest(body),
         )
 
 
 def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
     """The objects in runs that are small enough to be worked on at a time."""
-    batch: list[ObjectSpec] = []
-    size = 0
+    return _runs_of(specs, lambda spec: spec.length, _BATCH, _BATCH_OBJECTS)
+
+
+def _runs_of(
+    specs: Sequence[ObjectSpec], size_of: Callable[[ObjectSpec], int], most: int, number: int
+) -> Iterator[list[ObjectSpec]]:
+    """Runs of at most `number` objects, and of sizes that come to `most` together, unless one alone is larger."""
+    run: list[ObjectSpec] = []
+    total = 0
     for spec in specs:
-        if batch and (size + spec.length > _BATCH or len(batch) >= _BATCH_OBJECTS):
-            yield batch
-            batch, size = [], 0
-        batch.append(spec)
-        size += spec.length
-    if batch:
-        yield batch
+        size = size_of(spec)
+        if run and (total + size > most or len(run) >= number):
+            yield run
+            run, total = [], 0
+        run.append(spec)
+        total += size
+    if run:
+        yield run
 
 
 def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
@@ -119,15 +136,55 @@ def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield run
 
 
-def _body(spec: ObjectSpec, data: Mapping[tuple[str, int, int], memoryview], small: int) -> bytes:
-    """The object's bytes: its members as they are, or one fresh member of all their lines."""
-    blobs = []
-    for piece in spec.pieces:
-        blob = bytes(data[piece.shard, piece.n, piece.offset])
-        blobs.append(check_member(blob, piece.digest, f"{piece.shard} segment {piece.n} at {piece.offset}"))
+class _Blobs:
+    """The blobs of a batch, checked, and unfolded no more than once while neighbours share them."""
+
+    def __init__(self, data: Mapping[tuple[str, int, int], memoryview]) -> None:
+        self._data = data
+        self._unfolded: dict[tuple[str, int], tuple[int, bytes]] = {}
+        """By segment the offset and the lines of the last one: objects are made in the order of blobs."""
+
+    def whole(self, piece: Piece) -> bytes:
+        """The piece's blob. Raises CorruptSegment."""
+        blob = bytes(self._data[piece.shard, piece.n, piece.offset])
+        return check_blob(blob, piece.digest, _name(piece))
+
+    def lines(self, piece: Piece) -> bytes:
+        """The piece's lines. Raises CorruptSegment."""
+        if not piece.shares:
+            return unfold(self.whole(piece), _name(piece))
+        segment = piece.shard, piece.n
+        offset, text = self._unfolded.get(segment, (-1, b""))
+        if offset != piece.offset:
+            text = unfold(self.whole(piece), _name(piece))
+            self._unfolded[segment] = piece.offset, text
+        return text[piece.begin : piece.begin + piece.raw]
+
+
+def _name(piece: Piece) -> str:
+    return f"{piece.shard} segment {piece.n} at {piece.offset}"
+
+
+def _bodies(specs: Sequence[ObjectSpec], data: Mapping[tuple[str, int, int], memoryview], small: int) -> list[bytes]:
+    """The bytes of some objects that follow each other."""
+    blobs = _Blobs(data)
+    return [_body(spec, blobs, small) for spec in specs]
+
+
+def _body(spec: ObjectSpec, blobs: _Blobs, small: int) -> bytes:
+    """The object's bytes: blobs as they are, and one fresh member of lines whose blob is not theirs alone.
+
+    One fresh member of all lines where the pieces are small.
+    """
     if spec.afresh(small):
-        return compress(b"".join(unfold(blob, spec.key) for blob in blobs))
-    return b"".join(blobs)
+        return compress(b"".join(map(blobs.lines, spec.pieces)))
+    members: list[bytes] = []
+    for shares, pieces in groupby(spec.pieces, key=lambda piece: piece.shares):
+        if shares:
+            members.append(compress(b"".join(map(blobs.lines, pieces))))
+        else:
+            members += map(blobs.whole, pieces)
+    return b"".join(members)
 
 
 def _same_lines(there: bytes, ours: bytes, key: str) -> bool:

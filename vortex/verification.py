@@ -25,7 +25,7 @@ from vortex.core.publication import (
     hour_documents,
     objects,
 )
-from vortex.core.segment import CorruptSegment, Counts, NewerVersion, check_member, unfold
+from vortex.core.segment import CorruptSegment, Counts, NewerVersion, check_blob, unfold, within
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key
 from vortex.journal import Journal
 from vortex.ports import NotFound, ObjectStore
@@ -192,10 +192,14 @@ class _Stream:
         assert footer is not None
         body = await self._journal.range(shard, n, 0, footer.data_bytes) if footer.data_bytes else b""
         await self._journal.ids(head)
-        rows, rejected = 0, 0
-        for folder, _, offset, length, count, raw, digest in footer.member_rows.tolist():
-            text = unfold(check_member(body[offset : offset + length], digest, key), key)
-            if len(text) != raw or text.count(b"\n") != count:
+        rows, rejected, at, text = 0, 0, -1, b""
+        members = footer.member_rows
+        places = zip(members.tolist(), *(column.tolist() for column in within(members)), strict=True)
+        for (folder, _, offset, length, count, raw, digest), begin, whole in places:
+            if offset != at:
+                at, text = offset, unfold(check_blob(body[offset : offset + length], digest, key), key)
+            lines = text[begin : begin + raw]
+            if len(text) != whole or lines.count(b"\n") != count or lines[-1:] != b"\n":
                 self._report.fault("I9", key, f"a member at {offset} holds other rows than its index says")
             rows, rejected = (rows, rejected + count) if footer.folders[folder].rejected else (rows + count, rejected)
         counts = footer.counts
@@ -380,7 +384,7 @@ class _Stream:
                 blob = await self._journal.range(piece.shard, piece.n, piece.offset, piece.length)
             except NotFound:
                 return None
-            parts.append(unfold(blob, name))
+            parts.append(unfold(blob, name)[piece.begin : piece.begin + piece.raw])
         return b"".join(parts)
 
     async def _check_hours(self, state: StreamState) -> None:

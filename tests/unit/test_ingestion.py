@@ -17,7 +17,7 @@ from vortex.core.layout import Layout
 from vortex.core.lease import WHOLE
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.routing import Rules
-from vortex.core.segment import unfold
+from vortex.core.segment import unfold, within
 from vortex.core.shardlog import Lineage
 from vortex.core.window import Window
 
@@ -94,8 +94,12 @@ def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> 
         assert footer.open_from >= bound
         bound = footer.open_from
         rows = 0
-        for folder, _, offset, length, count, _, _ in footer.member_rows.tolist():
-            lines = unfold(sealed.body[offset : offset + length], "x").split(b"\n")[:-1]
+        begins, _ = within(footer.member_rows)
+        for (folder, _, offset, length, count, raw, _), begin in zip(
+            footer.member_rows.tolist(), begins.tolist(), strict=True
+        ):
+            text = unfold(sealed.body[offset : offset + length], "x")[begin : begin + raw]
+            lines = text.split(b"\n")[:-1]
             assert len(lines) == count
             rows += 0 if footer.folders[folder].rejected else count
         assert rows == counts.accepted == footer.ids

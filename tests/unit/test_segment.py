@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.segment import (
+    ALONE_BYTES,
+    SHARED_BYTES,
     TRAILER,
     CorruptSegment,
     Counts,
@@ -18,12 +21,13 @@ from vortex.core.segment import (
     Group,
     NewerVersion,
     Sealed,
+    check_blob,
     check_ids,
-    check_member,
     folder_hash,
     parse_footer,
     seal,
     unfold,
+    within,
 )
 
 
@@ -77,11 +81,14 @@ def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]], ids: i
     offset, length = back.ids_range
     assert check_ids(back, made.body[offset : offset + length], "x") == b"i" * 16 * ids
     found = {}
-    for row in back.member_rows:
+    begins, wholes = within(back.member_rows)
+    for row, begin, whole in zip(back.member_rows, begins.tolist(), wholes.tolist(), strict=True):
         folder, period, at, size, rows, raw, blob_digest = row.tolist()
-        blob = check_member(made.body[at : at + size], blob_digest, "x")
+        blob = check_blob(made.body[at : at + size], blob_digest, "x")
         text = unfold(blob, "x")
         assert text == gzip.decompress(blob)
+        assert len(text) == whole
+        text = text[begin : begin + raw]
         assert len(text) == raw
         assert text.count(b"\n") == rows
         found[back.folders[folder].path, period] = text.split(b"\n")[:-1]
@@ -99,7 +106,7 @@ def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
     with pytest.raises((CorruptSegment, NewerVersion)):
         back, _ = parse_footer(bytes(body), len(body), "x.seg")
         for row in back.member_rows:
-            check_member(bytes(body[row["offset"] : row["offset"] + row["length"]]), row["digest"].tobytes(), "x")
+            check_blob(bytes(body[row["offset"] : row["offset"] + row["length"]]), row["digest"].tobytes(), "x")
         offset, length = back.ids_range
         check_ids(back, bytes(body[offset : offset + length]), "x")
 
@@ -120,16 +127,48 @@ def test_a_newer_version_is_told_apart_from_corruption() -> None:
     made = sealed({})
     digest, length, version, magic = TRAILER.unpack(made.body[-TRAILER.size :])
     newer = made.body[: -TRAILER.size] + TRAILER.pack(digest, length, version + 1, magic)
-    with pytest.raises(NewerVersion, match="version 2"):
+    with pytest.raises(NewerVersion, match=f"version {version + 1}"):
         parse_footer(newer, len(newer), "x.seg")
 
 
-def test_members_are_ordered_by_hash_of_their_folder() -> None:
-    """So that a range of hashes is one range of bytes."""
+def test_members_are_ordered_as_they_are_published() -> None:
+    """So that a period, and in it a range of hashes, is one range of bytes."""
     made = sealed({(f"folder{n}", p): [b"x"] for n in range(20) for p in (5, 1)})
     rows = made.footer.member_rows
     order = [
-        (made.footer.folders[f].hash, p) for f, p in zip(rows["folder"].tolist(), rows["period"].tolist(), strict=True)
+        (p, made.footer.folders[f].hash) for f, p in zip(rows["folder"].tolist(), rows["period"].tolist(), strict=True)
     ]
     assert order == sorted(order)
     assert rows["offset"].tolist() == sorted(rows["offset"].tolist())
+
+
+def test_small_members_share_a_blob_and_large_ones_do_not() -> None:
+    """A blob is of one period; it is closed once it is full, and where a large member comes between."""
+    small, large = [b"s" * 999] * 10, [b"l" * 999] * (ALONE_BYTES // 1000 + 1)
+    made = sealed({(f"folder{n}", p): list(small) for n in range(20) for p in (5, 1)} | {("large", 5): large})
+    rows = made.footer.member_rows
+    begins, wholes = within(rows)
+    for period in (1, 5):
+        blobs = {
+            at: wholes[rows["offset"] == at][0].item() for at in set(rows["offset"][rows["period"] == period].tolist())
+        }
+        sizes = Counter(blobs.values())
+        assert sum(blobs.values()) == 20 * 10_000 + (period == 5) * 1000 * len(large)
+        assert max(sizes) <= SHARED_BYTES + 10_000
+        assert sizes[70_000] >= 1, "seven of ten thousand bytes fill a blob"
+    alone = rows["raw"] >= ALONE_BYTES
+    assert alone.sum() == 1
+    assert (begins[alone] == 0).all()
+    assert (wholes[alone] == rows["raw"][alone]).all()
+
+
+def test_a_segment_of_the_first_version_is_read() -> None:
+    """It is one without shared blobs."""
+    first = footer()
+    first.version = 1
+    groups = [Group(Folder("a", folder_hash("a")), period, [b"%d" % period] * ALONE_BYTES) for period in (5, 1)]
+    made = seal(first, groups, b"")
+    back, digest = parse_footer(made.body, len(made.body), "x.seg")
+    assert (back, digest) == (made.footer, made.digest)
+    assert back.version == 1
+    assert back.member_rows["raw"].tolist() == within(back.member_rows)[1].tolist()

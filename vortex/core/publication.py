@@ -14,7 +14,7 @@ import numpy as np
 
 from vortex.core.layout import hour_manifest_key, hour_of, moment, object_key, partition_manifest_key
 from vortex.core.model import HOUR_MS
-from vortex.core.segment import Counts, Folder, Footer
+from vortex.core.segment import Counts, Folder, Footer, within
 from vortex.core.shardlog import Head, StreamState
 
 SMALL_MEMBER = 32 * 1024
@@ -156,9 +156,10 @@ def _bytes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dic
         for head in view.heads:
             assert head.footer is not None
             rows = head.footer.member_rows
-            chosen = rows[(rows["period"] >= after) & (rows["period"] < upto)]
-            for period in np.unique(chosen["period"]).tolist():
-                size = int(chosen["length"][chosen["period"] == period].sum())
+            rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
+            blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # of one period each
+            for period in np.unique(blobs["period"]).tolist():
+                size = int(blobs["length"][blobs["period"] == period].sum())
                 sizes[period] = sizes.get(period, 0) + size
     return sizes
 
@@ -231,15 +232,31 @@ def _reaches(footer: Footer | None, upto: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One member of one segment, as part of an object. Offsets are into the segment."""
+    """One member of one segment, as part of an object.
+
+    `offset` (into the segment), `length` and `digest` are of its blob, in which, unfolded, its `raw` bytes begin at
+    `begin` of `whole`.
+    """
 
     shard: str
     n: int
     offset: int
     length: int
+    digest: bytes
     rows: int
     raw: int
-    digest: bytes
+    begin: int
+    whole: int
+
+    @property
+    def shares(self) -> bool:
+        """Whether others are in the same blob."""
+        return self.raw < self.whole
+
+    @property
+    def size(self) -> int:
+        """Its part of the blob's compressed bytes, by weight of its lines."""
+        return self.length * self.raw // self.whole if self.shares else self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +271,16 @@ class ObjectSpec:
     @property
     def length(self) -> int:
         """Compressed bytes to read for it."""
-        return sum(piece.length for piece in self.pieces)
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def raw(self) -> int:
+        """Bytes of its lines."""
+        return sum(piece.raw for piece in self.pieces)
 
     def afresh(self, small: int) -> bool:
         """Whether its members are so small that one fresh member serves better."""
-        return len(self.pieces) > 1 and sum(piece.raw for piece in self.pieces) < small * len(self.pieces)
+        return len(self.pieces) > 1 and self.raw < small * len(self.pieces)
 
 
 def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
@@ -274,19 +296,20 @@ def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
 
 
 def objects(plan: Plan, views: Mapping[str, LogView], share: int = 0, of: int = 1) -> list[ObjectSpec]:
-    """The plan's objects in one of `of` equal shares of the hash space, by (hash of the folder, folder, period, part).
+    """The plan's objects in one of `of` equal shares of the hash space, by (period, hash of the folder, folder, part):
+    the order of segments.
 
     All shares one after the other are all objects; what an object is made of depends on no share.
     """
-    grouped: dict[tuple[int, str, int], list[Piece]] = {}
+    grouped: dict[tuple[int, int, str], list[Piece]] = {}
     folders: dict[str, Folder] = {}
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
             for folder, period, piece in _pieces(head, plan, share, of):
                 folders[folder.path] = folder
-                grouped.setdefault((folder.hash, folder.path, period), []).append(piece)
+                grouped.setdefault((period, folder.hash, folder.path), []).append(piece)
     specs = []
-    for (_, path, period), pieces in sorted(grouped.items()):
+    for (period, _, path), pieces in sorted(grouped.items()):
         for part, chosen in enumerate(_cut(pieces, plan.target)):
             specs.append(ObjectSpec(object_key(path, period, part), folders[path], period, tuple(chosen)))
     return specs
@@ -300,9 +323,11 @@ def _pieces(head: Head, plan: Plan, share: int, of: int) -> Iterator[tuple[Folde
     if of > 1 and len(rows):
         hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
         chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(share)
-    for row in rows[chosen]:
-        folder, period, offset, length, count, raw, digest = row.tolist()
-        yield footer.folders[folder], period, Piece(head.shard, head.n, offset, length, count, raw, digest)
+    begins, wholes = within(rows)
+    places = zip(rows[chosen].tolist(), begins[chosen].tolist(), wholes[chosen].tolist(), strict=True)
+    for (folder, period, offset, length, count, raw, digest), begin, whole in places:
+        piece = Piece(head.shard, head.n, offset, length, digest, count, raw, begin, whole)
+        yield footer.folders[folder], period, piece
 
 
 def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
@@ -311,7 +336,7 @@ def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
     size = 0
     for piece in pieces:
         run.append(piece)
-        size += piece.length
+        size += piece.size
         if size >= target:
             yield run
             run, size = [], 0

@@ -42,9 +42,13 @@ def parsed(key: str, body: bytes) -> Segment:
     """The segment of these bytes."""
     footer, digest = parse_footer(body, len(body), key)
     lines = {}
-    for folder, period, offset, length, _, _, _ in footer.member_rows.tolist():
-        text = unfold(body[offset : offset + length], key)
-        lines[footer.folders[folder].path, period] = text.split(b"\n")[:-1]
+    rest: dict[int, bytes] = {}
+    for folder, period, offset, length, _, raw, _ in footer.member_rows.tolist():
+        if offset not in rest:
+            rest[offset] = unfold(body[offset : offset + length], key)
+        lines[footer.folders[folder].path, period] = rest[offset][:raw].split(b"\n")[:-1]
+        rest[offset] = rest[offset][raw:]
+    assert not any(rest.values()), f"{key}: a blob holds more than its members"
     offset, length = footer.ids_range
     return Segment(footer, digest, lines, [body[at : at + 16] for at in range(offset, offset + length, 16)])
 

@@ -1,0 +1,108 @@
+"""What an object is made of: the lines of its pieces, whether they have their blobs for themselves or share them."""
+
+from __future__ import annotations
+
+import gzip
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex import objects as module
+from vortex.core.model import Position, Start
+from vortex.core.publication import SMALL_MEMBER, LogView, Plan, PlanShard, objects
+from vortex.core.segment import ALONE_BYTES, CorruptSegment, Counts, Folder, Footer, Group, Sealed, folder_hash, seal
+from vortex.core.shardlog import Head
+from vortex.objects import _bodies
+
+Lines = dict[tuple[str, int], list[bytes]]
+_PERIODS = (0, 300_000, 600_000)
+
+
+def segment(n: int, lines: Lines) -> Sealed:
+    """Segment `n` of shard "s"."""
+    at = Position(Start.TRIM_HORIZON)
+    footer = Footer(
+        shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, open_from=10**6, created=0,
+        counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, floors={},
+    )  # fmt: skip
+    groups = [Group(Folder(path, folder_hash(path)), period, list(some)) for (path, period), some in lines.items()]
+    return seal(footer, groups, b"")
+
+
+def some_lines(rng: Random) -> Lines:
+    """Members of a few bytes, and some that are large enough to be alone."""
+    sizes = (1, 20, 900, ALONE_BYTES)
+    return {
+        (f"folder{folder}", period): [rng.randbytes(3).hex().encode() * (rng.choice(sizes) // 6) for _ in range(3)]
+        for folder in range(12)
+        for period in _PERIODS
+        if rng.random() < 0.7
+    }
+
+
+def laid_out(sealed: list[Sealed]) -> tuple[Plan, dict[str, LogView], dict[tuple[str, int, int], memoryview]]:
+    """A plan of all, what the planner knows, and the blobs as they are read from the store."""
+    heads = [Head("s", n, one.digest, one.footer) for n, one in enumerate(sealed)]
+    data = {
+        ("s", n, offset): memoryview(one.body)[offset : offset + length]
+        for n, one in enumerate(sealed)
+        for _, _, offset, length, *_ in one.footer.member_rows.tolist()
+    }
+    plan = Plan(k=0, after=0, upto=10**6, shards={"s": PlanShard(first=0, to=len(sealed) - 1)}, target=10**9)
+    return plan, {"s": LogView(heads)}, data
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 500, SMALL_MEMBER]), st.sampled_from([1, 4]))
+def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, shares: int) -> None:
+    """Segment after segment, whatever shares a blob, and whichever part of the folders is worked on."""
+    rng = Random(seed)
+    lines = [some_lines(rng) for _ in range(3)]
+    plan, views, data = laid_out([segment(n, some) for n, some in enumerate(lines)])
+    found: Lines = {}
+    for share in range(shares):
+        specs = objects(plan, views, share, shares)
+        for spec, body in zip(specs, _bodies(specs, data, small), strict=True):
+            text = gzip.decompress(body)
+            assert len(text) == spec.raw
+            found[spec.folder.path, spec.period] = text.split(b"\n")[:-1]
+    expected: Lines = {}
+    for some in lines:
+        for place, several in some.items():
+            expected.setdefault(place, []).extend(several)
+    assert found == expected
+
+
+def test_a_shared_blob_is_unfolded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many objects want some of it: they come in the order of the blobs."""
+    lines: Lines = {(f"folder{n}", period): [b"x" * 99] * 50 for n in range(200) for period in _PERIODS}
+    plan, views, data = laid_out([segment(n, lines) for n in range(2)])
+    unfolded: list[bytes] = []
+
+    def unfold(blob: bytes, name: str) -> bytes:
+        unfolded.append(blob)
+        return gzip.decompress(blob)
+
+    monkeypatch.setattr(module, "unfold", unfold)
+    specs = objects(plan, views)
+    assert len(_bodies(specs, data, SMALL_MEMBER)) == 600
+    assert len(unfolded) == len(data) < 600 / 5
+
+
+def test_a_large_member_is_taken_over_as_it_is() -> None:
+    """And so is a small one that was alone in its period."""
+    lines: Lines = {("large", 0): [b"l" * ALONE_BYTES], ("small", 300_000): [b"s"]}
+    sealed = segment(0, lines)
+    plan, views, data = laid_out([sealed])
+    assert _bodies(objects(plan, views), data, SMALL_MEMBER) == list(map(bytes, data.values()))
+
+
+def test_a_blob_that_is_not_as_it_was_sealed_is_no_object() -> None:
+    """Nothing of it is published."""
+    plan, views, data = laid_out([segment(0, {("a", 0): [b"one"], ("b", 0): [b"two"]})])
+    (place,) = data
+    broken = bytearray(data[place])
+    broken[-1] ^= 1
+    with pytest.raises(CorruptSegment, match="s segment 0 at 0"):
+        _bodies(objects(plan, views), {place: memoryview(broken)}, SMALL_MEMBER)
