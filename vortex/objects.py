@@ -15,7 +15,7 @@ from vortex.journal import Journal
 from vortex.ports import Meter, Offload
 
 _BATCH = 32 * 1024 * 1024
-"""Compressed bytes, and objects, worked on at a time: with the object being built, what publishing takes of memory."""
+"""Compressed bytes, and objects, worked on at a time: with the objects being built, what publishing takes of memory."""
 _BATCH_OBJECTS = 500
 _NEAR = 256 * 1024  # blobs closer than this in a segment are read in one request
 _BUILD_BYTES = 32 * 1024 * 1024

@@ -4,7 +4,7 @@
 
 A member is what one folder and period have in it; index and blobs are in order of (period, hash of the folder, folder),
 which is the order of publishing. A large member is a blob of its own, which an object can take over as it is. Small
-neighbours of one period share a blob: a dozen lines alone cost three times the CPU to compress, and again to unfold.
+neighbours of one period share a blob: a line among ten costs twice the CPU of one among 64, to compress and to unfold.
 
 The trailer's 32 bytes are fixed for all versions: digest of the footer (with length and version), footer length,
 format version, magic. The footer holds a digest of every blob, and the segment's own digest is the trailer's, so a
