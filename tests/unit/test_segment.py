@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -163,12 +164,20 @@ def test_small_members_share_a_blob_and_large_ones_do_not() -> None:
 
 
 def test_a_segment_of_the_first_version_is_read() -> None:
-    """It is one without shared blobs."""
+    """It is one without shared blobs, whose members are ordered by folder first."""
     first = footer()
     first.version = 1
-    groups = [Group(Folder("a", folder_hash("a")), period, [b"%d" % period] * ALONE_BYTES) for period in (5, 1)]
+    groups = [
+        Group(Folder(path, folder_hash(path)), period, [b"%d" % period] * ALONE_BYTES)
+        for path in ("a", "b")
+        for period in (5, 1)
+    ]
     made = seal(first, groups, b"")
     back, digest = parse_footer(made.body, len(made.body), "x.seg")
     assert (back, digest) == (made.footer, made.digest)
     assert back.version == 1
-    assert back.member_rows["raw"].tolist() == within(back.member_rows)[1].tolist()
+    by_folder = back.member_rows[np.argsort(back.member_rows["folder"], kind="stable")]
+    assert by_folder["offset"].tolist() != sorted(by_folder["offset"].tolist())
+    begins, wholes = within(by_folder)
+    assert begins.tolist() == [0] * 4
+    assert wholes.tolist() == by_folder["raw"].tolist()
