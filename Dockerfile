@@ -1,6 +1,9 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY constraints.txt pyproject.toml README.md LICENSE ./
+# For the steps in C; the image itself has no compiler.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+COPY constraints.txt pyproject.toml MANIFEST.in README.md LICENSE ./
+COPY native native
 COPY vortex vortex
 RUN python -m venv /opt/vortex && /opt/vortex/bin/pip install --no-cache-dir -c constraints.txt .
 

@@ -5,17 +5,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint unit integration acceptance soak sim bench kill clean
+.PHONY: demo test test-fleet lint unit integration acceptance soak fuzz sim bench kill clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+NATIVE := $(wildcard native/*)
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 	$(PIP) -e '.[demo]'
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
 
@@ -29,6 +31,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	@if command -v cc >/dev/null; then $(CHECKED_C) -fsyntax-only native/*.c; else echo "no C compiler: native/ is not checked"; fi
 
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation
@@ -52,6 +55,19 @@ test-fleet: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/contract/test_lease_table.py tests/unit/test_leased*.py tests/unit/test_balance.py \
 		tests/integration/test_dynamodb.py tests/integration/test_fleet.py tests/integration/test_kcl.py
 	$(MAKE) soak
+
+# The steps in C against Python's, with every byte that they touch watched.
+C_FLAGS = -std=c11 -DPy_LIMITED_API=0x030B0000 \
+	-I$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)
+CHECKED_C = cc $(C_FLAGS) -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
+FUZZ_SEEDS ?= 2000
+fuzz: $(VENV)/dev.stamp
+	rm -rf .tools/fuzz && mkdir -p .tools/fuzz && cp -r vortex tests .tools/fuzz
+	cc $(C_FLAGS) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -shared -fPIC native/*.c \
+		-o .tools/fuzz/vortex/core/_native.abi3.so
+	cd .tools/fuzz && PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+		PYTHONPATH=. ../../$(BIN)/python -m tests.fuzz_native --seeds $(FUZZ_SEEDS)
 
 SEEDS ?= 500
 sim: $(VENV)/dev.stamp

@@ -15,16 +15,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from benchmarks.workload import WORKLOADS, recent_start, records
+from vortex.adapters import getrecords
 from vortex.adapters.getrecords import decode_reply
-from vortex.core.containers import parts_of
+from vortex.core import events, lines, window
 from vortex.core.decode import Decoder
+from vortex.core.events import EventReader
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy, ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
-from vortex.core.routing import PeriodReader, Rules
+from vortex.core.records import Records
+from vortex.core.routing import Rules
 from vortex.core.shardlog import Lineage
 from vortex.core.window import Window
 
@@ -95,24 +99,25 @@ def least(step: Callable[[], Any], rounds: int) -> float:
 
 def steps_of(page: Page, rounds: int) -> dict[str, float]:
     """CPU seconds of each step for one page."""
-    ingest, body = fresh(), reply_of(page)
-    datas = [record.data for record in page.records]
-    parts, decoded = parts_of(datas), ingest._policy.decoder.page(page.records)
-    keys = ingest._keys(decoded)
+    body, records, rules = reply_of(page), Records.of(page.records), policy().rules
+    reader = EventReader(policy().decoder, rules.period_ms, policy().seed)
+    found = reader.page(records)
+    keys, arrived = found.keys.tobytes(), (records.arrivals * 1000).astype(np.int64)
+    new = np.ones(len(found), dtype=np.bool_)
 
-    def window() -> None:
+    def claimed() -> None:
         table = Window()
         table.claim(table.open_segment(), keys)
 
-    reader = PeriodReader(_PERIOD_MS)
+    def grouped() -> None:
+        ingest = fresh()
+        ingest._keep(found, new, ingest._routed(found, arrived)[0])
+
     return {
         "GetRecords reply to records": least(lambda: decode_reply(body), rounds),
-        "records to parts": least(lambda: parts_of(datas), rounds),
-        "parts to Structs (msgspec)": least(lambda: ingest._policy.decoder._events(parts.data), rounds),
-        "page decoded, all in": least(lambda: ingest._policy.decoder.page(page.records), rounds),
-        "keys (XXH3-128)": least(lambda: ingest._keys(decoded), rounds),
-        "window, empty": least(window, rounds),
-        "times to periods": least(lambda: reader.column(decoded.times), rounds),
+        "records to events": least(lambda: reader.page(records), rounds),
+        "window, empty": least(claimed, rounds),
+        "events to groups": least(grouped, rounds),
     }
 
 
@@ -149,8 +154,12 @@ def main() -> None:
     parser.add_argument("--workload", default="a", choices=sorted(set(WORKLOADS) - {"e", "f", "empty"}))
     parser.add_argument("--page-events", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--python", action="store_true", help="without the steps in C")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.python:
+        for module in (events, lines, window, getrecords):
+            module.native = None  # type: ignore[attr-defined]
     gc.freeze()
     several = pages(arguments.workload, 30 * arguments.page_events, arguments.page_events)
     figures = {

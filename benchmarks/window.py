@@ -35,8 +35,8 @@ def blocks_of(seed: int, ids: int, segment: int) -> list[bytes]:
 
 def claim(window: Window, block: bytes, page: int) -> tuple[int, float]:
     """Enter one segment, a page at a time; its tag, and the CPU seconds of the window alone."""
-    keys = [block[begin : begin + KEY_BYTES] for begin in range(0, len(block), KEY_BYTES)]
-    pages = [keys[begin : begin + page] for begin in range(0, len(keys), page)]
+    size = KEY_BYTES * page
+    pages = [block[begin : begin + size] for begin in range(0, len(block), size)]
     begun = time.process_time()
     tag = window.open_segment()
     for one in pages:

@@ -29,6 +29,7 @@ from vortex.core.ingestion import Policy
 from vortex.core.layout import Layout
 from vortex.core.lease import Lease
 from vortex.core.model import ShardInfo
+from vortex.core.native import native
 from vortex.core.routing import Rules
 from vortex.core.segment import CorruptSegment, Footer, NewerVersion
 from vortex.core.shardlog import BrokenLog, StreamState
@@ -144,6 +145,8 @@ async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
 
     Raises ForeignState.
     """
+    if native is None:
+        log.warning("the steps in C are not installed: events cost twice the CPU; a wheel has them")
 
     async def leases() -> list[Lease]:
         if world.table is None:

@@ -97,7 +97,7 @@ class StandIn:
 
     def _group(self) -> Group:
         path = f"customer=c{self.world.rng.randrange(100)}/hour=x"
-        return Group(Folder(path, folder_hash(path)), self._period(), [b"{}"])
+        return Group.of(Folder(path, folder_hash(path)), self._period(), [b"{}"])
 
     def _footer(self, head: Head) -> Footer:
         begins = self.world.state.roots[0].position

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
+import numpy as np
 import pytest
 
 import vortex.cleanup
@@ -24,9 +25,10 @@ from tests.unit.test_loops import MINUTE
 from tests.unit.test_loops import World as Stage
 from vortex.core.ingestion import ShardIngest
 from vortex.core.model import Position, Start
+from vortex.core.records import Records
 from vortex.core.segment import Footer, Sealed, seal
 from vortex.core.shardlog import BrokenLog, Head, Lineage, segment_key
-from vortex.core.window import Window
+from vortex.core.window import KEY_BYTES, Window
 from vortex.family import Family
 from vortex.hours import Hours
 from vortex.ingest import CommitRules, ShardWorker
@@ -144,15 +146,13 @@ def _closing_without(idle: bool) -> Any:
 
 
 def _no_rehoming() -> Any:
-    take = ShardIngest._take_events
+    route = ShardIngest._routed
 
-    def events(self: ShardIngest, *args: Any) -> None:
-        bound, self.open_from = self.open_from, 0
-        with patch.object(type(self._policy.rules), "open_from", lambda rules, watermark: 0):
-            take(self, *args)
-        self.open_from = max(bound, self._policy.rules.open_from(self.watermark))
+    def lax(self: ShardIngest, events: Any, arrived: Any) -> Any:
+        period, shift = route(self, events, arrived)
+        return np.where(shift < 0, events.period, period), np.maximum(shift, 0)
 
-    return patch.object(ShardIngest, "_take_events", events)
+    return patch.object(ShardIngest, "_routed", lax)
 
 
 def _resumed_with(change: Callable[[Any, ShardIngest], dict[str, Any]]) -> Any:
@@ -271,10 +271,10 @@ def _bump_forgets_the_window() -> Any:
 def _repetition_in_the_page() -> Any:
     claim = Window.claim
 
-    def lax(self: Window, tag: int, keys: bytes) -> list[bool]:
-        seen = self.contains(keys)
+    def lax(self: Window, tag: int, keys: bytes) -> Any:
+        seen = self.contains([keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)])
         claim(self, tag, keys)
-        return [not one for one in seen]
+        return ~np.array(seen, dtype=np.bool_)
 
     return patch.object(Window, "claim", lax)
 
@@ -290,8 +290,8 @@ def _last_page_dropped() -> Any:
 
 
 def _text_order() -> Any:
-    def newer(self: ShardIngest, records: list[Any]) -> list[Any]:
-        return [record for record in records if record.sequence > self.position.value]
+    def newer(self: ShardIngest, records: Records) -> Records:
+        return Records.of([record for record in records if record.sequence > self.position.value])
 
     return patch.object(ShardIngest, "_fresh_records", newer)
 

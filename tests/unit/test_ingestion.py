@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.native import without_native
 from tests.unit.test_kpl import aggregate as kpl_aggregate
 from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.lease import WHOLE
+from vortex.core.lines import Lines
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
-from vortex.core.routing import Rules
+from vortex.core.routing import Rules, floor_period
 from vortex.core.segment import unfold, within
 from vortex.core.shardlog import Lineage
 from vortex.core.window import Window
@@ -70,13 +74,51 @@ def drafts(seed: int, spread_ms: int) -> list[Draft]:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 1000, MINUTE, 20 * MINUTE, 90 * MINUTE]))
-def test_the_ordinary_page_is_grouped_as_the_rule_would(seed: int, spread_ms: int) -> None:
-    """With and without the shortcut for pages without late or early events: the same segments, byte for byte."""
+def test_the_steps_in_c_make_the_same_segments(seed: int, spread_ms: int) -> None:
+    """With them and without, byte for byte."""
     quick = [draft.seal("") for draft in drafts(seed, spread_ms)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ShardIngest, "_all_open", lambda *_: False)
+    with without_native():
         slow = [draft.seal("") for draft in drafts(seed, spread_ms)]
     assert [sealed.digest for sealed in quick] == [sealed.digest for sealed in slow]
+
+
+def told_one_by_one(page: Page, watermark: int, open_from: int) -> tuple[list[tuple[int, int]], int]:
+    """The rule, event by event: the period that takes it, and -1 for late or 1 for early; and W at the end."""
+    rules, rows = POLICY.rules, []
+    for record in page.records:
+        arrived = min(int(record.arrival * 1000), page.server_ms)
+        watermark = max(watermark, arrived)
+        open_from = max(open_from, rules.open_from(watermark))
+        try:
+            at = json.loads(record.data).get("at")
+        except ValueError:
+            continue
+        period = floor_period(arrived if at is None else int(at * 1000), rules.period_ms)
+        own = floor_period(watermark, rules.period_ms)
+        shift = -1 if period < open_from else 1 if period > own else 0
+        rows.append((max(own, open_from) if shift else period, shift))
+    return rows, watermark
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 1000, MINUTE, 20 * MINUTE, 90 * MINUTE]))
+def test_a_page_is_routed_as_the_rule_would(seed: int, spread_ms: int) -> None:
+    """By column as event by event, over pages in which periods close."""
+    shard, routed = ingest(), []
+    with pytest.MonkeyPatch.context() as patch:
+        route = ShardIngest._routed
+
+        def seen(self: ShardIngest, *args: Any) -> Any:
+            period, shift = answer = route(self, *args)
+            routed.append(list(zip(period.tolist(), shift.tolist(), strict=True)))
+            return answer
+
+        patch.setattr(ShardIngest, "_routed", seen)
+        for page in pages(seed, 6, spread_ms):
+            wanted, watermark = told_one_by_one(page, shard.watermark, shard.open_from)
+            routed.clear()
+            shard.take(page)
+            assert routed == ([wanted] if wanted else [])
+            assert shard.watermark == watermark
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE, 90 * MINUTE]))
@@ -121,7 +163,8 @@ def lines_after(position: Position, *records: Record) -> list[str]:
     shard = ingest()
     shard.position = position
     shard.take(Page(list(records), "i", 0, NOW))
-    return [json.loads(line)["id"] for lines in shard.cut("me", 0).groups.values() for line in lines]
+    lines = Lines(shard.cut("me", 0).pages)
+    return [json.loads(line)["id"] for line in lines.text(np.arange(len(lines))).splitlines()]
 
 
 def test_a_record_that_another_application_took_in_part_is_gone_on_with() -> None:

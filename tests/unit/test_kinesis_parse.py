@@ -170,6 +170,12 @@ async def test_a_body_that_makes_no_sense_is_asked_for_again(script: Script, str
     assert len((await stream.read(SHARD, "this")).records) == 1
 
 
+def test_a_reply_that_is_not_utf8_is_malformed_like_others() -> None:
+    """It is asked for again, like any other; a UnicodeDecodeError would have ended the worker."""
+    with pytest.raises(msgspec.MsgspecError):
+        decode_reply(b'{"Records":[],"MillisBehindLatest":0,"NextShardIterator":"\xff"}')
+
+
 @given(st.binary(max_size=100))
 def test_rubbish_raises_one_kind_of_error(body: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):

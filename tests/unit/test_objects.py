@@ -27,7 +27,7 @@ def segment(n: int, lines: Lines) -> Sealed:
         shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, open_from=10**6, created=0,
         counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, floors={},
     )  # fmt: skip
-    groups = [Group(Folder(path, folder_hash(path)), period, list(some)) for (path, period), some in lines.items()]
+    groups = [Group.of(Folder(path, folder_hash(path)), period, list(some)) for (path, period), some in lines.items()]
     return seal(footer, groups, b"")
 
 

@@ -23,7 +23,7 @@ def log(shard: str, segments: int, rng: Random) -> LogView:
         groups = []
         for path in {f"folder{rng.randrange(30)}" for _ in range(rng.randrange(12))}:
             folder = Folder(path, folder_hash(path))
-            groups.append(Group(folder, bound + PERIOD * rng.randrange(3), [b"x" * rng.randrange(1, 50)]))
+            groups.append(Group.of(folder, bound + PERIOD * rng.randrange(3), [b"x" * rng.randrange(1, 50)]))
         bound += PERIOD * rng.randrange(2)
         footer = Footer(
             shard=shard, n=n, prev=heads[-1].digest if heads else "", owner="me", start=Position(Start.TRIM_HORIZON),

@@ -60,7 +60,7 @@ def footer(**changes: object) -> Footer:
 def sealed(lines: dict[tuple[str, int], list[bytes]], ids: bytes = b"") -> Sealed:
     """A segment of these lines by folder and period."""
     groups = [
-        Group(Folder(path, folder_hash(path)), period, list(several)) for (path, period), several in lines.items()
+        Group.of(Folder(path, folder_hash(path)), period, list(several)) for (path, period), several in lines.items()
     ]
     return seal(footer(), groups, ids)
 
@@ -168,7 +168,7 @@ def test_a_segment_of_the_first_version_is_read() -> None:
     first = footer()
     first.version = 1
     groups = [
-        Group(Folder(path, folder_hash(path)), period, [b"%d" % period] * ALONE_BYTES)
+        Group.of(Folder(path, folder_hash(path)), period, [b"%d" % period] * ALONE_BYTES)
         for path in ("a", "b")
         for period in (5, 1)
     ]

@@ -8,16 +8,19 @@ and decoded straight into records. What error replies mean is botocore's affair,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
 import msgspec
+import numpy as np
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from vortex.adapters.prepared import Prepared
 from vortex.core.model import Record, ShardInfo
+from vortex.core.native import native
+from vortex.core.records import Records
 
 OPERATION = "GetRecords"
 _KEPT_BYTES = 4 * 2**20
@@ -45,14 +48,29 @@ class Reply(msgspec.Struct, rename="pascal"):
     MillisBehindLatest must be there: taking its absence for 0 would let an hour close with events still unread.
     """
 
-    records: list[Record]
+    records: Sequence[Record]
     millis_behind_latest: int
     next_shard_iterator: str | None = None
     child_shards: tuple[_ChildShard, ...] | None = None
 
 
-decode_reply = msgspec.json.Decoder(Reply).decode
-"""Body bytes to `Reply`. Raises msgspec.DecodeError."""
+_decode = msgspec.json.Decoder(Reply).decode
+
+
+def decode_reply(body: bytes | memoryview) -> Reply:
+    """A reply's body, with its records by column where it is plain. Raises msgspec.DecodeError."""
+    columns = native.records(body) if native is not None else None
+    try:
+        if columns is None:
+            return _decode(body)
+        data, bounds, arrivals, sequences, rest = columns
+        reply = _decode(rest)
+    except UnicodeDecodeError as error:  # which msgspec raises for a string that it decodes, among errors of its own
+        raise msgspec.DecodeError(str(error)) from error
+    reply.records = Records(
+        np.frombuffer(arrivals, dtype=np.float64), sequences, data, np.frombuffer(bounds, dtype=np.int64)
+    )
+    return reply
 
 
 class RecordsCall:

@@ -20,6 +20,7 @@ from vortex.adapters.aws import client_config, new_session, translate
 from vortex.adapters.getrecords import RecordsCall
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
 from vortex.core.paging import MOST_RECORDS
+from vortex.core.records import Records
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,13 +117,14 @@ class KinesisStream:
         if following is None:
             # Children beside an iterator would be inconsistent, too, but reading on can lose nothing.
             children = tuple(child.info() for child in reply.child_shards or ()) or await self._children(shard)
+        records = Records.of(reply.records)
         return Page(
-            records=reply.records,
+            records=records,
             iterator=following,
             behind_ms=reply.millis_behind_latest,
             server_ms=self._date(headers),
             children=children,
-            size=sum([len(record.data) for record in reply.records]),
+            size=len(records.data),
         )
 
     async def _children(self, shard: str) -> tuple[ShardInfo, ...]:

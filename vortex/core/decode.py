@@ -58,17 +58,20 @@ class Decoder:
     """Decodes pages by one set of paths. Raises ValueError for a path with an empty part."""
 
     def __init__(self, fields: Fields) -> None:
-        paths = self._paths = paths_of(fields)
-        self._hash_missing = fields.missing_id == "hash"
+        paths = self.paths = paths_of(fields)
+        self.hash_missing = fields.missing_id == "hash"
         struct, self._getters = shape(paths)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self._once = Occurrences(paths)
-        self._look_closely = CloseReader(paths, self._once, hash_missing=self._hash_missing)
+        self._look_closely = CloseReader(paths, self._once, hash_missing=self.hash_missing)
 
     def page(self, records: Sequence[Record]) -> Decoded:
         """Every event and rejection of the page, in order."""
+        return self.parts(parts_of([record.data for record in records]))
+
+    def parts(self, parts: Parts) -> Decoded:
+        """Every event and rejection among the parts, in order."""
         out = Decoded()
-        parts = parts_of([record.data for record in records])
         events = self._events(parts.data)
         if None not in events:
             self._several(0, len(events), parts, events, out)
@@ -127,7 +130,7 @@ class Decoder:
         if not (_all_text(customers) and _all_text(kinds)):
             return False
         if not _all_text(ids):
-            if not self._hash_missing and ("" in ids or None in ids):
+            if not self.hash_missing and ("" in ids or None in ids):
                 return False
             ids = [str(key) if key is not None and key != "" else None for key in ids]
         if max(map(len, customers)) + max(map(len, kinds)) > NAME_LIMIT:

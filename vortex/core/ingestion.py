@@ -8,42 +8,32 @@ the whole object is thrown away and built anew from the log.
 from __future__ import annotations
 
 import base64
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import compress, repeat
-from operator import add, attrgetter
 from typing import Any
 
 import msgspec
+import numpy as np
 import orjson
-import xxhash
+from numpy.typing import NDArray
 
-from vortex.core.decode import Decoded, Decoder, Rejected
+from vortex.core.decode import Decoder, Rejected
+from vortex.core.events import EventReader, Events
 from vortex.core.kpl import rest
 from vortex.core.layout import Layout
+from vortex.core.lines import Lines, Taken
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
-from vortex.core.routing import PeriodReader, Rules, floor_period
+from vortex.core.native import NO_PERIOD
+from vortex.core.records import Records
+from vortex.core.routing import EARLIEST_MS, Rules, floor_period
 from vortex.core.segment import Counts, Folder, Footer, Group, Sealed, folder_hash, seal
 from vortex.core.shardlog import Lineage, Remembered
-from vortex.core.window import Window
+from vortex.core.window import KEY_BYTES, Window
 
 IDLE_MARGIN_MS = 5_000
 """How far behind the service's clock an idle shard's watermark stays: arrival times are not exact."""
 _LINE_OVERHEAD = 41  # of a bytes object and its place in a list
 _GROUP_OVERHEAD = 400  # of a key, a list and a dict's place: with thousands of partitions more than their lines
-
-
-_arrival = attrgetter("arrival")
-
-
-class _Prefixes(dict[str, str]):
-    """The customer as a key's beginning: with its length, so that no customer and id run into another pair."""
-
-    def __missing__(self, customer: str) -> str:
-        if len(self) > 100_000:
-            self.clear()
-        prefix = self[customer] = f"{len(customer)}:{customer}"
-        return prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +48,28 @@ class Policy:
     fingerprint: str = ""
 
 
+Place = tuple[str, str, int]
+"""What lines are grouped by: customer, type and period."""
+
+
+class _Numbers(dict[Place, int]):
+    """Numbers places in order of appearance."""
+
+    def __missing__(self, place: Place) -> int:
+        number = self[place] = len(self)
+        return number
+
+
 @dataclass(slots=True)
 class _Build:
     """What was taken since the last cut."""
 
     tag: int
     start: Position
-    groups: dict[tuple[str, str, int], list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    groups: _Numbers = field(default_factory=_Numbers)
+    pages: list[Taken] = field(default_factory=list)
     rejected: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     ids: list[bytes] = field(default_factory=list)
-    pages: list[list[bytes]] = field(default_factory=list)
-    """The lines in the order they came in; see `Draft.seal`."""
     counts: Counts = field(default_factory=Counts)
     periods: dict[int, Counts] = field(default_factory=lambda: defaultdict(Counts))
     buffered: int = 0
@@ -80,10 +81,10 @@ class Draft:
 
     footer: Footer
     layout: Layout
-    groups: dict[tuple[str, str, int], list[bytes]]
+    groups: dict[Place, int]
+    pages: list[Taken]
     rejected: dict[int, list[bytes]]
     ids: list[bytes]
-    pages: list[list[bytes]]
     buffered: int
 
     def seal(self, prev: str) -> Sealed:
@@ -91,24 +92,25 @@ class Draft:
         folders: dict[str, Folder] = {}
         groups: dict[tuple[str, int], Group] = {}
 
-        def add(path: str, period: int, lines: list[bytes], customer: str, kind: str, rejected: bool) -> None:
+        def add(path: str, period: int, customer: str, kind: str, lines: Lines, rows: NDArray[np.int64]) -> None:
             folder = folders.get(path)
             if folder is None:
-                folder = folders[path] = Folder(path, folder_hash(path), customer, kind, rejected)
+                folder = folders[path] = Folder(path, folder_hash(path), customer, kind, lines is not taken)
             # Two raw names may render to one folder; the folder is what counts.
             if (group := groups.get((path, period))) is not None:
-                group.lines += lines
+                group.rows = np.concatenate((group.rows, rows))
             else:
-                groups[path, period] = Group(folder, period, lines)
+                groups[path, period] = Group(folder, period, lines, rows)
 
-        for (customer, kind, period), lines in self.groups.items():
-            add(self.layout.folder(customer, kind, period), period, lines, customer, kind, False)
-        for period, lines in self.rejected.items():
-            add(self.layout.rejected_folder(period), period, lines, "", "", True)
+        taken = Lines(self.pages)
+        rows_of = taken.by_group(len(self.groups))
+        for (customer, kind, period), number in self.groups.items():
+            add(self.layout.folder(customer, kind, period), period, customer, kind, taken, rows_of[number])
+        for period, several in self.rejected.items():
+            lines = Lines.of(several)
+            add(self.layout.rejected_folder(period), period, "", "", lines, np.arange(len(lines)))
         self.footer.prev = prev
         sealed = seal(self.footer, groups.values(), b"".join(self.ids))
-        # Lines were allocated page by page, and go in that order, not by group: neighbours then join into one free
-        # piece of memory, where the C library would otherwise keep, sort and search thousands of small holes.
         self.pages.clear()
         return sealed
 
@@ -136,8 +138,7 @@ class ShardIngest:
         self.lineage = lineage
         self.next_n = n + 1
         self._policy = policy
-        self._reader = PeriodReader(policy.rules.period_ms)
-        self._prefixes = _Prefixes()
+        self._reader = EventReader(policy.decoder, policy.rules.period_ms, policy.seed)
         self._cut_open_from = open_from
         self._build = self._fresh()
 
@@ -165,20 +166,20 @@ class ShardIngest:
 
     def take(self, page: Page) -> Counts:
         """Take a page; records at or before the position are skipped. Returns what it held."""
-        records = self._fresh_records(page.records)
+        records = self._fresh_records(Records.of(page.records))
         if not records:
             return Counts()
-        decoded = self._policy.decoder.page(records)
+        events = self._reader.page(records)
         before = msgspec.structs.replace(self._build.counts)
-        latest = min(int(max(map(_arrival, records)) * 1000), page.server_ms)
-        self._take_events(decoded, records, page.server_ms, latest)
-        self._advance(latest)
-        for rejected in decoded.rejected:
+        arrived = np.minimum((records.arrivals * 1000).astype(np.int64), page.server_ms)
+        self._take_events(events, arrived)
+        self._advance(int(arrived.max()))
+        for rejected in events.rejected:
             self._reject(rejected, records[rejected.record])
         counts = self._build.counts
         counts.records += len(records)
         counts.events = counts.accepted + counts.duplicates + counts.rejected
-        self.position = Position(Start.AFTER_SEQUENCE_NUMBER, records[-1].sequence)
+        self.position = Position(Start.AFTER_SEQUENCE_NUMBER, records.last)
         return Counts(
             *(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__),
         )
@@ -232,129 +233,82 @@ class ShardIngest:
         self.next_n += 1
         self._cut_open_from = self.open_from
         self._build = self._fresh()
-        return Draft(footer, self._policy.layout, build.groups, build.rejected, build.ids, build.pages, build.buffered)
+        return Draft(footer, self._policy.layout, build.groups, build.pages, build.rejected, build.ids, build.buffered)
 
     def _fresh(self) -> _Build:
         return _Build(self.window.open_segment(), self.position)
 
-    def _fresh_records(self, records: list[Record]) -> list[Record]:
+    def _fresh_records(self, records: Records) -> Records:
         if not self.position.by_record or not records:
             return records
         done = int(self.position.value)
-        if int(records[0].sequence) > done:
+        if int(records.first) > done:
             return records
         fresh = [record for record in records if int(record.sequence) > done]
         if self.position.taken:  # by another application, of a KPL aggregate
             parts = [(r, rest(r.data, self.position.taken)) for r in records if int(r.sequence) == done]
             fresh = [msgspec.structs.replace(r, data=data) for r, data in parts if data is not None] + fresh
-        return fresh
+        return Records.of(fresh)
 
     def _advance(self, to: int) -> None:
         if to > self.watermark:
             self.watermark = to
             self.open_from = max(self.open_from, self._policy.rules.open_from(to))
 
-    def _keys(self, decoded: Decoded) -> list[bytes]:
-        """Sixteen bytes an event: hash of the length-prefixed customer, and the id (or, without one, the line)."""
-        seed, digest, prefixes = self._policy.seed, xxhash.xxh3_128_digest, self._prefixes
-        if None not in decoded.ids:
-            texts: Any = map(add, map(prefixes.__getitem__, decoded.customers), decoded.ids)
-            return list(map(digest, map(str.encode, texts), repeat(seed)))
-        keys = []
-        for customer, key, line in zip(decoded.customers, decoded.ids, decoded.lines, strict=True):
-            if key is None:
-                keys.append(digest(prefixes[customer].encode() + line, seed ^ 1))
-            else:
-                keys.append(digest((prefixes[customer] + key).encode(), seed))
-        return keys
-
-    def _take_events(self, decoded: Decoded, records: list[Record], server_ms: int, latest: int) -> None:
-        """Hash, deduplicate and group the page's events, column by column."""
-        if not decoded.lines:
+    def _take_events(self, events: Events, arrived: NDArray[np.int64]) -> None:
+        """Deduplicate, route and group the page's events. `arrived` is when each of the page's records did."""
+        if not len(events):
             return
-        build, groups_before = self._build, len(self._build.groups)
-        keys = self._keys(decoded)
-        fresh = self.window.claim(build.tag, keys)
-        accepted = sum(fresh)
-        new_lines = decoded.lines if accepted == len(fresh) else list(compress(decoded.lines, fresh))
-        build.pages.append(new_lines)
-        build.ids.append(b"".join(keys if accepted == len(fresh) else compress(keys, fresh)))
-        at = self._reader.column(decoded.times)
-        if self._all_open(at, latest):
-            self._group(decoded, at, fresh, new_lines)
-            late = early = 0
-        else:
-            late, early = self._route(decoded, at, fresh, records, server_ms)
-        counts, size = build.counts, sum(map(len, new_lines))
-        counts.accepted += accepted
-        counts.duplicates += len(fresh) - accepted
-        counts.late += late
-        counts.early += early
-        counts.bytes += size + accepted
-        build.buffered += size + _LINE_OVERHEAD * accepted + _GROUP_OVERHEAD * (len(build.groups) - groups_before)
+        build = self._build
+        fresh = self.window.claim(build.tag, events.keys.tobytes())
+        period, shift = self._routed(events, arrived)
+        for at, number in _counted(period[~fresh]):
+            build.periods[at].duplicates += number
+        for at, number in _counted(period[fresh & (shift < 0)]):
+            build.periods[at].late += number
+            build.counts.late += number
+        for at, number in _counted(period[fresh & (shift > 0)]):
+            build.periods[at].early += number
+            build.counts.early += number
+        accepted = int(np.count_nonzero(fresh))
+        build.counts.accepted += accepted
+        build.counts.duplicates += len(fresh) - accepted
+        if accepted:
+            self._keep(events, fresh, period)
 
-    def _all_open(self, at: list[int | None], latest: int) -> bool:
-        """Whether every event of the page belongs to a period that is open from its first record to its last."""
-        known = {period for period in set(at) if period is not None}
-        if not known or None in at:
-            return False
-        rules = self._policy.rules
-        open_from = max(self.open_from, rules.open_from(max(self.watermark, latest)))
-        return min(known) >= open_from and max(known) <= floor_period(self.watermark, rules.period_ms)
+    def _routed(self, events: Events, arrived: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        """For each event the period that takes it, and whether it is late (-1) or early (1) and comes with W's own.
 
-    def _group(self, decoded: Decoded, at: list[Any], fresh: list[bool], new_lines: list[bytes]) -> None:
-        """The ordinary page: nothing is late or early, so lines only need their groups."""
-        groups = self._build.groups
-        places: Any = zip(decoded.customers, decoded.types, at, strict=True)
-        if len(new_lines) < len(fresh):
-            for period, number in Counter(at[i] for i, new in enumerate(fresh) if not new).items():
-                self._build.periods[period].duplicates += number
-            places = compress(places, fresh)
-        for line, place in zip(new_lines, places, strict=True):
-            groups[place].append(line)
-
-    def _route(
-        self, decoded: Decoded, at: list[int | None], fresh: list[bool], records: list[Record], server_ms: int
-    ) -> tuple[int, int]:
-        """A page with late or early events, or over which a period closes: event by event, as W goes on.
-
-        How many were late, and how many early.
+        W goes on from record to record, and with it what is open: an event is told by the W of its own record.
         """
         rules = self._policy.rules
-        period_ms = rules.period_ms
-        groups, periods = self._build.groups, self._build.periods
-        watermark, open_from = self.watermark, self.open_from
-        now_period = floor_period(watermark, period_ms)
-        last, arrived, turn = -1, 0, watermark
-        late = early = 0
-        rows = zip(decoded.lines, decoded.customers, decoded.types, at, decoded.records, fresh, strict=True)
-        for line, customer, kind, period, index, new in rows:
-            if index != last:
-                last = index
-                arrived = min(int(records[index].arrival * 1000), server_ms)
-                if arrived > watermark:
-                    watermark = arrived
-                    if watermark >= turn:  # a period boundary was passed, of now or of what is still open
-                        now_period = floor_period(watermark, period_ms)
-                        open_from = max(open_from, rules.open_from(watermark))
-                        turn = rules.next_turn(watermark)
-            if period is None:
-                period = arrived - arrived % period_ms
-            shift = -1 if period < open_from else 1 if period > now_period else 0
-            if shift:
-                period = max(now_period, open_from)
-            if not new:
-                periods[period].duplicates += 1
-                continue
-            if shift < 0:
-                late += 1
-                periods[period].late += 1
-            elif shift > 0:
-                early += 1
-                periods[period].early += 1
-            groups[customer, kind, period].append(line)
-        self._advance(watermark)
-        return late, early
+        watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
+        bound = np.maximum(watermark - rules.lateness_ms, EARLIEST_MS)
+        open_from = np.maximum(bound - bound % rules.period_ms, self.open_from)[events.record]
+        own = (watermark - watermark % rules.period_ms)[events.record]
+        at = arrived[events.record]
+        period = np.where(events.period == NO_PERIOD, at - at % rules.period_ms, events.period)
+        shift = (period > own).astype(np.int8)
+        shift[period < open_from] = -1
+        return np.where(shift == 0, period, np.maximum(own, open_from)), shift
+
+    def _keep(self, events: Events, fresh: NDArray[np.bool_], period: NDArray[np.int64]) -> None:
+        """Put the lines of new events into their groups."""
+        build, before = self._build, len(self._build.groups)
+        periods, which = np.unique(period[fresh], return_inverse=True)
+        # Of all pairs of a period and a name that the page might have, those that it has are looked up, once each.
+        place = which * len(events.names) + events.name[fresh]
+        there = np.zeros(len(periods) * len(events.names), dtype=np.bool_)
+        there[place] = True
+        number, places = np.zeros(len(there), dtype=np.int32), np.flatnonzero(there)
+        pairs = zip(*(part.tolist() for part in np.divmod(places, len(events.names))), strict=True)
+        names, groups, known = events.names, build.groups, periods.tolist()
+        number[places] = [groups[(*names[name], known[at])] for at, name in pairs]
+        taken = Taken(events.text, events.start[fresh], events.size[fresh], number[place]).compact()
+        build.pages.append(taken)
+        build.ids.append(events.keys[fresh].tobytes())
+        build.counts.bytes += int(taken.size.sum()) + len(taken.size)
+        build.buffered += taken.nbytes + KEY_BYTES * len(taken.size) + _GROUP_OVERHEAD * (len(build.groups) - before)
 
     def _reject(self, rejected: Rejected, record: Record) -> None:
         build = self._build
@@ -364,6 +318,13 @@ class ShardIngest:
         build.periods[period].rejected += 1
         build.counts.rejected += 1
         build.buffered += len(line) + _LINE_OVERHEAD
+
+
+def _counted(periods: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """How often each period stands there."""
+    if not len(periods):
+        return []
+    return [(int(period), int(number)) for period, number in zip(*np.unique(periods, return_counts=True), strict=True)]
 
 
 def rejection_line(rejected: Rejected, record: Record, shard: str) -> bytes:

@@ -5,6 +5,7 @@ Times are integers, milliseconds since the Unix epoch, UTC. Nothing here does IO
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -88,7 +89,7 @@ class Page:
     `behind_ms` is MillisBehindLatest; `server_ms` the reply's Date header; `size` the bytes of all data.
     """
 
-    records: list[Record]
+    records: Sequence[Record]
     iterator: str | None
     behind_ms: int
     server_ms: int

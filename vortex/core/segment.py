@@ -23,6 +23,7 @@ import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from vortex.core.lines import Lines
 from vortex.core.model import Position, ShardInfo
 
 VERSION = 2
@@ -146,11 +147,18 @@ class Sealed:
 
 @dataclass(slots=True)
 class Group:
-    """The lines of one folder and period, without their newlines."""
+    """The lines of one folder and period: `rows` of `lines`."""
 
     folder: Folder
     period: int
-    lines: list[bytes]
+    lines: Lines
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, folder: Folder, period: int, lines: Iterable[bytes]) -> Group:
+        """Of lines without their line breaks."""
+        several = Lines.of(lines)
+        return cls(folder, period, several, np.arange(len(several)))
 
 
 def folder_hash(path: str) -> int:
@@ -179,9 +187,7 @@ class _Blobs:
 
     def add(self, group: Group) -> tuple[int, int, int]:
         """Take the next group's lines. The place of the blob that has them, how many there are, and their bytes."""
-        group.lines.append(b"")
-        text, rows = b"\n".join(group.lines), len(group.lines) - 1
-        group.lines.clear()  # whoever made them may hold them, too; what nobody else holds goes here, a group at a time
+        text, rows = group.lines.text(group.rows), len(group.rows)
         alone = len(text) >= ALONE_BYTES
         if alone or group.period != self._period or self._size >= SHARED_BYTES:
             self.close()

@@ -16,10 +16,12 @@ split one by one, so no growth copies more than a leaf.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vortex.core.native import native
 
 KEY_BYTES = 16
 _BUCKET = 16
@@ -189,8 +191,23 @@ class Window:
         self._counts[tag] = 0
         return tag
 
-    def claim(self, tag: int, keys: Sequence[bytes]) -> list[bool]:
-        """Enter `keys` under `tag`; for each, whether it was new. Of equal keys the first is."""
+    def claim(self, tag: int, keys: bytes) -> Bools:
+        """Enter `keys` (16 bytes each) under `tag`; for each, whether it was new. Of equal keys the first is."""
+        if native is not None:
+            new = np.zeros(len(keys) // KEY_BYTES, dtype=np.bool_)
+            self._fill(words_of(keys)[0], lambda leaf, mine: self._claimed(leaf, tag, keys, mine, new))
+            self._counts[tag] += int(np.count_nonzero(new))
+            return new
+        several = np.frombuffer(keys, dtype=f"V{KEY_BYTES}").tolist()
+        return np.array(self._claim_young(tag, several), dtype=np.bool_)
+
+    def _claimed(self, leaf: _Leaf, tag: int, keys: bytes, mine: Index, new: Bools) -> None:
+        assert native is not None
+        arrays = leaf.high, leaf.low, leaf.tag, leaf.over, self._live, new
+        leaf.taken += native.claim(keys, mine, *arrays, tag)
+        leaf.turned += int(np.count_nonzero(new[mine]))
+
+    def _claim_young(self, tag: int, keys: Sequence[bytes]) -> list[bool]:
         if tag != self._young_tag or len(self._young) >= _YOUNG:
             self._settle()
             self._young_tag = tag
@@ -275,11 +292,15 @@ class Window:
         """Insert distinct keys that the arrays do not know."""
         high, low = words_of(keys)
         tags = np.full(len(high), tag, dtype=np.uint32)
+        self._fill(high, lambda leaf, mine: leaf.insert(high[mine], low[mine], tags[mine], self._live))
+
+    def _fill(self, high: Words, enter: Callable[[_Leaf, Index], None]) -> None:
+        """Have `enter` put keys into each leaf, given their indices, with room made for them."""
         for number, mine in self._shares(high):
             leaf = self._directory[number]
             if leaf.taken + len(mine) > _FULL * leaf.slots or leaf.turned > leaf.slots:
                 leaf = self._rebuilt(leaf, len(mine))
-            leaf.insert(high[mine], low[mine], tags[mine], self._live)
+            enter(leaf, mine)
         for leaf in {id(leaf): leaf for leaf in self._directory if leaf.slots > _LEAF_LIMIT}.values():
             self._split(leaf)
 

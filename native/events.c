@@ -1,0 +1,513 @@
+/* Events of records: of each the four fields that Vortex reads, its key and its period.
+
+   What is not plainly an event is left to Python (vortex/core/decode.py), a record at a time: this is a shortcut, and
+   takes no decision of its own. A record holds one event, or several on lines of their own. */
+
+#include "native.h"
+
+#define PATHS 32
+#define NODES 64
+#define KEYS 64
+#define FIELDS 4
+#define NAME_LIMIT (64 * 1024)
+#define NO_PERIOD INT64_MIN
+
+enum { CUSTOMER, TYPE, ID, TIME };
+enum { ABSENT, TEXT, WHOLE, BROKEN }; /* kinds of a value; BROKEN: a number that is not whole */
+enum { ASK_KEY = 1, ASK_TIME = 2, NO_ID = 4 };
+
+typedef struct {
+    Place at;
+    int32_t size;
+    uint8_t kind, wide; /* wide: has bytes outside ASCII */
+} Value;
+
+typedef struct {
+    const uint8_t *text;
+    int32_t size;
+    int16_t node, path; /* one of them, the other is negative */
+} Key;
+
+typedef struct {
+    Key keys[KEYS];
+    int count;
+} Node;
+
+typedef struct {
+    Node nodes[NODES];
+    int count;
+    int8_t of[FIELDS][PATHS]; /* the paths of each field in turn, ended by a negative number */
+    int hash_missing;
+    uint8_t *text; /* what the keys point into */
+} Plan;
+
+/* As `ROW` in vortex/core/native.py. */
+typedef struct {
+    int64_t start, period;
+    uint8_t key[16];
+    int32_t size, record, name;
+    int32_t id_at, id_size, time_at, time_size; /* within the line */
+    uint32_t ask;
+} Row;
+
+typedef struct {
+    uint64_t sum;
+    Value customer, type;
+} Name;
+
+typedef struct {
+    const Plan *plan;
+    const uint8_t *text;
+    int64_t period_ms;
+    uint64_t seed;
+    Row *rows;
+    size_t count, room;
+    Name *names;
+    uint32_t *places; /* a hash table of names: one more than the index, or 0 */
+    size_t named, mask;
+} Reading;
+
+static Place object(const Plan *plan, int node, Place at, Place end, Value *values, int depth);
+
+static Place leaf(Place at, Place end, Value *value)
+{
+    int flag = 0;
+    Place begin = at;
+    if (at < end && *at == '"') {
+        at = json_string(at + 1, end, &flag);
+        if (!at || flag || at - begin > INT32_MAX)
+            return NULL;
+        *value = (Value){begin + 1, (int32_t)(at - begin - 2), TEXT, 0};
+        for (Place byte = value->at; byte < at; byte++)
+            value->wide |= *byte & 0x80;
+        return at;
+    }
+    if (at < end && *at == 'n')
+        return json_word(at, end, "null");
+    at = json_number(at, end, &flag);
+    if (!at || (at - begin == 2 && begin[0] == '-' && begin[1] == '0'))
+        return NULL;
+    *value = (Value){begin, (int32_t)(at - begin), flag ? WHOLE : BROKEN, 0};
+    return at;
+}
+
+/* The members of an object on the way of a path. A key of the plan that stands there twice is unusual. */
+static Place members(const Node *node, const Plan *plan, Place at, Place end, Value *values, int depth)
+{
+    uint64_t seen = 0;
+    for (;;) {
+        const Key *known = NULL;
+        int escaped = 0;
+        if (at >= end || *at != '"')
+            return NULL;
+        Place name = at + 1;
+        if (!(at = json_string(name, end, &escaped)) || escaped)
+            return NULL;
+        for (int key = 0; key < node->count; key++) {
+            if (node->keys[key].size == at - name - 1 && !memcmp(node->keys[key].text, name, (size_t)(at - name - 1))) {
+                if (seen >> key & 1)
+                    return NULL;
+                seen |= (uint64_t)1 << key;
+                known = &node->keys[key];
+                break;
+            }
+        }
+        at = json_blanks(at, end);
+        if (at >= end || *at != ':')
+            return NULL;
+        at = json_blanks(at + 1, end);
+        if (!known)
+            at = json_value(at, end, depth);
+        else if (known->node >= 0)
+            at = object(plan, known->node, at, end, values, depth);
+        else
+            at = leaf(at, end, &values[known->path]);
+        if (!at)
+            return NULL;
+        at = json_blanks(at, end);
+        if (at >= end)
+            return NULL;
+        if (*at == '}')
+            return at + 1;
+        if (*at != ',')
+            return NULL;
+        at = json_blanks(at + 1, end);
+    }
+}
+
+static Place object(const Plan *plan, int node, Place at, Place end, Value *values, int depth)
+{
+    if (at >= end || *at != '{' || depth >= JSON_DEPTH)
+        return NULL;
+    at = json_blanks(at + 1, end);
+    if (at < end && *at == '}')
+        return at + 1;
+    return members(&plan->nodes[node], plan, at, end, values, depth + 1);
+}
+
+static const Value *first_present(const Plan *plan, int field, const Value *values)
+{
+    static const Value absent = {NULL, 0, ABSENT, 0};
+    for (const int8_t *path = plan->of[field]; *path >= 0; path++) {
+        const Value *value = &values[*path];
+        if (value->kind != ABSENT && (value->kind != TEXT || value->size))
+            return value;
+    }
+    return &absent;
+}
+
+static int number_at(Place at, int digits, int *out)
+{
+    *out = 0;
+    for (int digit = 0; digit < digits; digit++) {
+        if (at[digit] < '0' || at[digit] > '9')
+            return 0;
+        *out = 10 * *out + at[digit] - '0';
+    }
+    return 1;
+}
+
+static int64_t floored(int64_t ms, int64_t period_ms)
+{
+    int64_t over = ms % period_ms;
+    return ms - (over < 0 ? over + period_ms : over);
+}
+
+/* The period of a time like 2018-12-18T07:05:09.123Z, which its first 16 characters decide (19 for periods that are no
+   whole minutes), as in `PeriodReader`. False for any other text. The days are counted by years that begin in March:
+   https://howardhinnant.github.io/date_algorithms.html#days_from_civil. */
+static int period_of(const Value *time, int64_t period_ms, int64_t *period)
+{
+    static const uint8_t lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    Place at = time->at;
+    int year, month, day, hour, minute, second = 0;
+    if (time->wide || (time->size != 20 && time->size != 24 && time->size != 27) || at[time->size - 1] != 'Z')
+        return 0;
+    if (at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || !number_at(at, 4, &year) ||
+        !number_at(at + 5, 2, &month) || !number_at(at + 8, 2, &day) || !number_at(at + 11, 2, &hour) ||
+        !number_at(at + 14, 2, &minute))
+        return 0;
+    if (period_ms % 60000 && (at[16] != ':' || !number_at(at + 17, 2, &second)))
+        return 0;
+    if (year < 1 || month < 1 || month > 12 || day < 1 || day > lengths[month - 1] || hour > 23 || minute > 59 ||
+        second > 59)
+        return 0;
+    if (month == 2 && day == 29 && (year % 4 || (year % 100 == 0 && year % 400)))
+        return 0;
+    int64_t from_march = month > 2 ? year : year - 1; /* year 0 at the least: none of these divisions is negative */
+    int64_t days = 365 * from_march + from_march / 4 - from_march / 100 + from_march / 400 +
+                   (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1 - 719468;
+    *period = floored((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000, period_ms);
+    return 1;
+}
+
+/* The key's text: how many characters the customer has, a colon, the customer, the id. False where it is too short or
+   too long to be hashed here. */
+static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t *key)
+{
+    uint8_t text[XXH3_MOST + 24];
+    char digits[12];
+    int32_t characters = 0, size = 0, count = 0;
+    if ((int64_t)customer->size + id->size > XXH3_MOST)
+        return 0;
+    for (int32_t byte = 0; byte < customer->size; byte++)
+        characters += (customer->at[byte] & 0xC0) != 0x80;
+    do
+        digits[count++] = (char)('0' + characters % 10);
+    while (characters /= 10);
+    while (count)
+        text[size++] = (uint8_t)digits[--count];
+    text[size++] = ':';
+    memcpy(text + size, customer->at, (size_t)customer->size);
+    size += customer->size;
+    memcpy(text + size, id->at, (size_t)id->size);
+    size += id->size;
+    if (size < XXH3_LEAST || size > XXH3_MOST)
+        return 0;
+    xxh3_128(text, (size_t)size, seed, key);
+    return 1;
+}
+
+static int same(const Value *one, const Value *other)
+{
+    return one->size == other->size && !memcmp(one->at, other->at, (size_t)one->size);
+}
+
+static uint64_t sum_of(const Value *value, uint64_t sum)
+{
+    int32_t byte = 0;
+    for (; byte + 8 <= value->size; byte += 8)
+        sum = folded(sum ^ word64(value->at + byte), 0x9E3779B97F4A7C15u);
+    for (; byte < value->size; byte++)
+        sum = folded(sum ^ value->at[byte], 0x9E3779B97F4A7C15u);
+    return sum ^ (uint64_t)value->size;
+}
+
+/* The number of a pair of customer and type, given in order of appearance; negative without memory. */
+static int32_t name_of(Reading *reading, const Value *customer, const Value *type)
+{
+    uint64_t sum = sum_of(type, sum_of(customer, reading->seed | 1));
+    size_t at = (size_t)(sum >> 20) & reading->mask;
+    for (; reading->places[at]; at = (at + 1) & reading->mask) {
+        const Name *name = &reading->names[reading->places[at] - 1];
+        if (name->sum == sum && same(&name->customer, customer) && same(&name->type, type))
+            return (int32_t)reading->places[at] - 1;
+    }
+    if (2 * (reading->named + 1) > reading->mask) { /* twice the room, all entered anew */
+        size_t mask = 2 * reading->mask + 1;
+        uint32_t *places = calloc(mask + 1, sizeof *places);
+        Name *names = places ? realloc(reading->names, (mask + 1) * sizeof *names) : NULL;
+        if (!names) {
+            free(places);
+            return -1;
+        }
+        for (size_t name = 0; name < reading->named; name++) {
+            size_t place = (size_t)(names[name].sum >> 20) & mask;
+            while (places[place])
+                place = (place + 1) & mask;
+            places[place] = (uint32_t)name + 1;
+        }
+        free(reading->places);
+        reading->places = places;
+        reading->names = names;
+        reading->mask = mask;
+        return name_of(reading, customer, type);
+    }
+    reading->names[reading->named] = (Name){sum, *customer, *type};
+    reading->places[at] = (uint32_t)++reading->named;
+    return (int32_t)reading->named - 1;
+}
+
+/* One event, which is all of the line but blanks at its end. 1: taken, 0: not plainly an event, -1: no memory. */
+static int event(Reading *reading, int32_t record, Place line, Place end, const Value *values)
+{
+    const Plan *plan = reading->plan;
+    const Value *customer = first_present(plan, CUSTOMER, values), *type = first_present(plan, TYPE, values);
+    const Value *id = first_present(plan, ID, values), *time = first_present(plan, TIME, values);
+    if ((customer->kind != TEXT && customer->kind != WHOLE) || (type->kind != TEXT && type->kind != WHOLE) ||
+        id->kind == BROKEN || (id->kind == ABSENT && !plan->hash_missing) || end - line > INT32_MAX ||
+        (int64_t)customer->size + type->size > NAME_LIMIT)
+        return 0;
+    if (reading->count == reading->room) {
+        size_t room = 2 * reading->room + 64;
+        Row *rows = realloc(reading->rows, room * sizeof *rows);
+        if (!rows)
+            return -1;
+        reading->rows = rows;
+        reading->room = room;
+    }
+    Row *row = &reading->rows[reading->count];
+    *row = (Row){.start = line - reading->text, .period = NO_PERIOD, .size = (int32_t)(end - line), .record = record};
+    if (id->kind == ABSENT) {
+        row->ask = ASK_KEY | NO_ID;
+    } else {
+        row->id_at = (int32_t)(id->at - line);
+        row->id_size = id->size;
+        if (!key_of(customer, id, reading->seed, row->key))
+            row->ask = ASK_KEY;
+    }
+    if (time->kind != ABSENT && (time->kind != TEXT || !period_of(time, reading->period_ms, &row->period))) {
+        row->ask |= ASK_TIME;
+        row->time_at = (int32_t)(time->at - line) - (time->kind == TEXT); /* as JSON, quotes included */
+        row->time_size = time->size + 2 * (time->kind == TEXT);
+    }
+    if ((row->name = name_of(reading, customer, type)) < 0)
+        return -1;
+    reading->count++;
+    return 1;
+}
+
+static Place white(Place at, Place end)
+{
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+        at++;
+    return at;
+}
+
+/* All events of one record: 1, 0 (and nothing taken) where any of it is not plainly an event, -1 without memory. */
+static int record(Reading *reading, int32_t number, Place at, Place end)
+{
+    size_t before = reading->count;
+    int taken = 1;
+    for (Place line = at; taken == 1 && line < end;) {
+        Value values[PATHS] = {0};
+        Place close = object(reading->plan, 0, line, end, values, 0), next;
+        if (!close) {
+            taken = 0;
+            break;
+        }
+        next = json_blanks(close, end);
+        if (next == end && line == at) {
+            close = end; /* the only one: with what blanks there are, as Python takes it */
+        } else if (next < end) {
+            while (next < end && (*next == ' ' || *next == '\t' || *next == '\r'))
+                next++;
+            if (next == end || *next != '\n') {
+                taken = 0;
+                break;
+            }
+        }
+        taken = event(reading, number, line, close, values);
+        line = white(next, end);
+    }
+    if (at >= end || taken != 1) {
+        reading->count = before; /* names that only it had stay: they are of no harm */
+        return at >= end ? 0 : taken;
+    }
+    return 1;
+}
+
+static PyObject *text_of(const Value *value)
+{
+    return PyUnicode_DecodeUTF8((const char *)value->at, value->size, NULL);
+}
+
+static PyObject *names_of(const Reading *reading)
+{
+    PyObject *names = PyList_New((Py_ssize_t)reading->named);
+    for (size_t at = 0; names && at < reading->named; at++) {
+        PyObject *customer = text_of(&reading->names[at].customer);
+        PyObject *type = customer ? text_of(&reading->names[at].type) : NULL;
+        PyObject *pair = type ? PyTuple_Pack(2, customer, type) : NULL;
+        Py_XDECREF(customer);
+        Py_XDECREF(type);
+        if (!pair || PyList_SetItem(names, (Py_ssize_t)at, pair))
+            Py_CLEAR(names);
+    }
+    return names;
+}
+
+static void forget_plan(PyObject *capsule)
+{
+    Plan *plan = PyCapsule_GetPointer(capsule, "plan");
+    if (plan) {
+        free(plan->text);
+        free(plan);
+    }
+}
+
+/* events(plan, text, bounds, period_ms, seed) -> (rows, names, odd) */
+PyObject *native_events(PyObject *module, PyObject *args)
+{
+    PyObject *capsule, *odd = NULL, *rows = NULL, *names = NULL, *answer = NULL;
+    Py_buffer text, bounds;
+    long long period_ms;
+    unsigned long long seed;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Oy*y*LK", &capsule, &text, &bounds, &period_ms, &seed))
+        return NULL;
+    const Plan *plan = PyCapsule_GetPointer(capsule, "plan");
+    const int64_t *bound = bounds.buf;
+    int64_t records = (int64_t)(bounds.len / 8) - 1;
+    Reading reading = {.plan = plan, .text = text.buf, .period_ms = period_ms, .seed = seed, .mask = 1023};
+    uint8_t *taken = calloc((size_t)(records > 0 ? records : 1), 1);
+    int good = plan && period_ms > 0 && records >= 0 && records < INT32_MAX && taken;
+    for (int64_t at = 0; good && at <= records; at++)
+        good = bound[at] >= (at ? bound[at - 1] : 0) && bound[at] <= text.len;
+    if (good) {
+        Py_BEGIN_ALLOW_THREADS
+        reading.places = calloc(reading.mask + 1, sizeof *reading.places);
+        reading.names = malloc((reading.mask + 1) * sizeof *reading.names);
+        int memory = reading.places && reading.names;
+        for (int64_t at = 0; memory && at < records; at++) {
+            int answer = record(&reading, (int32_t)at, reading.text + bound[at], reading.text + bound[at + 1]);
+            taken[at] = answer == 1;
+            memory = answer >= 0;
+        }
+        good = memory ? 1 : -1;
+        Py_END_ALLOW_THREADS
+    }
+    if (good == 1 && (odd = PyList_New(0))) {
+        for (int64_t at = 0; odd && at < records; at++) {
+            PyObject *number = taken[at] ? NULL : PyLong_FromLongLong(at);
+            if (!taken[at] && (!number || PyList_Append(odd, number)))
+                Py_CLEAR(odd);
+            Py_XDECREF(number);
+        }
+        rows = PyBytes_FromStringAndSize((char *)reading.rows, (Py_ssize_t)(reading.count * sizeof(Row)));
+        names = names_of(&reading);
+        if (odd && rows && names)
+            answer = PyTuple_Pack(3, rows, names, odd);
+    } else if (good == -1) {
+        PyErr_NoMemory();
+    } else if (!PyErr_Occurred()) {
+        PyErr_SetString(PyExc_ValueError, "events: bounds that do not fit the text");
+    }
+    Py_XDECREF(rows);
+    Py_XDECREF(names);
+    Py_XDECREF(odd);
+    free(taken);
+    free(reading.rows);
+    free(reading.names);
+    free(reading.places);
+    PyBuffer_Release(&text);
+    PyBuffer_Release(&bounds);
+    return answer;
+}
+
+/* plan(nodes, fields, hash_missing): nodes is a list of lists of (key as bytes, node or -1, path or -1); fields a list
+   of four lists of paths. A plan that is too large raises ValueError. */
+PyObject *native_plan(PyObject *module, PyObject *args)
+{
+    PyObject *nodes, *fields;
+    int hash_missing;
+    Plan *plan = calloc(1, sizeof *plan);
+    size_t used = 0, room = 1 << 16;
+    (void)module;
+    if (!plan || !(plan->text = malloc(room))) {
+        free(plan);
+        return PyErr_NoMemory();
+    }
+    if (!PyArg_ParseTuple(args, "O!O!p", &PyList_Type, &nodes, &PyList_Type, &fields, &hash_missing))
+        goto failed;
+    plan->count = (int)PyList_Size(nodes);
+    plan->hash_missing = hash_missing;
+    if (plan->count < 1 || plan->count > NODES || PyList_Size(fields) != FIELDS)
+        goto large;
+    for (int at = 0; at < plan->count; at++) {
+        PyObject *keys = PyList_GetItem(nodes, at);
+        Node *node = &plan->nodes[at];
+        Py_ssize_t count = PyList_Size(keys);
+        if (count < 0)
+            goto failed;
+        if (count > KEYS)
+            goto large;
+        for (node->count = 0; node->count < count; node->count++) {
+            const char *text;
+            Py_ssize_t size;
+            int to, path;
+            if (!PyArg_ParseTuple(PyList_GetItem(keys, node->count), "y#ii", &text, &size, &to, &path))
+                goto failed;
+            if (used + (size_t)size > room || to >= plan->count || path >= PATHS || (to < 0) == (path < 0))
+                goto large;
+            memcpy(plan->text + used, text, (size_t)size);
+            node->keys[node->count] = (Key){plan->text + used, (int32_t)size, (int16_t)to, (int16_t)path};
+            used += (size_t)size;
+        }
+    }
+    for (int field = 0; field < FIELDS; field++) {
+        PyObject *paths = PyList_GetItem(fields, field);
+        Py_ssize_t count = PyList_Size(paths);
+        if (count < 0)
+            goto failed;
+        if (count >= PATHS)
+            goto large;
+        for (Py_ssize_t at = 0; at < count; at++) {
+            long path = PyLong_AsLong(PyList_GetItem(paths, at));
+            if (path < 0 || path >= PATHS)
+                goto large;
+            plan->of[field][at] = (int8_t)path;
+        }
+        plan->of[field][count] = -1;
+    }
+    PyObject *capsule = PyCapsule_New(plan, "plan", forget_plan);
+    if (capsule)
+        return capsule;
+large:
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "plan: more paths than there is room for");
+failed:
+    free(plan->text);
+    free(plan);
+    return NULL;
+}

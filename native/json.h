@@ -1,0 +1,201 @@
+/* A strict reader of JSON text (RFC 8259) that moves over values without making anything of them.
+
+   It takes a subset: what is legal but unusual is refused like what is broken, and whoever calls has it read by Python.
+   Every function gets the place of its first byte and the end of the text, never reads at or behind the end, and
+   returns the place behind what it read, or NULL. */
+
+#ifndef VORTEX_JSON_H
+#define VORTEX_JSON_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "xxh3.h"
+
+#define JSON_DEPTH 64 /* deeper is unusual */
+
+typedef const uint8_t *Place;
+
+static inline Place json_blanks(Place at, Place end)
+{
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
+    return at;
+}
+
+/* One character outside ASCII, by the table of well-formed sequences of the Unicode standard (3.9, D92). */
+static inline Place utf8_char(Place at, Place end)
+{
+    static const struct { uint8_t first, last, low, high, more; } rows[] = {
+        {0xC2, 0xDF, 0x80, 0xBF, 1}, {0xE0, 0xE0, 0xA0, 0xBF, 2}, {0xE1, 0xEC, 0x80, 0xBF, 2},
+        {0xED, 0xED, 0x80, 0x9F, 2}, {0xEE, 0xEF, 0x80, 0xBF, 2}, {0xF0, 0xF0, 0x90, 0xBF, 3},
+        {0xF1, 0xF3, 0x80, 0xBF, 3}, {0xF4, 0xF4, 0x80, 0x8F, 3}};
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+        if (*at < rows[row].first || *at > rows[row].last)
+            continue;
+        if (end - at <= rows[row].more || at[1] < rows[row].low || at[1] > rows[row].high)
+            return NULL;
+        for (int more = 2; more <= rows[row].more; more++)
+            if ((at[more] & 0xC0) != 0x80)
+                return NULL;
+        return at + rows[row].more + 1;
+    }
+    return NULL;
+}
+
+static inline int is_hex(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f');
+}
+
+/* Behind a backslash. Surrogates (\ud800 to \udfff), alone or in pairs, are unusual. */
+static inline Place json_escape(Place at, Place end)
+{
+    if (at >= end)
+        return NULL;
+    if (*at != 'u')
+        return *at && strchr("\"\\/bfnrt", *at) ? at + 1 : NULL;
+    if (end - at < 5)
+        return NULL;
+    for (int digit = 1; digit <= 4; digit++)
+        if (!is_hex(at[digit]))
+            return NULL;
+    return (at[1] | 32) == 'd' && at[2] >= '8' ? NULL : at + 5;
+}
+
+/* A string, behind its first quote; `escaped` is set where it has a backslash. Returns the place behind its last quote.
+
+   Eight bytes at a time are passed over while none is a quote, a backslash, a control or outside ASCII: the classical
+   test for a zero byte in a word, of the word less each of these. Its lowest bit is exact (a borrow only goes up). */
+static inline Place json_string(Place at, Place end, int *escaped)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    while (at) {
+        while (end - at >= 8) {
+            uint64_t word = word64(at), quote = word ^ (ones * '"'), back = word ^ (ones * '\\');
+            uint64_t stops = (quote - ones) & ~quote;
+            stops |= (back - ones) & ~back;
+            stops |= (word - ones * 0x20) & ~word;
+            if ((stops = (stops | word) & tops)) {
+                at += __builtin_ctzll(stops) >> 3;
+                break;
+            }
+            at += 8;
+        }
+        if (at >= end || *at < 0x20)
+            return NULL;
+        if (*at == '"')
+            return at + 1;
+        if (*at == '\\') {
+            *escaped = 1;
+            at = json_escape(at + 1, end);
+        } else if (*at >= 0x80) {
+            at = utf8_char(at, end);
+        } else {
+            at++;
+        }
+    }
+    return NULL;
+}
+
+static inline Place json_digits(Place at, Place end)
+{
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return at;
+}
+
+/* A number; `whole` is set where it has neither fraction nor exponent. Long ones are unusual. */
+static inline Place json_number(Place at, Place end, int *whole)
+{
+    Place begin, digits;
+    if (at < end && *at == '-')
+        at++;
+    begin = at;
+    at = json_digits(at, end);
+    if (at == begin || at - begin > 18 || (*begin == '0' && at - begin > 1))
+        return NULL;
+    *whole = 1;
+    if (at < end && *at == '.') {
+        *whole = 0;
+        digits = ++at;
+        at = json_digits(at, end);
+        if (at == digits || at - digits > 18)
+            return NULL;
+    }
+    if (at < end && (*at | 32) == 'e') {
+        *whole = 0;
+        at++;
+        if (at < end && (*at == '+' || *at == '-'))
+            at++;
+        digits = at;
+        at = json_digits(at, end);
+        if (at == digits || at - digits > 2)
+            return NULL;
+    }
+    return at;
+}
+
+static inline Place json_word(Place at, Place end, const char *word)
+{
+    size_t size = strlen(word);
+    return (size_t)(end - at) >= size && !memcmp(at, word, size) ? at + size : NULL;
+}
+
+static Place json_value(Place at, Place end, int depth);
+
+/* The items of an array, behind its bracket, or (`closing` is '}') of an object, behind its brace. */
+static Place json_items(Place at, Place end, uint8_t closing, int depth)
+{
+    int escaped = 0;
+    at = json_blanks(at, end);
+    if (at < end && *at == closing)
+        return at + 1;
+    while (at < end) {
+        if (closing == '}') {
+            if (*at != '"' || !(at = json_string(at + 1, end, &escaped)))
+                return NULL;
+            at = json_blanks(at, end);
+            if (at >= end || *at != ':')
+                return NULL;
+            at = json_blanks(at + 1, end);
+        }
+        if (!(at = json_value(at, end, depth)))
+            return NULL;
+        at = json_blanks(at, end);
+        if (at >= end)
+            return NULL;
+        if (*at == closing)
+            return at + 1;
+        if (*at != ',')
+            return NULL;
+        at = json_blanks(at + 1, end);
+    }
+    return NULL;
+}
+
+/* Any value, of which nothing is wanted. */
+static Place json_value(Place at, Place end, int depth)
+{
+    int unused = 0;
+    if (at >= end || depth >= JSON_DEPTH)
+        return NULL;
+    switch (*at) {
+    case '"':
+        return json_string(at + 1, end, &unused);
+    case '{':
+        return json_items(at + 1, end, '}', depth + 1);
+    case '[':
+        return json_items(at + 1, end, ']', depth + 1);
+    case 't':
+        return json_word(at, end, "true");
+    case 'f':
+        return json_word(at, end, "false");
+    case 'n':
+        return json_word(at, end, "null");
+    default:
+        return json_number(at, end, &unused);
+    }
+}
+
+#endif

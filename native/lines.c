@@ -1,0 +1,54 @@
+/* Lines of several pages, picked and put together: what a segment's member is made of. */
+
+#include "native.h"
+
+/* lines(texts, page, start, size, chosen) -> bytes: of the chosen rows each line and a line break. */
+PyObject *native_lines(PyObject *module, PyObject *args)
+{
+    enum { PAGE, START, SIZE, CHOSEN, BUFFERS };
+    Py_buffer of[BUFFERS];
+    PyObject *texts, *out = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!y*y*y*y*", &PyList_Type, &texts, &of[PAGE], &of[START], &of[SIZE], &of[CHOSEN]))
+        return NULL;
+    size_t rows = (size_t)of[START].len / 8, count = (size_t)of[CHOSEN].len / 8, pages = (size_t)PyList_Size(texts);
+    const int32_t *page = of[PAGE].buf, *size = of[SIZE].buf;
+    const int64_t *start = of[START].buf, *chosen = of[CHOSEN].buf;
+    const uint8_t **text = PyMem_Malloc((pages + 1) * sizeof *text);
+    int64_t *length = PyMem_Malloc((pages + 1) * sizeof *length), total = 0;
+    int good = text && length && (size_t)of[PAGE].len == 4 * rows && (size_t)of[SIZE].len == 4 * rows;
+    for (size_t at = 0; good && at < pages; at++) {
+        char *data;
+        Py_ssize_t its;
+        good = PyBytes_AsStringAndSize(PyList_GetItem(texts, (Py_ssize_t)at), &data, &its) == 0;
+        if (good) {
+            text[at] = (const uint8_t *)data;
+            length[at] = its;
+        }
+    }
+    for (size_t at = 0; good && at < count; at++) {
+        int64_t row = chosen[at];
+        good = row >= 0 && (size_t)row < rows && page[row] >= 0 && (size_t)page[row] < pages && start[row] >= 0 &&
+               size[row] >= 0 && start[row] + size[row] <= length[page[row]];
+        if (good)
+            total += size[row] + 1;
+    }
+    if (good && (out = PyBytes_FromStringAndSize(NULL, total))) {
+        uint8_t *to = (uint8_t *)PyBytes_AsString(out);
+        Py_BEGIN_ALLOW_THREADS /* the list may lose its texts meanwhile: whoever calls keeps another hold of them */
+        for (size_t at = 0; at < count; at++) {
+            int64_t row = chosen[at];
+            memcpy(to, text[page[row]] + start[row], (size_t)size[row]);
+            to += size[row];
+            *to++ = '\n';
+        }
+        Py_END_ALLOW_THREADS
+    } else if (!PyErr_Occurred()) {
+        PyErr_SetString(PyExc_ValueError, "lines: rows that lie outside of their pages");
+    }
+    PyMem_Free(text);
+    PyMem_Free(length);
+    for (int buffer = 0; buffer < BUFFERS; buffer++)
+        PyBuffer_Release(&of[buffer]);
+    return out;
+}

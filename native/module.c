@@ -1,0 +1,21 @@
+/* The module's table of functions; what each takes and gives is in vortex/core/_native.pyi. */
+
+#include "native.h"
+
+static PyMethodDef functions[] = {
+    {"plan", native_plan, METH_VARARGS, "Paths, made ready for events()."},
+    {"events", native_events, METH_VARARGS, "The events of records, as rows."},
+    {"records", native_records, METH_VARARGS, "The records of a reply of GetRecords, as columns."},
+    {"lines", native_lines, METH_VARARGS, "Lines of several pages, put together."},
+    {"claim", native_claim, METH_VARARGS, "Enter keys into a table of the window."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_native", "The hot path's steps in C.", 0, functions, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,302 @@
+/* The records of a GetRecords reply: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html.
+
+   A reply that is in any way unusual (escapes in data, a member that is missing or stands twice, white space beyond
+   blanks, a number beyond what can be read exactly here) is not understood, and Python reads it instead. */
+
+#include "native.h"
+
+typedef struct {
+    Place data, sequence; /* as they stand in the reply, without their quotes */
+    size_t data_size, sequence_size;
+    double arrival;
+} Record;
+
+typedef struct {
+    Record *records;
+    size_t count, room;
+    int64_t data_bytes, sequence_bytes; /* of all records: decoded, and with a line break behind each */
+    Place from, to; /* around the array of records */
+} Reply;
+
+/* Three bytes of each four characters, through four tables that hold a character's bits where they belong; a bit above
+   these tells of characters that are none of base64's. */
+static uint32_t table[4][256];
+#define FOREIGN 0x01000000u
+
+static void make_table(void)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (int place = 0; place < 4; place++) {
+        for (int c = 0; c < 256; c++)
+            table[place][c] = FOREIGN;
+        for (uint32_t value = 0; value < 64; value++) {
+            uint32_t bits = value << (6 * (3 - place)); /* of 24, the first byte being the highest */
+            table[place][(uint8_t)alphabet[value]] = (bits >> 16) | (bits & 0xFF00) | (bits & 0xFF) << 16;
+        }
+    }
+}
+
+/* How many bytes so many characters stand for; -1 if no number of bytes does. */
+static int64_t base64_size(Place at, size_t size)
+{
+    if (size % 4)
+        return -1;
+    return (int64_t)(size / 4 * 3) - (size && at[size - 1] == '=') - (size && at[size - 2] == '=');
+}
+
+/* Decodes what `base64_size` found possible. False where a character is foreign, or bits are set that stand for
+   nothing. The last four characters are taken byte by byte: four bytes are written where three are meant. */
+static int base64(Place at, size_t size, uint8_t *to)
+{
+    uint32_t bits, all = 0;
+    if (!size)
+        return 1;
+    for (Place last = at + size - 4; at < last; at += 4, to += 3) {
+        bits = table[0][at[0]] | table[1][at[1]] | table[2][at[2]] | table[3][at[3]];
+        all |= bits;
+        memcpy(to, &bits, 4);
+    }
+    int bytes = 3 - (at[3] == '=') - (at[2] == '=');
+    bits = table[0][at[0]] | table[1][at[1]] | (bytes > 1 ? table[2][at[2]] : 0) | (bytes > 2 ? table[3][at[3]] : 0);
+    all |= bits;
+    for (int byte = 0; byte < bytes; byte++)
+        to[byte] = (uint8_t)(bits >> 8 * byte);
+    return !(all & FOREIGN) && !((bits & 0xFFFFFF) >> 8 * bytes);
+}
+
+/* A number exactly, by one division or multiplication of two numbers that a double holds exactly. */
+static int exact(Place at, Place end, double *out)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    uint64_t digits = 0;
+    int point = 0, power = 0, minus = 0, value = 0;
+    if (at < end && *at == '-')
+        return 0;
+    for (; at < end && (*at | 32) != 'e'; at++) {
+        if (*at == '.') {
+            point = 1;
+            continue;
+        }
+        digits = 10 * digits + (uint64_t)(*at - '0');
+        power -= point;
+        if (digits >= (uint64_t)1 << 53)
+            return 0;
+    }
+    if (at < end) {
+        at++;
+        minus = at < end && *at == '-';
+        if (at < end && (*at == '-' || *at == '+'))
+            at++;
+        for (; at < end; at++)
+            value = 10 * value + *at - '0';
+        power += minus ? -value : value;
+    }
+    if (power < -22 || power > 22)
+        return 0;
+    *out = power < 0 ? (double)digits / powers[-power] : (double)digits * powers[power];
+    return 1;
+}
+
+static int is_name(Place name, Place behind, const char *wanted)
+{
+    size_t size = strlen(wanted);
+    return (size_t)(behind - name) == size && !memcmp(name, wanted, size);
+}
+
+/* A member's name and its colon: the place of its value. `name` and `behind` are set around the name. */
+static Place member(Place at, Place end, Place *name, Place *behind)
+{
+    int escaped = 0;
+    if (at >= end || *at != '"')
+        return NULL;
+    *name = at + 1;
+    at = json_string(at + 1, end, &escaped);
+    if (!at || escaped)
+        return NULL;
+    *behind = at - 1;
+    at = json_blanks(at, end);
+    return at < end && *at == ':' ? json_blanks(at + 1, end) : NULL;
+}
+
+static Record *added(Reply *reply)
+{
+    if (reply->count == reply->room) {
+        size_t room = 2 * reply->room + 256;
+        Record *records = realloc(reply->records, room * sizeof *records);
+        if (!records)
+            return NULL;
+        reply->records = records;
+        reply->room = room;
+    }
+    Record *record = &reply->records[reply->count++];
+    *record = (Record){0};
+    return record;
+}
+
+/* A string of a record, from its quote. That of Data is looked for by its end alone: base64 tells what is foreign. */
+static Place string(Place at, Place end, int is_data, Place *text, size_t *size)
+{
+    int escaped = 0;
+    if (*text || at >= end || *at != '"')
+        return NULL;
+    *text = at + 1;
+    at = is_data ? memchr(*text, '"', (size_t)(end - *text)) : json_string(*text, end, &escaped);
+    if (!at || escaped)
+        return NULL;
+    at += is_data;
+    *size = (size_t)(at - 1 - *text);
+    return at;
+}
+
+/* One record, from its brace. */
+static Place record(Reply *reply, Place at, Place end)
+{
+    Record *record = added(reply);
+    Place name, behind, arrival = NULL;
+    int whole;
+    if (!record || at >= end || *at != '{')
+        return NULL;
+    do {
+        if (!(at = member(json_blanks(at + 1, end), end, &name, &behind)))
+            return NULL;
+        if (is_name(name, behind, "Data")) {
+            at = string(at, end, 1, &record->data, &record->data_size);
+        } else if (is_name(name, behind, "SequenceNumber")) {
+            at = string(at, end, 0, &record->sequence, &record->sequence_size);
+        } else if (is_name(name, behind, "ApproximateArrivalTimestamp")) {
+            if (arrival)
+                return NULL;
+            arrival = at;
+            at = json_number(at, end, &whole);
+            if (!at || !exact(arrival, at, &record->arrival))
+                return NULL;
+        } else {
+            at = json_value(at, end, 1);
+        }
+        if (!at)
+            return NULL;
+        at = json_blanks(at, end);
+    } while (at < end && *at == ',');
+    if (at >= end || *at != '}' || !record->data || !record->sequence || !arrival)
+        return NULL;
+    int64_t size = base64_size(record->data, record->data_size);
+    reply->data_bytes += size;
+    reply->sequence_bytes += (int64_t)record->sequence_size + 1;
+    return size < 0 ? NULL : at + 1;
+}
+
+static Place array(Reply *reply, Place at, Place end)
+{
+    if (at >= end || *at != '[')
+        return NULL;
+    at = json_blanks(at + 1, end);
+    if (at < end && *at == ']')
+        return at + 1;
+    for (;;) {
+        if (!(at = record(reply, at, end)))
+            return NULL;
+        at = json_blanks(at, end);
+        if (at < end && *at == ']')
+            return at + 1;
+        if (at >= end || *at != ',')
+            return NULL;
+        at = json_blanks(at + 1, end);
+    }
+}
+
+/* False for a reply that was not understood. */
+static int whole(Reply *reply, Place at, Place end)
+{
+    Place name, behind;
+    at = json_blanks(at, end);
+    if (at >= end || *at != '{')
+        return 0;
+    do {
+        if (!(at = member(json_blanks(at + 1, end), end, &name, &behind)))
+            return 0;
+        if (is_name(name, behind, "Records")) {
+            if (reply->from)
+                return 0;
+            reply->from = at;
+            reply->to = at = array(reply, at, end);
+        } else {
+            at = json_value(at, end, 1);
+        }
+        if (!at)
+            return 0;
+        at = json_blanks(at, end);
+    } while (at < end && *at == ',');
+    return reply->from && at < end && *at == '}' && json_blanks(at + 1, end) == end;
+}
+
+/* Fill the columns; false where some data are no base64. */
+static int filled(const Reply *reply, uint8_t *data, int64_t *bound, double *arrival, uint8_t *sequence)
+{
+    *bound = 0;
+    for (size_t at = 0; at < reply->count; at++) {
+        const Record *record = &reply->records[at];
+        if (!base64(record->data, record->data_size, data + bound[at]))
+            return 0;
+        bound[at + 1] = bound[at] + base64_size(record->data, record->data_size);
+        arrival[at] = record->arrival;
+        memcpy(sequence, record->sequence, record->sequence_size);
+        sequence += record->sequence_size;
+        *sequence++ = '\n';
+    }
+    return 1;
+}
+
+static PyObject *bytes_of(int64_t size)
+{
+    return PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+}
+
+/* (data, bounds, arrivals, sequences, rest) of an understood reply; None where some data are no base64. */
+static PyObject *columns(const Reply *reply, Place text, Place end)
+{
+    PyObject *data = bytes_of(reply->data_bytes), *bounds = bytes_of(8 * (int64_t)(reply->count + 1));
+    PyObject *arrivals = bytes_of(8 * (int64_t)reply->count), *sequences = bytes_of(reply->sequence_bytes);
+    PyObject *rest = bytes_of(reply->from - text + 2 + (end - reply->to)), *answer = NULL;
+    if (data && bounds && arrivals && sequences && rest) {
+        uint8_t *into = (uint8_t *)PyBytes_AsString(data), *lines = (uint8_t *)PyBytes_AsString(sequences);
+        int64_t *bound = (int64_t *)PyBytes_AsString(bounds);
+        double *arrival = (double *)PyBytes_AsString(arrivals);
+        char *its = PyBytes_AsString(rest);
+        int good;
+        Py_BEGIN_ALLOW_THREADS
+        memcpy(its, text, (size_t)(reply->from - text));
+        memcpy(its + (reply->from - text), "[]", 2);
+        memcpy(its + (reply->from - text) + 2, reply->to, (size_t)(end - reply->to));
+        good = filled(reply, into, bound, arrival, lines);
+        Py_END_ALLOW_THREADS
+        answer = good ? PyTuple_Pack(5, data, bounds, arrivals, sequences, rest) : Py_NewRef(Py_None);
+    }
+    Py_XDECREF(data);
+    Py_XDECREF(bounds);
+    Py_XDECREF(arrivals);
+    Py_XDECREF(sequences);
+    Py_XDECREF(rest);
+    return answer;
+}
+
+/* records(body) -> the columns, or None where the reply was not understood. */
+PyObject *native_records(PyObject *module, PyObject *args)
+{
+    Py_buffer body;
+    Reply reply = {0};
+    int understood;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*", &body))
+        return NULL;
+    if (!table[0][0])
+        make_table();
+    Place text = body.buf, end = text + body.len;
+    Py_BEGIN_ALLOW_THREADS
+    understood = whole(&reply, text, end);
+    Py_END_ALLOW_THREADS
+    PyObject *answer = understood ? columns(&reply, text, end) : Py_NewRef(Py_None);
+    free(reply.records);
+    PyBuffer_Release(&body);
+    return answer;
+}

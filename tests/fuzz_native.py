@@ -1,0 +1,32 @@
+"""The steps in C against Python's, seed by seed: `make fuzz` runs this with the address sanitizer watching.
+
+A test of the suite runs some of it (tests/unit/test_native.py); this is for long.
+"""
+
+from __future__ import annotations
+
+import argparse
+from random import Random
+
+from tests.unit.test_native import differences
+from vortex.core import native
+
+
+def main() -> None:
+    """Print how far it is; exit with the first seed that differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=2000)
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    arguments = parser.parse_args()
+    if native.native is None:
+        raise SystemExit("the steps in C are not installed")
+    print(native.native.__file__)
+    for number in range(arguments.first, arguments.first + arguments.seeds):
+        if found := differences(Random(number)):
+            raise SystemExit(f"seed {number}: {found}")
+        if (number + 1) % 500 == 0:
+            print(f"{number + 1 - arguments.first} seeds, none differs", flush=True)
+
+
+if __name__ == "__main__":
+    main()

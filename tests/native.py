@@ -1,0 +1,18 @@
+"""The steps in C switched off, so that tests can compare them with what stands in for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+USERS = ("vortex.core.events", "vortex.core.lines", "vortex.core.window", "vortex.adapters.getrecords")
+
+
+@contextmanager
+def without_native() -> Iterator[None]:
+    """Python alone does the work."""
+    with ExitStack() as stack:
+        for module in USERS:
+            stack.enter_context(patch(f"{module}.native", None))
+        yield

@@ -1,0 +1,314 @@
+"""The steps in C: the same answers as Python's, for whatever comes; never a byte read beyond the end."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import shutil
+from random import Random
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.native import without_native
+from vortex.adapters.getrecords import Reply, decode_reply
+from vortex.core.decode import Decoder
+from vortex.core.events import EventReader
+from vortex.core.fields import Fields
+from vortex.core.lines import Lines, Taken
+from vortex.core.model import Record
+from vortex.core.native import ROW, native
+from vortex.core.records import Records
+
+PERIOD = 300_000
+FIELDS = [
+    Fields(("context.app.namespace",), ("event", "type"), ("messageId",), ("timestamp", "receivedAt")),
+    Fields(("org.login", "repo.name"), ("type",), ("id",), ("created_at",), "reject"),
+    Fields(("c",), ("t", "c"), ("id", "context.id"), ("at",)),
+    Fields(("a.b.c.d", "a.b"), ("t",), ("id",), ("at",)),  # one path leads on from another's end: Python's alone
+]
+NAMES = ["context", "app", "namespace", "event", "type", "messageId", "timestamp", "receivedAt", "org", "login", "repo",
+         "name", "id", "created_at", "c", "t", "at", "a", "b", "d", "other", "x" * 40, "\\u0069d", "é", ""]  # fmt: skip
+TIMES = ["2018-12-18T07:05:09.123Z", "2018-12-18T07:05:09Z", "2018-12-18T07:05:09.123456Z", "2024-02-29T23:59:59.999Z",
+         "2023-02-29T00:00:00.000Z", "2018-12-18T24:05:09.123Z", "2018-13-18T07:05:09.123Z", "0001-01-01T00:00:00.000Z",
+         "9999-12-31T23:59:59.999Z", "0000-01-01T00:00:00.000Z", "2018-12-18T07:05:99.123Z", "2018-12-18T07:05:xx.123Z",
+         "2018-12-18T07:05:09.12éZ",
+         "2018-12-18T07:05:09+02:00", "2018-12-18 07:05:09", "1545116709", "yesterday"]  # fmt: skip
+STRINGS = ["", "a", "shop", "page", "x" * 17, "y" * 100, "z" * 200, "é", "☃ snow", "\U0001f600", "a/b", "..", "%", "=",
+           "\\n", "\\\\", "\\u00e9", "\\ud83d\\ude00", "\\ud800", "\\u12", "\\x", "tab\there", "5"]  # fmt: skip
+NUMBERS = ["0", "-0", "5", "-5", "12", "007", "1.0", "1.50", "1e5", "1E+2", "1e999", "-", "1.", ".5", "+1", "NaN",
+           "1545116709", "1545116709123", "1545116709.5", "123456789012345678", "1234567890123456789",
+           "12345678901234567890123"]  # fmt: skip
+
+
+def value(rng: Random, depth: int = 0) -> str:
+    """JSON text, mostly legal."""
+    kind = rng.random()
+    if kind < 0.3 and depth < 5:
+        return event(rng, depth + 1)
+    if kind < 0.4 and depth < 5:
+        return "[" + blank(rng).join(value(rng, depth + 1) + "," for _ in range(rng.randint(0, 3))).rstrip(",") + "]"
+    if kind < 0.55:
+        return rng.choice(NUMBERS)
+    if kind < 0.65:
+        return rng.choice(["true", "false", "null", "nul", "True"])
+    return f'"{rng.choice(TIMES if kind > 0.85 else STRINGS)}"'
+
+
+def blank(rng: Random) -> str:
+    """What may stand between tokens."""
+    return rng.choice(["", "", "", "", " ", "\t", "  ", "\n", "\r\n"] if rng.random() < 0.1 else [""])
+
+
+def event(rng: Random, depth: int = 0) -> str:
+    """An object with keys that are looked for, and others; some twice."""
+    keys = rng.choices(NAMES, k=rng.randint(0, 12 if depth == 0 else 4))
+    return "{" + ",".join(f'{blank(rng)}"{key}"{blank(rng)}:{blank(rng)}{value(rng, depth)}' for key in keys) + "}"
+
+
+def fine(rng: Random) -> str:
+    """An event that some of the FIELDS accept."""
+    customer, kind, key, at = rng.choice(STRINGS), rng.choice(STRINGS), rng.choice([*STRINGS, "5", "17"]), None
+    at = f'"{rng.choice(TIMES)}"' if rng.random() < 0.8 else rng.choice(NUMBERS)
+    quoted = f'"{key}"' if rng.random() < 0.8 else rng.choice(NUMBERS)
+    more = f',"more":{value(rng)}' if rng.random() < 0.5 else ""
+    return rng.choice([
+        f'{{"context":{{"app":{{"namespace":"{customer}"}}}},"type":"{kind}","messageId":{quoted},"timestamp":{at}{more}}}',
+        f'{{"context":{{"app":{{"namespace":"{customer}"}}}},"event":"{kind}","type":"t","receivedAt":{at}{more}}}',
+        f'{{"org":{{"login":"{customer}"}},"type":"{kind}","id":{quoted},"created_at":{at}{more}}}',
+        f'{{"c":"{customer}","t":"{kind}","id":{quoted},"at":{at}{more}}}',
+    ])  # fmt: skip
+
+
+def data(rng: Random) -> bytes:
+    """What a record may hold."""
+    several = [fine(rng) if rng.random() < 0.85 else event(rng) for _ in range(rng.choice([1, 1, 1, 1, 2, 3]))]
+    separator = rng.choice(["\n", "\n", "\r\n", "\n\n", " \n ", "\r", " "])
+    text = (separator.join(several) + rng.choice(["", "", "", "\n", " ", "\r", "\r\n"])).encode(
+        "utf-8", "surrogatepass"
+    )
+    turn = rng.random()
+    if turn < 0.1:  # something is broken
+        at = rng.randrange(len(text) + 1)
+        text = text[:at] + rng.choice([b"", rng.randbytes(1), b"\xff", b"\xed\xa0\x80", b"\xc3"]) + text[at + 1 :]
+    elif turn < 0.13:
+        text = text[: rng.randrange(len(text) + 1)]
+    elif turn < 0.16:
+        text = gzip.compress(text)
+    elif turn < 0.19:
+        text = b"[" + ",".join(several).encode() + b"]"
+    elif turn < 0.21:
+        text = b" " + text
+    return text
+
+
+def read(datas: list[bytes], fields: Fields, period: int = PERIOD) -> tuple[list[Any], list[Any]]:
+    """All that a page's events and rejections are told by."""
+    reader = EventReader(Decoder(fields), period, seed=7)
+    events = reader.page(Records.of([Record(str(number), 1.0, each) for number, each in enumerate(datas)]))
+    lines = [events.text[at : at + size] for at, size in zip(events.start.tolist(), events.size.tolist(), strict=True)]
+    named = [events.names[name] for name in events.name.tolist()]
+    keys = [key.tobytes() for key in events.keys]
+    rows = list(zip(lines, named, keys, events.period.tolist(), events.record.tolist(), strict=True))
+    return rows, [(r.record, r.sub, r.reason, r.detail, r.data) for r in events.rejected]
+
+
+def differences(rng: Random) -> str:
+    """A page and a reply of any kind, read both ways; what differs, or nothing."""
+    fields, period = rng.choice(FIELDS), rng.choice([PERIOD, 15_000])
+    datas = [data(rng) for _ in range(rng.randint(0, 60))]
+    found = read(datas, fields, period)
+    with without_native():
+        wanted = read(datas, fields, period)
+    if found != wanted:
+        return f"the page {datas}"
+    body = reply(rng)
+    bodies = [body, *(broken(rng, body) for _ in range(20))]
+    return next((f"the reply {one!r}" for one in bodies if decoded(decode_reply, one) != decoded(_plainly, one)), "")
+
+
+def test_it_is_there_wherever_it_can_be_built() -> None:
+    """Where a compiler is, and in CI, nothing may quietly fall back to Python."""
+    assert native is not None or (shutil.which("cc") is None and not os.environ.get("CI"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32))
+def test_pages_and_replies_are_read_alike(seed: int) -> None:
+    """The same lines, names, keys, periods and rejections in the same order, whatever a page or a reply holds."""
+    assert not differences(Random(seed))
+
+
+def test_deep_and_long_events_are_read_alike() -> None:
+    """At every depth and length around the bounds of what is plain."""
+    deep = [b'{"c":"a","t":"b","id":"%d","x":%s}' % (n, b"[" * n + b"]" * n) for n in [*range(55, 75), 5000]]
+    long = [b'{"c":"%s","t":"b","id":"1","at":0}' % (b"x" * n) for n in (65_534, 65_535, 65_536, 65_537)]
+    keys = [b'{"c":"%s","t":"b","id":"%s"}' % (b"c" * n, b"i" * m) for n in range(1, 130, 7) for m in range(1, 130)]
+    found = read(deep + long + keys, FIELDS[2])
+    with without_native():
+        assert read(deep + long + keys, FIELDS[2]) == found
+
+
+def test_the_hash_is_the_librarys() -> None:
+    """For each length that is hashed in C, and seeds of all sizes."""
+    assert native is not None
+    rng = Random(3)
+    plan = native.plan([[(b"c", -1, 0), (b"t", -1, 1), (b"id", -1, 2)]], [[0], [1], [2], []], True)
+    for size in range(1, 140):
+        for seed in (0, 1, 2**64 - 1, rng.getrandbits(64)):
+            key = "".join(rng.choices("abcdef0123-", k=size))
+            line = json.dumps({"c": "cé", "t": "t", "id": key}, ensure_ascii=False).encode()
+            (row,) = np.frombuffer(native.events(plan, line, np.array([0, len(line)]), PERIOD, seed)[0], dtype=ROW)
+            text = f"2:cé{key}".encode()
+            if 17 <= len(text) <= 128:
+                assert row["key"].tobytes() == xxhash.xxh3_128_digest(text, seed)
+            assert bool(row["ask"] & 1) != (17 <= len(text) <= 128)
+
+
+# Replies.
+
+_plainly = msgspec.json.Decoder(Reply).decode
+
+
+def reply(rng: Random) -> bytes:
+    """A body of GetRecords, legal."""
+    rows = [
+        {
+            "SequenceNumber": str(rng.getrandbits(180)),
+            "ApproximateArrivalTimestamp": rng.choice([1545116709.123, 1.5e9, 1545116709, 1.545116709123e9, 1e-3]),
+            "Data": base64.b64encode(rng.randbytes(rng.choice([0, 1, 2, 3, 4, 5, 30, 1000]))).decode(),
+            "PartitionKey": rng.choice(["key", "k\u00e9y", 'a"b', "\\"]),
+        }
+        for _ in range(rng.randint(0, 6))
+    ]
+    for row in rows:
+        if rng.random() < 0.1:
+            row["EncryptionType"] = "KMS"
+    end = {"NextShardIterator": rng.choice([None, "it+er/ator=="]), "MillisBehindLatest": rng.randint(0, 10**9)}
+    body = {"Records": rows, **end} if rng.random() < 0.5 else {**end, "Records": rows}
+    return json.dumps(body, separators=rng.choice([(",", ":"), (", ", ": ")]), ensure_ascii=rng.random() < 0.5).encode()
+
+
+def decoded(decode: Any, body: bytes) -> Any:
+    try:
+        got = decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return "refused"
+    return list(got.records), got.millis_behind_latest, got.next_shard_iterator, got.child_shards
+
+
+def broken(rng: Random, body: bytes) -> bytes:
+    """The body with a byte or two gone, or others in their place."""
+    at = rng.randrange(len(body))
+    new = rng.choice([b"", rng.randbytes(1), b'"', b"=", b"{", b",", b"\\", b"A"])
+    return body[:at] + new + body[at + rng.choice([0, 1, 1, 4]) :]
+
+
+def test_what_is_plain_is_not_left_to_python() -> None:
+    """Else a slip would only cost time, and nobody would know."""
+    assert native is not None
+    rng = Random(5)
+    assert all(native.records(reply(rng)) is not None for _ in range(200))
+    plan = EventReader(Decoder(FIELDS[2]), PERIOD, 7)._plan
+    plain = [
+        b'{"c":"\xc3\xa9","x":[1,{"y":"\\n\\u00e9"}],"t":"b","id":5,"at":"2018-12-18T07:05:09Z"} ',
+        b'{"c":"a","t":"b"}\n{"t":"b","c":7}',
+    ]
+    for text in plain:
+        rows, _, odd = native.events(plan, text, np.array([0, len(text)]), PERIOD, 7)
+        assert rows and not odd
+
+
+def test_records_by_column_are_the_records() -> None:
+    """As a sequence, and by its columns."""
+    rows = [Record(str(10**20 + n), 1.5 + n, b"%d" % n * n) for n in range(5)]
+    records = Records.of(rows)
+    assert (list(records), records[1], records[-1], records[1:3], records.first, records.last) == (
+        rows,
+        rows[1],
+        rows[-1],
+        rows[1:3],
+        rows[0].sequence,
+        rows[-1].sequence,
+    )
+    assert records == rows and Records.of(records) is records and not Records.of([])
+    with pytest.raises(IndexError):
+        records[5]
+
+
+# Lines.
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.binary(max_size=30), max_size=8), max_size=6), st.integers(0, 2**32))
+def test_lines_are_put_together_alike(pages: list[list[bytes]], seed: int) -> None:
+    """By group, in the order they came in."""
+    rng = Random(seed)
+    taken, wanted = [], dict[int, bytes]()
+    for page in pages:
+        size = np.array([len(line) for line in page], dtype=np.int32)
+        group = np.array([rng.randrange(3) for _ in page], dtype=np.int32)
+        start = np.cumsum(size, dtype=np.int64) - size
+        taken.append(Taken(b"".join(page) + b"of others" * rng.randint(0, 9), start, size, group).compact())
+        for line, number in zip(page, group.tolist(), strict=True):
+            wanted[number] = wanted.get(number, b"") + line + b"\n"
+    lines = Lines(taken)
+    rows = lines.by_group(3)
+    assert [lines.text(some) for some in rows] == [wanted.get(number, b"") for number in range(3)]
+    with without_native():
+        assert [lines.text(some) for some in rows] == [wanted.get(number, b"") for number in range(3)]
+
+
+# What does not belong together is refused, not read.
+
+
+@pytest.mark.parametrize("bounds", [[0, 5], [-1, 2], [2, 1], [0, 2**62]])
+def test_bounds_outside_of_the_text_are_refused(bounds: list[int]) -> None:
+    assert native is not None
+    plan = native.plan([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
+    with pytest.raises(ValueError, match="bounds"):
+        native.events(plan, b"{}{}", np.array(bounds), PERIOD, 0)
+
+
+def test_rows_outside_of_their_pages_are_refused() -> None:
+    assert native is not None
+    one = np.zeros(1, dtype=np.int64)
+    for page, start, size, chosen in (
+        (1, 0, 1, 0),
+        (-1, 0, 1, 0),
+        (0, -1, 1, 0),
+        (0, 2, 2, 0),
+        (0, 0, -1, 0),
+        (0, 0, 1, 1),
+    ):
+        with pytest.raises(ValueError, match="rows"):
+            native.lines([b"abc"], np.full(1, page, np.int32), one + start, np.full(1, size, np.int32), one + chosen)
+
+
+def test_a_full_table_is_refused_and_so_are_arrays_of_other_lengths() -> None:
+    assert native is not None
+    high, low, tag = np.zeros(16, np.uint64), np.zeros(16, np.uint64), np.zeros(16, np.uint32)
+    over, live, new = np.zeros(1, np.bool_), np.array([False, True]), np.zeros(17, np.bool_)
+    keys = Random(1).randbytes(16 * 17)
+    arrays = high, low, tag, over, live, new
+    assert native.claim(keys, np.arange(16), *arrays, 1) == 16 and new[:16].all()
+    with pytest.raises(ValueError, match="full"):
+        native.claim(keys, np.array([16]), *arrays, 1)
+    for mine, chosen in ((2, 0), (0, 0), (1, 17), (1, -1)):
+        with pytest.raises(ValueError, match="belong"):
+            native.claim(keys, np.array([chosen]), *arrays, mine)
+    with pytest.raises(ValueError, match="belong"):
+        native.claim(keys, np.array([0]), high[:8], low, tag, over, live, new, 1)
+
+
+def test_a_plan_that_is_too_large_is_pythons() -> None:
+    """More paths than there is room for: read all the same."""
+    fields = Fields(tuple(f"c{n}" for n in range(40)), ("t",), ("id",), ("at",))
+    assert read([b'{"c39":"a","t":"b","id":"1","at":0}'], fields)[0][0][1] == ("a", "b")

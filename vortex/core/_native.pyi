@@ -1,0 +1,25 @@
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
+Plan: TypeAlias = object
+
+def plan(nodes: list[list[tuple[bytes, int, int]]], fields: list[list[int]], hash_missing: bool, /) -> Plan: ...
+def events(
+    plan: Plan, text: Buffer, bounds: Buffer, period_ms: int, seed: int, /
+) -> tuple[bytes, list[tuple[str, str]], list[int]]: ...
+def records(body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...
+def lines(texts: list[bytes], page: Buffer, start: Buffer, size: Buffer, chosen: Buffer, /) -> bytes: ...
+def claim(
+    keys: Buffer,
+    chosen: Buffer,
+    high: Buffer,
+    low: Buffer,
+    tag: Buffer,
+    over: Buffer,
+    live: Buffer,
+    new: Buffer,
+    mine: int,
+    /,
+) -> int: ...

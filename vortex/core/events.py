@@ -1,0 +1,215 @@
+"""The events of a page by column, each with its key and period: read in C where that suffices, else by `Decoder`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
+from operator import add
+from typing import Any
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from vortex.core.containers import Parts, parts_of
+from vortex.core.decode import Decoded, Decoder, Rejected
+from vortex.core.fields import NAMES, Paths
+from vortex.core.native import ASK_KEY, ASK_TIME, NO_ID, NO_PERIOD, ROW, native
+from vortex.core.records import Records
+from vortex.core.routing import PeriodReader
+
+Keys = NDArray[np.void]
+
+
+@dataclass(slots=True)
+class Events:
+    """The events of a page, in stream order.
+
+    Event i is the line `text[start[i]:start[i] + size[i]]` of record `record[i]`; its customer and type are
+    `names[name[i]]`. `keys` has sixteen bytes for each. `period` is NO_PERIOD where the time is missing or unreadable.
+    """
+
+    text: bytes
+    start: NDArray[np.int64]
+    size: NDArray[np.int32]
+    record: NDArray[np.int32]
+    name: NDArray[np.int32]
+    names: list[tuple[str, str]]
+    keys: Keys
+    period: NDArray[np.int64]
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+class _Prefixes(dict[str, str]):
+    """The customer as a key's beginning: with its length, so that no customer and id run into another pair."""
+
+    def __missing__(self, customer: str) -> str:
+        if len(self) > 100_000:
+            self.clear()
+        prefix = self[customer] = f"{len(customer)}:{customer}"
+        return prefix
+
+
+class EventReader:
+    """Reads pages for one shard. A key is the XXH3-128 of the customer (its length before it) and the id; where there
+    is no id, of the customer and the line.
+    """
+
+    def __init__(self, decoder: Decoder, period_ms: int, seed: int) -> None:
+        self._decoder, self._period_ms, self._seed = decoder, period_ms, seed
+        self._periods = PeriodReader(period_ms)
+        self._prefixes = _Prefixes()
+        self._plan = _plan_of(decoder.paths, decoder.hash_missing)
+
+    def page(self, records: Records) -> Events:
+        """Every event and rejection of the page, in order."""
+        if self._plan is None:
+            return self._of_parts(parts_of(records.datas))
+        plain, odd = self._plainly(records.data, records.bounds)
+        if not odd:
+            return plain
+        rest = self._of_parts(parts_of([records.datas[index] for index in odd]))
+        owners = np.array(odd, dtype=np.int32)
+        rest.record = owners[rest.record]
+        rest.rejected = [replace(rejected, record=odd[rejected.record]) for rejected in rest.rejected]
+        return _merged(plain, rest)
+
+    def _of_parts(self, parts: Parts) -> Events:
+        """The events of what records were taken apart into."""
+        if self._plan is None:
+            return self._slowly(self._decoder.parts(parts))
+        text = parts.joined if parts.joined is not None else b"".join(parts.data)
+        bounds = np.zeros(len(parts.data) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, parts.data), np.int64, len(parts.data)), out=bounds[1:])
+        events, odd = self._plainly(text, bounds)
+        if odd:
+            refused = {place: parts.refused[part] for place, part in enumerate(odd) if part in parts.refused}
+            alone = Parts([parts.data[part] for part in odd], range(len(odd)), refused)
+            slow = self._slowly(self._decoder.parts(alone))
+            slow.record = np.array(odd, dtype=np.int32)[slow.record]
+            slow.rejected = [
+                replace(rejected, record=parts.owners[part], sub=parts.sub(part))
+                for rejected in slow.rejected
+                for part in (odd[rejected.record],)
+            ]
+            events = _merged(events, slow)
+        if not isinstance(parts.owners, range):
+            events.record = np.array(parts.owners, dtype=np.int32)[events.record]
+        return events
+
+    def _plainly(self, text: bytes, bounds: NDArray[np.int64]) -> tuple[Events, list[int]]:
+        """The events of the records that hold nothing odd, and which records do."""
+        assert native is not None
+        found, names, odd = native.events(self._plan, text, bounds, self._period_ms, self._seed)
+        rows = np.frombuffer(found, dtype=ROW)
+        keys, period = rows["key"].copy(), rows["period"].copy()
+        self._answer(rows, text, names, keys, period)
+        return Events(text, rows["start"], rows["size"], rows["record"], rows["name"], names, keys, period), odd
+
+    def _answer(
+        self, rows: NDArray[np.void], text: bytes, names: list[tuple[str, str]], keys: Keys, period: NDArray[np.int64]
+    ) -> None:
+        """Fill in the keys and periods that are left to Python."""
+        asked = rows["ask"]
+        if not asked.any():
+            return
+        for at in np.flatnonzero(asked & ASK_KEY).tolist():
+            row = rows[at]
+            begin, customer = int(row["start"]), names[row["name"]][0]
+            if row["ask"] & NO_ID:
+                keys[at] = self._key(customer, None, text[begin : begin + int(row["size"])])
+            else:
+                place = begin + int(row["id_at"])
+                keys[at] = self._key(customer, text[place : place + int(row["id_size"])].decode(), b"")
+        late = np.flatnonzero(asked & ASK_TIME)
+        if len(late):
+            begins = (rows["start"][late] + rows["time_at"][late]).tolist()
+            sizes = rows["time_size"][late].tolist()
+            times = [msgspec.json.decode(text[at : at + size]) for at, size in zip(begins, sizes, strict=True)]
+            period[late] = _numbers(self._periods.column(times))
+
+    def _slowly(self, decoded: Decoded) -> Events:
+        lines, count = decoded.lines, len(decoded.lines)
+        size = np.fromiter(map(len, lines), np.int32, count)
+        numbers: dict[tuple[str, str], int] = {}
+        pairs = zip(decoded.customers, decoded.types, strict=True)
+        name = np.fromiter((numbers.setdefault(pair, len(numbers)) for pair in pairs), np.int32, count)
+        return Events(
+            b"".join(lines),
+            np.cumsum(size, dtype=np.int64) - size,
+            size,
+            np.array(decoded.records, dtype=np.int32),
+            name,
+            list(numbers),
+            np.frombuffer(b"".join(self._keys(decoded)), dtype=ROW["key"]),
+            _numbers(self._periods.column(decoded.times)),
+            decoded.rejected,
+        )
+
+    def _keys(self, decoded: Decoded) -> list[bytes]:
+        seed, digest, prefixes = self._seed, xxhash.xxh3_128_digest, self._prefixes
+        if None not in decoded.ids:
+            texts: Any = map(add, map(prefixes.__getitem__, decoded.customers), decoded.ids)
+            return list(map(digest, map(str.encode, texts), repeat(seed)))
+        return list(map(self._key, decoded.customers, decoded.ids, decoded.lines))
+
+    def _key(self, customer: str, key: str | None, line: bytes) -> bytes:
+        if key is None:
+            return xxhash.xxh3_128_digest(self._prefixes[customer].encode() + line, self._seed ^ 1)
+        return xxhash.xxh3_128_digest((self._prefixes[customer] + key).encode(), self._seed)
+
+
+def _numbers(periods: Sequence[int | None]) -> NDArray[np.int64]:
+    return np.array([NO_PERIOD if period is None else period for period in periods], dtype=np.int64)
+
+
+def _merged(one: Events, other: Events) -> Events:
+    """Both, in order of their records, none of which is in both."""
+    if not len(one):
+        other.rejected = one.rejected + other.rejected
+        return other
+    record = np.concatenate((one.record, other.record))
+    order = np.argsort(record, kind="stable")
+    return Events(
+        one.text + other.text,
+        np.concatenate((one.start, other.start + len(one.text)))[order],
+        np.concatenate((one.size, other.size))[order],
+        record[order],
+        np.concatenate((one.name, other.name + np.int32(len(one.names))))[order],
+        one.names + other.names,
+        np.concatenate((one.keys, other.keys))[order],
+        np.concatenate((one.period, other.period))[order],
+        one.rejected + other.rejected,
+    )
+
+
+def _plan_of(paths: Paths, hash_missing: bool) -> Any:
+    """The paths for `native.events`; None where it is not installed, or cannot have them: where one path leads on from
+    the end of another, and where there are very many.
+    """
+    if native is None:
+        return None
+    nodes: list[dict[str, tuple[int, int]]] = [{}]
+    numbers: dict[tuple[str, ...], int] = {}
+    for path in (path for name in NAMES for path in paths[name]):
+        at = 0
+        for part in path[:-1]:
+            below, leaf = nodes[at].setdefault(part, (len(nodes), -1))
+            if leaf >= 0:
+                return None
+            if below == len(nodes):
+                nodes.append({})
+            at = below
+        number = numbers.setdefault(path, len(numbers))
+        if nodes[at].setdefault(path[-1], (-1, number)) != (-1, number):
+            return None
+    table = [[(key.encode(), *to) for key, to in node.items()] for node in nodes]
+    try:
+        return native.plan(table, [[numbers[path] for path in paths[name]] for name in NAMES], hash_missing)
+    except ValueError:
+        return None

@@ -1,0 +1,79 @@
+"""Lines where they lie: in the pages they came with, until a segment's members are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.native import native
+
+_T = TypeVar("_T", bound=np.generic)
+_ROOM = 1.25
+"""How many times its lines a page may be; where more of it is duplicates or rejected, they are copied out of it."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """Lines of one page: line i is `text[start[i]:start[i] + size[i]]`, and belongs to `group[i]`."""
+
+    text: bytes
+    start: NDArray[np.int64]
+    size: NDArray[np.int32]
+    group: NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, all in."""
+        return len(self.text) + self.start.nbytes + self.size.nbytes + self.group.nbytes
+
+    def compact(self) -> Taken:
+        """The same lines in not much more memory than they need."""
+        used = int(self.size.sum())
+        if len(self.text) <= _ROOM * used:
+            return self
+        text = Lines([self]).text(np.arange(len(self.size)))
+        return Taken(text, np.cumsum(self.size + 1, dtype=np.int64) - self.size - 1, self.size, self.group)
+
+
+class Lines:
+    """Lines of several pages as rows, numbered through in the order they came in."""
+
+    def __init__(self, pages: Sequence[Taken]) -> None:
+        self._texts = [page.text for page in pages]
+        self._page = np.repeat(np.arange(len(pages), dtype=np.int32), [len(page.size) for page in pages])
+        self._start = _joined([page.start for page in pages], np.int64)
+        self._size = _joined([page.size for page in pages], np.int32)
+        self._group = _joined([page.group for page in pages], np.int32)
+
+    @classmethod
+    def of(cls, lines: Iterable[bytes]) -> Lines:
+        """Lines that lie in no page."""
+        several = list(lines)
+        size = np.array([len(line) for line in several], dtype=np.int32)
+        start = np.cumsum(size, dtype=np.int64) - size
+        return cls([Taken(b"".join(several), start, size, np.zeros(len(size), dtype=np.int32))])
+
+    def __len__(self) -> int:
+        return len(self._size)
+
+    def by_group(self, groups: int) -> list[NDArray[np.int64]]:
+        """The rows of each group, in order."""
+        ends = np.cumsum(np.bincount(self._group, minlength=groups))
+        return np.split(np.argsort(self._group, kind="stable"), ends[:-1]) if groups else []
+
+    def text(self, rows: NDArray[np.int64]) -> bytes:
+        """These lines, each with its line break."""
+        if native is not None:
+            return native.lines(self._texts, self._page, self._start, self._size, np.ascontiguousarray(rows))
+        texts = self._texts
+        start, size = self._start[rows], self._size[rows]
+        places = zip(self._page[rows].tolist(), start.tolist(), (start + size).tolist(), strict=True)
+        return b"".join([line for page, begin, end in places for line in (texts[page][begin:end], b"\n")])
+
+
+def _joined(arrays: Sequence[NDArray[_T]], dtype: type[_T]) -> NDArray[_T]:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)

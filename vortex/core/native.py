@@ -1,0 +1,49 @@
+"""The steps that are written in C (`native/`), where they are installed; None where not, and Python does their work.
+
+Both ways give the same answers, byte for byte (tests/unit/test_native.py); what they cost is in docs/performance.md.
+The one in C takes no decision of its own: whatever is not plain it leaves to Python.
+
+- `plan(nodes, fields, hash_missing)`: paths for `events`. A node is a list of (key, node below or -1, path or -1);
+  `fields` has the paths of customer, type, id and time. Raises ValueError for more paths than it has room for.
+- `events(plan, text, bounds, period_ms, seed)`: the events of records `text[bounds[i]:bounds[i + 1]]` as rows (`ROW`),
+  the pairs of customer and type that they name, and which records are left to Python.
+- `records(body)`: a GetRecords reply as columns: all data, their bounds (int64), arrivals (seconds, float64), sequence
+  numbers (a line each), and the reply without its records. None where it is not plain.
+- `lines(texts, page, start, size, chosen)`: the chosen rows' lines, each with its line break.
+- `claim(keys, chosen, high, low, tag, over, live, new, mine)`: enters the chosen keys into a table of the window, under
+  the tag `mine`; `new` gets a byte for each. Returns how many slots were taken that no key was ever in. Raises
+  ValueError for a full table.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["ASK_KEY", "ASK_TIME", "NO_ID", "NO_PERIOD", "ROW", "native"]
+
+try:
+    from vortex.core import _native as native
+except ImportError:
+    native = None  # type: ignore[assignment]  # the rest asks for it
+
+ROW = np.dtype(
+    [
+        ("start", "<i8"),
+        ("period", "<i8"),
+        ("key", "V16"),
+        ("size", "<i4"),
+        ("record", "<i4"),
+        ("name", "<i4"),
+        ("id_at", "<i4"),
+        ("id_size", "<i4"),
+        ("time_at", "<i4"),
+        ("time_size", "<i4"),
+        ("ask", "<u4"),
+    ]
+)
+"""One event, as `native/events.c` writes it. `start` is where its line begins in the text, `size` the line's bytes; the
+id and the time (as JSON) lie within the line. `ask` says what is left to Python.
+"""
+ASK_KEY, ASK_TIME, NO_ID = 1, 2, 4
+NO_PERIOD = int(np.iinfo(np.int64).min)
+"""Stands for the period of an event without a readable time."""

@@ -1,0 +1,77 @@
+"""The records of a page by column, which is how the hot path takes them: a Python object a record is too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.model import Record
+
+
+class Records(Sequence[Record]):
+    """Records in stream order. `arrivals` are in seconds since the epoch."""
+
+    def __init__(self, arrivals: NDArray[np.float64], sequences: bytes, data: bytes, bounds: NDArray[np.int64]) -> None:
+        """`sequences` has a line for each; record i's data are `data[bounds[i]:bounds[i + 1]]`."""
+        self.arrivals, self.data, self.bounds = arrivals, data, bounds
+        self._lines = sequences
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Records:
+        """The same records by column."""
+        if isinstance(records, Records):
+            return records
+        datas = [record.data for record in records]
+        bounds = np.zeros(len(datas) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, datas), np.int64, len(datas)), out=bounds[1:])
+        arrivals = np.array([record.arrival for record in records], dtype=np.float64)
+        made = cls(arrivals, "".join(f"{record.sequence}\n" for record in records).encode(), b"".join(datas), bounds)
+        made.datas = datas
+        return made
+
+    @cached_property
+    def datas(self) -> list[bytes]:
+        """The data of each."""
+        ends = self.bounds.tolist()
+        return [self.data[begin:end] for begin, end in pairwise(ends)]
+
+    @property
+    def first(self) -> str:
+        """The first record's sequence number."""
+        return self._lines[: self._lines.index(b"\n")].decode()
+
+    @property
+    def last(self) -> str:
+        """The last record's sequence number."""
+        return self._lines[self._lines.rfind(b"\n", 0, -1) + 1 : -1].decode()
+
+    @cached_property
+    def _sequences(self) -> list[str]:
+        return self._lines.decode().split("\n")
+
+    def __len__(self) -> int:
+        return len(self.arrivals)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of other sequences that are compared by what is in them
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Record]: ...
+    def __getitem__(self, at: int | slice) -> Record | list[Record]:
+        if isinstance(at, slice):
+            return [self[index] for index in range(*at.indices(len(self)))]
+        index = range(len(self))[at]
+        begin, end = self.bounds[index : index + 2].tolist()
+        return Record(self._sequences[index], float(self.arrivals[index]), self.data[begin:end])
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(Record, self._sequences, self.arrivals.tolist(), self.datas)
