@@ -3,16 +3,11 @@
    What is not plainly an event is left to Python (vortex/core/decode.py), a record at a time: this is a shortcut, and
    takes no decision of its own. A record holds one event, or several on lines of their own. */
 
-#include "native.h"
+#include "plan.h"
 
-#define PATHS 32
-#define NODES 64
-#define KEYS 64
-#define FIELDS 4
 #define NAME_LIMIT (64 * 1024)
 #define NO_PERIOD INT64_MIN
 
-enum { CUSTOMER, TYPE, ID, TIME };
 enum { ABSENT, TEXT, WHOLE, BROKEN }; /* kinds of a value; BROKEN: a number that is not whole */
 enum { ASK_KEY = 1, ASK_TIME = 2, NO_ID = 4 };
 
@@ -21,25 +16,6 @@ typedef struct {
     int32_t size;
     uint8_t kind, wide; /* wide: has bytes outside ASCII */
 } Value;
-
-typedef struct {
-    const uint8_t *text;
-    int32_t size;
-    int16_t node, path; /* one of them, the other is negative */
-} Key;
-
-typedef struct {
-    Key keys[KEYS];
-    int count;
-} Node;
-
-typedef struct {
-    Node nodes[NODES];
-    int count;
-    int8_t of[FIELDS][PATHS]; /* the paths of each field in turn, ended by a negative number */
-    int hash_missing;
-    uint8_t *text; /* what the keys point into */
-} Plan;
 
 /* As `ROW` in vortex/core/native.py. */
 typedef struct {
@@ -201,6 +177,30 @@ static int period_of(const Value *time, int64_t period_ms, int64_t *period)
     return 1;
 }
 
+/* The period of a whole number, or of a text of nine digits and more: seconds below 1e11, milliseconds below 1e14, as in
+   `parse_time`. False for larger ones, and for times before the year 1. */
+static int period_of_number(const Value *time, int64_t period_ms, int64_t *period)
+{
+    Place at = time->at, end = time->at + time->size;
+    int minus = time->kind == WHOLE && *at == '-';
+    int64_t number = 0;
+    if (time->size > 18 || (time->kind == TEXT && time->size < 9))
+        return 0;
+    for (at += minus; at < end; at++) {
+        if (*at < '0' || *at > '9')
+            return 0;
+        number = 10 * number + *at - '0';
+    }
+    if (number >= 100000000000000)
+        return 0;
+    if (number < 100000000000)
+        number *= 1000;
+    if (minus && number > 62135596800000)
+        return 0;
+    *period = floored(minus ? -number : number, period_ms);
+    return 1;
+}
+
 /* The key's text: how many characters the customer has, a colon, the customer, the id. False where it is too short or
    too long to be hashed here. */
 static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t *key)
@@ -306,7 +306,8 @@ static int event(Reading *reading, int32_t record, Place line, Place end, const 
         if (!key_of(customer, id, reading->seed, row->key))
             row->ask = ASK_KEY;
     }
-    if (time->kind != ABSENT && (time->kind != TEXT || !period_of(time, reading->period_ms, &row->period))) {
+    if (time->kind != ABSENT && (time->kind != TEXT || !period_of(time, reading->period_ms, &row->period)) &&
+        (time->kind == BROKEN || !period_of_number(time, reading->period_ms, &row->period))) {
         row->ask |= ASK_TIME;
         row->time_at = (int32_t)(time->at - line) - (time->kind == TEXT); /* as JSON, quotes included */
         row->time_size = time->size + 2 * (time->kind == TEXT);
@@ -377,15 +378,6 @@ static PyObject *names_of(const Reading *reading)
     return names;
 }
 
-static void forget_plan(PyObject *capsule)
-{
-    Plan *plan = PyCapsule_GetPointer(capsule, "plan");
-    if (plan) {
-        free(plan->text);
-        free(plan);
-    }
-}
-
 /* events(plan, text, bounds, period_ms, seed) -> (rows, names, odd) */
 PyObject *native_events(PyObject *module, PyObject *args)
 {
@@ -443,71 +435,4 @@ PyObject *native_events(PyObject *module, PyObject *args)
     PyBuffer_Release(&text);
     PyBuffer_Release(&bounds);
     return answer;
-}
-
-/* plan(nodes, fields, hash_missing): nodes is a list of lists of (key as bytes, node or -1, path or -1); fields a list
-   of four lists of paths. A plan that is too large raises ValueError. */
-PyObject *native_plan(PyObject *module, PyObject *args)
-{
-    PyObject *nodes, *fields;
-    int hash_missing;
-    Plan *plan = calloc(1, sizeof *plan);
-    size_t used = 0, room = 1 << 16;
-    (void)module;
-    if (!plan || !(plan->text = malloc(room))) {
-        free(plan);
-        return PyErr_NoMemory();
-    }
-    if (!PyArg_ParseTuple(args, "O!O!p", &PyList_Type, &nodes, &PyList_Type, &fields, &hash_missing))
-        goto failed;
-    plan->count = (int)PyList_Size(nodes);
-    plan->hash_missing = hash_missing;
-    if (plan->count < 1 || plan->count > NODES || PyList_Size(fields) != FIELDS)
-        goto large;
-    for (int at = 0; at < plan->count; at++) {
-        PyObject *keys = PyList_GetItem(nodes, at);
-        Node *node = &plan->nodes[at];
-        Py_ssize_t count = PyList_Size(keys);
-        if (count < 0)
-            goto failed;
-        if (count > KEYS)
-            goto large;
-        for (node->count = 0; node->count < count; node->count++) {
-            const char *text;
-            Py_ssize_t size;
-            int to, path;
-            if (!PyArg_ParseTuple(PyList_GetItem(keys, node->count), "y#ii", &text, &size, &to, &path))
-                goto failed;
-            if (used + (size_t)size > room || to >= plan->count || path >= PATHS || (to < 0) == (path < 0))
-                goto large;
-            memcpy(plan->text + used, text, (size_t)size);
-            node->keys[node->count] = (Key){plan->text + used, (int32_t)size, (int16_t)to, (int16_t)path};
-            used += (size_t)size;
-        }
-    }
-    for (int field = 0; field < FIELDS; field++) {
-        PyObject *paths = PyList_GetItem(fields, field);
-        Py_ssize_t count = PyList_Size(paths);
-        if (count < 0)
-            goto failed;
-        if (count >= PATHS)
-            goto large;
-        for (Py_ssize_t at = 0; at < count; at++) {
-            long path = PyLong_AsLong(PyList_GetItem(paths, at));
-            if (path < 0 || path >= PATHS)
-                goto large;
-            plan->of[field][at] = (int8_t)path;
-        }
-        plan->of[field][count] = -1;
-    }
-    PyObject *capsule = PyCapsule_New(plan, "plan", forget_plan);
-    if (capsule)
-        return capsule;
-large:
-    if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "plan: more paths than there is room for");
-failed:
-    free(plan->text);
-    free(plan);
-    return NULL;
 }

@@ -52,7 +52,7 @@ static int claimed(Table *table, uint64_t high, uint64_t low, uint32_t tag, int6
     return 1;
 }
 
-/* claim(keys, chosen, high, low, tag, over, live, mine, new) -> taken */
+/* claim(keys, chosen, high, low, tag, over, live, new, mine) -> taken */
 PyObject *native_claim(PyObject *module, PyObject *args)
 {
     enum { KEYS, CHOSEN, HIGH, LOW, TAG, OVER, LIVE, NEW, BUFFERS };

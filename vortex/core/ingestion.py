@@ -296,15 +296,11 @@ class ShardIngest:
         """Put the lines of new events into their groups."""
         build, before = self._build, len(self._build.groups)
         periods, which = np.unique(period[fresh], return_inverse=True)
-        # Of all pairs of a period and a name that the page might have, those that it has are looked up, once each.
-        place = which * len(events.names) + events.name[fresh]
-        there = np.zeros(len(periods) * len(events.names), dtype=np.bool_)
-        there[place] = True
-        number, places = np.zeros(len(there), dtype=np.int32), np.flatnonzero(there)
+        places, group = np.unique(which * len(events.names) + events.name[fresh], return_inverse=True)
         pairs = zip(*(part.tolist() for part in np.divmod(places, len(events.names))), strict=True)
         names, groups, known = events.names, build.groups, periods.tolist()
-        number[places] = [groups[(*names[name], known[at])] for at, name in pairs]
-        taken = Taken(events.text, events.start[fresh], events.size[fresh], number[place]).compact()
+        numbers = np.array([groups[(*names[name], known[at])] for at, name in pairs], dtype=np.int32)
+        taken = Taken(events.text, events.start[fresh], events.size[fresh], numbers[group]).compact()
         build.pages.append(taken)
         build.ids.append(events.keys[fresh].tobytes())
         build.counts.bytes += int(taken.size.sum()) + len(taken.size)
