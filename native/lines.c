@@ -2,6 +2,8 @@
 
 #include "native.h"
 
+#define AHEAD 4
+
 /* lines(texts, page, start, size, chosen) -> bytes: of the chosen rows each line and a line break. */
 PyObject *native_lines(PyObject *module, PyObject *args)
 {
@@ -38,6 +40,12 @@ PyObject *native_lines(PyObject *module, PyObject *args)
         Py_BEGIN_ALLOW_THREADS /* the list may lose its texts meanwhile: whoever calls keeps another hold of them */
         for (size_t at = 0; at < count; at++) {
             int64_t row = chosen[at];
+            if (at + AHEAD < count) { /* lines of one group lie far apart: ask for memory ahead of time */
+                const uint8_t *soon = text[page[chosen[at + AHEAD]]] + start[chosen[at + AHEAD]];
+                __builtin_prefetch(soon);
+                __builtin_prefetch(soon + 64);
+                __builtin_prefetch(soon + 128);
+            }
             memcpy(to, text[page[row]] + start[row], (size_t)size[row]);
             to += size[row];
             *to++ = '\n';

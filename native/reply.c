@@ -3,6 +3,7 @@
    A reply that is in any way unusual (escapes in data, a member that is missing or stands twice, white space beyond
    blanks, a number beyond what can be read exactly here) is not understood, and Python reads it instead. */
 
+#include "base64.h"
 #include "native.h"
 
 typedef struct {
@@ -17,52 +18,6 @@ typedef struct {
     int64_t data_bytes, sequence_bytes; /* of all records: decoded, and with a line break behind each */
     Place from, to; /* around the array of records */
 } Reply;
-
-/* Three bytes of each four characters, through four tables that hold a character's bits where they belong; a bit above
-   these tells of characters that are none of base64's. */
-static uint32_t table[4][256];
-#define FOREIGN 0x01000000u
-
-static void make_table(void)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (int place = 0; place < 4; place++) {
-        for (int c = 0; c < 256; c++)
-            table[place][c] = FOREIGN;
-        for (uint32_t value = 0; value < 64; value++) {
-            uint32_t bits = value << (6 * (3 - place)); /* of 24, the first byte being the highest */
-            table[place][(uint8_t)alphabet[value]] = (bits >> 16) | (bits & 0xFF00) | (bits & 0xFF) << 16;
-        }
-    }
-}
-
-/* How many bytes so many characters stand for; -1 if no number of bytes does. */
-static int64_t base64_size(Place at, size_t size)
-{
-    if (size % 4)
-        return -1;
-    return (int64_t)(size / 4 * 3) - (size && at[size - 1] == '=') - (size && at[size - 2] == '=');
-}
-
-/* Decodes what `base64_size` found possible. False where a character is foreign, or bits are set that stand for
-   nothing. The last four characters are taken byte by byte: four bytes are written where three are meant. */
-static int base64(Place at, size_t size, uint8_t *to)
-{
-    uint32_t bits, all = 0;
-    if (!size)
-        return 1;
-    for (Place last = at + size - 4; at < last; at += 4, to += 3) {
-        bits = table[0][at[0]] | table[1][at[1]] | table[2][at[2]] | table[3][at[3]];
-        all |= bits;
-        memcpy(to, &bits, 4);
-    }
-    int bytes = 3 - (at[3] == '=') - (at[2] == '=');
-    bits = table[0][at[0]] | table[1][at[1]] | (bytes > 1 ? table[2][at[2]] : 0) | (bytes > 2 ? table[3][at[3]] : 0);
-    all |= bits;
-    for (int byte = 0; byte < bytes; byte++)
-        to[byte] = (uint8_t)(bits >> 8 * byte);
-    return !(all & FOREIGN) && !((bits & 0xFFFFFF) >> 8 * bytes);
-}
 
 /* A number exactly, by one division or multiplication of two numbers that a double holds exactly. */
 static int exact(Place at, Place end, double *out)
@@ -289,8 +244,7 @@ PyObject *native_records(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "y*", &body))
         return NULL;
-    if (!table[0][0])
-        make_table();
+    base64_tables();
     Place text = body.buf, end = text + body.len;
     Py_BEGIN_ALLOW_THREADS
     understood = whole(&reply, text, end);

@@ -208,6 +208,27 @@ def decoded(decode: Any, body: bytes) -> Any:
     return list(got.records), got.millis_behind_latest, got.next_shard_iterator, got.child_shards
 
 
+def test_base64_is_strict_at_every_place() -> None:
+    """Of each length, with and without padding; and with any other byte anywhere, as msgspec takes it."""
+    assert native is not None
+    rng = Random(9)
+
+    def body(data: bytes) -> bytes:
+        record = b'{"Data":"%s","SequenceNumber":"1","ApproximateArrivalTimestamp":1}' % data
+        return b'{"MillisBehindLatest":0,"Records":[%s]}' % record
+
+    for size in range(200):
+        wanted = rng.randbytes(size)
+        found = native.records(body(base64.b64encode(wanted)))
+        assert found is not None and found[0] == wanted
+    for size in (2, 58, 100):
+        text = base64.b64encode(rng.randbytes(size))
+        for at in range(len(text)):
+            for other in range(256):
+                one = body(text[:at] + bytes([other]) + text[at + 1 :])
+                assert decoded(decode_reply, one) == decoded(_plainly, one)
+
+
 def broken(rng: Random, body: bytes) -> bytes:
     """The body with a byte or two gone, or others in their place."""
     at = rng.randrange(len(body))

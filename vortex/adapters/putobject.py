@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 import io
-import zlib
 from typing import Any
 
 from botocore.utils import percent_encode
+from isal import isal_zlib
 
 from vortex.adapters.prepared import Prepared
 
@@ -56,7 +56,7 @@ class PutCall:
         """The reply's status: 200, or 412 where the key exists. Raises BotoCoreError."""
         headers = {"Content-Type": content_type}
         if self._checksum:
-            headers[_CHECKSUM] = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+            headers[_CHECKSUM] = base64.b64encode(isal_zlib.crc32(body).to_bytes(4, "big")).decode()
         if len(body) >= _LARGE:
             headers["Expect"] = "100-continue"
         data = io.BytesIO(body) if len(body) >= _IN_PIECES else body
