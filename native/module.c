@@ -8,6 +8,7 @@ static PyMethodDef functions[] = {
     {"records", native_records, METH_VARARGS, "The records of a reply of GetRecords, as columns."},
     {"lines", native_lines, METH_VARARGS, "Lines of several pages, put together."},
     {"claim", native_claim, METH_VARARGS, "Enter keys into a table of the window."},
+    {"rehash", native_rehash, METH_VARARGS, "The live keys of one table into another."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -24,6 +24,12 @@ static inline int is_live(const Table *table, size_t slot)
     return tag < table->tags && table->live[tag];
 }
 
+static int fits(const Table *table, Py_ssize_t high, Py_ssize_t low, Py_ssize_t tag)
+{
+    size_t slots = table->buckets * BUCKET;
+    return slots && (size_t)high == 8 * slots && (size_t)low == 8 * slots && (size_t)tag == 4 * slots;
+}
+
 /* Whether the key was new; it then has the first free slot on its way. `taken` grows where that was never used. */
 static int claimed(Table *table, uint64_t high, uint64_t low, uint32_t tag, int64_t *taken)
 {
@@ -52,6 +58,51 @@ static int claimed(Table *table, uint64_t high, uint64_t low, uint32_t tag, int6
     return 1;
 }
 
+/* rehash(high, low, tag, live, to_high, to_low, to_tag, to_over) -> how many keys there are: the live keys of one table
+   into an empty other one. Both are in order of home, so that memory is gone through from one end to the other. */
+PyObject *native_rehash(PyObject *module, PyObject *args)
+{
+    enum { HIGH, LOW, TAG, LIVE, TO_HIGH, TO_LOW, TO_TAG, TO_OVER, BUFFERS };
+    Py_buffer of[BUFFERS];
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*w*w*w*w*", &of[HIGH], &of[LOW], &of[TAG], &of[LIVE], &of[TO_HIGH], &of[TO_LOW],
+                          &of[TO_TAG], &of[TO_OVER]))
+        return NULL;
+    Table from = {of[HIGH].buf, of[LOW].buf, of[TAG].buf, NULL, (size_t)of[TAG].len / 4 / BUCKET,
+                  of[LIVE].buf, (size_t)of[LIVE].len};
+    Table to = {of[TO_HIGH].buf, of[TO_LOW].buf, of[TO_TAG].buf, of[TO_OVER].buf, (size_t)of[TO_OVER].len,
+                of[LIVE].buf, (size_t)of[LIVE].len};
+    size_t keys = 0;
+    int good = fits(&from, of[HIGH].len, of[LOW].len, of[TAG].len) &&
+               fits(&to, of[TO_HIGH].len, of[TO_LOW].len, of[TO_TAG].len);
+    for (size_t slot = 0; good && slot < to.buckets * BUCKET; slot++)
+        good = !to.tag[slot];
+    for (size_t slot = 0; good && slot < from.buckets * BUCKET; slot++) {
+        if (!is_live(&from, slot))
+            continue;
+        if (!(good = ++keys <= to.buckets * BUCKET))
+            break;
+        size_t room = home_of(&to, from.high[slot]) * BUCKET;
+        while (to.tag[room]) { /* ends, for there are more slots than keys */
+            if (++room % BUCKET)
+                continue;
+            to.over[room / BUCKET - 1] = 1;
+            if (room == to.buckets * BUCKET)
+                room = 0;
+        }
+        to.high[room] = from.high[slot];
+        to.low[room] = from.low[slot];
+        to.tag[room] = from.tag[slot];
+    }
+    for (int buffer = 0; buffer < BUFFERS; buffer++)
+        PyBuffer_Release(&of[buffer]);
+    if (!good) {
+        PyErr_SetString(PyExc_ValueError, "rehash: arrays that do not belong together, or a table that is too small");
+        return NULL;
+    }
+    return PyLong_FromSize_t(keys);
+}
+
 /* claim(keys, chosen, high, low, tag, over, live, new, mine) -> taken */
 PyObject *native_claim(PyObject *module, PyObject *args)
 {
@@ -64,13 +115,13 @@ PyObject *native_claim(PyObject *module, PyObject *args)
         return NULL;
     Table table = {of[HIGH].buf, of[LOW].buf, of[TAG].buf, of[OVER].buf, (size_t)of[OVER].len,
                    of[LIVE].buf, (size_t)of[LIVE].len};
-    size_t slots = table.buckets * BUCKET, count = (size_t)of[CHOSEN].len / 8, keys = (size_t)of[KEYS].len / 16;
+    size_t count = (size_t)of[CHOSEN].len / 8, keys = (size_t)of[KEYS].len / 16;
     const int64_t *chosen = of[CHOSEN].buf;
     const uint8_t *key = of[KEYS].buf;
     uint8_t *fresh = of[NEW].buf;
     int64_t taken = 0;
-    int good = table.buckets && (size_t)of[HIGH].len == 8 * slots && (size_t)of[LOW].len == 8 * slots &&
-               (size_t)of[TAG].len == 4 * slots && (size_t)of[NEW].len == keys && mine < table.tags && mine > 0;
+    int good = fits(&table, of[HIGH].len, of[LOW].len, of[TAG].len) && (size_t)of[NEW].len == keys &&
+               mine < table.tags && mine > 0;
     for (size_t at = 0; good && at < count; at++) {
         if (chosen[at] < 0 || (size_t)chosen[at] >= keys) {
             good = 0;

@@ -333,6 +333,25 @@ def test_a_full_table_is_refused_and_so_are_arrays_of_other_lengths() -> None:
         native.claim(keys, np.array([0]), high[:8], low, tag, over, live, new, 1)
 
 
+def test_a_table_that_is_too_small_or_in_use_takes_no_keys() -> None:
+    assert native is not None
+    live = np.array([False, True])
+
+    def table(buckets: int) -> tuple[Any, ...]:
+        words = (np.zeros(16 * buckets, np.uint64) for _ in range(2))
+        return (*words, np.zeros(16 * buckets, np.uint32), np.zeros(buckets, np.bool_))
+
+    full, keys, new = table(2), Random(1).randbytes(16 * 32), np.zeros(32, np.bool_)
+    native.claim(keys, np.arange(32), *full, live, new, 1)
+    for to in (table(1), full):
+        with pytest.raises(ValueError, match="too small"):
+            native.rehash(*full[:3], live, *to)
+    to = table(2)
+    assert native.rehash(*full[:3], live, *to) == 32
+    native.claim(keys, np.arange(32), *to, live, new, 1)
+    assert not new.any()
+
+
 def test_a_plan_that_is_too_large_is_pythons() -> None:
     """More paths than there is room for: read all the same."""
     fields = Fields(tuple(f"c{n}" for n in range(40)), ("t",), ("id",), ("at",))

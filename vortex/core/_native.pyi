@@ -11,6 +11,17 @@ def events(
 ) -> tuple[bytes, list[tuple[str, str]], list[int]]: ...
 def records(body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...
 def lines(texts: list[bytes], page: Buffer, start: Buffer, size: Buffer, chosen: Buffer, /) -> bytes: ...
+def rehash(
+    high: Buffer,
+    low: Buffer,
+    tag: Buffer,
+    live: Buffer,
+    to_high: Buffer,
+    to_low: Buffer,
+    to_tag: Buffer,
+    to_over: Buffer,
+    /,
+) -> int: ...
 def claim(
     keys: Buffer,
     chosen: Buffer,

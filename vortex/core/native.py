@@ -13,6 +13,8 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
 - `claim(keys, chosen, high, low, tag, over, live, new, mine)`: enters the chosen keys into a table of the window, under
   the tag `mine`; `new` gets a byte for each. Returns how many slots were taken that no key was ever in. Raises
   ValueError for a full table.
+- `rehash(high, low, tag, live, to_high, to_low, to_tag, to_over)`: the live keys of one table into an empty other one;
+  how many there are. Raises ValueError for one that is too small.
 """
 
 from __future__ import annotations

@@ -315,9 +315,12 @@ class Window:
 
     def _rebuilt(self, leaf: _Leaf, more: int) -> _Leaf:
         """A leaf in the old one's places, without what is forgotten, with room for `more` keys."""
-        high, low, tags = leaf.living(self._live)
-        larger = _Leaf(len(high) + more, leaf.depth)
-        larger.build(high, low, tags, self._live)
+        larger = _Leaf(int(np.count_nonzero(self._live[leaf.tag])) + more, leaf.depth)
+        if native is not None:
+            to = larger.high, larger.low, larger.tag, larger.over
+            larger.taken = native.rehash(leaf.high, leaf.low, leaf.tag, self._live, *to)
+        else:
+            larger.build(*leaf.living(self._live), self._live)
         self._directory = [larger if old is leaf else old for old in self._directory]
         return larger
 
