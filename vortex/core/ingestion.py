@@ -48,8 +48,8 @@ class Policy:
     fingerprint: str = ""
 
 
-Place = tuple[str, str, int]
-"""What lines are grouped by: customer, type and period."""
+Place = tuple[tuple[str, str], int]
+"""What lines are grouped by: customer and type, and the period."""
 
 
 class _Numbers(dict[Place, int]):
@@ -104,7 +104,7 @@ class Draft:
 
         taken = Lines(self.pages)
         rows_of = taken.by_group(len(self.groups))
-        for (customer, kind, period), number in self.groups.items():
+        for ((customer, kind), period), number in self.groups.items():
             add(self.layout.folder(customer, kind, period), period, customer, kind, taken, rows_of[number])
         for period, several in self.rejected.items():
             lines = Lines.of(several)
@@ -299,7 +299,7 @@ class ShardIngest:
         places, group = np.unique(which * len(events.names) + events.name[fresh], return_inverse=True)
         pairs = zip(*(part.tolist() for part in np.divmod(places, len(events.names))), strict=True)
         names, groups, known = events.names, build.groups, periods.tolist()
-        numbers = np.array([groups[(*names[name], known[at])] for at, name in pairs], dtype=np.int32)
+        numbers = np.array([groups[names[name], known[at]] for at, name in pairs], dtype=np.int32)
         taken = Taken(events.text, events.start[fresh], events.size[fresh], numbers[group]).compact()
         build.pages.append(taken)
         build.ids.append(events.keys[fresh].tobytes())
