@@ -118,20 +118,19 @@ class EventReader:
         asked = rows["ask"]
         if not asked.any():
             return
-        for at in np.flatnonzero(asked & ASK_KEY).tolist():
-            row = rows[at]
-            begin, customer = int(row["start"]), names[row["name"]][0]
-            if row["ask"] & NO_ID:
-                keys[at] = self._key(customer, None, text[begin : begin + int(row["size"])])
-            else:
-                place = begin + int(row["id_at"])
-                keys[at] = self._key(customer, text[place : place + int(row["id_size"])].decode(), b"")
-        late = np.flatnonzero(asked & ASK_TIME)
-        if len(late):
-            begins = (rows["start"][late] + rows["time_at"][late]).tolist()
-            sizes = rows["time_size"][late].tolist()
-            times = [msgspec.json.decode(text[at : at + size]) for at, size in zip(begins, sizes, strict=True)]
-            period[late] = _numbers(self._periods.column(times))
+        if len(which := np.flatnonzero(asked & ASK_KEY)):
+            without = (asked[which] & NO_ID).astype(np.bool_)
+            at = rows["start"][which] + np.where(without, 0, rows["id_at"][which])
+            size = np.where(without, rows["size"][which], rows["id_size"][which])
+            some = [names[name][0] for name in rows["name"][which].tolist()], without.tolist(), _slices(text, at, size)
+            found = [
+                self._key(customer, None, line) if none else self._key(customer, line.decode(), b"")
+                for customer, none, line in zip(*some, strict=True)
+            ]
+            keys[which] = np.frombuffer(b"".join(found), dtype=keys.dtype)
+        if len(which := np.flatnonzero(asked & ASK_TIME)):
+            texts = _slices(text, rows["start"][which] + rows["time_at"][which], rows["time_size"][which])
+            period[which] = _numbers(self._periods.column(list(map(msgspec.json.decode, texts))))
 
     def _slowly(self, decoded: Decoded) -> Events:
         lines, count = decoded.lines, len(decoded.lines)
@@ -162,6 +161,10 @@ class EventReader:
         if key is None:
             return xxhash.xxh3_128_digest(self._prefixes[customer].encode() + line, self._seed ^ 1)
         return xxhash.xxh3_128_digest((self._prefixes[customer] + key).encode(), self._seed)
+
+
+def _slices(text: bytes, start: NDArray[np.integer], size: NDArray[np.integer]) -> list[bytes]:
+    return [text[at:end] for at, end in zip(start.tolist(), (start + size).tolist(), strict=True)]
 
 
 def _numbers(periods: Sequence[int | None]) -> NDArray[np.int64]:
