@@ -279,12 +279,14 @@ class ShardIngest:
     def _routed(self, events: Events, arrived: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """For each event the period that takes it, and whether it is late (-1) or early (1) and comes with W's own.
 
-        W goes on from record to record, and with it what is open: an event is told by the W of its own record.
+        W goes on from record to record, and with it what is open: an event is told by the W of its own record. As long
+        as W has not moved, what the log says is open stays so, whatever the settings say of it now.
         """
         rules = self._policy.rules
         watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
         bound = np.maximum(watermark - rules.lateness_ms, EARLIEST_MS)
-        open_from = np.maximum(bound - bound % rules.period_ms, self.open_from)[events.record]
+        bound = np.where(watermark > self.watermark, bound - bound % rules.period_ms, self.open_from)
+        open_from = np.maximum(bound, self.open_from)[events.record]
         own = (watermark - watermark % rules.period_ms)[events.record]
         at = arrived[events.record]
         period = np.where(events.period == NO_PERIOD, at - at % rules.period_ms, events.period)
