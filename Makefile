@@ -31,7 +31,8 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	@if command -v cc >/dev/null; then $(CHECKED_C) -fsyntax-only native/*.c; else echo "no C compiler: native/ is not checked"; fi
+	@if command -v cc >/dev/null && test -f $(PY_INCLUDE)/Python.h; then $(CHECKED_C) -fsyntax-only native/*.c; \
+		else echo "no C compiler, or no headers of Python: native/ is not checked"; fi
 
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation
@@ -57,8 +58,8 @@ test-fleet: $(VENV)/dev.stamp
 	$(MAKE) soak
 
 # The steps in C against Python's, with every byte that they touch watched.
-C_FLAGS = -std=c11 -DPy_LIMITED_API=0x030B0000 \
-	-I$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)
+PY_INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)
+C_FLAGS = -std=c11 -DPy_LIMITED_API=0x030B0000 -I$(PY_INCLUDE)
 CHECKED_C = cc $(C_FLAGS) -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
 FUZZ_SEEDS ?= 2000
 fuzz: $(VENV)/dev.stamp

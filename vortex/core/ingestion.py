@@ -25,7 +25,7 @@ from vortex.core.lines import Lines, Taken
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.native import NO_PERIOD
 from vortex.core.records import Records
-from vortex.core.routing import EARLIEST_MS, Rules, floor_period
+from vortex.core.routing import Rules, floor_period
 from vortex.core.segment import Counts, Folder, Footer, Group, Sealed, folder_hash, seal
 from vortex.core.shardlog import Lineage, Remembered
 from vortex.core.window import KEY_BYTES, Window
@@ -33,7 +33,7 @@ from vortex.core.window import KEY_BYTES, Window
 IDLE_MARGIN_MS = 5_000
 """How far behind the service's clock an idle shard's watermark stays: arrival times are not exact."""
 _LINE_OVERHEAD = 41  # of a bytes object and its place in a list
-_GROUP_OVERHEAD = 400  # of a key, a list and a dict's place: with thousands of partitions more than their lines
+_GROUP_OVERHEAD = 400  # of a place, its names and a dict's entry: with thousands of partitions more than their lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Draft:
             add(self.layout.rejected_folder(period), period, "", "", lines, np.arange(len(lines)))
         self.footer.prev = prev
         sealed = seal(self.footer, groups.values(), b"".join(self.ids))
-        self.pages.clear()
+        self.pages.clear()  # the draft lives on while the segment is put; its lines need not
         return sealed
 
 
@@ -284,8 +284,7 @@ class ShardIngest:
         """
         rules = self._policy.rules
         watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
-        bound = np.maximum(watermark - rules.lateness_ms, EARLIEST_MS)
-        bound = np.where(watermark > self.watermark, bound - bound % rules.period_ms, self.open_from)
+        bound = np.where(watermark > self.watermark, rules.open_from_each(watermark), self.open_from)
         open_from = np.maximum(bound, self.open_from)[events.record]
         own = (watermark - watermark % rules.period_ms)[events.record]
         at = arrived[events.record]

@@ -25,7 +25,7 @@ class Reason(StrEnum):
 
 
 class Refused(Exception):
-    """Raised inside decoding only; `Decoder.page` turns it into a `Rejected`."""
+    """Raised inside decoding only; `Decoder` turns it into a `Rejected`."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)

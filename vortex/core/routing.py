@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 _SHAPES = {20, 24, 27}
 _MEMO_LIMIT = 100_000
 # Numbers are told apart by size: seconds until the year 5138, then milli-, micro- and nanoseconds.
@@ -74,13 +77,10 @@ class Rules:
         """The least period that is open at `watermark`: the least p with p + period + lateness > W."""
         return floor_period(max(watermark - self.lateness_ms, EARLIEST_MS), self.period_ms)
 
-    def next_turn(self, watermark: int) -> int:
-        """The least watermark after this one at which its own period, or open_from, is another."""
-        late = watermark - self.lateness_ms
-        return min(
-            floor_period(watermark, self.period_ms) + self.period_ms,
-            floor_period(late, self.period_ms) + self.period_ms + self.lateness_ms,
-        )
+    def open_from_each(self, watermarks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`open_from` at each of the watermarks."""
+        earliest = np.maximum(watermarks - self.lateness_ms, EARLIEST_MS)
+        return earliest - earliest % self.period_ms
 
 
 class PeriodReader:

@@ -2,11 +2,10 @@
 
 Keys come and go by whole segments: a key counts while its segment's watermark is not older than the window.
 
-What the open segment brings stays in a plain set, which answers a page of keys at C speed; what came before lies in
-numpy arrays (a key as two words, and its segment's tag: 20 bytes a slot), 30 bytes a key where a set takes 98. The set
-is entered into the arrays by thousands of keys, so that numpy's fixed cost a call is paid for all of them; a
-page only asks the arrays whether they know any of its keys, in the ordinary case a handful of calls and two cache lines
-a key.
+Keys lie in numpy arrays (two words, and the segment's tag: 20 bytes a slot), 30 bytes a key where a set takes 98. In C
+(`core.native`) a page's keys are looked up and entered at once. In Python alone, what the open segment brings stays in
+a plain set first, which answers a page of keys at C speed, and is entered into the arrays by thousands, so that numpy's
+fixed cost a call is paid for all of them; a page only asks the arrays whether they know any of its keys.
 
 The arrays are buckets of sixteen slots. A full bucket overflows into the next one, and says so. Forgotten keys stay in
 their slots until an insertion or the next rebuilding takes the place. Leaves, chosen by a key's top bits, grow and
