@@ -79,7 +79,7 @@ class Rules:
 
     def open_from_each(self, watermarks: NDArray[np.int64]) -> NDArray[np.int64]:
         """`open_from` at each of the watermarks."""
-        earliest = np.maximum(watermarks - self.lateness_ms, EARLIEST_MS)
+        earliest: NDArray[np.int64] = np.maximum(watermarks - self.lateness_ms, EARLIEST_MS)
         return earliest - earliest % self.period_ms
 
 
