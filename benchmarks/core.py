@@ -103,7 +103,6 @@ def steps_of(page: Page, rounds: int) -> dict[str, float]:
     reader = EventReader(policy().decoder, rules.period_ms, policy().seed)
     found = reader.page(records)
     keys, arrived = found.keys.tobytes(), (records.arrivals * 1000).astype(np.int64)
-    new = np.ones(len(found), dtype=np.bool_)
 
     def claimed() -> None:
         table = Window()
@@ -111,7 +110,8 @@ def steps_of(page: Page, rounds: int) -> dict[str, float]:
 
     def grouped() -> None:
         ingest = fresh()
-        ingest._keep(found, new, ingest._routed(found, arrived)[0])
+        period, _ = ingest._routed(found, arrived)
+        ingest._keep(found, period, found.start, found.size, found.name, found.keys)
 
     return {
         "GetRecords reply to records": least(lambda: decode_reply(body), rounds),

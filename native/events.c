@@ -3,6 +3,7 @@
    What is not plainly an event is left to Python (vortex/core/decode.py), a record at a time: this is a shortcut, and
    takes no decision of its own. A record holds one event, or several on lines of their own. */
 
+#include "numbers.h"
 #include "plan.h"
 
 #define NAME_LIMIT (64 * 1024)
@@ -17,30 +18,28 @@ typedef struct {
     uint8_t kind, wide; /* wide: has bytes outside ASCII */
 } Value;
 
-/* As `ROW` in vortex/core/native.py. */
 typedef struct {
     int64_t start, period;
     uint8_t key[16];
     int32_t size, record, name;
-    int32_t id_at, id_size, time_at, time_size; /* within the line */
-    uint32_t ask;
 } Row;
 
+/* What is left to Python of an event; as `ASKED` in vortex/core/native.py. */
 typedef struct {
-    uint64_t sum;
-    Value customer, type;
-} Name;
+    int32_t row, id_at, id_size, time_at, time_size; /* within the line */
+    uint32_t ask;
+} Asked;
 
 typedef struct {
     const Plan *plan;
     const uint8_t *text;
     int64_t period_ms;
     uint64_t seed;
+    Numbers *names;
     Row *rows;
     size_t count, room;
-    Name *names;
-    uint32_t *places; /* a hash table of names: one more than the index, or 0 */
-    size_t named, mask;
+    Asked *asked;
+    size_t asks, asks_room;
 } Reading;
 
 static Place object(const Plan *plan, int node, Place at, Place end, Value *values, int depth);
@@ -51,11 +50,9 @@ static Place leaf(Place at, Place end, Value *value)
     Place begin = at;
     if (at < end && *at == '"') {
         at = json_string(at + 1, end, &flag);
-        if (!at || flag || at - begin > INT32_MAX)
+        if (!at || flag & ESCAPED || at - begin > INT32_MAX)
             return NULL;
-        *value = (Value){begin + 1, (int32_t)(at - begin - 2), TEXT, 0};
-        for (Place byte = value->at; byte < at; byte++)
-            value->wide |= *byte & 0x80;
+        *value = (Value){begin + 1, (int32_t)(at - begin - 2), TEXT, flag & WIDE};
         return at;
     }
     if (at < end && *at == 'n')
@@ -73,14 +70,15 @@ static Place members(const Node *node, const Plan *plan, Place at, Place end, Va
     uint64_t seen = 0;
     for (;;) {
         const Key *known = NULL;
-        int escaped = 0;
+        int has = 0;
         if (at >= end || *at != '"')
             return NULL;
         Place name = at + 1;
-        if (!(at = json_string(name, end, &escaped)) || escaped)
+        if (!(at = json_string(name, end, &has)) || has & ESCAPED)
             return NULL;
-        for (int key = 0; key < node->count; key++) {
-            if (node->keys[key].size == at - name - 1 && !memcmp(node->keys[key].text, name, (size_t)(at - name - 1))) {
+        size_t size = (size_t)(at - name - 1);
+        for (int key = 0; node->sizes >> (size & 63) & 1 && key < node->count; key++) {
+            if (node->keys[key].size == size && !memcmp(node->keys[key].text, name, size)) {
                 if (seen >> key & 1)
                     return NULL;
                 seen |= (uint64_t)1 << key;
@@ -228,54 +226,26 @@ static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t
     return 1;
 }
 
-static int same(const Value *one, const Value *other)
+/* Room for one more row, and for what it may ask; false without memory. */
+static int has_room(Reading *reading)
 {
-    return one->size == other->size && !memcmp(one->at, other->at, (size_t)one->size);
-}
-
-static uint64_t sum_of(const Value *value, uint64_t sum)
-{
-    int32_t byte = 0;
-    for (; byte + 8 <= value->size; byte += 8)
-        sum = folded(sum ^ word64(value->at + byte), 0x9E3779B97F4A7C15u);
-    for (; byte < value->size; byte++)
-        sum = folded(sum ^ value->at[byte], 0x9E3779B97F4A7C15u);
-    return sum ^ (uint64_t)value->size;
-}
-
-/* The number of a pair of customer and type, given in order of appearance; negative without memory. */
-static int32_t name_of(Reading *reading, const Value *customer, const Value *type)
-{
-    uint64_t sum = sum_of(type, sum_of(customer, reading->seed | 1));
-    size_t at = (size_t)(sum >> 20) & reading->mask;
-    for (; reading->places[at]; at = (at + 1) & reading->mask) {
-        const Name *name = &reading->names[reading->places[at] - 1];
-        if (name->sum == sum && same(&name->customer, customer) && same(&name->type, type))
-            return (int32_t)reading->places[at] - 1;
+    if (reading->count == reading->room) {
+        size_t room = 2 * reading->room + 64;
+        Row *rows = realloc(reading->rows, room * sizeof *rows);
+        if (!rows)
+            return 0;
+        reading->rows = rows;
+        reading->room = room;
     }
-    if (2 * (reading->named + 1) > reading->mask) { /* twice the room, all entered anew */
-        size_t mask = 2 * reading->mask + 1;
-        uint32_t *places = calloc(mask + 1, sizeof *places);
-        Name *names = places ? realloc(reading->names, (mask + 1) * sizeof *names) : NULL;
-        if (!names) {
-            free(places);
-            return -1;
-        }
-        for (size_t name = 0; name < reading->named; name++) {
-            size_t place = (size_t)(names[name].sum >> 20) & mask;
-            while (places[place])
-                place = (place + 1) & mask;
-            places[place] = (uint32_t)name + 1;
-        }
-        free(reading->places);
-        reading->places = places;
-        reading->names = names;
-        reading->mask = mask;
-        return name_of(reading, customer, type);
+    if (reading->asks == reading->asks_room) {
+        size_t room = 2 * reading->asks_room + 16;
+        Asked *asked = realloc(reading->asked, room * sizeof *asked);
+        if (!asked)
+            return 0;
+        reading->asked = asked;
+        reading->asks_room = room;
     }
-    reading->names[reading->named] = (Name){sum, *customer, *type};
-    reading->places[at] = (uint32_t)++reading->named;
-    return (int32_t)reading->named - 1;
+    return reading->count < INT32_MAX;
 }
 
 /* One event, which is all of the line but blanks at its end. 1: taken, 0: not plainly an event, -1: no memory. */
@@ -288,32 +258,34 @@ static int event(Reading *reading, int32_t record, Place line, Place end, const 
         id->kind == BROKEN || (id->kind == ABSENT && !plan->hash_missing) || end - line > INT32_MAX ||
         (int64_t)customer->size + type->size > NAME_LIMIT)
         return 0;
-    if (reading->count == reading->room) {
-        size_t room = 2 * reading->room + 64;
-        Row *rows = realloc(reading->rows, room * sizeof *rows);
-        if (!rows)
-            return -1;
-        reading->rows = rows;
-        reading->room = room;
-    }
+    if (!has_room(reading))
+        return -1;
     Row *row = &reading->rows[reading->count];
-    *row = (Row){.start = line - reading->text, .period = NO_PERIOD, .size = (int32_t)(end - line), .record = record};
+    Asked *asked = &reading->asked[reading->asks];
+    row->start = line - reading->text;
+    row->period = NO_PERIOD;
+    row->size = (int32_t)(end - line);
+    row->record = record;
+    *asked = (Asked){.row = (int32_t)reading->count};
     if (id->kind == ABSENT) {
-        row->ask = ASK_KEY | NO_ID;
-    } else {
-        row->id_at = (int32_t)(id->at - line);
-        row->id_size = id->size;
-        if (!key_of(customer, id, reading->seed, row->key))
-            row->ask = ASK_KEY;
+        asked->ask = ASK_KEY | NO_ID;
+    } else if (!key_of(customer, id, reading->seed, row->key)) {
+        asked->ask = ASK_KEY;
+        asked->id_at = (int32_t)(id->at - line);
+        asked->id_size = id->size;
     }
     if (time->kind != ABSENT && (time->kind != TEXT || !period_of(time, reading->period_ms, &row->period)) &&
         (time->kind == BROKEN || !period_of_number(time, reading->period_ms, &row->period))) {
-        row->ask |= ASK_TIME;
-        row->time_at = (int32_t)(time->at - line) - (time->kind == TEXT); /* as JSON, quotes included */
-        row->time_size = time->size + 2 * (time->kind == TEXT);
+        asked->ask |= ASK_TIME;
+        asked->time_at = (int32_t)(time->at - line) - (time->kind == TEXT); /* as JSON, quotes included */
+        asked->time_size = time->size + 2 * (time->kind == TEXT);
     }
-    if ((row->name = name_of(reading, customer, type)) < 0)
+    if (asked->ask & ASK_KEY)
+        memset(row->key, 0, sizeof row->key);
+    row->name = number_of(reading->names, customer->at, (size_t)customer->size, type->at, (size_t)type->size);
+    if (row->name < 0)
         return -1;
+    reading->asks += asked->ask != 0;
     reading->count++;
     return 1;
 }
@@ -328,10 +300,11 @@ static Place white(Place at, Place end)
 /* All events of one record: 1, 0 (and nothing taken) where any of it is not plainly an event, -1 without memory. */
 static int record(Reading *reading, int32_t number, Place at, Place end)
 {
-    size_t before = reading->count;
+    size_t before = reading->count, asked = reading->asks;
     int taken = 1;
     for (Place line = at; taken == 1 && line < end;) {
-        Value values[PATHS] = {0};
+        Value values[PATHS];
+        memset(values, 0, reading->plan->paths * sizeof *values);
         Place close = object(reading->plan, 0, line, end, values, 0), next;
         if (!close) {
             taken = 0;
@@ -353,85 +326,111 @@ static int record(Reading *reading, int32_t number, Place at, Place end)
     }
     if (at >= end || taken != 1) {
         reading->count = before; /* names that only it had stay: they are of no harm */
+        reading->asks = asked;
         return at >= end ? 0 : taken;
     }
     return 1;
 }
 
-static PyObject *text_of(const Value *value)
+/* The pairs of customer and type that Python does not know of yet. */
+static PyObject *new_names(const Numbers *names)
 {
-    return PyUnicode_DecodeUTF8((const char *)value->at, value->size, NULL);
-}
-
-static PyObject *names_of(const Reading *reading)
-{
-    PyObject *names = PyList_New((Py_ssize_t)reading->named);
-    for (size_t at = 0; names && at < reading->named; at++) {
-        PyObject *customer = text_of(&reading->names[at].customer);
-        PyObject *type = customer ? text_of(&reading->names[at].type) : NULL;
+    PyObject *found = PyList_New(0);
+    for (size_t number = names->told; found && number < names->count; number++) {
+        const Thing *thing = &names->things[number];
+        const char *text = (const char *)names->text + thing->at;
+        PyObject *customer = PyUnicode_DecodeUTF8(text, (Py_ssize_t)thing->first, NULL);
+        PyObject *type = customer ? PyUnicode_DecodeUTF8(text + thing->first, (Py_ssize_t)thing->second, NULL) : NULL;
         PyObject *pair = type ? PyTuple_Pack(2, customer, type) : NULL;
+        if (!pair || PyList_Append(found, pair))
+            Py_CLEAR(found);
         Py_XDECREF(customer);
         Py_XDECREF(type);
-        if (!pair || PyList_SetItem(names, (Py_ssize_t)at, pair))
-            Py_CLEAR(names);
+        Py_XDECREF(pair);
     }
-    return names;
+    return found;
 }
 
-/* events(plan, text, bounds, period_ms, seed) -> (rows, names, odd) */
+static PyObject *odd_ones(const uint8_t *taken, int64_t records)
+{
+    PyObject *odd = PyList_New(0);
+    for (int64_t at = 0; odd && at < records; at++) {
+        PyObject *number = taken[at] ? NULL : PyLong_FromLongLong(at);
+        if (!taken[at] && (!number || PyList_Append(odd, number)))
+            Py_CLEAR(odd);
+        Py_XDECREF(number);
+    }
+    return odd;
+}
+
+/* What was read, by column. */
+static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t records)
+{
+    enum { START, SIZE, RECORD, NAME, KEY, PERIOD, ASKED, NEW, ODD, PARTS };
+    static const int widths[] = {8, 4, 4, 4, 16, 8};
+    PyObject *part[PARTS] = {NULL}, *answer = NULL;
+    char *of[ASKED];
+    int good = 1;
+    for (int column = 0; good && column < ASKED; column++) {
+        part[column] = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)reading->count * widths[column]);
+        good = part[column] && (of[column] = PyBytes_AsString(part[column]));
+    }
+    for (size_t at = 0; good && at < reading->count; at++) {
+        const Row *row = &reading->rows[at];
+        memcpy(of[START] + 8 * at, &row->start, 8);
+        memcpy(of[SIZE] + 4 * at, &row->size, 4);
+        memcpy(of[RECORD] + 4 * at, &row->record, 4);
+        memcpy(of[NAME] + 4 * at, &row->name, 4);
+        memcpy(of[KEY] + 16 * at, row->key, 16);
+        memcpy(of[PERIOD] + 8 * at, &row->period, 8);
+    }
+    if (good && (part[ASKED] = PyBytes_FromStringAndSize((const char *)reading->asked,
+                                                         (Py_ssize_t)(reading->asks * sizeof(Asked)))) &&
+        (part[NEW] = new_names(reading->names)) && (part[ODD] = odd_ones(taken, records)))
+        answer = PyTuple_Pack(PARTS, part[START], part[SIZE], part[RECORD], part[NAME], part[KEY], part[PERIOD],
+                              part[ASKED], part[NEW], part[ODD]);
+    for (int each = 0; each < PARTS; each++)
+        Py_XDECREF(part[each]);
+    return answer;
+}
+
+/* events(plan, names, text, bounds, period_ms, seed) -> (start, size, record, name, key, period, asked, new, odd) */
 PyObject *native_events(PyObject *module, PyObject *args)
 {
-    PyObject *capsule, *odd = NULL, *rows = NULL, *names = NULL, *answer = NULL;
+    PyObject *capsule, *numbers, *answer = NULL;
     Py_buffer text, bounds;
     long long period_ms;
     unsigned long long seed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "Oy*y*LK", &capsule, &text, &bounds, &period_ms, &seed))
+    if (!PyArg_ParseTuple(args, "OOy*y*LK", &capsule, &numbers, &text, &bounds, &period_ms, &seed))
         return NULL;
-    const Plan *plan = PyCapsule_GetPointer(capsule, "plan");
     const int64_t *bound = bounds.buf;
     int64_t records = (int64_t)(bounds.len / 8) - 1;
-    Reading reading = {.plan = plan, .text = text.buf, .period_ms = period_ms, .seed = seed, .mask = 1023};
+    Reading reading = {.plan = PyCapsule_GetPointer(capsule, "plan"), .text = text.buf, .period_ms = period_ms, .seed = seed};
+    reading.names = reading.plan ? numbers_of(numbers) : NULL;
     uint8_t *taken = calloc((size_t)(records > 0 ? records : 1), 1);
-    int good = plan && period_ms > 0 && records >= 0 && records < INT32_MAX && taken;
+    int good = reading.names && taken && period_ms > 0 && records >= 0 && records < INT32_MAX;
     for (int64_t at = 0; good && at <= records; at++)
         good = bound[at] >= (at ? bound[at - 1] : 0) && bound[at] <= text.len;
     if (good) {
+        reading.names->busy = 1;
         Py_BEGIN_ALLOW_THREADS
-        reading.places = calloc(reading.mask + 1, sizeof *reading.places);
-        reading.names = malloc((reading.mask + 1) * sizeof *reading.names);
-        int memory = reading.places && reading.names;
-        for (int64_t at = 0; memory && at < records; at++) {
-            int answer = record(&reading, (int32_t)at, reading.text + bound[at], reading.text + bound[at + 1]);
-            taken[at] = answer == 1;
-            memory = answer >= 0;
+        for (int64_t at = 0; good && at < records; at++) {
+            int its = record(&reading, (int32_t)at, reading.text + bound[at], reading.text + bound[at + 1]);
+            taken[at] = its == 1;
+            good = its >= 0;
         }
-        good = memory ? 1 : -1;
         Py_END_ALLOW_THREADS
-    }
-    if (good == 1 && (odd = PyList_New(0))) {
-        for (int64_t at = 0; odd && at < records; at++) {
-            PyObject *number = taken[at] ? NULL : PyLong_FromLongLong(at);
-            if (!taken[at] && (!number || PyList_Append(odd, number)))
-                Py_CLEAR(odd);
-            Py_XDECREF(number);
-        }
-        rows = PyBytes_FromStringAndSize((char *)reading.rows, (Py_ssize_t)(reading.count * sizeof(Row)));
-        names = names_of(&reading);
-        if (odd && rows && names)
-            answer = PyTuple_Pack(3, rows, names, odd);
-    } else if (good == -1) {
-        PyErr_NoMemory();
+        reading.names->busy = 0;
+        answer = good ? answer_of(&reading, taken, records) : PyErr_NoMemory();
+        if (answer)
+            reading.names->told = reading.names->count;
     } else if (!PyErr_Occurred()) {
         PyErr_SetString(PyExc_ValueError, "events: bounds that do not fit the text");
     }
-    Py_XDECREF(rows);
-    Py_XDECREF(names);
-    Py_XDECREF(odd);
     free(taken);
     free(reading.rows);
-    free(reading.names);
-    free(reading.places);
+    free(reading.asked);
     PyBuffer_Release(&text);
     PyBuffer_Release(&bounds);
     return answer;

@@ -94,8 +94,10 @@ static inline Place json_plain(Place at, Place end)
     return at;
 }
 
-/* A string, behind its first quote; `escaped` is set where it has a backslash. Returns the place behind its last quote. */
-static inline Place json_string(Place at, Place end, int *escaped)
+enum { ESCAPED = 1, WIDE = 2 }; /* what a string has: a backslash, a character outside ASCII */
+
+/* A string, behind its first quote; `has` gets what is unusual of it. Returns the place behind its last quote. */
+static inline Place json_string(Place at, Place end, int *has)
 {
     while (at) {
         at = json_plain(at, end);
@@ -104,9 +106,10 @@ static inline Place json_string(Place at, Place end, int *escaped)
         if (*at == '"')
             return at + 1;
         if (*at == '\\') {
-            *escaped = 1;
+            *has |= ESCAPED;
             at = json_escape(at + 1, end);
         } else if (*at >= 0x80) {
+            *has |= WIDE;
             at = utf8_char(at, end);
         } else {
             at++;
@@ -164,13 +167,13 @@ static Place json_value(Place at, Place end, int depth);
 /* The items of an array, behind its bracket, or (`closing` is '}') of an object, behind its brace. */
 static Place json_items(Place at, Place end, uint8_t closing, int depth)
 {
-    int escaped = 0;
+    int unused = 0;
     at = json_blanks(at, end);
     if (at < end && *at == closing)
         return at + 1;
     while (at < end) {
         if (closing == '}') {
-            if (*at != '"' || !(at = json_string(at + 1, end, &escaped)))
+            if (*at != '"' || !(at = json_string(at + 1, end, &unused)))
                 return NULL;
             at = json_blanks(at, end);
             if (at >= end || *at != ':')

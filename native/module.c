@@ -4,6 +4,8 @@
 
 static PyMethodDef functions[] = {
     {"plan", native_plan, METH_VARARGS, "Paths, made ready for events()."},
+    {"numbers", native_numbers, METH_VARARGS, "Numbers for names or for groups, none given yet."},
+    {"group", native_group, METH_VARARGS, "The group of each row, by its name and period."},
     {"events", native_events, METH_VARARGS, "The events of records, as rows."},
     {"records", native_records, METH_VARARGS, "The records of a reply of GetRecords, as columns."},
     {"lines", native_lines, METH_VARARGS, "Lines of several pages, put together."},

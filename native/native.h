@@ -13,6 +13,8 @@
 #include "json.h"
 #include "xxh3.h"
 
+PyObject *native_numbers(PyObject *module, PyObject *args);
+PyObject *native_group(PyObject *module, PyObject *args);
 PyObject *native_plan(PyObject *module, PyObject *args);
 PyObject *native_events(PyObject *module, PyObject *args);
 PyObject *native_records(PyObject *module, PyObject *args);

@@ -47,7 +47,10 @@ PyObject *native_plan(PyObject *module, PyObject *args)
             if (used + (size_t)size > room || to >= plan->count || path >= PATHS || (to < 0) == (path < 0))
                 goto large;
             memcpy(plan->text + used, text, (size_t)size);
-            node->keys[node->count] = (Key){plan->text + used, (int32_t)size, (int16_t)to, (int16_t)path};
+            node->keys[node->count] = (Key){plan->text + used, (size_t)size, (int16_t)to, (int16_t)path};
+            node->sizes |= (uint64_t)1 << (size & 63);
+            if (path >= 0 && (size_t)path >= plan->paths)
+                plan->paths = (size_t)path + 1;
             used += (size_t)size;
         }
     }
@@ -62,6 +65,8 @@ PyObject *native_plan(PyObject *module, PyObject *args)
             long path = PyLong_AsLong(PyList_GetItem(paths, at));
             if (path < 0 || path >= PATHS)
                 goto large;
+            if ((size_t)path >= plan->paths)
+                plan->paths = (size_t)path + 1;
             plan->of[field][at] = (int8_t)path;
         }
         plan->of[field][count] = -1;

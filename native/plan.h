@@ -14,13 +14,14 @@ enum { CUSTOMER, TYPE, ID, TIME };
 
 typedef struct {
     const uint8_t *text;
-    int32_t size;
+    size_t size;
     int16_t node, path; /* one of them, the other is negative */
 } Key;
 
 typedef struct {
     Key keys[KEYS];
     int count;
+    uint64_t sizes; /* of its keys, modulo 64: most keys of an event are told apart from all of them by it */
 } Node;
 
 typedef struct {
@@ -28,6 +29,7 @@ typedef struct {
     int count;
     int8_t of[FIELDS][PATHS]; /* the paths of each field in turn, ended by a negative number */
     int hash_missing;
+    size_t paths;
     uint8_t *text; /* what the keys point into */
 } Plan;
 

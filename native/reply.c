@@ -62,12 +62,12 @@ static int is_name(Place name, Place behind, const char *wanted)
 /* A member's name and its colon: the place of its value. `name` and `behind` are set around the name. */
 static Place member(Place at, Place end, Place *name, Place *behind)
 {
-    int escaped = 0;
+    int has = 0;
     if (at >= end || *at != '"')
         return NULL;
     *name = at + 1;
-    at = json_string(at + 1, end, &escaped);
-    if (!at || escaped)
+    at = json_string(at + 1, end, &has);
+    if (!at || has & ESCAPED)
         return NULL;
     *behind = at - 1;
     at = json_blanks(at, end);
@@ -92,12 +92,12 @@ static Record *added(Reply *reply)
 /* A string of a record, from its quote. That of Data is looked for by its end alone: base64 tells what is foreign. */
 static Place string(Place at, Place end, int is_data, Place *text, size_t *size)
 {
-    int escaped = 0;
+    int has = 0;
     if (*text || at >= end || *at != '"')
         return NULL;
     *text = at + 1;
-    at = is_data ? memchr(*text, '"', (size_t)(end - *text)) : json_string(*text, end, &escaped);
-    if (!at || escaped)
+    at = is_data ? memchr(*text, '"', (size_t)(end - *text)) : json_string(*text, end, &has);
+    if (!at || has & ESCAPED)
         return NULL;
     at += is_data;
     *size = (size_t)(at - 1 - *text);

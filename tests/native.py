@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-USERS = ("vortex.core.events", "vortex.core.lines", "vortex.core.window", "vortex.adapters.getrecords")
+USERS = (
+    "vortex.core.events",
+    "vortex.core.lines",
+    "vortex.core.names",
+    "vortex.core.window",
+    "vortex.adapters.getrecords",
+)
 
 
 @contextmanager

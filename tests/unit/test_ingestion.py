@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.native import without_native
 from tests.unit.test_kpl import aggregate as kpl_aggregate
+from vortex.core import events
 from vortex.core.decode import Decoder
 from vortex.core.fields import Fields
 from vortex.core.ingestion import Draft, Policy, ShardIngest
@@ -80,6 +82,24 @@ def test_the_steps_in_c_make_the_same_segments(seed: int, spread_ms: int) -> Non
     with without_native():
         slow = [draft.seal("") for draft in drafts(seed, spread_ms)]
     assert [sealed.digest for sealed in quick] == [sealed.digest for sealed in slow]
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE]), st.booleans())
+def test_names_that_begin_anew_change_nothing(seed: int, spread_ms: int, native: bool) -> None:
+    """A reader that has had too many names numbers them from the start; a segment may then have seen both."""
+    wanted = [draft.seal("").digest for draft in drafts(seed, spread_ms)]
+    with pytest.MonkeyPatch.context() as patch, contextlib.nullcontext() if native else without_native():
+        patch.setattr(events, "_MOST_NAMES", 3)
+        assert [draft.seal("").digest for draft in drafts(seed, spread_ms)] == wanted
+
+
+def test_an_ordinary_page_takes_the_short_way() -> None:
+    """Else a slip would only cost time, and nobody would know."""
+    shard = ingest()
+    rows = [Record("1", NOW / 1000, json.dumps({"c": "a", "t": "x", "id": 1, "at": NOW / 1000}).encode())]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(Rules, "open_from_each")
+        assert shard.take(Page(rows, "i", 0, NOW)).accepted == 1
 
 
 def told_one_by_one(page: Page, watermark: int, open_from: int) -> tuple[list[tuple[int, int]], int]:

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from vortex.core.containers import Parts, parts_of
 from vortex.core.decode import Decoded, Decoder, Rejected
 from vortex.core.fields import NAMES, Paths
-from vortex.core.native import ASK_KEY, ASK_TIME, NO_ID, NO_PERIOD, ROW, native
+from vortex.core.names import Names
+from vortex.core.native import ASK_KEY, ASK_TIME, ASKED, NO_ID, NO_PERIOD, native
 from vortex.core.records import Records
 from vortex.core.routing import PeriodReader
 
 Keys = NDArray[np.void]
+_KEY = np.dtype("V16")
+_MOST_NAMES = 100_000
+"""How many names a reader keeps before it begins anew: some events have types without number."""
 
 
 @dataclass(slots=True)
@@ -36,7 +40,7 @@ class Events:
     size: NDArray[np.int32]
     record: NDArray[np.int32]
     name: NDArray[np.int32]
-    names: list[tuple[str, str]]
+    names: Names
     keys: Keys
     period: NDArray[np.int64]
     rejected: list[Rejected] = field(default_factory=list)
@@ -64,10 +68,13 @@ class EventReader:
         self._decoder, self._period_ms, self._seed = decoder, period_ms, seed
         self._periods = PeriodReader(period_ms)
         self._prefixes = _Prefixes()
+        self._names = Names(seed)
         self._plan = _plan_of(decoder.paths, decoder.hash_missing)
 
     def page(self, records: Records) -> Events:
         """Every event and rejection of the page, in order."""
+        if len(self._names) > _MOST_NAMES:
+            self._names = Names(self._seed)
         if self._plan is None:
             return self._of_parts(parts_of(records.datas))
         plain, odd = self._plainly(records.data, records.bounds)
@@ -105,47 +112,55 @@ class EventReader:
     def _plainly(self, text: bytes, bounds: NDArray[np.int64]) -> tuple[Events, list[int]]:
         """The events of the records that hold nothing odd, and which records do."""
         assert native is not None
-        found, names, odd = native.events(self._plan, text, bounds, self._period_ms, self._seed)
-        rows = np.frombuffer(found, dtype=ROW)
-        keys, period = rows["key"].copy(), rows["period"].copy()
-        self._answer(rows, text, names, keys, period)
-        return Events(text, rows["start"], rows["size"], rows["record"], rows["name"], names, keys, period), odd
+        names = self._names
+        found = native.events(self._plan, names.table, text, bounds, self._period_ms, self._seed)
+        start, size, record, name, keys, period, asked, new, odd = found
+        events = Events(
+            text,
+            np.frombuffer(start, dtype=np.int64),
+            np.frombuffer(size, dtype=np.int32),
+            np.frombuffer(record, dtype=np.int32),
+            names.of_table(np.frombuffer(name, dtype=np.int32), new),
+            names,
+            np.frombuffer(keys, dtype=_KEY),
+            np.frombuffer(period, dtype=np.int64),
+        )
+        if asked:
+            self._answer(events, np.frombuffer(asked, dtype=ASKED))
+        return events, odd
 
-    def _answer(
-        self, rows: NDArray[np.void], text: bytes, names: list[tuple[str, str]], keys: Keys, period: NDArray[np.int64]
-    ) -> None:
+    def _answer(self, events: Events, asked: NDArray[np.void]) -> None:
         """Fill in the keys and periods that are left to Python."""
-        asked = rows["ask"]
-        if not asked.any():
-            return
-        if len(which := np.flatnonzero(asked & ASK_KEY)):
-            without = (asked[which] & NO_ID).astype(np.bool_)
-            at = rows["start"][which] + np.where(without, 0, rows["id_at"][which])
-            size = np.where(without, rows["size"][which], rows["id_size"][which])
-            some = [names[name][0] for name in rows["name"][which].tolist()], without.tolist(), _slices(text, at, size)
+        text, start, names = events.text, events.start[asked["row"]], events.names
+        if len(which := np.flatnonzero(asked["ask"] & ASK_KEY)):
+            row, without = asked["row"][which], (asked["ask"][which] & NO_ID).astype(np.bool_)
+            at = start[which] + np.where(without, 0, asked["id_at"][which])
+            size = np.where(without, events.size[row], asked["id_size"][which])
+            some = [names[name][0] for name in events.name[row].tolist()], without.tolist(), _slices(text, at, size)
             found = [
                 self._key(customer, None, line) if none else self._key(customer, line.decode(), b"")
                 for customer, none, line in zip(*some, strict=True)
             ]
-            keys[which] = np.frombuffer(b"".join(found), dtype=keys.dtype)
-        if len(which := np.flatnonzero(asked & ASK_TIME)):
-            texts = _slices(text, rows["start"][which] + rows["time_at"][which], rows["time_size"][which])
-            period[which] = _numbers(self._periods.column(list(map(msgspec.json.decode, texts))))
+            events.keys = events.keys.copy()
+            events.keys[row] = np.frombuffer(b"".join(found), dtype=_KEY)
+        if len(which := np.flatnonzero(asked["ask"] & ASK_TIME)):
+            texts = _slices(text, start[which] + asked["time_at"][which], asked["time_size"][which])
+            events.period = events.period.copy()
+            periods = self._periods.column(list(map(msgspec.json.decode, texts)))
+            events.period[asked["row"][which]] = _numbers(periods)
 
     def _slowly(self, decoded: Decoded) -> Events:
         lines, count = decoded.lines, len(decoded.lines)
         size = np.fromiter(map(len, lines), np.int32, count)
-        numbers: dict[tuple[str, str], int] = {}
-        pairs = zip(decoded.customers, decoded.types, strict=True)
-        name = np.fromiter((numbers.setdefault(pair, len(numbers)) for pair in pairs), np.int32, count)
+        name = self._names.number(zip(decoded.customers, decoded.types, strict=True))
         return Events(
             b"".join(lines),
             np.cumsum(size, dtype=np.int64) - size,
             size,
             np.array(decoded.records, dtype=np.int32),
             name,
-            list(numbers),
-            np.frombuffer(b"".join(self._keys(decoded)), dtype=ROW["key"]),
+            self._names,
+            np.frombuffer(b"".join(self._keys(decoded)), dtype=_KEY),
             _numbers(self._periods.column(decoded.times)),
             decoded.rejected,
         )
@@ -183,8 +198,8 @@ def _merged(one: Events, other: Events) -> Events:
         np.concatenate((one.start, other.start + len(one.text)))[order],
         np.concatenate((one.size, other.size))[order],
         record[order],
-        np.concatenate((one.name, other.name + np.int32(len(one.names))))[order],
-        one.names + other.names,
+        np.concatenate((one.name, other.name))[order],
+        one.names,
         np.concatenate((one.keys, other.keys))[order],
         np.concatenate((one.period, other.period))[order],
         one.rejected + other.rejected,

@@ -18,11 +18,12 @@ import orjson
 from numpy.typing import NDArray
 
 from vortex.core.decode import Decoder, Rejected
-from vortex.core.events import EventReader, Events
+from vortex.core.events import EventReader, Events, Keys
 from vortex.core.kpl import rest
 from vortex.core.layout import Layout
 from vortex.core.lines import Lines, Taken
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
+from vortex.core.names import Groups, Numbers, Place
 from vortex.core.native import NO_PERIOD
 from vortex.core.records import Records
 from vortex.core.routing import Rules, floor_period
@@ -48,25 +49,13 @@ class Policy:
     fingerprint: str = ""
 
 
-Place = tuple[tuple[str, str], int]
-"""What lines are grouped by: customer and type, and the period."""
-
-
-class _Numbers(dict[Place, int]):
-    """Numbers places in order of appearance."""
-
-    def __missing__(self, place: Place) -> int:
-        number = self[place] = len(self)
-        return number
-
-
 @dataclass(slots=True)
 class _Build:
     """What was taken since the last cut."""
 
     tag: int
     start: Position
-    groups: _Numbers = field(default_factory=_Numbers)
+    groups: Groups = field(default_factory=Groups)
     pages: list[Taken] = field(default_factory=list)
     rejected: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     ids: list[bytes] = field(default_factory=list)
@@ -81,7 +70,7 @@ class Draft:
 
     footer: Footer
     layout: Layout
-    groups: dict[Place, int]
+    places: list[Place]
     pages: list[Taken]
     rejected: dict[int, list[bytes]]
     ids: list[bytes]
@@ -103,9 +92,9 @@ class Draft:
                 groups[path, period] = Group(folder, period, lines, rows)
 
         taken = Lines(self.pages)
-        rows_of = taken.by_group(len(self.groups))
-        for ((customer, kind), period), number in self.groups.items():
-            add(self.layout.folder(customer, kind, period), period, customer, kind, taken, rows_of[number])
+        rows_of = taken.by_group(len(self.places))
+        for ((customer, kind), period), rows in zip(self.places, rows_of, strict=True):
+            add(self.layout.folder(customer, kind, period), period, customer, kind, taken, rows)
         for period, several in self.rejected.items():
             lines = Lines.of(several)
             add(self.layout.rejected_folder(period), period, "", "", lines, np.arange(len(lines)))
@@ -233,7 +222,9 @@ class ShardIngest:
         self.next_n += 1
         self._cut_open_from = self.open_from
         self._build = self._fresh()
-        return Draft(footer, self._policy.layout, build.groups, build.pages, build.rejected, build.ids, build.buffered)
+        return Draft(
+            footer, self._policy.layout, build.groups.places, build.pages, build.rejected, build.ids, build.buffered
+        )
 
     def _fresh(self) -> _Build:
         return _Build(self.window.open_segment(), self.position)
@@ -261,20 +252,34 @@ class ShardIngest:
             return
         build = self._build
         fresh = self.window.claim(build.tag, events.keys.tobytes())
-        period, shift = self._routed(events, arrived)
-        for at, number in _counted(period[~fresh]):
-            build.periods[at].duplicates += number
-        for at, number in _counted(period[fresh & (shift < 0)]):
-            build.periods[at].late += number
-            build.counts.late += number
-        for at, number in _counted(period[fresh & (shift > 0)]):
-            build.periods[at].early += number
-            build.counts.early += number
         accepted = int(np.count_nonzero(fresh))
         build.counts.accepted += accepted
         build.counts.duplicates += len(fresh) - accepted
+        period, shift = self._routed(events, arrived)
+        if shift.any():
+            for at, number in _counted(period[fresh & (shift < 0)]):
+                build.periods[at].late += number
+                build.counts.late += number
+            for at, number in _counted(period[fresh & (shift > 0)]):
+                build.periods[at].early += number
+                build.counts.early += number
+        if accepted == len(fresh):
+            self._keep(events, period, events.start, events.size, events.name, events.keys)
+            return
+        for at, number in _counted(period[~fresh]):
+            build.periods[at].duplicates += number
         if accepted:
-            self._keep(events, fresh, period)
+            some = events.start[fresh], events.size[fresh], events.name[fresh], events.keys[fresh]
+            self._keep(events, period[fresh], *some)
+
+    def _all_on_time(self, events: Events, arrived: NDArray[np.int64]) -> bool:
+        """Whether every event of the page is of a period that is open, and was not to come yet, from its first record
+        to its last: then none is routed elsewhere (`_routed`), which goes for most pages.
+        """
+        rules = self._policy.rules
+        first, last = max(self.watermark, int(arrived[0])), max(self.watermark, int(arrived.max()))
+        bound = self.open_from if last == self.watermark else max(self.open_from, rules.open_from(last))
+        return bool(bound <= events.period.min() and events.period.max() <= floor_period(first, rules.period_ms))
 
     def _routed(self, events: Events, arrived: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """For each event the period that takes it, and whether it is late (-1) or early (1) and comes with W's own.
@@ -282,6 +287,8 @@ class ShardIngest:
         W goes on from record to record, and with it what is open: an event is told by the W of its own record. As long
         as W has not moved, what the log says is open stays so, whatever the settings say of it now.
         """
+        if self._all_on_time(events, arrived):
+            return events.period, np.zeros(len(events), dtype=np.int8)
         rules = self._policy.rules
         watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
         bound = np.where(watermark > self.watermark, rules.open_from_each(watermark), self.open_from)
@@ -293,17 +300,21 @@ class ShardIngest:
         shift[period < open_from] = -1
         return np.where(shift == 0, period, np.maximum(own, open_from)), shift
 
-    def _keep(self, events: Events, fresh: NDArray[np.bool_], period: NDArray[np.int64]) -> None:
-        """Put the lines of new events into their groups."""
+    def _keep(
+        self,
+        events: Events,
+        period: NDArray[np.int64],
+        start: NDArray[np.int64],
+        size: NDArray[np.int32],
+        name: Numbers,
+        keys: Keys,
+    ) -> None:
+        """Put the lines of new events, given by column, into their groups."""
         build, before = self._build, len(self._build.groups)
-        periods, which = np.unique(period[fresh], return_inverse=True)
-        places, group = np.unique(which * len(events.names) + events.name[fresh], return_inverse=True)
-        pairs = zip(*(part.tolist() for part in np.divmod(places, len(events.names))), strict=True)
-        names, groups, known = events.names, build.groups, periods.tolist()
-        numbers = np.array([groups[names[name], known[at]] for at, name in pairs], dtype=np.int32)
-        taken = Taken(events.text, events.start[fresh], events.size[fresh], numbers[group]).compact()
+        group = build.groups.number(events.names, name, period)
+        taken = Taken(events.text, start, size, group).compact()
         build.pages.append(taken)
-        build.ids.append(events.keys[fresh].tobytes())
+        build.ids.append(keys.tobytes())
         build.counts.bytes += int(taken.size.sum()) + len(taken.size)
         build.buffered += taken.nbytes + KEY_BYTES * len(taken.size) + _GROUP_OVERHEAD * (len(build.groups) - before)
 

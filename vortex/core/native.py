@@ -5,8 +5,12 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
 
 - `plan(nodes, fields, hash_missing)`: paths for `events`. A node is a list of (key, node below or -1, path or -1);
   `fields` has the paths of customer, type, id and time. Raises ValueError for more paths than it has room for.
-- `events(plan, text, bounds, period_ms, seed)`: the events of records `text[bounds[i]:bounds[i + 1]]` as rows (`ROW`),
-  the pairs of customer and type that they name, and which records are left to Python.
+- `numbers(seed)`: an empty table of numbers, given in order of appearance, for `events` (names) or `group`.
+- `events(plan, names, text, bounds, period_ms, seed)`: the events of records `text[bounds[i]:bounds[i + 1]]` by column:
+  where lines begin (int64), their sizes (int32), their records (int32), the numbers of their names (int32), their keys
+  (16 bytes), their periods (int64); then what is left to Python of some of them (`ASKED`), the pairs of customer and
+  type that got a number since the last call, and which records are left to Python.
+- `group(groups, name, period)`: a number (int32) for each row's name and period, and the pairs that got one.
 - `records(body)`: a GetRecords reply as columns: all data, their bounds (int64), arrivals (seconds, float64), sequence
   numbers (a line each), and the reply without its records. None where it is not plain.
 - `lines(texts, page, start, size, chosen)`: the chosen rows' lines, each with its line break.
@@ -21,30 +25,18 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["ASK_KEY", "ASK_TIME", "NO_ID", "NO_PERIOD", "ROW", "native"]
+__all__ = ["ASKED", "ASK_KEY", "ASK_TIME", "NO_ID", "NO_PERIOD", "native"]
 
 try:
     from vortex.core import _native as native
 except ImportError:
     native = None  # type: ignore[assignment]  # the rest asks for it
 
-ROW = np.dtype(
-    [
-        ("start", "<i8"),
-        ("period", "<i8"),
-        ("key", "V16"),
-        ("size", "<i4"),
-        ("record", "<i4"),
-        ("name", "<i4"),
-        ("id_at", "<i4"),
-        ("id_size", "<i4"),
-        ("time_at", "<i4"),
-        ("time_size", "<i4"),
-        ("ask", "<u4"),
-    ]
+ASKED = np.dtype(
+    [("row", "<i4"), ("id_at", "<i4"), ("id_size", "<i4"), ("time_at", "<i4"), ("time_size", "<i4"), ("ask", "<u4")]
 )
-"""One event, as `native/events.c` writes it. `start` is where its line begins in the text, `size` the line's bytes; the
-id and the time (as JSON) lie within the line. `ask` says what is left to Python.
+"""What is left to Python of one event, as `native/events.c` writes it: `row` tells which; the id and the time (as JSON)
+lie within its line, `ask` says which of them are meant.
 """
 ASK_KEY, ASK_TIME, NO_ID = 1, 2, 4
 NO_PERIOD = int(np.iinfo(np.int64).min)

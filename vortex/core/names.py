@@ -1,0 +1,84 @@
+"""Numbers for what events are grouped by. A shard names the same few hundred things on every page, and a number is
+quicker to compare, and to sort by, than texts are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.native import native
+
+_K = TypeVar("_K")
+Numbers = NDArray[np.int32]
+Place = tuple[tuple[str, str], int]
+"""What lines are grouped by: customer and type, and the period."""
+
+
+class _InOrder(dict[_K, int]):
+    """Numbers things in order of appearance."""
+
+    def __missing__(self, pair: _K) -> int:
+        number = self[pair] = len(self)
+        return number
+
+
+class Names:
+    """Pairs of customer and type, numbered in order of appearance."""
+
+    def __init__(self, seed: int = 0) -> None:
+        """`seed` keeps others from choosing names that collide in the table in C."""
+        self.table = native.numbers(seed) if native is not None else None
+        """For `native.events`, which numbers the pairs that it finds by itself."""
+        self._of_table: Numbers = np.empty(0, dtype=np.int32)
+        self._numbers = _InOrder[tuple[str, str]]()
+        self._pairs: list[tuple[str, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, number: int) -> tuple[str, str]:
+        return self._pairs[number]
+
+    def number(self, pairs: Iterable[tuple[str, str]]) -> Numbers:
+        """The number of each pair."""
+        numbers, before = self._numbers, len(self._numbers)
+        found = np.array([numbers[pair] for pair in pairs], dtype=np.int32)
+        if len(numbers) > before:
+            self._pairs = list(numbers)
+        return found
+
+    def of_table(self, its: Numbers, new: list[tuple[str, str]]) -> Numbers:
+        """Numbers of the table in C as ours; `new` are the pairs of those that it gave since the last call."""
+        if new:
+            self._of_table = np.concatenate((self._of_table, self.number(new)))
+        return self._of_table[its]
+
+
+class Groups:
+    """Places, numbered in order of appearance; one may have two numbers."""
+
+    def __init__(self) -> None:
+        self.places: list[Place] = []
+        self._names: Names | None = None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def number(self, names: Names, name: Numbers, period: NDArray[np.int64]) -> Numbers:
+        """The number of each name in its period."""
+        if names is not self._names:  # whose numbers mean other names
+            self._names, self._base, self._numbers = names, len(self.places), _InOrder[tuple[int, int]]()
+            self._table = native.numbers(0) if native is not None else None
+        if native is not None:
+            numbers, new = native.group(self._table, np.ascontiguousarray(name), np.ascontiguousarray(period))
+            found = np.frombuffer(numbers, dtype=np.int32)
+        else:
+            its, before = self._numbers, len(self._numbers)
+            found = np.array([its[pair] for pair in zip(name.tolist(), period.tolist(), strict=True)], dtype=np.int32)
+            new = list(its)[before:]
+        self.places += [(names[one], at) for one, at in new]
+        return found + np.int32(self._base) if self._base else found
