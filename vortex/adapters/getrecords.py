@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
+from vortex.adapters.body import read_body
 from vortex.adapters.prepared import Prepared
 from vortex.core.model import Record, ShardInfo
 from vortex.core.native import native
@@ -76,8 +77,8 @@ def decode_reply(body: bytes | memoryview) -> Reply:
 class RecordsCall:
     """Calls GetRecords. Made by `prepare`."""
 
-    def __init__(self, prepared: Prepared, parser: Any, arguments: dict[str, str]) -> None:
-        self._prepared, self._parser, self._arguments = prepared, parser, arguments
+    def __init__(self, prepared: Prepared, parser: Any, arguments: dict[str, str], patience_s: float) -> None:
+        self._prepared, self._parser, self._arguments, self._patience_s = prepared, parser, arguments, patience_s
         self._spare: list[bytearray] = []
         """Buffers that no reply is in: memory that was touched before, where a megabyte made anew for each reply would
         be zeroed by the kernel first, a page at a time. There are never more of them than calls were under way at once.
@@ -90,7 +91,7 @@ class RecordsCall:
         `parser` is botocore's, for error replies.
         """
         prepared = await Prepared.of(client, OPERATION, ShardIterator="none", **arguments)
-        return cls(prepared, parser, arguments)
+        return cls(prepared, parser, arguments, client.meta.config.read_timeout)
 
     @property
     def url(self) -> str:
@@ -111,14 +112,8 @@ class RecordsCall:
     async def _reply(self, response: aiohttp.ClientResponse) -> Reply:
         buffer = self._spare.pop() if self._spare else bytearray()
         try:
-            size = 0
             with self._reading():
-                async for chunk, _ in response.content.iter_chunks():  # as they came, not joined into one first
-                    end = size + len(chunk)
-                    buffer.extend(bytes(max(0, end - len(buffer))))
-                    with memoryview(buffer) as whole:  # a bytearray copies what is assigned to a slice of it twice
-                        whole[size:end] = chunk
-                    size = end
+                size = await read_body(response, buffer, self._patience_s)
             with memoryview(buffer) as whole, whole[:size] as body:
                 return decode_reply(body)
         finally:

@@ -2,19 +2,20 @@
 
 Through the ordinary client a call costs 500 to 700 us of CPU before its first byte (docs/performance.md): hooks,
 endpoint rules, validation. From one call to the next only the body, the signature and perhaps the key differ. So
-botocore is asked once what it would sign: the endpoint as its rules resolve it, the headers, the signer. Each call
-signs that with its own body and goes over the client's own connections; credentials (and their renewal), proxies, CA
-bundle and time-outs are botocore's, as for every other call.
+botocore is asked once what it would sign: the endpoint as its rules resolve it, the headers, the signer and its way.
+Each call signs that with its own body and goes over the client's own connections; the signature, credentials (and their
+renewal), proxies, CA bundle and time-outs are botocore's, as for every other call.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from botocore import xform_name
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
 """Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
@@ -22,23 +23,29 @@ and whether to wait for "100 Continue" depends on the body."""
 
 
 class _Stopped(Exception):
-    """Carries what was about to be signed out of botocore."""
+    """Carries what was about to be signed out of botocore, and how it would have been."""
 
-    def __init__(self, request: AWSRequest, signer: Any) -> None:
+    def __init__(self, request: AWSRequest, signer: Any, how: dict[str, str]) -> None:
         super().__init__("nothing was sent")
-        self.request, self.signer = request, signer
+        self.request, self.signer, self.how = request, signer, how
+
+
+class _Request(AWSRequest):  # type: ignore[misc]  # botocore has no types
+    """To be signed. botocore's own prepares all of itself whenever its body is asked for, three times a signature."""
+
+    body: Any = b""
 
 
 class Prepared:
     """One operation of an aiobotocore client with fixed arguments. Made by `of`."""
 
-    def __init__(self, operation: str, http: Any, model: _Stopped) -> None:
+    def __init__(self, http: Any, model: _Stopped) -> None:
         request = model.request
         self.context: dict[str, Any] = request.context
         """What the signer is told of every call."""
         self.url: str = request.url
         """Where calls go."""
-        self._operation, self._http, self._signer = operation, http, model.signer
+        self._http, self._signer, self._how = http, model.signer, model.how
         self._method = request.method
         self._headers = {name: text for name, text in request.headers.items() if not name.startswith(_OF_ONE_CALL)}
         self._headers["Host"] = urlsplit(self.url).netloc  # the signer would parse the URL for it, twice a call
@@ -48,14 +55,20 @@ class Prepared:
         """What `client` would sign for the operation; nothing is sent."""
         event = f"before-sign.{client.meta.service_model.service_id.hyphenize()}.{operation}"
 
-        def stop(request: AWSRequest, request_signer: Any, **_: object) -> NoReturn:
-            raise _Stopped(request, request_signer)
+        def stop(request: AWSRequest, request_signer: Any, signature_version: str, **told: str) -> NoReturn:
+            signing = request.context.get("signing", {})
+            how = {
+                "signing_name": signing.get("signing_name") or told["signing_name"],
+                "region_name": signing.get("region") or told["region_name"],
+                "signature_version": signature_version,
+            }
+            raise _Stopped(request, request_signer, how)
 
         client.meta.events.register(event, stop)
         try:
             await getattr(client, xform_name(operation))(**arguments)
         except _Stopped as stopped:
-            return cls(operation, client._endpoint.http_session, stopped)
+            return cls(client._endpoint.http_session, stopped)
         finally:
             client.meta.events.unregister(event, stop)
         raise NotImplementedError("this version of botocore signs without saying so")
@@ -67,9 +80,11 @@ class Prepared:
 
         Raises BotoCoreError.
         """
-        request = AWSRequest(
-            self._method, url or self.url, {**self._headers, **(headers or {})}, body, stream_output=unread
-        )
-        request.context = dict(self.context)
-        await self._signer.sign(self._operation, request)
-        return await self._http.send(request.prepare())
+        request = _Request(self._method, url or self.url, {**self._headers, **(headers or {})})
+        request.body, request.context = body, dict(self.context)
+        auth = await self._signer.get_auth_instance(**self._how)
+        auth.add_auth(request)
+        signed = dict(request.headers.items())
+        if body is not None:
+            signed["Content-Length"] = str(body.getbuffer().nbytes if isinstance(body, io.BytesIO) else len(body))
+        return await self._http.send(AWSPreparedRequest(self._method, request.url, signed, body, unread))

@@ -15,7 +15,8 @@ from isal import isal_zlib
 from vortex.adapters.prepared import Prepared
 
 _CHECKSUM = "x-amz-checksum-crc32"
-_SAFE = "/-._~"
+SAFE = "/-._~"
+"""Characters of a key that stand for themselves in a URL."""
 _LARGE = 2**20
 """Bytes from which a body goes only once the server says that it wants it (`Expect`): waiting for that costs a round
 trip, and spares a bucket that is overloaded, or has the key, no more than the body.
@@ -26,6 +27,11 @@ aiohttp copies a BytesIO to learn its length, so smaller bodies go as they are.
 """
 _DIRECTORY = "--x-s3"
 """Ends the name of a directory bucket, which has sessions of its own."""
+
+
+def is_ordinary(bucket: str) -> bool:
+    """Whether calls can be prepared for it: not for a directory bucket, nor for an access point."""
+    return not bucket.endswith(_DIRECTORY) and ":" not in bucket
 
 
 class PutCall:
@@ -40,7 +46,7 @@ class PutCall:
 
         `checksum`: send one (CRC32), as clients of AWS do by default. None for a bucket that is not an ordinary one.
         """
-        if bucket.endswith(_DIRECTORY) or ":" in bucket:
+        if not is_ordinary(bucket):
             return None
         extra = {"ChecksumCRC32": "AAAAAA=="} if checksum else {}
         prepared = await Prepared.of(
@@ -60,6 +66,6 @@ class PutCall:
         if len(body) >= _LARGE:
             headers["Expect"] = "100-continue"
         data = io.BytesIO(body) if len(body) >= _IN_PIECES else body
-        reply = await self._prepared.send(data, url=self._base + percent_encode(key, safe=_SAFE), headers=headers)
+        reply = await self._prepared.send(data, url=self._base + percent_encode(key, safe=SAFE), headers=headers)
         status: int = reply.status_code
         return status

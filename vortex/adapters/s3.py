@@ -13,9 +13,10 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vortex.adapters.aws import client_config, new_session, translate
+from vortex.adapters.getobject import GetCall
 from vortex.adapters.putobject import PutCall
 from vortex.core.model import ObjectInfo
-from vortex.ports import Unavailable
+from vortex.ports import NotFound, Unavailable
 
 _DELETE_BATCH = 1000  # of DeleteObjects
 _EXISTS = {"PreconditionFailed", "412"}
@@ -23,8 +24,9 @@ _EMPTY_RANGE = {"InvalidRange", "416"}
 
 
 class S3Store:
-    """ObjectStore below `prefix` of a bucket. `put_extras` are parameters of every put (encryption), `put_call` a
-    quicker way to put, for what it can do.
+    """ObjectStore below `prefix` of a bucket. `put_extras` are parameters of every put (encryption); `put_call` and
+    `get_call` are quicker ways, for what they can do: what is neither yes nor no there is asked again of the client
+    that follows redirects, sets its clock right, and tries several times, and what stays an error is told from there.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class S3Store:
         put_extras: dict[str, str] | None = None,
         expected_bucket_owner: str | None = None,
         put_call: PutCall | None = None,
+        get_call: GetCall | None = None,
     ) -> None:
-        self._client, self._put_call = client, put_call
+        self._client, self._put_call, self._get_call = client, put_call, get_call
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._put_extras = put_extras or {}
@@ -53,8 +56,6 @@ class S3Store:
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """See the port."""
         if self._put_call is not None:
-            # What is neither yes nor no is asked again below, of the client that follows redirects, sets its clock
-            # right, and tries several times; what stays an error is told from there.
             with contextlib.suppress(BotoCoreError):
                 status = await self._put_call(self._prefix + key, body, content_type)
                 if status in (200, 412):
@@ -88,16 +89,22 @@ class S3Store:
         return await self._get(key, f"bytes=-{length}")
 
     async def _get(self, key: str, span: str | None = None) -> tuple[bytes, int]:
+        if span and self._get_call is not None:
+            with contextlib.suppress(BotoCoreError):
+                status, data, told = await self._get_call(self._prefix + key, span)
+                if status == 404:
+                    raise NotFound(f"s3://{self._bucket}/{key}: NoSuchKey")
+                if status != 400:
+                    return data, _total(told, data)
         extra = {"Range": span} if span else {}
         try:
             with self._errors(key):
                 reply = await self._client.get_object(**self._common, Key=self._prefix + key, **extra)
                 async with reply["Body"] as stream:
-                    data: bytes = await stream.read()
+                    data = await stream.read()
         except _NoSuchRange:
             return b"", 0
-        total = str(reply.get("ContentRange", "")).rpartition("/")[2]
-        return data, int(total) if total.isdigit() else len(data)
+        return data, _total(str(reply.get("ContentRange", "")), data)
 
     async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         """See the port."""
@@ -149,6 +156,12 @@ class S3Store:
             raise translate(error, f"s3://{self._bucket}/{key}") from error
 
 
+def _total(content_range: str, data: bytes) -> int:
+    """The object's size; it is in the Content-Range of a part, as in `bytes 0-9/100`."""
+    total = content_range.rpartition("/")[2]
+    return int(total) if total.isdigit() else len(data)
+
+
 class _Exists(Exception):
     pass
 
@@ -191,5 +204,11 @@ async def open_s3_store(
         checksum = request_checksum_calculation == "when_supported"
         put_call = await PutCall.prepare(client, bucket, {**owner, **extras}, checksum=checksum)
         yield S3Store(
-            client, bucket, prefix, put_extras=extras, expected_bucket_owner=expected_bucket_owner, put_call=put_call
+            client,
+            bucket,
+            prefix,
+            put_extras=extras,
+            expected_bucket_owner=expected_bucket_owner,
+            put_call=put_call,
+            get_call=await GetCall.prepare(client, bucket, owner),
         )
