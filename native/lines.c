@@ -2,7 +2,7 @@
 
 #include "native.h"
 
-#define AHEAD 4
+#define AHEAD 2
 
 /* lines(texts, page, start, size, chosen) -> bytes: of the chosen rows each line and a line break. */
 PyObject *native_lines(PyObject *module, PyObject *args)
@@ -42,9 +42,8 @@ PyObject *native_lines(PyObject *module, PyObject *args)
             int64_t row = chosen[at];
             if (at + AHEAD < count) { /* lines of one group lie far apart: ask for memory ahead of time */
                 const uint8_t *soon = text[page[chosen[at + AHEAD]]] + start[chosen[at + AHEAD]];
-                __builtin_prefetch(soon);
-                __builtin_prefetch(soon + 64);
-                __builtin_prefetch(soon + 128);
+                for (int32_t byte = 0; byte < size[chosen[at + AHEAD]]; byte += 64)
+                    __builtin_prefetch(soon + byte);
             }
             memcpy(to, text[page[row]] + start[row], (size_t)size[row]);
             to += size[row];

@@ -128,10 +128,13 @@ PyObject *native_claim(PyObject *module, PyObject *args)
             break;
         }
         if (at + 8 < count && chosen[at + 8] >= 0 && (size_t)chosen[at + 8] < keys) { /* ask for memory ahead of time */
-            size_t slot = home_of(&table, word64(key + 16 * chosen[at + 8])) * BUCKET;
+            size_t bucket = home_of(&table, word64(key + 16 * chosen[at + 8])), slot = bucket * BUCKET;
             __builtin_prefetch(table.high + slot);
             __builtin_prefetch(table.high + slot + 8);
+            __builtin_prefetch(table.low + slot);
+            __builtin_prefetch(table.low + slot + 8);
             __builtin_prefetch(table.tag + slot);
+            __builtin_prefetch(table.over + bucket);
         }
         const uint8_t *this = key + 16 * chosen[at];
         int answer = claimed(&table, word64(this), word64(this + 8), mine, &taken);

@@ -60,8 +60,8 @@ async def read_body(response: ClientResponse, buffer: bytearray, patience_s: flo
         async for chunk, _ in response.content.iter_chunks():
             size = _kept(chunk, buffer, size)
         return size
-    while chunk := response.content.read_nowait():  # what came together with the headers
-        size = _kept(chunk, buffer, size)
+    while size < response.content.total_bytes:  # what came together with the headers
+        size = _kept((await response.content.readchunk())[0], buffer, size)
     connection = response.connection
     if size == length or connection is None or connection.transport is None:
         async for chunk, _ in response.content.iter_chunks():  # its end, or what went wrong
