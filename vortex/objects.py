@@ -144,10 +144,9 @@ class _Blobs:
         self._unfolded: dict[tuple[str, int], tuple[int, bytes]] = {}
         """By segment the offset and the lines of the last one: objects are made in the order of blobs."""
 
-    def whole(self, piece: Piece) -> bytes:
+    def whole(self, piece: Piece) -> memoryview:
         """The piece's blob. Raises CorruptSegment."""
-        blob = bytes(self._data[piece.shard, piece.n, piece.offset])
-        return check_blob(blob, piece.digest, _name(piece))
+        return check_blob(self._data[piece.shard, piece.n, piece.offset], piece.digest, _name(piece))
 
     def lines(self, piece: Piece) -> bytes:
         """The piece's lines. Raises CorruptSegment."""
@@ -178,7 +177,7 @@ def _body(spec: ObjectSpec, blobs: _Blobs, small: int) -> bytes:
     """
     if spec.afresh(small):
         return compress(b"".join(map(blobs.lines, spec.pieces)))
-    members: list[bytes] = []
+    members: list[bytes | memoryview] = []
     for shares, pieces in groupby(spec.pieces, key=lambda piece: piece.shares):
         if shares:
             members.append(compress(b"".join(map(blobs.lines, pieces))))

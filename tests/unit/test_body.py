@@ -132,7 +132,7 @@ def test_large_bodies_go_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     class Seen(body._Rest):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
-            sizes.append(len(self.missing))
+            sizes.append(len(self._missing))
 
     monkeypatch.setattr(body, "_Rest", Seen)
     run(uvloop.new_event_loop, lambda: all_come(Server(bodies())))

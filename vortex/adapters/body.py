@@ -18,19 +18,39 @@ _MOST_BYTES = 64 * 2**20
 
 
 class _Rest(asyncio.BufferedProtocol):
-    """Takes what is still missing of a body, and leaves the connection to aiohttp's protocol again."""
+    """Takes what is still missing of a body, and leaves the connection to aiohttp's protocol again.
 
-    def __init__(self, transport: asyncio.Transport, protocol: Any, memory: memoryview) -> None:
-        self.whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.missing = memory
+    `whole` ends with TimeoutError when nothing came for `patience_s`, with an aiohttp.ClientError when nothing will.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: Any, memory: memoryview, patience_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.whole: asyncio.Future[None] = self._loop.create_future()
+        self._missing, self._looked_at, self._patience_s = memory, len(memory), patience_s
         self._transport, self._protocol = transport, protocol
+        self._timer = self._loop.call_later(patience_s, self._look)
+        transport.set_protocol(self)
+
+    def give_up(self) -> None:
+        """Nothing more is written to the memory."""
+        self._missing = memoryview(b"")
+        self._timer.cancel()
+        self.whole.cancel()
+
+    def _look(self) -> None:
+        missing = len(self._missing)
+        if missing < self._looked_at:
+            self._looked_at, self._timer = missing, self._loop.call_later(self._patience_s, self._look)
+        elif not self.whole.done():
+            told = f"{missing} bytes of the body did not come for {self._patience_s:g} s"
+            self.whole.set_exception(TimeoutError(told))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self.missing  # never more than is missing: what comes after is not read
+        return self._missing  # never more than is missing: what comes after is not read
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.missing = self.missing[nbytes:]
-        if not self.missing:
+        self._missing = self._missing[nbytes:]
+        if not self._missing:
             self._transport.set_protocol(self._protocol)
             if not self.whole.done():
                 self.whole.set_result(None)
@@ -38,7 +58,8 @@ class _Rest(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._protocol.connection_lost(exc)
         if not self.whole.done():
-            self.whole.set_exception(ClientConnectionError(f"{len(self.missing)} bytes of the body are missing: {exc}"))
+            told = f"{len(self._missing)} bytes of the body are missing: {exc}"
+            self.whole.set_exception(ClientConnectionError(told))
 
     def eof_received(self) -> None:
         self._protocol.eof_received()
@@ -69,25 +90,13 @@ async def read_body(response: ClientResponse, buffer: bytearray, patience_s: flo
         return size
     buffer.extend(bytes(max(0, length - len(buffer))))
     with memoryview(buffer) as memory, memory[size:length] as missing:
-        transport = connection.transport
-        rest = _Rest(transport, connection.protocol, missing)
-        transport.set_protocol(rest)
+        rest = _Rest(connection.transport, connection.protocol, missing, patience_s)
         try:
-            await _come(rest, patience_s)
+            await rest.whole
         finally:
-            rest.missing = memoryview(b"")  # whoever gave up gets the buffer back
-            rest.whole.cancel()
+            rest.give_up()
     response.content.feed_eof()
     return length
-
-
-async def _come(rest: _Rest, patience_s: float) -> None:
-    while not rest.whole.done():
-        before = len(rest.missing)
-        await asyncio.wait([rest.whole], timeout=patience_s)
-        if not rest.whole.done() and len(rest.missing) == before:
-            raise TimeoutError(f"{before} bytes of the body did not come for {patience_s:g} s")
-    rest.whole.result()
 
 
 def _kept(chunk: bytes, buffer: bytearray, size: int) -> int:

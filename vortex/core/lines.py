@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -62,8 +63,9 @@ class Lines:
 
     def by_group(self, groups: int) -> list[NDArray[np.int64]]:
         """The rows of each group, in order."""
-        ends = np.cumsum(np.bincount(self._group, minlength=groups))
-        return np.split(np.argsort(self._group, kind="stable"), ends[:-1]) if groups else []
+        ends = np.cumsum(np.bincount(self._group, minlength=groups)).tolist()
+        order = np.argsort(self._group, kind="stable")
+        return [order[begin:end] for begin, end in pairwise([0, *ends])] if groups else []
 
     def text(self, rows: NDArray[np.int64]) -> bytes:
         """These lines, each with its line break."""

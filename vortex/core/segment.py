@@ -16,6 +16,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -52,6 +54,7 @@ MEMBER = np.dtype(
 are of its blob; members with the same offset share it, and lie in it one after another (`within`)."""
 
 Members = NDArray[np.void]
+_Blob = TypeVar("_Blob", bytes, memoryview)
 
 
 class CorruptSegment(Exception):
@@ -161,12 +164,13 @@ class Group:
         return cls(folder, period, several, np.arange(len(several)))
 
 
+@lru_cache(maxsize=65_536)
 def folder_hash(path: str) -> int:
     """Orders the members of a segment, and shares folders out to ranges."""
     return xxhash.xxh3_64_intdigest(path.encode())
 
 
-def blob_digest(data: bytes) -> bytes:
+def blob_digest(data: bytes | memoryview) -> bytes:
     """Sixteen bytes, XXH3-128."""
     return xxhash.xxh3_128_digest(data)
 
@@ -309,14 +313,14 @@ def check_ids(footer: Footer, ids: bytes, name: str) -> bytes:
     return ids
 
 
-def check_blob(blob: bytes, digest: bytes, name: str) -> bytes:
+def check_blob(blob: _Blob, digest: bytes, name: str) -> _Blob:
     """`blob` if it has this digest. Raises CorruptSegment."""
     if blob_digest(blob) != digest:
         raise CorruptSegment(f"{name}: a blob does not match its digest")
     return blob
 
 
-def unfold(blob: bytes, name: str) -> bytes:
+def unfold(blob: bytes | memoryview, name: str) -> bytes:
     """The raw bytes of one or more gzip members. Raises CorruptSegment."""
     parts: list[bytes] = []
     try:
