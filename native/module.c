@@ -8,6 +8,7 @@ static PyMethodDef functions[] = {
     {"group", native_group, METH_VARARGS, "The group of each row, by its name and period."},
     {"events", native_events, METH_VARARGS, "The events of records, as rows."},
     {"records", native_records, METH_VARARGS, "The records of a reply of GetRecords, as columns."},
+    {"aggregate", native_aggregate, METH_VARARGS, "The user records of a KPL aggregate."},
     {"lines", native_lines, METH_VARARGS, "Lines of several pages, put together."},
     {"claim", native_claim, METH_VARARGS, "Enter keys into a table of the window."},
     {"rehash", native_rehash, METH_VARARGS, "The live keys of one table into another."},

@@ -20,10 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.native import without_native
+from tests.unit import test_kpl as kpl
 from vortex.adapters.getrecords import Reply, decode_reply
 from vortex.core.decode import Decoder
 from vortex.core.events import EventReader
 from vortex.core.fields import Fields
+from vortex.core.kpl import deaggregate
 from vortex.core.lines import Lines, Taken
 from vortex.core.model import Record
 from vortex.core.native import native
@@ -137,6 +139,8 @@ def differences(rng: Random) -> str:
         wanted = read(datas, fields, period)
     if found != wanted:
         return f"the page {datas}"
+    if found := differing_aggregate(rng):
+        return found
     body = reply(rng)
     bodies = [body, *(broken(rng, body) for _ in range(20))]
     return next((f"the reply {one!r}" for one in bodies if decoded(decode_reply, one) != decoded(_plainly, one)), "")
@@ -274,6 +278,45 @@ def test_records_by_column_are_the_records() -> None:
     assert records == rows and Records.of(records) is records and not Records.of([])
     with pytest.raises(IndexError):
         records[5]
+
+
+# Aggregates.
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32))
+def test_aggregates_are_taken_apart_alike(seed: int) -> None:
+    """As the library writes them, with all else that protobuf allows, and broken under a good digest."""
+    rng = Random(seed)
+    assert not differing_aggregate(rng)
+
+
+def differing_aggregate(rng: Random) -> str:
+    """An aggregate that is not taken apart alike, or nothing."""
+    body = bytearray()
+    for _ in range(rng.randint(0, 8)):
+        body += kpl.field(rng.choice([1, 1, 2, 5]), rng.randbytes(rng.choice([0, 5, 40])))
+        extra = rng.choice(kpl.EXTRAS) if rng.random() < 0.1 else b""
+        explicit = rng.getrandbits(rng.choice([3, 40])) if rng.random() < 0.3 else None
+        data = rng.randbytes(rng.choice([0, 1, 100, 127, 128, 200, 16383, 16384, 20_000]))
+        body += kpl.sub_record(data, rng.getrandbits(rng.choice([3, 8, 30, 64])), explicit, extra)
+    if body and rng.random() < 0.4:
+        body[rng.randrange(min(len(body), 50))] = rng.randrange(256)
+    if rng.random() < 0.1:
+        del body[rng.randrange(len(body) + 1) :]
+    whole = kpl.sealed(bytes(body))
+    found = deaggregate(whole)
+    with without_native():
+        return "" if deaggregate(whole) == found else f"the aggregate {whole!r}"
+
+
+@installed
+def test_what_the_library_writes_is_not_left_to_python() -> None:
+    assert native
+    whole = kpl.aggregate([b"one", b"x" * 300, b"y" * 70_000], (b"key", b"other"))
+    assert native.aggregate(whole, 4, len(whole) - 16) == [b"one", b"x" * 300, b"y" * 70_000]
+    for begin, end in ((-1, 5), (5, 4), (4, len(whole) + 1)):
+        assert native.aggregate(whole, begin, end) is None
 
 
 # Lines.

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from hashlib import md5
 
+from vortex.core.native import native
+
 MAGIC = b"\xf3\x89\x9a\xc2"
 DIGEST_SIZE = 16
 
@@ -42,7 +44,8 @@ def deaggregate(data: bytes) -> list[bytes] | None:
     if end < len(MAGIC) or md5(data[len(MAGIC) : end], usedforsecurity=False).digest() != data[end:]:
         return None
     try:
-        return _aggregated_record(data, len(MAGIC), end)
+        plain = native.aggregate(data, len(MAGIC), end) if native is not None else None
+        return _aggregated_record(data, len(MAGIC), end) if plain is None else plain
     except _Malformed:
         return None
 
@@ -72,20 +75,6 @@ def rest(data: bytes, taken: int) -> bytes | None:
 def _aggregated_record(data: bytes, at: int, end: int) -> list[bytes]:
     records = []
     while at < end:
-        # As the library writes it: a record of less than 16 KiB, its one key by a small index, its data, nothing else.
-        # In place, since a call for each number would cost as much as all the rest; `end` has a digest behind it.
-        begin, size = at + 2, data[at + 1]
-        if size >= 0x80:
-            begin, size = at + 3, size & 0x7F | data[at + 2] << 7
-        if data[at] == _RECORDS_TAG and data[begin] == _INDEX_TAG and data[begin + 2] == _DATA_TAG:
-            stop, first, length = begin + size, begin + 4, data[begin + 3]
-            if length >= 0x80:
-                first, length = begin + 5, length & 0x7F | data[begin + 4] << 7
-            small = size < 1 << 14 and length < 1 << 14 and data[begin + 1] < 0x80
-            if small and first + length == stop and stop <= end:
-                records.append(data[first:stop])
-                at = stop
-                continue
         tag, at = _varint(data, at, end)
         if tag != _RECORDS_TAG:
             at = _skip(data, tag, at, end)

@@ -13,6 +13,8 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
 - `group(groups, name, period)`: a number (int32) for each row's name and period, and the pairs that got one.
 - `records(body)`: a GetRecords reply as columns: all data, their bounds (int64), arrivals (seconds, float64), sequence
   numbers (a line each), and the reply without its records. None where it is not plain.
+- `aggregate(data, begin, end)`: the user records in the protobuf of a KPL aggregate, which lies between these places.
+  None where it is in any other shape than the library's.
 - `lines(texts, page, start, size, chosen)`: the chosen rows' lines, each with its line break.
 - `claim(keys, chosen, high, low, tag, over, live, new, mine)`: enters the chosen keys into a table of the window, under
   the tag `mine`; `new` gets a byte for each. Returns how many slots were taken that no key was ever in. Raises

@@ -1,0 +1,69 @@
+/* The user records of a KPL aggregate, as vortex/core/kpl.py tells its format; in the shape in which the library writes it.
+   Whatever else protobuf allows is left to Python. */
+
+#include "native.h"
+
+enum { KEYS = 0x0A, HASH_KEYS = 0x12, RECORDS = 0x1A };   /* tags of an AggregatedRecord */
+enum { KEY_INDEX = 0x08, HASH_KEY_INDEX = 0x10, DATA = 0x1A }; /* tags of a Record */
+
+/* A number below 2^28, which takes four bytes at most; NULL for a longer one. */
+static Place number(Place at, Place end, uint32_t *out)
+{
+    *out = 0;
+    for (int shift = 0; shift < 28 && at < end; shift += 7, at++) {
+        *out |= (uint32_t)(*at & 0x7F) << shift;
+        if (*at < 0x80)
+            return at + 1;
+    }
+    return NULL;
+}
+
+/* Its data, of a record that has the index of a key, perhaps that of a hash key, and data, in this order. */
+static Place data_of(Place at, Place end, uint32_t *size)
+{
+    uint32_t index;
+    if (at >= end || *at != KEY_INDEX || !(at = number(at + 1, end, &index)))
+        return NULL;
+    if (at < end && *at == HASH_KEY_INDEX && !(at = number(at + 1, end, &index)))
+        return NULL;
+    if (at >= end || *at != DATA || !(at = number(at + 1, end, size)))
+        return NULL;
+    return (size_t)(end - at) == *size ? at : NULL;
+}
+
+/* aggregate(data, begin, end) -> the user records in the protobuf between these places; None where Python has to look. */
+PyObject *native_aggregate(PyObject *module, PyObject *args)
+{
+    Py_buffer data;
+    Py_ssize_t begin, end;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*nn", &data, &begin, &end))
+        return NULL;
+    int good = begin >= 0 && begin <= end && end <= data.len;
+    Place at = (Place)data.buf + (good ? begin : 0), behind = (Place)data.buf + (good ? end : 0);
+    PyObject *records = PyList_New(0);
+    while (records && good && at < behind) {
+        uint32_t size, its = 0;
+        uint8_t tag = *at;
+        Place from = number(at + 1, behind, &size), text = NULL;
+        good = from && (size_t)(behind - from) >= size && (tag == KEYS || tag == HASH_KEYS || tag == RECORDS);
+        if (good && tag == RECORDS) {
+            text = data_of(from, from + size, &its);
+            good = text != NULL;
+        }
+        if (text) {
+            PyObject *record = PyBytes_FromStringAndSize((const char *)text, (Py_ssize_t)its);
+            if (!record || PyList_Append(records, record))
+                Py_CLEAR(records);
+            Py_XDECREF(record);
+        }
+        if (good)
+            at = from + size;
+    }
+    PyBuffer_Release(&data);
+    if (records && !good) {
+        Py_DECREF(records);
+        return Py_NewRef(Py_None);
+    }
+    return records;
+}
