@@ -3,7 +3,7 @@
 
 #include "native.h"
 
-enum { KEYS = 0x0A, HASH_KEYS = 0x12, RECORDS = 0x1A };   /* tags of an AggregatedRecord */
+enum { KEYS = 0x0A, HASH_KEYS = 0x12, RECORDS = 0x1A };        /* tags of an AggregatedRecord */
 enum { KEY_INDEX = 0x08, HASH_KEY_INDEX = 0x10, DATA = 0x1A }; /* tags of a Record */
 
 /* A number below 2^28, which takes four bytes at most; NULL for a longer one. */

@@ -23,7 +23,7 @@ from vortex.core.routing import PeriodReader
 
 Keys = NDArray[np.void]
 _KEY = np.dtype("V16")
-_MOST_NAMES = 100_000
+_MOST_NAMES = 20_000
 """How many names a reader keeps before it begins anew: some events have types without number."""
 
 

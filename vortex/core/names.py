@@ -19,10 +19,14 @@ Place = tuple[tuple[str, str], int]
 
 
 class _InOrder(dict[_K, int]):
-    """Numbers things in order of appearance."""
+    """Numbers things in order of appearance; `things` are in this order."""
 
-    def __missing__(self, pair: _K) -> int:
-        number = self[pair] = len(self)
+    def __init__(self) -> None:
+        self.things: list[_K] = []
+
+    def __missing__(self, thing: _K) -> int:
+        number = self[thing] = len(self)
+        self.things.append(thing)
         return number
 
 
@@ -35,21 +39,17 @@ class Names:
         """For `native.events`, which numbers the pairs that it finds by itself."""
         self._of_table: Numbers = np.empty(0, dtype=np.int32)
         self._numbers = _InOrder[tuple[str, str]]()
-        self._pairs: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, number: int) -> tuple[str, str]:
-        return self._pairs[number]
+        return self._numbers.things[number]
 
     def number(self, pairs: Iterable[tuple[str, str]]) -> Numbers:
         """The number of each pair."""
-        numbers, before = self._numbers, len(self._numbers)
-        found = np.array([numbers[pair] for pair in pairs], dtype=np.int32)
-        if len(numbers) > before:
-            self._pairs = list(numbers)
-        return found
+        numbers = self._numbers
+        return np.array([numbers[pair] for pair in pairs], dtype=np.int32)
 
     def of_table(self, its: Numbers, new: list[tuple[str, str]]) -> Numbers:
         """Numbers of the table in C as ours; `new` are the pairs of those that it gave since the last call."""
@@ -79,6 +79,6 @@ class Groups:
         else:
             its, before = self._numbers, len(self._numbers)
             found = np.array([its[pair] for pair in zip(name.tolist(), period.tolist(), strict=True)], dtype=np.int32)
-            new = list(its)[before:]
+            new = its.things[before:]
         self.places += [(names[one], at) for one, at in new]
         return found + np.int32(self._base) if self._base else found
