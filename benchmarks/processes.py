@@ -109,6 +109,7 @@ def measured(
     stop_after_s: float | None = None,
     stop_when: Callable[[], bool] = lambda: False,
     limit_s: float = 1800,
+    cwd: Path = ROOT,
 ) -> Usage:
     """Run `command` to its end and ask the operating system what it, and whom it started, took. Raises Failed.
 
@@ -118,7 +119,7 @@ def measured(
     with log.open("wb") as sink:
         begun = time.monotonic()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment(), cwd=ROOT
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment(), cwd=cwd
         )
         timers = [threading.Timer(limit_s, os.kill, (process.pid, signal.SIGKILL))]
         if stop_after_s is not None:

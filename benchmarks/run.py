@@ -42,7 +42,7 @@ _SELDOM = {"e", "two"}
 _IDLE_S = (12.0, 42.0)
 """An idle stream is read for a short and for a long while; the difference is what idling costs."""
 _WIDTH = 136
-_CONFIG = """
+CONFIG = """
 [source]
 stream = "{stream}"
 region = "us-east-1"
@@ -198,7 +198,7 @@ class Bench:
     def _worker(self, kinesis: Server, bucket: str, stop_after_s: float | None = None) -> Usage:
         config = self._folder / f"{bucket}.toml"
         config.write_text(
-            _CONFIG.format(stream=STREAM, kinesis=kinesis.url, store=self._store.url, bucket=bucket)
+            CONFIG.format(stream=STREAM, kinesis=kinesis.url, store=self._store.url, bucket=bucket)
             + settings_text(self._options.set)
         )
         command = [sys.executable, "-m", "vortex", "run", "-c", str(config)]
@@ -211,7 +211,7 @@ class Bench:
         config = self._folder / f"{bucket}.toml"
         shared = ["coordination.mode=dynamodb", f"coordination.endpoint_url={leases}", "coordination.region=us-east-1"]
         config.write_text(
-            _CONFIG.format(stream=STREAM, kinesis=kinesis.url, store=self._store.url, bucket=bucket)
+            CONFIG.format(stream=STREAM, kinesis=kinesis.url, store=self._store.url, bucket=bucket)
             + settings_text([*shared, "hours.allowed_lateness=1s", *self._options.set])
         )
 
