@@ -226,26 +226,28 @@ static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t
     return 1;
 }
 
+/* An array with room for one more than `count`, perhaps in another place; NULL without memory, and the old one stays. */
+static void *with_room(void *array, size_t count, size_t *room, size_t width)
+{
+    if (count < *room)
+        return array;
+    size_t more = 2 * *room + 64;
+    void *grown = realloc(array, more * width);
+    if (grown)
+        *room = more;
+    return grown;
+}
+
 /* Room for one more row, and for what it may ask; false without memory. */
 static int has_room(Reading *reading)
 {
-    if (reading->count == reading->room) {
-        size_t room = 2 * reading->room + 64;
-        Row *rows = realloc(reading->rows, room * sizeof *rows);
-        if (!rows)
-            return 0;
+    Row *rows = with_room(reading->rows, reading->count, &reading->room, sizeof *rows);
+    if (rows)
         reading->rows = rows;
-        reading->room = room;
-    }
-    if (reading->asks == reading->asks_room) {
-        size_t room = 2 * reading->asks_room + 16;
-        Asked *asked = realloc(reading->asked, room * sizeof *asked);
-        if (!asked)
-            return 0;
+    Asked *asked = with_room(reading->asked, reading->asks, &reading->asks_room, sizeof *asked);
+    if (asked)
         reading->asked = asked;
-        reading->asks_room = room;
-    }
-    return reading->count < INT32_MAX;
+    return rows && asked && reading->count < INT32_MAX;
 }
 
 /* One event, which is all of the line but blanks at its end. 1: taken, 0: not plainly an event, -1: no memory. */
