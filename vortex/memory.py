@@ -23,18 +23,18 @@ class MemoryBudget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.used = 0
+        """Bytes held by all shards; counted along, for every poll of every shard asks."""
+        self._gathering = 0
         self._held: dict[str, _Held] = {}
         self._room = asyncio.Condition()
-
-    @property
-    def used(self) -> int:
-        """Bytes held by all shards."""
-        return sum(held.gathering + held.committing for held in self._held.values())
 
     async def hold(self, who: str, gathering: int, committing: int = 0) -> None:
         """Say how many bytes `who` now holds."""
         async with self._room:
-            self._held[who] = _Held(gathering, committing)
+            before, self._held[who] = self._held.get(who, _Held()), _Held(gathering, committing)
+            self.used += gathering + committing - before.gathering - before.committing
+            self._gathering += gathering - before.gathering
             self._room.notify_all()
 
     def asks(self, who: str) -> bool:
@@ -43,9 +43,10 @@ class MemoryBudget:
         One at a time, the largest: if all did, each segment would be a page or two, and what is published of them
         would have to be compressed afresh. What is being committed does not count, for it is on its way out.
         """
-        gathering = [held.gathering for held in self._held.values()]
+        if self._gathering * 2 <= self.limit:
+            return False
         mine = self._held.get(who, _Held()).gathering
-        return sum(gathering) * 2 > self.limit and mine >= max(gathering)
+        return mine >= max(held.gathering for held in self._held.values())
 
     @property
     def full(self) -> bool:

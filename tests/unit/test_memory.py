@@ -44,6 +44,20 @@ def test_what_is_being_committed_counts_against_the_limit_alone() -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_used_is_what_all_hold_now() -> None:
+    """However often each says anew what it holds."""
+
+    async def scenario() -> None:
+        budget, held = MemoryBudget(1000), {}
+        for step in range(200):
+            who = str(step * 7 % 5)
+            held[who] = (step * 31 % 97, step * 17 % 53)
+            await budget.hold(who, *held[who])
+            assert budget.used == sum(map(sum, held.values()))
+
+    asyncio.run(scenario())
+
+
 def test_pressure_is_met_again_and_again_before_the_limit_is_reached() -> None:
     """A shard that has committed early commits early once more; it does not read on until nobody may read."""
 

@@ -7,20 +7,20 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 from urllib.parse import unquote
 
 import botocore.auth
 import pytest
 import pytest_asyncio
-from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from vortex.adapters.exchange import HttpSession
 from vortex.adapters.putobject import PutCall
 from vortex.adapters.s3 import open_s3_store
 from vortex.ports import Denied, Unavailable
@@ -89,6 +89,15 @@ async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.M
     assert again.headers["Authorization"].endswith(signature)
 
 
+async def test_by_way_of_a_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by the environment, as for any client of AWS."""
+    monkeypatch.setenv("HTTP_PROXY", wire.url)
+    async with open_s3_store("s3://bucket", region="eu-west-1", endpoint_url="http://store.invalid") as opened:
+        assert await opened.put_if_absent("key", b"body")
+    ((path, headers, body),) = wire.came
+    assert (path, headers["Host"], body) == ("http://store.invalid/bucket/key", "store.invalid", b"body")
+
+
 async def test_no_checksum_where_none_is_wanted(wire: Wire) -> None:
     """Some stores do not know them."""
     async with store(wire, request_checksum_calculation="when_required") as opened:
@@ -138,17 +147,17 @@ async def test_over_tls_one_sum_of_the_body_is_enough(
     """As botocore has it: it signs a SHA-256 of a body that comes without a checksum."""
     sent = []
 
-    async def send(_: AIOHTTPSession, request: Any) -> SimpleNamespace:
-        sent.append(request)
-        return SimpleNamespace(status_code=200)
+    async def exchange(_: HttpSession, method: str, url: str, headers: Any, body: bytes) -> Mock:
+        sent.append((url, headers))
+        return Mock(status=200, read=AsyncMock())
 
-    monkeypatch.setattr(AIOHTTPSession, "send", send)
+    monkeypatch.setattr(HttpSession, "exchange", exchange)
     calculation: Any = "when_supported" if checksum else "when_required"
     async with open_s3_store("s3://bucket", region="eu-west-1", request_checksum_calculation=calculation) as opened:
         assert await opened.put_if_absent("a b", b"body")
-    (request,) = sent
-    assert request.url == "https://bucket.s3.eu-west-1.amazonaws.com/a%20b"
-    assert request.headers["X-Amz-Content-SHA256"] == sum_of_body
+    ((url, headers),) = sent
+    assert url == "https://bucket.s3.eu-west-1.amazonaws.com/a%20b"
+    assert headers["X-Amz-Content-SHA256"] == sum_of_body
 
 
 @pytest.mark.parametrize("bucket", ["logs--use1-az4--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"])

@@ -23,6 +23,7 @@ from botocore.exceptions import (
 )
 from botocore.utils import parse_timestamp
 
+from vortex.adapters.exchange import HttpSession
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
 _THROTTLED = {
@@ -79,7 +80,7 @@ def client_config(session: AioSession, **options: Any) -> AioConfig:
     service's model, since they are all this package's own.
     """
     agent = f"vortex/{version('vortex-microbatcher')} {session.user_agent()}"
-    return AioConfig(user_agent=agent, parameter_validation=False, **options)
+    return AioConfig(user_agent=agent, parameter_validation=False, http_session_cls=HttpSession, **options)
 
 
 def _instant(value: Any) -> datetime:

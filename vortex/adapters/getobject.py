@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.utils import percent_encode
 
+from vortex.adapters.exchange import http_errors
 from vortex.adapters.prepared import Prepared
 from vortex.adapters.putobject import SAFE, is_ordinary
 
@@ -38,7 +39,11 @@ class GetCall:
         """
         url = self._base + percent_encode(key, safe=SAFE)
         reply = await self._prepared.send(None, url=url, headers={"Range": span})
-        body: bytes = await reply.content
-        if reply.status_code in (200, 206):
-            return reply.status_code, body, reply.headers.get("content-range", "")
-        return 404 if reply.status_code == 404 and _MISSING in body else 400, b"", ""
+        try:
+            with http_errors(url):
+                body = await reply.read()
+        finally:
+            reply.close()
+        if reply.status in (200, 206):
+            return reply.status, body, reply.headers.get("Content-Range", "")
+        return 404 if reply.status == 404 and _MISSING in body else 400, b"", ""

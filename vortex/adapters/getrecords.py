@@ -8,16 +8,16 @@ and decoded straight into records. What error replies mean is botocore's affair,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import msgspec
 import numpy as np
-from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import ClientError
 
 from vortex.adapters.body import read_body
+from vortex.adapters.exchange import http_errors
 from vortex.adapters.prepared import Prepared
 from vortex.core.model import Record, ShardInfo
 from vortex.core.native import native
@@ -101,32 +101,23 @@ class RecordsCall:
     async def __call__(self, iterator: str, limit: int) -> tuple[Reply, Mapping[str, str]]:
         """The reply and its headers. Raises ClientError, BotoCoreError, msgspec.MsgspecError (a body without sense)."""
         body = msgspec.json.encode({"ShardIterator": iterator, "Limit": limit, **self._arguments})
-        response = await self._prepared.send(body, unread=True)
-        if response.status_code != 200:
-            with self._reading():
-                content = await response.content
-            told = {"status_code": response.status_code, "headers": response.headers, "body": content}
-            raise ClientError(await self._parser.parse(told, None), OPERATION)
-        return await self._reply(response.raw), response.headers
+        response = await self._prepared.send(body)
+        try:
+            with http_errors(self.url):
+                if response.status == 200:
+                    return await self._reply(response), response.headers
+                content = await response.read()
+        finally:
+            response.close()  # no more than letting go of it, where it was read to its end
+        told = {"status_code": response.status, "headers": response.headers, "body": content}
+        raise ClientError(await self._parser.parse(told, None), OPERATION)
 
     async def _reply(self, response: aiohttp.ClientResponse) -> Reply:
         buffer = self._spare.pop() if self._spare else bytearray()
         try:
-            with self._reading():
-                size = await read_body(response, buffer, self._patience_s)
+            size = await read_body(response, buffer, self._patience_s)
             with memoryview(buffer) as whole, whole[:size] as body:
                 return decode_reply(body)
         finally:
-            response.close()  # no more than letting go of it, where the reply was read to its end
             if len(buffer) <= _KEPT_BYTES:
                 self._spare.append(buffer)
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Errors of a reply's body as botocore's, like those of its beginning."""
-        try:
-            yield
-        except TimeoutError as error:
-            raise ReadTimeoutError(endpoint_url=self.url, error=error) from error
-        except aiohttp.ClientError as error:
-            raise ConnectionClosedError(endpoint_url=self.url, error=error) from error

@@ -14,8 +14,11 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from aiohttp import ClientResponse
 from botocore import xform_name
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.awsrequest import AWSRequest
+
+from vortex.adapters.exchange import HttpSession
 
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
 """Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
@@ -37,9 +40,9 @@ class _Request(AWSRequest):  # type: ignore[misc]  # botocore has no types
 
 
 class Prepared:
-    """One operation of an aiobotocore client with fixed arguments. Made by `of`."""
+    """One operation of an aiobotocore client, with fixed arguments, over its `HttpSession`. Made by `of`."""
 
-    def __init__(self, http: Any, model: _Stopped) -> None:
+    def __init__(self, http: HttpSession, model: _Stopped) -> None:
         request = model.request
         self.context: dict[str, Any] = request.context
         """What the signer is told of every call."""
@@ -73,13 +76,8 @@ class Prepared:
             client.meta.events.unregister(event, stop)
         raise NotImplementedError("this version of botocore signs without saying so")
 
-    async def send(
-        self, body: Any, *, url: str = "", headers: Mapping[str, str] | None = None, unread: bool = False
-    ) -> Any:
-        """An AioAWSResponse, whatever its status; `unread`: its body is still to be read from `raw`.
-
-        Raises BotoCoreError.
-        """
+    async def send(self, body: Any, *, url: str = "", headers: Mapping[str, str] | None = None) -> ClientResponse:
+        """The reply, whatever its status, as `HttpSession.exchange` gives it. Raises BotoCoreError."""
         request = _Request(self._method, url or self.url, {**self._headers, **(headers or {})})
         request.body, request.context = body, dict(self.context)
         auth = await self._signer.get_auth_instance(**self._how)
@@ -87,4 +85,4 @@ class Prepared:
         signed = dict(request.headers.items())
         if body is not None:
             signed["Content-Length"] = str(body.getbuffer().nbytes if isinstance(body, io.BytesIO) else len(body))
-        return await self._http.send(AWSPreparedRequest(self._method, request.url, signed, body, unread))
+        return await self._http.exchange(self._method, request.url, signed, body)
