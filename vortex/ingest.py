@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from vortex.core.ingestion import Draft, Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
-from vortex.core.paging import FIRST_RECORDS, FULL_PAUSE_S, next_limit, pause
+from vortex.core.paging import FIRST_RECORDS, FULL_PAUSE_S, next_call, next_limit
 from vortex.core.segment import Counts, Footer
 from vortex.core.shardlog import Head, StreamState, heirs
 from vortex.family import Family
@@ -311,7 +311,8 @@ class ShardWorker:
 
     def _next(self, page: Page) -> float:
         """When the shard is asked again, monotonic seconds; what is done with the page meanwhile delays nothing."""
-        return self._iterator_born + pause(page.size, page.behind_ms, 0.0 if self.orders.drain else self._poll_s)
+        poll_s = 0.0 if self.orders.drain else self._poll_s
+        return next_call(self._iterator_born, page.size, page.behind_ms, poll_s)
 
     def _due(self) -> bool:
         ingest, rules = self._ingest, self._rules

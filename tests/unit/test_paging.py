@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.core.paging import FIRST_RECORDS, MOST_RECORDS, PAGE_BYTES, next_limit, pause
+from vortex.core.paging import CALL_S, FIRST_RECORDS, MOST_RECORDS, PAGE_BYTES, next_call, next_limit, pause
 
 MIB = 2**20
 
@@ -57,3 +57,26 @@ def test_limits_are_kept_whatever_comes(size: int, behind_ms: int, tip_s: float)
     seconds = pause(size, behind_ms, tip_s)
     assert seconds > 1 / 5
     assert size / seconds < 2 * MIB
+
+
+def test_idle_shards_are_asked_together() -> None:
+    """Whenever each began, and as often as before."""
+    replied = [17.031 + 0.0317 * shard for shard in range(40)]
+    for _ in range(5):
+        called = [next_call(at, 0, 0, 1.0) for at in replied]
+        assert all(0.75 <= call - at <= 1.0 for call, at in zip(called, replied, strict=True))
+        replied = [call + 0.02 for call in called]
+    assert {call % 0.25 for call in called} == {0.0}
+    assert [call + 1.0 for call in called] == pytest.approx([next_call(at, 0, 0, 1.0) for at in replied])
+
+
+@pytest.mark.parametrize("tip_s", [0.0, 0.25, 0.3, 1.0])
+def test_no_shard_is_asked_more_often_than_it_may(tip_s: float) -> None:
+    """Not even for the sake of a tick."""
+    assert all(next_call(step * 0.0173, 0, 0, tip_s) - step * 0.0173 >= CALL_S - 1e-9 for step in range(200))
+
+
+def test_what_brings_something_keeps_its_own_time() -> None:
+    """Nor does a shard that is behind wait for others."""
+    assert next_call(17.031, 100, 0, 1.0) == 17.031 + pause(100, 0, 1.0)
+    assert next_call(17.031, 0, 5000, 1.0) == 17.031 + pause(0, 5000, 1.0)
