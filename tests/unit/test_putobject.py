@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import botocore.auth
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -87,6 +87,14 @@ async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.M
     again = AWSRequest("PUT", wire.url + path, {name: headers[name] for name in names}, body)
     S3SigV4Auth(Credentials("test", "test", "token"), "s3", "eu-west-1").add_auth(again)
     assert again.headers["Authorization"].endswith(signature)
+
+
+async def test_an_error_that_nobody_foresaw_is_tried_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of one call: whoever asked may ask again, and does not end for it."""
+    monkeypatch.setattr(ClientSession, "request", AsyncMock(side_effect=RuntimeError("odd")))
+    async with store(wire) as opened:
+        with pytest.raises(Unavailable, match="odd"):
+            await opened.put_if_absent("key", b"body")
 
 
 async def test_by_way_of_a_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,13 @@ from typing import Any
 from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSession
 from botocore.awsrequest import AWSPreparedRequest
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import (
+    BotoCoreError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ReadTimeoutError,
+)
 from yarl import URL
 
 _AS_IT_IS = {"Accept-Encoding": "identity"}
@@ -29,17 +35,30 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
         self._by_proxy = bool(proxies)
 
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> ClientResponse:
-        """The reply, whatever its status; its body is still to be read, within `http_errors`, and the reply closed.
-
-        Raises BotoCoreError.
-        """
+        """The reply, whatever its status; its body is still to be read, as by `whole_body`. Raises BotoCoreError."""
         if self._by_proxy or isinstance(body, io.IOBase):
             reply = await self.send(AWSPreparedRequest(method, url, headers, body, stream_output=True))
             raw: ClientResponse = reply.raw
             return raw
-        session: ClientSession = await self._get_session(None)
+        try:
+            session: ClientSession = await self._get_session(None)
+            with http_errors(url):
+                return await session.request(
+                    method, URL(url, encoded=True), headers={**headers, **_AS_IT_IS}, data=body
+                )
+        except BotoCoreError:
+            raise
+        except Exception as error:  # as aiobotocore has it: whatever else goes wrong in a call may go right in the next
+            raise HTTPClientError(error=error) from error
+
+
+async def whole_body(reply: ClientResponse, url: str) -> bytes:
+    """All of the reply's body; the reply is let go of. Raises BotoCoreError."""
+    try:
         with http_errors(url):
-            return await session.request(method, URL(url, encoded=True), headers={**headers, **_AS_IT_IS}, data=body)
+            return await reply.read()
+    finally:
+        reply.close()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.utils import percent_encode
 
-from vortex.adapters.exchange import http_errors
+from vortex.adapters.exchange import whole_body
 from vortex.adapters.prepared import Prepared
 from vortex.adapters.putobject import SAFE, is_ordinary
 
@@ -39,11 +39,7 @@ class GetCall:
         """
         url = self._base + percent_encode(key, safe=SAFE)
         reply = await self._prepared.send(None, url=url, headers={"Range": span})
-        try:
-            with http_errors(url):
-                body = await reply.read()
-        finally:
-            reply.close()
+        body = await whole_body(reply, url)
         if reply.status in (200, 206):
             return reply.status, body, reply.headers.get("Content-Range", "")
         return 404 if reply.status == 404 and _MISSING in body else 400, b"", ""

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.utils import percent_encode
 from isal import isal_zlib
 
-from vortex.adapters.exchange import http_errors
+from vortex.adapters.exchange import whole_body
 from vortex.adapters.prepared import Prepared
 
 _CHECKSUM = "x-amz-checksum-crc32"
@@ -68,9 +68,5 @@ class PutCall:
             headers["Expect"] = "100-continue"
         data = io.BytesIO(body) if len(body) >= _IN_PIECES else body
         reply = await self._prepared.send(data, url=self._base + percent_encode(key, safe=SAFE), headers=headers)
-        try:
-            with http_errors(self._base):
-                await reply.read()
-        finally:
-            reply.close()
+        await whole_body(reply, self._base)
         return reply.status
