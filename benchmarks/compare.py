@@ -1,7 +1,8 @@
 """`python -m benchmarks.compare TREE TREE ...`: workers of several checkouts on one stream, in turn.
 
-A machine's noise is larger than what most changes gain. So the checkouts take turns, and what counts is who does better
-within one run; every output is compared with the stream. The steps in C must have been built in each checkout.
+A machine's noise is larger than what most changes gain. So the checkouts take turns, on one processor where the system
+lets a program choose, and what counts is who does better within one run; every output is compared
+with the stream. The steps in C must have been built in each checkout.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.pages import STREAM
-from benchmarks.processes import Failed, Server, Usage, measured, server
+from benchmarks.processes import Failed, Server, Usage, measured, server, stay_on_one
 from benchmarks.run import CONFIG, settings_text
 from benchmarks.workload import WORKLOADS, recent_start
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--page-records", type=int, default=1000)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")
     chosen = parser.parse_args()
+    stay_on_one()
     workload, console = WORKLOADS[chosen.workload], Console()
     start = recent_start(int(time.time() * 1000), workload.span_ms)
     stream = [f"--workload={chosen.workload}", f"--events={chosen.events}", f"--start-ms={start}"]

@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.pages import STREAM
-from benchmarks.processes import ROOT, Failed, Server, Usage, measured, server
+from benchmarks.processes import ROOT, Failed, Server, Usage, measured, processors, server, stay_on_one
 from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Scaled, document, tables
 from benchmarks.workload import WORKLOADS, Workload, recent_start
 from tests.servers import ministack
@@ -261,7 +261,7 @@ def _machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processors": os.cpu_count(),
+        "processors": processors(),
         "load_before": os.getloadavg()[0],
     }
 
@@ -283,12 +283,19 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the one with the median CPU time counts")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--one-processor",
+        action="store_true",
+        help="keep servers and consumers to one processor: slower, but they take turns, and disturb each other less",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")
     parser.add_argument("--json", type=Path, default=ROOT / "out" / "bench.json", help="where the figures go")
     chosen = parser.parse_args(arguments)
     chosen.workload = [name.strip() for name in chosen.workload.split(",")]
     if unknown := set(chosen.workload) - set(GROUPS):
         parser.error(f"no such workload: {', '.join(sorted(unknown))}")
+    if chosen.one_processor and "two" in chosen.workload:
+        parser.error("--one-processor: workload two is about two")
     return chosen
 
 
@@ -297,6 +304,8 @@ def main() -> None:
     chosen, progress, console = options(), Console(stderr=True), Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
+    if chosen.one_processor and not stay_on_one():
+        sys.exit("--one-processor: this system does not let a program choose its processors")
     document_, rows, caught_up, scaled, idle, window = {"machine": _machine()}, [], [], [], [], None
     try:
         with tempfile.TemporaryDirectory(prefix="vortex-bench-") as name, server("benchmarks.store_server") as store:

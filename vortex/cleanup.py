@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vortex.core.publication import LogView, Plan, carried, joined, unneeded
+from vortex.core.planning import LogView, Plan, carried, joined, unneeded
 from vortex.core.shardlog import segment_key, segment_number
 from vortex.journal import Journal
 from vortex.ports import Clock

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from vortex.core.lease import Lease
 from vortex.core.model import Position, ShardInfo, Start
-from vortex.core.publication import Plan, PlanShard, carried
+from vortex.core.planning import Plan, PlanShard, carried
 from vortex.core.segment import Footer
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.journal import Journal

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from vortex.core.layout import hour_of
-from vortex.core.publication import Done, Plan, closed_hours, hour_documents
+from vortex.core.planning import Plan
+from vortex.core.publication import Done, closed_hours, hour_documents
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.journal import Journal
 from vortex.objects import ForeignObject

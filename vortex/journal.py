@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from vortex.core.publication import Done, LogView, Plan, PlanShard, before_all
+from vortex.core.planning import LogView, Plan, PlanShard, before_all
+from vortex.core.publication import Done
 from vortex.core.ranges import Part
 from vortex.core.segment import CorruptSegment, Folder, Footer, Sealed, check_ids, footer_length, parse_footer
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key, segment_number

@@ -18,19 +18,8 @@ from vortex.cleanup import Cleaner
 from vortex.core.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.model import HOUR_MS
-from vortex.core.publication import (
-    LogView,
-    Plan,
-    PlanShard,
-    carried,
-    done,
-    frontier,
-    holders,
-    joined,
-    period_counts,
-    planned_bytes,
-    propose,
-)
+from vortex.core.planning import LogView, Plan, PlanShard, carried, frontier, holders, joined, planned_bytes, propose
+from vortex.core.publication import done, period_counts
 from vortex.core.ranges import range_count, taken_by, takers
 from vortex.core.segment import seal
 from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped

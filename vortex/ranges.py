@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from vortex.core.publication import LogView, Plan, PublishedObject, objects
+from vortex.core.planning import LogView, Plan
+from vortex.core.publication import PublishedObject, objects
 from vortex.core.ranges import Part, shares_of, taken_by
 from vortex.journal import Journal
 from vortex.objects import ObjectWriter, batches

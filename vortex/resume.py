@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vortex.core.ingestion import Policy, ShardIngest
 from vortex.core.model import ShardInfo
-from vortex.core.publication import Plan
+from vortex.core.planning import Plan
 from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import (
     BrokenLog,

@@ -14,17 +14,8 @@ import msgspec
 import xxhash
 
 from vortex.core.layout import HOURS, MANIFESTS, STATE
-from vortex.core.publication import (
-    Done,
-    LogView,
-    ObjectSpec,
-    Plan,
-    PublishedObject,
-    carried,
-    closed_hours,
-    hour_documents,
-    objects,
-)
+from vortex.core.planning import LogView, Plan, carried
+from vortex.core.publication import Done, ObjectSpec, PublishedObject, closed_hours, hour_documents, objects
 from vortex.core.segment import CorruptSegment, Counts, NewerVersion, check_blob, unfold, within
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key
 from vortex.journal import Journal

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vortex import objects as module
 from vortex.core.model import Position, Start
-from vortex.core.publication import SMALL_MEMBER, LogView, Plan, PlanShard, objects
+from vortex.core.planning import SMALL_MEMBER, LogView, Plan, PlanShard
+from vortex.core.publication import objects
 from vortex.core.segment import ALONE_BYTES, CorruptSegment, Counts, Folder, Footer, Group, Sealed, folder_hash, seal
 from vortex.core.shardlog import Head
 from vortex.objects import _bodies

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vortex.core.model import HOUR_MS, Position, Start
-from vortex.core.publication import LogView, Plan, PlanShard, closed_hours, objects, propose
+from vortex.core.planning import LogView, Plan, PlanShard, propose
+from vortex.core.publication import closed_hours, objects
 from vortex.core.segment import Counts, Folder, Footer, Group, folder_hash, seal, within
 from vortex.core.shardlog import Head
 

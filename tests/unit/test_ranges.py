@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.test_leased import FleetWorld, Member, all_leave, scenario
-from vortex.core.publication import LogView, Plan
+from vortex.core.planning import LogView, Plan
 from vortex.core.ranges import range_count, takers
 from vortex.journal import Journal
 from vortex.ranges import Ranges

@@ -15,7 +15,7 @@ from vortex.commands.status import live_logs
 from vortex.config import Settings, parse_instant
 from vortex.core.layout import moment
 from vortex.core.model import Position, ShardInfo, Start
-from vortex.core.publication import LogView
+from vortex.core.planning import LogView
 from vortex.core.routing import floor_period
 from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer, merged_floors, stream_root

@@ -15,7 +15,7 @@ from vortex.config import Settings
 from vortex.core.layout import hour_of, moment
 from vortex.core.lease import Lease, outlived
 from vortex.core.model import HOUR_MS
-from vortex.core.publication import LogView, Plan, carried, frontier, joined
+from vortex.core.planning import LogView, Plan, carried, frontier, joined
 from vortex.core.shardlog import BrokenLog, StreamState, stream_root
 from vortex.exits import Exit
 from vortex.journal import Journal

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from vortex.core.publication import LogView, Plan, PublishedObject, shares
+from vortex.core.planning import LogView, Plan
+from vortex.core.publication import PublishedObject, shares
 
 
 class Part(msgspec.Struct, kw_only=True):

@@ -1,0 +1,214 @@
+"""Plans: which periods are closed for everybody, what a plan says, and which segments are needed no more.
+
+All bounds are half-open in period start times: a plan publishes the periods in [after, upto). Everything below is a
+function of immutable inputs (the logs, the plans before), so a plan can be made again by anyone, with one outcome.
+What it comes to is in `vortex.core.publication`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from vortex.core.segment import Footer
+from vortex.core.shardlog import Head, StreamState
+
+SMALL_MEMBER = 32 * 1024
+"""Where members are smaller than this on average (raw bytes), an object is compressed afresh as one member."""
+PLAN_BYTES = 2 * 1024**3
+"""Compressed bytes that one plan publishes at most, unless a single period holds more: catching up takes several."""
+
+
+class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
+    """One live shard in a plan: it is made of segments first..to (to = -1: none yet).
+
+    `next` is the first segment that a later plan still needs; `opens` and `parents` describe a child whose log has not
+    begun: it holds the frontier at `opens`.
+    """
+
+    first: int = 0
+    to: int = -1
+    digest: str = ""
+    next: int = 0
+    ended: bool = False
+    opens: int = 0
+    parents: tuple[str, ...] = ()
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """`plan.json`: everything that the outcome depends on, and for several `ranges` who is to take which: advice."""
+
+    k: int
+    after: int
+    upto: int
+    shards: dict[str, PlanShard]
+    gone: dict[str, int] = {}
+    ranges: int = 1
+    target: int
+    small: int = SMALL_MEMBER
+    takers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    version: int = 1
+
+
+@dataclass(slots=True)
+class LogView:
+    """What the planner knows of a live shard: its verified segments from `next` of the last plan to the head."""
+
+    heads: list[Head] = field(default_factory=list)
+
+    @property
+    def last(self) -> Footer | None:
+        """The newest footer."""
+        return self.heads[-1].footer if self.heads else None
+
+    def between(self, first: int, to: int) -> list[Head]:
+        """Segments first..to."""
+        return [head for head in self.heads if first <= head.n <= to]
+
+
+def before_all(state: StreamState, target: int) -> Plan:
+    """The state before plan 0: nothing published, all roots live."""
+    return Plan(
+        k=-1,
+        after=state.opens_from,
+        upto=state.opens_from,
+        shards={root.shard.id: PlanShard(opens=state.opens_from) for root in state.roots},
+        target=target,
+    )
+
+
+def carried(last: Plan) -> tuple[dict[str, PlanShard], dict[str, int]]:
+    """The live shards after `last`, and those that are gone: ended, with nothing left to publish."""
+    live, gone = {}, dict(last.gone)
+    for shard, entry in last.shards.items():
+        if entry.ended and entry.next == entry.to + 1:
+            gone[shard] = entry.to
+        else:
+            live[shard] = entry
+    return live, gone
+
+
+def joined(live: dict[str, PlanShard], gone: Mapping[str, int], views: Mapping[str, LogView]) -> dict[str, PlanShard]:
+    """`live` with the children that ended logs name; each joins once, and holds the frontier until its log begins."""
+    shards = dict(live)
+    for view in views.values():
+        footer = view.last
+        if footer is None or not footer.ended:
+            continue
+        for child in footer.children:
+            if child.id in gone:
+                continue
+            known = shards.get(child.id) or PlanShard(opens=footer.open_from, parents=child.parents)
+            shards[child.id] = msgspec.structs.replace(known, opens=max(known.opens, footer.open_from))
+    return shards
+
+
+def bound(entry: PlanShard, view: LogView | None) -> int | None:
+    """How far this shard lets the frontier go; None where it does not hold it (its log has ended)."""
+    footer = view.last if view else None
+    if footer is None:
+        return entry.opens
+    return None if footer.ended else footer.open_from
+
+
+def frontier(shards: Mapping[str, PlanShard], views: Mapping[str, LogView]) -> tuple[int, str] | None:
+    """The least bound over all live shards, and the shard that holds it; None where no log is open."""
+    bounds = [(b, shard) for shard, entry in shards.items() if (b := bound(entry, views.get(shard))) is not None]
+    return min(bounds) if bounds else None
+
+
+def _bytes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dict[int, int]:
+    sizes: dict[int, int] = {}
+    for view in views.values():
+        for head in view.heads:
+            assert head.footer is not None
+            rows = head.footer.member_rows
+            rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
+            blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # of one period each
+            for period in np.unique(blobs["period"]).tolist():
+                size = int(blobs["length"][blobs["period"] == period].sum())
+                sizes[period] = sizes.get(period, 0) + size
+    return sizes
+
+
+def _capped(views: Mapping[str, LogView], after: int, upto: int, limit: int) -> int:
+    """`upto`, or less where that would publish more than `limit` bytes; at least one period that holds data."""
+    total = 0
+    for number, (period, size) in enumerate(sorted(_bytes_by_period(views, after, upto).items())):
+        total += size
+        if total > limit and number:
+            return period
+    return upto
+
+
+def planned_bytes(plan: Plan, views: Mapping[str, LogView]) -> int:
+    """Compressed bytes that the plan publishes."""
+    return sum(_bytes_by_period(views, plan.after, plan.upto).values())
+
+
+def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
+    """The shards that keep the plan after `last` from being made: none of their periods is closed beyond it."""
+    live, gone = carried(last)
+    shards = joined(live, gone, views)
+    return [s for s, entry in shards.items() if (b := bound(entry, views.get(s))) is not None and b <= last.upto]
+
+
+def propose(last: Plan, views: Mapping[str, LogView], *, target: int, limit: int = PLAN_BYTES) -> Plan | None:
+    """The plan after `last`, once the frontier has passed `last.upto`; else None.
+
+    `views` holds, for every live shard, its segments from `next` on, their chain checked.
+    """
+    live, gone = carried(last)
+    shards = joined(live, gone, views)
+    at = frontier(shards, views)
+    upto = at[0] if at else max((view.last.open_from for view in views.values() if view.last), default=last.upto)
+    if upto <= last.upto:
+        return None
+    upto = _capped(views, last.upto, upto, limit)
+    entries = {shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())}
+    return Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, target=target)
+
+
+def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
+    """The shard's part of a plan up to `upto`; `entry` is its part of the plan before."""
+    to, digest, ended = entry.to, entry.digest, entry.ended
+    for head in view.heads:
+        assert head.footer is not None
+        if head.n < entry.to:
+            continue
+        if head.n > to:
+            to, digest = head.n, head.digest
+        ended = head.footer.ended
+        if head.footer.open_from >= upto:
+            break
+    following = to + 1
+    for head in view.between(entry.next, to):
+        if _reaches(head.footer, upto):
+            following = head.n
+            break
+    return PlanShard(
+        first=entry.next, to=to, digest=digest, next=following, ended=ended, opens=entry.opens, parents=entry.parents
+    )
+
+
+def _reaches(footer: Footer | None, upto: int) -> bool:
+    """Whether the segment holds a member, or a count, of a period that is not published by then."""
+    assert footer is not None
+    return any(period >= upto for period in footer.periods)
+
+
+def unneeded(shard: str, plan: Plan, floors: Iterable[Mapping[str, int]], head: int) -> int:
+    """Segments of `shard` below this number are needed by nobody: published, outside every window, and not the head.
+
+    `plan` is the last done one, `floors` those of every live head and of what unborn children will need.
+    """
+    entry = plan.shards.get(shard)
+    limit = min(entry.next, entry.to) if entry else plan.gone.get(shard, 0)
+    if entry and entry.ended:
+        limit = min(limit, entry.to)
+    for needed in floors:
+        limit = min(limit, needed.get(shard, limit))
+    return max(0, min(limit, head))
