@@ -11,7 +11,8 @@ The way of an event, and where to find it:
     core.ingestion    one shard's state: pages in, drafts of segments out
     core.segment      a draft becomes an immutable object; putting segment n if absent is the commit
     core.shardlog     the rules of a log: what follows what, where a child begins
-    core.publication  the frontier, plans, objects, hours and manifests, as functions of the logs
+    core.planning     the frontier, and plans, as functions of the logs
+    core.publication  the objects, hours and manifests that they come to
     core.balance      of a fleet: who should work on which shard, and who plans
     core.layout       which folder and file an event lies in: the loader's contract
 

@@ -15,7 +15,7 @@ import pytest
 
 import vortex.cleanup
 import vortex.core.paging
-import vortex.core.publication
+import vortex.core.planning
 import vortex.core.shardlog
 import vortex.family
 import vortex.ingest
@@ -132,7 +132,7 @@ def _child_before_parents() -> Iterator[None]:
 
 
 def _closing_without(idle: bool) -> Any:
-    bound = vortex.core.publication.bound
+    bound = vortex.core.planning.bound
 
     def lax(entry: Any, view: Any) -> int | None:
         footer = view.last if view else None
@@ -142,7 +142,7 @@ def _closing_without(idle: bool) -> Any:
             return None
         return bound(entry, view)
 
-    return patch.object(vortex.core.publication, "bound", lax)
+    return patch.object(vortex.core.planning, "bound", lax)
 
 
 def _no_rehoming() -> Any:
@@ -176,13 +176,13 @@ def _bump_ignored() -> Any:
 
 
 def _from_is_to_plus_one() -> Any:
-    entry = vortex.core.publication._entry
+    entry = vortex.core.planning._entry
 
     def short(*args: Any) -> Any:
         made = entry(*args)
         return msgspec.structs.replace(made, next=made.to + 1)
 
-    return patch.object(vortex.core.publication, "_entry", short)
+    return patch.object(vortex.core.planning, "_entry", short)
 
 
 def _plan_overwritten() -> Any:
@@ -206,9 +206,9 @@ def _loser_carries_out_its_own_plan() -> Any:
 
 
 def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
-    joined = vortex.core.publication.joined
+    joined = vortex.core.planning.joined
     stack = contextlib.ExitStack()
-    for module in (vortex.core.publication, vortex.publisher, vortex.cleanup):
+    for module in (vortex.core.planning, vortex.publisher, vortex.cleanup):
         stack.enter_context(patch.object(module, "joined", lambda live, gone, views: joined(live, {}, views)))
     return stack
 
@@ -228,7 +228,7 @@ def _cleaning(limit: Callable[..., int]) -> Any:
 
 
 def _and_the_head(shard: str, plan: Any, floors: Any, head: int) -> int:
-    below = vortex.core.publication.unneeded(shard, plan, floors, head)
+    below = vortex.core.planning.unneeded(shard, plan, floors, head)
     return below + (below == head)
 
 
@@ -237,7 +237,7 @@ def _whatever_is_next(shard: str, plan: Any, floors: Any, head: int) -> int:
     if entry is not None:
         done = msgspec.structs.replace(entry, next=max(entry.to, entry.next))
         plan = msgspec.structs.replace(plan, shards={shard: done})
-    return vortex.core.publication.unneeded(shard, plan, floors, head)
+    return vortex.core.planning.unneeded(shard, plan, floors, head)
 
 
 def _cleaning_of_empty_ones() -> Any:
@@ -253,7 +253,7 @@ def _cleaning_of_empty_ones() -> Any:
 
 
 def _without_floors(shard: str, plan: Any, floors: Any, head: int) -> int:
-    return vortex.core.publication.unneeded(shard, plan, [], head)
+    return vortex.core.planning.unneeded(shard, plan, [], head)
 
 
 def _early_expiry() -> Any:
@@ -328,7 +328,7 @@ def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
         return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.gone, **ended}
 
     stack = contextlib.ExitStack()
-    for module in (vortex.core.publication, vortex.publisher, vortex.cleanup, vortex.family):
+    for module in (vortex.core.planning, vortex.publisher, vortex.cleanup, vortex.family):
         stack.enter_context(patch.object(module, "carried", carried))
     return stack
 
