@@ -18,7 +18,7 @@ from statistics import mean
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.pages import STREAM
+from benchmarks.pages import PAGE_RECORDS, STREAM
 from benchmarks.processes import Failed, Server, Usage, measured, server, stay_on_one
 from benchmarks.run import CONFIG, settings_text
 from benchmarks.workload import WORKLOADS, recent_start
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--workload", default="a", choices=sorted(set(WORKLOADS) - {"e", "f", "two", "empty"}))
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--page-records", type=int, default=1000)
+    parser.add_argument("--page-records", type=int, default=PAGE_RECORDS)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")
     chosen = parser.parse_args()
     stay_on_one()

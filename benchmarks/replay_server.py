@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.http_server import Reply, Request, serve
 from benchmarks.pages import (
     CALLS_PER_SECOND,
+    PAGE_RECORDS,
     SEQUENCE_STEP,
     STREAM,
     Backlog,
@@ -199,7 +200,7 @@ def main() -> None:
     """Build the stream, say that it is ready, and answer."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--page-records", type=int, default=1000)
+    parser.add_argument("--page-records", type=int, default=PAGE_RECORDS)
     parser.add_argument("--limits", action="store_true", help="5 calls a second a shard, iterators expire")
     arguments = parser.parse_args()
     workload, count = chosen(arguments)

@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.pages import STREAM
+from benchmarks.pages import PAGE_RECORDS, STREAM
 from benchmarks.processes import ROOT, Failed, Server, Usage, measured, processors, server, stay_on_one
 from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Scaled, document, tables
 from benchmarks.workload import WORKLOADS, Workload, recent_start
@@ -278,8 +278,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--page-records",
         type=int,
-        default=1000,
-        help="records a page, and at most 1 MiB: what a shard at its full rate takes in the second between two polls",
+        default=PAGE_RECORDS,
+        help="records a page, and at most 1 MiB for each 1,000, as a shard takes them in a second; default: what the "
+        "worker asks for, nearly 2 MiB",
     )
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the one with the median CPU time counts")
     parser.add_argument("--seed", type=int, default=1)

@@ -12,7 +12,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vortex.core.layout import Layout, LayoutError
@@ -21,6 +30,8 @@ from vortex.units import duration_ms, size_bytes
 
 PREFIX = "VORTEX_"
 _NEST = "__"
+_KEEPING_UP_MS = 60_000
+"""How far a shard that keeps up may be behind, with its lateness: a poll, a commit, a clock that is not exact."""
 
 
 class ConfigError(Exception):
@@ -60,7 +71,7 @@ class Source(_Section):
     region: str | None = None
     endpoint_url: str | None = None
     start: str = "trim_horizon"
-    poll: Duration = 1000
+    poll: Duration = 2000
 
     @field_validator("poll")
     @classmethod
@@ -149,6 +160,13 @@ class Publish(_Section):
     period: Duration = 300_000
     target_object_size: Size = 64 * 2**20
 
+    @field_validator("target_object_size")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value <= 0:
+            raise ValueError("must be more than nothing")
+        return value
+
     @field_validator("period")
     @classmethod
     def _divides(cls, value: int) -> int:
@@ -162,6 +180,17 @@ class Hours(_Section):
 
     allowed_lateness: Duration = 60_000
     max_delay: Duration | None = None
+
+    @field_validator("max_delay")
+    @classmethod
+    def _spares_who_keeps_up(cls, value: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("allowed_lateness", 0) + _KEEPING_UP_MS
+        if value is not None and value < least:
+            raise ValueError(
+                f'must be at least "{least // 1000}s", hours.allowed_lateness and a minute: '
+                "shards that keep up would count as lagging"
+            )
+        return value
 
 
 class Coordination(_Section):

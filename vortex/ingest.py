@@ -101,7 +101,7 @@ class ShardWorker:
         ports: IngestPorts,
         *,
         target: int,
-        poll_s: float = 1.0,
+        poll_s: float = 2.0,
         on_commit: Callable[[str, Footer], None] = lambda shard, footer: None,
     ) -> None:
         """`poll_s`: how often a shard that is read to its tip is asked."""

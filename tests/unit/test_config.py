@@ -111,6 +111,9 @@ def test_the_environment_alone_is_enough() -> None:
         ("[commit]\nevery='0s'", "commit.every"),
         ("[commit]\nmax_bytes='many'", "is no size"),
         ("[publish]\nperiod='7m'", "must divide an hour"),
+        ("[publish]\ntarget_object_size=0", "publish.target_object_size"),
+        ("[hours]\nmax_delay='1m'", 'hours.max_delay (or VORTEX_HOURS__MAX_DELAY): must be at least "120s"'),
+        ("[hours]\nallowed_lateness='1h'\nmax_delay='1h'", 'must be at least "3660s"'),
         ("[layout]\npath='x/{customer}'", "missing"),
         ("[http]\nport=70000", "http.port"),
         ("[coordination]\nmode='zookeeper'", "coordination.mode"),
@@ -125,6 +128,12 @@ def test_what_is_wrong_is_named(file: Path, more: str, told: str) -> None:
     message = faults(file)
     assert told in message
     assert str(file) in message
+
+
+def test_the_least_delay_is_taken(file: Path) -> None:
+    """Shards that keep up are never behind by more than the lateness and a minute."""
+    file.write_text(LEAST + "[hours]\nallowed_lateness='1h'\nmax_delay='1h1m'")
+    assert load(file, {}).hours.max_delay == 3_660_000
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

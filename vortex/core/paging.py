@@ -11,8 +11,8 @@ MOST_RECORDS = 10_000
 FIRST_RECORDS = 100
 """Asked for while nobody knows how large records are: they may have 10 MiB, or carry thousands of events each."""
 PAGE_BYTES = 2 * 2**20
-"""What a shard gives away in a second. A page of 10 MiB would gain nothing: no call is answered for 5 s after it, and
-base64, records and their parts take several times its size."""
+"""What a shard gives away in a second, and takes in two. A page of 10 MiB would gain nothing: no call is answered for
+5 s after it, and base64, records and their parts take several times its size."""
 FULL_BYTES = 9 * 2**20
 """A reply of more is full, or nearly so: the next record may not have found room."""
 FULL_PAUSE_S = 5.0
@@ -39,8 +39,8 @@ def pause(size: int, behind_ms: int, tip_s: float) -> float:
     """Seconds between a reply with `size` bytes of data and the next call.
 
     A shard that has fallen behind is read as fast as Kinesis allows. At its tip (no further behind than the next call
-    comes) it is asked every `tip_s` seconds: a call costs as much as some dozens of events, and what a shard at its
-    full rate takes in a second, 1,000 records or 1 MiB, one reply holds twice over.
+    comes) it is asked every `tip_s` seconds: a call and its page cost as much as some hundreds of events, and what a
+    shard at its full rate takes in two seconds, 2,000 records or 2 MiB, one reply holds.
     """
     allowed = max(CALL_S, size / BYTES_PER_S, FULL_PAUSE_S if size > FULL_BYTES else 0.0)
     return allowed if behind_ms > tip_s * 1000 else max(allowed, tip_s)

@@ -94,7 +94,7 @@ class World:
         def span(choices: tuple[int, ...]) -> str:
             return f"{rng.choice(choices) // 1000}s"
 
-        delay = {"max_delay": span((20 * _MINUTE, HOUR_MS))} if self.weather.rate("operator.max_delay") else {}
+        max_delay = rng.choice((20 * _MINUTE, HOUR_MS)) if self.weather.rate("operator.max_delay") else None
         start = "latest" if self.weather.rate("stream.past") else "trim_horizon"
         sections: dict[str, dict[str, Any]] = {
             "source": {"stream": "events", "poll": _POLL, "start": start},
@@ -107,11 +107,13 @@ class World:
                 "keep": span((0, 0, 600_000, HOUR_MS)),
             },
             "publish": {"period": span(_PERIODS), "target_object_size": rng.choice((1, 400, 2**20))},
-            "hours": {"allowed_lateness": span(_LATENESS), **delay},
+            "hours": {"allowed_lateness": span(_LATENESS)},
         }
         if self.fleet:
             sections["coordination"] = {"mode": "dynamodb", "failover": span((10_000, 30_000, 60_000))}
         settings = Settings.model_validate(sections)
+        # Beyond what users may set: shards that keep up are pushed as well, and memory is tighter.
+        settings = settings.model_copy(update={"hours": settings.hours.model_copy(update={"max_delay": max_delay})})
         if self.weather.rate("process.tight"):
             settings = settings.model_copy(update={"memory": Memory.model_construct(limit=rng.choice((300, 3000)))})
         return settings

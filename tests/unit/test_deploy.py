@@ -1,0 +1,90 @@
+"""What lies in deploy/ speaks of metrics, settings and commands that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vortex.adapters.metrics import METRICS
+from vortex.cli import main
+from vortex.config import load
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+_METRIC = re.compile(r"vortex_\w+")
+_PARTS = ("_bucket", "_sum", "_count")
+"""What a histogram is told by."""
+
+
+def expressions(value: Any) -> list[str]:
+    """All `expr` below."""
+    if isinstance(value, list):
+        return [found for part in value for found in expressions(part)]
+    if not isinstance(value, dict):
+        return []
+    own = [value["expr"]] if "expr" in value else []
+    return own + [found for part in value.values() for found in expressions(part)]
+
+
+@pytest.fixture(params=["prometheus-alerts.yml", "grafana-dashboard.json"])
+def queries(request: pytest.FixtureRequest) -> list[str]:
+    """The PromQL of a file."""
+    return expressions(yaml.safe_load((DEPLOY / request.param).read_text()))  # JSON is YAML, too
+
+
+def test_queries_ask_for_metrics_that_there_are(queries: list[str]) -> None:
+    """By their names and labels, histograms by their buckets."""
+    assert len(queries) >= 10
+    known = {row.name: row for row in METRICS}
+    for query in queries:
+        asked = _METRIC.findall(query)
+        assert asked or "process_" in query, query
+        for name in asked:
+            row = known.get(name) or known[next(name.removesuffix(part) for part in _PARTS if name.endswith(part))]
+            assert (row.kind == "histogram") == (row.name != name), query
+            assert ("rate(" in query or "increase(" in query) == (row.kind != "gauge"), query
+        labels = {label for name in asked if name in known for label in known[name].labels}
+        grouped = set(re.findall(r"by \((\w+)\)", query)) | set(re.findall(r"vortex_\w+\{(\w+)=", query))
+        assert grouped <= labels | {"le"}, query
+
+
+def test_alerts_say_what_is_wrong_and_how_bad_it_is() -> None:
+    """A summary and a severity each, and no name twice."""
+    (group,) = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text())["groups"]
+    names = [rule["alert"] for rule in group["rules"]]
+    assert len(names) == len(set(names))
+    for rule in group["rules"]:
+        assert rule["annotations"]["summary"]
+        assert rule["labels"]["severity"] in ("warning", "critical")
+
+
+def test_the_fleet_on_kubernetes_starts_with_settings_that_load(tmp_path: Path) -> None:
+    """The settings are taken, the command is one, and a worker has the time that it needs to stop."""
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+    parts = {document["kind"]: document for document in documents}
+    (tmp_path / "vortex.toml").write_text(parts["ConfigMap"]["data"]["vortex.toml"])
+    settings = load(tmp_path / "vortex.toml", {})
+    pod = parts["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (volume, _) = container["volumeMounts"]
+    assert parts["Deployment"]["spec"]["replicas"] == 1 or settings.coordination.mode == "dynamodb"
+    assert container["args"] == ["run", "-c", f"{volume['mountPath']}/vortex.toml"]
+    assert container["args"][0] in main.commands
+    assert container["ports"][0]["containerPort"] == settings.http.port
+    assert pod["terminationGracePeriodSeconds"] * 1000 > settings.shutdown.grace
+    assert pod["securityContext"]["runAsNonRoot"]
+    probes = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
+    assert probes == ["/livez", "/readyz"]
+
+
+def test_the_policy_is_json() -> None:
+    """Its statements name actions of three services, and nothing of everything."""
+    policy = json.loads((DEPLOY / "iam-policy.json").read_text())
+    for statement in policy["Statement"]:
+        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        assert all(re.fullmatch(r"(kinesis|s3|dynamodb):[A-Z]\w+", action) for action in actions)
+        assert statement["Resource"] != "*"
