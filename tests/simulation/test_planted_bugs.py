@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -21,6 +20,7 @@ import vortex.family
 import vortex.ingest
 import vortex.publisher
 import vortex.resume
+from tests.simulation.planting import Bug, Plant, hunt
 from tests.unit.test_loops import MINUTE
 from tests.unit.test_loops import World as Stage
 from vortex.core.ingestion import ShardIngest
@@ -36,20 +36,6 @@ from vortex.journal import Journal
 from vortex.retry import Once
 from vortex.testing import vtime
 from vortex.testing.memstore import MemoryStore
-from vortex.testing.world import run
-
-SEEDS = 60
-"""Seeds within which every planted bug must be found; most are in the first few."""
-Plant = Callable[[], contextlib.AbstractContextManager[Any]]
-
-
-class Bug(NamedTuple):
-    """A bug; how the run that finds it must say so; the faults without which it could not show."""
-
-    name: str
-    plant: Plant
-    says: str
-    wanted: tuple[str, ...] = ()
 
 
 def _commit_before_the_put() -> Any:
@@ -421,10 +407,7 @@ BUGS = (
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_the_simulation_finds(bug: Bug) -> None:
     """Within SEEDS seeds, and for what it is."""
-    with bug.plant():
-        found = next((outcome for seed in range(SEEDS) if (outcome := run(seed, wanted=bug.wanted)).violations), None)
-    assert found is not None, f"{SEEDS} seeds did not find: {bug.name}"
-    assert re.match(bug.says, found.violations[0]), f"seed {found.seed} found something else: {found.violations[0]}"
+    hunt(bug)
 
 
 def test_a_log_is_never_read_without_checking_prev() -> None:

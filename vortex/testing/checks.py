@@ -1,4 +1,4 @@
-"""The invariants I1 to I9 of the design, held against the store and the stream: at every write, and at the end.
+"""The invariants I1 to I9 and I11 of the design, held against store, stream and leases: at every write, and at the end.
 
 The checks watch effects, not intentions: whatever any process did, only what reached the store counts.
 """
@@ -18,6 +18,7 @@ import xxhash
 
 from vortex.config import Settings
 from vortex.core.layout import hour_of, moment
+from vortex.core.lease import Lease
 from vortex.core.segment import CorruptSegment, Footer
 from vortex.core.shardlog import StreamState
 from vortex.testing.allowance import CALLS_PER_SECOND, FULL_PAGE_PENALTY_S
@@ -141,6 +142,14 @@ class Checker:
         early = [parent for parent in self._logs.parents.get(shard, ()) if not self._logs.ended(parent)]
         if early:
             self.violated("I5", f"{process.owner} reads {shard}, whose parents {early} have not ended")
+
+    def told(self, row: Lease) -> None:
+        """I11: the lease table never says more than the logs hold; a KCL application may go on from it."""
+        shard, checkpoint = row.key, row.checkpoint
+        if checkpoint.ended and not self._logs.ended(shard):
+            self.violated("I11", f"the lease of {shard} says that it has ended; its log has not")
+        if checkpoint.numbered and int(checkpoint.sequence) > (covered := self._logs.covered(shard)):
+            self.violated("I11", f"the lease of {shard} says {checkpoint.sequence}; its log holds records to {covered}")
 
     def committed(self, process: Process, shard: str, footer: Footer) -> None:
         """What a worker takes for committed is; its memory is bounded (I7), and its window is the log's (I4)."""

@@ -30,6 +30,7 @@ class SimTable(MemoryTable):
         self.history: list[tuple[float, dict[str, Lease]]] = []
         self.cut: dict[str, float] = {}
         """Until when a process cannot reach it."""
+        self.on_checkpoint: Callable[[Lease], None] = lambda row: None
 
     async def remember(self) -> None:
         """Keep its history, for ever."""
@@ -91,6 +92,8 @@ class TableView:
         """See the port."""
         await self._before("checkpoint", lease.key)
         found = await self._table.checkpoint(lease, checkpoint, children=children)
+        if found is not None:
+            self._table.on_checkpoint(found)
         return await self._after("checkpoint", lease.key, found)
 
     async def release(self, lease: Lease) -> Lease | None:

@@ -123,6 +123,7 @@ class World:
     async def live(self) -> None:
         """All phases. The first violation ends it."""
         self.observer.begins()
+        self.table.on_checkpoint = self.observer.told
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, what: self.observer.violated("I8", f"unheard: {what.get('exception')!r}"))
         whole = asyncio.ensure_future(self._phases())

@@ -1,0 +1,32 @@
+"""Planted bugs: the program made wrong in one place, so that the simulation can be seen to find it (I10)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from vortex.testing.world import run
+
+SEEDS = 60
+"""Seeds within which every planted bug must be found; most are in the first few."""
+Plant = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+class Bug(NamedTuple):
+    """A bug; how the run that finds it must say so; the faults without which it could not show."""
+
+    name: str
+    plant: Plant
+    says: str
+    wanted: tuple[str, ...] = ()
+
+
+def hunt(bug: Bug, *, fleet: bool = False) -> None:
+    """Fails unless the simulation finds it within SEEDS seeds, and for what it is."""
+    with bug.plant():
+        runs = (run(seed, wanted=bug.wanted, fleet=fleet) for seed in range(SEEDS))
+        found = next((outcome for outcome in runs if outcome.violations), None)
+    assert found is not None, f"{SEEDS} seeds did not find: {bug.name}"
+    assert re.match(bug.says, found.violations[0]), f"seed {found.seed} found something else: {found.violations[0]}"

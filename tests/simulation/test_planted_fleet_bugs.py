@@ -1,0 +1,85 @@
+"""I10 for a fleet: what is easily made wrong where several workers share shards and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+import vortex.core.balance
+import vortex.leased
+from tests.simulation.planting import Bug, hunt
+from vortex.core.balance import Seen
+from vortex.core.ranges import Part
+from vortex.family import Family
+from vortex.ingest import ShardWorker
+from vortex.journal import Journal
+from vortex.leased import LeasedFleet
+from vortex.ports import NotFound
+
+
+def _leases_for_ever() -> Any:
+    def owner(one: Seen, me: str, held: Container[str], failover_s: float) -> str | None:
+        return me if one.lease.key in held else one.lease.owner
+
+    stack = patch.multiple(vortex.core.balance, owner_of=owner)
+    stack.additional_patchers.append(patch.object(vortex.leased, "owner_of", owner))
+    return stack
+
+
+def _end_told_without_an_end() -> Any:
+    work = LeasedFleet._work
+
+    async def worked(self: LeasedFleet, holding: Any) -> Any:
+        footer = await work(self, holding)
+        return footer or holding.worker._head.footer
+
+    return patch.object(LeasedFleet, "_work", worked)
+
+
+def _told_before_the_commit() -> Any:
+    commit = ShardWorker._commit
+
+    async def told(self: ShardWorker, draft: Any) -> None:
+        self._on_commit.__self__.fleet.committed(draft.footer)
+        await commit(self, draft)
+
+    return patch.object(ShardWorker, "_commit", told)
+
+
+def _ranges_not_waited_for() -> Any:
+    part = Journal.part
+
+    async def there(self: Journal, k: int, number: int) -> bool:
+        return True
+
+    async def as_it_is(self: Journal, k: int, number: int) -> Part:
+        try:
+            return await part(self, k, number)
+        except NotFound:
+            return Part(k=k, range=number, objects=[])
+
+    return patch.multiple(Journal, has_part=there, part=as_it_is)
+
+
+_FAMILY = ("stream.split", "stream.merge")
+BUGS = (
+    Bug("leases that never expire", _leases_for_ever, "I8.*not committed", ("process.crash",)),
+    Bug(
+        "a child taken before its parents' end",
+        lambda: patch.object(Family, "ready", lambda *_: True),
+        "I8.*not ended yet",
+        _FAMILY,
+    ),
+    Bug("told before the commit", _told_before_the_commit, "I11.*says", ("store.slow",)),
+    Bug("SHARD_END of whatever was released", _end_told_without_an_end, "I11.*ended", ("process.stop",)),
+    Bug("a plan's ranges not waited for", _ranges_not_waited_for, "I[13]"),
+)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_the_simulation_finds(bug: Bug) -> None:
+    """Within SEEDS seeds, and for what it is."""
+    hunt(bug, fleet=True)
