@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -23,6 +23,8 @@ _BUILD_BYTES = 32 * 1024 * 1024
 _PARALLEL_BUILDS = 2
 _PARALLEL_PUTS = 16
 NDJSON = "application/x-ndjson"
+BlobData = dict[tuple[str, int, int], memoryview]
+"""Blobs as they were read, by (shard, n, offset)."""
 
 
 class ForeignObject(Exception):
@@ -39,7 +41,7 @@ class ObjectWriter:
 
     async def write(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
         """Read a batch's members, build its objects, put them. Raises ForeignObject, CorruptSegment."""
-        data = await self._read_pieces([piece for spec in specs for piece in spec.pieces])
+        data = await blobs_of(self.journal, specs)
         building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
 
         async def put(spec: ObjectSpec, body: bytes) -> PublishedObject:
@@ -53,27 +55,6 @@ class ObjectWriter:
 
         parts = await asyncio.gather(*map(some, _runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS)))
         return [published for part in parts for published in part]
-
-    async def _read_pieces(self, pieces: Sequence[Piece]) -> dict[tuple[str, int, int], memoryview]:
-        """The gzip blobs by (shard, n, offset); neighbours in a segment are read in one request."""
-        by_segment: dict[tuple[str, int], list[Piece]] = {}
-        for piece in pieces:
-            by_segment.setdefault((piece.shard, piece.n), []).append(piece)
-        runs = [run for several in by_segment.values() for run in _runs(several)]
-
-        async def read(run: Sequence[Piece]) -> dict[tuple[str, int, int], memoryview]:
-            first, last = run[0], run[-1]
-            length = last.offset + last.length - first.offset
-            block = memoryview(await self.journal.range(first.shard, first.n, first.offset, length))
-            return {
-                (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length]
-                for p in run
-            }
-
-        found: dict[tuple[str, int, int], memoryview] = {}
-        for part in await asyncio.gather(*(read(run) for run in runs)):
-            found.update(part)
-        return found
 
     async def _put_object(self, spec: ObjectSpec, body: bytes) -> PublishedObject:
         journal = self.journal
@@ -108,6 +89,28 @@ def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
     return _runs_of(specs, lambda spec: spec.length, _BATCH, _BATCH_OBJECTS)
 
 
+async def blobs_of(journal: Journal, specs: Iterable[ObjectSpec]) -> BlobData:
+    """The gzip blobs of some objects; neighbours in a segment are read in one request. Raises NotFound."""
+    by_segment: dict[tuple[str, int], list[Piece]] = {}
+    for spec in specs:
+        for piece in spec.pieces:
+            by_segment.setdefault((piece.shard, piece.n), []).append(piece)
+    runs = [run for several in by_segment.values() for run in _runs(several)]
+
+    async def read(run: Sequence[Piece]) -> BlobData:
+        first, last = run[0], run[-1]
+        length = last.offset + last.length - first.offset
+        block = memoryview(await journal.range(first.shard, first.n, first.offset, length))
+        return {
+            (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length] for p in run
+        }
+
+    found: BlobData = {}
+    for part in await asyncio.gather(*(read(run) for run in runs)):
+        found.update(part)
+    return found
+
+
 def _runs_of(
     specs: Sequence[ObjectSpec], size_of: Callable[[ObjectSpec], int], most: int, number: int
 ) -> Iterator[list[ObjectSpec]]:
@@ -136,10 +139,10 @@ def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield run
 
 
-class _Blobs:
+class Blobs:
     """The blobs of a batch, checked, and unfolded no more than once while neighbours share them."""
 
-    def __init__(self, data: Mapping[tuple[str, int, int], memoryview]) -> None:
+    def __init__(self, data: BlobData) -> None:
         self._data = data
         self._unfolded: dict[tuple[str, int], tuple[int, bytes]] = {}
         """By segment the offset and the lines of the last one: objects are made in the order of blobs."""
@@ -164,13 +167,13 @@ def _name(piece: Piece) -> str:
     return f"{piece.shard} segment {piece.n} at {piece.offset}"
 
 
-def _bodies(specs: Sequence[ObjectSpec], data: Mapping[tuple[str, int, int], memoryview], small: int) -> list[bytes]:
+def _bodies(specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[bytes]:
     """The bytes of some objects that follow each other."""
-    blobs = _Blobs(data)
+    blobs = Blobs(data)
     return [_body(spec, blobs, small) for spec in specs]
 
 
-def _body(spec: ObjectSpec, blobs: _Blobs, small: int) -> bytes:
+def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> bytes:
     """The object's bytes: blobs as they are, and one fresh member of lines whose blob is not theirs alone.
 
     One fresh member of all lines where the pieces are small.

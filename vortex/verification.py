@@ -8,50 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-import msgspec
-import xxhash
 
 from vortex.core.layout import HOURS, MANIFESTS, STATE
 from vortex.core.planning import LogView, Plan, carried
-from vortex.core.publication import Done, ObjectSpec, PublishedObject, closed_hours, hour_documents, objects
+from vortex.core.publication import Done, closed_hours, hour_documents
 from vortex.core.segment import CorruptSegment, Counts, NewerVersion, check_blob, unfold, within
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key
 from vortex.journal import Journal
 from vortex.ports import NotFound, ObjectStore
+from vortex.proof import ObjectProof, Report
 from vortex.retry import Once
 
 _PARALLEL = 16
 _ATTEMPTS = 3
 """Looks at a store that is being written to, before what came meanwhile is left to the next one."""
 _SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One broken promise: which invariant, where, and what is wrong there."""
-
-    invariant: str
-    key: str
-    what: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found, and how much was looked at."""
-
-    faults: list[Fault] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    checked: dict[str, int] = field(default_factory=dict)
-
-    def fault(self, invariant: str, key: str, what: str) -> None:
-        """Add a fault."""
-        self.faults.append(Fault(invariant, key, what))
-
-    def count(self, what: str, number: int = 1) -> None:
-        """Count what was looked at."""
-        self.checked[what] = self.checked.get(what, 0) + number
 
 
 async def verify_store(store: ObjectStore) -> Report:
@@ -104,7 +75,7 @@ class _Stream:
         await self._read_logs(state)
         self._check_plans(state)
         await self._check_ids()
-        await self._check_objects()
+        self.named |= await ObjectProof(self._journal, self._views, self._report).check(self._plans, self._dones)
         await self._check_hours(state)
         self._check_sums()
         return True
@@ -303,80 +274,7 @@ class _Stream:
             visit(shard)
         return ordered
 
-    # Objects and hours.
-
-    async def _check_objects(self) -> None:
-        gate = asyncio.Semaphore(_PARALLEL)
-
-        async def one(row: PublishedObject, document: Done, spec: ObjectSpec | None) -> None:
-            async with gate:
-                await self._check_object(row, document, spec)
-
-        for plan in self._plans:
-            specs = self._specs(plan)
-            if plan.k >= len(self._dones):
-                self.named |= set(specs or ())
-                self._report.count("objects in progress", len(specs or ()))
-                continue
-            document = self._dones[plan.k]
-            if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
-                self._report.fault("I3", f"plan {plan.k}", "its done document is about something else")
-            keys = {row.key for row in document.objects}
-            for key in sorted(keys & self.named):
-                self._report.fault("I3", key, "two plans published it")
-            self.named |= keys
-            if specs is not None and keys != set(specs):
-                odd = sorted(keys ^ set(specs))
-                self._report.fault(
-                    "I3", odd[0], f"plan {plan.k} published other objects than follow from it: {odd[:3]}"
-                )
-            await asyncio.gather(*(one(row, document, (specs or {}).get(row.key)) for row in document.objects))
-
-    def _specs(self, plan: Plan) -> dict[str, ObjectSpec] | None:
-        """The plan's objects by key, where all its segments still exist."""
-        for shard, entry in plan.shards.items():
-            if len(self._views.get(shard, LogView()).between(entry.first, entry.to)) != entry.to - entry.first + 1:
-                return None
-        return {spec.key: spec for spec in objects(plan, self._views)}
-
-    async def _check_object(self, row: PublishedObject, document: Done, spec: ObjectSpec | None) -> None:
-        fault = self._report.fault
-        self._report.count("objects")
-        try:
-            body = await self._journal.store.get(row.key)
-            text = unfold(body, row.key)
-        except NotFound:
-            fault("I3", row.key, "was published, and is missing")
-            return
-        except CorruptSegment as problem:
-            fault("I3", row.key, f"is no whole gzip file: {problem}")
-            return
-        if (len(body), xxhash.xxh3_128_hexdigest(body)) != (row.bytes, row.digest):
-            fault("I3", row.key, "its bytes have changed since it was published")
-        if not document.after <= row.period < document.upto:
-            fault("I3", row.key, f"its period is not one of plan {document.k}")
-        lines = text.split(b"\n")
-        if lines.pop() or len(lines) != row.rows or len(text) != row.raw:
-            fault("I3", row.key, f"holds {len(lines)} lines, {row.rows} were published")
-        self._report.count("rejections" if row.rejected else "rows", len(lines))
-        for line in lines:
-            if not _is_object(line):
-                fault("I3", row.key, "a line is not one JSON object")
-                break
-        if spec is not None and await self._from_segments(spec) not in (text, None):
-            fault("I3", row.key, "its lines are not those of the segments it is made of")
-
-    async def _from_segments(self, spec: ObjectSpec) -> bytes | None:
-        """The object's lines as its segments hold them; None where one was cleaned up since it was listed."""
-        parts = []
-        for piece in spec.pieces:
-            name = segment_key(self._journal.root, piece.shard, piece.n)
-            try:
-                blob = await self._journal.range(piece.shard, piece.n, piece.offset, piece.length)
-            except NotFound:
-                return None
-            parts.append(unfold(blob, name)[piece.begin : piece.begin + piece.raw])
-        return b"".join(parts)
+    # Hours.
 
     async def _check_hours(self, state: StreamState) -> None:
         for plan in self._plans:
@@ -403,10 +301,3 @@ class _Stream:
                 self._report.fault("I6", key, "says something else than what was published")
         except NotFound:
             self._report.fault("I6", key, "is missing, though its hour is closed")
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return line[:1] in b"{ \t" and msgspec.json.decode(line, type=dict[str, msgspec.Raw]) is not None
-    except (msgspec.MsgspecError, RecursionError):
-        return False

@@ -11,7 +11,8 @@ import click
 from vortex.config import Settings
 from vortex.exits import Exit
 from vortex.ports import PortError
-from vortex.verification import Report, verify_store
+from vortex.proof import Report
+from vortex.verification import verify_store
 from vortex.wiring import open_store
 
 _SHOWN = 20
