@@ -30,8 +30,8 @@ from vortex.units import duration_ms, size_bytes
 
 PREFIX = "VORTEX_"
 _NEST = "__"
-_KEEPING_UP_MS = 60_000
-"""How far a shard that keeps up may be behind, with its lateness: a poll, a commit, a clock that is not exact."""
+_KEEPING_UP_MS = 120_000
+"""How far a shard that keeps up may be behind, with its lateness: the slowest poll, a commit, clocks that differ."""
 
 
 class ConfigError(Exception):
@@ -187,7 +187,7 @@ class Hours(_Section):
         least = info.data.get("allowed_lateness", 0) + _KEEPING_UP_MS
         if value is not None and value < least:
             raise ValueError(
-                f'must be at least "{least // 1000}s", hours.allowed_lateness and a minute: '
+                f'must be at least "{least // 1000}s", hours.allowed_lateness and two minutes: '
                 "shards that keep up would count as lagging"
             )
         return value

@@ -7,6 +7,7 @@ still exist.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -122,21 +123,24 @@ class ObjectProof:
             fault("I3", row.key, "its lines are not those of the segments it is made of")
 
     async def _from_segments(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
-        """By key the digest of the object's lines as its segments hold them.
-
-        Without those of which a segment was cleaned up since it was listed, and of their batch.
-        """
+        """By key the digest of the object's lines as its segments hold them; not where one was cleaned up meanwhile."""
         digests: dict[str, bytes] = {}
         for batch in batches(specs):
             try:
-                blobs = Blobs(await blobs_of(self._journal, batch))
-            except NotFound:
-                continue
-            for spec in batch:
-                try:
-                    digests[spec.key] = xxhash.xxh3_128_digest(b"".join(map(blobs.lines, spec.pieces)))
-                except CorruptSegment as problem:  # whole when its log was read, a moment ago
-                    self._report.fault("I2", spec.key, str(problem))
+                digests |= await self._digests(batch)
+            except NotFound:  # what another object lacks, this one may not
+                for spec in batch:
+                    with contextlib.suppress(NotFound):
+                        digests |= await self._digests([spec])
+        return digests
+
+    async def _digests(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
+        blobs, digests = Blobs(await blobs_of(self._journal, specs)), {}
+        for spec in specs:
+            try:
+                digests[spec.key] = xxhash.xxh3_128_digest(b"".join(map(blobs.lines, spec.pieces)))
+            except CorruptSegment as problem:  # whole when its log was read, a moment ago
+                self._report.fault("I2", spec.key, str(problem))
         return digests
 
 

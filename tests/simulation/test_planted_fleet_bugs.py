@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container
 from typing import Any
 from unittest.mock import patch
@@ -24,8 +25,9 @@ def _leases_for_ever() -> Any:
     def owner(one: Seen, me: str, held: Container[str], failover_s: float) -> str | None:
         return me if one.lease.key in held else one.lease.owner
 
-    stack = patch.multiple(vortex.core.balance, owner_of=owner)
-    stack.additional_patchers.append(patch.object(vortex.leased, "owner_of", owner))
+    stack = contextlib.ExitStack()
+    for module in (vortex.core.balance, vortex.leased):
+        stack.enter_context(patch.object(module, "owner_of", owner))
     return stack
 
 

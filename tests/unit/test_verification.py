@@ -7,21 +7,23 @@ import json
 from collections import Counter
 
 from tests.unit.test_loops import MINUTE, World
+from vortex.ports import NotFound
 from vortex.proof import Report
 from vortex.testing import vtime
 from vortex.testing.memstore import MemoryStore
 from vortex.verification import verify_store
 
 CUSTOMERS = 40
+OTHER_LINES = "its lines are not those of the segments it is made of"
 
 
 async def published() -> World:
-    """A store with objects of many customers, of which every segment is still there."""
+    """A store with objects of many customers, each in one shard, of which every segment is still there."""
     world = World(period_ms=MINUTE, keep_ms=10**9)
     worker = await world.begin()
     for number in range(300):
         event = {"c": f"customer-{number % CUSTOMERS}", "t": "view", "id": f"id{number}"}
-        world.stream.put(event["id"], json.dumps(event).encode())
+        world.stream.put(event["c"], json.dumps(event).encode())
         await world.clock.sleep(0.5)
     await world.clock.sleep(600)
     await worker.kill()
@@ -33,19 +35,26 @@ def faults(report: Report, key: str) -> list[str]:
     return [fault.what for fault in report.faults if fault.key == key]
 
 
+async def looked_over(world: World, gone: tuple[str, int] | None = None) -> tuple[Report, Counter[str]]:
+    """The report, and how often each key was asked for; `gone`: a key that is missing from so many questions on."""
+    asked: Counter[str] = Counter()
+
+    async def count(operation: str, key: str) -> None:
+        asked[key] += operation == "get"
+        if gone is not None and key == gone[0] and asked[key] >= gone[1]:
+            raise NotFound(f"{key}: cleaned up")
+
+    seen = MemoryStore(world.clock, count)
+    vars(seen).update({name: part for name, part in vars(world.store).items() if name != "before"})
+    return await verify_store(seen), asked
+
+
 def test_neighbours_of_a_segment_are_read_together() -> None:
     """A segment is asked for what is in it, and once for the objects of each plan, however many there are."""
 
     async def scenario() -> None:
         world = await published()
-        asked: Counter[str] = Counter()
-
-        async def count(operation: str, key: str) -> None:
-            asked[key] += operation == "get"
-
-        seen = MemoryStore(world.clock, count)
-        vars(seen).update({name: part for name, part in vars(world.store).items() if name != "before"})
-        report = await verify_store(seen)
+        report, asked = await looked_over(world)
         assert report.faults == []
         assert report.checked["objects"] >= 2 * CUSTOMERS
         segments = [key for key in asked if key.endswith(".seg") and asked[key]]
@@ -67,7 +76,28 @@ def test_other_lines_than_the_segments_have_are_found() -> None:
         assert [fault.key for fault in report.faults] == [key] * 2
         assert faults(report, key) == [
             "its bytes have changed since it was published",
-            "its lines are not those of the segments it is made of",
+            OTHER_LINES,
         ]
+
+    vtime.run(scenario())
+
+
+def test_what_lacks_a_segment_does_not_spare_its_neighbours() -> None:
+    """One segment is cleaned up meanwhile: objects of the same plan that are made of others are held against them."""
+
+    async def scenario() -> None:
+        world = await published()
+        for key in [key for key in world.store.objects if key.startswith("c=")]:
+            lines = gzip.decompress(world.store.objects[key])
+            world.store.objects[key] = gzip.compress(lines.replace(b'"view"', b'"vieW"'))
+        report, asked = await looked_over(world)
+        everything = {fault.key for fault in report.faults if fault.what == OTHER_LINES}
+        most = max((key for key in asked if key.endswith(".seg")), key=lambda key: (asked[key], key))
+        report, _ = await looked_over(world, (most, asked[most]))
+        found = {fault.key for fault in report.faults if fault.what == OTHER_LINES}
+        lacking = everything - found
+        periods = {key.rpartition("/")[2] for key in lacking}
+        assert lacking
+        assert any(key.rpartition("/")[2] in periods for key in found), "of the same plan"
 
     vtime.run(scenario())
