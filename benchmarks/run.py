@@ -23,7 +23,8 @@ from rich.console import Console
 
 from benchmarks.pages import PAGE_RECORDS, STREAM
 from benchmarks.processes import ROOT, Failed, Server, Usage, measured, processors, server, stay_on_one
-from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Scaled, document, tables
+from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Published, Results, Scaled
+from benchmarks.store_client import forget_published
 from benchmarks.workload import WORKLOADS, Workload, recent_start
 from tests.servers import ministack
 
@@ -34,6 +35,7 @@ GROUPS = {
     "d": ("d",),
     "e": ("e",),
     "f": ("f",),
+    "publish": ("a", "b"),
     "two": ("two",),
     "window": (),
 }
@@ -41,6 +43,8 @@ _SELDOM = {"e", "two"}
 """Take minutes, gigabytes, and (two) an emulator of DynamoDB: only when they are named."""
 _IDLE_S = (12.0, 42.0)
 """An idle stream is read for a short and for a long while; the difference is what idling costs."""
+_LEAST_REPEATS = 3
+"""Of publishing, which is the difference of two short runs."""
 _WIDTH = 136
 CONFIG = """
 [source]
@@ -95,6 +99,25 @@ class Bench:
             baseline=Consumed(baseline[0], idle["baseline"], baseline[1]),
             floor_s=self._floor(workload, count),
         )
+
+    def published(self, name: str) -> Published:
+        """A workload's log, published anew by workers that have nothing to read, and found published by as many."""
+        workload = WORKLOADS[name]
+        count = workload.events if self._options.events is None else self._options.events
+        self._say(f"publishing {name}: {count:,} events ({workload.title})")
+        publishing, nothing = [], []
+        with self._replay(workload, count) as kinesis:
+            bucket = self._bucket()
+            self._worker(kinesis, bucket)
+            for _ in range(max(_LEAST_REPEATS, self._options.repeat)):
+                forget_published(self._store.url, bucket)
+                if self._store.ask(f"rows/{bucket}/customer=")["rows"]:
+                    raise Failed(f"{bucket}: what was published is still there")
+                publishing.append(self._worker(kinesis, bucket))
+                wrote = self._checked(bucket, kinesis.told)
+                nothing.append(self._worker(kinesis, bucket))
+            self._store.ask("clear")
+        return Published(name, workload.title, kinesis.told["events"], wrote["objects"], publishing, nothing)
 
     def caught_up(self, name: str) -> CaughtUp:
         """A backlog, read to its tip by Vortex alone: the others would hold all of it in memory."""
@@ -272,7 +295,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--workload",
         default=",".join(name for name in GROUPS if name not in _SELDOM),
-        help="of a, b, c, d, e, f, two, window; default: all but e and two, which take minutes and gigabytes",
+        help="of a, b, c, d, e, f, publish, two, window; default: all but e and two, which take minutes and gigabytes",
     )
     parser.add_argument("--events", type=int, help="events a workload; default: 400,000 (c: 1,000,000)")
     parser.add_argument(
@@ -300,6 +323,21 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
+def _measure(bench: Bench, workload: str, results: Results) -> None:
+    if workload == "f":
+        results.idle.append(bench.idle(workload))
+    elif workload == "e":
+        results.caught_up.append(bench.caught_up(workload))
+    elif workload == "two":
+        results.scaled.append(bench.scaled(workload))
+    elif workload == "publish":
+        results.published += [bench.published(each) for each in GROUPS[workload]]
+    elif workload == "window":
+        results.window = bench.window()
+    else:
+        results.consumed += [bench.consumed(each) for each in GROUPS[workload]]
+
+
 def main() -> None:
     """Measure, print the table, write the JSON."""
     chosen, progress, console = options(), Console(stderr=True), Console()
@@ -307,29 +345,19 @@ def main() -> None:
         console = Console(width=_WIDTH)
     if chosen.one_processor and not stay_on_one():
         sys.exit("--one-processor: this system does not let a program choose its processors")
-    document_, rows, caught_up, scaled, idle, window = {"machine": _machine()}, [], [], [], [], None
+    machine, results = _machine(), Results()
     try:
         with tempfile.TemporaryDirectory(prefix="vortex-bench-") as name, server("benchmarks.store_server") as store:
             bench = Bench(Path(name), store, chosen, progress.print)
             for workload in chosen.workload:
-                if workload == "f":
-                    idle.append(bench.idle(workload))
-                elif workload == "e":
-                    caught_up.append(bench.caught_up(workload))
-                elif workload == "two":
-                    scaled.append(bench.scaled(workload))
-                else:
-                    rows += [bench.consumed(each) for each in GROUPS[workload]]
-            window = bench.window() if "window" in chosen.workload else None
+                _measure(bench, workload, results)
     except Failed as problem:
         progress.print(f"[red]{problem}[/red]", highlight=False)
         sys.exit(1)
-    document_.update(
-        document(rows, caught_up, scaled, idle, window, page_records=chosen.page_records, settings=chosen.set)
-    )
+    document = results.document(machine=machine, page_records=chosen.page_records, settings=chosen.set)
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(json.dumps(document_, indent=2) + "\n")
-    for table in tables(rows, caught_up, scaled, idle, window):
+    chosen.json.write_text(json.dumps(document, indent=2) + "\n")
+    for table in results.tables():
         console.print(table)
     progress.print(f"written to {chosen.json}")
 

@@ -24,8 +24,9 @@ from xxhash import xxh3_64_intdigest
 from benchmarks.pages import MASK, STREAM, Backlog, Shard, sequence_of
 from benchmarks.processes import Server, Usage, measured, server
 from benchmarks.replay_server import Refusal, admit
-from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Scaled, document, tables
+from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Published, Results, Scaled
 from benchmarks.run import GROUPS, options, settings_text
+from benchmarks.store_client import forget_published
 from benchmarks.store_server import Bucket, Stored, counted, page_of, unchunked
 from benchmarks.window import measure
 from benchmarks.workload import PERIOD_MS, WORKLOADS, events, recent_start, records
@@ -188,6 +189,17 @@ def test_large_bodies_and_heads(store: Server) -> None:
     assert unchunked(b"3;chunk-signature=0\r\nabc\r\n2\r\nde\r\n0\r\nx-amz-checksum-crc32:0\r\n\r\n") == b"abcde"
 
 
+async def test_publishing_can_be_forgotten(store: Server) -> None:
+    """Logs stay, and what tells of their stream: a worker that starts has all to publish again, and nothing to read."""
+    logs = ["_vortex/s@1/shards/shardId-1/000000000000.seg", "_vortex/s@1/stream.json"]
+    async with open_s3_store("s3://forgetful", region="us-east-1", endpoint_url=store.url) as shelf:
+        published = ["_vortex/s@1/plans/0000000000/plan.json", "_hours/x", "_manifests/x", "customer=/shards/x.gz"]
+        for key in [*logs, *published]:
+            await shelf.put_if_absent(key, b"")
+        forget_published(store.url, "forgetful")
+        assert [each.key async for each in shelf.list("")] == logs
+
+
 def test_the_baseline_writes_every_event_once(replay: Server, store: Server, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.baseline"]
     command += [f"--kinesis={replay.url}", f"--store={store.url}", "--bucket=baseline"]
@@ -279,7 +291,10 @@ def test_the_report_puts_ratios_first() -> None:
     caught_up = CaughtUp("e", "backlog", 10**6, 10**9, consumed(11, 1))
     window = measure(120_000, 1000, 30_000)
     scaled = Scaled("two", "shared", 10**6, Usage(9, 1, 10, 2**27), Usage(10, 1, 6, 2**27))
-    told = document([row], [caught_up], [scaled], [idle], window, page_records=1000)
+    published = Published("b", "title", 10**6, 500, [Usage(n, 0, 1, 2**27) for n in (9, 2, 4)], [Usage(1, 0, 1, 2**26)])
+    results = Results([row], [published], [caught_up], [scaled], [idle], window)
+    told = results.document(page_records=1000)
+    assert told["published"]["b"]["of_the_mark"] == pytest.approx(3 / 1.5), "the median of three, less a start"
     assert told["workloads"]["a"]["ratios"] == pytest.approx(
         {"baseline_marginal": 5.0, "baseline_all_in": 51.5 / 11, "floor_marginal": 5.0}
     )
@@ -288,7 +303,7 @@ def test_the_report_puts_ratios_first() -> None:
     assert told["scaled"]["two"]["speed_up_by_cpu"] == pytest.approx(20 / 11)
     json.dumps(told)
     console = Console(width=136, file=StringIO())
-    for table in tables([row], [caught_up], [scaled], [idle], window):
+    for table in results.tables():
         console.print(table)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "5.0 (4.7)" in shown
