@@ -97,3 +97,17 @@ def test_forgotten_places_are_used_again() -> None:
         sizes.append(window.nbytes)
     assert max(sizes[150:]) <= 2 * max(sizes[:100])
     assert window.nbytes / len(window) < 80, "a small table has room to spare"
+
+
+def test_of_equal_keys_the_first_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many leaves a page's keys are shared out to."""
+    monkeypatch.setattr(module, "_LEAF_LIMIT", 2048)
+    rng = Random(5)
+    window = Window()
+    tag = window.open_segment()
+    for _ in range(20):
+        window.claim(tag, rng.randbytes(16 * 1000))
+    assert window._bits >= 2
+    distinct = [rng.randbytes(16) for _ in range(500)]
+    new = window.claim(tag, b"".join(distinct * 3))
+    assert [number for number, first in enumerate(new) if first] == list(range(500))

@@ -14,8 +14,11 @@ split one by one, so no growth copies more than a leaf.
 
 from __future__ import annotations
 
+import math
+import mmap
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +28,14 @@ from vortex.core.native import native
 KEY_BYTES = 16
 _BUCKET = 16
 _SMALLEST = 32
-_LEAF_LIMIT = 1 << 22
-"""Slots at which a leaf is split in two: 80 MiB, a third of a second to rebuild."""
+_LEAF_LIMIT = 1 << 20
+"""Slots at which a leaf is split in two: 21 MiB, which are held twice while it is rebuilt, and nothing else goes on."""
 _FULL = 0.86
 _AFTER_GROWTH = 0.67
 _SMALL = 1 << 15
 """Keys below which a leaf more than doubles: growing is what insertions cost most, and small leaves are cheap."""
+_MAPPED = 1 << 18
+"""Bytes from which an array has a mapping of its own."""
 _YOUNG = 1 << 13
 """Keys that the set of the open segment holds at most: under 1 MiB."""
 _KEY_OBJECT = sys.getsizeof(b"\0" * KEY_BYTES)
@@ -40,6 +45,19 @@ Words = NDArray[np.uint64]
 Tags = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
 Index = NDArray[np.int64]
+_Slot = TypeVar("_Slot", np.uint64, np.uint32, np.bool_)
+
+
+def _zeros(shape: tuple[int, ...], dtype: type[_Slot]) -> NDArray[_Slot]:
+    """Zeroed memory that the system has back once the array is gone.
+
+    Of what it frees the C library keeps everything below 32 MiB, and the next leaf, a larger one, finds no room in it:
+    a window that had grown to 3.6 million keys held 49 bytes a key, where its tables have 30.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < _MAPPED:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype).reshape(shape)
 
 
 def words_of(keys: bytes) -> tuple[Words, Words]:
@@ -57,11 +75,11 @@ class _Leaf:
     def __init__(self, keys: int, depth: int) -> None:
         load = _AFTER_GROWTH if keys > _SMALL else _AFTER_GROWTH / 2
         buckets = max(_SMALLEST, int(keys / load / _BUCKET) + 1)
-        self.high = np.zeros((buckets, _BUCKET), dtype=np.uint64)
-        self.low = np.zeros((buckets, _BUCKET), dtype=np.uint64)
-        self.tag = np.zeros((buckets, _BUCKET), dtype=np.uint32)
-        self.over = np.zeros(buckets, dtype=np.bool_)
-        self.turn = np.empty(buckets, dtype=np.uint32)
+        self.high = _zeros((buckets, _BUCKET), np.uint64)
+        self.low = _zeros((buckets, _BUCKET), np.uint64)
+        self.tag = _zeros((buckets, _BUCKET), np.uint32)
+        self.over = _zeros((buckets,), np.bool_)
+        self.turn = _zeros((buckets,), np.uint32)
         self.taken = 0
         """Slots that hold a key, known or forgotten."""
         self.turned = 0
@@ -142,9 +160,19 @@ class _Leaf:
             left = order[inside:]
             self.insert(high[left], low[left], tags[left], live)
 
-    def living(self, live: Bools) -> tuple[Words, Words, Tags]:
-        keep = live[self.tag]
-        return self.high[keep], self.low[keep], self.tag[keep]
+    def living(self, live: Bools, tags: Tags) -> tuple[Words, Words, Tags]:
+        """The keys that count, with their tags; `tags` are the leaf's, or 0 for keys to be left out."""
+        keep = live[tags]
+        return self.high[keep], self.low[keep], tags[keep]
+
+    def moved(self, live: Bools, tags: Tags, more: int, depth: int) -> _Leaf:
+        """A new leaf with what `living` finds, and room for `more` keys."""
+        leaf = _Leaf(int(np.count_nonzero(live[tags])) + more, depth)
+        if native is not None:
+            leaf.taken = native.rehash(self.high, self.low, tags, live, leaf.high, leaf.low, leaf.tag, leaf.over)
+        else:
+            leaf.build(*self.living(live, tags), live)
+        return leaf
 
 
 def _order(numbers: Index) -> Index:
@@ -255,7 +283,7 @@ class Window:
         self._settle()
         wanted, found = list(tags), set()
         for leaf in {id(leaf): leaf for leaf in self._directory}.values():
-            high, low, its = leaf.living(self._live)
+            high, low, its = leaf.living(self._live, leaf.tag)
             chosen = np.isin(its, wanted)
             table = np.stack((high[chosen], low[chosen]), axis=1).tobytes()
             found |= {table[at : at + KEY_BYTES] for at in range(0, len(table), KEY_BYTES)}
@@ -307,19 +335,15 @@ class Window:
         """The keys of each place in the directory, as (place, indices)."""
         if self._bits == 0:
             return [(0, np.arange(len(high)))]
-        owner = (high >> _U64(64 - self._bits)).view(np.int64)
-        order = np.argsort(owner)
+        # Of equal keys the first is to stay the first; and 16-bit numbers are what numpy sorts fastest.
+        owner = (high >> _U64(64 - self._bits)).astype(np.uint16)
+        order = np.argsort(owner, kind="stable")
         ends = np.searchsorted(owner[order], np.arange((1 << self._bits) + 1))
         return [(n, order[ends[n] : ends[n + 1]]) for n in range(1 << self._bits) if ends[n] < ends[n + 1]]
 
     def _rebuilt(self, leaf: _Leaf, more: int) -> _Leaf:
         """A leaf in the old one's places, without what is forgotten, with room for `more` keys."""
-        larger = _Leaf(int(np.count_nonzero(self._live[leaf.tag])) + more, leaf.depth)
-        if native is not None:
-            to = larger.high, larger.low, larger.tag, larger.over
-            larger.taken = native.rehash(leaf.high, leaf.low, leaf.tag, self._live, *to)
-        else:
-            larger.build(*leaf.living(self._live), self._live)
+        larger = leaf.moved(self._live, leaf.tag, more, leaf.depth)
         self._directory = [larger if old is leaf else old for old in self._directory]
         return larger
 
@@ -327,13 +351,9 @@ class Window:
         if leaf.depth == self._bits:
             self._directory = [old for old in self._directory for _ in (0, 1)]
             self._bits += 1
-        high, low, tags = leaf.living(self._live)
         depth = leaf.depth + 1
-        upper = (high >> _U64(64 - depth)) & _U64(1) == _U64(1)
-        halves = []
-        for half in (~upper, upper):
-            halves.append(_Leaf(int(np.count_nonzero(half)), depth))
-            halves[-1].build(high[half], low[half], tags[half], self._live)
+        upper = (leaf.high >> _U64(64 - depth)) & _U64(1) == _U64(1)
+        halves = [leaf.moved(self._live, np.where(half, leaf.tag, np.uint32(0)), 0, depth) for half in (~upper, upper)]
         shift = self._bits - depth
         for number, old in enumerate(self._directory):
             if old is leaf:
