@@ -30,8 +30,8 @@ _BUCKET = 16
 _SMALLEST = 32
 _LEAF_LIMIT = 1 << 20
 """Slots at which a leaf is split in two: 21 MiB, which are held twice while it is rebuilt, and nothing else goes on."""
-_FULL = 0.86
-_AFTER_GROWTH = 0.67
+_FULL = 0.90
+_AFTER_GROWTH = 0.64
 _SMALL = 1 << 15
 """Keys below which a leaf more than doubles: growing is what insertions cost most, and small leaves are cheap."""
 _MAPPED = 1 << 18
