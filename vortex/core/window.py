@@ -2,7 +2,7 @@
 
 Keys come and go by whole segments: a key counts while its segment's watermark is not older than the window.
 
-Keys lie in numpy arrays (two words, and the segment's tag: 20 bytes a slot), 30 bytes a key where a set takes 98. In C
+Keys lie in numpy arrays (two words, and a tag: 20 bytes a slot), 27 to 32 bytes a key where a set takes 98. In C
 (`core.native`) a page's keys are looked up and entered at once. In Python alone, what the open segment brings stays in
 a plain set first, which answers a page of keys at C speed, and is entered into the arrays by thousands, so that numpy's
 fixed cost a call is paid for all of them; a page only asks the arrays whether they know any of its keys.
