@@ -1,7 +1,7 @@
 /* The user records of a KPL aggregate, as vortex/core/kpl.py tells its format; in the shape in which the library writes it.
    Whatever else protobuf allows is left to Python. */
 
-#include "native.h"
+#include "aggregate.h"
 
 enum { KEYS = 0x0A, HASH_KEYS = 0x12, RECORDS = 0x1A };        /* tags of an AggregatedRecord */
 enum { KEY_INDEX = 0x08, HASH_KEY_INDEX = 0x10, DATA = 0x1A }; /* tags of a Record */
@@ -31,6 +31,19 @@ static Place data_of(Place at, Place end, uint32_t *size)
     return (size_t)(end - at) == *size ? at : NULL;
 }
 
+Place aggregate_field(Place at, Place end, Place *data, uint32_t *size)
+{
+    uint32_t whole;
+    uint8_t tag = *at;
+    Place from = number(at + 1, end, &whole);
+    *data = NULL;
+    if (!from || (size_t)(end - from) < whole || (tag != KEYS && tag != HASH_KEYS && tag != RECORDS))
+        return NULL;
+    if (tag == RECORDS && !(*data = data_of(from, from + whole, size)))
+        return NULL;
+    return from + whole;
+}
+
 /* aggregate(data, begin, end) -> the user records in the protobuf between these places; None where Python has to look. */
 PyObject *native_aggregate(PyObject *module, PyObject *args)
 {
@@ -43,22 +56,16 @@ PyObject *native_aggregate(PyObject *module, PyObject *args)
     Place at = (Place)data.buf + (good ? begin : 0), behind = (Place)data.buf + (good ? end : 0);
     PyObject *records = PyList_New(0);
     while (records && good && at < behind) {
-        uint32_t size, its = 0;
-        uint8_t tag = *at;
-        Place from = number(at + 1, behind, &size), text = NULL;
-        good = from && (size_t)(behind - from) >= size && (tag == KEYS || tag == HASH_KEYS || tag == RECORDS);
-        if (good && tag == RECORDS) {
-            text = data_of(from, from + size, &its);
-            good = text != NULL;
-        }
-        if (text) {
-            PyObject *record = PyBytes_FromStringAndSize((const char *)text, (Py_ssize_t)its);
+        Place text;
+        uint32_t size;
+        at = aggregate_field(at, behind, &text, &size);
+        good = at != NULL;
+        if (good && text) {
+            PyObject *record = PyBytes_FromStringAndSize((const char *)text, (Py_ssize_t)size);
             if (!record || PyList_Append(records, record))
                 Py_CLEAR(records);
             Py_XDECREF(record);
         }
-        if (good)
-            at = from + size;
     }
     PyBuffer_Release(&data);
     if (records && !good) {

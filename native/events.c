@@ -1,22 +1,17 @@
 /* Events of records: of each the four fields that Vortex reads, its key and its period.
 
    What is not plainly an event is left to Python (vortex/core/decode.py), a record at a time: this is a shortcut, and
-   takes no decision of its own. A record holds one event, or several on lines of their own. */
+   takes no decision of its own. A record holds one event, or several on lines of their own,
+   or it is an aggregate of such. */
 
+#include "aggregate.h"
 #include "numbers.h"
+#include "period.h"
 #include "plan.h"
 
 #define NAME_LIMIT (64 * 1024)
-#define NO_PERIOD INT64_MIN
 
-enum { ABSENT, TEXT, WHOLE, BROKEN }; /* kinds of a value; BROKEN: a number that is not whole */
 enum { ASK_KEY = 1, ASK_TIME = 2, NO_ID = 4 };
-
-typedef struct {
-    Place at;
-    int32_t size;
-    uint8_t kind, wide; /* wide: has bytes outside ASCII */
-} Value;
 
 typedef struct {
     int64_t start, period;
@@ -130,75 +125,6 @@ static const Value *first_present(const Plan *plan, int field, const Value *valu
     return &absent;
 }
 
-static int number_at(Place at, int digits, int *out)
-{
-    *out = 0;
-    for (int digit = 0; digit < digits; digit++) {
-        if (at[digit] < '0' || at[digit] > '9')
-            return 0;
-        *out = 10 * *out + at[digit] - '0';
-    }
-    return 1;
-}
-
-static int64_t floored(int64_t ms, int64_t period_ms)
-{
-    int64_t over = ms % period_ms;
-    return ms - (over < 0 ? over + period_ms : over);
-}
-
-/* The period of a time like 2018-12-18T07:05:09.123Z, which its first 16 characters decide (19 for periods that are no
-   whole minutes), as in `PeriodReader`. False for any other text. The days are counted by years that begin in March:
-   https://howardhinnant.github.io/date_algorithms.html#days_from_civil. */
-static int period_of(const Value *time, int64_t period_ms, int64_t *period)
-{
-    static const uint8_t lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    Place at = time->at;
-    int year, month, day, hour, minute, second = 0;
-    if (time->wide || (time->size != 20 && time->size != 24 && time->size != 27) || at[time->size - 1] != 'Z')
-        return 0;
-    if (at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || !number_at(at, 4, &year) ||
-        !number_at(at + 5, 2, &month) || !number_at(at + 8, 2, &day) || !number_at(at + 11, 2, &hour) ||
-        !number_at(at + 14, 2, &minute))
-        return 0;
-    if (period_ms % 60000 && (at[16] != ':' || !number_at(at + 17, 2, &second)))
-        return 0;
-    if (year < 1 || month < 1 || month > 12 || day < 1 || day > lengths[month - 1] || hour > 23 || minute > 59 ||
-        second > 59)
-        return 0;
-    if (month == 2 && day == 29 && (year % 4 || (year % 100 == 0 && year % 400)))
-        return 0;
-    int64_t from_march = month > 2 ? year : year - 1; /* year 0 at the least: none of these divisions is negative */
-    int64_t days = 365 * from_march + from_march / 4 - from_march / 100 + from_march / 400 +
-                   (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1 - 719468;
-    *period = floored((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000, period_ms);
-    return 1;
-}
-
-/* The period of a whole number, or of a text of nine digits and more: seconds below 1e11, milliseconds below 1e14, as in
-   `parse_time`. False for larger ones, and for times before the year 1. */
-static int period_of_number(const Value *time, int64_t period_ms, int64_t *period)
-{
-    Place at = time->at, end = time->at + time->size;
-    int minus = time->kind == WHOLE && *at == '-';
-    int64_t number = 0;
-    if (time->size > 18 || (time->kind == TEXT && time->size < 9))
-        return 0;
-    for (at += minus; at < end; at++) {
-        if (*at < '0' || *at > '9')
-            return 0;
-        number = 10 * number + *at - '0';
-    }
-    if (number >= 100000000000000)
-        return 0;
-    if (number < 100000000000)
-        number *= 1000;
-    if (minus && number > 62135596800000)
-        return 0;
-    *period = floored(minus ? -number : number, period_ms);
-    return 1;
-}
-
 /* The key's text: how many characters the customer has, a colon, the customer, the id. False where it is too short or
    too long to be hashed here. */
 static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t *key)
@@ -299,39 +225,58 @@ static Place white(Place at, Place end)
     return at;
 }
 
-/* All events of one record: 1, 0 (and nothing taken) where any of it is not plainly an event, -1 without memory. */
-static int record(Reading *reading, int32_t number, Place at, Place end)
+/* All events of a record, or of a user record of an aggregate: 1, 0 where any of it is not plainly an event, -1 without
+   memory. */
+static int events_of(Reading *reading, int32_t number, Place at, Place end)
 {
-    size_t before = reading->count, asked = reading->asks;
-    int taken = 1;
+    int taken = at < end;
     for (Place line = at; taken == 1 && line < end;) {
         Value values[PATHS];
         memset(values, 0, reading->plan->paths * sizeof *values);
         Place close = object(reading->plan, 0, line, end, values, 0), next;
-        if (!close) {
-            taken = 0;
-            break;
-        }
+        if (!close)
+            return 0;
         next = json_blanks(close, end);
         if (next == end && line == at) {
             close = end; /* the only one: with what blanks there are, as Python takes it */
         } else if (next < end) {
             while (next < end && (*next == ' ' || *next == '\t' || *next == '\r'))
                 next++;
-            if (next == end || *next != '\n') {
-                taken = 0;
-                break;
-            }
+            if (next == end || *next != '\n')
+                return 0;
         }
         taken = event(reading, number, line, close, values);
         line = white(next, end);
     }
-    if (at >= end || taken != 1) {
+    return taken;
+}
+
+/* All events of an aggregate, as of a record. */
+static int events_of_aggregate(Reading *reading, int32_t number, Place at, Place end)
+{
+    int taken = at < end;
+    while (taken == 1 && at < end) {
+        Place data;
+        uint32_t size;
+        if (!(at = aggregate_field(at, end, &data, &size)))
+            return 0;
+        if (data)
+            taken = events_of(reading, number, data, data + size);
+    }
+    return taken;
+}
+
+/* All events of a record; nothing is taken unless all of them are. */
+static int record(Reading *reading, int32_t number, Place at, Place end, int aggregate)
+{
+    size_t before = reading->count, asked = reading->asks;
+    int taken = aggregate ? events_of_aggregate(reading, number, at + AGGREGATE_HEAD, end - AGGREGATE_TAIL)
+                          : events_of(reading, number, at, end);
+    if (taken != 1) {
         reading->count = before; /* names that only it had stay: they are of no harm */
         reading->asks = asked;
-        return at >= end ? 0 : taken;
     }
-    return 1;
+    return taken;
 }
 
 /* The pairs of customer and type that Python does not know of yet. */
@@ -396,29 +341,33 @@ static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t
     return answer;
 }
 
-/* events(plan, names, text, bounds, period_ms, seed) -> (start, size, record, name, key, period, asked, new, odd) */
+/* events(plan, names, text, bounds, aggregate, period_ms, seed) -> (start, size, record, name, key, period, asked, new, odd) */
 PyObject *native_events(PyObject *module, PyObject *args)
 {
     PyObject *capsule, *numbers, *answer = NULL;
-    Py_buffer text, bounds;
+    Py_buffer text, bounds, aggregate;
     long long period_ms;
     unsigned long long seed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOy*y*LK", &capsule, &numbers, &text, &bounds, &period_ms, &seed))
+    if (!PyArg_ParseTuple(args, "OOy*y*y*LK", &capsule, &numbers, &text, &bounds, &aggregate, &period_ms, &seed))
         return NULL;
     const int64_t *bound = bounds.buf;
+    const uint8_t *aggregated = aggregate.buf;
     int64_t records = (int64_t)(bounds.len / 8) - 1;
     Reading reading = {.plan = PyCapsule_GetPointer(capsule, "plan"), .text = text.buf, .period_ms = period_ms, .seed = seed};
     reading.names = reading.plan ? numbers_of(numbers) : NULL;
     uint8_t *taken = calloc((size_t)(records > 0 ? records : 1), 1);
-    int good = reading.names && taken && period_ms > 0 && records >= 0 && records < INT32_MAX;
+    int good = reading.names && taken && period_ms > 0 && records >= 0 && records < INT32_MAX &&
+               aggregate.len == records;
     for (int64_t at = 0; good && at <= records; at++)
-        good = bound[at] >= (at ? bound[at - 1] : 0) && bound[at] <= text.len;
+        good = bound[at] >= (at ? bound[at - 1] : 0) && bound[at] <= text.len &&
+               (!at || !aggregated[at - 1] || bound[at] - bound[at - 1] >= AGGREGATE_HEAD + AGGREGATE_TAIL);
     if (good) {
         reading.names->busy = 1;
         Py_BEGIN_ALLOW_THREADS
         for (int64_t at = 0; good && at < records; at++) {
-            int its = record(&reading, (int32_t)at, reading.text + bound[at], reading.text + bound[at + 1]);
+            Place begin = reading.text + bound[at], end = reading.text + bound[at + 1];
+            int its = record(&reading, (int32_t)at, begin, end, aggregated[at]);
             taken[at] = its == 1;
             good = its >= 0;
         }
@@ -428,12 +377,13 @@ PyObject *native_events(PyObject *module, PyObject *args)
         if (answer)
             reading.names->told = reading.names->count;
     } else if (!PyErr_Occurred()) {
-        PyErr_SetString(PyExc_ValueError, "events: bounds that do not fit the text");
+        PyErr_SetString(PyExc_ValueError, "events: bounds or aggregates that do not fit the text");
     }
     free(taken);
     free(reading.rows);
     free(reading.asked);
     PyBuffer_Release(&text);
     PyBuffer_Release(&bounds);
+    PyBuffer_Release(&aggregate);
     return answer;
 }

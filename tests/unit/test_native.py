@@ -25,7 +25,7 @@ from vortex.adapters.getrecords import Reply, decode_reply
 from vortex.core.decode import Decoder
 from vortex.core.events import EventReader
 from vortex.core.fields import Fields
-from vortex.core.kpl import deaggregate
+from vortex.core.kpl import aggregates, deaggregate
 from vortex.core.model import Record
 from vortex.core.native import native
 from vortex.core.records import Records
@@ -118,6 +118,18 @@ def data(rng: Random) -> bytes:
     return text
 
 
+def record(rng: Random) -> bytes:
+    """What a record may hold, or an aggregate of such, whole or not."""
+    if rng.random() < 0.9:
+        return data(rng)
+    body = aggregated([data(rng) if rng.random() < 0.9 else b"" for _ in range(rng.randint(0, 6))], rng)
+    whole = kpl.sealed(bytes(body)) if rng.random() < 0.9 else kpl.sealed(b"nothing")[: rng.randrange(24)]
+    if rng.random() < 0.1:
+        at = rng.randrange(len(whole) + 1)
+        whole = whole[:at] + rng.randbytes(1) + whole[at + 1 :]
+    return whole
+
+
 def read(datas: list[bytes], fields: Fields, period: int = PERIOD) -> tuple[list[Any], list[Any]]:
     """All that a page's events and rejections are told by."""
     reader = EventReader(Decoder(fields), period, seed=7)
@@ -132,7 +144,7 @@ def read(datas: list[bytes], fields: Fields, period: int = PERIOD) -> tuple[list
 def differences(rng: Random) -> str:
     """A page and a reply of any kind, read both ways; what differs, or nothing."""
     fields, period = rng.choice(FIELDS), rng.choice([PERIOD, 15_000])
-    datas = [data(rng) for _ in range(rng.randint(0, 60))]
+    datas = [record(rng) for _ in range(rng.randint(0, 60))]
     found = read(datas, fields, period)
     with without_native():
         wanted = read(datas, fields, period)
@@ -178,7 +190,7 @@ def test_the_hash_is_the_librarys() -> None:
         for seed in (0, 1, 2**64 - 1, rng.getrandbits(64)):
             key = "".join(rng.choices("abcdef0123-", k=size))
             line = json.dumps({"c": "cé", "t": "t", "id": key}, ensure_ascii=False).encode()
-            answer = native.events(plan, native.numbers(0), line, np.array([0, len(line)]), PERIOD, seed)
+            answer = native.events(plan, native.numbers(0), line, np.array([0, len(line)]), b"\0", PERIOD, seed)
             text = f"2:cé{key}".encode()
             if 17 <= len(text) <= 128:
                 assert answer[4] == xxhash.xxh3_128_digest(text, seed)
@@ -258,8 +270,10 @@ def test_what_is_plain_is_not_left_to_python() -> None:
         b'{"c":"a","t":"b"}\n{"t":"b","c":7}',
     ]
     for text in plain:
-        start, *_, odd = native.events(plan, native.numbers(0), text, np.array([0, len(text)]), PERIOD, 7)
-        assert start and not odd
+        for whole in text, kpl.aggregate([text, text], (b"key", b"other")):
+            bounds = np.array([0, len(whole)])
+            start, *_, odd = native.events(plan, native.numbers(0), whole, bounds, aggregates(whole, bounds), PERIOD, 7)
+            assert start and not odd
 
 
 def test_records_by_column_are_the_records() -> None:
@@ -290,15 +304,25 @@ def test_aggregates_are_taken_apart_alike(seed: int) -> None:
     assert not differing_aggregate(rng)
 
 
-def differing_aggregate(rng: Random) -> str:
-    """An aggregate that is not taken apart alike, or nothing."""
+def aggregated(datas: list[bytes], rng: Random) -> bytearray:
+    """The protobuf of an aggregate of these, some of it as only others than the library write it."""
     body = bytearray()
-    for _ in range(rng.randint(0, 8)):
-        body += kpl.field(rng.choice([1, 1, 2, 5]), rng.randbytes(rng.choice([0, 5, 40])))
+    for data in datas:
+        body += kpl.field(
+            rng.choice([1, 1, 2, 5] if rng.random() < 0.3 else [1, 2]), rng.randbytes(rng.choice([0, 5, 40]))
+        )
         extra = rng.choice(kpl.EXTRAS) if rng.random() < 0.1 else b""
         explicit = rng.getrandbits(rng.choice([3, 40])) if rng.random() < 0.3 else None
-        data = rng.randbytes(rng.choice([0, 1, 100, 127, 128, 200, 16383, 16384, 20_000]))
-        body += kpl.sub_record(data, rng.getrandbits(rng.choice([3, 8, 30, 64])), explicit, extra)
+        body += kpl.sub_record(
+            data, rng.getrandbits(rng.choice([3, 8, 30] if rng.random() < 0.9 else [64])), explicit, extra
+        )
+    return body
+
+
+def differing_aggregate(rng: Random) -> str:
+    """An aggregate that is not taken apart alike, or nothing."""
+    sizes = [rng.choice([0, 1, 100, 127, 128, 200, 16383, 16384, 20_000]) for _ in range(rng.randint(0, 8))]
+    body = aggregated([rng.randbytes(size) for size in sizes], rng)
     if body and rng.random() < 0.4:
         body[rng.randrange(min(len(body), 50))] = rng.randrange(256)
     if rng.random() < 0.1:
@@ -327,7 +351,27 @@ def test_bounds_outside_of_the_text_are_refused(bounds: list[int]) -> None:
     assert native
     plan = native.plan([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
     with pytest.raises(ValueError, match="bounds"):
-        native.events(plan, native.numbers(0), b"{}{}", np.array(bounds), PERIOD, 0)
+        native.events(plan, native.numbers(0), b"{}{}", np.array(bounds), b"\0", PERIOD, 0)
+
+
+@pytest.mark.parametrize(("bounds", "aggregate"), [([0, 19], b"\1"), ([0, 40], b"\1\0"), ([0, 20, 40], b"\1")])
+@installed
+def test_aggregates_that_cannot_be_are_refused(bounds: list[int], aggregate: bytes) -> None:
+    """Too short for magic and MD5, or not one flag a record."""
+    assert native
+    plan = native.plan([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
+    with pytest.raises(ValueError, match="aggregates"):
+        native.events(plan, native.numbers(0), b"{}" * 20, np.array(bounds), aggregate, PERIOD, 0)
+
+
+def test_an_aggregate_is_one_if_its_digest_fits() -> None:
+    """And only then; told of a page's records at once, wherever they lie."""
+    whole = kpl.aggregate([b"one", b"two"])
+    wrong = whole[:-1] + bytes([whole[-1] ^ 1])
+    datas = [whole, b"{}", b"", wrong, whole[:20], kpl.sealed(b""), b"\xf3" * 40, whole]
+    records = Records.of([Record("1", 1.0, data) for data in datas])
+    assert aggregates(records.data, records.bounds).tolist() == [True, False, False, False, False, True, False, True]
+    assert [deaggregate(data) is not None for data in datas] == [True, False, False, False, False, True, False, True]
 
 
 def test_a_plan_that_is_too_large_is_pythons() -> None:

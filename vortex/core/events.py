@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vortex.core.containers import Parts, parts_of
 from vortex.core.decode import Decoded, Decoder, Rejected
 from vortex.core.fields import NAMES, Paths
+from vortex.core.kpl import aggregates
 from vortex.core.names import Names
 from vortex.core.native import ASK_KEY, ASK_TIME, ASKED, NO_ID, NO_PERIOD, native
 from vortex.core.records import Records
@@ -77,7 +78,7 @@ class EventReader:
             self._names = Names(self._seed)
         if self._plan is None:
             return self._of_parts(parts_of(records.datas))
-        plain, odd = self._plainly(records.data, records.bounds)
+        plain, odd = self._plainly(records.data, records.bounds, aggregates(records.data, records.bounds))
         if not odd:
             return plain
         rest = self._of_parts(parts_of([records.datas[index] for index in odd]))
@@ -93,7 +94,7 @@ class EventReader:
         text = parts.joined if parts.joined is not None else b"".join(parts.data)
         bounds = np.zeros(len(parts.data) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, parts.data), np.int64, len(parts.data)), out=bounds[1:])
-        events, odd = self._plainly(text, bounds)
+        events, odd = self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_))  # aggregates hold none
         if odd:
             refused = {place: parts.refused[part] for place, part in enumerate(odd) if part in parts.refused}
             alone = Parts([parts.data[part] for part in odd], range(len(odd)), refused)
@@ -109,11 +110,13 @@ class EventReader:
             events.record = np.array(parts.owners, dtype=np.int32)[events.record]
         return events
 
-    def _plainly(self, text: bytes, bounds: NDArray[np.int64]) -> tuple[Events, list[int]]:
+    def _plainly(
+        self, text: bytes, bounds: NDArray[np.int64], aggregate: NDArray[np.bool_]
+    ) -> tuple[Events, list[int]]:
         """The events of the records that hold nothing odd, and which records do."""
         assert native is not None
         names = self._names
-        found = native.events(self._plan, names.table, text, bounds, self._period_ms, self._seed)
+        found = native.events(self._plan, names.table, text, bounds, aggregate, self._period_ms, self._seed)
         start, size, record, name, keys, period, asked, new, odd = found
         events = Events(
             text,

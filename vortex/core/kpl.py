@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from hashlib import md5
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vortex.core.native import native
 
 MAGIC = b"\xf3\x89\x9a\xc2"
@@ -32,16 +35,31 @@ class _Malformed(Exception):
     """The bytes are no protobuf of the expected shape."""
 
 
+def aggregates(data: bytes, bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the records `data[bounds[i]:bounds[i + 1]]` have the magic and an MD5 that fits."""
+    begins, ends = bounds[:-1], bounds[1:]
+    found = np.zeros(len(begins), dtype=np.bool_)
+    long = np.flatnonzero(ends - begins >= len(MAGIC) + DIGEST_SIZE)
+    first = np.frombuffer(data, dtype=np.uint8)[begins[long]]
+    whole = memoryview(data)
+    for at in long[first == MAGIC[0]].tolist():
+        record = whole[begins[at] : ends[at]]
+        found[at] = record[: len(MAGIC)] == MAGIC and _fits(record)
+    return found
+
+
+def _fits(record: bytes | memoryview) -> bool:
+    return md5(record[len(MAGIC) : -DIGEST_SIZE], usedforsecurity=False).digest() == record[-DIGEST_SIZE:]
+
+
 def deaggregate(data: bytes) -> list[bytes] | None:
     """The user records inside `data`, in order; None where it is no aggregate and stands for itself.
 
     None covers other magic, an MD5 that does not fit, and malformed protobuf: a producer's own bytes may begin with
     the magic by chance, so nothing here is an error.
     """
-    if not data.startswith(MAGIC):
-        return None
     end = len(data) - DIGEST_SIZE
-    if end < len(MAGIC) or md5(data[len(MAGIC) : end], usedforsecurity=False).digest() != data[end:]:
+    if not data.startswith(MAGIC) or end < len(MAGIC) or not _fits(data):
         return None
     try:
         plain = native.aggregate(data, len(MAGIC), end) if native is not None else None

@@ -6,10 +6,11 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
 - `plan(nodes, fields, hash_missing)`: paths for `events`. A node is a list of (key, node below or -1, path or -1);
   `fields` has the paths of customer, type, id and time. Raises ValueError for more paths than it has room for.
 - `numbers(seed)`: an empty table of numbers, given in order of appearance, for `events` (names) or `group`.
-- `events(plan, names, text, bounds, period_ms, seed)`: the events of records `text[bounds[i]:bounds[i + 1]]` by column:
-  where lines begin (int64), their sizes (int32), their records (int32), the numbers of their names (int32), their keys
-  (16 bytes), their periods (int64); then what is left to Python of some of them (`ASKED`), the pairs of customer and
-  type that got a number since the last call, and which records are left to Python.
+- `events(plan, names, text, bounds, aggregate, period_ms, seed)`: the events of records `text[bounds[i]:bounds[i + 1]]`
+  by column: where lines begin (int64), their sizes (int32), their records (int32), the numbers of their names (int32),
+  their keys (16 bytes), their periods (int64); then what is left to Python of some of them (`ASKED`), the pairs of
+  customer and type that got a number since the last call, and which records are left to Python. `aggregate` has a byte
+  for each record, 1 for a KPL aggregate whose MD5 fits (`kpl.aggregates`).
 - `group(groups, name, period)`: a number (int32) for each row's name and period, and the pairs that got one.
 - `records(body)`: a GetRecords reply as columns: all data, their bounds (int64), arrivals (seconds, float64), sequence
   numbers (a line each), and the reply without its records. None where it is not plain.
