@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from contextlib import suppress
+from random import Random
 
+import lz4.frame
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,6 +27,8 @@ from vortex.core.segment import (
     Sealed,
     check_blob,
     check_ids,
+    compress,
+    fold,
     folder_hash,
     parse_footer,
     seal,
@@ -87,7 +92,7 @@ def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]], ids: i
         folder, period, at, size, rows, raw, blob_digest = row.tolist()
         blob = check_blob(made.body[at : at + size], blob_digest, "x")
         text = unfold(blob, "x")
-        assert text == gzip.decompress(blob)
+        assert text == (gzip if raw == whole else lz4.frame).decompress(blob)
         assert len(text) == whole
         text = text[begin : begin + raw]
         assert len(text) == raw
@@ -161,6 +166,44 @@ def test_small_members_share_a_blob_and_large_ones_do_not() -> None:
     assert alone.sum() == 1
     assert (begins[alone] == 0).all()
     assert (wholes[alone] == rows["raw"][alone]).all()
+
+
+def test_what_has_all_of_a_blob_is_gzip() -> None:
+    """An object may take it over as it is, whatever without lines lies beside it."""
+    made = sealed({("a", 0): [b"one"], ("b", 0): []})
+    back, _ = parse_footer(made.body, len(made.body), "x.seg")
+    assert gzip.decompress(made.body[: back.data_bytes]) == b"one\n"
+
+
+@given(st.integers(0, 2**32))
+def test_a_blob_that_is_cut_or_broken_is_not_unfolded(seed: int) -> None:
+    """Of either kind: to what it was, which no digest vouches for here, or not at all."""
+    rng = Random(seed)
+    text = b"".join(b"%d\n" % rng.randrange(1000) for _ in range(500))
+    for blob in (compress(text), fold(text)):
+        with pytest.raises(CorruptSegment, match="x"):
+            unfold(blob[: rng.randrange(1, len(blob))], "x")
+        broken = bytearray(blob)
+        broken[rng.randrange(len(blob))] ^= 1 << rng.randrange(8)
+        with suppress(CorruptSegment):
+            unfold(bytes(broken), "x")
+
+
+def test_a_segment_of_the_second_version_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its shared blobs are gzip, too."""
+    monkeypatch.setattr("vortex.core.segment.fold", compress)
+    second = footer()
+    second.version = 2
+    lines = {f"folder{n}": b"line %d" % n for n in range(9)}
+    groups = [Group.of(Folder(path, folder_hash(path)), 0, [line]) for path, line in lines.items()]
+    made = seal(second, groups, b"")
+    back, _ = parse_footer(made.body, len(made.body), "x.seg")
+    assert back.version == 2
+    text = unfold(made.body[: back.data_bytes], "x")
+    begins, _ = within(back.member_rows)
+    for row, begin in zip(back.member_rows, begins.tolist(), strict=True):
+        path = back.folders[row["folder"].item()].path
+        assert text[begin : begin + row["raw"].item()] == lines[path] + b"\n"
 
 
 def test_a_segment_of_the_first_version_is_read() -> None:

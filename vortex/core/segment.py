@@ -1,10 +1,11 @@
 """The segment: what one shard contributed between two commits, as one immutable object.
 
-    gzip blobs | ids, 16 bytes each | footer (JSON, member index) | trailer
+    blobs | ids, 16 bytes each | footer (JSON, member index) | trailer
 
 A member is what one folder and period have in it; index and blobs are in order of (period, hash of the folder, folder),
-which is the order of publishing. A large member is a blob of its own, which an object can take over as it is. Small
-neighbours of one period share a blob: a line among ten costs twice the CPU of one among 64, to compress and to unfold.
+which is the order of publishing. A large member is a gzip blob of its own, which an object can take over as it is.
+Small neighbours of one period share a blob: a line among ten costs twice the CPU of one among 64, to compress and to
+unfold. No object can take that over, so it is an LZ4 frame: less than half the CPU, and half as many bytes again.
 
 The trailer's 32 bytes are fixed for all versions: digest of the footer (with length and version), footer length,
 format version, magic. The footer holds a digest of every blob, and the segment's own digest is the trailer's, so a
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
+import lz4.frame
 import msgspec
 import numpy as np
 import xxhash
@@ -28,8 +30,8 @@ from numpy.typing import NDArray
 from vortex.core.lines import Lines
 from vortex.core.model import Position, ShardInfo
 
-VERSION = 2
-"""Version 1 had no shared blobs, and its members in another order; it is read like this one."""
+VERSION = 3
+"""Version 2 had no LZ4; version 1 no shared blobs, and its members in another order. Both are read like this one."""
 TRAILER = struct.Struct("<16sII8s")
 _MAGIC = b"VORTEXSG"
 _LEVEL = 2
@@ -39,6 +41,10 @@ SHARED_BYTES = 64 * 1024
 """Bytes of lines at which a shared blob is full: whoever wants one of its members has to unfold all."""
 _BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 _GZIP = 31
+_LZ4 = b"\x04\x22\x4d\x18"
+"""How an LZ4 frame begins: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md."""
+_ACCELERATION = -4
+"""LZ4's negative levels look for matches in fewer places: a quarter less CPU than its default, 5 % more bytes."""
 MEMBER = np.dtype(
     [
         ("folder", "<u4"),
@@ -180,6 +186,11 @@ def compress(data: bytes) -> bytes:
     return bytes(isal_zlib.compress(data, _LEVEL, _GZIP))
 
 
+def fold(data: bytes) -> bytes:
+    """One LZ4 frame, for what is unfolded again before long."""
+    return bytes(lz4.frame.compress(data, compression_level=_ACCELERATION))
+
+
 class _Blobs:
     """The data of a segment while it is made."""
 
@@ -206,7 +217,9 @@ class _Blobs:
     def close(self) -> None:
         """No more members share the blob that fills, if one does."""
         if self._shared:
-            self.done.append(compress(b"".join(self._shared)))
+            # What has all of a blob to itself may go into an object as it is, and so has to be gzip.
+            packed = fold if sum(map(bool, self._shared)) > 1 else compress
+            self.done.append(packed(b"".join(self._shared)))
             self._shared.clear()
             self._size = 0
 
@@ -321,15 +334,17 @@ def check_blob(blob: _Blob, digest: bytes, name: str) -> _Blob:
 
 
 def unfold(blob: bytes | memoryview, name: str) -> bytes:
-    """The raw bytes of one or more gzip members. Raises CorruptSegment."""
+    """The raw bytes of one or more gzip members, or of one LZ4 frame. Raises CorruptSegment."""
     parts: list[bytes] = []
     try:
+        if blob[: len(_LZ4)] == _LZ4:
+            return bytes(lz4.frame.decompress(blob))
         while blob:
             inflater = isal_zlib.decompressobj(wbits=_GZIP)
             parts.append(inflater.decompress(blob))
             if not inflater.eof:
                 raise CorruptSegment(f"{name}: a gzip member is cut off")
             blob = inflater.unused_data
-    except _BrokenStream as problem:
+    except (_BrokenStream, RuntimeError) as problem:  # the latter is what lz4 raises
         raise CorruptSegment(f"{name}: {problem}") from None
     return b"".join(parts)
