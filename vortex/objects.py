@@ -10,7 +10,7 @@ from itertools import groupby
 import xxhash
 
 from vortex.core.publication import ObjectSpec, Piece, PublishedObject
-from vortex.core.segment import check_blob, compress, unfold
+from vortex.core.segment import check_blob, compress, gunzip, unfold
 from vortex.journal import Journal
 from vortex.ports import Meter, Offload
 
@@ -90,7 +90,7 @@ def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
 
 
 async def blobs_of(journal: Journal, specs: Iterable[ObjectSpec]) -> BlobData:
-    """The gzip blobs of some objects; neighbours in a segment are read in one request. Raises NotFound."""
+    """The blobs of some objects; neighbours in a segment are read in one request. Raises NotFound."""
     by_segment: dict[tuple[str, int], list[Piece]] = {}
     for spec in specs:
         for piece in spec.pieces:
@@ -190,4 +190,4 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> bytes:
 
 
 def _same_lines(there: bytes, ours: bytes, key: str) -> bool:
-    return unfold(there, key) == unfold(ours, key)
+    return gunzip(there, key) == gunzip(ours, key)

@@ -16,7 +16,7 @@ import xxhash
 
 from vortex.core.planning import LogView, Plan
 from vortex.core.publication import Done, ObjectSpec, PublishedObject, objects
-from vortex.core.segment import CorruptSegment, unfold
+from vortex.core.segment import CorruptSegment, gunzip
 from vortex.journal import Journal
 from vortex.objects import Blobs, batches, blobs_of
 from vortex.ports import NotFound
@@ -100,7 +100,7 @@ class ObjectProof:
         self._report.count("objects")
         try:
             body = await self._journal.store.get(row.key)
-            text = unfold(body, row.key)
+            text = gunzip(body, row.key)
         except NotFound:
             fault("I3", row.key, "was published, and is missing")
             return

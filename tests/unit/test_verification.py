@@ -6,7 +6,10 @@ import gzip
 import json
 from collections import Counter
 
+import pytest
+
 from tests.unit.test_loops import MINUTE, World
+from vortex.core.segment import fold
 from vortex.ports import NotFound
 from vortex.proof import Report
 from vortex.testing import vtime
@@ -78,6 +81,22 @@ def test_other_lines_than_the_segments_have_are_found() -> None:
             "its bytes have changed since it was published",
             OTHER_LINES,
         ]
+
+    vtime.run(scenario())
+
+
+def test_an_object_has_to_be_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where it was published as something else, that a segment could hold."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr("vortex.objects.compress", fold)
+        world = await published()
+        keys = [key for key in world.store.objects if key.startswith("c=")]
+        assert any(world.store.objects[key][:2] != b"\x1f\x8b" for key in keys)
+        report = await verify_store(world.store)
+        for key in keys:
+            not_gzip = [what for what in faults(report, key) if what.startswith("is no whole gzip file")]
+            assert len(not_gzip) == (world.store.objects[key][:2] != b"\x1f\x8b")
 
     vtime.run(scenario())
 

@@ -334,17 +334,25 @@ def check_blob(blob: _Blob, digest: bytes, name: str) -> _Blob:
 
 
 def unfold(blob: bytes | memoryview, name: str) -> bytes:
-    """The raw bytes of one or more gzip members, or of one LZ4 frame. Raises CorruptSegment."""
+    """The raw bytes of a segment's blob. Raises CorruptSegment."""
+    if blob[: len(_LZ4)] != _LZ4:
+        return gunzip(blob, name)
+    try:
+        return bytes(lz4.frame.decompress(blob))
+    except RuntimeError as problem:
+        raise CorruptSegment(f"{name}: {problem}") from None
+
+
+def gunzip(data: bytes | memoryview, name: str) -> bytes:
+    """The raw bytes of one or more gzip members, of which an object consists. Raises CorruptSegment."""
     parts: list[bytes] = []
     try:
-        if blob[: len(_LZ4)] == _LZ4:
-            return bytes(lz4.frame.decompress(blob))
-        while blob:
+        while data:
             inflater = isal_zlib.decompressobj(wbits=_GZIP)
-            parts.append(inflater.decompress(blob))
+            parts.append(inflater.decompress(data))
             if not inflater.eof:
                 raise CorruptSegment(f"{name}: a gzip member is cut off")
-            blob = inflater.unused_data
-    except (_BrokenStream, RuntimeError) as problem:  # the latter is what lz4 raises
+            data = inflater.unused_data
+    except _BrokenStream as problem:
         raise CorruptSegment(f"{name}: {problem}") from None
     return b"".join(parts)
