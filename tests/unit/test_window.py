@@ -63,8 +63,10 @@ def test_growth_and_splits_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     assert not any(window.claim(tag, b"".join(keys)))
 
 
-def test_keys_that_share_a_home_stay_apart() -> None:
-    """Equal first words put many keys into one bucket; the rest of the key tells them apart."""
+@pytest.mark.parametrize("limit", [1 << 20, 1024])
+def test_keys_that_share_a_home_stay_apart(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal first words put many keys into one bucket, and splits part none; the rest of the key tells them apart."""
+    monkeypatch.setattr(module, "_LEAF_LIMIT", limit)
     window = Window()
     tag = window.open_segment()
     keys = [b"\x00" * 8 + number.to_bytes(8, "big") for number in range(500)]

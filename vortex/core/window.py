@@ -14,11 +14,11 @@ split one by one, so no growth copies more than a leaf.
 
 from __future__ import annotations
 
-import math
+import contextlib
 import mmap
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,41 +29,59 @@ KEY_BYTES = 16
 _BUCKET = 16
 _SMALLEST = 32
 _LEAF_LIMIT = 1 << 20
-"""Slots at which a leaf is split in two: 21 MiB, which are held twice while it is rebuilt, and nothing else goes on."""
+"""Slots of a leaf at most: 21 MiB, which are held twice while it is rebuilt or split, and nothing else goes on."""
+_DEEPEST = 16
+"""Bits that tell leaves apart at most: 60,000 million keys, if they are as even as hashes are."""
 _FULL = 0.90
 _AFTER_GROWTH = 0.64
 _SMALL = 1 << 15
 """Keys below which a leaf more than doubles: growing is what insertions cost most, and small leaves are cheap."""
 _MAPPED = 1 << 18
-"""Bytes from which an array has a mapping of its own."""
+"""Bytes from which a leaf has a mapping of its own."""
+_HUGE = 1 << 21
+"""Bytes of a huge page, and where one begins."""
 _YOUNG = 1 << 13
 """Keys that the set of the open segment holds at most: under 1 MiB."""
 _KEY_OBJECT = sys.getsizeof(b"\0" * KEY_BYTES)
 _U64 = np.uint64
 
+Octets = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 Tags = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
 Index = NDArray[np.int64]
-_Slot = TypeVar("_Slot", np.uint64, np.uint32, np.bool_)
 
 
-def _zeros(shape: tuple[int, ...], dtype: type[_Slot]) -> NDArray[_Slot]:
-    """Zeroed memory that the system has back once the array is gone.
+def _zeroed(size: int) -> Octets:
+    """`size` zeroed bytes that the system has back once the array is gone.
 
     Of what it frees the C library keeps everything below 32 MiB, and the next leaf, a larger one, finds no room in it:
     a window that had grown to 3.6 million keys held 49 bytes a key, where its tables have 30.
+
+    Whole huge pages are asked for as such (madvise(2), transparent huge pages): keys lie anywhere in a table, and
+    nearly every look-up would miss the processor's table of small pages, too.
     """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < _MAPPED:
-        return np.zeros(shape, dtype)
-    return np.frombuffer(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype).reshape(shape)
+        return np.zeros(size, dtype=np.uint8)
+    memory = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    array = np.frombuffer(memory, dtype=np.uint8)
+    begin, whole = -array.ctypes.data % _HUGE, size // _HUGE * _HUGE
+    if whole and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel built without them; small pages do as well
+            memory.madvise(mmap.MADV_HUGEPAGE, begin, whole)
+    return array[begin : begin + size]
 
 
 def words_of(keys: bytes) -> tuple[Words, Words]:
     """`keys` (n times 16 bytes) as two columns: the word that places a key, and the rest of it."""
     table = np.frombuffer(keys, dtype="<u8").reshape(-1, 2)
     return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+
+
+def _slots_for(keys: int) -> int:
+    """The slots of a new leaf for so many keys."""
+    load = _AFTER_GROWTH if keys > _SMALL else _AFTER_GROWTH / 2
+    return max(_SMALLEST, int(keys / load / _BUCKET) + 1) * _BUCKET
 
 
 class _Leaf:
@@ -73,13 +91,15 @@ class _Leaf:
     """
 
     def __init__(self, keys: int, depth: int) -> None:
-        load = _AFTER_GROWTH if keys > _SMALL else _AFTER_GROWTH / 2
-        buckets = max(_SMALLEST, int(keys / load / _BUCKET) + 1)
-        self.high = _zeros((buckets, _BUCKET), np.uint64)
-        self.low = _zeros((buckets, _BUCKET), np.uint64)
-        self.tag = _zeros((buckets, _BUCKET), np.uint32)
-        self.over = _zeros((buckets,), np.bool_)
-        self.turn = _zeros((buckets,), np.uint32)
+        slots = _slots_for(keys)
+        buckets = slots // _BUCKET
+        memory = _zeroed(slots * (8 + 8 + 4) + buckets * (4 + 1))
+        words, rest = memory[: 16 * slots].view(np.uint64), memory[16 * slots :]
+        numbers = rest[:-buckets].view(np.uint32)
+        self.high, self.low = words.reshape(2, buckets, _BUCKET)
+        self.tag = numbers[:slots].reshape(buckets, _BUCKET)
+        self.turn = numbers[slots:]
+        self.over = rest[-buckets:].view(np.bool_)
         self.taken = 0
         """Slots that hold a key, known or forgotten."""
         self.turned = 0
@@ -165,9 +185,9 @@ class _Leaf:
         keep = live[tags]
         return self.high[keep], self.low[keep], tags[keep]
 
-    def moved(self, live: Bools, tags: Tags, more: int, depth: int) -> _Leaf:
-        """A new leaf with what `living` finds, and room for `more` keys."""
-        leaf = _Leaf(int(np.count_nonzero(live[tags])) + more, depth)
+    def moved(self, live: Bools, tags: Tags, keys: int, depth: int) -> _Leaf:
+        """A new leaf for so many `keys`, with what `living` finds."""
+        leaf = _Leaf(keys, depth)
         if native is not None:
             leaf.taken = native.rehash(self.high, self.low, tags, live, leaf.high, leaf.low, leaf.tag, leaf.over)
         else:
@@ -266,6 +286,9 @@ class Window:
         key that two merged parents brought stays with the one that is forgotten last.
         """
         tag = self.open_segment()
+        if native is not None:
+            self.claim(tag, keys)
+            return tag
         unknown = np.flatnonzero(~self._known(keys))
         table = np.frombuffer(keys, dtype=f"V{KEY_BYTES}")[unknown]
         self._enter(tag, table.tobytes())
@@ -323,13 +346,34 @@ class Window:
 
     def _fill(self, high: Words, enter: Callable[[_Leaf, Index], None]) -> None:
         """Have `enter` put keys into each leaf, given their indices, with room made for them."""
-        for number, mine in self._shares(high):
-            leaf = self._directory[number]
-            if leaf.taken + len(mine) > _FULL * leaf.slots or leaf.turned > leaf.slots:
-                leaf = self._rebuilt(leaf, len(mine))
-            enter(leaf, mine)
-        for leaf in {id(leaf): leaf for leaf in self._directory if leaf.slots > _LEAF_LIMIT}.values():
+        shares = self._shares(high)
+        while self._make_room(shares):
+            shares = self._shares(high)
+        for number, mine in shares:
+            enter(self._directory[number], mine)
+
+    def _make_room(self, shares: list[tuple[int, Index]]) -> bool:
+        """Renew the leaves that these keys would make too full; whether one was split, so that keys lie elsewhere."""
+        more: Counter[_Leaf] = Counter()
+        for number, mine in shares:
+            more[self._directory[number]] += len(mine)
+        split = False
+        for leaf, keys in more.items():
+            if leaf.taken + keys > _FULL * leaf.slots or leaf.turned > leaf.slots:
+                split |= self._renew(leaf, keys)
+        return split
+
+    def _renew(self, leaf: _Leaf, more: int) -> bool:
+        """Put a leaf without what is forgotten, and with room for `more` keys, in this one's place; or two, if it would
+        be too large. Whether it was two: there may not be room in them yet.
+        """
+        keys = int(np.count_nonzero(self._live[leaf.tag])) + more
+        if split := _slots_for(keys) > _LEAF_LIMIT and leaf.depth < _DEEPEST:
             self._split(leaf)
+        else:
+            new = leaf.moved(self._live, leaf.tag, keys, leaf.depth)
+            self._directory = [new if old is leaf else old for old in self._directory]
+        return split
 
     def _shares(self, high: Words) -> list[tuple[int, Index]]:
         """The keys of each place in the directory, as (place, indices)."""
@@ -341,19 +385,16 @@ class Window:
         ends = np.searchsorted(owner[order], np.arange((1 << self._bits) + 1))
         return [(n, order[ends[n] : ends[n + 1]]) for n in range(1 << self._bits) if ends[n] < ends[n + 1]]
 
-    def _rebuilt(self, leaf: _Leaf, more: int) -> _Leaf:
-        """A leaf in the old one's places, without what is forgotten, with room for `more` keys."""
-        larger = leaf.moved(self._live, leaf.tag, more, leaf.depth)
-        self._directory = [larger if old is leaf else old for old in self._directory]
-        return larger
-
     def _split(self, leaf: _Leaf) -> None:
         if leaf.depth == self._bits:
             self._directory = [old for old in self._directory for _ in (0, 1)]
             self._bits += 1
         depth = leaf.depth + 1
         upper = (leaf.high >> _U64(64 - depth)) & _U64(1) == _U64(1)
-        halves = [leaf.moved(self._live, np.where(half, leaf.tag, np.uint32(0)), 0, depth) for half in (~upper, upper)]
+        halves = []
+        for half in (~upper, upper):
+            tags = np.where(half, leaf.tag, np.uint32(0))
+            halves.append(leaf.moved(self._live, tags, int(np.count_nonzero(self._live[tags])), depth))
         shift = self._bits - depth
         for number, old in enumerate(self._directory):
             if old is leaf:
