@@ -19,6 +19,7 @@ from vortex.core.fields import NAMES, Paths
 from vortex.core.kpl import aggregates
 from vortex.core.names import Names
 from vortex.core.native import ASK_KEY, ASK_TIME, ASKED, NO_ID, NO_PERIOD, native
+from vortex.core.radix import stable_order
 from vortex.core.records import Records
 from vortex.core.routing import PeriodReader
 
@@ -195,7 +196,7 @@ def _merged(one: Events, other: Events) -> Events:
         other.rejected = one.rejected + other.rejected
         return other
     record = np.concatenate((one.record, other.record))
-    order = np.argsort(record, kind="stable")
+    order = stable_order(record)
     return Events(
         one.text + other.text,
         np.concatenate((one.start, other.start + len(one.text)))[order],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.native import native
+from vortex.core.radix import stable_order
 
 _T = TypeVar("_T", bound=np.generic)
 _ROOM = 1.25
@@ -64,7 +65,7 @@ class Lines:
     def by_group(self, groups: int) -> list[NDArray[np.int64]]:
         """The rows of each group, in order."""
         ends = np.cumsum(np.bincount(self._group, minlength=groups)).tolist()
-        order = np.argsort(self._group, kind="stable")
+        order = stable_order(self._group)
         return [order[begin:end] for begin, end in pairwise([0, *ends])] if groups else []
 
     def text(self, rows: NDArray[np.int64]) -> bytes:

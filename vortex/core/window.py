@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.native import native
+from vortex.core.radix import stable_order
 
 KEY_BYTES = 16
 _BUCKET = 16
@@ -162,7 +163,7 @@ class _Leaf:
     def build(self, high: Words, low: Words, tags: Tags, live: Bools) -> None:
         """Fill the empty leaf with distinct keys at once: in order of home, each in the first slot left."""
         home = self.home(high)
-        order = _order(home)
+        order = stable_order(home)
         home, number = home[order], np.arange(len(high))
         slots = np.maximum.accumulate(home * _BUCKET - number) + number
         inside = int(np.searchsorted(slots, self.slots))
@@ -193,14 +194,6 @@ class _Leaf:
         else:
             leaf.build(*self.living(live, tags), live)
         return leaf
-
-
-def _order(numbers: Index) -> Index:
-    """An order that sorts numbers below 2^32: two passes by halves, since numpy sorts 16-bit numbers by radix, which
-    takes a quarter of the time of its ordinary sort.
-    """
-    order = np.argsort((numbers & 0xFFFF).astype(np.uint16), kind="stable")
-    return order[np.argsort((numbers >> 16).astype(np.uint16)[order], kind="stable")]
 
 
 class Window:
@@ -379,9 +372,8 @@ class Window:
         """The keys of each place in the directory, as (place, indices)."""
         if self._bits == 0:
             return [(0, np.arange(len(high)))]
-        # Of equal keys the first is to stay the first; and 16-bit numbers are what numpy sorts fastest.
         owner = (high >> _U64(64 - self._bits)).astype(np.uint16)
-        order = np.argsort(owner, kind="stable")
+        order = stable_order(owner)  # stable: of equal keys the first is to stay the first
         ends = np.searchsorted(owner[order], np.arange((1 << self._bits) + 1))
         return [(n, order[ends[n] : ends[n + 1]]) for n in range(1 << self._bits) if ends[n] < ends[n + 1]]
 

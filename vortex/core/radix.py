@@ -1,0 +1,19 @@
+"""Sorting small numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def stable_order(numbers: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """The indices that sort `numbers`, each from 0 to 2^32 - 1; equal ones stay in the order they have.
+
+    numpy sorts numbers of 16 bits by radix, which takes a third of the time of its ordinary sort: so by the lower half
+    first, then by the upper one, if that says anything.
+    """
+    order = np.argsort((numbers & 0xFFFF).astype(np.uint16), kind="stable")
+    upper = (numbers >> 16).astype(np.uint16)
+    return order[np.argsort(upper[order], kind="stable")] if upper.any() else order
