@@ -103,49 +103,99 @@ PyObject *native_rehash(PyObject *module, PyObject *args)
     return PyLong_FromSize_t(keys);
 }
 
-/* claim(keys, chosen, high, low, tag, over, live, new, mine) -> taken */
+/* A leaf as it stands in the directory, and what became of the keys that belong there. */
+typedef struct {
+    Py_buffer of[4];
+    Table table;
+    int64_t taken, entered;
+} Leaf;
+
+static int read_leaf(PyObject *arrays, const Py_buffer *live, Leaf *leaf)
+{
+    if (!PyTuple_Check(arrays) || PyTuple_Size(arrays) != 4)
+        return 0;
+    for (int array = 0; array < 4; array++)
+        if (PyObject_GetBuffer(PyTuple_GetItem(arrays, array), &leaf->of[array], PyBUF_WRITABLE) < 0)
+            return 0;
+    leaf->table = (Table){leaf->of[0].buf, leaf->of[1].buf, leaf->of[2].buf, leaf->of[3].buf,
+                          (size_t)leaf->of[3].len, live->buf, (size_t)live->len};
+    return fits(&leaf->table, leaf->of[0].len, leaf->of[1].len, leaf->of[2].len);
+}
+
+static inline size_t leaf_of(uint64_t high, int bits)
+{
+    return bits ? high >> (64 - bits) : 0;
+}
+
+/* The answers of `claim`: for each leaf, how many slots were taken that no key was ever in, and how many keys. */
+static PyObject *told_of(const Leaf *leaves, size_t count)
+{
+    PyObject *answers = PyList_New((Py_ssize_t)count);
+    for (size_t at = 0; answers && at < count; at++) {
+        PyObject *answer = Py_BuildValue("LL", (long long)leaves[at].taken, (long long)leaves[at].entered);
+        if (!answer || PyList_SetItem(answers, (Py_ssize_t)at, answer) < 0) {
+            Py_DECREF(answers);
+            return NULL;
+        }
+    }
+    return answers;
+}
+
+/* Whether there was room for all keys; `fresh` tells which of them were new. Memory is asked for ahead of time: here, and
+   not in a function of its own, whose calls gcc 12 leaves out, for to it a prefetch has no effect. */
+static int claim_all(Leaf *leaves, int bits, const uint8_t *keys, size_t count, uint32_t mine, uint8_t *fresh)
+{
+    for (size_t at = 0; at < count; at++) {
+        if (at + 8 < count) {
+            uint64_t high = word64(keys + 16 * (at + 8));
+            const Table *table = &leaves[leaf_of(high, bits)].table;
+            size_t bucket = home_of(table, high), slot = bucket * BUCKET;
+            __builtin_prefetch(table->high + slot);
+            __builtin_prefetch(table->high + slot + 8);
+            __builtin_prefetch(table->low + slot);
+            __builtin_prefetch(table->low + slot + 8);
+            __builtin_prefetch(table->tag + slot);
+            __builtin_prefetch(table->over + bucket);
+        }
+        uint64_t high = word64(keys + 16 * at), low = word64(keys + 16 * at + 8);
+        Leaf *leaf = &leaves[leaf_of(high, bits)];
+        int answer = claimed(&leaf->table, high, low, mine, &leaf->taken);
+        if (answer < 0)
+            return 0;
+        fresh[at] = answer > 0;
+        leaf->entered += answer > 0;
+    }
+    return 1;
+}
+
+/* claim(keys, tables, live, new, mine) -> [(taken, entered), ...] */
 PyObject *native_claim(PyObject *module, PyObject *args)
 {
-    enum { KEYS, CHOSEN, HIGH, LOW, TAG, OVER, LIVE, NEW, BUFFERS };
-    Py_buffer of[BUFFERS];
+    Py_buffer keys, live, new;
+    PyObject *tables, *answers = NULL;
     unsigned int mine;
+    int bits = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*w*w*w*w*y*w*I", &of[KEYS], &of[CHOSEN], &of[HIGH], &of[LOW], &of[TAG], &of[OVER],
-                          &of[LIVE], &of[NEW], &mine))
+    if (!PyArg_ParseTuple(args, "y*O!y*w*I", &keys, &PyList_Type, &tables, &live, &new, &mine))
         return NULL;
-    Table table = {of[HIGH].buf, of[LOW].buf, of[TAG].buf, of[OVER].buf, (size_t)of[OVER].len,
-                   of[LIVE].buf, (size_t)of[LIVE].len};
-    size_t count = (size_t)of[CHOSEN].len / 8, keys = (size_t)of[KEYS].len / 16;
-    const int64_t *chosen = of[CHOSEN].buf;
-    const uint8_t *key = of[KEYS].buf;
-    uint8_t *fresh = of[NEW].buf;
-    int64_t taken = 0;
-    int good = fits(&table, of[HIGH].len, of[LOW].len, of[TAG].len) && (size_t)of[NEW].len == keys &&
-               mine < table.tags && mine > 0;
-    for (size_t at = 0; good && at < count; at++) {
-        if (chosen[at] < 0 || (size_t)chosen[at] >= keys) {
-            good = 0;
-            break;
-        }
-        if (at + 8 < count && chosen[at + 8] >= 0 && (size_t)chosen[at + 8] < keys) { /* ask for memory ahead of time */
-            size_t bucket = home_of(&table, word64(key + 16 * chosen[at + 8])), slot = bucket * BUCKET;
-            __builtin_prefetch(table.high + slot);
-            __builtin_prefetch(table.high + slot + 8);
-            __builtin_prefetch(table.low + slot);
-            __builtin_prefetch(table.low + slot + 8);
-            __builtin_prefetch(table.tag + slot);
-            __builtin_prefetch(table.over + bucket);
-        }
-        const uint8_t *this = key + 16 * chosen[at];
-        int answer = claimed(&table, word64(this), word64(this + 8), mine, &taken);
-        good = answer >= 0;
-        fresh[chosen[at]] = answer > 0;
-    }
-    for (int buffer = 0; buffer < BUFFERS; buffer++)
-        PyBuffer_Release(&of[buffer]);
-    if (!good) {
+    size_t count = (size_t)keys.len / 16, width = (size_t)PyList_Size(tables);
+    while (bits < 32 && (size_t)1 << bits < width)
+        bits++;
+    Leaf *leaves = PyMem_Calloc(width + 1, sizeof *leaves);
+    int good = leaves && (size_t)1 << bits == width && (size_t)new.len == count && mine > 0 && mine < (size_t)live.len;
+    for (size_t at = 0; good && at < width; at++)
+        good = read_leaf(PyList_GetItem(tables, (Py_ssize_t)at), &live, &leaves[at]);
+    good = good && claim_all(leaves, bits, keys.buf, count, mine, new.buf);
+    if (good)
+        answers = told_of(leaves, width);
+    else if (!PyErr_Occurred())
         PyErr_SetString(PyExc_ValueError, "claim: arrays that do not belong together, or a table that is full");
-        return NULL;
-    }
-    return PyLong_FromLongLong(taken);
+    for (size_t at = 0; leaves && at < width; at++)
+        for (int array = 0; array < 4; array++)
+            PyBuffer_Release(&leaves[at].of[array]);
+    PyMem_Free(leaves);
+    PyBuffer_Release(&keys);
+    PyBuffer_Release(&live);
+    PyBuffer_Release(&new);
+    return answers;
 }

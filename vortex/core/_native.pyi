@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -27,14 +28,5 @@ def rehash(
     /,
 ) -> int: ...
 def claim(
-    keys: Buffer,
-    chosen: Buffer,
-    high: Buffer,
-    low: Buffer,
-    tag: Buffer,
-    over: Buffer,
-    live: Buffer,
-    new: Buffer,
-    mine: int,
-    /,
-) -> int: ...
+    keys: Buffer, tables: Sequence[tuple[Buffer, ...]], live: Buffer, new: Buffer, mine: int, /
+) -> list[tuple[int, int]]: ...

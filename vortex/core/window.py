@@ -18,7 +18,7 @@ import contextlib
 import mmap
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,18 +234,21 @@ class Window:
     def claim(self, tag: int, keys: bytes) -> Bools:
         """Enter `keys` (16 bytes each) under `tag`; for each, whether it was new. Of equal keys the first is."""
         if native is not None:
-            new = np.zeros(len(keys) // KEY_BYTES, dtype=np.bool_)
-            self._fill(words_of(keys)[0], lambda leaf, mine: self._claimed(leaf, tag, keys, mine, new))
-            self._counts[tag] += int(np.count_nonzero(new))
-            return new
+            return self._claim_at_once(tag, keys)
         several = np.frombuffer(keys, dtype=f"V{KEY_BYTES}").tolist()
         return np.array(self._claim_young(tag, several), dtype=np.bool_)
 
-    def _claimed(self, leaf: _Leaf, tag: int, keys: bytes, mine: Index, new: Bools) -> None:
+    def _claim_at_once(self, tag: int, keys: bytes) -> Bools:
         assert native is not None
-        arrays = leaf.high, leaf.low, leaf.tag, leaf.over, self._live, new
-        leaf.taken += native.claim(keys, mine, *arrays, tag)
-        leaf.turned += int(np.count_nonzero(new[mine]))
+        self._make_room(words_of(keys)[0])
+        new = np.zeros(len(keys) // KEY_BYTES, dtype=np.bool_)
+        tables = [(leaf.high, leaf.low, leaf.tag, leaf.over) for leaf in self._directory]
+        answers = native.claim(keys, tables, self._live, new, tag)
+        for leaf, (taken, entered) in zip(self._directory, answers, strict=True):
+            leaf.taken += taken
+            leaf.turned += entered
+            self._counts[tag] += entered
+        return new
 
     def _claim_young(self, tag: int, keys: Sequence[bytes]) -> list[bool]:
         if tag != self._young_tag or len(self._young) >= _YOUNG:
@@ -334,31 +337,27 @@ class Window:
     def _enter(self, tag: int, keys: bytes) -> None:
         """Insert distinct keys that the arrays do not know."""
         high, low = words_of(keys)
+        self._make_room(high)
         tags = np.full(len(high), tag, dtype=np.uint32)
-        self._fill(high, lambda leaf, mine: leaf.insert(high[mine], low[mine], tags[mine], self._live))
+        for number, mine in self._shares(high):
+            self._directory[number].insert(high[mine], low[mine], tags[mine], self._live)
 
-    def _fill(self, high: Words, enter: Callable[[_Leaf, Index], None]) -> None:
-        """Have `enter` put keys into each leaf, given their indices, with room made for them."""
-        shares = self._shares(high)
-        while self._make_room(shares):
-            shares = self._shares(high)
-        for number, mine in shares:
-            enter(self._directory[number], mine)
-
-    def _make_room(self, shares: list[tuple[int, Index]]) -> bool:
-        """Renew the leaves that these keys would make too full; whether one was split, so that keys lie elsewhere."""
-        more: Counter[_Leaf] = Counter()
-        for number, mine in shares:
-            more[self._directory[number]] += len(mine)
-        split = False
-        for leaf, keys in more.items():
-            if leaf.taken + keys > _FULL * leaf.slots or leaf.turned > leaf.slots:
-                split |= self._renew(leaf, keys)
-        return split
+    def _make_room(self, high: Words) -> None:
+        """Renew the leaves that these keys would make too full. Of one that was split a half may be so still."""
+        split = True
+        while split:
+            more: Counter[_Leaf] = Counter()
+            shares = np.bincount(self._places(high), minlength=len(self._directory)).tolist()
+            for leaf, keys in zip(self._directory, shares, strict=True):
+                more[leaf] += keys
+            split = False
+            for leaf, keys in more.items():
+                if leaf.taken + keys > _FULL * leaf.slots or leaf.turned > leaf.slots:
+                    split |= self._renew(leaf, keys)
 
     def _renew(self, leaf: _Leaf, more: int) -> bool:
         """Put a leaf without what is forgotten, and with room for `more` keys, in this one's place; or two, if it would
-        be too large. Whether it was two: there may not be room in them yet.
+        be too large. Whether it was two.
         """
         keys = int(np.count_nonzero(self._live[leaf.tag])) + more
         if split := _slots_for(keys) > _LEAF_LIMIT and leaf.depth < _DEEPEST:
@@ -368,14 +367,18 @@ class Window:
             self._directory = [new if old is leaf else old for old in self._directory]
         return split
 
+    def _places(self, high: Words) -> Index:
+        """Where in the directory each key belongs."""
+        if self._bits == 0:
+            return np.zeros(len(high), dtype=np.int64)
+        return (high >> _U64(64 - self._bits)).view(np.int64)
+
     def _shares(self, high: Words) -> list[tuple[int, Index]]:
         """The keys of each place in the directory, as (place, indices)."""
-        if self._bits == 0:
-            return [(0, np.arange(len(high)))]
-        owner = (high >> _U64(64 - self._bits)).astype(np.uint16)
-        order = stable_order(owner)  # stable: of equal keys the first is to stay the first
-        ends = np.searchsorted(owner[order], np.arange((1 << self._bits) + 1))
-        return [(n, order[ends[n] : ends[n + 1]]) for n in range(1 << self._bits) if ends[n] < ends[n + 1]]
+        places = self._places(high)
+        order = stable_order(places)
+        ends = np.searchsorted(places[order], np.arange(len(self._directory) + 1))
+        return [(n, order[ends[n] : ends[n + 1]]) for n in range(len(self._directory)) if ends[n] < ends[n + 1]]
 
     def _split(self, leaf: _Leaf) -> None:
         if leaf.depth == self._bits:
