@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from contextlib import nullcontext
 from random import Random
@@ -50,17 +51,30 @@ def _live(rng: Random, rounds: int) -> None:
 def test_growth_and_splits_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves that split many times over still know every key, and know no other."""
     monkeypatch.setattr(module, "_LEAF_LIMIT", 2048)
+    monkeypatch.setattr(module, "_SMALL", 0)
     monkeypatch.setattr(module, "_YOUNG", 1000)
     rng = Random(7)
     window = Window()
     keys = [rng.randbytes(16) for _ in range(30_000)]
     tag = window.open_segment()
-    for begin in range(0, len(keys), 777):
-        assert all(window.claim(tag, b"".join(keys[begin : begin + 777])))
+    for begin in range(0, len(keys), 250):
+        assert all(window.claim(tag, b"".join(keys[begin : begin + 250])))
     assert window._bits >= 4
+    assert all(leaf.slots <= 2048 for leaf in window._directory), "a leaf that would be larger is split instead"
     assert all(window.contains(keys))
     assert not any(window.contains([rng.randbytes(16) for _ in range(5000)]))
     assert not any(window.claim(tag, b"".join(keys)))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no huge pages to ask for")
+@pytest.mark.parametrize("advice", [getattr(mmap, "MADV_HUGEPAGE", 0), 9999], ids=["huge", "refused"])
+def test_memory_is_zeroed_and_begins_with_a_huge_page(advice: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the kernel refuses to give huge pages."""
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", advice)
+    memory = module._zeroed(5 << 20)
+    assert len(memory) == 5 << 20 and not memory.any()
+    assert memory.ctypes.data % (2 << 20) == 0
+    memory[:] = 1
 
 
 @pytest.mark.parametrize("limit", [1 << 20, 1024])
