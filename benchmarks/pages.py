@@ -21,9 +21,9 @@ MASK = 2**64 - 1
 CALLS_PER_SECOND = 5
 _FIRST_SEQUENCE = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
 SEQUENCE_STEP = 16
-PAGE_RECORDS = 1_900
-"""At 1 KB each a little less than the 2 MiB that Vortex asks for: a reader that is behind is given what it asks for,
-and a shard at its tip takes as much in the two seconds between calls. Pages that hold more would be given in two parts.
+PAGE_RECORDS = 3_800
+"""At 1 KB each a little less than the 4 MiB that Vortex asks for: a reader that is behind is given what it asks for. (A
+shard at its tip takes 1,900 in the two seconds between calls.) Pages that hold more would be given in two parts.
 """
 _RECORD_BYTES = 2**20 / 1000
 """A page holds so many for each record that it may have: 1,000 records or 1 MiB is what a shard takes in a second."""

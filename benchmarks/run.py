@@ -311,7 +311,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         type=int,
         default=PAGE_RECORDS,
         help="records a page, and at most 1 MiB for each 1,000, as a shard takes them in a second; default: what the "
-        "worker asks for, nearly 2 MiB",
+        "worker asks for, nearly 4 MiB",
     )
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the one with the median CPU time counts")
     parser.add_argument(

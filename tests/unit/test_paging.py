@@ -18,7 +18,7 @@ MIB = 2**20
         (FIRST_RECORDS, 100, 100 * 1024, 1000),  # small ones: tenfold at most
         (1000, 1000, 1000 * 1024, PAGE_BYTES // 1024),
         (MOST_RECORDS, 5000, 500_000, MOST_RECORDS),
-        (MOST_RECORDS, 10, 10 * 2**20, 2),  # large ones: at once
+        (MOST_RECORDS, 10, 10 * 2**20, 4),  # large ones: at once
         (MOST_RECORDS, 1, 10 * 2**20, 1),
         (1, 1, 0, 10),
     ],

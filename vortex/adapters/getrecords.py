@@ -21,11 +21,13 @@ from vortex.adapters.exchange import http_errors
 from vortex.adapters.prepared import Prepared
 from vortex.core.model import Record, ShardInfo
 from vortex.core.native import native
+from vortex.core.paging import PAGE_BYTES
 from vortex.core.records import Records
 
 OPERATION = "GetRecords"
-_KEPT_BYTES = 4 * 2**20
-"""What a buffer for replies may have grown to, to be used again: replies are asked for by weight, few are larger."""
+_KEPT_BYTES = 2 * PAGE_BYTES
+"""What a buffer for replies may have grown to, to be used again: replies are asked for by weight, which they hold in
+base64, and few are larger."""
 
 
 class _HashKeyRange(msgspec.Struct, rename="pascal"):

@@ -10,9 +10,10 @@ MOST_RECORDS = 10_000
 """Of one call."""
 FIRST_RECORDS = 100
 """Asked for while nobody knows how large records are: they may have 10 MiB, or carry thousands of events each."""
-PAGE_BYTES = 2 * 2**20
-"""What a shard gives away in a second, and takes in two. A page of 10 MiB would gain nothing: no call is answered for
-5 s after it, and base64, records and their parts take several times its size."""
+PAGE_BYTES = 4 * 2**20
+"""What a shard gives away in two seconds, and takes in four. A page costs a fixed part however much it holds, which one
+of 2 MiB has not yet made small. One of 10 MiB would take several times that of memory (base64, records, their parts),
+and no call is answered for 5 s after it."""
 FULL_BYTES = 9 * 2**20
 """A reply of more is full, or nearly so: the next record may not have found room."""
 FULL_PAUSE_S = 5.0
