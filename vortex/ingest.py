@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vortex.core.ingestion import Draft, Policy, ShardIngest
+from vortex.commits import Commits
+from vortex.core.ingestion import Policy, ShardIngest
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.paging import FIRST_RECORDS, FULL_PAUSE_S, next_call, next_limit
 from vortex.core.segment import Counts, Footer
-from vortex.core.shardlog import Head, StreamState, heirs
+from vortex.core.shardlog import StreamState, heirs
 from vortex.family import Family
 from vortex.journal import Journal
 from vortex.memory import MemoryBudget
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 
 _ITERATOR_LIFE = 240.0
 _AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
-_SURE_FOR = 60.0
-"""Seconds without a commit after which the log is listed beyond the next one."""
 _IN_HASTE = 5.0
 """Seconds between commits of a shard whose bound others moved: they will move it again, and take its next number."""
 _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
@@ -112,20 +111,24 @@ class ShardWorker:
         self._target, self._poll_s = target, poll_s
         self._on_commit = on_commit
         self._ingest: ShardIngest
-        self._head: Head
-        self._put: asyncio.Task[None] | None = None
-        self._in_flight = 0
+        self._commits = Commits(
+            shard.id,
+            journal=ports.journal,
+            clock=ports.clock,
+            meter=ports.meter,
+            offload=ports.offload,
+            memory=ports.memory,
+            on_commit=self._committed,
+        )
         self._since: float | None = None
         self._iterator: str | None = None
         self._iterator_born = 0.0
-        self._sure_at = 0.0
         self.next_at = 0.0
         """When the shard may, or should, be asked again; monotonic seconds."""
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
         self._oldest = False
         """Whether the iterator is at the oldest record left, no record having been read of the shard yet."""
-        self._ended: Footer | None = None
         self._drain_from: int | None = None
         self._limit = FIRST_RECORDS
 
@@ -141,20 +144,19 @@ class ShardWorker:
                 if not self.orders.holds():
                     return None
             finally:
-                await self._abandon()
+                await self._commits.abandon()
             await self._ports.clock.sleep(_AFTER_LOSS)
 
     async def _resume(self) -> None:
         ports = self._ports
-        self._sure_at = ports.clock.monotonic()
+        looked_at = ports.clock.monotonic()
         resumer = Resumer(
             ports.stream, ports.journal, ports.clock, ports.retry, ports.offload, ports.owner, self._state, self._target
         )
-        self._head, self._ingest = await resumer.resume(self.shard, self._policy)
-        footer = self._head.footer
-        self._ended = footer if footer is not None and footer.ended else None
-        self._pushed = footer is not None and footer.bump
-        self._in_flight, self._since, self._iterator = 0, None, None
+        head, self._ingest = await resumer.resume(self.shard, self._policy)
+        self._commits.resume(head, looked_at)
+        self._pushed = head.footer is not None and head.footer.bump
+        self._since, self._iterator = None, None
         self._note()
 
     # Following the shard.
@@ -163,8 +165,8 @@ class ShardWorker:
         orders = self.orders
         await self._rest()
         while not orders.stop.is_set():
-            if self._ended is not None:
-                return self._ended
+            if (ended := self._commits.ended) is not None:
+                return ended
             page = await self._read()
             if page is None:
                 continue
@@ -292,7 +294,7 @@ class ShardWorker:
         log.error("shard %s: a gap in the data: %s", self.shard.id, why)
         self._ports.meter.add("vortex_gaps_total")
         await self._cut(children=children, gap=why)
-        await self._settle()
+        await self._commits.settle()
 
     async def _take(self, page: Page) -> None:
         ingest, ports = self._ingest, self._ports
@@ -307,7 +309,7 @@ class ShardWorker:
         self.status.behind_ms = page.behind_ms
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self._note()
-        await ports.memory.hold(self.shard.id, self._ingest.buffered, self._in_flight)
+        await ports.memory.hold(self.shard.id, self._ingest.buffered, self._commits.in_flight)
 
     def _next(self, page: Page) -> float:
         """When the shard is asked again, monotonic seconds; what is done with the page meanwhile delays nothing."""
@@ -320,8 +322,7 @@ class ShardWorker:
             return True
         if self._since is None:
             return False
-        committing = self._put is not None and not self._put.done()
-        if ingest.buffered and not committing and self._ports.memory.asks(self.shard.id):
+        if ingest.buffered and not self._commits.busy and self._ports.memory.asks(self.shard.id):
             return True
         every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
         if not self.orders.holds():
@@ -340,7 +341,7 @@ class ShardWorker:
 
     async def _end(self, children: tuple[ShardInfo, ...]) -> None:
         await self._cut(children=children)
-        await self._settle()
+        await self._commits.settle()
 
     async def _drained(self) -> None:
         """Everything read is committed, with the bound that closes it for the whole fleet."""
@@ -352,72 +353,26 @@ class ShardWorker:
             open_from = await self.orders.finish
             if open_from > self._ingest.open_from:
                 await self._cut(open_from=open_from)
-                await self._settle()
+                await self._commits.settle()
 
     async def _flush(self) -> None:
         if self._ingest.has_progress:
             await self._cut()
-        await self._settle()
+        await self._commits.settle()
 
     async def _cut(
         self, *, children: tuple[ShardInfo, ...] | None = None, gap: str = "", open_from: int | None = None
     ) -> None:
         """Close the segment being built and put it; at most one is in flight, so this waits for the one before."""
-        await self._settle()
+        await self._commits.settle()
         ports = self._ports
         draft = self._ingest.cut(ports.owner, ports.clock.now_ms(), children=children, gap=gap, open_from=open_from)
-        self._in_flight, self._since = draft.buffered, None
-        self.status.oldest_uncommitted_ms = None
-        self._put = asyncio.ensure_future(self._commit(draft))
-        await ports.memory.hold(self.shard.id, 0, self._in_flight)
+        self._since, self.status.oldest_uncommitted_ms = None, None
+        await self._commits.begin(draft, self._ingest)
 
-    async def _settle(self) -> None:
-        """Wait for the segment in flight. Raises LostRace."""
-        if self._put is not None:
-            put, self._put = self._put, None
-            try:
-                await put
-            finally:
-                put.cancel()
-
-    async def _commit(self, draft: Draft) -> None:
-        ports = self._ports
-        begun = ports.clock.monotonic()
-        sealed = await ports.offload(draft.seal, self._head.digest)
-        if not await ports.journal.commit(self.shard.id, sealed):
-            raise LostRace
-        if await self._overtaken(sealed.footer):
-            raise LostRace
-        self._sure_at = ports.clock.monotonic()
-        self._head = Head(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
-        self._in_flight = 0
-        await ports.memory.hold(self.shard.id, self._ingest.buffered)
-        ports.meter.add("vortex_commits_total", result="committed")
-        ports.meter.observe("vortex_commit_seconds", ports.clock.monotonic() - begun)
-        ports.meter.observe("vortex_segment_bytes", len(sealed.body))
-        self.status.committed_n = sealed.footer.n
-        if sealed.footer.ended:
-            self._ended = sealed.footer
-        self._on_commit(self.shard.id, sealed.footer)
-
-    async def _overtaken(self, footer: Footer) -> bool:
-        """Whether the log goes on after this segment: who sleeps while others commit and clean up finds its n free.
-
-        What it puts there is read by nobody; but an end that is none must not start the children. So an end is always
-        looked beyond, other segments after a long time without a commit.
-        """
-        if not footer.ended and self._ports.clock.monotonic() - self._sure_at <= _SURE_FOR:
-            return False
-        return bool(await self._ports.journal.numbers(self.shard.id, footer.n))
-
-    async def _abandon(self) -> None:
-        """Whatever ends the work: nothing of this state goes on running."""
-        if self._put is not None:
-            put, self._put = self._put, None
-            put.cancel()
-            await asyncio.gather(put, return_exceptions=True)
-        self._in_flight = 0
-        await self._ports.memory.hold(self.shard.id, 0)
+    def _committed(self, footer: Footer) -> None:
+        self.status.committed_n = footer.n
+        self._on_commit(self.shard.id, footer)
 
     # Telling.
 
@@ -435,7 +390,7 @@ class ShardWorker:
     def _note(self) -> None:
         ingest, status = self._ingest, self.status
         status.position, status.watermark, status.open_from = ingest.position, ingest.watermark, ingest.open_from
-        status.buffered = ingest.buffered + self._in_flight
+        status.buffered = ingest.buffered + self._commits.in_flight
         status.window_ids, status.window_bytes = len(ingest.window), ingest.window.nbytes
         status.pending = ingest.pending
-        status.committed_n = self._head.n
+        status.committed_n = self._commits.head.n

@@ -23,6 +23,7 @@ import vortex.resume
 from tests.simulation.planting import Bug, Plant, hunt
 from tests.unit.test_loops import MINUTE
 from tests.unit.test_loops import World as Stage
+from vortex.commits import Commits
 from vortex.core.ingestion import ShardIngest
 from vortex.core.model import Position, Start
 from vortex.core.records import Records
@@ -76,7 +77,7 @@ def _ids_remembered_before_commit() -> Any:
 def _rebuilt(worker: ShardWorker, new: ShardIngest, **other: Any) -> ShardIngest:
     names = ("position", "watermark", "open_from", "window", "lineage")
     kept: dict[str, Any] = {name: getattr(new, name) for name in names} | other
-    return ShardIngest(worker.shard, worker._policy, n=worker._head.n, **kept)
+    return ShardIngest(worker.shard, worker._policy, n=worker._commits.head.n, **kept)
 
 
 def _wall_clock_window() -> Any:
@@ -147,7 +148,7 @@ def _resumed_with(change: Callable[[Any, ShardIngest], dict[str, Any]]) -> Any:
     async def resumed(self: ShardWorker) -> None:
         old = getattr(self, "_ingest", None)
         await resume(self)
-        if self._ended is None:
+        if self._commits.ended is None:
             self._ingest = _rebuilt(self, self._ingest, **change(old, self._ingest))
 
     return patch.object(ShardWorker, "_resume", resumed)
@@ -473,11 +474,11 @@ async def _false_end() -> bool:
 def test_an_end_is_no_end_where_the_log_goes_on() -> None:
     """Chance finds it once in thousands of seeds: shown directly, with the look beyond an end and without it."""
     assert not vtime.run(_false_end())
-    with patch.object(ShardWorker, "_overtaken", _never):
+    with patch.object(Commits, "_overtaken", _never):
         assert vtime.run(_false_end())
 
 
-async def _never(worker: ShardWorker, footer: Footer) -> bool:
+async def _never(commits: Commits, footer: Footer) -> bool:
     return False
 
 

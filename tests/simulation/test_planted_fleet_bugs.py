@@ -12,10 +12,10 @@ import pytest
 import vortex.core.balance
 import vortex.leased
 from tests.simulation.planting import Bug, hunt
+from vortex.commits import Commits
 from vortex.core.balance import Seen
 from vortex.core.ranges import Part
 from vortex.family import Family
-from vortex.ingest import ShardWorker
 from vortex.journal import Journal
 from vortex.leased import LeasedFleet
 from vortex.ports import NotFound
@@ -36,19 +36,19 @@ def _end_told_without_an_end() -> Any:
 
     async def worked(self: LeasedFleet, holding: Any) -> Any:
         footer = await work(self, holding)
-        return footer or holding.worker._head.footer
+        return footer or holding.worker._commits.head.footer
 
     return patch.object(LeasedFleet, "_work", worked)
 
 
 def _told_before_the_commit() -> Any:
-    commit = ShardWorker._commit
+    commit = Commits._commit
 
-    async def told(self: ShardWorker, draft: Any) -> None:
-        self._on_commit.__self__.fleet.committed(draft.footer)
-        await commit(self, draft)
+    async def told(self: Commits, draft: Any, ingest: Any) -> None:
+        self._on_commit.__self__._on_commit.__self__.fleet.committed(draft.footer)
+        await commit(self, draft, ingest)
 
-    return patch.object(ShardWorker, "_commit", told)
+    return patch.object(Commits, "_commit", told)
 
 
 def _ranges_not_waited_for() -> Any:
