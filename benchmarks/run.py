@@ -43,6 +43,8 @@ _SELDOM = {"e", "two"}
 """Take minutes, gigabytes, and (two) an emulator of DynamoDB: only when they are named."""
 _IDLE_S = (12.0, 42.0)
 """An idle stream is read for a short and for a long while; the difference is what idling costs."""
+_PUBLISHED_EVENTS = 400_000
+"""Unless told otherwise: the objects are what publishing is about."""
 _LEAST_REPEATS = 3
 """Of publishing, which is the difference of two short runs."""
 _WIDTH = 136
@@ -80,7 +82,7 @@ class Bench:
     def consumed(self, name: str) -> Measured:
         """A workload, read by both consumers and packed by the floor."""
         workload = WORKLOADS[name]
-        count = workload.events if self._options.events is None else self._options.events
+        count = self._events(workload)
         self._say(f"{name}: {count:,} events ({workload.title})")
         with self._replay(workload, count) as kinesis:
             told = kinesis.told
@@ -103,7 +105,7 @@ class Bench:
     def published(self, name: str) -> Published:
         """A workload's log, published anew by workers that have nothing to read, and found published by as many."""
         workload = WORKLOADS[name]
-        count = workload.events if self._options.events is None else self._options.events
+        count = _PUBLISHED_EVENTS if self._options.events is None else self._options.events
         self._say(f"publishing {name}: {count:,} events ({workload.title})")
         publishing, nothing = [], []
         with self._replay(workload, count) as kinesis:
@@ -122,7 +124,7 @@ class Bench:
     def caught_up(self, name: str) -> CaughtUp:
         """A backlog, read to its tip by Vortex alone: the others would hold all of it in memory."""
         workload = WORKLOADS[name]
-        count = workload.events if self._options.events is None else self._options.events
+        count = self._events(workload)
         self._say(f"{name}: {count:,} events ({workload.title})")
         idle = self._start_up("worker")
         with self._replay(workload, count) as kinesis:
@@ -136,7 +138,7 @@ class Bench:
     def scaled(self, name: str) -> Scaled:
         """A backlog, read by one process and by two that share its shards by leases."""
         workload = WORKLOADS[name]
-        count = workload.events if self._options.events is None else self._options.events
+        count = self._events(workload)
         self._say(f"{name}: {count:,} events ({workload.title})")
         runs = []
         for processes in (1, 2):
@@ -176,6 +178,9 @@ class Bench:
         measured([sys.executable, "-m", "benchmarks.window"], log)
         figures: dict[str, Any] = json.loads(log.read_text())
         return figures
+
+    def _events(self, workload: Workload) -> int:
+        return workload.events if self._options.events is None else int(self._options.events)
 
     def _best(
         self, kinesis: Server, consumer: Callable[[Server, str], Usage], told: dict[str, Any]
@@ -305,7 +310,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         default=",".join(name for name in GROUPS if name not in _SELDOM),
         help="of a, b, c, d, e, f, publish, two, window; default: all but e and two, which take minutes and gigabytes",
     )
-    parser.add_argument("--events", type=int, help="events a workload; default: 400,000 (c: 1,000,000)")
+    parser.add_argument(
+        "--events", type=int, help="events a workload; default: 1,000,000 (publish: 400,000; e: 10 million)"
+    )
     parser.add_argument(
         "--page-records",
         type=int,

@@ -79,7 +79,7 @@ class Workload:
 
     name: str
     title: str
-    events: int = 400_000
+    events: int = 1_000_000
     shards: int = 8
     customers: int = 40
     types: int = 8
@@ -97,10 +97,8 @@ WORKLOADS = {
     for workload in (
         Workload("a", "1 KB, 40 customers x 8 types"),
         Workload("b", "1 KB, 2,000 partitions", customers=250, skew=0.5),
-        Workload(
-            "c-ndjson", "200 B, 100 lines a record", events=1_000_000, small=True, packing="ndjson", per_record=100
-        ),
-        Workload("c-kpl", "200 B, KPL aggregates of 100", events=1_000_000, small=True, packing="kpl", per_record=100),
+        Workload("c-ndjson", "200 B, 100 lines a record", small=True, packing="ndjson", per_record=100),
+        Workload("c-kpl", "200 B, KPL aggregates of 100", small=True, packing="kpl", per_record=100),
         Workload("d", "1 KB, 20 % duplicates", duplicates=0.2),
         Workload("e", "1 KB, a backlog of an hour", events=10_000_000, shards=32, span_ms=12 * PERIOD_MS),
         Workload("two", "1 KB, one process and two", events=2_000_000, shards=32, span_ms=4 * PERIOD_MS),
