@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_loops import MINUTE, Worker, World
+from tests.loops import MINUTE, Worker, World
 from vortex.core.model import ShardInfo
 from vortex.ingest import ShardWorker
 from vortex.memory import MemoryBudget

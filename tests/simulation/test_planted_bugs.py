@@ -20,9 +20,9 @@ import vortex.family
 import vortex.ingest
 import vortex.publisher
 import vortex.resume
+from tests.loops import MINUTE
+from tests.loops import World as Stage
 from tests.simulation.planting import Bug, Plant, hunt
-from tests.unit.test_loops import MINUTE
-from tests.unit.test_loops import World as Stage
 from vortex.commits import Commits
 from vortex.core.ingestion import ShardIngest
 from vortex.core.model import Position, Start

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.unit.test_loops import Worker, World
+from tests.loops import Worker, World
 from vortex.core.lease import SHARD_END
 from vortex.core.model import Page, Position
 from vortex.core.shardlog import StreamState, stream_root

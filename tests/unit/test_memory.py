@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from unittest.mock import patch
 
-from tests.unit.test_loops import World
+from tests.loops import World
 from vortex.core.segment import parse_footer
 from vortex.memory import MemoryBudget
 from vortex.testing import vtime

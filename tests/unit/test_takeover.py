@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from tests.loops import World
 from tests.unit.test_kpl import aggregate
-from tests.unit.test_loops import World
 from vortex.core.kpl import deaggregate
 from vortex.core.lease import SHARD_END, TRIM_HORIZON, Checkpoint, Lease
 from vortex.core.model import ShardInfo

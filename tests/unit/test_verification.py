@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.unit.test_loops import MINUTE, World
+from tests.loops import MINUTE, World
 from vortex.core.segment import fold
 from vortex.ports import NotFound
 from vortex.proof import Report

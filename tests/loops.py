@@ -1,0 +1,166 @@
+"""The real loops over memory, in virtual time: what tests of them start, kill and look at."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from vortex.core.balance import Roster
+from vortex.core.decode import Decoder
+from vortex.core.fields import Fields
+from vortex.core.ingestion import Policy
+from vortex.core.layout import Layout
+from vortex.core.model import ShardInfo, Start
+from vortex.core.routing import Rules
+from vortex.core.segment import parse_footer
+from vortex.core.shardlog import StreamState
+from vortex.family import Family
+from vortex.fleet import LocalFleet
+from vortex.ingest import CommitRules, IngestPorts, ShardWorker
+from vortex.journal import Journal
+from vortex.memory import MemoryBudget
+from vortex.ports import Stream
+from vortex.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.retry import Health, Retry
+from vortex.start import FirstStart, take_up
+from vortex.testing import vtime
+from vortex.testing.memstore import MemoryStore
+from vortex.testing.memstream import MemoryStream
+from vortex.testing.memtable import MemoryTable
+from vortex.verification import verify_store
+
+MINUTE = 60_000
+
+
+@dataclass
+class World:
+    """One stream, one store, and as many workers as a test starts; virtual time, so it must be made inside the loop."""
+
+    shards: int = 2
+    period_ms: int = 5 * MINUTE
+    keep_ms: int = 0
+    window_ms: int = 60 * MINUTE
+    limit: int = 1 << 30
+    page_records: int = 10_000
+    every_s: float = 30
+    max_delay_ms: int | None = None
+    poll_s: float = 1.0
+    range_bytes: int = 1 << 30
+    look_s: float = 20
+    """The publisher's pause."""
+    start: Start = Start.TRIM_HORIZON
+    health: Health = field(default_factory=Health)
+    sent: Counter[str] = field(default_factory=Counter)
+    broken: int = 0
+    table: MemoryTable = field(default_factory=MemoryTable)
+
+    def __post_init__(self) -> None:
+        self.clock = vtime.VirtualClock()
+        self.store = MemoryStore(self.clock)
+        self.stream = MemoryStream(self.clock, shards=self.shards, page_records=self.page_records, random=Random(1))
+        self.rng = Random(2)
+        self._starts = 0
+
+    def put(self, name: str) -> None:
+        """One event; its id is its partition key."""
+        self.stream.put(name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
+        self.sent[name] += 1
+
+    async def begin(self, kind: type[Worker] | None = None) -> Worker:
+        """A worker from the beginning, as a restarted process is one."""
+        self._starts += 1
+        retry = Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts))
+        rules = PublishRules(self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes)
+
+        def publisher(state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster) -> Publisher:
+            ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
+            return Publisher(state, rules, ports, roster)
+
+        state, journal = await take_up(
+            self.stream,
+            self.store,
+            retry,
+            FirstStart(self.start),
+            lateness_ms=MINUTE,
+            seed=5,
+            older=publisher,
+            leases=self.table.rows,
+        )
+        made = (kind or Worker)(self, state, journal, retry, f"w{self._starts}")
+        made.begin(publisher(state, journal, lambda: made.fleet.roster))
+        return made
+
+    def seen_by(self, owner: str) -> Stream:
+        """The stream as one worker reads it."""
+        return self.stream
+
+    async def verified(self) -> None:
+        """Every invariant holds, and every id that was sent lies in the store once."""
+        report = await verify_store(self.store)
+        assert report.faults == []
+        lines = [json.loads(line)["id"] for line in self.lines("c=")]
+        assert Counter(lines) == Counter(dict.fromkeys(self.sent, 1))
+        assert len(self.lines("_rejected/")) == self.broken
+
+    def gaps(self) -> list[str]:
+        """What the logs that are still there say of records that could not be read."""
+        segments = [(key, body) for key, body in self.store.objects.items() if key.endswith(".seg")]
+        return [gap for key, body in segments if (gap := parse_footer(body, len(body), key)[0].gap)]
+
+    def lines(self, prefix: str) -> list[bytes]:
+        """Every line of the objects below a prefix."""
+        bodies = [body for key, body in sorted(self.store.objects.items()) if key.startswith(prefix)]
+        return [line for body in bodies for line in gzip.decompress(body).split(b"\n")[:-1]]
+
+
+class Worker:
+    """A fleet and a publisher, as in one process."""
+
+    def __init__(self, world: World, state: StreamState, journal: Journal, retry: Retry, owner: str) -> None:
+        self.world, self.state, self.journal = world, state, journal
+        ports = IngestPorts(
+            world.seen_by(owner), journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
+            MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
+        )  # fmt: skip
+        policy = Policy(
+            Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
+            Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
+            Rules(world.period_ms, MINUTE),
+            world.window_ms,
+            state.seed,
+        )
+
+        def make(shard: ShardInfo) -> ShardWorker:
+            return ShardWorker(
+                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20, poll_s=world.poll_s,
+                on_commit=lambda _, footer: self.fleet.committed(footer),
+            )  # fmt: skip
+
+        self.make = make
+        self.family = Family(state, journal, world.stream, retry, target=1 << 20)
+        self.fleet = self._make_fleet(retry, owner)
+
+    def begin(self, publisher: Publisher) -> None:
+        """Read and publish."""
+        self.publisher = publisher
+        self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
+
+    def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
+        return LocalFleet(self.family, self.world.health, self.world.clock, self.make)
+
+    async def _publish(self) -> None:
+        while True:
+            if not await self.publisher.step():
+                await self.world.clock.sleep(self.world.look_s)
+
+    async def kill(self) -> None:
+        """Everything in memory is gone."""
+        for task in self.tasks:
+            task.cancel()
+        for result in await asyncio.gather(*self.tasks, return_exceptions=True):
+            assert isinstance(result, asyncio.CancelledError), result
