@@ -339,7 +339,7 @@ class Publisher:
     async def push(self, head: Head, open_from: int) -> bool:
         """Append the segment that only moves `open_from`; False where another segment came first."""
         footer = bumped(head, open_from, owner=self._ports.owner, created=self._ports.clock.now_ms())
-        return await self._ports.journal.commit(head.shard, seal(footer, (), b""))
+        return await self._ports.journal.commit(head.shard, seal(footer))
 
     # Telling.
 

@@ -111,7 +111,7 @@ class Resumer:
             owner=self.owner,
             created=self.clock.now_ms(),
         )
-        sealed = seal(footer, (), b"")
+        sealed = seal(footer)
         if not await self.journal.commit(shard.id, sealed):
             raise LostRace
         return Head(shard.id, 0, sealed.digest, sealed.footer)

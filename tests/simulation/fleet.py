@@ -25,8 +25,9 @@ import msgspec
 from vortex.adapters.dynamodb import write_row
 from vortex.core.balance import weights
 from vortex.core.lease import Lease
+from vortex.core.lines import Lines
 from vortex.core.model import ShardInfo, Start
-from vortex.core.segment import Counts, Folder, Footer, Group, folder_hash, seal
+from vortex.core.segment import Cell, Counts, Folder, Footer, folder_hash, seal
 from vortex.core.shardlog import Head, StreamState, first_footer
 from vortex.family import Family
 from vortex.ingest import Orders, ShardStatus, ShardWorker
@@ -80,7 +81,7 @@ class StandIn:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.orders.stop.wait(), pause)
             pause = self.world.commit_s
-            sealed = seal(self._footer(head), [self._group()], b"")
+            sealed = seal(self._footer(head), [self._cell()], Lines.of([[b"{}"]]))
             if not await self.journal.commit(self.shard.id, sealed):
                 self.world.lost_races += 1
                 return None
@@ -95,9 +96,9 @@ class StandIn:
         now = self.world.clock.now_ms()
         return now - now % self.world.rules.period_ms
 
-    def _group(self) -> Group:
+    def _cell(self) -> Cell:
         path = f"customer=c{self.world.rng.randrange(100)}/hour=x"
-        return Group.of(Folder(path, folder_hash(path)), self._period(), [b"{}"])
+        return Cell(Folder(path, folder_hash(path)), self._period())
 
     def _footer(self, head: Head) -> Footer:
         begins = self.world.state.roots[0].position

@@ -419,11 +419,11 @@ def test_a_log_is_never_read_without_checking_prev() -> None:
         journal = Journal(MemoryStore(clock), "_vortex/s@1", Once())
         heads = []
         for n in range(3):
-            sealed = seal(_empty(n, heads[-1].digest if heads else "", "one"), (), b"")
+            sealed = seal(_empty(n, heads[-1].digest if heads else "", "one"))
             assert await journal.commit("shard", sealed)
             heads.append(Head("shard", n, sealed.digest, sealed.footer))
         await journal.drop("shard", [0])
-        assert await journal.commit("shard", seal(_empty(0, "", "another"), (), b"")), "lands where nothing is"
+        assert await journal.commit("shard", seal(_empty(0, "", "another"))), "lands where nothing is"
         assert [head.n for head in await journal.walk(heads[1])] == [2], "from what a plan names, the log is whole"
         with pytest.raises(BrokenLog, match="does not follow"):
             await journal.walk(Head("shard", -1, "", None))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -29,11 +31,22 @@ def test_lines_are_put_together_alike(pages: list[list[bytes]], seed: int) -> No
         taken.append(Taken(b"".join(page) + b"of others" * rng.randint(0, 9), start, size, group).compact())
         for line, number in zip(page, group.tolist(), strict=True):
             wanted[number] = wanted.get(number, b"") + line + b"\n"
+    order = rng.sample(range(3), 3)
     lines = Lines(taken)
-    rows = lines.by_group(3)
-    assert [lines.text(some) for some in rows] == [wanted.get(number, b"") for number in range(3)]
-    with without_native():
-        assert [lines.text(some) for some in rows] == [wanted.get(number, b"") for number in range(3)]
+    rows, ends, sizes = lines.in_order(order)
+    assert sizes.tolist() == [len(wanted.get(number, b"")) for number in order]
+    for native_or_not in (contextlib.nullcontext, without_native):
+        with native_or_not():
+            texts = [lines.text(rows[begin:end]) for begin, end in pairwise(ends.tolist())]
+        assert texts == [wanted.get(number, b"") for number in order]
+
+
+def test_groups_may_be_called_otherwise_and_several_be_one() -> None:
+    """What is one group lies together, in the order it came in."""
+    lines = Lines([Taken.of([b"a"], 2), Taken.of([b"b", b"c"], 0), Taken.of([b"d"], 1)], np.array([1, 0, 1], np.int32))
+    rows, ends, sizes = lines.in_order([1, 0])
+    assert lines.text(rows) == b"a\nb\nc\nd\n"
+    assert (ends.tolist(), sizes.tolist()) == ([0, 3, 4], [6, 2])
 
 
 # What does not belong together is refused, not read.

@@ -10,29 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vortex import objects as module
+from vortex.core.lines import Lines
 from vortex.core.model import Position, Start
 from vortex.core.planning import SMALL_MEMBER, LogView, Plan, PlanShard
 from vortex.core.publication import objects
-from vortex.core.segment import ALONE_BYTES, CorruptSegment, Counts, Folder, Footer, Group, Sealed, folder_hash, seal
+from vortex.core.segment import ALONE_BYTES, Cell, CorruptSegment, Counts, Folder, Footer, Sealed, folder_hash, seal
 from vortex.core.shardlog import Head
 from vortex.objects import _bodies
 
-Lines = dict[tuple[str, int], list[bytes]]
+Expected = dict[tuple[str, int], list[bytes]]
 _PERIODS = (0, 300_000, 600_000)
 
 
-def segment(n: int, lines: Lines) -> Sealed:
+def segment(n: int, lines: Expected) -> Sealed:
     """Segment `n` of shard "s"."""
     at = Position(Start.TRIM_HORIZON)
     footer = Footer(
         shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, open_from=10**6, created=0,
         counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, floors={},
     )  # fmt: skip
-    groups = [Group.of(Folder(path, folder_hash(path)), period, list(some)) for (path, period), some in lines.items()]
-    return seal(footer, groups, b"")
+    cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
+    return seal(footer, cells, Lines.of(lines.values()))
 
 
-def some_lines(rng: Random) -> Lines:
+def some_lines(rng: Random) -> Expected:
     """Members of a few bytes, and some that are large enough to be alone."""
     sizes = (1, 20, 900, ALONE_BYTES)
     return {
@@ -61,14 +62,14 @@ def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, 
     rng = Random(seed)
     lines = [some_lines(rng) for _ in range(3)]
     plan, views, data = laid_out([segment(n, some) for n, some in enumerate(lines)])
-    found: Lines = {}
+    found: Expected = {}
     for share in range(shares):
         specs = objects(plan, views, share, shares)
         for spec, body in zip(specs, _bodies(specs, data, small), strict=True):
             text = gzip.decompress(body)
             assert len(text) == spec.raw
             found[spec.folder.path, spec.period] = text.split(b"\n")[:-1]
-    expected: Lines = {}
+    expected: Expected = {}
     for some in lines:
         for place, several in some.items():
             expected.setdefault(place, []).extend(several)
@@ -77,7 +78,7 @@ def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, 
 
 def test_a_shared_blob_is_unfolded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many objects want some of it: they come in the order of the blobs."""
-    lines: Lines = {(f"folder{n}", period): [b"x" * 99] * 50 for n in range(200) for period in _PERIODS}
+    lines: Expected = {(f"folder{n}", period): [b"x" * 99] * 50 for n in range(200) for period in _PERIODS}
     plan, views, data = laid_out([segment(n, lines) for n in range(2)])
     unfolded: list[bytes] = []
 
@@ -94,7 +95,7 @@ def test_a_shared_blob_is_unfolded_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_large_member_is_taken_over_as_it_is() -> None:
     """And so is a small one that was alone in its period."""
-    lines: Lines = {("large", 0): [b"l" * ALONE_BYTES], ("small", 300_000): [b"s"]}
+    lines: Expected = {("large", 0): [b"l" * ALONE_BYTES], ("small", 300_000): [b"s"]}
     sealed = segment(0, lines)
     plan, views, data = laid_out([sealed])
     assert _bodies(objects(plan, views), data, SMALL_MEMBER) == list(map(bytes, data.values()))

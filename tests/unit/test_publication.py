@@ -7,10 +7,11 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vortex.core.lines import Lines
 from vortex.core.model import HOUR_MS, Position, Start
 from vortex.core.planning import LogView, Plan, PlanShard, propose
 from vortex.core.publication import closed_hours, objects
-from vortex.core.segment import Counts, Folder, Footer, Group, folder_hash, seal, within
+from vortex.core.segment import Cell, Counts, Folder, Footer, folder_hash, seal, within
 from vortex.core.shardlog import Head
 
 PERIOD = 300_000
@@ -21,18 +22,19 @@ def log(shard: str, segments: int, rng: Random) -> LogView:
     heads: list[Head] = []
     bound = 0
     for n in range(segments):
-        groups = []
+        cells, lines = [], []
         for path in {f"folder{rng.randrange(30)}" for _ in range(rng.randrange(12))}:
             folder = Folder(path, folder_hash(path))
-            groups.append(Group.of(folder, bound + PERIOD * rng.randrange(3), [b"x" * rng.randrange(1, 50)]))
+            cells.append(Cell(folder, bound + PERIOD * rng.randrange(3)))
+            lines.append([b"x" * rng.randrange(1, 50)])
         bound += PERIOD * rng.randrange(2)
         footer = Footer(
             shard=shard, n=n, prev=heads[-1].digest if heads else "", owner="me", start=Position(Start.TRIM_HORIZON),
             position=Position(Start.TRIM_HORIZON), watermark=bound, open_from=bound, created=0, counts=Counts(),
-            periods={group.period: Counts() for group in groups}, folders=[], members=b"", ids=0, ids_digest=b"",
+            periods={cell.period: Counts() for cell in cells}, folders=[], members=b"", ids=0, ids_digest=b"",
             data_bytes=0, floors={shard: 0},
         )  # fmt: skip
-        sealed = seal(footer, groups, b"")
+        sealed = seal(footer, cells, Lines.of(lines))
         heads.append(Head(shard, n, sealed.digest, sealed.footer))
     return LogView(heads)
 

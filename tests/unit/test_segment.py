@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vortex.core.lines import Lines
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.segment import (
     ALONE_BYTES,
     SHARED_BYTES,
     TRAILER,
+    Cell,
     CorruptSegment,
     Counts,
     Folder,
     Footer,
-    Group,
     NewerVersion,
     Sealed,
     check_blob,
@@ -64,10 +65,12 @@ def footer(**changes: object) -> Footer:
 
 def sealed(lines: dict[tuple[str, int], list[bytes]], ids: bytes = b"") -> Sealed:
     """A segment of these lines by folder and period."""
-    groups = [
-        Group.of(Folder(path, folder_hash(path)), period, list(several)) for (path, period), several in lines.items()
-    ]
-    return seal(footer(), groups, ids)
+    return seal(footer(), [cell(*each) for each in lines], Lines.of(lines.values()), ids)
+
+
+def cell(path: str, period: int) -> Cell:
+    """A folder and a period."""
+    return Cell(Folder(path, folder_hash(path)), period)
 
 
 LINES = st.dictionaries(
@@ -195,8 +198,7 @@ def test_a_segment_of_the_second_version_is_read(monkeypatch: pytest.MonkeyPatch
     second = footer()
     second.version = 2
     lines = {f"folder{n}": b"line %d" % n for n in range(9)}
-    groups = [Group.of(Folder(path, folder_hash(path)), 0, [line]) for path, line in lines.items()]
-    made = seal(second, groups, b"")
+    made = seal(second, [cell(path, 0) for path in lines], Lines.of([line] for line in lines.values()))
     back, _ = parse_footer(made.body, len(made.body), "x.seg")
     assert back.version == 2
     text = unfold(made.body[: back.data_bytes], "x")
@@ -210,12 +212,8 @@ def test_a_segment_of_the_first_version_is_read() -> None:
     """It is one without shared blobs, whose members are ordered by folder first."""
     first = footer()
     first.version = 1
-    groups = [
-        Group.of(Folder(path, folder_hash(path)), period, [b"%d" % period] * ALONE_BYTES)
-        for path in ("a", "b")
-        for period in (5, 1)
-    ]
-    made = seal(first, groups, b"")
+    cells = [cell(path, period) for path in ("a", "b") for period in (5, 1)]
+    made = seal(first, cells, Lines.of([b"%d" % each.period] * ALONE_BYTES for each in cells))
     back, digest = parse_footer(made.body, len(made.body), "x.seg")
     assert (back, digest) == (made.footer, made.digest)
     assert back.version == 1

@@ -87,7 +87,7 @@ async def close_logs(
                 break
             head = await journal.newest(shard, plan.shards.get(shard))
             footer = bumped(head, before, owner=_owner(), created=time.time_ns() // 1_000_000)
-            if await journal.commit(shard, seal(footer, (), b"")):
+            if await journal.commit(shard, seal(footer)):
                 moved.append(Moved(shard, _iso(was), _iso(before)))
                 break
             views = await live_logs(journal, plan)  # its owner committed first: look again
@@ -102,7 +102,7 @@ async def _bound(
     """The log's bound; None for an ended one. A log without segments gets its first here."""
     if view.last is None:
         footer = await _first(journal, state, stream, shard, target)
-        await journal.commit(shard, seal(footer, (), b""))
+        await journal.commit(shard, seal(footer))
         return footer.open_from
     return None if view.last.ended else view.last.open_from
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from vortex.core.names import Groups, Numbers, Place
 from vortex.core.native import NO_PERIOD
 from vortex.core.records import Records
 from vortex.core.routing import Rules, floor_period
-from vortex.core.segment import Counts, Folder, Footer, Group, Sealed, folder_hash, seal
+from vortex.core.segment import Cell, Counts, Folder, Footer, Sealed, folder_hash, seal
 from vortex.core.shardlog import Lineage, Remembered
 from vortex.core.window import KEY_BYTES, Window
 
@@ -78,30 +79,37 @@ class Draft:
 
     def seal(self, prev: str) -> Sealed:
         """Compress and number it upon the segment with digest `prev`. Heavy: meant for a worker thread."""
-        folders: dict[str, Folder] = {}
-        groups: dict[tuple[str, int], Group] = {}
-
-        def add(path: str, period: int, customer: str, kind: str, lines: Lines, rows: NDArray[np.int64]) -> None:
-            folder = folders.get(path)
-            if folder is None:
-                folder = folders[path] = Folder(path, folder_hash(path), customer, kind, lines is not taken)
-            # Two raw names may render to one folder; the folder is what counts.
-            if (group := groups.get((path, period))) is not None:
-                group.rows = np.concatenate((group.rows, rows))
-            else:
-                groups[path, period] = Group(folder, period, lines, rows)
-
-        taken = Lines(self.pages)
-        rows_of = taken.by_group(len(self.places))
-        for ((customer, kind), period), rows in zip(self.places, rows_of, strict=True):
-            add(self.layout.folder(customer, kind, period), period, customer, kind, taken, rows)
-        for period, several in self.rejected.items():
-            lines = Lines.of(several)
-            add(self.layout.rejected_folder(period), period, "", "", lines, np.arange(len(lines)))
+        cells, number = self._cells()
+        rejected = [Taken.of(several, len(self.places) + at) for at, several in enumerate(self.rejected.values())]
+        lines = Lines([*self.pages, *rejected], number)
         self.footer.prev = prev
-        sealed = seal(self.footer, groups.values(), b"".join(self.ids))
+        sealed = seal(self.footer, cells, lines, b"".join(self.ids))
         self.pages.clear()  # the draft lives on while the segment is put; its lines need not
         return sealed
+
+    def _cells(self) -> tuple[list[Cell], NDArray[np.int32]]:
+        """What the lines of each place, and then the rejections of each period, are a member of: the cells' numbers."""
+        folders = [_folder(self.layout, *names, period) for names, period in self.places]
+        folders += [_rejected_folder(self.layout, period) for period in self.rejected]
+        periods = [*(period for _, period in self.places), *self.rejected]
+        # Two raw names may render to one folder; the folder is what counts.
+        cells: dict[tuple[str, int], Cell] = {}
+        for folder, period in zip(folders, periods, strict=True):
+            cells.setdefault((folder.path, period), Cell(folder, period))
+        number = {place: at for at, place in enumerate(cells)}
+        its = [number[folder.path, period] for folder, period in zip(folders, periods, strict=True)]
+        return list(cells.values()), np.array(its, dtype=np.int32)
+
+
+@lru_cache(maxsize=16_384)  # a segment has the partitions of the one before it, nearly all
+def _folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:
+    path = layout.folder(customer, event_type, period)
+    return Folder(path, folder_hash(path), customer, event_type)
+
+
+def _rejected_folder(layout: Layout, period: int) -> Folder:
+    path = layout.rejected_folder(period)
+    return Folder(path, folder_hash(path), rejected=True)
 
 
 class ShardIngest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +31,13 @@ class Taken:
         """Bytes of memory, all in."""
         return len(self.text) + self.start.nbytes + self.size.nbytes + self.group.nbytes
 
+    @classmethod
+    def of(cls, lines: Sequence[bytes], group: int) -> Taken:
+        """Lines of one group that lie in no page."""
+        size = np.array([len(line) for line in lines], dtype=np.int32)
+        start = np.cumsum(size, dtype=np.int64) - size
+        return cls(b"".join(lines), start, size, np.full(len(size), group, dtype=np.int32))
+
     def compact(self) -> Taken:
         """The same lines in not much more memory than they need."""
         used = int(self.size.sum())
@@ -44,29 +50,35 @@ class Taken:
 class Lines:
     """Lines of several pages as rows, numbered through in the order they came in."""
 
-    def __init__(self, pages: Sequence[Taken]) -> None:
+    def __init__(self, pages: Sequence[Taken], called: NDArray[np.int32] | None = None) -> None:
+        """`called`: what each of the pages' groups is called here; several may be one."""
         self._texts = [page.text for page in pages]
         self._page = np.repeat(np.arange(len(pages), dtype=np.int32), [len(page.size) for page in pages])
         self._start = _joined([page.start for page in pages], np.int64)
         self._size = _joined([page.size for page in pages], np.int32)
-        self._group = _joined([page.group for page in pages], np.int32)
+        group = _joined([page.group for page in pages], np.int32)
+        self._group = group if called is None else called[group]
 
     @classmethod
-    def of(cls, lines: Iterable[bytes]) -> Lines:
-        """Lines that lie in no page."""
-        several = list(lines)
-        size = np.array([len(line) for line in several], dtype=np.int32)
-        start = np.cumsum(size, dtype=np.int64) - size
-        return cls([Taken(b"".join(several), start, size, np.zeros(len(size), dtype=np.int32))])
+    def of(cls, groups: Iterable[Sequence[bytes]]) -> Lines:
+        """Lines without their line breaks, by group."""
+        return cls([Taken.of(lines, number) for number, lines in enumerate(groups)])
 
     def __len__(self) -> int:
         return len(self._size)
 
-    def by_group(self, groups: int) -> list[NDArray[np.int64]]:
-        """The rows of each group, in order."""
-        ends = np.cumsum(np.bincount(self._group, minlength=groups)).tolist()
-        order = stable_order(self._group)
-        return [order[begin:end] for begin, end in pairwise([0, *ends])] if groups else []
+    def in_order(self, groups: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """`(rows, ends, sizes)`: the rows in the order of these groups, which are all, and each group's in their own.
+
+        Group `groups[i]` has those from `ends[i]` to `ends[i + 1]`, and their text takes `sizes[i]` bytes.
+        """
+        rank = np.empty(len(groups), dtype=np.int32)
+        rank[list(groups)] = np.arange(len(groups), dtype=np.int32)
+        ranks = rank[self._group]
+        rows = stable_order(ranks)
+        ends = np.concatenate(([0], np.cumsum(np.bincount(ranks, minlength=len(groups)))))
+        upto = np.concatenate(([0], np.cumsum(self._size[rows] + 1, dtype=np.int64)))
+        return rows, ends, np.diff(upto[ends])
 
     def text(self, rows: NDArray[np.int64]) -> bytes:
         """These lines, each with its line break."""

@@ -15,9 +15,10 @@ chain of `prev` digests vouches for every byte. Digests are XXH3-128: they find 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
 import lz4.frame
@@ -154,20 +155,11 @@ class Sealed:
     body: bytes
 
 
-@dataclass(slots=True)
-class Group:
-    """The lines of one folder and period: `rows` of `lines`."""
+class Cell(msgspec.Struct, frozen=True):
+    """What a member is of."""
 
     folder: Folder
     period: int
-    lines: Lines
-    rows: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, folder: Folder, period: int, lines: Iterable[bytes]) -> Group:
-        """Of lines without their line breaks."""
-        several = Lines.of(lines)
-        return cls(folder, period, several, np.arange(len(several)))
 
 
 @lru_cache(maxsize=65_536)
@@ -191,81 +183,84 @@ def fold(data: bytes) -> bytes:
     return bytes(lz4.frame.compress(data, compression_level=_ACCELERATION))
 
 
-class _Blobs:
-    """The data of a segment while it is made."""
-
-    def __init__(self) -> None:
-        self.done: list[bytes] = []
-        self._shared: list[bytes] = []
-        """The lines that the next blob will hold, of several members of one period."""
-        self._size, self._period = 0, 0
-
-    def add(self, group: Group) -> tuple[int, int, int]:
-        """Take the next group's lines. The place of the blob that has them, how many there are, and their bytes."""
-        text, rows = group.lines.text(group.rows), len(group.rows)
-        alone = len(text) >= ALONE_BYTES
-        if alone or group.period != self._period or self._size >= SHARED_BYTES:
-            self.close()
-        place = len(self.done)
-        if alone:
-            self.done.append(compress(text))
-        else:
-            self._shared.append(text)
-            self._size, self._period = self._size + len(text), group.period
-        return place, rows, len(text)
-
-    def close(self) -> None:
-        """No more members share the blob that fills, if one does."""
-        if self._shared:
-            # What has all of a blob to itself may go into an object as it is, and so has to be gzip.
-            packed = fold if sum(map(bool, self._shared)) > 1 else compress
-            self.done.append(packed(b"".join(self._shared)))
-            self._shared.clear()
-            self._size = 0
+def _blobs(sizes: list[int], periods: list[int]) -> list[int]:
+    """Where members with so many bytes of lines, in stored order, begin a blob: the first member of each."""
+    begins, filled, before = [], 0, None
+    for at, (size, period) in enumerate(zip(sizes, periods, strict=True)):
+        alone = size >= ALONE_BYTES
+        if alone or filled >= SHARED_BYTES or period != before:
+            begins.append(at)
+            filled = 0
+        filled, before = SHARED_BYTES if alone else filled + size, period
+    return begins
 
 
-def seal(footer: Footer, groups: Iterable[Group], ids: bytes) -> Sealed:
-    """Compress the groups; fill in the footer's index, and what lines tell of their periods (accepted, bytes, events).
+def seal(footer: Footer, cells: Sequence[Cell] = (), lines: Lines | None = None, ids: bytes = b"") -> Sealed:
+    """Compress the lines: those of group i are a member of `cells[i]`, each of which stands there once.
 
-    Heavy: meant for a worker thread.
+    Fills in the footer's index, and what lines tell of their periods (accepted, bytes, events). Heavy: meant for a
+    worker thread.
     """
-    folders: dict[str, tuple[int, Folder]] = {}
-    members: list[tuple[int, ...]] = []
-    blobs = _Blobs()
-    for group in sorted(groups, key=lambda group: (group.period, group.folder.hash, group.folder.path)):
-        folder, _ = folders.setdefault(group.folder.path, (len(folders), group.folder))
-        place, rows, raw = blobs.add(group)
-        members.append((folder, group.period, place, rows, raw))
-        if not group.folder.rejected:
-            counts = footer.periods.setdefault(group.period, Counts())
-            counts.accepted += rows
-            counts.bytes += raw
-    blobs.close()
-    footer.folders = [folder for _, folder in folders.values()]
-    footer.members = _index(members, blobs.done).tobytes()
-    footer.data_bytes = sum(map(len, blobs.done))
-    for counts in footer.periods.values():
-        counts.events = counts.accepted + counts.duplicates + counts.rejected
+    order = [(cell.period, cell.folder.hash, cell.folder.path) for cell in cells]
+    stored = sorted(range(len(cells)), key=order.__getitem__)
+    cells = [cells[at] for at in stored]
+    lines = Lines(()) if lines is None else lines
+    rows, ends, sizes = lines.in_order(stored)
+    begins = _blobs(sizes.tolist(), [cell.period for cell in cells])
+    blobs = []
+    for first, last in pairwise([*begins, len(cells)]):
+        text = lines.text(rows[ends[first] : ends[last]])
+        # What has all of a blob to itself may go into an object as it is, and so has to be gzip.
+        blobs.append(fold(text) if np.count_nonzero(sizes[first:last]) > 1 else compress(text))
+    folders: dict[str, Folder] = {}
+    for cell in cells:
+        folders.setdefault(cell.folder.path, cell.folder)
+    members = _index(cells, folders, np.diff(ends), sizes, begins, blobs)
+    _count(footer, members, np.array([cell.folder.rejected for cell in cells], dtype=bool))
+    footer.folders = list(folders.values())
+    footer.members = members.tobytes()
+    footer.data_bytes = sum(map(len, blobs))
     footer.ids = len(ids) // 16
     footer.ids_digest = blob_digest(ids)
     # JSON, since hash keys have 128 bits; the index beside it is binary, being by far the larger part.
     document = msgspec.json.encode(msgspec.structs.replace(footer, members=b""))
     packed = isal_zlib.compress(struct.pack("<I", len(document)) + document + footer.members, _LEVEL)
     digest = _footer_digest(packed, footer.version)
-    body = b"".join([*blobs.done, ids, packed, TRAILER.pack(digest, len(packed), footer.version, _MAGIC)])
+    body = b"".join([*blobs, ids, packed, TRAILER.pack(digest, len(packed), footer.version, _MAGIC)])
     return Sealed(footer, digest.hex(), body)
 
 
-def _index(members: list[tuple[int, ...]], blobs: list[bytes]) -> Members:
-    """Members as (folder, period, place of the blob, rows, raw bytes), with their blobs' offsets instead of places."""
-    index = np.zeros(len(members), dtype=MEMBER)
-    columns = np.array(members, dtype=np.int64).reshape(-1, 5).T
-    index["folder"], index["period"], places, index["rows"], index["raw"] = columns
+def _index(
+    cells: Sequence[Cell],
+    folders: Iterable[str],
+    rows: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    begins: Sequence[int],
+    blobs: Sequence[bytes],
+) -> Members:
+    """The members of the cells, which have so many rows and bytes of lines; blob i begins with member `begins[i]`."""
+    place = {path: at for at, path in enumerate(folders)}
+    index = np.zeros(len(cells), dtype=MEMBER)
+    index["folder"] = [place[cell.folder.path] for cell in cells]
+    index["period"] = [cell.period for cell in cells]
+    index["rows"], index["raw"] = rows, sizes
+    several = np.diff([*begins, len(cells)]) if begins else 0
     lengths = np.array([len(blob) for blob in blobs], dtype=np.uint64)
-    index["offset"] = (np.cumsum(lengths) - lengths)[places]
-    index["length"] = lengths[places]
-    index["digest"] = np.frombuffer(b"".join(map(blob_digest, blobs)), dtype="V16")[places]
+    index["offset"] = np.repeat(np.cumsum(lengths) - lengths, several)
+    index["length"] = np.repeat(lengths, several)
+    index["digest"] = np.repeat(np.frombuffer(b"".join(map(blob_digest, blobs)), dtype="V16"), several)
     return index
+
+
+def _count(footer: Footer, members: Members, rejected: NDArray[np.bool_]) -> None:
+    """Tell of each period what its lines say, and what follows from that."""
+    for period in np.unique(members["period"][~rejected]):
+        its = ~rejected & (members["period"] == period)
+        counts = footer.periods.setdefault(int(period), Counts())
+        counts.accepted += int(members["rows"][its].sum())
+        counts.bytes += int(members["raw"][its].sum())
+    for counts in footer.periods.values():
+        counts.events = counts.accepted + counts.duplicates + counts.rejected
 
 
 def within(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
