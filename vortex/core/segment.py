@@ -156,7 +156,7 @@ class Sealed:
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """What a member is of."""
+    """What a member has the lines of: one folder in one period."""
 
     folder: Folder
     period: int
