@@ -6,24 +6,20 @@ own, refused already.
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
 import msgspec
-from isal import isal_zlib
 
+from vortex.core.codecs import decompress
 from vortex.core.kpl import MAGIC, deaggregate
 from vortex.core.reasons import Reason, Refused
 
 MAX_INFLATED = 64 * 1024 * 1024
 """Bytes that a compressed record may unfold to; more is taken for a bomb and rejected."""
 WHITE = b" \t\r\n"
-_GZIP = b"\x1f\x8b"
-_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-_BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 _first_byte = itemgetter(0)
 
 
@@ -89,13 +85,12 @@ def _plain(datas: list[bytes]) -> bytes | None:
 
 def _take_apart(data: bytes, parts: Parts) -> None:
     """Add the parts of one record, or of one sub-record of an aggregate."""
-    text = data
-    if data[:2] == _GZIP or data[:2] in _ZLIB:
-        try:
-            text = _inflate(data)
-        except Refused as refused:
-            _refuse(data, refused, parts)
-            return
+    try:
+        unfolded = decompress(data, MAX_INFLATED)
+    except Refused as refused:
+        _refuse(data, refused, parts)
+        return
+    text = data if unfolded is None else unfolded
     if text[:1] == b"{" and b"\n" not in text:
         parts.data.append(text)
         return
@@ -137,24 +132,3 @@ def _array(text: bytes, parts: Parts) -> None:
 def _refuse(data: bytes, refused: Refused, parts: Parts) -> None:
     parts.refused[len(parts.data)] = refused
     parts.data.append(data)
-
-
-def _inflate(data: bytes) -> bytes:
-    """All members of a gzip or zlib record. Raises Refused for a broken, cut or bomb-like one."""
-    wbits = 31 if data[:2] == _GZIP else 15
-    parts: list[bytes] = []
-    room = MAX_INFLATED
-    rest = data
-    try:
-        while rest:
-            inflater = isal_zlib.decompressobj(wbits=wbits)
-            parts.append(inflater.decompress(rest, room + 1))
-            room -= len(parts[-1])
-            if room < 0:
-                raise Refused(Reason.TOO_LARGE, f"unfolds to more than {MAX_INFLATED} bytes")
-            if not inflater.eof:
-                raise Refused(Reason.BAD_COMPRESSION, "the compressed data is cut off")
-            rest = inflater.unused_data
-    except (_BrokenStream, zlib.error) as problem:
-        raise Refused(Reason.BAD_COMPRESSION, str(problem)) from None
-    return b"".join(parts)
