@@ -1,0 +1,37 @@
+"""A row of the table of faults, and the calls that it can name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.faults.strikes import Strike
+
+KINESIS = frozenset({"GetRecords", "GetShardIterator", "ListShards", "DescribeStreamSummary"})
+S3 = frozenset({"PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject", "DeleteObjects", "HeadBucket"})
+DYNAMODB = frozenset(
+    {"DescribeTable", "CreateTable", "Scan", "Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem"}
+    | {"TransactWriteItems", "BatchGetItem"}
+)
+STS = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"})
+CREDENTIALS = frozenset({"ContainerCredentials", "ImdsToken", "ImdsRole", "ImdsCredentials"})
+JSON = KINESIS | DYNAMODB
+ANY = JSON | S3 | STS | CREDENTIALS
+WRITES = frozenset({"PutObject", "PutItem", "UpdateItem"})
+BODIES = ANY - {"HeadObject", "HeadBucket"}
+SENT = frozenset({"PutObject"})
+"""What has a large body to send."""
+ISSUED = frozenset({"ContainerCredentials", "ImdsCredentials"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row."""
+
+    name: str
+    what: str
+    calls: frozenset[str]
+    strike: Strike
+    every: int = 1
+    """Struck once where others are struck so many times: what keeps a caller waiting for long is rarer."""
+    legal: bool = False
+    """Odd, but allowed: a client must take it without so much as a retry."""

@@ -1,0 +1,400 @@
+"""What faults do: each takes an `Exchange` and carries it out in its own way. Their names stand in `tests.faults`.
+
+A strike returns whether the connection can be used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any
+
+from tests.faults.wire import Exchange, Headers, Reply, json_of
+
+Strike = Callable[[Exchange], Awaitable[bool]]
+Edit = Callable[[Any, Exchange], Any]
+
+LOGIN = "/__login"
+"""The path of the page that redirects lead to; the proxy serves it, and counts who comes."""
+HTML = b"<html><head><title>Sign in</title></head><body>Please sign in to use this network.</body></html>"
+DAY_S = 86_400
+_PAUSE_S = 0.02
+_ENDLESS = 96 * 2**20
+
+
+# Replies made up, without the request being carried out.
+
+
+def canned(status: int, reason: str, body: bytes = b"", kind: str = "text/html", *headers: tuple[str, str]) -> Strike:
+    """This reply, to every request."""
+
+    async def strike(x: Exchange) -> bool:
+        await x.body()
+        told = Headers([("Content-Type", kind), ("Date", formatdate(usegmt=True)), *headers])
+        return await x.send(Reply(status, reason, told, body))
+
+    return strike
+
+
+def html(status: int, reason: str, *headers: tuple[str, str]) -> Strike:
+    """A page for people."""
+    return canned(status, reason, HTML, "text/html", *headers)
+
+
+def error(codes: dict[str, tuple[int, str]], message: str = "told so by the fault proxy") -> Strike:
+    """An error in the form of the service that was asked; `codes`: status and code by service."""
+
+    async def strike(x: Exchange) -> bool:
+        await x.body()
+        return await x.send(error_reply(x.request.service, *codes[x.request.service], message))
+
+    return strike
+
+
+def error_reply(service: str, status: int, code: str, message: str) -> Reply:
+    """An error as that service tells it."""
+    date = ("Date", formatdate(usegmt=True))
+    if service in ("kinesis", "dynamodb"):
+        prefix = "com.amazonaws.dynamodb.v20120810#" if service == "dynamodb" else ""
+        body = json.dumps({"__type": prefix + code, "message": message}).encode()
+        return Reply(status, "Error", Headers([("Content-Type", "application/x-amz-json-1.1"), date]), body)
+    if service == "credentials":
+        body = json.dumps({"Code": code, "Message": message}).encode()
+        return Reply(status, "Error", Headers([("Content-Type", "application/json"), date]), body)
+    inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    if service == "sts":
+        inner = f"<ErrorResponse>{inner}<RequestId>1</RequestId></ErrorResponse>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{inner}'.encode()
+    return Reply(status, "Error", Headers([("Content-Type", "application/xml"), date]), body)
+
+
+def raw(data: bytes) -> Strike:
+    """These bytes in the place of a reply, then the end."""
+
+    async def strike(x: Exchange) -> bool:
+        await x.body()
+        await x.write(data)
+        return False
+
+    return strike
+
+
+# Connections.
+
+
+async def refuse(x: Exchange) -> bool:
+    return False
+
+
+async def reset(x: Exchange) -> bool:
+    return x.reset()
+
+
+async def drop_request(x: Exchange) -> bool:
+    await x.body()
+    return False
+
+
+async def lose_reply(x: Exchange) -> bool:
+    await x.forward()
+    return False
+
+
+async def lose_reply_rst(x: Exchange) -> bool:
+    await x.forward()
+    return x.reset()
+
+
+async def silence(x: Exchange) -> bool:
+    await x.body()
+    return await x.hang()
+
+
+async def silence_after(x: Exchange) -> bool:
+    await x.forward()
+    return await x.hang()
+
+
+async def ignore_expect(x: Exchange) -> bool:
+    """As a server that does not know `Expect`: it waits for the body."""
+    async with asyncio.timeout(x.hang_s):
+        await x.body(go_on=False)
+    return await x.send(await x.forward())
+
+
+async def continue_twice(x: Exchange) -> bool:
+    if x.expects:
+        await x.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return await x.send(await x.forward())
+
+
+async def refuse_body(x: Exchange) -> bool:
+    """Answers before the body has come, and closes."""
+    await x.send(error_reply(x.request.service, 503, "SlowDown", "not now").having(("Connection", "close")))
+    return False
+
+
+async def redirect_early(x: Exchange) -> bool:
+    """Sends elsewhere before the body has come."""
+    await x.send(Reply(307, "Temporary Redirect", Headers([("Location", LOGIN), ("Connection", "close")])))
+    return False
+
+
+async def stop_reading(x: Exchange) -> bool:
+    """Takes a little of the request's body, and no more."""
+    if x.expects:
+        await x.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if x.unread:
+        await x.reader.read(1000)
+    x.writer.transport.pause_reading()  # type: ignore[attr-defined]  # every transport of a stream can
+    await asyncio.sleep(x.hang_s)
+    return x.reset()
+
+
+async def reset_in_request(x: Exchange) -> bool:
+    """RST in the middle of the request's body."""
+    if x.expects:
+        await x.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if x.unread:
+        await x.reader.read(1000)
+    return x.reset()
+
+
+async def twice(x: Exchange) -> bool:
+    """Carried out two times, as by a proxy that tries again; the second reply is sent."""
+    await x.forward()
+    return await x.send(await x.forward())
+
+
+async def later(x: Exchange) -> bool:
+    """Carried out some seconds after the connection has ended."""
+    await x.body()
+    wait_s = x.rng.uniform(0.5, 4)
+
+    async def carry_out() -> None:
+        await asyncio.sleep(wait_s)
+        await x.origin(x.request)
+
+    x.late(carry_out())
+    return x.reset()
+
+
+# Replies on their way.
+
+
+def passing(edit: Callable[[Reply, Exchange], Reply]) -> Strike:
+    """The true reply, changed."""
+
+    async def strike(x: Exchange) -> bool:
+        return await x.send(edit(await x.forward(), x))
+
+    return strike
+
+
+def half(end: Callable[[Exchange], Awaitable[bool]], *, of_head: bool = False) -> Strike:
+    """Half of the body (or of the head), then `end`."""
+
+    async def strike(x: Exchange) -> bool:
+        reply = await x.forward()
+        head = reply.head(f"Content-Length: {len(reply.body)}")
+        await x.write(head[: len(head) // 2] if of_head else head + reply.body[: len(reply.body) // 2])
+        return await end(x)
+
+    return strike
+
+
+def lengths(*lines: str, off: int = 0, more: bytes = b"", stays: bool = False) -> Strike:
+    """A length that is `off` by so much, or other `lines` in its place; `more` bytes at the end."""
+
+    async def strike(x: Exchange) -> bool:
+        reply = await x.forward()
+        told = lines or (f"Content-Length: {max(0, len(reply.body) + off)}",)
+        await x.write(reply.head(*(line.format(n=len(reply.body)) for line in told)) + reply.body + more)
+        return stays
+
+    return strike
+
+
+def chunks(last: bytes, *, share: float = 1, stays: bool = False) -> Strike:
+    """In seven chunks, but no more than this share of the body, then `last`."""
+
+    async def strike(x: Exchange) -> bool:
+        reply = await x.forward()
+        body = reply.body[: int(len(reply.body) * share)]
+        step = max(1, len(body) // 7)
+        pieces = [body[at : at + step] for at in range(0, len(body), step)]
+        await x.write(reply.head("Transfer-Encoding: chunked"))
+        await x.write(b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + last)
+        return stays
+
+    return strike
+
+
+async def endless(x: Exchange) -> bool:
+    """A body of 96 MiB that nobody announced."""
+    await x.body()
+    await x.write(Reply(200, headers=Headers([("Transfer-Encoding", "chunked")])).head())
+    for _ in range(_ENDLESS // 2**20):
+        await x.write(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+    return False
+
+
+async def trickle(x: Exchange) -> bool:
+    reply = await x.forward()
+    step = max(1, len(reply.body) // 40)
+    await x.write(reply.head(f"Content-Length: {len(reply.body)}"))
+    return await x.trickle((reply.body[at : at + step] for at in range(0, len(reply.body), step)), _PAUSE_S)
+
+
+async def split_head(x: Exchange) -> bool:
+    reply = await x.forward()
+    whole = reply.head(f"Content-Length: {len(reply.body)}") + reply.body
+    return await x.trickle((whole[:20], whole[20:60], whole[60:61], whole[61:]), _PAUSE_S)
+
+
+async def slow(x: Exchange) -> bool:
+    reply = await x.forward()
+    await asyncio.sleep(min(3, x.hang_s / 2))
+    return await x.send(reply)
+
+
+async def hints_first(x: Exchange) -> bool:
+    reply = await x.forward()
+    await x.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+    return await x.send(reply)
+
+
+async def until_the_end(x: Exchange) -> bool:
+    """No length: the body ends with the connection, as HTTP/1.0 has it."""
+    reply = await x.forward()
+    await x.write(reply.having(("Connection", "close"), version="HTTP/1.0").head() + reply.body)
+    return False
+
+
+async def keeps_and_closes(x: Exchange) -> bool:
+    """Says that it keeps the connection, and closes it."""
+    await x.send((await x.forward()).having(("Connection", "keep-alive")))
+    return False
+
+
+async def bare_newlines(x: Exchange) -> bool:
+    reply = await x.forward()
+    head = reply.head(f"Content-Length: {len(reply.body)}").replace(b"\r\n", b"\n")
+    await x.write(head + reply.body)
+    return False
+
+
+def status(code: int) -> Strike:
+    """The true reply under another status."""
+    return passing(lambda reply, x: reply.having(status=code, reason="Odd"))
+
+
+def encoded(*, said: bool, done: bool) -> Strike:
+    """Compressed though nobody asked, and `said` or not; or said, but not `done`."""
+
+    def edit(reply: Reply, x: Exchange) -> Reply:
+        body = gzip.compress(reply.body) if done else reply.body
+        return reply.having(*([("Content-Encoding", "gzip")] if said else []), body=body)
+
+    return passing(edit)
+
+
+def dated(shift_s: float | None, text: str = "") -> Strike:
+    """Another Date: off by so much, or any text; neither: none."""
+
+    def edit(reply: Reply, x: Exchange) -> Reply:
+        if shift_s is None and not text:
+            return reply.having(headers=reply.headers.without("date"))
+        return reply.having(("Date", text or formatdate(x.wall_s + (shift_s or 0), usegmt=True)))
+
+    return passing(edit)
+
+
+def with_header(name: str, text: str) -> Strike:
+    """One more header."""
+    return passing(lambda reply, x: reply.having((name, text)))
+
+
+def without_header(*names: str) -> Strike:
+    """A reply that leaves headers out."""
+    return passing(lambda reply, x: reply.having(headers=reply.headers.without(*names)))
+
+
+def body(change: Callable[[bytes], bytes]) -> Strike:
+    """Another body under the reply's status."""
+    return passing(lambda reply, x: reply.having(body=change(reply.body)))
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit in the middle is another."""
+    at = len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] if data else data
+
+
+def told(edit: Edit) -> Strike:
+    """A reply of JSON that says something else; `edit` changes it in place, or returns another."""
+
+    def change(reply: Reply, x: Exchange) -> Reply:
+        said = json_of(reply)
+        if said is None:
+            return reply
+        other = edit(said, x)
+        text = json.dumps(said if other is None else other).encode()
+        return reply.having(headers=reply.headers.without("x-amz-crc32"), body=text)
+
+    return passing(change)
+
+
+def lacking(*names: str) -> Strike:
+    """Without these fields."""
+
+    def edit(said: Any, x: Exchange) -> None:
+        for name in names:
+            said.pop(name, None)
+
+    return told(edit)
+
+
+def saying(**fields: Any) -> Strike:
+    """With these fields instead of the true ones."""
+    return told(lambda said, x: said.update(fields))
+
+
+def in_records(change: Callable[[dict[str, Any]], Any]) -> Strike:
+    """GetRecords with every record changed."""
+
+    def edit(said: Any, x: Exchange) -> None:
+        for record in said.get("Records", ()):
+            change(record)
+
+    return told(edit)
+
+
+def nothing_yet(said: Any, x: Exchange) -> None:
+    """GetRecords that brings nothing, and goes on from where it was."""
+    came = json.loads(x.request.body).get("ShardIterator")
+    said.update(Records=[], NextShardIterator=came, MillisBehindLatest=5_000)
+
+
+def same_again(said: Any, x: Exchange) -> None:
+    """GetRecords whose next iterator is the one that came: the records are read twice."""
+    if said.get("NextShardIterator"):
+        said["NextShardIterator"] = json.loads(x.request.body).get("ShardIterator")
+
+
+def false_end(said: Any, x: Exchange) -> None:
+    """GetRecords that says, with children and all, that an open shard has ended."""
+    if said.get("NextShardIterator"):
+        span = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
+        child = {"ShardId": "shardId-000000009999", "ParentShards": ["shardId-000000000000"], "HashKeyRange": span}
+        said.update(NextShardIterator=None, ChildShards=[child])
+
+
+def one_missing(said: Any, x: Exchange) -> None:
+    """ListShards in which one is missing, by chance."""
+    rows = said.get("Shards") or []
+    if rows:
+        rows.pop(x.rng.randrange(len(rows)))
