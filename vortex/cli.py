@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -14,8 +15,11 @@ import click
 
 from vortex import __version__
 from vortex.adapters import logs
-from vortex.config import ConfigError, Settings, commented_default, load
+from vortex.config import ConfigError, Settings, commented_default, known_keys, load
+from vortex.environment import unheard
 from vortex.exits import Exit
+
+log = logging.getLogger(__name__)
 
 _config = click.option(
     "-c", "--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with the settings."
@@ -26,6 +30,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a 
 def _settings(config: Path | None) -> Settings:
     settings = load(config)
     logs.set_up(settings.log.format, settings.log.level)
+    for line in unheard(os.environ, known_keys()):
+        log.warning("%s", line)
     return settings
 
 

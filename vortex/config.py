@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,14 +23,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from vortex import places
 from vortex.core.layout import Layout, LayoutError
 from vortex.core.model import HOUR_MS
+from vortex.environment import overrides, variable
 from vortex.units import duration_ms, size_bytes
 
-PREFIX = "VORTEX_"
-_NEST = "__"
+_LARGEST_PUT = 5 * 2**30
 _KEEPING_UP_MS = 120_000
 """How far a shard that keeps up may be behind, with its lateness: the slowest poll, a commit, clocks that differ."""
 
@@ -42,7 +43,10 @@ def _paths(value: object) -> object:
     if isinstance(value, str):
         text = value.strip()
         if text.startswith("["):
-            value = json.loads(text)
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                raise ValueError(f'{text!r} is no JSON list; write for example ["a.b", "c"]') from None
         else:
             value = [part.strip() for part in text.split(",")]
     if not isinstance(value, list | tuple) or not value:
@@ -53,11 +57,38 @@ def _paths(value: object) -> object:
     return tuple(value)
 
 
+def _more_than_nothing(value: int) -> int:
+    if value <= 0:
+        raise ValueError("must be more than nothing")
+    return value
+
+
+def _one_put(value: int) -> int:
+    if value > _LARGEST_PUT:
+        raise ValueError('must be "5GiB" at most: S3 takes no more in one put')
+    return value
+
+
 Duration = Annotated[int, BeforeValidator(duration_ms)]
 """Milliseconds."""
 Size = Annotated[int, BeforeValidator(size_bytes)]
 """Bytes."""
+Positive = Annotated[Duration, AfterValidator(_more_than_nothing)]
+ObjectSize = Annotated[Size, AfterValidator(_more_than_nothing), AfterValidator(_one_put)]
+"""Bytes of what becomes one object."""
 Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+
+
+Endpoint = Annotated[str, AfterValidator(places.endpoint)]
+"""A service's URL."""
+
+
+def _region(value: str | None, of_arn: str | None, info: ValidationInfo) -> str | None:
+    if value is not None:
+        places.region(value, of_aws=not info.data.get("endpoint_url"))
+        if of_arn not in (None, value):
+            raise ValueError(f"{value!r} is not the region of the ARN, {of_arn!r}: leave it out")
+    return value
 
 
 class _Section(BaseModel):
@@ -67,11 +98,22 @@ class _Section(BaseModel):
 class Source(_Section):
     """`[source]`: the Kinesis stream, where a first start begins, and how often a shard read to its tip is asked."""
 
-    stream: str = Field(min_length=1)
+    stream: str
+    endpoint_url: Endpoint | None = None
     region: str | None = None
-    endpoint_url: str | None = None
     start: str = "trim_horizon"
     poll: Duration = 2000
+
+    @field_validator("stream")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        places.stream_region(value)
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _regional(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return _region(value, places.stream_region(info.data.get("stream", "-")), info)
 
     @field_validator("poll")
     @classmethod
@@ -84,7 +126,10 @@ class Source(_Section):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in ("trim_horizon", "latest"):
-            parse_instant(value)
+            try:
+                parse_instant(value)
+            except ValueError as problem:
+                raise ValueError(f'{problem}, or "trim_horizon" or "latest"') from None
         return value
 
 
@@ -108,19 +153,31 @@ class Store(_Section):
     """`[store]`: where segments, objects and manifests lie."""
 
     url: str
-    endpoint_url: str | None = None
+    endpoint_url: Endpoint | None = None
     region: str | None = None
     server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
-    kms_key_id: str | None = None
-    expected_bucket_owner: str | None = None
+    kms_key_id: Annotated[str, AfterValidator(places.kms_key)] | None = None
+    expected_bucket_owner: Annotated[str, AfterValidator(places.account)] | None = None
     request_checksum_calculation: Literal["when_required", "when_supported"] = "when_supported"
 
     @field_validator("url")
     @classmethod
     def _known(cls, value: str) -> str:
-        bucket = value.removeprefix("s3://").partition("/")[0] if value.startswith("s3://") else ""
-        if not bucket and not (value.startswith("file:///") and len(value) > len("file:///")):
-            raise ValueError('write "s3://bucket/prefix" or "file:///absolute/folder"')
+        places.store_place(value)
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _regional(cls, value: str | None, info: ValidationInfo) -> str | None:
+        place = places.store_place(info.data["url"]) if "url" in info.data else None
+        return _region(value, place.region if isinstance(place, places.Bucket) else None, info)
+
+    @field_validator("kms_key_id")
+    @classmethod
+    def _used(cls, value: str | None, info: ValidationInfo) -> str | None:
+        way = info.data.get("server_side_encryption", "aws:kms")
+        if value is not None and not str(way).startswith("aws:kms"):
+            raise ValueError('is used with store.server_side_encryption = "aws:kms" or "aws:kms:dsse" alone')
         return value
 
 
@@ -142,30 +199,16 @@ class LayoutSection(_Section):
 class Commit(_Section):
     """`[commit]`: how often a shard's segment is put, and how long a published one is kept."""
 
-    every: Duration = 30_000
-    max_bytes: Size = 64 * 2**20
+    every: Positive = 30_000
+    max_bytes: ObjectSize = 64 * 2**20
     keep: Duration = 86_400_000
-
-    @field_validator("every", "max_bytes")
-    @classmethod
-    def _positive(cls, value: int) -> int:
-        if value <= 0:
-            raise ValueError("must be more than nothing")
-        return value
 
 
 class Publish(_Section):
     """`[publish]`: the period, and the size at which an object is cut (compressed)."""
 
     period: Duration = 300_000
-    target_object_size: Size = 64 * 2**20
-
-    @field_validator("target_object_size")
-    @classmethod
-    def _positive(cls, value: int) -> int:
-        if value <= 0:
-            raise ValueError("must be more than nothing")
-        return value
+    target_object_size: ObjectSize = 64 * 2**20
 
     @field_validator("period")
     @classmethod
@@ -200,10 +243,15 @@ class Coordination(_Section):
     """
 
     mode: Literal["local", "dynamodb"] = "local"
-    table: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")] | None = None
-    endpoint_url: str | None = None
+    table: Annotated[str, AfterValidator(places.table)] | None = None
+    endpoint_url: Endpoint | None = None
     region: str | None = None
     failover: Duration = 10_000
+
+    @field_validator("region")
+    @classmethod
+    def _regional(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return _region(value, None, info)
 
     @field_validator("failover")
     @classmethod
@@ -229,7 +277,7 @@ class Memory(_Section):
 class Http(_Section):
     """`[http]`: metrics and health; port 0 takes any free one."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(places.listening_host)] = "127.0.0.1"
     port: int = Field(default=9400, ge=0, le=65535)
 
 
@@ -246,12 +294,8 @@ class Shutdown(_Section):
     grace: Duration = 25_000
 
 
-class Settings(BaseSettings):
+class Settings(_Section):
     """All settings. Durations are milliseconds, sizes bytes."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter=_NEST, case_sensitive=False
-    )
 
     source: Source
     event: Event
@@ -267,26 +311,17 @@ class Settings(BaseSettings):
     log: Log = Log()
     shutdown: Shutdown = Shutdown()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment is laid over the file by `load`, which also knows which of the two is at fault."""
-        return (init_settings,)
-
 
 def parse_instant(text: str) -> int:
     """Epoch milliseconds of an ISO time; UTC where it names no zone. Raises ValueError."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f'{text!r}: write "trim_horizon", "latest" or a time such as "2026-01-31T00:00:00Z"') from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+        found = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        found = -1
+    if found < 0:
+        raise ValueError(f'{text!r} is no time after 1970; write for example "2026-01-31T00:00:00Z"')
+    return found
 
 
 def known_keys() -> dict[str, list[str]]:
@@ -300,18 +335,16 @@ def known_keys() -> dict[str, list[str]]:
 def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of a TOML file (None: of the environment alone). Raises ConfigError."""
     document = _read(path) if path else {}
-    overrides, faults = _overrides(os.environ if environ is None else environ)
+    said, faults = overrides(os.environ if environ is None else environ, known_keys())
     name = str(path) if path else "environment"
-    for section, keys in overrides.items():
+    for section, keys in said.items():
         table = document.setdefault(section, {})
         if isinstance(table, dict):
             table.update(keys)
     try:
-        settings = Settings(**document) if not faults else None
+        settings = Settings.model_validate(document) if not faults else None
     except ValidationError as problem:
         faults += [_fault(dict(error), name) for error in problem.errors(include_url=False)]
-    except TypeError as problem:
-        faults.append(f"{name}: {problem}")
     if faults or settings is None:
         raise ConfigError("\n".join(faults))
     return settings
@@ -320,36 +353,20 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; `vortex init` writes one to begin with") from None
     except OSError as problem:
-        raise ConfigError(f"{path}: {problem.strerror}; `vortex init` writes a file to begin with") from None
+        raise ConfigError(f"{path}: cannot be read: {problem.strerror}") from None
     except UnicodeDecodeError as problem:
         raise ConfigError(f"{path}: is not UTF-8: {problem}") from None
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:  # not only TOMLDecodeError: a number may have too many digits
         raise ConfigError(f"{path}: is not TOML: {problem}") from None
 
 
-def _overrides(environ: Mapping[str, str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """What the environment sets, by section; and what of it nobody knows."""
-    known = known_keys()
-    names = {f"{PREFIX}{section}{_NEST}{key}".upper() for section, keys in known.items() for key in keys}
-    found: dict[str, dict[str, str]] = {}
-    faults = []
-    for variable, value in environ.items():
-        if not variable.upper().startswith(PREFIX):
-            continue
-        if variable.upper() not in names:
-            near = difflib.get_close_matches(variable.upper(), names, 1)
-            faults.append(f"environment: {variable}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
-            continue
-        section, _, key = variable[len(PREFIX) :].lower().partition(_NEST)
-        found.setdefault(section, {})[key] = value
-    return found, faults
-
-
 def _fault(error: dict[str, Any], name: str) -> str:
-    place = [str(part) for part in error["loc"]]
+    place = [text if (text := str(part)).isprintable() else repr(text) for part in error["loc"]]
     key = ".".join(place[:2])
-    variable = f"{PREFIX}{_NEST.join(place[:2])}".upper()
+    name_in_environment = variable(*place[:2])
     if error["type"] == "extra_forbidden":
         known = known_keys()
         choices = known.get(place[0], []) if len(place) > 1 else list(known)
@@ -359,9 +376,9 @@ def _fault(error: dict[str, Any], name: str) -> str:
     if error["type"] == "missing":
         if len(place) == 1:
             return f"{name}: [{key}]: the section is missing; it must at least be said what to read and where to write"
-        return f"{name}: {key}: must be set (or {variable} in the environment)"
+        return f"{name}: {key}: must be set (or {name_in_environment} in the environment)"
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{name}: {key} (or {variable}): {message}"
+    return f"{name}: {key} (or {name_in_environment}): {message}"
 
 
 def commented_default() -> str:

@@ -21,7 +21,8 @@ from aiohttp import ClientError
 
 from vortex.adapters.http import UNIX, Check, ask, checks_of, serve
 from vortex.adapters.metrics import PrometheusMeter, merged
-from vortex.config import PREFIX, Settings
+from vortex.config import Settings
+from vortex.environment import variable
 from vortex.exits import Exit
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,8 @@ class Supervisor:
         child.address = f"{UNIX}{self.folder}/{child.number}-{child.starts}.sock"
         environment = {
             **os.environ,
-            f"{PREFIX}HTTP__HOST": child.address,
-            f"{PREFIX}MEMORY__LIMIT": str(max(2**20, self.settings.memory.limit // self.count)),
+            variable("http", "host"): child.address,
+            variable("memory", "limit"): str(max(2**20, self.settings.memory.limit // self.count)),
         }
         child.process = await asyncio.create_subprocess_exec(
             *self.command,

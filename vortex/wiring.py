@@ -3,49 +3,85 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from typing import TypeVar
 
-from botocore.exceptions import NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoRegionError,
+    TokenRetrievalError,
+)
 
+from vortex import places
+from vortex.adapters import surroundings
+from vortex.adapters.aws import translate
 from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
-from vortex.adapters.kinesis import open_kinesis_stream, region_of
+from vortex.adapters.kinesis import open_kinesis_stream
 from vortex.adapters.localdir import LocalDirStore
 from vortex.adapters.s3 import open_s3_store
 from vortex.config import ConfigError, Settings, parse_instant
 from vortex.core.model import Start
+from vortex.environment import variable
 from vortex.ports import ObjectStore, Stream
 from vortex.start import FirstStart
 
+T = TypeVar("T")
 
-@contextlib.contextmanager
-def _region_said() -> Iterator[None]:
-    """Raises ConfigError, which names the key, where no region is known for a client."""
+
+@contextlib.asynccontextmanager
+async def _opened(opening: AbstractAsyncContextManager[T], section: str) -> AsyncIterator[T]:
+    """A client, made. Raises ConfigError, one line that names what of settings or environment cannot be used, and
+    PortError where credentials were asked for and did not come.
+    """
+    if problem := surroundings.fault():
+        raise ConfigError(problem)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            made = await stack.enter_async_context(opening)
+        except NoRegionError:
+            raise ConfigError(
+                f"{section}.region (or {variable(section, 'region')}, or AWS_REGION): no AWS region is set"
+                + ("; or give the stream's ARN" if section == "source" else "")
+            ) from None
+        except (CredentialRetrievalError, TokenRetrievalError, MetadataRetrievalError) as late:
+            raise translate(late, f"[{section}]") from late
+        except (BotoCoreError, ValueError, OSError) as wrong:
+            raise ConfigError(f"[{section}]: {surroundings.blamed(wrong)}") from wrong
+        yield made
+
+
+def _region(*told: str | None) -> str | None:
+    """The first region that is told, else AWS_REGION, which botocore alone among the SDKs does not read."""
+    found = next((one for one in told if one), None) or os.environ.get("AWS_REGION")
     try:
-        yield
-    except NoRegionError:
-        raise ConfigError(
-            "source.region (or VORTEX_SOURCE__REGION, or AWS_REGION): no AWS region is set; or give the stream's ARN"
-        ) from None
+        return places.region(found, of_aws=False) if found else None
+    except ValueError as problem:
+        raise ConfigError(f"AWS_REGION: {problem}") from None
 
 
 @contextlib.asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
     """The store that `store.url` names."""
     store = settings.store
-    if store.url.startswith("file://"):
-        yield LocalDirStore(Path(unquote(urlparse(store.url).path)))
+    place = places.store_place(store.url)
+    if isinstance(place, Path):
+        yield LocalDirStore(place)
         return
-    async with open_s3_store(
+    opening = open_s3_store(
         store.url,
-        region=store.region or settings.source.region,
+        region=_region(store.region, place.region, settings.source.region),
         endpoint_url=store.endpoint_url,
         server_side_encryption=store.server_side_encryption,
         kms_key_id=store.kms_key_id,
         expected_bucket_owner=store.expected_bucket_owner,
         request_checksum_calculation=store.request_checksum_calculation,
-    ) as opened:
+    )
+    async with _opened(opening, "store") as opened:
         yield opened
 
 
@@ -53,9 +89,9 @@ async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
 async def open_stream(settings: Settings) -> AsyncIterator[Stream]:
     """The stream that `[source]` names."""
     source = settings.source
-    with _region_said():
-        async with open_kinesis_stream(source.stream, source.region, source.endpoint_url) as stream:
-            yield stream
+    region = _region(source.region, places.stream_region(source.stream))
+    async with _opened(open_kinesis_stream(source.stream, region, source.endpoint_url), "source") as stream:
+        yield stream
 
 
 def table_name(settings: Settings) -> str:
@@ -66,12 +102,10 @@ def table_name(settings: Settings) -> str:
 @contextlib.asynccontextmanager
 async def open_lease_table(settings: Settings) -> AsyncIterator[DynamoTable]:
     """The table that `[coordination]` names, which may not exist yet: `ensure` makes it."""
-    coordination = settings.coordination
-    async with open_dynamo_table(
-        table_name(settings),
-        region=coordination.region or settings.source.region or region_of(settings.source.stream),
-        endpoint_url=coordination.endpoint_url,
-    ) as table:
+    coordination, source = settings.coordination, settings.source
+    region = _region(coordination.region, source.region, places.stream_region(source.stream))
+    opening = open_dynamo_table(table_name(settings), region=region, endpoint_url=coordination.endpoint_url)
+    async with _opened(opening, "coordination") as table:
         yield table
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vortex.config import ConfigError, commented_default, known_keys, load
+from vortex.environment import unheard
 from vortex.units import duration_ms, size_bytes
 from vortex.wiring import table_name
 
@@ -120,6 +121,33 @@ def test_the_environment_alone_is_enough() -> None:
         ("[coordination]\ntable='a/b'", "coordination.table"),
         ("[coordination]\nfailover='10ms'", 'must be at least "1s"'),
         ("[hours", "is not TOML"),
+        ("[commit]\nevery='-5s'", "'-5s' is no duration"),
+        ("[commit]\nmax_bytes=-1", "is no size"),
+        ("[commit]\nmax_bytes='6GiB'", 'commit.max_bytes (or VORTEX_COMMIT__MAX_BYTES): must be "5GiB" at most'),
+        ("[commit]\nkeep='" + "9" * 400 + "d'", "commit.keep (or VORTEX_COMMIT__KEEP)"),
+        ("[dedup]\nwindow='5000y'", "a thousand years at most"),
+        ("[memory]\nlimit='" + "9" * 400 + "'", "a pebibyte at most"),
+        ("[publish]\ntarget_object_size='1TiB'", "publish.target_object_size"),
+        ("[http]\nport=-1", "http.port"),
+        ("[http]\nport='http'", "http.port"),
+        ("[http]\nhost='http://0.0.0.0'", "http.host (or VORTEX_HTTP__HOST): 'http://0.0.0.0' is no host"),
+        ("[http]\nhost='unix:/" + "a" * 200 + "'", "http.host (or VORTEX_HTTP__HOST): the path of a socket has 107"),
+        ("[log]\nlevel='loud'", "log.level (or VORTEX_LOG__LEVEL)"),
+        ("[coordination]\nendpoint_url='db:8000'", "coordination.endpoint_url (or VORTEX_COORDINATION__ENDPOINT_URL)"),
+        ("[coordination]\nregion='mars'", "coordination.region (or VORTEX_COORDINATION__REGION): 'mars' is no region"),
+        ("x = 1", "store.x: no such setting"),
+        ("kms_key_id='alias/a'", "store.kms_key_id (or VORTEX_STORE__KMS_KEY_ID): is used with"),
+        ("kms_key_id='a'\nserver_side_encryption='aws:kms'", "no KMS key"),
+        (
+            "expected_bucket_owner='me'",
+            "store.expected_bucket_owner (or VORTEX_STORE__EXPECTED_BUCKET_OWNER): 'me'",
+        ),
+        ("region='eu-central-1b'", "store.region (or VORTEX_STORE__REGION): 'eu-central-1b' is no region"),
+        ('"a\\nb" = 1', "store.'a\\nb': no such setting"),
+        ("n = 1" + "0" * 5000, "is not TOML"),
+        ("n = " + "[" * 5000, "is not TOML"),
+        ("commit = 5", "store.commit: no such setting"),
+        ("[http]\n[[commit]]\nevery='1s'", "commit (or VORTEX_COMMIT)"),
     ],
 )
 def test_what_is_wrong_is_named(file: Path, more: str, told: str) -> None:
@@ -127,7 +155,54 @@ def test_what_is_wrong_is_named(file: Path, more: str, told: str) -> None:
     file.write_text(LEAST + more)
     message = faults(file)
     assert told in message
-    assert str(file) in message
+    assert message.startswith(f"{file}: ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"SOURCE__STREAM": "a b"}, "source.stream (or VORTEX_SOURCE__STREAM): 'a b' is no stream's name"),
+        ({"SOURCE__STREAM": "arn:aws:kinesis:::x"}, "is no ARN of a stream"),
+        (
+            {"SOURCE__ENDPOINT_URL": "localhost:1"},
+            'source.endpoint_url (or VORTEX_SOURCE__ENDPOINT_URL): write "https://',
+        ),
+        ({"SOURCE__REGION": "mars"}, "source.region (or VORTEX_SOURCE__REGION): 'mars' is no region"),
+        (
+            {"SOURCE__STREAM": f"arn:aws:kinesis:eu-west-1:{'1' * 12}:stream/s", "SOURCE__REGION": "eu-west-2"},
+            "source.region (or VORTEX_SOURCE__REGION): 'eu-west-2' is not the region of the ARN, 'eu-west-1'",
+        ),
+        (
+            {"STORE__URL": f"s3://arn:aws:s3:eu-west-1:{'1' * 12}:accesspoint/abc", "STORE__REGION": "eu-west-2"},
+            "store.region (or VORTEX_STORE__REGION): 'eu-west-2' is not the region of the ARN, 'eu-west-1'",
+        ),
+        ({"SOURCE__START": "yesterday"}, 'write for example "2026-01-31T00:00:00Z", or "trim_horizon" or "latest"'),
+        ({"SOURCE__START": "0001-01-01T00:00:00+23:00"}, "is no time after 1970"),
+        ({"EVENT__ID": '["a", '}, "is no JSON list"),
+        ({"EVENT__ID": "a..b"}, "'a..b' is no dotted path"),
+        ({"EVENT__ID": ""}, "is no dotted path"),
+        ({"STORE__URL": "s3://b/\udcff"}, "cannot be printed"),
+    ],
+)
+def test_what_the_environment_sets_wrong_is_named(file: Path, environ: dict[str, str], told: str) -> None:
+    """By its key and its variable."""
+    message = faults(file, {f"VORTEX_{name}": value for name, value in environ.items()})
+    assert told in message
+    assert "\n" not in message
+
+
+def test_a_region_has_any_name_where_an_endpoint_is_set(file: Path) -> None:
+    """Servers that are not AWS call theirs as they like."""
+    environ = {"VORTEX_STORE__ENDPOINT_URL": "http://s3:9000", "VORTEX_STORE__REGION": "auto"}
+    assert load(file, environ).store.region == "auto"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """With why: a folder, no permission, another encoding."""
+    (tmp_path / "latin.toml").write_bytes(b"x = '\xe9'")
+    assert "is not UTF-8" in faults(tmp_path / "latin.toml")
+    assert faults(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
 
 
 def test_the_least_delay_is_taken(file: Path) -> None:
@@ -149,11 +224,52 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "told"),
-    [("VORTEX_STORE__URI", "did you mean VORTEX_STORE__URL?"), ("VORTEX_DEBUG", "no such setting")],
+    [
+        ("VORTEX_STORE__URI", "did you mean VORTEX_STORE__URL?"),
+        ("VORTEX_HTP__PORT", "did you mean VORTEX_HTTP__PORT?"),
+        ("vortex_store__uri", "did you mean VORTEX_STORE__URL?"),
+        ("VORTEX__URL", "no such setting"),
+        ("VORTEX_STORE__URL__X", "no such setting"),
+    ],
 )
 def test_unknown_variables_are_refused(file: Path, variable: str, told: str) -> None:
     """A typo in the environment must not pass in silence."""
-    assert told in faults(file, {variable: "x"})
+    message = faults(file, {variable: "9400"})
+    assert told in message
+    assert variable in message
+
+
+SERVICE = {
+    "VORTEX_PORT": "tcp://10.0.0.1:9400",
+    "VORTEX_SERVICE_HOST": "10.0.0.1",
+    "VORTEX_SERVICE_PORT": "9400",
+    "VORTEX_SERVICE_PORT_HTTP": "9400",
+    "VORTEX_SERVICE_PORT_HTTP__METRICS": "9400",
+    "VORTEX_PORT_9400_TCP": "tcp://10.0.0.1:9400",
+    "VORTEX_PORT_9400_TCP_ADDR": "10.0.0.1",
+    "VORTEX_PORT_9400_TCP_PROTO": "tcp",
+    "VORTEX_HTTP_PORT": "tcp://10.0.0.1:9400",
+    "VORTEX__HTTP_PORT": "tcp://10.0.0.1:9400",
+    "VORTEX__HTTP_SERVICE_PORT": "9400",
+    "VORTEX_DEBUG": "1",
+}
+"""What Kubernetes puts into each pod for Services called `vortex`, `vortex-http` and `vortex--http`."""
+
+
+def test_a_service_named_like_the_program_sets_nothing(file: Path) -> None:
+    """Pods are told of every Service of their namespace, in variables that begin with its name."""
+    assert load(file, SERVICE) == load(file, {})
+    assert unheard(SERVICE, known_keys()) == []
+
+
+def test_a_variable_with_one_underscore_too_few_is_said(file: Path) -> None:
+    """It sets nothing; the log says which one was meant."""
+    environ = {"VORTEX_STORE_URL": "s3://other", "vortex_commit_max_bytes": "1MiB", "VORTEX_PORT": "1"}
+    assert load(file, environ) == load(file, {})
+    assert unheard(environ, known_keys()) == [
+        "environment: VORTEX_STORE_URL: means nothing here; did you mean VORTEX_STORE__URL?",
+        "environment: vortex_commit_max_bytes: means nothing here; did you mean VORTEX_COMMIT__MAX_BYTES?",
+    ]
 
 
 @pytest.mark.parametrize("poll", ["0s", "200ms", "61s"])

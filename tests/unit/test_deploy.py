@@ -77,6 +77,7 @@ def test_the_fleet_on_kubernetes_starts_with_settings_that_load(tmp_path: Path) 
     assert container["ports"][0]["containerPort"] == settings.http.port
     assert pod["terminationGracePeriodSeconds"] * 1000 > settings.shutdown.grace
     assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["enableServiceLinks"] is False
     probes = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
     assert probes == ["/livez", "/readyz"]
 

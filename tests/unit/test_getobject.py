@@ -100,6 +100,40 @@ async def test_what_is_neither_is_asked_again_the_ordinary_way(wire: Wire, error
     assert len(wire.came) == 2
 
 
+@pytest.mark.parametrize(
+    ("call", "key"),
+    [
+        ("get", KEY),
+        ("get_range", KEY),
+        ("put_if_absent", KEY),
+        ("delete", KEY),
+        ("list", "pre"),
+    ],
+)
+async def test_an_error_names_bucket_whole_key_and_region(wire: Wire, call: str, key: str) -> None:
+    """What somebody needs who looks for it in a policy, or in the bucket."""
+    wire.errors = [(403, "AccessDenied")] * 2
+    async with store(wire) as opened:
+        with pytest.raises(Denied) as caught:
+            await {
+                "get": lambda: opened.get(key),
+                "get_range": lambda: opened.get_range(key, 0, 1),
+                "put_if_absent": lambda: opened.put_if_absent(key, b"x"),
+                "delete": lambda: opened.delete([key]),
+                "list": lambda: anext(opened.list(key)),
+            }[call]()
+    assert f"s3://bucket/pre/fix/{key} (region eu-west-1): AccessDenied" in str(caught.value)
+
+
+async def test_a_missing_key_is_named_whole(wire: Wire) -> None:
+    """By the quick call as by the ordinary one."""
+    for call in ("get", "get_tail"):
+        wire.errors = [(404, "NoSuchKey")]
+        async with store(wire) as opened:
+            with pytest.raises(NotFound, match=r"^s3://bucket/pre/fix/.* \(region eu-west-1\): NoSuchKey"):
+                await (opened.get(KEY) if call == "get" else opened.get_tail(KEY, 1))
+
+
 async def test_an_error_that_stays_has_its_meaning(wire: Wire) -> None:
     """A bucket that is gone is no key that is missing."""
     async with store(wire) as opened:

@@ -21,6 +21,7 @@ from vortex.adapters.getrecords import RecordsCall
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
 from vortex.core.paging import MOST_RECORDS
 from vortex.core.records import Records
+from vortex.places import stream_region
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -193,11 +194,6 @@ def _covered(parent: ShardInfo, children: Iterable[ShardInfo]) -> bool:
     return sum(shared) == parent.end_hash - parent.start_hash + 1
 
 
-def region_of(stream: str) -> str | None:
-    """The region in an ARN; None for a name."""
-    return stream.split(":")[3] if stream.startswith("arn:") else None
-
-
 @asynccontextmanager
 async def open_kinesis_stream(
     stream: str,
@@ -212,7 +208,7 @@ async def open_kinesis_stream(
 
     `connections` bounds the calls under way at once, over all shards.
     """
-    region = region or region_of(stream)
+    region = region or stream_region(stream)
     session = new_session()
     config = client_config(
         session,

@@ -16,7 +16,8 @@ from vortex.adapters.aws import client_config, new_session, translate
 from vortex.adapters.getobject import GetCall
 from vortex.adapters.putobject import PutCall
 from vortex.core.model import ObjectInfo
-from vortex.ports import NotFound, Unavailable
+from vortex.places import Bucket, store_place
+from vortex.ports import Denied, NotFound, PortError, Unavailable
 
 _DELETE_BATCH = 1000  # of DeleteObjects
 _EXISTS = {"PreconditionFailed", "412"}
@@ -61,7 +62,7 @@ class S3Store:
                 if status in (200, 412):
                     return status == 200
         try:
-            with self._errors(key):
+            with self._errors(self._prefix + key):
                 await self._client.put_object(
                     **self._common,
                     **self._put_extras,
@@ -93,12 +94,12 @@ class S3Store:
             with contextlib.suppress(BotoCoreError):
                 status, data, told = await self._get_call(self._prefix + key, span)
                 if status == 404:
-                    raise NotFound(f"s3://{self._bucket}/{key}: NoSuchKey")
+                    raise NotFound(f"{self._named(self._prefix + key)}: NoSuchKey")
                 if status != 400:
                     return data, _total(told, data)
         extra = {"Range": span} if span else {}
         try:
-            with self._errors(key):
+            with self._errors(self._prefix + key):
                 reply = await self._client.get_object(**self._common, Key=self._prefix + key, **extra)
                 async with reply["Body"] as stream:
                     data = await stream.read()
@@ -139,10 +140,15 @@ class S3Store:
             with self._errors(batch[0]["Key"]):
                 reply = await self._client.delete_objects(**self._common, Delete={"Objects": batch, "Quiet": True})
             if failed := reply.get("Errors"):
-                raise Unavailable(f"delete {failed[0].get('Key')}: {failed[0].get('Code')}", "delete")
+                raise _of_delete(failed[0], self._named(str(failed[0].get("Key"))))
+
+    def _named(self, key: str) -> str:
+        """What errors say they are about: the whole key, and where it was looked for."""
+        return f"s3://{self._bucket}/{key} (region {self._client.meta.region_name or 'unknown'})"
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
+        """Errors of a call about the whole key (or prefix) `key`."""
         try:
             yield
         except ClientError as error:
@@ -151,9 +157,16 @@ class S3Store:
                 raise _Exists from error
             if code in _EMPTY_RANGE:
                 raise _NoSuchRange from error
-            raise translate(error, f"s3://{self._bucket}/{key}") from error
+            raise translate(error, self._named(key)) from error
         except (BotoCoreError, OSError, TimeoutError) as error:
-            raise translate(error, f"s3://{self._bucket}/{key}") from error
+            raise translate(error, self._named(key)) from error
+
+
+def _of_delete(row: dict[str, Any], what: str) -> PortError:
+    """DeleteObjects answers 200 and tells of each key that it did not delete."""
+    error = {"Code": str(row.get("Code")), "Message": str(row.get("Message"))}
+    found = translate(ClientError({"Error": error}, "DeleteObjects"), f"delete {what}")
+    return found if isinstance(found, Denied) else Unavailable(str(found), "delete")
 
 
 def _total(content_range: str, data: bytes) -> int:
@@ -181,8 +194,11 @@ async def open_s3_store(
     expected_bucket_owner: str | None = None,
     request_checksum_calculation: Literal["when_required", "when_supported"] = "when_supported",
 ) -> AsyncIterator[S3Store]:
-    """The store at `s3://bucket/prefix`; credentials come from where botocore looks for them."""
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    """The store at `s3://bucket/prefix`; credentials come from where botocore looks for them. Raises ValueError."""
+    place = store_place(url)
+    if not isinstance(place, Bucket):
+        raise ValueError(f"{url} is not in S3")
+    bucket, prefix = place.name, place.prefix
     extras = {}
     if server_side_encryption:
         extras["ServerSideEncryption"] = server_side_encryption
@@ -197,7 +213,7 @@ async def open_s3_store(
         retries={"mode": "standard", "total_max_attempts": 3},
         request_checksum_calculation=request_checksum_calculation,
         response_checksum_validation=request_checksum_calculation,
-        s3={"addressing_style": "path"} if endpoint_url else None,
+        s3={"addressing_style": "path"} if endpoint_url and place.region is None else None,  # an ARN has no path
     )
     async with session.create_client("s3", region_name=region, endpoint_url=endpoint_url, config=config) as client:
         owner = {"ExpectedBucketOwner": expected_bucket_owner} if expected_bucket_owner else {}

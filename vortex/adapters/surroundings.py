@@ -1,0 +1,72 @@
+"""What AWS clients take from the environment and from AWS's own files, where it cannot be used.
+
+botocore finds out late, and by errors of many kinds; here they become lines that name the variable or the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from botocore.exceptions import BotoCoreError, ProfileNotFound
+from botocore.session import Session
+
+_SECRET = ("_KEY_ID", "_SECRET_", "_TOKEN")
+_FILES = "the AWS configuration (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE or ~/.aws)"
+
+
+def blamed(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
+    """A line about an error of making a client: which variable it is that holds what the error complains of."""
+    message = " ".join(str(error).split())
+    names = [name for name, value in sorted(environ.items()) if _plain(name) and _occurs(value, message)]
+    hint = "; `aws configure list-profiles` shows those that there are" if isinstance(error, ProfileNotFound) else ""
+    return f"{', '.join(names) or _FILES}: {message}{hint}"
+
+
+def _plain(name: str) -> bool:
+    return name.startswith("AWS_") and not any(part in name for part in _SECRET)
+
+
+def _occurs(value: str, message: str) -> bool:
+    return bool(value.strip()) and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", message) is not None
+
+
+def fault(environ: Mapping[str, str] = os.environ) -> str | None:
+    """What of the surroundings every call would stumble over: the CA bundle, the proxies. None where all is well."""
+    return _of_bundle(environ) or _of_proxies()
+
+
+def _of_bundle(environ: Mapping[str, str]) -> str | None:
+    try:
+        path, named = Session().get_config_variable("ca_bundle"), "AWS_CA_BUNDLE"
+    except BotoCoreError:
+        return None  # told where the client is made
+    if not path:
+        path, named = environ.get("REQUESTS_CA_BUNDLE"), "REQUESTS_CA_BUNDLE"
+    if not path:
+        return None
+    try:
+        ssl.create_default_context(**{"capath" if Path(path).is_dir() else "cafile": path})
+    except (OSError, ValueError) as problem:  # ssl.SSLError is an OSError
+        why = "no certificate in it" if isinstance(problem, ssl.SSLError) else getattr(problem, "strerror", problem)
+        return f"{named if environ.get(named) else f'ca_bundle in {_FILES}'}: {path}: {why}"
+    return None
+
+
+def _of_proxies() -> str | None:
+    for scheme, url in sorted(getproxies().items()):
+        if scheme not in ("http", "https"):
+            continue
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            well = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            well = False
+        if not well:  # the URL itself may hold a password
+            return f"{scheme.upper()}_PROXY: no proxy that can be used: write http://HOST:PORT"
+    return None

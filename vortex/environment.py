@@ -1,0 +1,58 @@
+"""What the environment says of the settings: `VORTEX_SECTION__KEY`, and what only looks like it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+Known = Mapping[str, Iterable[str]]
+"""The keys of every section."""
+PREFIX = "VORTEX_"
+NEST = "__"
+_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
+_ADDRESSES = ("tcp://", "udp://", "sctp://")
+
+
+def variable(section: str, key: str = "") -> str:
+    """The variable of a setting, or of a whole section."""
+    return f"{PREFIX}{section}{NEST if key else ''}{key}".upper()
+
+
+def overrides(environ: Mapping[str, str], known: Known) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """What is set, by section and key of `known`; and a line for each variable that names a setting nobody knows.
+
+    What has no `__` is none of a setting's: a Kubernetes Service named `vortex` sets VORTEX_PORT in every pod.
+    """
+    names = _names(known)
+    found: dict[str, dict[str, str]] = {}
+    faults = []
+    for name, value in environ.items():
+        if not name.upper().startswith(PREFIX) or NEST not in name:
+            continue
+        if name.upper() in names:
+            section, key = names[name.upper()]
+            found.setdefault(section, {})[key] = value
+        elif not _of_a_service(name.upper(), value):
+            near = difflib.get_close_matches(name.upper(), names, 1)
+            faults.append(f"environment: {name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return found, faults
+
+
+def unheard(environ: Mapping[str, str], known: Known) -> list[str]:
+    """A line for each variable that is no setting's for want of one underscore."""
+    names = {name.replace(NEST, "_"): name for name in _names(known)}
+    return [
+        f"environment: {name}: means nothing here; did you mean {names[name.upper()]}?"
+        for name, value in sorted(environ.items())
+        if name.upper() in names and not _of_a_service(name.upper(), value)
+    ]
+
+
+def _names(known: Known) -> dict[str, tuple[str, str]]:
+    return {variable(section, key): (section, key) for section, keys in known.items() for key in keys}
+
+
+def _of_a_service(name: str, value: str) -> bool:
+    """Whether Kubernetes (or a Docker link) set it: it tells each pod where every Service of the namespace is."""
+    return bool(_SERVICE.search(name)) or value.startswith(_ADDRESSES)
