@@ -225,28 +225,22 @@ static Place white(Place at, Place end)
     return at;
 }
 
-/* All events of a record, or of a user record of an aggregate: 1, 0 where any of it is not plainly an event, -1 without
-   memory. */
+/* All events of a record, or of a user record of an aggregate, with nothing but white space around each: 1, 0 where any of
+   it is not plainly an event, -1 without memory. */
 static int events_of(Reading *reading, int32_t number, Place at, Place end)
 {
-    int taken = at < end;
-    for (Place line = at; taken == 1 && line < end;) {
+    int taken = 1;
+    Place line = white(at, end);
+    if (line == end)
+        return 0;
+    while (taken == 1 && line < end) {
         Value values[PATHS];
         memset(values, 0, reading->plan->paths * sizeof *values);
-        Place close = object(reading->plan, 0, line, end, values, 0), next;
+        Place close = object(reading->plan, 0, line, end, values, 0);
         if (!close)
             return 0;
-        next = json_blanks(close, end);
-        if (next == end && line == at) {
-            close = end; /* the only one: with what blanks there are, as Python takes it */
-        } else if (next < end) {
-            while (next < end && (*next == ' ' || *next == '\t' || *next == '\r'))
-                next++;
-            if (next == end || *next != '\n')
-                return 0;
-        }
         taken = event(reading, number, line, close, values);
-        line = white(next, end);
+        line = white(close, end);
     }
     return taken;
 }

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from benchmarks.workload import kpl_aggregate
 from vortex.core.decode import Decoded, Decoder, Reason
-from vortex.core.fields import Fields, Probe
+from vortex.core.fields import Fields
 from vortex.core.model import Record
+from vortex.core.shape import Probe
 
 DECODER = Decoder(Fields(("customer",), ("event", "type"), ("id",), ("at",)))
 GITHUB = Decoder(Fields(("org.login", "repo.name"), ("type",), ("id",), ("created_at",)))

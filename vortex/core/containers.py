@@ -1,4 +1,5 @@
-"""What a record holds: one event, or many, as a KPL aggregate, as lines, as a JSON array, gzip or zlib around any.
+"""What a record holds: one event, or many, as a KPL aggregate, as JSON values one after another (with or without line
+breaks), as elements of arrays, and any of these compressed (`codecs`).
 
 A part is what should be one event; whether it is, `core.decode` finds out. What cannot be taken apart is a part of its
 own, refused already.
@@ -6,21 +7,22 @@ own, refused already.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-import msgspec
-
 from vortex.core.codecs import decompress
 from vortex.core.kpl import MAGIC, deaggregate
-from vortex.core.reasons import Reason, Refused
+from vortex.core.reasons import Refused
+from vortex.core.texts import WHITE, values_of
 
 MAX_INFLATED = 64 * 1024 * 1024
 """Bytes that a compressed record may unfold to; more is taken for a bomb and rejected."""
-WHITE = b" \t\r\n"
-_first_byte = itemgetter(0)
+_first, _last = itemgetter(0), itemgetter(-1)
+# Two objects, one behind the other; or so it seems, for they may stand in a string.
+_SEVERAL = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+\{")
 
 
 @dataclass(slots=True)
@@ -66,21 +68,15 @@ def one_line(data: bytes) -> bytes:
     return data.strip(WHITE).replace(b"\n", b" ").replace(b"\r", b" ")
 
 
-def is_json(data: bytes) -> bool:
-    """Whether the bytes are one JSON value."""
-    try:
-        msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return True
-
-
 def _plain(datas: list[bytes]) -> bytes | None:
     """The bytes in one, if each can only be one event on one line: asked of all at once, at the speed of memory."""
-    if not all(datas) or bytes(map(_first_byte, datas)) != b"{" * len(datas):
+    count = len(datas)
+    if not all(datas) or (bytes(map(_first, datas)), bytes(map(_last, datas))) != (b"{" * count, b"}" * count):
         return None
     joined = b"".join(datas)
-    return None if b"\n" in joined or b"\r" in joined else joined
+    if b"\n" in joined or b"\r" in joined or any(map(_SEVERAL.search, datas)):
+        return None
+    return joined
 
 
 def _take_apart(data: bytes, parts: Parts) -> None:
@@ -90,43 +86,7 @@ def _take_apart(data: bytes, parts: Parts) -> None:
     except Refused as refused:
         _refuse(data, refused, parts)
         return
-    text = data if unfolded is None else unfolded
-    if text[:1] == b"{" and b"\n" not in text:
-        parts.data.append(text)
-        return
-    text = text.strip(WHITE)
-    if text[:1] == b"[":
-        _array(text, parts)
-    elif b"\n" in text:
-        _lines(text, parts)
-    else:
-        parts.data.append(text)
-
-
-def _lines(text: bytes, parts: Parts) -> None:
-    """NDJSON; but a text that is one JSON value, or of which no line is an object, is one event, broken or not."""
-    lines = [line for line in (line.strip(WHITE) for line in text.split(b"\n")) if line]
-    # After one whole object there can be no second one in a JSON text: lines, then, without a look at the rest.
-    if is_json(lines[0]) and lines[0][:1] == b"{":
-        parts.data += lines
-    elif is_json(text) or not any(line[:1] == b"{" and is_json(line) for line in lines):
-        parts.data.append(text)
-    else:
-        parts.data += lines
-
-
-def _array(text: bytes, parts: Parts) -> None:
-    try:
-        elements = msgspec.json.decode(text, type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
-        if b"\n" in text:
-            _lines(text, parts)
-        else:
-            parts.data.append(text)
-        return
-    if not elements:
-        _refuse(text, Refused(Reason.EMPTY, "an empty JSON array"), parts)
-    parts.data += [bytes(element).strip(WHITE) for element in elements]
+    parts.data += values_of(data if unfolded is None else unfolded)
 
 
 def _refuse(data: bytes, refused: Refused, parts: Parts) -> None:

@@ -15,15 +15,15 @@ from typing import Any
 
 import msgspec
 
-from vortex.core.closely import NAME_LIMIT, CloseReader, is_deep
+from vortex.core.closely import NAME_LIMIT, CloseReader
 from vortex.core.containers import Parts, one_line, parts_of
-from vortex.core.fields import NAMES, Fields, Occurrences, paths_of, shape
+from vortex.core.depth import is_too_deep
+from vortex.core.fields import NAMES, Fields, paths_of
 from vortex.core.model import Record
 from vortex.core.reasons import Reason, Refused
+from vortex.core.shape import Shape
 
-_DEPTH_MATTERS = 8192
-"""Bytes below which an event cannot nest too deep."""
-_ODD = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_ODD = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,14 @@ class Decoder:
     """Decodes pages by one set of paths. Raises ValueError for a path with an empty part."""
 
     def __init__(self, fields: Fields) -> None:
-        paths = self.paths = paths_of(fields)
+        self.fields, self.paths = fields, paths_of(fields)
         self.hash_missing = fields.missing_id == "hash"
-        struct, self._getters = shape(paths)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
-        self._once = Occurrences(paths)
-        self._look_closely = CloseReader(paths, self._once, hash_missing=self.hash_missing)
+        self._shape = Shape(self.paths)
+        self._close = CloseReader(fields)
+
+    def times(self, line: bytes) -> list[Any]:
+        """The values at all paths of the time, in their order, of a line that is an event."""
+        return self._close.times(line)
 
     def page(self, records: Sequence[Record]) -> Decoded:
         """Every event and rejection of the page, in order."""
@@ -90,13 +92,13 @@ class Decoder:
     def _events(self, datas: list[bytes]) -> list[Any]:
         """Each part as a Struct; None for those that are not one JSON object."""
         try:
-            return list(map(self._decode, datas))
+            return list(map(self._shape.decode, datas))
         except _ODD:
             return list(map(self._event, datas))
 
     def _event(self, data: bytes) -> Any:
         try:
-            return self._decode(data)
+            return self._shape.decode(data)
         except _ODD:
             return None
 
@@ -118,13 +120,13 @@ class Decoder:
         joined = parts.joined if whole and parts.joined is not None else b"".join(datas)
         if not _is_utf8(joined):
             return False
-        if max(map(len, datas)) > _DEPTH_MATTERS and any(map(is_deep, datas)):
-            return False
-        if self._once.suspects(joined, len(datas)) and not all(map(self._once, datas)):
+        if max(map(len, datas)) > self.fields.max_bytes or any(map(is_too_deep, datas)):
             return False
         chosen = events if whole else events[begin:end]
         try:
-            customers, kinds, ids, times = (_first_present(self._getters[name], chosen) for name in NAMES)
+            if not all(map(self._close.once, self._shape.suspects(joined, datas, chosen))):
+                return False
+            customers, kinds, ids, times = (_first_present(self._shape.getters[name], chosen) for name in NAMES)
         except AttributeError:
             return False
         if not (_all_text(customers) and _all_text(kinds)):
@@ -149,7 +151,7 @@ class Decoder:
         try:
             if part in parts.refused:
                 raise parts.refused[part]
-            customer, kind, key, time = self._look_closely(data)
+            customer, kind, key, time = self._close(data)
         except Refused as refused:
             place = parts.owners[part], parts.sub(part)
             out.rejected.append(Rejected(*place, refused.reason, refused.detail, data))

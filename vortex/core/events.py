@@ -8,11 +8,11 @@ from itertools import repeat
 from operator import add
 from typing import Any
 
-import msgspec
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from vortex.core.closely import time_value
 from vortex.core.containers import Parts, parts_of
 from vortex.core.decode import Decoded, Decoder, Rejected
 from vortex.core.fields import NAMES, Paths
@@ -150,7 +150,7 @@ class EventReader:
         if len(which := np.flatnonzero(asked["ask"] & ASK_TIME)):
             texts = _slices(text, start[which] + asked["time_at"][which], asked["time_size"][which])
             events.period = events.period.copy()
-            periods = self._periods.column(list(map(msgspec.json.decode, texts)))
+            periods = self._periods.column(list(map(time_value, texts)))
             events.period[asked["row"][which]] = _numbers(periods)
 
     def _slowly(self, decoded: Decoded) -> Events:
