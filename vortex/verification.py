@@ -25,10 +25,15 @@ _ATTEMPTS = 3
 _SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes")
 
 
-async def verify_store(store: ObjectStore) -> Report:
-    """Everything below the store's root. A running worker's newest work may show as notes, never as faults."""
+async def verify_store(store: ObjectStore, stream: str = "") -> Report:
+    """Everything below the store's root. A running worker's newest work may show as notes, never as faults.
+
+    Where no state lies there is nothing to prove, which is a fault; as is another stream's than `stream`, if given.
+    """
     for _ in range(_ATTEMPTS):
-        report, streams, strays = await _looked_over(store)
+        report, streams, strays = await _looked_over(store, stream)
+        if not streams:
+            return report
         if not (strays or report.faults) or not any([await one.moved_on() for one in streams]):
             break
     else:
@@ -40,12 +45,15 @@ async def verify_store(store: ObjectStore) -> Report:
     return report
 
 
-async def _looked_over(store: ObjectStore) -> tuple[Report, list[_Stream], list[str]]:
+async def _looked_over(store: ObjectStore, stream: str) -> tuple[Report, list[_Stream], list[str]]:
     """The report, what it is about, and the keys that no plan named then."""
     report = Report()
     streams = [name async for name in store.list_folders(f"{STATE}/") if "@" in name]
     if not streams:
-        report.notes.append(f"{store.url}: no stream has begun here")
+        report.fault("state", store.url, f"no Vortex state lies there: nothing can be proved; {await _instead(store)}")
+        return report, [], []
+    if stream and all(name.rpartition("@")[0] != stream for name in streams):
+        report.fault("state", store.url, f"holds the state of {', '.join(streams)}, none of stream {stream}")
     proofs = [_Stream(Journal(store, f"{STATE}/{name}", Once()), report) for name in streams]
     named: set[str] = set()
     for one in proofs:
@@ -53,6 +61,12 @@ async def _looked_over(store: ObjectStore) -> tuple[Report, list[_Stream], list[
             named |= one.named
     keys = [info.key async for info in store.list("") if not info.key.startswith(f"{STATE}/")]
     return report, proofs, [key for key in keys if key not in named]
+
+
+async def _instead(store: ObjectStore) -> str:
+    async for info in store.list(""):
+        return f"other things do, beginning with {info.key}: is store.url right?"
+    return "nothing at all does: is store.url right?"
 
 
 class _Stream:
@@ -70,6 +84,7 @@ class _Stream:
         """Whether the stream has begun."""
         state = await self._journal.state()
         if state is None:
+            self._report.fault("state", f"{self._journal.root}/stream.json", "is missing: the state was lost")
             return False
         await self._read_plans()
         await self._read_logs(state)

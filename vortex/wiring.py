@@ -94,9 +94,14 @@ async def open_stream(settings: Settings) -> AsyncIterator[Stream]:
         yield stream
 
 
+def stream_name(settings: Settings) -> str:
+    """The stream's; one that is given by its ARN has its name at the end."""
+    return settings.source.stream.rpartition("/")[2]
+
+
 def table_name(settings: Settings) -> str:
-    """The lease table's; a stream that is given by its ARN counts by its name."""
-    return settings.coordination.table or f"vortex-{settings.source.stream.rpartition('/')[2]}"
+    """The lease table's."""
+    return settings.coordination.table or f"vortex-{stream_name(settings)}"
 
 
 @contextlib.asynccontextmanager

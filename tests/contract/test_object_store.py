@@ -13,6 +13,7 @@ from tests.harness import client
 from vortex.adapters.clock import SystemClock
 from vortex.adapters.localdir import LocalDirStore
 from vortex.adapters.s3 import open_s3_store
+from vortex.commands.probes import StoreProbe
 from vortex.ports import NotFound, ObjectStore
 from vortex.testing.memstore import MemoryStore
 
@@ -36,6 +37,13 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def keys(store: ObjectStore, prefix: str, start_after: str = "") -> list[str]:
     """The keys of a listing."""
     return [info.key async for info in store.list(prefix, start_after)]
+
+
+async def test_a_check_finds_all_well_and_leaves_nothing(store: ObjectStore) -> None:
+    """Each of its lines."""
+    found = [line async for line in StoreProbe(store).lines()]
+    assert [line for line in found if not line.ok] == []
+    assert await keys(store, "") == []
 
 
 async def test_what_was_put_is_read(store: ObjectStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from collections import Counter
@@ -9,7 +10,9 @@ from collections import Counter
 import pytest
 
 from tests.loops import MINUTE, World
+from vortex.commands.standing import NoState, begun
 from vortex.core.segment import fold
+from vortex.exits import Exit
 from vortex.ports import NotFound
 from vortex.proof import Report
 from vortex.testing import vtime
@@ -50,6 +53,71 @@ async def looked_over(world: World, gone: tuple[str, int] | None = None) -> tupl
     seen = MemoryStore(world.clock, count)
     vars(seen).update({name: part for name, part in vars(world.store).items() if name != "before"})
     return await verify_store(seen), asked
+
+
+def test_a_prefix_without_state_is_a_fault() -> None:
+    """Nothing can be proved of it; once every invariant was said to hold."""
+
+    async def scenario() -> None:
+        world = World()
+        (fault,) = (await verify_store(world.store)).faults
+        assert (fault.invariant, fault.key) == ("state", world.store.url)
+        assert fault.what == (
+            "no Vortex state lies there: nothing can be proved; nothing at all does: is store.url right?"
+        )
+        await world.store.put_if_absent("customer=a/x.json.gz", b"")
+        await world.store.put_if_absent("_vortex/_check/x", b"")
+        (fault,) = (await verify_store(world.store)).faults
+        assert "other things do, beginning with _vortex/_check/x: is store.url right?" in fault.what
+
+    vtime.run(scenario())
+
+
+def test_the_state_of_another_stream_is_a_fault() -> None:
+    """Of this one nothing is proved by it."""
+
+    async def scenario() -> None:
+        world = await published()
+        name = (await world.stream.describe()).name
+        assert (await verify_store(world.store, name)).faults == []
+        (fault,) = (await verify_store(world.store, "other")).faults
+        assert "none of stream other" in fault.what
+        assert name in fault.what
+
+    vtime.run(scenario())
+
+
+def test_a_stream_without_its_beginning_is_a_fault() -> None:
+    """Its logs may be there, but where it begins is lost."""
+
+    async def scenario() -> None:
+        world = await published()
+        (key,) = [key for key in world.store.objects if key.endswith("/stream.json")]
+        await world.store.delete([key])
+        assert faults(await verify_store(world.store), key) == ["is missing: the state was lost"]
+
+    vtime.run(scenario())
+
+
+def test_commands_that_need_a_state_say_whose_lies_there() -> None:
+    """And end with a code other than 0: nothing begun, another stream's, an earlier life."""
+
+    async def scenario() -> None:
+        world = await published()
+        info = await world.stream.describe()
+        assert (await begun(world.store, info))[1].stream == info.name
+        for other, code, told in (
+            (dataclasses.replace(info, name="other"), Exit.LOST_STATE, f"holds the state of stream {info.name}"),
+            (dataclasses.replace(info, created_ms=info.created_ms + 5000), Exit.FAILED, "an earlier life"),
+        ):
+            with pytest.raises(NoState, match=told) as caught:
+                await begun(world.store, other)
+            assert caught.value.code == code
+        with pytest.raises(NoState, match=r"was never started there .* or store.url is wrong") as caught:
+            await begun(World().store, info)
+        assert caught.value.code == Exit.FAILED
+
+    vtime.run(scenario())
 
 
 def test_neighbours_of_a_segment_are_read_together() -> None:

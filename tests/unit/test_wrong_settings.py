@@ -151,3 +151,18 @@ def test_blame_falls_on_what_holds_the_value() -> None:
         "AWS_PROFILE, AWS_RETRY_MODE: bad mode 'fo', not x"
     )
     assert surroundings.blamed(ValueError("bad mode foo"), environ).startswith("the AWS configuration (AWS_CONFIG_FILE")
+
+
+@pytest.mark.parametrize("there", ["nothing", "no folder", "other files"])
+def test_a_proof_of_a_wrong_prefix_fails(there: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that every invariant holds."""
+    root = config.parent / "store"
+    if there != "no folder":
+        root.mkdir()
+    if there == "other files":
+        (root / "x.csv").write_text("1")
+    monkeypatch.setenv("VORTEX_STORE__URL", root.as_uri())
+    code, lines = said("verify", config)
+    assert code == Exit.FAILED
+    assert len(lines) == 1
+    assert lines[0].startswith(f"FAULT state {root.as_uri()}: no Vortex state lies there")

@@ -3,67 +3,96 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
 
 import click
 
+from vortex import places
 from vortex.adapters.dynamodb import DynamoTable
+from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
+from vortex.commands.standing import foreign, streams_at
 from vortex.config import Settings
 from vortex.core.model import Position, Start
 from vortex.exits import Exit
-from vortex.ports import NotFound, ObjectStore, PortError, Stream
-from vortex.wiring import open_lease_table, open_store, open_stream, table_name
+from vortex.ports import NotFound, ObjectStore, Stream
+from vortex.wiring import open_lease_table, open_store, open_stream, stream_name, table_name
 
-_PROBE = "_vortex/_check"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the answer."""
-
-    what: str
-    ok: bool
-    detail: str
-
-
-class CheckFailed(Exception):
-    """The service answered, but not as it must; the message says what follows."""
+T = TypeVar("T")
 
 
 def check(settings: Settings, as_json: bool) -> int:
-    """Print a line for each check; FAILED if any failed."""
-    lines = asyncio.run(_check(settings))
+    """Print a line for each check, as it comes; FAILED if any failed."""
+    lines = asyncio.run(_check(settings, tell=not as_json))
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=1))
-    else:
-        for line in lines:
-            click.echo(f"{'ok  ' if line.ok else 'FAIL'} {line.what}: {line.detail}")
     return Exit.OK if all(line.ok for line in lines) else Exit.FAILED
 
 
-async def _check(settings: Settings) -> list[Line]:
-    lines = [Line("settings", True, "read")]
-    try:
-        async with open_stream(settings) as stream:
-            lines += [await _line(what, call) for what, call in _of_stream(stream)]
-    except PortError as problem:
-        lines.append(Line("stream", False, str(problem)))
-    async with open_store(settings) as store:
-        lines.append(await _line(f"store {store.url}", lambda: probe(store)))
-    if settings.coordination.mode == "dynamodb":
-        async with open_lease_table(settings) as table:
-            lines.append(await _line(f"lease table {table_name(settings)}", lambda: _of_table(table)))
+async def _check(settings: Settings, *, tell: bool) -> list[Line]:
+    lines = []
+    async for line in _lines(settings):
+        lines.append(line)
+        if tell:
+            click.echo(f"{'ok  ' if line.ok else 'FAIL'} {line.what}: {line.detail}")
     return lines
 
 
-async def _line(what: str, call: Callable[[], Awaitable[str]]) -> Line:
-    try:
-        return Line(what, True, await call())
-    except (PortError, CheckFailed) as problem:
-        return Line(what, False, str(problem))
+async def _lines(settings: Settings) -> AsyncIterator[Line]:
+    yield Line("settings", True, "read")
+    async with contextlib.AsyncExitStack() as stack:
+        stream, bad = await _opened("stream", stack, open_stream(settings))
+        if stream is None:
+            yield bad
+        else:
+            for what, call in _of_stream(stream):
+                yield await tried(what, call)
+        store, bad = await _opened("store", stack, open_store(settings))
+        if store is None:
+            yield bad
+        else:
+            yield await tried(f"store {store.url}", lambda: _state(store, settings))
+            async for line in _of_store(store, settings):
+                yield line
+        if settings.coordination.mode == "dynamodb":
+            table, bad = await _opened("lease table", stack, open_lease_table(settings))
+            name = f"lease table {table_name(settings)}"
+            yield bad if table is None else await tried(name, lambda: _of_table(table))
+
+
+async def _opened(
+    what: str, stack: contextlib.AsyncExitStack, opening: AbstractAsyncContextManager[T]
+) -> tuple[T | None, Line]:
+    """A client; None and the line that says why there is none. Raises ConfigError."""
+    found: list[T] = []
+
+    async def open_it() -> str:
+        found.append(await stack.enter_async_context(opening))
+        return ""
+
+    line = await tried(what, open_it)
+    return (found[0] if found else None), line
+
+
+async def _state(store: ObjectStore, settings: Settings) -> str:
+    """Whose state lies there: of this stream, of none, or of another one."""
+    names, stream = await streams_at(store), stream_name(settings)
+    if told := foreign(names, stream):
+        raise CheckFailed(told)
+    return f"holds the state of stream {stream}" if names else "nothing has begun there yet; `vortex run` begins it"
+
+
+async def _of_store(store: ObjectStore, settings: Settings) -> AsyncIterator[Line]:
+    probe, place = StoreProbe(store), places.store_place(settings.store.url)
+    tidy = leaving_no_folders(place, probe.folder) if isinstance(place, Path) else contextlib.nullcontext()
+    with tidy:
+        async for line in probe.lines():
+            yield line
 
 
 def _of_stream(stream: Stream) -> list[tuple[str, Callable[[], Awaitable[str]]]]:
@@ -98,21 +127,3 @@ async def _of_table(table: DynamoTable) -> str:
         raise CheckFailed("is being created or deleted; check again in a minute")
     await table.probe()
     return f"{len(await table.rows())} leases read, conditional writes work"
-
-
-async def probe(store: ObjectStore) -> str:
-    """Prove put-if-absent, get, list and delete on a key of our own. Raises CheckFailed, PortError."""
-    key = f"{_PROBE}/{secrets.token_hex(8)}"
-    try:
-        if not await store.put_if_absent(key, b"first"):
-            raise CheckFailed(f"{key}: said to exist before it was written")
-        if await store.put_if_absent(key, b"second") or await store.get(key) != b"first":
-            raise CheckFailed(
-                "the store does not honour put-if-absent (If-None-Match: *): nothing could keep two writers apart. "
-                "Vortex cannot run on it"
-            )
-        if [info.key async for info in store.list(key)] != [key]:
-            raise CheckFailed(f"{key}: written, but not listed")
-    finally:
-        await store.delete([key])
-    return "put-if-absent, get, list and delete work"

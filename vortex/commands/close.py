@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from vortex.commands.standing import NoState, begun
 from vortex.commands.status import live_logs
 from vortex.config import Settings, parse_instant
 from vortex.core.layout import moment
@@ -18,12 +19,11 @@ from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.planning import LogView
 from vortex.core.routing import floor_period
 from vortex.core.segment import Footer, seal
-from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer, merged_floors, stream_root
+from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer, merged_floors
 from vortex.exits import Exit
 from vortex.journal import Journal
 from vortex.ports import PortError, Stream
 from vortex.resume import parent_ends
-from vortex.retry import Once
 from vortex.wiring import open_store, open_stream
 
 _TRIES = 10
@@ -45,6 +45,9 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
     except (ValueError, BrokenLog) as problem:
         click.echo(str(problem), err=True)
         return Exit.USAGE
+    except NoState as problem:
+        click.echo(str(problem), err=True)
+        return problem.code
     except PortError as problem:
         click.echo(str(problem), err=True)
         return Exit.UNREACHABLE
@@ -60,10 +63,7 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
 async def _close(settings: Settings, shards: Sequence[str], before: int) -> list[Moved]:
     async with open_stream(settings) as stream, open_store(settings) as store:
         info = await stream.describe()
-        journal = Journal(store, stream_root(info.name, info.created_ms), Once())
-        state = await journal.state()
-        if state is None:
-            raise ValueError("the stream was never started on this store: there is nothing to close")
+        journal, state = await begun(store, info)
         return await close_logs(journal, state, stream, settings, shards, before)
 
 

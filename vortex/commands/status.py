@@ -11,16 +11,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from vortex.commands.standing import NoState, begun
 from vortex.config import Settings
 from vortex.core.layout import hour_of, moment
 from vortex.core.lease import Lease, outlived
 from vortex.core.model import HOUR_MS
 from vortex.core.planning import LogView, Plan, carried, frontier, joined
-from vortex.core.shardlog import BrokenLog, StreamState, stream_root
+from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.exits import Exit
 from vortex.journal import Journal
 from vortex.ports import NotFound, PortError, Stream
-from vortex.retry import Once
 from vortex.wiring import open_lease_table, open_store, open_stream
 
 _SLACK_MS = 60_000
@@ -77,7 +77,9 @@ class Status:
 
 
 def status(settings: Settings, as_json: bool) -> int:
-    """Print it; UNREACHABLE where stream or store do not answer, LOST_STATE where a log is broken."""
+    """Print it; UNREACHABLE where stream or store do not answer, LOST_STATE where a log is broken,
+    FAILED where the stream has not begun there.
+    """
     try:
         found = asyncio.run(_status(settings))
     except PortError as problem:
@@ -86,9 +88,9 @@ def status(settings: Settings, as_json: bool) -> int:
     except BrokenLog as problem:
         click.echo(str(problem), err=True)
         return Exit.LOST_STATE
-    if found is None:
-        click.echo("the stream was never started on this store; `vortex run` begins it", err=True)
-        return Exit.FAILED
+    except NoState as problem:
+        click.echo(str(problem), err=True)
+        return problem.code
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
     else:
@@ -96,13 +98,10 @@ def status(settings: Settings, as_json: bool) -> int:
     return Exit.OK
 
 
-async def _status(settings: Settings) -> Status | None:
+async def _status(settings: Settings) -> Status:
     async with open_stream(settings) as stream, open_store(settings) as store:
         info = await stream.describe()
-        journal = Journal(store, stream_root(info.name, info.created_ms), Once())
-        state = await journal.state()
-        if state is None:
-            return None
+        journal, state = await begun(store, info)
         return await gather(journal, state, stream, settings, await _leases(settings, info.created_ms))
 
 

@@ -13,7 +13,7 @@ from vortex.exits import Exit
 from vortex.ports import PortError
 from vortex.proof import Report
 from vortex.verification import verify_store
-from vortex.wiring import open_store
+from vortex.wiring import open_store, stream_name
 
 _SHOWN = 20
 
@@ -34,11 +34,12 @@ def verify(settings: Settings, as_json: bool) -> int:
 
 async def _verify(settings: Settings) -> Report:
     async with open_store(settings) as store:
-        return await verify_store(store)
+        return await verify_store(store, stream_name(settings))
 
 
 def _print(report: Report) -> None:
-    click.echo("checked: " + ", ".join(f"{number} {what}" for what, number in sorted(report.checked.items())))
+    if report.checked:
+        click.echo("checked: " + ", ".join(f"{number} {what}" for what, number in sorted(report.checked.items())))
     for note in report.notes:
         click.echo(f"note: {note}")
     for fault in report.faults[:_SHOWN]:

@@ -1,0 +1,48 @@
+"""Whether a stream's state lies where `store.url` points; what is said where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vortex.core.layout import STATE
+from vortex.core.model import StreamInfo
+from vortex.core.shardlog import StreamState, stream_root
+from vortex.exits import Exit
+from vortex.journal import Journal
+from vortex.ports import ObjectStore
+from vortex.retry import Once
+
+
+class NoState(Exception):
+    """Nothing of the stream lies there; `code` is what a command ends with."""
+
+    def __init__(self, message: str, code: Exit) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+async def streams_at(store: ObjectStore) -> list[str]:
+    """The names of the streams whose state a store holds, one for each life of a stream."""
+    return [name.rpartition("@")[0] async for name in store.list_folders(f"{STATE}/") if "@" in name]
+
+
+def foreign(names: Sequence[str], stream: str) -> str:
+    """What is said where other streams have their state there; empty where none has."""
+    others = ", ".join(sorted({name for name in names if name != stream}))
+    return f"holds the state of stream {others}, and this is stream {stream}: see store.url" if others else ""
+
+
+async def begun(store: ObjectStore, info: StreamInfo) -> tuple[Journal, StreamState]:
+    """The stream's journal and state. Raises NoState."""
+    journal = Journal(store, stream_root(info.name, info.created_ms), Once())
+    state = await journal.state()
+    if state is not None:
+        return journal, state
+    names = await streams_at(store)
+    if told := foreign(names, info.name):
+        raise NoState(f"{store.url} {told}", Exit.LOST_STATE)
+    if names:
+        what = f"{store.url} holds an earlier life of stream {info.name}, from before it was made anew"
+        raise NoState(f"{what}; `vortex run` goes on above it", Exit.FAILED)
+    what = f"{store.url} holds no state of stream {info.name}"
+    raise NoState(f"{what}: it was never started there (`vortex run` begins it), or store.url is wrong", Exit.FAILED)
