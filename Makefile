@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint unit integration acceptance soak fuzz sim bench kill clean
+.PHONY: demo test test-fleet lint unit integration acceptance soak chaos long fuzz sim bench kill clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -50,6 +50,18 @@ SHARDS ?= 6
 FAILOVER ?= 5s
 soak: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.fleet_soak --minutes $(MINUTES) --workers $(FLEET) --shards $(SHARDS) --failover $(FAILOVER)
+
+# Every fault of tests/faults at once, with bombs among the events: make chaos MINUTES=10
+chaos: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+
+# What takes too long for every change.
+long: $(VENV)/dev.stamp
+	$(MAKE) chaos MINUTES=10
+	$(MAKE) soak MINUTES=10 FLEET=5 SHARDS=16 FAILOVER=10s
+	$(MAKE) kill ROUNDS=50
+	$(MAKE) sim SEEDS=2000
+	$(MAKE) fuzz
 
 # All that concerns fleets, with what it needs: kinesis-local for the stream, ministack for the leases.
 test-fleet: $(VENV)/dev.stamp

@@ -10,7 +10,6 @@ Takeover times are measured in the lease table: from the signal to a shard's nex
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -25,7 +24,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.harness import Producer, Site, check_exactly_once, check_manifests, client, make_stream, stopped, wait_active
+from tests.harness import (
+    Producer,
+    Site,
+    check_exactly_once,
+    check_manifests,
+    client,
+    hour_ends_in,
+    make_stream,
+    settle,
+    stopped,
+    wait_active,
+)
 from tests.servers import CREDENTIALS, kinesis_local, ministack
 from vortex.adapters.dynamodb import read_row
 
@@ -33,7 +43,7 @@ EVERY_S = 10.0
 """Between two deeds."""
 RESHARD_S = 30.0
 LAG_S = 15.0
-"""What counts as seconds: an idle shard's watermark keeps five behind the clock, and is committed every second."""
+"""What counts as seconds."""
 
 
 @dataclass
@@ -205,21 +215,6 @@ def shared_out(watch: Watch, fleet: Fleet, shards: int) -> None:
     print(f"  shared out {time.monotonic() - begin:.1f} s after the first worker made the table", flush=True)
 
 
-def settle(site: Site, fleet: Fleet) -> float:
-    """Wait until every live shard's lag is seconds; how long that took. Raises SystemExit after five minutes."""
-    begin = time.monotonic()
-    worst = 0.0
-    while time.monotonic() - begin < 300:
-        fleet.check()
-        rows = json.loads(site.call("status", "--json").stdout)["shards"]
-        lags = [row["lag_s"] for row in rows if row["state"] != "ended"]
-        worst = max((lag if lag is not None else float("inf") for lag in lags), default=float("inf"))
-        if worst <= LAG_S:
-            return time.monotonic() - begin
-        time.sleep(0.5)  # other processes catch up: there is nothing to await
-    raise SystemExit(f"after five quiet minutes the lag is still {worst:.0f} s")
-
-
 def told(watch: Watch, why: str) -> str:
     """The takeover times after deeds of a kind."""
     times = [seconds for what, _, seconds in watch.took if what == why]
@@ -253,8 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
         make_stream(kinesis, "soaked", options.shards)
         site = Site(kinesis, "soaked", (folder / "out").as_uri(), folder / "vortex.toml")
         # The frontier passes a full hour half-way through.
-        half = options.minutes * 30
-        shift = int(7200 + time.time() % 3600 - (3600 if time.time() % 3600 > 3600 - half else 0) + half)
+        shift = hour_ends_in(options.minutes * 30)
         site.configure(lateness=f"{shift + 1}s")
         with site.config.open("a") as config:
             config.write(f'[coordination]\nmode = "dynamodb"\nendpoint_url = "{dynamodb}"\n')
@@ -271,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
         torment(fleet, site, rng, options.minutes * 60, options.shards)
         while len(fleet.running) < options.workers:
             fleet.start()
-        quiet = settle(site, fleet)
+        quiet = settle(site, fleet.check, LAG_S)
         sent = producer.finish()
         for worker in [fleet.running.pop() for _ in range(len(fleet.running))]:
             fleet.stop(worker)

@@ -160,6 +160,33 @@ def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.1)  # real processes in real time: there is nothing to await
 
 
+def hour_ends_in(seconds: float) -> int:
+    """How far in the past the times of events must lie, in seconds, so that one of their hours ends that soon."""
+    now = time.time() % 3600
+    return int(7200 + now - (3600 if now > 3600 - seconds else 0) + seconds)
+
+
+def settle(site: Site, check: Callable[[], None], lag_s: float = 15.0, seconds: float = 300.0) -> float:
+    """Wait until every live shard's lag is at most so long; how long that took. `check` is called all the while.
+
+    An idle shard's watermark keeps five seconds behind the clock, and is committed every second. Raises SystemExit.
+    """
+    begin = time.monotonic()
+    worst: float | str = ""
+    while time.monotonic() - begin < seconds:
+        check()
+        told = site.call("status", "--json")
+        worst = told.stderr
+        if told.returncode == 0:
+            rows = json.loads(told.stdout)["shards"]
+            lags = [row["lag_s"] for row in rows if row["state"] != "ended"]
+            worst = max((lag if lag is not None else float("inf") for lag in lags), default=float("inf"))
+            if worst <= lag_s:
+                return time.monotonic() - begin
+        time.sleep(2)  # other processes catch up: there is nothing to await
+    raise SystemExit(f"after {seconds:.0f} quiet seconds the lag is still {worst}")
+
+
 @contextmanager
 def stopped(*workers: subprocess.Popen[bytes]) -> Iterator[None]:
     """Whatever happens, the workers are ended."""

@@ -17,7 +17,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
-from tests.harness import Producer, Site, check_exactly_once, check_manifests, client, make_stream, stopped
+from tests.harness import (
+    Producer,
+    Site,
+    check_exactly_once,
+    check_manifests,
+    client,
+    hour_ends_in,
+    make_stream,
+    stopped,
+)
 from tests.servers import CREDENTIALS, kinesis_local, moto_server
 
 
@@ -61,8 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vortex-kill-")))
         site = site_for(stack, options.stream, options.store, folder)
         # The frontier passes a full hour half-way through: kills fall around its manifests, too.
-        half = options.rounds * 1.3
-        shift = int(7200 + time.time() % 3600 - (3600 if time.time() % 3600 > 3600 - half else 0) + half)
+        shift = hour_ends_in(options.rounds * 1.3)
         site.configure(lateness=f"{shift + 1}s")
         producer = Producer(site, Random(options.seed), shift_s=shift)
         producer.start()
