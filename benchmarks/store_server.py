@@ -171,10 +171,12 @@ class Store:
     def _post(self, request: Request, bucket: Bucket, key: str) -> Reply:
         if key or "delete" not in request.query:
             return _error(501, "NotImplemented", "POST")
+        gone = []
         for element in ElementTree.fromstring(request.body).iter():
             if element.tag.rpartition("}")[2] == "Key":
                 bucket.delete(element.text or "")
-        return Reply(200, (f"{_XML}<DeleteResult {_NAMESPACE}/>".encode(),))
+                gone.append(f"<Deleted><Key>{escape(element.text or '')}</Key></Deleted>")
+        return Reply(200, (f"{_XML}<DeleteResult {_NAMESPACE}>{''.join(gone)}</DeleteResult>".encode(),))
 
     def _told(self, question: str) -> Reply:
         """`rows/<bucket>/<prefix>`: what lies there; `stats`: the calls so far; `clear`: forget everything."""

@@ -84,7 +84,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     clock, meter, health, rng = SystemClock(), PrometheusMeter(), Health(), Random(secrets.randbits(64))
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
     retry = Retry(clock, meter, health, rng)
-    async with open_stream(settings) as stream, open_store(settings) as store, _coordinated(settings) as table:
+    async with open_stream(settings) as stream, open_store(settings, meter) as store, _coordinated(settings) as table:
         offload = ThreadOffload()
         try:
             yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table, _token)

@@ -27,7 +27,7 @@ from vortex.adapters.s3 import open_s3_store
 from vortex.config import ConfigError, Settings, parse_instant
 from vortex.core.model import Start
 from vortex.environment import variable
-from vortex.ports import ObjectStore, Stream
+from vortex.ports import Meter, ObjectStore, Stream
 from vortex.start import FirstStart
 
 T = TypeVar("T")
@@ -65,8 +65,13 @@ def _region(*told: str | None) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
-    """The store that `store.url` names."""
+async def open_store(settings: Settings, meter: Meter | None = None) -> AsyncIterator[ObjectStore]:
+    """The store that `store.url` names. `meter` counts what it tries again by itself."""
+
+    def retried(cause: str) -> None:
+        if meter is not None:
+            meter.add("vortex_retries_total", cause=cause)
+
     store = settings.store
     place = places.store_place(store.url)
     if isinstance(place, Path):
@@ -80,6 +85,7 @@ async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
         kms_key_id=store.kms_key_id,
         expected_bucket_owner=store.expected_bucket_owner,
         request_checksum_calculation=store.request_checksum_calculation,
+        on_retry=retried,
     )
     async with _opened(opening, "store") as opened:
         yield opened

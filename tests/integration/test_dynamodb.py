@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.harness import Site, client, make_stream
-from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table, read_row, write_row
+from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
+from vortex.adapters.leaserow import read_row, write_row
 from vortex.core.lease import Checkpoint, Lease
 from vortex.ports import Denied, NotFound
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness import Site, check_exactly_once, client, event_of, make_stream, wait_active
 from tests.unit.test_kpl import aggregate
-from vortex.adapters.dynamodb import read_row, write_row
+from vortex.adapters.leaserow import read_row, write_row
 from vortex.core.inheritance import inherited
 from vortex.core.kpl import deaggregate
 from vortex.core.model import Position, ShardInfo, Start

@@ -22,7 +22,7 @@ from typing import cast
 
 import msgspec
 
-from vortex.adapters.dynamodb import write_row
+from vortex.adapters.leaserow import write_row
 from vortex.core.balance import weights
 from vortex.core.lease import Lease
 from vortex.core.lines import Lines

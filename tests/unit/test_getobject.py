@@ -18,7 +18,7 @@ from botocore.credentials import Credentials
 
 from vortex.adapters.getobject import GetCall
 from vortex.adapters.s3 import open_s3_store
-from vortex.ports import Denied, NotFound, Unavailable
+from vortex.ports import Denied, NotFound, PortError, Unavailable
 
 KEY = "_vortex/streams/über ~+'()/000000000001.seg"
 DATA = bytes(range(100))
@@ -37,11 +37,14 @@ class Wire:
         status, code = self.errors.pop(0) if self.errors else (206, "")
         if code:
             return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
+        if "Range" not in request.headers:
+            return web.Response(body=DATA, headers={"ETag": '"e"'})
         if not status:
             assert request.transport is not None
             request.transport.close()
-        part = DATA[-7:] if request.headers["Range"] == "bytes=-7" else DATA[10:15]
-        return web.Response(status=206, body=part, headers={"Content-Range": f"bytes 10-14/{len(DATA)}"})
+        begin, end = {"bytes=-7": (93, 100), "bytes=0-": (0, 100)}.get(request.headers["Range"], (10, 15))
+        told = {"Content-Range": f"bytes {begin}-{end - 1}/{len(DATA)}"}
+        return web.Response(status=206, body=DATA[begin:end], headers=told)
 
 
 @pytest_asyncio.fixture
@@ -92,14 +95,6 @@ async def test_what_is_missing_is_told_by_one_call(wire: Wire) -> None:
     assert len(wire.came) == 1
 
 
-@pytest.mark.parametrize("error", [(0, ""), (404, "Odd"), (403, "AccessDenied"), (503, "SlowDown"), (301, "Moved")])
-async def test_what_is_neither_is_asked_again_the_ordinary_way(wire: Wire, error: tuple[int, str]) -> None:
-    wire.errors = [error]
-    async with store(wire) as opened:
-        assert await opened.get_range(KEY, 10, 5) == DATA[10:15]
-    assert len(wire.came) == 2
-
-
 @pytest.mark.parametrize(
     ("call", "key"),
     [
@@ -134,17 +129,37 @@ async def test_a_missing_key_is_named_whole(wire: Wire) -> None:
                 await (opened.get(KEY) if call == "get" else opened.get_tail(KEY, 1))
 
 
-async def test_an_error_that_stays_has_its_meaning(wire: Wire) -> None:
-    """A bucket that is gone is no key that is missing."""
-    async with store(wire) as opened:
-        wire.errors = [(404, "NoSuchBucket")] * 2
-        with pytest.raises(Denied, match="NoSuchBucket"):
-            await opened.get_tail(KEY, 7)
-        wire.errors = [(416, "InvalidRange")] * 2
-        assert await opened.get_tail(KEY, 7) == (b"", 0)
-        wire.errors = [(503, "SlowDown")] * 9
-        with pytest.raises(Unavailable):
+@pytest.mark.parametrize(
+    ("status", "code", "error", "cause"),
+    [
+        (0, "", Unavailable, "connection"),
+        (404, "Odd", Unavailable, "other"),
+        (403, "AccessDenied", Denied, ""),
+        (404, "NoSuchBucket", Denied, ""),
+        (503, "SlowDown", Unavailable, "throttled"),
+        (301, "Moved", Unavailable, "malformed"),
+    ],
+)
+async def test_an_error_has_its_meaning_and_some_are_tried_again_at_once(
+    wire: Wire, status: int, code: str, error: type[PortError], cause: str
+) -> None:
+    """Whoever asked tries the rest again, and counts why; a bucket that is gone is no key that is missing."""
+    wire.errors = [(status, code)] * 9
+    told: list[str] = []
+    async with store(wire, on_retry=told.append) as opened:
+        with pytest.raises(error) as caught:
             await opened.get_range(KEY, 10, 5)
+    assert getattr(caught.value, "cause", "") == cause
+    assert told == ([cause] * 2 if cause == "connection" else [])
+
+
+async def test_a_server_that_refuses_a_tail_longer_than_the_object_is_asked_for_all(wire: Wire) -> None:
+    """The whole is no empty object."""
+    wire.errors = [(416, "InvalidRange")]
+    async with store(wire) as opened:
+        assert await opened.get_range(KEY, 10, 5) == b"", "where it begins the object has ended"
+        wire.errors = [(416, "InvalidRange")]
+        assert await opened.get_tail(KEY, 700) == (DATA, len(DATA))
 
 
 @pytest.mark.parametrize("bucket", ["logs--use1-az4--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"])

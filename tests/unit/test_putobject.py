@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 from vortex.adapters.exchange import HttpSession
 from vortex.adapters.putobject import PutCall
 from vortex.adapters.s3 import open_s3_store
-from vortex.ports import Denied, Unavailable
+from vortex.ports import Denied, PortError, Unavailable
 
 ODD_KEY = "customer=a%2Fb/event_type=über ~+'()/date=2026-01-01/0000-000.json.gz"
 
@@ -43,7 +43,9 @@ class Wire:
             assert request.transport is not None
             request.transport.close()
         code = {412: "PreconditionFailed", 403: "AccessDenied", 503: "SlowDown"}.get(status, "Odd")
-        return web.Response(status=status or 200, text=f"<Error><Code>{code}</Code></Error>" if status >= 300 else "")
+        if status >= 300:
+            return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
+        return web.Response(headers={"ETag": '"e"'})
 
 
 @pytest_asyncio.fixture
@@ -122,28 +124,30 @@ async def test_a_key_that_exists(wire: Wire) -> None:
     assert len(wire.came) == 1
 
 
-@pytest.mark.parametrize("status", [0, 301, 400, 403, 409, 500, 503])
-async def test_what_is_neither_is_asked_again_the_ordinary_way(wire: Wire, status: int) -> None:
-    """Redirects, clocks that are off, servers in trouble: the ordinary client knows what to do."""
-    wire.statuses = [status]
-    async with store(wire) as opened:
-        assert await opened.put_if_absent("key", b"body")
-    assert [body for _, _, body in wire.came] == [b"body", b"body"]
-    wire.statuses = [status, 412]
-    async with store(wire) as opened:
-        assert not await opened.put_if_absent("key", b"body"), "the first one may have had its effect"
-
-
-async def test_an_error_that_stays(wire: Wire) -> None:
-    """Has its meaning as ever."""
-    async with store(wire) as opened:
-        wire.statuses = [403] * 2
-        with pytest.raises(Denied, match="AccessDenied"):
+@pytest.mark.parametrize(
+    ("status", "error", "cause"),
+    [
+        (0, Unavailable, "connection"),
+        (301, Unavailable, "malformed"),
+        (400, Unavailable, "other"),
+        (403, Denied, ""),
+        (409, Unavailable, "conflict"),
+        (500, Unavailable, "server"),
+        (503, Unavailable, "throttled"),
+    ],
+)
+async def test_an_error_has_its_meaning_and_some_are_tried_again_at_once(
+    wire: Wire, status: int, error: type[PortError], cause: str
+) -> None:
+    """Whoever asked tries the rest again, and counts why."""
+    wire.statuses = [status] * 9
+    told: list[str] = []
+    async with store(wire, on_retry=told.append) as opened:
+        with pytest.raises(error) as caught:
             await opened.put_if_absent("key", b"body")
-        wire.statuses = [503] * 10
-        with pytest.raises(Unavailable) as problem:
-            await opened.put_if_absent("key", b"body")
-        assert problem.value.cause == "throttled"
+    assert getattr(caught.value, "cause", "") == cause
+    assert {body for _, _, body in wire.came} == {b"body"}
+    assert told == ([cause] * 2 if cause in ("server", "connection") else [])
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ async def test_over_tls_one_sum_of_the_body_is_enough(
 
     async def exchange(_: HttpSession, method: str, url: str, headers: Any, body: bytes) -> Mock:
         sent.append((url, headers))
-        return Mock(status=200, read=AsyncMock())
+        return Mock(status=200, read=AsyncMock(return_value=b""), headers={"ETag": '"e"'})
 
     monkeypatch.setattr(HttpSession, "exchange", exchange)
     calculation: Any = "when_supported" if checksum else "when_required"

@@ -1,21 +1,32 @@
-"""What all AWS clients share: how they are made, so that a call costs little, and what their errors mean."""
+"""What all AWS clients share: how they are made, so that a call costs little, and what their errors mean.
+
+Every call is made inside `calling`: whatever comes of it is an answer or a PortError, and in time.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Any
 
+import aiohttp
+import msgspec
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from aiohttp.http_exceptions import HttpProcessingError
 from botocore.exceptions import (
     BotoCoreError,
+    ChecksumError,
     ClientError,
     ConnectionError,
+    ConnectTimeoutError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
@@ -23,7 +34,7 @@ from botocore.exceptions import (
 )
 from botocore.utils import parse_timestamp
 
-from vortex.adapters.exchange import HttpSession
+from vortex.adapters.exchange import MOST_BYTES, HttpSession, Malformed, one_call
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
 _THROTTLED = {
@@ -34,6 +45,7 @@ _THROTTLED = {
     "RequestLimitExceeded",
     "SlowDown",
     "TooManyRequestsException",
+    "429",
     "503",
 }
 _CONFLICT = {
@@ -62,16 +74,31 @@ _DENIED = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
     "ValidationException",
-    "403",
 }
-_MISSING = {"NoSuchKey", "404", "NotFound"}
+_MISSING = {"NoSuchKey", "NotFound"}
+_NONSENSE = (Malformed, aiohttp.ClientResponseError, HttpProcessingError, ChecksumError, FlexibleChecksumError)
+_SAID = 300
+"""Characters of an error's text that are told: it may be a whole page of HTML."""
 
 
 def new_session() -> AioSession:
-    """A session whose clients read times quickly: dateutil takes 36 us for each key of a listing."""
+    """A session whose clients read times quickly (dateutil takes 36 us for each key of a listing), and believe no reply
+    that is not of the service's form.
+    """
     session = AioSession()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_instant)
+    session.register("before-parse", _check_form)
     return session
+
+
+def _check_form(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+    """Raises Malformed for a success without a JSON object, where one belongs: botocore takes it for an empty one."""
+    if operation_model.service_model.resolved_protocol != "json" or response_dict["status_code"] >= 300:
+        return
+    try:
+        msgspec.json.decode(response_dict["body"], type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"status {response_dict['status_code']} without a JSON object: {error}") from error
 
 
 def client_config(session: AioSession, **options: Any) -> AioConfig:
@@ -87,11 +114,54 @@ def _instant(value: Any) -> datetime:
     """A time of a reply: ISO 8601 in bodies, RFC 9110 in headers, else whatever botocore makes of it."""
     if not isinstance(value, str):
         return parse_timestamp(value)  # type: ignore[no-any-return]
-    return datetime.fromisoformat(value) if value[:4].isdigit() else parsedate_to_datetime(value)
+    told = datetime.fromisoformat(value) if value[:4].isdigit() else parsedate_to_datetime(value)
+    return told if told.tzinfo else told.replace(tzinfo=UTC)  # never the time zone of whoever reads
+
+
+def patience_of(client: Any) -> float:
+    """Seconds that a call of the client may take while nothing moves: what it may take to connect, and to answer."""
+    config = client.meta.config
+    return float(config.connect_timeout + config.read_timeout)
+
+
+@asynccontextmanager
+async def calling(what: str, patience_s: float, most_bytes: int = MOST_BYTES) -> AsyncIterator[None]:
+    """What is done inside is one call: asked, answered, and every field read that is wanted of its reply.
+
+    `what` names the call and the key or shard that it is about; `patience_s` and `most_bytes` as in `one_call`. Raises
+    PortError: Unavailable, `malformed`, for anything at all that goes wrong once a reply has come. What goes wrong
+    before is a bug of this program, unless it is one of the errors that a network, or botocore, is known to give.
+    """
+    replied = False
+    try:
+        async with one_call(patience_s, most_bytes) as call:
+            try:
+                yield
+            finally:
+                replied = call.replied
+    except PortError:
+        raise
+    except (ClientError, BotoCoreError, aiohttp.ClientError, OSError, Malformed) as error:
+        raise translate(error, what) from error
+    except Exception as error:
+        if not replied:
+            raise
+        raise _malformed(error, what) from error
+
+
+def code_of(error: ClientError) -> str:
+    """The service's code for it; a status where no service of AWS said anything."""
+    detail = error.response.get("Error")
+    return str(detail.get("Code") or "") if isinstance(detail, dict) else ""
+
+
+def status_of(error: ClientError) -> int:
+    """The reply's status."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def translate(error: BaseException, what: str) -> PortError:
-    """The port's error for one of botocore's. `what` names the call and the key or shard that it was about.
+    """The port's error for one of botocore's or aiohttp's. `what` names the call, and what it was about.
 
     Retried, never final: throttling, 5xx, time-outs, lost connections, KMS troubles, and expired credentials (somebody
     renews those; a batch dropped for them is lost: Vector issue 18491). What nobody knows is retried, too.
@@ -101,21 +171,27 @@ def translate(error: BaseException, what: str) -> PortError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return Denied(f"{what}: no AWS credentials found ({error}); set them in the environment, or give a role")
     if isinstance(error, CredentialRetrievalError | TokenRetrievalError):
-        return Unavailable(f"{what}: {error}", "credentials")
-    if isinstance(error, ReadTimeoutError | TimeoutError | asyncio.TimeoutError):
-        return Unavailable(f"{what}: timed out: {error}", "timeout")
-    if isinstance(error, ConnectionError | HTTPClientError | OSError):
-        return Unavailable(f"{what}: {error}", "connection")
+        return Unavailable(f"{what}: {_text(error)}", "credentials")
+    origin = error.kwargs.get("error") if isinstance(error, HTTPClientError) else error  # what aiobotocore wrapped
+    if isinstance(origin, aiohttp.ClientHttpProxyError):
+        return Unavailable(f"{what}: the proxy answers {origin.status} {origin.message[:_SAID]}", "connection")
+    if isinstance(origin, _NONSENSE):
+        return _malformed(origin, what)
+    if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):
+        return Unavailable(f"{what}: timed out: {_text(error) or 'no whole answer came'}", "timeout")
+    if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError | aiohttp.ClientError | OSError):
+        return Unavailable(f"{what}: {_text(error)}", "connection")
     if isinstance(error, BotoCoreError):
-        return Unavailable(f"{what}: {error}", "client")
+        return Unavailable(f"{what}: {_text(error)}", "client")
     raise error
 
 
 def _of_reply(error: ClientError, what: str) -> PortError:
-    detail = error.response.get("Error", {})
-    code = str(detail.get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    message = f"{what}: {code}: {detail.get('Message', '')}"
+    """What an error reply means. Nobody's code is a status alone: of a proxy, or a server that could say no more."""
+    detail = error.response.get("Error")
+    told = str(detail.get("Message") or "") if isinstance(detail, dict) else ""
+    code, status = code_of(error), status_of(error)
+    message = f"{what}: {code or status}: {told[:_SAID]}"
     if code == "ExpiredIteratorException":
         return IteratorExpired(message)
     if code == "InvalidArgumentException":
@@ -130,6 +206,18 @@ def _of_reply(error: ClientError, what: str) -> PortError:
         return Unavailable(message, "credentials")
     if code.startswith("KMS"):
         return Unavailable(message, "kms")
-    if code in _DENIED or status in (401, 403):
-        return Denied(f"{message} - check credentials, permissions and names")
-    return Unavailable(message, "server" if status >= 500 else "other")
+    if code in _DENIED or status in (401, 403, 407):
+        return Denied(f"{message} - check credentials, permissions, names, and any proxy between")
+    if status >= 500:
+        return Unavailable(message, "server")
+    if not code or code == str(status):
+        return Unavailable(f"{message} - no service of AWS says that: is there a proxy between?", "malformed")
+    return Unavailable(message, "other")
+
+
+def _malformed(error: BaseException, what: str) -> Unavailable:
+    return Unavailable(f"{what}: the reply makes no sense: {type(error).__name__}: {_text(error)}", "malformed")
+
+
+def _text(error: BaseException) -> str:
+    return str(error)[:_SAID]

@@ -13,8 +13,7 @@ from typing import Any
 
 from aiohttp import ClientConnectionError, ClientResponse
 
-_MOST_BYTES = 64 * 2**20
-"""A body that claims to be larger comes as it comes: no memory is taken because somebody says so."""
+from vortex.adapters.exchange import Malformed, current_call
 
 
 class _Rest(asyncio.BufferedProtocol):
@@ -27,7 +26,7 @@ class _Rest(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self.whole: asyncio.Future[None] = self._loop.create_future()
         self._missing, self._looked_at, self._patience_s = memory, len(memory), patience_s
-        self._transport, self._protocol = transport, protocol
+        self._transport, self._protocol, self._call = transport, protocol, current_call()
         self._timer = self._loop.call_later(patience_s, self._look)
         transport.set_protocol(self)
 
@@ -40,6 +39,7 @@ class _Rest(asyncio.BufferedProtocol):
     def _look(self) -> None:
         missing = len(self._missing)
         if missing < self._looked_at:
+            self._call.moved(self._looked_at - missing)
             self._looked_at, self._timer = missing, self._loop.call_later(self._patience_s, self._look)
         elif not self.whole.done():
             told = f"{missing} bytes of the body did not come for {self._patience_s:g} s"
@@ -74,13 +74,19 @@ class _Rest(asyncio.BufferedProtocol):
 async def read_body(response: ClientResponse, buffer: bytearray, patience_s: float) -> int:
     """The body's size; its bytes are the first of `buffer`, which grows as it must. The connection is released.
 
-    `patience_s`: for how long nothing may come. Raises TimeoutError, aiohttp.ClientError.
+    `patience_s`: for how long nothing may come. Raises TimeoutError, aiohttp.ClientError, Malformed (a body larger than
+    its call may have).
     """
-    length, size = response.content_length, 0
-    if length is None or length > _MOST_BYTES:
+    length, size, call = response.content_length, 0, current_call()
+    if length is None:
         async for chunk, _ in response.content.iter_chunks():
+            call.moved(len(chunk))
+            if size + len(chunk) > call.most_bytes:
+                raise Malformed(f"a body of more than {call.most_bytes} bytes")
             size = _kept(chunk, buffer, size)
         return size
+    if length > call.most_bytes:  # no memory is taken because somebody says so
+        raise Malformed(f"a body of {length} bytes")
     while size < response.content.total_bytes:  # what came together with the headers
         size = _kept((await response.content.readchunk())[0], buffer, size)
     connection = response.connection

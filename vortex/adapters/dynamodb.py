@@ -12,40 +12,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from vortex.adapters.aws import client_config, new_session, translate
+from vortex.adapters.aws import calling, client_config, code_of, new_session, patience_of
+from vortex.adapters.exchange import Malformed
+from vortex.adapters.leaserow import (
+    ATTRIBUTES,
+    CHECKPOINT,
+    CHILDREN,
+    COUNTER,
+    GIVER,
+    KEY,
+    OWNER,
+    PENDING,
+    STREAM,
+    SUB,
+    SWITCHES,
+    THROUGHPUT,
+    TOKEN,
+    Value,
+    number,
+    row_of,
+    text,
+    texts,
+    write_row,
+)
 from vortex.core.lease import Checkpoint, Lease, outlived, renewed, same_acquisition
 from vortex.ports import Denied, NotFound, Unavailable
 
-KEY = "leaseKey"
-COUNTER = "leaseCounter"
-OWNER = "leaseOwner"
-SWITCHES = "ownerSwitchesSinceCheckpoint"
-CHECKPOINT = "checkpoint"
-SUB = "checkpointSubSequenceNumber"
-PENDING = ("pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState")
-PARENTS = "parentShardId"
-CHILDREN = "childShardIds"
-START_HASH = "startingHashKey"
-END_HASH = "endingHashKey"
-THROUGHPUT = "throughputKBps"  # from here on 3.x
-GIVER = "checkpointOwner"
-ENTITY = "entityType"
-TOKEN = "vortexToken"  # this and the next are not the KCL's
-STREAM = "vortexStreamCreated"
-
-_ATTRIBUTES = (OWNER, *PENDING, PARENTS, CHILDREN, START_HASH, END_HASH, THROUGHPUT, GIVER, TOKEN, STREAM)
-"""What a row need not have."""
+T = TypeVar("T")
 _ACTIVE_S = 60
 _TRIES = 5
-
-_Value = dict[str, Any]
+_PATIENCE_S = 8.0
 
 
 class _Refused(Exception):
@@ -59,9 +62,8 @@ class _Refused(Exception):
 class DynamoTable:
     """LeaseTable over an aiobotocore client."""
 
-    def __init__(self, client: Any, table: str) -> None:
-        self._client = client
-        self._table = table
+    def __init__(self, client: Any, table: str, patience_s: float = _PATIENCE_S) -> None:
+        self._client, self._table, self._patience_s = client, table, patience_s
 
     async def ensure(self) -> None:
         """See the port. Denied, too, where a table of that name has another key."""
@@ -75,17 +77,21 @@ class DynamoTable:
 
     async def active(self, *, create: bool = True) -> bool:
         """Whether the table is there and ready; where it is missing it is created, unless told not to: NotFound."""
+
+        def read(reply: dict[str, Any]) -> tuple[list[tuple[str, str]], str]:
+            table = reply["Table"]
+            return [(part["AttributeName"], part["KeyType"]) for part in table["KeySchema"]], table["TableStatus"]
+
         try:
-            described = (await self._call("DescribeTable"))["Table"]
+            key, status = await self._call("DescribeTable", read)
         except NotFound:
             if not create:
                 raise
             await self._create_table()
             return False
-        key = [(part["AttributeName"], part["KeyType"]) for part in described["KeySchema"]]
         if key != [(KEY, "HASH")]:
             raise Denied(f"table {self._table}: its key is {key}, not {KEY} alone: it is no lease table; name another")
-        return bool(described["TableStatus"] in ("ACTIVE", "UPDATING"))
+        return status in ("ACTIVE", "UPDATING")
 
     async def probe(self) -> None:
         """Prove that conditions are honoured, by an update that must be refused and leaves nothing behind.
@@ -94,21 +100,31 @@ class DynamoTable:
         """
         key = "vortex-check"
         try:
-            await self._update(key, put={COUNTER: _number(0), CHECKPOINT: _text("none")}, expect={KEY: _text(key)})
+            await self._update(key, put={COUNTER: number(0), CHECKPOINT: text("none")}, expect={KEY: text(key)})
         except _Refused:
             return
         raise Denied(f"table {self._table} does not honour conditional writes: it took an update that it must refuse")
 
     async def rows(self) -> list[Lease]:
         """See the port."""
-        found: list[Lease] = []
+        found: dict[str, Lease] = {}
+        begun: set[str] = set()
         start: dict[str, Any] = {}
+
+        def read(page: dict[str, Any]) -> dict[str, Any]:
+            leases = [lease for item in page["Items"] if (lease := row_of(item)) is not None]
+            found.update((lease.key, lease) for lease in leases)
+            following = page.get("LastEvaluatedKey")
+            if following:
+                if (key := following[KEY]["S"]) in begun:
+                    raise Malformed(f"the scan begins at {key} again")
+                begun.add(key)
+            return {"ExclusiveStartKey": following} if following else {}
+
         while True:
-            page = await self._call("Scan", ConsistentRead=True, **start)
-            found += [lease for item in page["Items"] if (lease := read_row(item)) is not None]
-            if not page.get("LastEvaluatedKey"):
-                return found
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            start = await self._call("Scan", read, ConsistentRead=True, **start)
+            if not start:
+                return list(found.values())
 
     async def create(self, lease: Lease) -> bool:
         """See the port."""
@@ -122,8 +138,8 @@ class DynamoTable:
             return True
         if found is None or not outlived(found, lease.stream):
             return found is not None and bool(lease.token) and same_acquisition(lease, found)
-        rest = tuple(attribute for attribute in _ATTRIBUTES if attribute not in row)
-        expect = {COUNTER: _number(found.counter), STREAM: _number(found.stream)}
+        rest = tuple(attribute for attribute in ATTRIBUTES if attribute not in row)
+        expect = {COUNTER: number(found.counter), STREAM: number(found.stream)}
         try:
             await self._update(lease.key, put=row, remove=rest, expect=expect)
         except _Refused:
@@ -132,9 +148,9 @@ class DynamoTable:
 
     async def renew(self, lease: Lease) -> Lease | None:
         """See the port."""
-        put = {COUNTER: _number(renewed(lease).counter)}
+        put = {COUNTER: number(renewed(lease).counter)}
         if lease.throughput is not None:
-            put[THROUGHPUT] = _number(round(lease.throughput, 3))
+            put[THROUGHPUT] = number(round(lease.throughput, 3))
         try:
             return await self._update(lease.key, put=put, expect=_held(lease))
         except _Refused as refused:
@@ -142,32 +158,32 @@ class DynamoTable:
 
     async def take(self, lease: Lease, owner: str, token: str) -> Lease | None:
         """See the port."""
-        put = {COUNTER: _number(lease.counter + 1), OWNER: _text(owner), TOKEN: _text(token)}
+        put = {COUNTER: number(lease.counter + 1), OWNER: text(owner), TOKEN: text(token)}
         switched = lease.owner is not None and lease.owner != owner
         if switched:
-            put[GIVER] = _text(str(lease.owner))
+            put[GIVER] = text(str(lease.owner))
         if lease.stream:
-            put[STREAM] = _number(lease.stream)
+            put[STREAM] = number(lease.stream)
         try:
             return await self._update(
                 lease.key,
                 put=put,
                 add={SWITCHES: 1} if switched else {},
                 remove=() if switched else (GIVER,),
-                expect={COUNTER: _number(lease.counter), OWNER: _text(lease.owner) if lease.owner else None},
+                expect={COUNTER: number(lease.counter), OWNER: text(lease.owner) if lease.owner else None},
             )
         except _Refused as refused:
             return _still_mine(msgspec.structs.replace(lease, owner=owner, token=token), refused.found)
 
     async def checkpoint(self, lease: Lease, checkpoint: Checkpoint, *, children: tuple[str, ...] = ()) -> Lease | None:
         """See the port. Tried again at once where only one's own heartbeat was faster."""
-        put = {CHECKPOINT: _text(checkpoint.sequence), SUB: _number(checkpoint.sub), SWITCHES: _number(0)}
+        put = {CHECKPOINT: text(checkpoint.sequence), SUB: number(checkpoint.sub), SWITCHES: number(0)}
         if children:
-            put[CHILDREN] = _set(children)
+            put[CHILDREN] = texts(children)
         held: Lease | None = lease
         for _ in range(_TRIES):
             assert held is not None
-            counter = {COUNTER: _number(held.counter + 1)}
+            counter = {COUNTER: number(held.counter + 1)}
             try:
                 return await self._update(lease.key, put=put | counter, remove=PENDING, expect=_held(held))
             except _Refused as refused:
@@ -193,12 +209,13 @@ class DynamoTable:
     async def _hand_over(self, key: str, giver: str) -> None:
         """Tell the one who took the lease not to wait any longer; no heartbeat of anybody's, so the counter stays."""
         with contextlib.suppress(_Refused):  # it was taken on meanwhile, or waits no longer
-            await self._update(key, remove=(GIVER,), expect={GIVER: _text(giver)})
+            await self._update(key, remove=(GIVER,), expect={GIVER: text(giver)})
 
     async def _create_table(self) -> None:
         try:
             await self._call(
                 "CreateTable",
+                dict,
                 KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
                 AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
@@ -210,8 +227,8 @@ class DynamoTable:
         self,
         key: str,
         *,
-        expect: Mapping[str, _Value | None],
-        put: Mapping[str, _Value] | None = None,
+        expect: Mapping[str, Value | None],
+        put: Mapping[str, Value] | None = None,
         add: Mapping[str, int] | None = None,
         remove: tuple[str, ...] = (),
     ) -> Lease:
@@ -220,14 +237,14 @@ class DynamoTable:
         Raises _Refused, with the row that stood in the way.
         """
         names: dict[str, str] = {}
-        values: dict[str, _Value] = {}
+        values: dict[str, Value] = {}
 
         def name(attribute: str) -> str:
             # Through a placeholder: some names are words of the expression language.
             names[f"#{attribute}"] = attribute
             return f"#{attribute}"
 
-        def value(kind: str, attribute: str, given: _Value) -> str:
+        def value(kind: str, attribute: str, given: Value) -> str:
             values[f":{kind}{attribute}"] = given
             return f":{kind}{attribute}"
 
@@ -235,18 +252,26 @@ class DynamoTable:
         if put:
             clauses.append("SET " + ", ".join(f"{name(a)} = {value('put', a, v)}" for a, v in put.items()))
         if add:
-            clauses.append("ADD " + ", ".join(f"{name(a)} {value('add', a, _number(n))}" for a, n in add.items()))
+            clauses.append("ADD " + ", ".join(f"{name(a)} {value('add', a, number(n))}" for a, n in add.items()))
         if remove:
             clauses.append("REMOVE " + ", ".join(map(name, remove)))
         conditions = [
             f"attribute_not_exists({name(a)})" if v is None else f"{name(a)} = {value('is', a, v)}"
             for a, v in expect.items()
         ]
+
+        def read(reply: dict[str, Any]) -> Lease | None:
+            row = row_of(reply["Attributes"])
+            if row is not None and row.key != key:
+                raise Malformed(f"the reply is of row {row.key}")
+            return row
+
         try:
-            reply = await self._call(
+            row = await self._call(
                 "UpdateItem",
+                read,
                 key,
-                Key={KEY: _text(key)},
+                Key={KEY: text(key)},
                 UpdateExpression=" ".join(clauses),
                 ConditionExpression=" AND ".join(conditions),
                 ExpressionAttributeNames=names,
@@ -255,34 +280,38 @@ class DynamoTable:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except _ConditionFailed as failed:
-            raise _Refused(await self._found(key, failed.item)) from None
-        row = read_row(reply["Attributes"])
+            raise _Refused(failed.found or await self._found(key)) from None
         if row is None:
             raise Denied(f"table {self._table}, row {key}: is no lease")
         return row
 
-    async def _found(self, key: str, item: dict[str, Any]) -> Lease | None:
+    async def _found(self, key: str) -> Lease | None:
         """The row that made a condition fail; some servers do not send it along."""
-        if not item:
-            item = (await self._call("GetItem", key, Key={KEY: _text(key)}, ConsistentRead=True)).get("Item", {})
-        return read_row(item) if item else None
 
-    async def _call(self, operation: str, /, key: str = "", **arguments: Any) -> dict[str, Any]:
+        def read(reply: dict[str, Any]) -> Lease | None:
+            item = reply.get("Item")
+            return row_of(item) if item else None
+
+        return await self._call("GetItem", read, key, Key={KEY: text(key)}, ConsistentRead=True)
+
+    async def _call(self, operation: str, read: Callable[[dict[str, Any]], T], /, key: str = "", **arguments: Any) -> T:
+        """What `read` takes out of the reply; whatever it stumbles over is the reply's fault."""
         what = f"dynamodb:{operation} on table {self._table} {key}".rstrip()
-        try:
-            reply: dict[str, Any] = await getattr(self._client, METHODS[operation])(TableName=self._table, **arguments)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code == "ConditionalCheckFailedException":
-                raise _ConditionFailed(error.response.get("Item") or {}) from error
-            if code == "ResourceNotFoundException" and operation == "DescribeTable":
-                raise NotFound(f"{what}: there is no such table") from error
-            if code == "ResourceInUseException" and operation == "CreateTable":
-                raise _InUse from error
-            raise translate(error, what) from error
-        except (BotoCoreError, OSError, TimeoutError) as error:
-            raise translate(error, what) from error
-        return reply
+        async with calling(what, self._patience_s):
+            try:
+                return read(await getattr(self._client, METHODS[operation])(TableName=self._table, **arguments))
+            except ClientError as error:
+                code = code_of(error)
+                if code == "ResourceNotFoundException" and operation == "DescribeTable":
+                    raise NotFound(f"{what}: there is no such table") from error
+                if code == "ConditionalCheckFailedException":
+                    item = error.response.get("Item")
+                    refused: Exception = _ConditionFailed(row_of(item) if item else None)
+                elif code == "ResourceInUseException" and operation == "CreateTable":
+                    refused = _InUse()
+                else:
+                    raise
+        raise refused
 
 
 METHODS = {
@@ -296,88 +325,27 @@ METHODS = {
 
 
 class _ConditionFailed(Exception):
-    def __init__(self, item: dict[str, Any]) -> None:
+    def __init__(self, found: Lease | None) -> None:
         super().__init__()
-        self.item = item
+        self.found = found
 
 
 class _InUse(Exception):
     """The table is being created, or is there already."""
 
 
-def read_row(item: Mapping[str, _Value]) -> Lease | None:
-    """A lease of a row in DynamoDB's JSON; None for a row of another entity (3.x), or without counter or checkpoint."""
-    if item.get(ENTITY, {"S": "LEASE"}).get("S") != "LEASE" or COUNTER not in item or CHECKPOINT not in item:
-        return None
-    return Lease(
-        key=item[KEY]["S"],
-        owner=item[OWNER]["S"] if OWNER in item else None,
-        counter=int(item[COUNTER]["N"]),
-        checkpoint=Checkpoint(item[CHECKPOINT]["S"], int(item[SUB]["N"]) if SUB in item else 0),
-        switches=int(item[SWITCHES]["N"]) if SWITCHES in item else 0,
-        parents=tuple(sorted(item[PARENTS]["SS"])) if PARENTS in item else (),
-        children=tuple(sorted(item[CHILDREN]["SS"])) if CHILDREN in item else (),
-        start_hash=int(item[START_HASH]["S"]) if START_HASH in item else None,
-        end_hash=int(item[END_HASH]["S"]) if END_HASH in item else None,
-        token=item[TOKEN]["S"] if TOKEN in item else "",
-        throughput=float(item[THROUGHPUT]["N"]) if THROUGHPUT in item else None,
-        giver=item[GIVER]["S"] if GIVER in item else None,
-        stream=int(item[STREAM]["N"]) if STREAM in item else 0,
-    )
-
-
-def write_row(lease: Lease) -> dict[str, _Value]:
-    """The row of a lease in DynamoDB's JSON, as the KCL would put it; what is not known is left out."""
-    row = {
-        KEY: _text(lease.key),
-        COUNTER: _number(lease.counter),
-        CHECKPOINT: _text(lease.checkpoint.sequence),
-        SUB: _number(lease.checkpoint.sub),
-        SWITCHES: _number(lease.switches),
-    }
-    if lease.owner:
-        row[OWNER] = _text(lease.owner)
-    if lease.token:
-        row[TOKEN] = _text(lease.token)
-    if lease.parents:
-        row[PARENTS] = _set(lease.parents)
-    if lease.children:
-        row[CHILDREN] = _set(lease.children)
-    if lease.start_hash is not None and lease.end_hash is not None:
-        row |= {START_HASH: _text(str(lease.start_hash)), END_HASH: _text(str(lease.end_hash))}
-    if lease.throughput is not None:
-        row[THROUGHPUT] = _number(round(lease.throughput, 3))
-    if lease.giver:
-        row[GIVER] = _text(lease.giver)
-    if lease.stream:
-        row[STREAM] = _number(lease.stream)
-    return row
-
-
-def _held(lease: Lease) -> dict[str, _Value | None]:
+def _held(lease: Lease) -> dict[str, Value | None]:
     """The condition that the row is as its owner knows it."""
     return {
-        COUNTER: _number(lease.counter),
-        OWNER: _text(lease.owner) if lease.owner else None,
-        TOKEN: _text(lease.token) if lease.token else None,
+        COUNTER: number(lease.counter),
+        OWNER: text(lease.owner) if lease.owner else None,
+        TOKEN: text(lease.token) if lease.token else None,
     }
 
 
 def _still_mine(lease: Lease, found: Lease | None) -> Lease | None:
     """What to go on from after a condition failed: the row, where the acquisition is still the same."""
     return found if found is not None and same_acquisition(lease, found) else None
-
-
-def _text(value: str) -> _Value:
-    return {"S": value}
-
-
-def _number(value: float) -> _Value:
-    return {"N": str(value)}
-
-
-def _set(values: tuple[str, ...]) -> _Value:
-    return {"SS": sorted(values)}
 
 
 @asynccontextmanager
@@ -395,4 +363,4 @@ async def open_dynamo_table(
     async with session.create_client(
         "dynamodb", region_name=region, endpoint_url=endpoint_url, config=config
     ) as client:
-        yield DynamoTable(client, table)
+        yield DynamoTable(client, table, patience_of(client))

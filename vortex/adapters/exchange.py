@@ -1,74 +1,244 @@
-"""One request and its reply over the connections of an AWS client, and no more than that.
+"""What every call of an AWS client keeps to, whatever the network and who answers it; and one exchange of it.
 
-aiobotocore's own way for it copies headers twice and makes a request and a reply in botocore's form, which costs two
-thirds of what the signature does (docs/performance.md). What is sent here is signed already, and of the reply a status
-and a body are wanted. Connections, TLS, time-outs and proxies are the client's, as for every other call.
+A call has a deadline in all its phases: aiohttp's own time-outs leave out the wait for "100 Continue", a body that the
+peer stops reading, and one that trickles in. No redirect is followed, for where it leads nobody is S3. No reply is
+larger than what was asked for, and none comes encoded.
+
+Prepared calls come through `exchange`: aiobotocore's own way copies headers twice and makes a request and a reply in
+botocore's form, which costs two thirds of what the signature does (docs/performance.md). Connections, TLS, time-outs
+and proxies are the client's in any case.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 from aiobotocore.httpsession import AIOHTTPSession
-from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSession
-from botocore.awsrequest import AWSPreparedRequest
-from botocore.exceptions import (
-    BotoCoreError,
-    ConnectionClosedError,
-    EndpointConnectionError,
-    HTTPClientError,
-    ReadTimeoutError,
-)
+from aiohttp import ClientError, ClientResponse, ClientSession
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+from botocore.exceptions import HTTPClientError
 from yarl import URL
 
+SLOWEST = 16 * 1024
+"""Bytes a second: what a call may take grows by a second for each so many bytes that go or come."""
+LARGE = 2**20
+"""Bytes from which a body goes in pieces, and is waited for to be wanted (`Expect`)."""
+MOST_BYTES = 16 * 2**20
+"""Of a reply, unless its call knows better."""
+UNANNOUNCED = 64 * 2**20
+"""Bytes of a reply that does not tell its length, at most."""
+_PIECE = 256 * 1024
+_CONTINUE_S = 1.0
+"""For how long "100 Continue" is waited for, as in botocore; then the body goes: not every server knows `Expect`."""
 _AS_IT_IS = {"Accept-Encoding": "identity"}
+_NO_ENCODING = {"", "identity", "aws-chunked"}
+_REGION = "x-amz-bucket-region"
+
+
+class Malformed(Exception):
+    """A reply that makes no sense: of somebody else, of another call, or damaged."""
+
+
+class Call:
+    """One call under way, from its credentials to the last field read of its reply. Made by `one_call`."""
+
+    def __init__(self, limit: asyncio.Timeout | None = None, most_bytes: int = MOST_BYTES) -> None:
+        self._limit, self.most_bytes = limit, most_bytes
+        self.replied = False
+        """Whether the headers of a reply have come: what goes wrong from here on is the reply's fault."""
+
+    def moved(self, size: int) -> None:
+        """So many bytes went or came: the deadline is later."""
+        limit = self._limit
+        if limit is not None and not limit.expired() and (when := limit.when()) is not None:
+            limit.reschedule(when + size / SLOWEST)
+
+    def end(self) -> None:
+        """Bytes that move after this belong to nobody."""
+        self._limit = None
+
+
+_CALL: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+@asynccontextmanager
+async def one_call(patience_s: float, most_bytes: int = MOST_BYTES) -> AsyncIterator[Call]:
+    """What is done inside is one call. It may take `patience_s`, and longer as bytes move. Raises TimeoutError.
+
+    `most_bytes`: what its reply may hold.
+    """
+    async with asyncio.timeout(patience_s) as limit:
+        call = Call(limit, most_bytes)
+        before = _CALL.set(call)
+        try:
+            yield call
+        finally:
+            call.end()
+            _CALL.reset(before)
+
+
+def current_call() -> Call:
+    """The one that this task is in; outside of all, one without a deadline."""
+    return _CALL.get() or Call()
+
+
+class Answer(NamedTuple):
+    """A reply that has come to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Whatever their case."""
+    body: bytes
 
 
 class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
     """The connections of one client, to be given to it as its `http_session_cls`."""
 
-    def __init__(self, *args: Any, proxies: dict[str, str] | None = None, **options: Any) -> None:
-        super().__init__(*args, proxies=proxies, **options)
-        self._by_proxy = bool(proxies)
+    async def _get_session(self, proxy_url: str | None) -> _Session:
+        session: ClientSession = await super()._get_session(proxy_url)
+        session._response_class = _Reply  # aiobotocore makes the session, and asks nobody how
+        return _Session(session)
 
-    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> ClientResponse:
-        """The reply, whatever its status; its body is still to be read, as by `whole_body`. Raises BotoCoreError."""
-        if self._by_proxy or isinstance(body, io.IOBase):
-            reply = await self.send(AWSPreparedRequest(method, url, headers, body, stream_output=True))
-            raw: ClientResponse = reply.raw
-            return raw
+    async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> ClientResponse:
+        """The reply, whatever its status; its body is still to be read, as by `whole`.
+
+        Raises aiohttp.ClientError, OSError, Malformed, BotoCoreError.
+        """
+        proxy = self._proxy_config.proxy_url_for(url)
+        session = await self._get_session(proxy)
         try:
-            session: ClientSession = await self._get_session(None)
-            with http_errors(url):
-                return await session.request(
-                    method, URL(url, encoded=True), headers={**headers, **_AS_IT_IS}, data=body
-                )
-        except BotoCoreError:
+            return await session.request(
+                method,
+                URL(url, encoded=True),
+                headers={**headers, **_AS_IT_IS},
+                data=body,
+                proxy=proxy,
+                proxy_headers=self._proxy_config.proxy_headers_for(url) if proxy else None,
+            )
+        except (ClientError, OSError, Malformed):
             raise
         except Exception as error:  # as aiobotocore has it: whatever else goes wrong in a call may go right in the next
             raise HTTPClientError(error=error) from error
 
 
-async def whole_body(reply: ClientResponse, url: str) -> bytes:
-    """All of the reply's body; the reply is let go of. Raises BotoCoreError."""
+async def whole(reply: ClientResponse) -> Answer:
+    """The reply with all of its body; the connection is let go of. Raises aiohttp.ClientError, OSError, Malformed."""
     try:
-        with http_errors(url):
-            return await reply.read()
+        return Answer(reply.status, reply.headers, await reply.read())
     finally:
         reply.close()
 
 
-@contextmanager
-def http_errors(url: str) -> Iterator[None]:
-    """Errors of aiohttp as botocore's."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise ReadTimeoutError(endpoint_url=url, error=error) from error
-    except ClientConnectorError as error:
-        raise EndpointConnectionError(endpoint_url=url, error=error) from error
-    except (ClientError, OSError) as error:
-        raise ConnectionClosedError(endpoint_url=url, error=error) from error
+class _Session:
+    """aiohttp's session, for calls of AWS clients: aiobotocore would follow redirects, which botocore does not."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def request(self, method: str, url: URL, *, data: Any = None, **options: Any) -> ClientResponse:
+        call = current_call()
+        if isinstance(data, bytes | bytearray):
+            if len(data) >= LARGE:
+                data = _Pieces(data, call.moved)
+            else:
+                call.moved(len(data))
+        reply = await self._session.request(method, url, data=data, allow_redirects=False, **options)
+        call.replied = True
+        try:
+            _check(reply)
+        except Malformed:
+            reply.close()
+            raise
+        return reply
+
+
+def _check(reply: ClientResponse) -> None:
+    """Raises Malformed for what no service of AWS would send.
+
+    S3 says the bucket's region when it redirects: botocore then asks there, at the host that its own rules name.
+    """
+    if 300 <= reply.status < 400 and _REGION not in reply.headers:
+        where = reply.headers.get("Location", "nowhere").partition("?")[0][:200]
+        raise Malformed(f"status {reply.status} to {where}; redirects are not followed: is there a proxy, or a log-in?")
+    encoding = reply.headers.get("Content-Encoding", "").lower()
+    if encoding not in _NO_ENCODING:
+        raise Malformed(f"status {reply.status} with Content-Encoding {encoding[:40]}, which was not asked for")
+
+
+class _Reply(ClientResponse):
+    """Reads no more than its call may have, and leaves nothing behind that goes on sending."""
+
+    async def start(self, connection: Any) -> ClientResponse:
+        """Until the headers are there. "100 Continue" is not waited for any longer than it is worth."""
+        self._wire = transport = connection.transport
+        wanted = self._continue
+        timer = asyncio.get_running_loop().call_later(_CONTINUE_S, _go_on, wanted) if wanted is not None else None
+        try:
+            return await super().start(connection)
+        except BaseException:
+            if transport is not None:
+                transport.abort()  # closed, it would first wait for the peer to take what was written
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def read(self) -> bytes:
+        """All of the body. Raises ClientPayloadError where it breaks off, Malformed where it is too large."""
+        if self._body is None:
+            call, told, size, chunks = current_call(), self.content_length, 0, []
+            most = min(call.most_bytes, UNANNOUNCED) if told is None else call.most_bytes
+            try:
+                if (told or 0) > most:
+                    raise Malformed(f"a body of {told} bytes")
+                async for chunk in self.content.iter_any():
+                    size += len(chunk)
+                    if size > most:
+                        raise Malformed(f"a body of more than {most} bytes")
+                    call.moved(len(chunk))
+                    chunks.append(chunk)
+            except BaseException:
+                self.close()
+                raise
+            self._body = b"".join(chunks)
+        body = await super().read()
+        if self._wire is not None and self._wire.is_closing():
+            self._wire.abort()  # what was said before all had been sent
+        return body
+
+    def close(self) -> None:
+        """Let go of the connection; what is still to be sent over it is not."""
+        if self._connection is not None and (transport := self._connection.transport) is not None:
+            transport.abort()
+        super().close()
+
+
+def _go_on(wanted: asyncio.Future[bool]) -> None:
+    if not wanted.done():
+        wanted.set_result(True)
+
+
+class _Pieces(Payload):
+    """Bytes that go a piece at a time, each told to `moved` once it went.
+
+    What is written at once is over TLS encrypted at once, into memory beside it.
+    """
+
+    def __init__(self, data: bytes | bytearray, moved: Callable[[int], None]) -> None:
+        super().__init__(data)
+        self._size, self._moved = len(data), moved
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return bytes(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        view = memoryview(self._value)
+        for at in range(0, len(view), _PIECE):
+            piece = view[at : at + _PIECE]
+            await writer.write(piece)
+            self._moved(len(piece))

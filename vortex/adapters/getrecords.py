@@ -3,7 +3,7 @@
 API: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html.
 
 botocore's parser takes 27 us a record (docs/performance.md); here a reply is read into memory that was used before,
-and decoded straight into records. What error replies mean is botocore's affair, as for every other call.
+and decoded straight into records. Error replies botocore reads, as for every other call.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 import aiohttp
 import msgspec
 import numpy as np
-from botocore.exceptions import ClientError
 
 from vortex.adapters.body import read_body
-from vortex.adapters.exchange import http_errors
+from vortex.adapters.exchange import whole
 from vortex.adapters.prepared import Prepared
 from vortex.core.model import Record, ShardInfo
 from vortex.core.native import native
@@ -79,21 +78,18 @@ def decode_reply(body: bytes | memoryview) -> Reply:
 class RecordsCall:
     """Calls GetRecords. Made by `prepare`."""
 
-    def __init__(self, prepared: Prepared, parser: Any, arguments: dict[str, str], patience_s: float) -> None:
-        self._prepared, self._parser, self._arguments, self._patience_s = prepared, parser, arguments, patience_s
+    def __init__(self, prepared: Prepared, arguments: dict[str, str], patience_s: float) -> None:
+        self._prepared, self._arguments, self._patience_s = prepared, arguments, patience_s
         self._spare: list[bytearray] = []
         """Buffers that no reply is in: memory that was touched before, where a megabyte made anew for each reply would
         be zeroed by the kernel first, a page at a time. There are never more of them than calls were under way at once.
         """
 
     @classmethod
-    async def prepare(cls, client: Any, parser: Any, arguments: dict[str, str]) -> RecordsCall:
-        """A call over an aiobotocore client of Kinesis; nothing is sent. `arguments` (StreamARN) go along each time.
-
-        `parser` is botocore's, for error replies.
-        """
+    async def prepare(cls, client: Any, arguments: dict[str, str]) -> RecordsCall:
+        """A call over an aiobotocore client of Kinesis; nothing is sent. `arguments` (StreamARN) go along each time."""
         prepared = await Prepared.of(client, OPERATION, ShardIterator="none", **arguments)
-        return cls(prepared, parser, arguments, client.meta.config.read_timeout)
+        return cls(prepared, arguments, client.meta.config.read_timeout)
 
     @property
     def url(self) -> str:
@@ -101,18 +97,17 @@ class RecordsCall:
         return self._prepared.url
 
     async def __call__(self, iterator: str, limit: int) -> tuple[Reply, Mapping[str, str]]:
-        """The reply and its headers. Raises ClientError, BotoCoreError, msgspec.MsgspecError (a body without sense)."""
+        """The reply and its headers. Raises ClientError, aiohttp.ClientError, OSError, BotoCoreError, Malformed, and
+        msgspec.MsgspecError or whatever else a body without sense gives.
+        """
         body = msgspec.json.encode({"ShardIterator": iterator, "Limit": limit, **self._arguments})
         response = await self._prepared.send(body)
+        if response.status != 200:
+            raise await self._prepared.refusal(await whole(response))
         try:
-            with http_errors(self.url):
-                if response.status == 200:
-                    return await self._reply(response), response.headers
-                content = await response.read()
+            return await self._reply(response), response.headers
         finally:
             response.close()  # no more than letting go of it, where it was read to its end
-        told = {"status_code": response.status, "headers": response.headers, "body": content}
-        raise ClientError(await self._parser.parse(told, None), OPERATION)
 
     async def _reply(self, response: aiohttp.ClientResponse) -> Reply:
         buffer = self._spare.pop() if self._spare else bytearray()

@@ -6,17 +6,17 @@ API_DescribeStreamSummary.html. GetRecords has a module of its own; everything e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from vortex.adapters.aws import client_config, new_session, translate
+from vortex.adapters.aws import calling, client_config, code_of, new_session, patience_of
+from vortex.adapters.exchange import MOST_BYTES, Malformed
 from vortex.adapters.getrecords import RecordsCall
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
 from vortex.core.paging import MOST_RECORDS
@@ -24,6 +24,9 @@ from vortex.core.records import Records
 from vortex.places import stream_region
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
+T = TypeVar("T")
+_PAGE_BYTES = 48 * 2**20
+"""Of a reply of GetRecords, at most: 10 MiB of data in base64, and what is told of 10,000 records beside it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,21 +55,19 @@ class KinesisStream:
     def __init__(self, client: Any, name_or_arn: str, get_records: RecordsCall) -> None:
         self._client, self._stream, self._get_records = client, name_or_arn, get_records
         self._which = _arn(name_or_arn) or {"StreamName": name_or_arn}
+        self._patience_s = patience_of(client)
 
     async def describe(self) -> StreamInfo:
         """Raises Denied where the stream does not exist."""
-        summary = (await self._call("describe_stream_summary", **self._which))["StreamDescriptionSummary"]
-        return StreamInfo(
-            name=summary["StreamName"],
-            arn=summary["StreamARN"],
-            created_ms=(summary["StreamCreationTimestamp"] - _EPOCH) // timedelta(milliseconds=1),
-            retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
-        )
+        return await self._call("describe_stream_summary", _stream_info, **self._which)
 
     async def server_time(self) -> int:
         """Epoch milliseconds, in whole seconds rounded down: a Date header has no more."""
-        reply = await self._call("describe_stream_summary", **self._which)
-        return self._date(reply["ResponseMetadata"]["HTTPHeaders"])
+
+        def read(reply: dict[str, Any]) -> int:
+            return _date(reply["ResponseMetadata"]["HTTPHeaders"])
+
+        return await self._call("describe_stream_summary", read, **self._which)
 
     async def list_shards(self) -> list[ShardInfo]:
         """By id; where a shard comes twice, the row that knows its end. Starts over when a token expires."""
@@ -78,14 +79,22 @@ class KinesisStream:
 
     async def _list_shards(self) -> list[ShardInfo]:
         found: dict[str, ShardInfo] = {}
+        tokens: set[str] = set()
         which = self._which
-        while which:
-            reply = await self._call("list_shards", **which)
+
+        def read(reply: dict[str, Any]) -> dict[str, str]:
             for shard in map(_shard_info, reply["Shards"]):
                 if shard.id not in found or shard.end_sequence is not None:
                     found[shard.id] = shard
+            token = reply.get("NextToken")
+            if token in tokens:
+                raise Malformed("a listing that goes on where it was before")
             # A token names the stream by itself, and with a name or an ARN beside it the call is refused.
-            which = {"NextToken": reply["NextToken"]} if reply.get("NextToken") else {}
+            return {"NextToken": token} if token else {}
+
+        while which:
+            which = await self._call("list_shards", read, **which)
+            tokens.update(which.values())
         return [found[shard] for shard in sorted(found)]
 
     async def iterator(self, shard: str, position: Position) -> str | None:
@@ -96,8 +105,9 @@ class KinesisStream:
         elif position.value:
             where["StartingSequenceNumber"] = position.value
         try:
-            reply = await self._call(
+            return await self._call(
                 "get_shard_iterator",
+                _iterator,
                 shard,
                 ShardId=shard,
                 ShardIteratorType=position.kind.value,
@@ -107,23 +117,23 @@ class KinesisStream:
         except NotFound:
             await self.describe()  # one error code stands for a missing shard and for a missing stream
             raise
-        return reply.get("ShardIterator") or None
 
     async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
         """See `ports.Stream.read`. An end that names no children is Unavailable, `inconsistent_end`: ask again."""
-        with self._errors("get_records", shard):
+        async with self._asking("get_records", shard, _PAGE_BYTES):
             reply, headers = await self._get_records(iterator, limit)
+            records, server_ms = Records.of(reply.records), _date(headers)
+            children = tuple(child.info() for child in reply.child_shards or ())
         following = reply.next_shard_iterator or None
-        children: tuple[ShardInfo, ...] = ()
-        if following is None:
-            # Children beside an iterator would be inconsistent, too, but reading on can lose nothing.
-            children = tuple(child.info() for child in reply.child_shards or ()) or await self._children(shard)
-        records = Records.of(reply.records)
+        if following is not None:
+            children = ()  # inconsistent beside an iterator, but reading on can lose nothing
+        elif not children:
+            children = await self._children(shard)
         return Page(
             records=records,
             iterator=following,
             behind_ms=reply.millis_behind_latest,
-            server_ms=self._date(headers),
+            server_ms=server_ms,
             children=children,
             size=len(records.data),
         )
@@ -137,32 +147,32 @@ class KinesisStream:
             raise Unavailable(f"shard {shard} of {self._stream} ended without children", cause="inconsistent_end")
         return children
 
-    async def _call(self, operation: str, /, shard: str = "", **arguments: Any) -> dict[str, Any]:
-        """One request; no retries here: the caller's pace is what keeps a shard under its limits."""
-        with self._errors(operation, shard):
-            reply: dict[str, Any] = await getattr(self._client, operation)(**arguments)
-        return reply
+    async def _call(
+        self, operation: str, read: Callable[[dict[str, Any]], T], /, shard: str = "", **arguments: Any
+    ) -> T:
+        """What `read` takes out of one reply. No retries here: the caller's pace keeps a shard within its limits."""
+        async with self._asking(operation, shard):
+            return read(await getattr(self._client, operation)(**arguments))
 
-    @contextmanager
-    def _errors(self, operation: str, shard: str = "") -> Iterator[None]:
+    @asynccontextmanager
+    async def _asking(self, operation: str, shard: str, most_bytes: int = MOST_BYTES) -> AsyncIterator[None]:
         what = f"{operation} {self._stream} {shard}".rstrip()
-        try:
-            yield
-        except msgspec.MsgspecError as error:
-            raise Unavailable(f"{what}: {error}", cause="malformed") from error
-        except ClientError as error:
-            meaning = _MEANING.get((operation, error.response.get("Error", {}).get("Code", "")))
-            raise (meaning(f"{what}: {error}") if meaning else translate(error, what)) from error
-        except (BotoCoreError, OSError) as error:
-            raise translate(error, what) from error
+        async with calling(what, self._patience_s, most_bytes):
+            try:
+                yield
+            except ClientError as error:
+                if meaning := _MEANING.get((operation, code_of(error))):
+                    raise meaning(f"{what}: {error}") from error
+                raise
 
-    def _date(self, headers: Mapping[str, str]) -> int:
-        """The reply's Date header in epoch milliseconds; everything that closes hours hangs on it."""
-        date = headers.get("date", "")
-        try:
-            return _epoch_ms(date)
-        except ValueError as error:
-            raise Unavailable(f"{self._stream}: a reply with the Date {date!r}", cause="malformed") from error
+
+def _date(headers: Mapping[str, str]) -> int:
+    """The reply's Date header in epoch milliseconds; everything that closes hours hangs on it."""
+    date = headers.get("date", "")
+    try:
+        return _epoch_ms(date)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Malformed(f"a reply with the Date {date[:80]!r}") from error
 
 
 @lru_cache(8)
@@ -173,6 +183,20 @@ def _epoch_ms(date: str) -> int:
 
 def _arn(name_or_arn: str) -> dict[str, str]:
     return {"StreamARN": name_or_arn} if name_or_arn.startswith("arn:") else {}
+
+
+def _stream_info(reply: dict[str, Any]) -> StreamInfo:
+    summary = reply["StreamDescriptionSummary"]
+    return StreamInfo(
+        name=summary["StreamName"],
+        arn=summary["StreamARN"],
+        created_ms=(summary["StreamCreationTimestamp"] - _EPOCH) // timedelta(milliseconds=1),
+        retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
+    )
+
+
+def _iterator(reply: dict[str, Any]) -> str | None:
+    return reply.get("ShardIterator") or None
 
 
 def _shard_info(shard: dict[str, Any]) -> ShardInfo:
@@ -221,5 +245,4 @@ async def open_kinesis_stream(
         protocol = client.meta.service_model.resolved_protocol
         if protocol != "json":
             raise NotImplementedError(f"this version of botocore speaks {protocol} with Kinesis")
-        parser = session.get_component("response_parser_factory").create_parser(protocol)
-        yield KinesisStream(client, stream, await RecordsCall.prepare(client, parser, _arn(stream)))
+        yield KinesisStream(client, stream, await RecordsCall.prepare(client, _arn(stream)))

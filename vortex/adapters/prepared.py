@@ -9,7 +9,6 @@ renewal), proxies, CA bundle and time-outs are botocore's, as for every other ca
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -17,8 +16,9 @@ from urllib.parse import urlsplit
 from aiohttp import ClientResponse
 from botocore import xform_name
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import ClientError
 
-from vortex.adapters.exchange import HttpSession
+from vortex.adapters.exchange import Answer, HttpSession
 
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
 """Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
@@ -48,7 +48,8 @@ class _Request(AWSRequest):  # type: ignore[misc]  # botocore has no types
 class Prepared:
     """One operation of an aiobotocore client, with fixed arguments, over its `HttpSession`. Made by `of`."""
 
-    def __init__(self, http: HttpSession, model: _Stopped) -> None:
+    def __init__(self, operation: str, http: HttpSession, parser: Any, model: _Stopped) -> None:
+        self._operation, self._parser = operation, parser
         request = model.request
         self.context: dict[str, Any] = request.context
         """What the signer is told of every call."""
@@ -77,18 +78,27 @@ class Prepared:
         try:
             await getattr(client, xform_name(operation))(**arguments)
         except _Stopped as stopped:
-            return cls(client._endpoint.http_session, stopped)
+            protocol = client.meta.service_model.resolved_protocol
+            parser = client._endpoint._response_parser_factory.create_parser(protocol)
+            return cls(operation, client._endpoint.http_session, parser, stopped)
         finally:
             client.meta.events.unregister(event, stop)
         raise NotImplementedError("this version of botocore signs without saying so")
 
-    async def send(self, body: Any, *, url: str = "", headers: Mapping[str, str] | None = None) -> ClientResponse:
-        """The reply, whatever its status, as `HttpSession.exchange` gives it. Raises BotoCoreError."""
+    async def send(
+        self, body: bytes | None, *, url: str = "", headers: Mapping[str, str] | None = None
+    ) -> ClientResponse:
+        """The reply, whatever its status, as `HttpSession.exchange` gives it, and with what that raises."""
         request = _Request(self._method, url or self.url, {**self._headers, **(headers or {})})
         request.body, request.context = body, dict(self.context)
         auth = await self._signer.get_auth_instance(**self._how)
         auth.add_auth(request)
         signed = request.headers
         if body is not None:
-            signed["Content-Length"] = str(body.getbuffer().nbytes if isinstance(body, io.BytesIO) else len(body))
+            signed["Content-Length"] = str(len(body))
         return await self._http.exchange(self._method, request.url, signed, body)
+
+    async def refusal(self, answer: Answer) -> ClientError:
+        """What an error reply says, read as botocore reads it."""
+        told = {"status_code": answer.status, "headers": answer.headers, "body": answer.body}
+        return ClientError(await self._parser.parse(told, None), self._operation)

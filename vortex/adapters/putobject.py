@@ -6,26 +6,17 @@ API: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html.
 from __future__ import annotations
 
 import base64
-import io
 from typing import Any
 
 from botocore.utils import percent_encode
 from isal import isal_zlib
 
-from vortex.adapters.exchange import whole_body
+from vortex.adapters.exchange import LARGE, Malformed, whole
 from vortex.adapters.prepared import Prepared
 
-_CHECKSUM = "x-amz-checksum-crc32"
+CHECKSUM = "x-amz-checksum-crc32"
 SAFE = "/-._~"
 """Characters of a key that stand for themselves in a URL."""
-_LARGE = 2**20
-"""Bytes from which a body goes only once the server says that it wants it (`Expect`): waiting for that costs a round
-trip, and spares a bucket that is overloaded, or has the key, no more than the body.
-"""
-_IN_PIECES = 16 * 2**20
-"""Bytes from which a body goes in pieces: what is written at once is over TLS encrypted at once, into memory beside it.
-aiohttp copies a BytesIO to learn its length, so smaller bodies go as they are.
-"""
 _DIRECTORY = "--x-s3"
 """Ends the name of a directory bucket, which has sessions of its own."""
 
@@ -33,6 +24,11 @@ _DIRECTORY = "--x-s3"
 def is_ordinary(bucket: str) -> bool:
     """Whether calls can be prepared for it: not for a directory bucket, nor for an access point."""
     return not bucket.endswith(_DIRECTORY) and ":" not in bucket
+
+
+def crc32_of(body: bytes) -> str:
+    """The sum as S3 writes it."""
+    return base64.b64encode(isal_zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
 class PutCall:
@@ -55,18 +51,29 @@ class PutCall:
         )
         if checksum:
             # The signer is to know that the body's sum is among the headers: over TLS it then adds none of its own.
-            told = {"algorithm": "crc32", "in": "header", "name": _CHECKSUM}
+            told = {"algorithm": "crc32", "in": "header", "name": CHECKSUM}
             prepared.context["checksum"] = {"request_algorithm": told}
         return cls(prepared, prepared.url.removesuffix("k"), checksum)
 
-    async def __call__(self, key: str, body: bytes, content_type: str) -> int:
-        """The reply's status: 200, or 412 where the key exists. Raises BotoCoreError."""
+    async def __call__(self, key: str, body: bytes, content_type: str) -> None:
+        """The object is there, and is new. Raises what `Prepared.send` does, and ClientError."""
         headers = {"Content-Type": content_type}
         if self._checksum:
-            headers[_CHECKSUM] = base64.b64encode(isal_zlib.crc32(body).to_bytes(4, "big")).decode()
-        if len(body) >= _LARGE:
+            headers[CHECKSUM] = crc32_of(body)
+        if len(body) >= LARGE:
+            # Waiting for what the server says costs a round trip, and spares one that is overloaded, or has the key,
+            # no more than the body.
             headers["Expect"] = "100-continue"
-        data = io.BytesIO(body) if len(body) >= _IN_PIECES else body
-        reply = await self._prepared.send(data, url=self._base + percent_encode(key, safe=SAFE), headers=headers)
-        await whole_body(reply, self._base)
-        return reply.status
+        url = self._base + percent_encode(key, safe=SAFE)
+        answer = await whole(await self._prepared.send(body, url=url, headers=headers))
+        if answer.status >= 300:
+            raise await self._prepared.refusal(answer)
+        if answer.body.lstrip().startswith(b"<"):
+            raise Malformed(f"status {answer.status} to a put, with a document")
+        check_created(answer.status, answer.headers.get("ETag"))
+
+
+def check_created(status: int, etag: str | None) -> None:
+    """Raises Malformed unless S3 itself says that it has the object: others answer 200, too, such as a log-in page."""
+    if status != 200 or not etag:
+        raise Malformed(f"status {status} to a put, {'with' if etag else 'without'} an ETag")
