@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from vortex.adapters.gate import Gate
 
 UNIX = "unix:"
 _ASK_S = 3.0
+_LEAVE_S = 1.0
+"""What a reply under way is left when the server stops."""
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_TOO_MUCH = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_requests = logging.getLogger(f"{__name__}.requests")
+_requests.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+"""A malformed request is answered, with 400; it is no event of this program, and certainly no traceback."""
 
 Check = tuple[str, bool, str]
 """Name, whether it is well, detail."""
@@ -22,38 +34,43 @@ async def serve(
 
     A host of the form `unix:/path` is a socket in the file system; its port is 0.
     /livez answers as long as the loop turns and asks nothing of AWS: a restart mends no outage there.
-    Raises OSError where the address is taken.
+    A connection is for one request, and all of them are bounded (`gate`). Raises OSError where the address is taken.
     """
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=await page(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-    async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(request: web.Request) -> web.Response:
-        checks = await ready()
-        well = all(ok for _, ok, _ in checks)
-        if "verbose" in request.query:
-            text = "".join(f"{'ok' if ok else 'FAIL'} {name}: {detail}\n" for name, ok, detail in checks)
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            reply = web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="GET alone\n")
+        elif request.path == "/metrics":
+            reply = web.Response(body=await page(), headers={"Content-Type": _METRICS})
+        elif request.path == "/livez":
+            reply = web.Response(text="ok\n")
+        elif request.path == "/readyz":
+            reply = _readiness(await ready(), verbose="verbose" in request.query)
         else:
-            text = "ok\n" if well else "not ready; ask /readyz?verbose\n"
-        return web.Response(text=text, status=200 if well else 503)
+            reply = web.Response(status=404, text="there are /metrics, /livez and /readyz\n")
+        reply.force_close()
+        return reply
 
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/livez", livez), web.get("/readyz", readyz)])
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
+    gate, server = Gate(_TOO_MUCH), web.Server(answer, access_log=None, logger=_requests)
+    loop, factory = asyncio.get_running_loop(), gate.guarded(server)
+    if host.startswith(UNIX):
+        listening, address = await loop.create_unix_server(factory, host.removeprefix(UNIX)), (host, 0)
+    else:
+        listening = await loop.create_server(factory, host, port)
+        address = listening.sockets[0].getsockname()[:2]
     try:
-        if path := host.removeprefix(UNIX) if host.startswith(UNIX) else "":
-            await web.UnixSite(runner, path).start()
-            yield host, 0
-        else:
-            await web.TCPSite(runner, host, port).start()
-            bound = runner.addresses[0]
-            yield bound[0], bound[1]
+        yield address
     finally:
-        await runner.cleanup()
+        listening.close()
+        await server.shutdown(_LEAVE_S)
+
+
+def _readiness(checks: Sequence[Check], *, verbose: bool) -> web.Response:
+    well = all(ok for _, ok, _ in checks)
+    text = "ok\n" if well else "not ready; ask /readyz?verbose\n"
+    if verbose:
+        text = "".join(f"{'ok' if ok else 'FAIL'} {name}: {detail}\n" for name, ok, detail in checks)
+    return web.Response(text=text, status=200 if well else 503)
 
 
 async def ask(host: str, path: str) -> str:
