@@ -15,6 +15,7 @@ import click
 
 from vortex import __version__
 from vortex.adapters import logs
+from vortex.adapters.cpus import usable
 from vortex.config import ConfigError, Settings, commented_default, known_keys, load
 from vortex.environment import unheard
 from vortex.exits import Exit
@@ -61,7 +62,10 @@ def _nothing_begun(number: int, frame: FrameType | None) -> None:
 @_config
 @click.option("--drain", is_flag=True, help="Read to the tip of every shard, close and publish it all, and end.")
 @click.option(
-    "--processes", default="1", show_default=True, help='So many workers on this machine; "auto": one a core.'
+    "--processes",
+    default="1",
+    show_default=True,
+    help='So many workers on this machine; "auto": one a processor that it may use.',
 )
 @click.option("--supervised", is_flag=True, hidden=True)
 def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> None:
@@ -69,7 +73,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
     signal.signal(signal.SIGTERM, _nothing_begun)
     if processes != "auto" and not (processes.isdecimal() and int(processes)):
         raise click.BadParameter('write a number from 1 on, or "auto"', param_hint="--processes")
-    count = len(os.sched_getaffinity(0)) if processes == "auto" else int(processes)
+    count = usable() if processes == "auto" else int(processes)
     settings = _settings(config)
     if count == 1:
         from vortex import service

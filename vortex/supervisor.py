@@ -20,14 +20,19 @@ from pathlib import Path
 from aiohttp import ClientError
 
 from vortex.adapters.http import UNIX, Check, ask, checks_of, serve
-from vortex.adapters.metrics import PrometheusMeter, merged
-from vortex.config import Settings
+from vortex.adapters.lives import Lives
+from vortex.adapters.metrics import PrometheusMeter
+from vortex.config import ConfigError, Settings
 from vortex.environment import variable
 from vortex.exits import Exit
+from vortex.places import MOST_SOCKET_BYTES
 
 log = logging.getLogger(__name__)
 
+_SOCKET = "/0000-0000000000.sock"
+"""As long as the longest name of a socket."""
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+_LISTEN_S = 5.0
 _STEADY_S = 60.0
 """Who has lived for so long is started again without waiting."""
 _FINAL = {Exit.USAGE, Exit.CONFIG, Exit.LOST_STATE}
@@ -58,6 +63,7 @@ class Supervisor:
     folder: Path
     meter: PrometheusMeter = field(default_factory=PrometheusMeter)
     _children: list[_Child] = field(default_factory=list)
+    _lives: Lives = field(default_factory=Lives)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> Exit:
@@ -70,7 +76,11 @@ class Supervisor:
             except OSError as problem:
                 log.error("http.host, http.port (%s:%s): %s", http.host, http.port, problem)
                 return Exit.CONFIG
-            ended = await asyncio.gather(*(self._keep(child) for child in self._children))
+            listening = asyncio.ensure_future(self._listen())
+            try:
+                ended = await asyncio.gather(*(self._keep(child) for child in self._children))
+            finally:
+                listening.cancel()
         return Exit(max(ended))
 
     def stop(self, number: int) -> None:
@@ -113,36 +123,74 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,  # an interrupt at the terminal comes through the supervisor alone, and once
         )
+        self._lives.begun(child.address)
         log.info("worker %d: process %d", child.number, child.process.pid)
         if self._stopping.is_set():
             child.process.send_signal(signal.SIGTERM)
-        return await child.process.wait()
+        code = await child.process.wait()
+        self._lives.ended(child.address)
+        return code
 
     # One set of metrics, one health.
 
     async def page(self) -> bytes:
-        """For /metrics: the sum of all that answer."""
-        pages = await asyncio.gather(*(self._ask(child, "/metrics") for child in self._children))
-        return merged([self.meter.page().decode(), *(page for page in pages if page is not None)])
+        """For /metrics: the sum of all workers there have been; of their state, what those say that answer."""
+        return self._lives.page(self.meter.page().decode(), await self._pages())
+
+    async def _pages(self) -> dict[str, str]:
+        """The page of each worker that answers, by its address."""
+        found: dict[str, str] = {}
+
+        async def ask_one(address: str) -> None:
+            page = await self._ask(address, "/metrics")
+            with contextlib.suppress(ValueError):  # an error's text
+                if page is not None:
+                    self._lives.told(address, page)
+                    found[address] = page
+
+        await asyncio.gather(*(ask_one(child.address) for child in self._children))
+        return found
+
+    async def _listen(self) -> None:
+        """Keep the pages fresh, scraped or not: what a worker counts after its last one dies with it."""
+        while True:
+            await asyncio.sleep(_LISTEN_S)
+            await self._pages()
 
     async def ready(self) -> list[Check]:
         """For /readyz: what each worker says of itself."""
         rows: list[Check] = []
-        told = await asyncio.gather(*(self._ask(child, "/readyz?verbose") for child in self._children))
+        told = await asyncio.gather(*(self._ask(child.address, "/readyz?verbose") for child in self._children))
         for child, text in zip(self._children, told, strict=True):
             checks = [("process", False, "does not answer")] if text is None else checks_of(text)
             rows += [(f"worker {child.number} {name}", well, detail) for name, well, detail in checks]
         return rows
 
-    async def _ask(self, child: _Child, path: str) -> str | None:
+    async def _ask(self, address: str, path: str) -> str | None:
         try:
-            return await ask(child.address, path)
+            return await ask(address, path)
         except (OSError, TimeoutError, ClientError):
             return None
 
 
+def socket_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder of its own for the sockets, whose paths may not be long. Raises ConfigError."""
+    told = ""
+    for base in (None, "/tmp", "/dev/shm", "/var/tmp"):
+        try:
+            made = tempfile.TemporaryDirectory(prefix="vortex-", dir=base)
+        except OSError as problem:
+            told = told or f"{problem.filename or 'no folder'}: {problem.strerror or problem}"
+            continue
+        if len(os.fsencode(made.name)) + len(_SOCKET) <= MOST_SOCKET_BYTES:
+            return made
+        told = told or f"{made.name}: too long for the path of a socket"
+        made.cleanup()
+    raise ConfigError(f"TMPDIR: {told}; set it to a short path that can be written to")
+
+
 async def _main(settings: Settings, command: list[str], count: int) -> Exit:
-    with tempfile.TemporaryDirectory(prefix="vortex-") as folder:
+    with socket_folder() as folder:
         supervisor = Supervisor(settings, command, count, Path(folder))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

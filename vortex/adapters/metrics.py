@@ -62,29 +62,37 @@ METRICS = (
 )  # fmt: skip
 
 
+_COUNTING = ("counter", "histogram", "summary")
+_BEGAN = "_created"
+"""Ends the name of the time when a series began: of several, the first."""
 _GREATEST = {"process_start_time_seconds", *(row.name for row in METRICS if row.greatest)}
 
 
-def merged(pages: Iterable[str]) -> bytes:
-    """The pages of several processes as one: counters and histograms add up, gauges as the table says.
+def merged(pages: Iterable[str], *, counters_only: bool = False) -> bytes:
+    """The pages of several processes as one: counters and histograms add up, gauges as the table says, or are left out.
 
     Not prometheus_client's multiprocess mode: that one cannot forget the series of a shard that has moved away.
     """
     families: dict[str, Family] = {}
     for page in pages:
         for family in text_string_to_metric_families(page):
+            if counters_only and family.type not in _COUNTING and not family.name.endswith(_BEGAN):
+                continue
             known = families.setdefault(family.name, Family(family.name, family.documentation, family.type))
             values = {(s.name, tuple(s.labels.items())): s.value for s in known.samples}
             for sample in family.samples:
                 key = (sample.name, tuple(sample.labels.items()))
-                greatest = sample.name.endswith("_created") or family.name in _GREATEST
-                before = values.get(key)
-                added = sample.value if before is None else before + sample.value
-                values[key] = max(sample.value, before or 0.0) if greatest else added
+                values[key] = _together(family.name, values[key], sample.value) if key in values else sample.value
             known.samples = [Sample(name, dict(labels), value) for (name, labels), value in values.items()]
     registry = CollectorRegistry()
     registry.register(_Merged(list(families.values())))
     return generate_latest(registry)
+
+
+def _together(family: str, one: float, other: float) -> float:
+    if family.endswith(_BEGAN):
+        return min(one, other)
+    return max(one, other) if family in _GREATEST else one + other
 
 
 class _Merged(Collector):
