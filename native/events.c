@@ -45,17 +45,17 @@ static Place leaf(Place at, Place end, Value *value)
     Place begin = at;
     if (at < end && *at == '"') {
         at = json_string(at + 1, end, &flag);
-        if (!at || flag & ESCAPED || at - begin > INT32_MAX)
+        if (!at || at - begin > INT32_MAX)
             return NULL;
-        *value = (Value){begin + 1, (int32_t)(at - begin - 2), TEXT, flag & WIDE};
+        *value = (Value){begin + 1, (int32_t)(at - begin - 2), flag & ESCAPED ? ESCAPED_TEXT : TEXT};
         return at;
     }
     if (at < end && *at == 'n')
         return json_word(at, end, "null");
     at = json_number(at, end, &flag);
-    if (!at || (at - begin == 2 && begin[0] == '-' && begin[1] == '0'))
+    if (!at || (at - begin == 2 && begin[0] == '-' && begin[1] == '0') || at - begin > INT32_MAX)
         return NULL;
-    *value = (Value){begin, (int32_t)(at - begin), flag ? WHOLE : BROKEN, 0};
+    *value = (Value){begin, (int32_t)(at - begin), flag ? WHOLE : BROKEN};
     return at;
 }
 
@@ -116,10 +116,10 @@ static Place object(const Plan *plan, int node, Place at, Place end, Value *valu
 
 static const Value *first_present(const Plan *plan, int field, const Value *values)
 {
-    static const Value absent = {NULL, 0, ABSENT, 0};
+    static const Value absent = {NULL, 0, ABSENT};
     for (const int8_t *path = plan->of[field]; *path >= 0; path++) {
         const Value *value = &values[*path];
-        if (value->kind != ABSENT && (value->kind != TEXT || value->size))
+        if (value->kind != ABSENT && (value->kind != TEXT || value->size)) /* an escape has a size */
             return value;
     }
     return &absent;
@@ -176,14 +176,24 @@ static int has_room(Reading *reading)
     return rows && asked && reading->count < INT32_MAX;
 }
 
-/* One event, which is all of the line but blanks at its end. 1: taken, 0: not plainly an event, -1: no memory. */
+/* Whether the time's period is plain to tell; a text may be in a format that only Python knows. */
+static int has_period(const Reading *reading, const Value *time, int64_t *period)
+{
+    if (time->kind == TEXT && reading->plan->formats)
+        return 0;
+    return (time->kind == TEXT && period_of(time, reading->period_ms, period)) ||
+           ((time->kind == TEXT || time->kind == WHOLE) && period_of_number(time, reading->period_ms, period));
+}
+
+/* One event, which is all of the line. 1: taken, 0: not plainly an event, -1: no memory. */
 static int event(Reading *reading, int32_t record, Place line, Place end, const Value *values)
 {
     const Plan *plan = reading->plan;
     const Value *customer = first_present(plan, CUSTOMER, values), *type = first_present(plan, TYPE, values);
     const Value *id = first_present(plan, ID, values), *time = first_present(plan, TIME, values);
     if ((customer->kind != TEXT && customer->kind != WHOLE) || (type->kind != TEXT && type->kind != WHOLE) ||
-        id->kind == BROKEN || (id->kind == ABSENT && !plan->hash_missing) || end - line > INT32_MAX ||
+        id->kind == BROKEN || id->kind == ESCAPED_TEXT || (id->kind == ABSENT && !plan->hash_missing) ||
+        end - line > INT32_MAX || end - line > plan->max_bytes ||
         (int64_t)customer->size + type->size > NAME_LIMIT)
         return 0;
     if (!has_room(reading))
@@ -202,11 +212,11 @@ static int event(Reading *reading, int32_t record, Place line, Place end, const 
         asked->id_at = (int32_t)(id->at - line);
         asked->id_size = id->size;
     }
-    if (time->kind != ABSENT && (time->kind != TEXT || !period_of(time, reading->period_ms, &row->period)) &&
-        (time->kind == BROKEN || !period_of_number(time, reading->period_ms, &row->period))) {
+    if (time->kind != ABSENT && !has_period(reading, time, &row->period)) {
+        int quoted = time->kind == TEXT || time->kind == ESCAPED_TEXT;
         asked->ask |= ASK_TIME;
-        asked->time_at = (int32_t)(time->at - line) - (time->kind == TEXT); /* as JSON, quotes included */
-        asked->time_size = time->size + 2 * (time->kind == TEXT);
+        asked->time_at = (int32_t)(time->at - line) - quoted; /* as JSON, quotes included */
+        asked->time_size = time->size + 2 * quoted;
     }
     if (asked->ask & ASK_KEY)
         memset(row->key, 0, sizeof row->key);

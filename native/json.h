@@ -52,19 +52,28 @@ static inline int is_hex(uint8_t c)
     return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f');
 }
 
-/* Behind a backslash. Surrogates (\ud800 to \udfff), alone or in pairs, are unusual. */
+/* Four digits behind a `u`. */
+static inline int is_unit(Place at, Place end)
+{
+    return end - at >= 5 && *at == 'u' && is_hex(at[1]) && is_hex(at[2]) && is_hex(at[3]) && is_hex(at[4]);
+}
+
+/* Behind a backslash. Lone surrogates (\ud800 to \udfff without their other half) are unusual. */
 static inline Place json_escape(Place at, Place end)
 {
     if (at >= end)
         return NULL;
     if (*at != 'u')
         return *at && strchr("\"\\/bfnrt", *at) ? at + 1 : NULL;
-    if (end - at < 5)
+    if (!is_unit(at, end))
         return NULL;
-    for (int digit = 1; digit <= 4; digit++)
-        if (!is_hex(at[digit]))
-            return NULL;
-    return (at[1] | 32) == 'd' && at[2] >= '8' ? NULL : at + 5;
+    if ((at[1] | 32) != 'd' || at[2] < '8')
+        return at + 5;
+    Place low = at + 6;
+    if ((at[2] | 32) > 'b' || end - at < 11 || at[5] != '\\' || !is_unit(low, end) || (low[1] | 32) != 'd' ||
+        (low[2] | 32) < 'c')
+        return NULL;
+    return at + 11;
 }
 
 /* Passes over bytes of a string that need no look; stops at a quote, a backslash, a control or what is outside ASCII, or
@@ -94,7 +103,7 @@ static inline Place json_plain(Place at, Place end)
     return at;
 }
 
-enum { ESCAPED = 1, WIDE = 2 }; /* what a string has: a backslash, a character outside ASCII */
+enum { ESCAPED = 1 }; /* what a string has: a backslash */
 
 /* A string, behind its first quote; `has` gets what is unusual of it. Returns the place behind its last quote. */
 static inline Place json_string(Place at, Place end, int *has)
@@ -109,7 +118,6 @@ static inline Place json_string(Place at, Place end, int *has)
             *has |= ESCAPED;
             at = json_escape(at + 1, end);
         } else if (*at >= 0x80) {
-            *has |= WIDE;
             at = utf8_char(at, end);
         } else {
             at++;
@@ -125,22 +133,21 @@ static inline Place json_digits(Place at, Place end)
     return at;
 }
 
-/* A number; `whole` is set where it has neither fraction nor exponent. Long ones are unusual. */
+/* A number; `whole` is set where it has neither fraction nor exponent. */
 static inline Place json_number(Place at, Place end, int *whole)
 {
-    Place begin, digits;
+    Place digits;
     if (at < end && *at == '-')
         at++;
-    begin = at;
+    digits = at;
     at = json_digits(at, end);
-    if (at == begin || at - begin > 18 || (*begin == '0' && at - begin > 1))
+    if (at == digits || (*digits == '0' && at - digits > 1))
         return NULL;
     *whole = 1;
     if (at < end && *at == '.') {
         *whole = 0;
         digits = ++at;
-        at = json_digits(at, end);
-        if (at == digits || at - digits > 18)
+        if ((at = json_digits(at, end)) == digits)
             return NULL;
     }
     if (at < end && (*at | 32) == 'e') {
@@ -149,8 +156,7 @@ static inline Place json_number(Place at, Place end, int *whole)
         if (at < end && (*at == '+' || *at == '-'))
             at++;
         digits = at;
-        at = json_digits(at, end);
-        if (at == digits || at - digits > 2)
+        if ((at = json_digits(at, end)) == digits)
             return NULL;
     }
     return at;

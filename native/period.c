@@ -2,6 +2,9 @@
 
 #include "period.h"
 
+#define FIRST_SECOND (-62135596800) /* of the year 1 */
+#define LAST_SECOND 253402300799    /* of the year 9999 */
+
 static int number_at(Place at, int digits, int *out)
 {
     *out = 0;
@@ -19,21 +22,16 @@ static int64_t floored(int64_t ms, int64_t period_ms)
     return ms - (over < 0 ? over + period_ms : over);
 }
 
-/* The period of a time like 2018-12-18T07:05:09.123Z, which its first 16 characters decide (19 for periods that are no
-   whole minutes), as in `PeriodReader`. False for any other text. The days are counted by years that begin in March:
+/* Seconds since the epoch of a time like 2018-12-18T07:05:09; false for one that is on no calendar or clock, and for the
+   hour 24 and the second 60. The days are counted by years that begin in March:
    https://howardhinnant.github.io/date_algorithms.html#days_from_civil. */
-int period_of(const Value *time, int64_t period_ms, int64_t *period)
+static int seconds_of(Place at, int64_t *seconds)
 {
     static const uint8_t lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    Place at = time->at;
-    int year, month, day, hour, minute, second = 0;
-    if (time->wide || (time->size != 20 && time->size != 24 && time->size != 27) || at[time->size - 1] != 'Z')
-        return 0;
-    if (at[4] != '-' || at[7] != '-' || at[10] != 'T' || at[13] != ':' || !number_at(at, 4, &year) ||
-        !number_at(at + 5, 2, &month) || !number_at(at + 8, 2, &day) || !number_at(at + 11, 2, &hour) ||
-        !number_at(at + 14, 2, &minute))
-        return 0;
-    if (period_ms % 60000 && (at[16] != ':' || !number_at(at + 17, 2, &second)))
+    int year, month, day, hour, minute, second;
+    if (at[4] != '-' || at[7] != '-' || (at[10] != 'T' && at[10] != 't' && at[10] != ' ') || at[13] != ':' ||
+        at[16] != ':' || !number_at(at, 4, &year) || !number_at(at + 5, 2, &month) || !number_at(at + 8, 2, &day) ||
+        !number_at(at + 11, 2, &hour) || !number_at(at + 14, 2, &minute) || !number_at(at + 17, 2, &second))
         return 0;
     if (year < 1 || month < 1 || month > 12 || day < 1 || day > lengths[month - 1] || hour > 23 || minute > 59 ||
         second > 59)
@@ -43,30 +41,70 @@ int period_of(const Value *time, int64_t period_ms, int64_t *period)
     int64_t from_march = month > 2 ? year : year - 1; /* year 0 at the least: none of these divisions is negative */
     int64_t days = 365 * from_march + from_march / 4 - from_march / 100 + from_march / 400 +
                    (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1 - 719468;
-    *period = floored((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000, period_ms);
+    *seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
     return 1;
 }
 
-/* The period of a whole number, or of a text of nine digits and more: seconds below 1e11, milliseconds below 1e14, as in
-   `parse_time`. False for larger ones, and for times before the year 1. */
+/* How many seconds a zone is ahead of UTC: nothing, Z, +01:00, +0100 or +01, which has to be all of the rest. */
+static int offset_of(Place at, Place end, int64_t *offset)
+{
+    int hours, minutes = 0;
+    int64_t size = end - at;
+    *offset = 0;
+    if (!size || (size == 1 && (*at | 32) == 'z'))
+        return 1;
+    if ((*at != '+' && *at != '-') || (size != 3 && size != 5 && size != 6) || !number_at(at + 1, 2, &hours) ||
+        (size > 3 && !number_at(end - 2, 2, &minutes)) || (size == 6 && at[3] != ':') || hours > 23 || minutes > 59)
+        return 0;
+    *offset = (*at == '-' ? -1 : 1) * (int64_t)(hours * 3600 + minutes * 60);
+    return 1;
+}
+
+/* The period of a time as RFC 3339 has it, of any number of digits behind the second. False for any other text. */
+int period_of(const Value *time, int64_t period_ms, int64_t *period)
+{
+    Place at = time->at + 19, end = time->at + time->size, digits;
+    int64_t seconds, offset;
+    if (time->size < 19 || !seconds_of(time->at, &seconds))
+        return 0;
+    if (at < end && (*at == '.' || *at == ',')) {
+        digits = ++at;
+        if ((at = json_digits(at, end)) == digits)
+            return 0;
+    }
+    if (!offset_of(at, end, &offset))
+        return 0;
+    seconds -= offset;
+    if (seconds < FIRST_SECOND || seconds > LAST_SECOND)
+        return 0;
+    *period = floored(seconds * 1000, period_ms);
+    return 1;
+}
+
+/* The period of a whole number, or of a text of nine digits and more: seconds below 1e11, then milli-, micro- and
+   nanoseconds, as in `parse_time`. False for times before the year 1, and for numbers of more than nineteen digits. */
 int period_of_number(const Value *time, int64_t period_ms, int64_t *period)
 {
     Place at = time->at, end = time->at + time->size;
     int minus = time->kind == WHOLE && *at == '-';
-    int64_t number = 0;
-    if (time->size > 18 || (time->kind == TEXT && time->size < 9))
+    uint64_t number = 0, unit = 1;
+    at += minus;
+    if (end - at > 19 || (time->kind == TEXT && time->size < 9))
         return 0;
-    for (at += minus; at < end; at++) {
+    for (; at < end; at++) {
         if (*at < '0' || *at > '9')
             return 0;
-        number = 10 * number + *at - '0';
+        number = 10 * number + (uint64_t)(*at - '0');
     }
-    if (number >= 100000000000000)
-        return 0;
-    if (number < 100000000000)
+    if (number < 100000000000u)
         number *= 1000;
-    if (minus && number > 62135596800000)
+    else if (number >= 100000000000000000u)
+        unit = 1000000;
+    else if (number >= 100000000000000u)
+        unit = 1000;
+    int64_t ms = minus ? -(int64_t)((number + unit - 1) / unit) : (int64_t)(number / unit);
+    if (ms < FIRST_SECOND * 1000)
         return 0;
-    *period = floored(minus ? -number : number, period_ms);
+    *period = floored(ms, period_ms);
     return 1;
 }

@@ -7,12 +7,12 @@
 
 #define NO_PERIOD INT64_MIN
 
-enum { ABSENT, TEXT, WHOLE, BROKEN }; /* kinds of a value; BROKEN: a number that is not whole */
+enum { ABSENT, TEXT, WHOLE, BROKEN, ESCAPED_TEXT }; /* kinds of a value; BROKEN: a number that is not whole */
 
 typedef struct {
     Place at;
     int32_t size;
-    uint8_t kind, wide; /* wide: has bytes outside ASCII */
+    uint8_t kind;
 } Value;
 
 int period_of(const Value *time, int64_t period_ms, int64_t *period);

@@ -11,12 +11,13 @@ static void forget_plan(PyObject *capsule)
     }
 }
 
-/* plan(nodes, fields, hash_missing): nodes is a list of lists of (key as bytes, node or -1, path or -1); fields a list
+/* plan(nodes, fields, hash_missing, formats, max_bytes): nodes is a list of lists of (key as bytes, node or -1, path or -1); fields a list
    of four lists of paths. A plan that is too large raises ValueError. */
 PyObject *native_plan(PyObject *module, PyObject *args)
 {
     PyObject *nodes, *fields;
-    int hash_missing;
+    int hash_missing, formats = 0;
+    long long max_bytes = INT64_MAX;
     Plan *plan = calloc(1, sizeof *plan);
     size_t used = 0, room = 1 << 16;
     (void)module;
@@ -24,10 +25,12 @@ PyObject *native_plan(PyObject *module, PyObject *args)
         free(plan);
         return PyErr_NoMemory();
     }
-    if (!PyArg_ParseTuple(args, "O!O!p", &PyList_Type, &nodes, &PyList_Type, &fields, &hash_missing))
+    if (!PyArg_ParseTuple(args, "O!O!p|pL", &PyList_Type, &nodes, &PyList_Type, &fields, &hash_missing, &formats, &max_bytes))
         goto failed;
     plan->count = (int)PyList_Size(nodes);
     plan->hash_missing = hash_missing;
+    plan->formats = formats;
+    plan->max_bytes = max_bytes;
     if (plan->count < 1 || plan->count > NODES || PyList_Size(fields) != FIELDS)
         goto large;
     for (int at = 0; at < plan->count; at++) {

@@ -28,7 +28,8 @@ typedef struct {
     Node nodes[NODES];
     int count;
     int8_t of[FIELDS][PATHS]; /* the paths of each field in turn, ended by a negative number */
-    int hash_missing;
+    int hash_missing, formats; /* formats: texts of times are Python's */
+    int64_t max_bytes;         /* of a line */
     size_t paths;
     uint8_t *text; /* what the keys point into */
 } Plan;

@@ -43,8 +43,11 @@ static int exact(Place at, Place end, double *out)
         minus = at < end && *at == '-';
         if (at < end && (*at == '-' || *at == '+'))
             at++;
-        for (; at < end; at++)
+        for (; at < end; at++) {
             value = 10 * value + *at - '0';
+            if (value > 1000)
+                return 0;
+        }
         power += minus ? -value : value;
     }
     if (power < -22 || power > 22)

@@ -108,7 +108,16 @@ async def _coordinated(settings: Settings) -> AsyncIterator[LeaseTable | None]:
 def policy_of(settings: Settings, state: StreamState) -> Policy:
     """What the settings say about an event's way."""
     event = settings.event
-    fields = Fields(event.customer, event.type, event.id, event.time, event.missing_id)
+    fields = Fields(
+        event.customer,
+        event.type,
+        event.id,
+        event.time,
+        event.missing_id,
+        event.lone_surrogates,
+        event.max_bytes,
+        event.time_format,
+    )
     layout = Layout(settings.layout.path, settings.layout.rejected)
     told = msgspec.json.encode([fields, layout.path, settings.publish.period, settings.hours.allowed_lateness])
     return Policy(

@@ -27,6 +27,7 @@ from pydantic import (
 from vortex import places
 from vortex.core.layout import Layout, LayoutError
 from vortex.core.model import HOUR_MS
+from vortex.core.timeformats import time_format
 from vortex.environment import overrides, variable
 from vortex.units import duration_ms, size_bytes
 
@@ -69,6 +70,16 @@ def _one_put(value: int) -> int:
     return value
 
 
+def _patterns(value: object) -> object:
+    if isinstance(value, str):
+        value = json.loads(value) if value.strip().startswith("[") else [value]
+    if not isinstance(value, list | tuple) or not all(isinstance(pattern, str) for pattern in value):
+        raise ValueError('write a pattern such as "%d/%b/%Y:%H:%M:%S %z", or a list of them')
+    for pattern in value:
+        time_format(pattern)
+    return tuple(value)
+
+
 Duration = Annotated[int, BeforeValidator(duration_ms)]
 """Milliseconds."""
 Size = Annotated[int, BeforeValidator(size_bytes)]
@@ -76,6 +87,7 @@ Size = Annotated[int, BeforeValidator(size_bytes)]
 Positive = Annotated[Duration, AfterValidator(_more_than_nothing)]
 ObjectSize = Annotated[Size, AfterValidator(_more_than_nothing), AfterValidator(_one_put)]
 """Bytes of what becomes one object."""
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns)]
 Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
 
 
@@ -134,13 +146,26 @@ class Source(_Section):
 
 
 class Event(_Section):
-    """`[event]`: where an event keeps its customer, type, id and time."""
+    """`[event]`: where an event keeps its customer, type, id and time, and which events are taken.
+
+    `max_bytes` is below what Redshift, the narrowest of the readers, takes of one JSON object (4 MB).
+    """
 
     customer: Paths
     type: Paths
     id: Paths
     time: Paths
     missing_id: Literal["hash", "reject"] = "hash"
+    lone_surrogates: Literal["keep", "reject"] = "keep"
+    max_bytes: Size = 4_000_000
+    time_format: Patterns = ()
+
+    @field_validator("max_bytes")
+    @classmethod
+    def _sensible(cls, value: int) -> int:
+        if not 1024 <= value <= 2**30:
+            raise ValueError('must be between "1KiB" and "1GiB"')
+        return value
 
 
 class Dedup(_Section):

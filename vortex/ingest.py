@@ -378,7 +378,7 @@ class ShardWorker:
 
     def _count(self, taken: Counts, size: int) -> None:
         meter = self._ports.meter
-        for outcome in ("accepted", "duplicates", "rejected", "late", "early"):
+        for outcome in ("accepted", "duplicates", "rejected", "late", "early", "untimed"):
             if number := getattr(taken, outcome):
                 name = "duplicate" if outcome == "duplicates" else outcome
                 meter.add("vortex_events_total", number, outcome=name)

@@ -22,7 +22,7 @@ from vortex.retry import Once
 _PARALLEL = 16
 _ATTEMPTS = 3
 """Looks at a store that is being written to, before what came meanwhile is left to the next one."""
-_SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes")
+_SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed", "bytes")
 
 
 async def verify_store(store: ObjectStore, stream: str = "") -> Report:

@@ -18,7 +18,6 @@ from benchmarks.workload import kpl_aggregate
 from vortex.core.decode import Decoded, Decoder, Reason
 from vortex.core.fields import Fields
 from vortex.core.model import Record
-from vortex.core.shape import Probe
 
 DECODER = Decoder(Fields(("customer",), ("event", "type"), ("id",), ("at",)))
 GITHUB = Decoder(Fields(("org.login", "repo.name"), ("type",), ("id",), ("created_at",)))
@@ -227,24 +226,3 @@ def test_a_page_says_what_its_records_say_alone(datas: list[bytes]) -> None:
     assert together == alone
     with patch.object(Decoder, "_columns", lambda *_: False):
         assert decode(*datas) == together, "a close look finds what columns find"
-
-
-@given(
-    key=st.sampled_from([b'"x"', b'"id"', b'"key"', b'"messageId"', b'"aaaa"']),
-    pages=st.lists(
-        st.lists(
-            st.sampled_from([b'"x"', b'"id"', b'"key"', b'"messageId"', b'"aaaa"', b"a", b"eI", b'"', b"y", b":"])
-        ),
-        min_size=1,
-        max_size=20,
-    ),
-    times=st.integers(0, 3),
-)
-def test_a_key_that_stands_there_too_often_is_never_passed_over(
-    key: bytes, pages: list[list[bytes]], times: int
-) -> None:
-    """Whatever a probe has learned of the pages before."""
-    probe = Probe(key)
-    for page in pages:
-        data = b"".join(page)
-        assert probe.may_exceed(data, times) or data.count(key) <= times

@@ -148,6 +148,23 @@ def test_a_page_is_routed_as_the_rule_would(seed: int, spread_ms: int, ahead_s: 
             assert shard.watermark == watermark
 
 
+def test_events_without_a_time_that_can_be_read_go_by_arrival_and_are_counted() -> None:
+    """Missing, unreadable, or of a wrong type; not those that are duplicates; and in the period that took them."""
+    times: list[Any] = [NOW, None, "yesterday", True, "2018-02-30T00:00:00Z", str(NOW), NOW]
+    rows = [{"c": "a", "t": "x", "id": str(number), "at": at} for number, at in enumerate(times)]
+    rows.append(rows[2])
+    for whole in (contextlib.nullcontext(), without_native()):
+        with whole:
+            shard = ingest()
+            records = [Record(str(100 + n), NOW / 1000, json.dumps(row).encode()) for n, row in enumerate(rows)]
+            taken = shard.take(Page(records, "i", 0, NOW))
+            footer = shard.cut("me", 0).footer
+        assert (taken.accepted, taken.duplicates, taken.untimed) == (7, 1, 4)
+        assert {period: counts.untimed for period, counts in footer.periods.items()} == {
+            floor_period(NOW, POLICY.rules.period_ms): 4
+        }
+
+
 @given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE, 90 * MINUTE]))
 def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> None:
     """I9 in every segment; no segment writes below the bound of the one before it."""
@@ -157,7 +174,7 @@ def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> 
         footer = sealed.footer
         counts = footer.counts
         assert counts.events == counts.accepted + counts.duplicates + counts.rejected
-        for name in ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes"):
+        for name in ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed", "bytes"):
             assert sum(getattr(some, name) for some in footer.periods.values()) == getattr(counts, name)
         assert all(period >= bound for period in footer.periods)
         assert footer.open_from >= bound

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from tests.unit.test_leased import FleetWorld, scenario
-from vortex.commands.status import Status, gather
+from vortex.commands.status import Status, gather, untimed
 from vortex.config import Settings
+from vortex.core.segment import Counts
 
 SETTINGS = Settings.model_validate(
     {
@@ -64,3 +68,16 @@ def test_the_ranges_of_a_plan_in_progress() -> None:
         assert f"range 1 of {found.ranges[1].taker} is not done" in found.late[-1]
 
     scenario(main())
+
+
+def test_shards_with_times_that_cannot_be_read_are_named() -> None:
+    """With how many there are, among the segments that no plan has covered yet."""
+
+    def view(*counts: Counts) -> Any:
+        return SimpleNamespace(heads=[SimpleNamespace(footer=SimpleNamespace(counts=some)) for some in counts])
+
+    views = {
+        "fine": view(Counts(accepted=9)),
+        "odd": view(Counts(accepted=9, untimed=2), Counts(accepted=1, untimed=1)),
+    }
+    assert untimed(views) == ["odd: 3 of 10 events lately have no time that can be read; they go by arrival"]

@@ -36,7 +36,7 @@ class Metric:
 METRICS = (
     Metric("counter", "vortex_records_total", "Kinesis records read"),
     Metric("counter", "vortex_events_read_total", "Events read; = accepted + duplicate + rejected of events_total"),
-    Metric("counter", "vortex_events_total", "Events by outcome; late and early are among the accepted", ("outcome",)),
+    Metric("counter", "vortex_events_total", "Events by outcome; late, early, untimed: of the accepted", ("outcome",)),
     Metric("counter", "vortex_read_bytes_total", "Bytes of record data read"),
     Metric("counter", "vortex_commits_total", "Segments put: committed, or lost to another worker", ("result",)),
     Metric("counter", "vortex_retries_total", "Calls repeated, by cause", ("cause",)),

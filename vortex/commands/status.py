@@ -60,7 +60,7 @@ class RangeRow:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole answer. `late` says in words what should have happened by now."""
+    """The whole answer. `late` says in words what should have happened by now, `untimed` where times are unreadable."""
 
     stream: str
     coordination: str
@@ -68,6 +68,7 @@ class Status:
     shards: list[ShardRow]
     ranges: list[RangeRow]
     late: list[str]
+    untimed: list[str]
     frontier: str
     holder: str
     last_plan: int
@@ -149,6 +150,7 @@ async def gather(
         shards=shards,
         ranges=ranges,
         late=[*_late_shards(shards, views, settings, now, leases is not None), *_late_ranges(plan, ranges)],
+        untimed=untimed(views),
         frontier=_iso(held[0]) if held else "",
         holder=held[1] if held else "",
         last_plan=plan.k,
@@ -195,6 +197,19 @@ def _late_ranges(plan: Plan, ranges: list[RangeRow]) -> list[str]:
     return [f"plan {plan.k}: range {row.range} of {row.taker} is not done" for row in missing if row.taker]
 
 
+def untimed(views: Mapping[str, LogView]) -> list[str]:
+    """Shards with events whose time could not be read, among those that no plan has covered yet."""
+    found = []
+    for shard, view in sorted(views.items()):
+        counts = [head.footer.counts for head in view.heads if head.footer]
+        if number := sum(one.untimed for one in counts):
+            events = sum(one.accepted for one in counts)
+            found.append(
+                f"{shard}: {number} of {events} events lately have no time that can be read; they go by arrival"
+            )
+    return found
+
+
 def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease] | None) -> ShardRow:
     lease = (leases or {}).get(shard)
     owner = (lease.owner if lease is not None else None) or ""
@@ -230,6 +245,8 @@ def _print(found: Status) -> None:
     console.print(f"last closed hour: {found.last_closed_hour or 'none yet'}")
     for line in found.late:
         console.print(f"late: {line}", markup=False)
+    for line in found.untimed:
+        console.print(f"untimed: {line}", markup=False)
 
 
 def _print_rows(console: Console, title: str, names: Sequence[str], rows: Sequence[object]) -> None:

@@ -7,7 +7,14 @@ Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
 Plan: TypeAlias = object
 Numbers: TypeAlias = object
 
-def plan(nodes: list[list[tuple[bytes, int, int]]], fields: list[list[int]], hash_missing: bool, /) -> Plan: ...
+def plan(
+    nodes: list[list[tuple[bytes, int, int]]],
+    fields: list[list[int]],
+    hash_missing: bool,
+    formats: bool = False,
+    max_bytes: int = ...,
+    /,
+) -> Plan: ...
 def numbers(seed: int, /) -> Numbers: ...
 def events(
     plan: Plan, names: Numbers, text: Buffer, bounds: Buffer, aggregate: Buffer, period_ms: int, seed: int, /

@@ -72,14 +72,6 @@ class CloseReader:
             raise Refused(Reason.EVENT_TOO_LARGE, f"over {self._fields.max_bytes} bytes (event.max_bytes)")
         return customer, kind, key, times[0] if times else None
 
-    def once(self, data: bytes) -> bool:
-        """Whether all keys of the paths stand once in their objects, in an event that is known to be one."""
-        try:
-            _walk(data, self._trie, {})
-        except Refused:
-            return False
-        return True
-
     def times(self, data: bytes) -> list[str | int | float]:
         """The texts and numbers at the paths of the time, in their order, of an event that is known to be one."""
         return self._times(self._values(masked(data)))

@@ -22,7 +22,7 @@ MAX_INFLATED = 64 * 1024 * 1024
 """Bytes that a compressed record may unfold to; more is taken for a bomb and rejected."""
 _first, _last = itemgetter(0), itemgetter(-1)
 # Two objects, one behind the other; or so it seems, for they may stand in a string.
-_SEVERAL = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+\{")
+_SEVERAL = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+\{").search
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ def _plain(datas: list[bytes]) -> bytes | None:
     if not all(datas) or (bytes(map(_first, datas)), bytes(map(_last, datas))) != (b"{" * count, b"}" * count):
         return None
     joined = b"".join(datas)
-    if b"\n" in joined or b"\r" in joined or any(map(_SEVERAL.search, datas)):
+    if b"\n" in joined or b"\r" in joined or any(map(_SEVERAL, datas)):
         return None
     return joined
 

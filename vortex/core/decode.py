@@ -17,11 +17,12 @@ import msgspec
 
 from vortex.core.closely import NAME_LIMIT, CloseReader
 from vortex.core.containers import Parts, one_line, parts_of
-from vortex.core.depth import is_too_deep
+from vortex.core.depth import MAX_DEPTH, is_too_deep
 from vortex.core.fields import NAMES, Fields, paths_of
 from vortex.core.model import Record
 from vortex.core.reasons import Reason, Refused
-from vortex.core.shape import Shape
+from vortex.core.shape import Once, Shape
+from vortex.core.timeformats import time_format
 
 _ODD = (msgspec.MsgspecError, RecursionError, ValueError)
 
@@ -55,12 +56,13 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes pages by one set of paths. Raises ValueError for a path with an empty part."""
+    """Decodes pages by one set of paths. Raises ValueError for a path with an empty part, or a wrong time format."""
 
     def __init__(self, fields: Fields) -> None:
         self.fields, self.paths = fields, paths_of(fields)
         self.hash_missing = fields.missing_id == "hash"
-        self._shape = Shape(self.paths)
+        self.formats = [time_format(pattern) for pattern in fields.time_format]
+        self._shape, self._once = Shape(self.paths), Once(self.paths)
         self._close = CloseReader(fields)
 
     def times(self, line: bytes) -> list[Any]:
@@ -120,12 +122,14 @@ class Decoder:
         joined = parts.joined if whole and parts.joined is not None else b"".join(datas)
         if not _is_utf8(joined):
             return False
-        if max(map(len, datas)) > self.fields.max_bytes or any(map(is_too_deep, datas)):
+        if max(map(len, datas)) > self.fields.max_bytes:
+            return False
+        if any(is_too_deep(data) for data in datas if len(data) > 2 * MAX_DEPTH):
+            return False
+        if not all(map(self._once, datas)):
             return False
         chosen = events if whole else events[begin:end]
         try:
-            if not all(map(self._close.once, self._shape.suspects(joined, datas, chosen))):
-                return False
             customers, kinds, ids, times = (_first_present(self._shape.getters[name], chosen) for name in NAMES)
         except AttributeError:
             return False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import repeat
 from operator import add
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from vortex.core.closely import time_value
 from vortex.core.containers import Parts, parts_of
 from vortex.core.decode import Decoded, Decoder, Rejected
-from vortex.core.fields import NAMES, Paths
+from vortex.core.fields import NAMES, Fields, Paths
 from vortex.core.kpl import aggregates
 from vortex.core.names import Names
 from vortex.core.native import ASK_KEY, ASK_TIME, ASKED, NO_ID, NO_PERIOD, native
@@ -68,10 +69,11 @@ class EventReader:
 
     def __init__(self, decoder: Decoder, period_ms: int, seed: int) -> None:
         self._decoder, self._period_ms, self._seed = decoder, period_ms, seed
-        self._periods = PeriodReader(period_ms)
+        self._periods = PeriodReader(period_ms, decoder.formats)
+        self._other_times = len(decoder.paths["time"]) > 1
         self._prefixes = _Prefixes()
         self._names = Names(seed)
-        self._plan = _plan_of(decoder.paths, decoder.hash_missing)
+        self._plan = _plan_of(decoder.fields, decoder.paths)
 
     def page(self, records: Records) -> Events:
         """Every event and rejection of the page, in order."""
@@ -150,8 +152,9 @@ class EventReader:
         if len(which := np.flatnonzero(asked["ask"] & ASK_TIME)):
             texts = _slices(text, start[which] + asked["time_at"][which], asked["time_size"][which])
             events.period = events.period.copy()
-            periods = self._periods.column(list(map(time_value, texts)))
-            events.period[asked["row"][which]] = _numbers(periods)
+            row = asked["row"][which]
+            lines = partial(_slices, text, events.start[row], events.size[row])
+            events.period[row] = self._periods_of(list(map(time_value, texts)), lines)
 
     def _slowly(self, decoded: Decoded) -> Events:
         lines, count = decoded.lines, len(decoded.lines)
@@ -165,9 +168,20 @@ class EventReader:
             name,
             self._names,
             np.frombuffer(b"".join(self._keys(decoded)), dtype=_KEY),
-            _numbers(self._periods.column(decoded.times)),
+            self._periods_of(decoded.times, lambda: lines),
             decoded.rejected,
         )
+
+    def _periods_of(self, times: list[Any], lines: Callable[[], list[bytes]]) -> NDArray[np.int64]:
+        """The periods of these times, or, where the first is none, of others that the lines have."""
+        periods = self._periods.column(times)
+        if self._other_times and None in periods:
+            every = lines()
+            for at, time in enumerate(times):
+                if periods[at] is None and time is not None:
+                    several = map(self._periods.read, self._decoder.times(every[at]))
+                    periods[at] = next((period for period in several if period is not None), None)
+        return np.array([NO_PERIOD if period is None else period for period in periods], dtype=np.int64)
 
     def _keys(self, decoded: Decoded) -> list[bytes]:
         seed, digest, prefixes = self._seed, xxhash.xxh3_128_digest, self._prefixes
@@ -184,10 +198,6 @@ class EventReader:
 
 def _slices(text: bytes, start: NDArray[np.integer], size: NDArray[np.integer]) -> list[bytes]:
     return [text[at:end] for at, end in zip(start.tolist(), (start + size).tolist(), strict=True)]
-
-
-def _numbers(periods: Sequence[int | None]) -> NDArray[np.int64]:
-    return np.array([NO_PERIOD if period is None else period for period in periods], dtype=np.int64)
 
 
 def _merged(one: Events, other: Events) -> Events:
@@ -210,8 +220,8 @@ def _merged(one: Events, other: Events) -> Events:
     )
 
 
-def _plan_of(paths: Paths, hash_missing: bool) -> Any:
-    """The paths for `native.events`; None where it is not installed, or cannot have them: where one path leads on from
+def _plan_of(fields: Fields, paths: Paths) -> Any:
+    """The fields for `native.events`; None where it is not installed, or cannot have them: where one path leads on from
     the end of another, and where there are very many.
     """
     if native is None:
@@ -232,6 +242,7 @@ def _plan_of(paths: Paths, hash_missing: bool) -> Any:
             return None
     table = [[(key.encode(), *to) for key, to in node.items()] for node in nodes]
     try:
-        return native.plan(table, [[numbers[path] for path in paths[name]] for name in NAMES], hash_missing)
+        several = [[numbers[path] for path in paths[name]] for name in NAMES]
+        return native.plan(table, several, fields.missing_id == "hash", bool(fields.time_format), fields.max_bytes)
     except ValueError:
         return None

@@ -271,6 +271,10 @@ class ShardIngest:
             for at, number in _counted(period[fresh & (shift > 0)]):
                 build.periods[at].early += number
                 build.counts.early += number
+        if period is not events.period:  # as where a time cannot be read
+            for at, number in _counted(period[fresh & (events.period == NO_PERIOD)]):
+                build.periods[at].untimed += number
+                build.counts.untimed += number
         if accepted == len(fresh):
             self._keep(events, period, events.start, events.size, events.name, events.keys)
             return

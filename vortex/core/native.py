@@ -3,8 +3,9 @@
 Both ways give the same answers, byte for byte (tests/unit/test_native.py); what they cost is in docs/performance.md.
 The one in C takes no decision of its own: whatever is not plain it leaves to Python.
 
-- `plan(nodes, fields, hash_missing)`: paths for `events`. A node is a list of (key, node below or -1, path or -1);
-  `fields` has the paths of customer, type, id and time. Raises ValueError for more paths than it has room for.
+- `plan(nodes, fields, hash_missing, formats, max_bytes)`: paths for `events`. A node is a list of (key, node below or
+  -1, path or -1); `fields` has the paths of customer, type, id and time. With `formats` the texts of times are left to
+  Python; events over `max_bytes` always are. Raises ValueError for more paths than it has room for.
 - `numbers(seed)`: an empty table of numbers, given in order of appearance, for `events` (names) or `group`.
 - `events(plan, names, text, bounds, aggregate, period_ms, seed)`: the events of records `text[bounds[i]:bounds[i + 1]]`
   by column: where lines begin (int64), their sizes (int32), their records (int32), the numbers of their names (int32),

@@ -233,7 +233,8 @@ def hour_documents(
         "hour": moment(hour).strftime("%Y-%m-%dT%H:00:00Z"),
         "totals": _totals(o for several in folders.values() for o in several if not o.rejected),
         "counts": {
-            name: getattr(counts, name) for name in ("events", "accepted", "duplicates", "rejected", "late", "early")
+            name: getattr(counts, name)
+            for name in ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed")
         },
         "partitions": [row for row, rejected in rows if not rejected],
         "rejected": [row for row, rejected in rows if rejected],

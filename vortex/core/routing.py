@@ -6,59 +6,23 @@ own, goes to W's period (or to `open_from` where that is later). So a shard neve
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.times import EARLIEST_MS as EARLIEST_MS
+from vortex.core.times import parse_time as parse_time
+
+Format = Callable[[str], int | None]
+"""Reads a text as epoch milliseconds; None where it is in another format."""
 _SHAPES = {20, 24, 27}
-_MEMO_LIMIT = 100_000
-# Numbers are told apart by size: seconds until the year 5138, then milli-, micro- and nanoseconds.
-_UNITS = ((1e11, 1_000.0), (1e14, 1.0), (1e17, 1e-3), (math.inf, 1e-6))
-EARLIEST_MS = -62_135_596_800_000
-"""The first moment of year 1, before which no calendar here reaches."""
-_LATEST = 253_402_300_799_999
-
-
-def parse_time(value: str | int | float | None) -> int | None:
-    """Epoch milliseconds of an ISO 8601 text (UTC where it names no zone) or of a number; None where unreadable.
-
-    Only the years 1 to 9999 are readable, as in Python's datetime.
-    """
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        if value.isascii() and value.isdigit() and len(value) >= 9:
-            return _from_number(int(value)) if len(value) < 20 else None
-        return _from_text(value)
-    return _from_number(value)
-
-
-def _from_number(value: int | float) -> int | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    size = abs(value)
-    factor = next(factor for limit, factor in _UNITS if size < limit or limit == math.inf)
-    try:
-        ms = int(value * factor)
-    except OverflowError:
-        return None
-    return ms if EARLIEST_MS <= ms <= _LATEST else None
-
-
-def _from_text(text: str) -> int | None:
-    try:
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        ms = math.floor(at.timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None
-    # A zone can push the first or last day of the calendar over its edge.
-    return ms if EARLIEST_MS <= ms <= _LATEST else None
+_TENS = set("012345")
+_MEMO_LIMIT = 20_000
+_LONGEST = 64
+"""Characters of a text that is remembered."""
 
 
 def floor_period(ms: int, period_ms: int) -> int:
@@ -86,12 +50,12 @@ class Rules:
 class PeriodReader:
     """Reads an event's time as a period, remembering the minutes it has seen.
 
-    Of a text like 2018-12-18T07:05:09.123Z only what decides the period is read: the first 16 characters (19 where
-    periods are shorter than a minute). So the answer is a pure function of a prefix that thousands of events share.
+    A text like 2018-12-18T07:05:09.123Z lies in the period that its first 16 characters tell (19 where periods are
+    shorter than a minute), which thousands of events share. Texts are first read by `formats`, in their order.
     """
 
-    def __init__(self, period_ms: int) -> None:
-        self._period = period_ms
+    def __init__(self, period_ms: int, formats: Sequence[Format] = ()) -> None:
+        self._period, self._formats = period_ms, formats
         self._prefix = 16 if period_ms % 60_000 == 0 else 19
         self._memo: dict[str, int | None] = {}
 
@@ -101,32 +65,53 @@ class PeriodReader:
             sizes, text = set(map(len, values)), "".join(values)
         except TypeError:
             return list(map(self.read, values))
-        if len(sizes) != 1 or not sizes <= _SHAPES:
-            return list(map(self.read, values))
-        (size,) = sizes
-        if text[10::size] != "T" * len(values) or text[size - 1 :: size] != "Z" * len(values):
+        if self._formats or len(sizes) != 1 or not _is_plain(text, *sizes):
             return list(map(self.read, values))
         end, memo = self._prefix, self._memo
         prefixes = [value[:end] for value in values]
         periods = {prefix: memo[prefix] if prefix in memo else self._learn(prefix) for prefix in set(prefixes)}
+        if any(prefix[11:13] == "24" for prefix in periods):
+            return list(map(self.read, values))  # the one hour of which only the first moment is right
         return list(map(periods.__getitem__, prefixes))
 
     def read(self, value: str | int | float | None) -> int | None:
         """The period, or None where the time is missing or unreadable."""
-        if value.__class__ is str:
-            text: str = value
-            if text[-1:] == "Z" and len(text) in _SHAPES and text[10] == "T":
-                prefix = text[: self._prefix]
-                try:
-                    return self._memo[prefix]
-                except KeyError:
-                    return self._learn(prefix)
-        ms = parse_time(value)
-        return None if ms is None else floor_period(ms, self._period)
+        if not isinstance(value, str):
+            return self._floored(parse_time(value))
+        if not self._formats:
+            plain = _is_plain(value, len(value)) and value[11:13] != "24"
+            return self._learn(value[: self._prefix]) if plain else self._floored(parse_time(value))
+        try:
+            return self._memo[value]
+        except KeyError:
+            several = (read(value) for read in (*self._formats, parse_time))
+            return self._remember(value, next((ms for ms in several if ms is not None), None))
 
     def _learn(self, prefix: str) -> int | None:
-        ms = _from_text(prefix + "Z")
-        if len(self._memo) >= _MEMO_LIMIT:
-            self._memo.clear()
-        period = self._memo[prefix] = None if ms is None else floor_period(ms, self._period)
+        try:
+            return self._memo[prefix]
+        except KeyError:
+            return self._remember(prefix, parse_time(prefix + "Z"))
+
+    def _remember(self, text: str, ms: int | None) -> int | None:
+        period = self._floored(ms)
+        if len(text) <= _LONGEST:
+            if len(self._memo) >= _MEMO_LIMIT:
+                self._memo.clear()
+            self._memo[text] = period
         return period
+
+    def _floored(self, ms: int | None) -> int | None:
+        return None if ms is None else floor_period(ms, self._period)
+
+
+def _is_plain(text: str, size: int) -> bool:
+    """Whether the texts of this size, one after another, are such that nothing behind the minute can be wrong."""
+    if size not in _SHAPES or not text.isascii():
+        return False
+    count = len(text) // size
+    if text[10::size] != "T" * count or text[16::size] != ":" * count or text[size - 1 :: size] != "Z" * count:
+        return False
+    if not set(text[17::size]) <= _TENS or (size > 20 and text[19::size] != "." * count):
+        return False
+    return all(text[at::size].isdigit() for at in (18, *range(20, size - 1)))

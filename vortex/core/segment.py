@@ -73,7 +73,7 @@ class NewerVersion(Exception):
 
 
 class Counts(msgspec.Struct, forbid_unknown_fields=False):
-    """What was read. `events = accepted + duplicates + rejected`; late and early are among the accepted.
+    """What was read. `events = accepted + duplicates + rejected`; late, early and untimed are among the accepted.
 
     `bytes` is of the accepted lines, newline included; `records` is known in all only, not per period.
     """
@@ -86,6 +86,7 @@ class Counts(msgspec.Struct, forbid_unknown_fields=False):
     late: int = 0
     early: int = 0
     bytes: int = 0
+    untimed: int = 0
 
     def add(self, other: Counts) -> None:
         """Add `other` in place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vortex.core.fields import NAMES, Paths
+from vortex.core.fields import Paths
 
 
 class Node(dict[str, "Node"]):
@@ -16,8 +16,8 @@ class Node(dict[str, "Node"]):
 def trie_of(paths: Paths) -> Node:
     """The tree of these paths."""
     root = Node()
-    for name in NAMES:
-        for path in paths[name]:
+    for name, several in paths.items():
+        for path in several:
             node = root
             for part in path:
                 node = node.setdefault(part, Node())

@@ -20,7 +20,7 @@ from vortex.testing.traffic import MARK, Truth, Written
 
 Violated = Callable[[str, str], None]
 _OLDEST = Position(Start.TRIM_HORIZON)
-_SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "bytes")
+_SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed", "bytes")
 
 
 @dataclass(slots=True)
