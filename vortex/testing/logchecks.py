@@ -215,6 +215,8 @@ class LogModel:
             self._violated("I1", f"{name}: rejections {broken[:5]}, should be {sorted(rejected)[:5]}")
         elif footer.counts.duplicates != duplicates:
             self._violated("I9", f"{name}: {footer.counts.duplicates} duplicates, should be {duplicates}")
+        elif footer.counts.untimed != (timeless := sum(truth.at is None for truth, _ in accepted)):
+            self._violated("I9", f"{name}: {footer.counts.untimed} without a time, should be {timeless}")
         else:
             self._check_places(name, before, segment, accepted, there)
             self._check_ids(name, segment)

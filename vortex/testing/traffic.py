@@ -174,10 +174,12 @@ def _record(truths: tuple[Truth, ...], rng: Random) -> tuple[bytes, tuple[Truth,
     """The record's bytes, and what Vortex must find in it."""
     if len(truths) == 1:
         return truths[0].data, truths
-    data = b"\n".join(truth.data for truth in truths)
+    broken = any(truth.broken for truth in truths)
+    # Where one begins is told by the one before it, if that is whole; else by a line break.
+    data = (b"\n" if broken else (b"\n", b"", b" ")[truths[0].number % 3]).join(truth.data for truth in truths)
     if all(truth.broken for truth in truths):
         return truths[0].data, truths[:1]
-    if not any(truth.broken for truth in truths) and rng.random() < 0.3:
+    if not broken and rng.random() < 0.3:
         data = b"[" + b",".join(truth.data for truth in truths) + b"]"
     elif rng.random() < 0.3 and not any(b"\xff" in truth.data for truth in truths):
         data = gzip.compress(data, mtime=0)
