@@ -5,6 +5,12 @@
 #ifndef VORTEX_NATIVE_H
 #define VORTEX_NATIVE_H
 
+/* Words are read as they lie in memory, and hashes are made of them: a machine that lays them the other way round would
+   remember an id by another hash than every other machine. There the build ends, and Python does the work. */
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "little-endian machines alone"
+#endif
+
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>

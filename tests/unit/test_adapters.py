@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from vortex.adapters.aws import new_session, translate
 from vortex.adapters.localdir import LocalDirStore
+from vortex.adapters.renaming import rename_exclusively
+from vortex.adapters.s3 import S3Store
+from vortex.commands.probes import StoreProbe
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
 
@@ -43,6 +48,116 @@ async def test_a_folder_without_permission_is_denied(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "link", forbidden)
     with pytest.raises(Denied, match="check owner and permissions"):
         await LocalDirStore(tmp_path).put_if_absent("a", b"x")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+async def test_a_disk_without_hard_links_is_renamed_into(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a call that replaces nothing; of racing writers one wins, and no half file is left."""
+
+    def no_links(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "a", None, "b")
+
+    monkeypatch.setattr(os, "link", no_links)
+    stores = [LocalDirStore(tmp_path) for _ in range(4)]
+    bodies = [b"%d" % number * 1000 for number in range(20)]
+    won = await asyncio.gather(*(stores[n % 4].put_if_absent("a/raced", body) for n, body in enumerate(bodies)))
+    assert won.count(True) == 1
+    assert await stores[0].get("a/raced") == bodies[won.index(True)]
+    assert not await stores[0].put_if_absent("a/raced", b"again")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["raced"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM])
+async def test_a_disk_that_can_neither_link_nor_rename_so_is_refused(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it lacks, and what to do: it was told to check its owner."""
+
+    def cannot(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "a")
+
+    monkeypatch.setattr(os, "link", lambda *_: cannot() if number != errno.EINVAL else no_links())
+    monkeypatch.setattr("vortex.adapters.localdir.rename_exclusively", cannot)
+
+    def no_links() -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    store = LocalDirStore(tmp_path / "store")
+    with pytest.raises(Denied, match=r"has neither hard links nor a rename .* Put the store on another disk") as caught:
+        await store.put_if_absent("a", b"x")
+    assert "owner" not in str(caught.value)
+    assert list((tmp_path / "store").iterdir()) == []
+    said = {line.what: line.detail for line in [one async for one in StoreProbe(store).lines()] if not line.ok}
+    assert "neither hard links nor a rename" in said["store put"]
+
+
+def test_a_rename_that_replaces_nothing(tmp_path: Path) -> None:
+    """As it says; and a missing source is told."""
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    with pytest.raises(FileExistsError):
+        rename_exclusively(tmp_path / "a", tmp_path / "b")
+    rename_exclusively(tmp_path / "a", tmp_path / "c é")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"b": "b", "c é": "a"}
+    with pytest.raises(FileNotFoundError):
+        rename_exclusively(tmp_path / "a", tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning", "told"),
+    [
+        (errno.EROFS, Denied, "mounted read-only"),
+        (errno.EACCES, Denied, "check owner and permissions"),
+        (errno.ENAMETOOLONG, Denied, "no names that long"),
+        (errno.ELOOP, Denied, "loop of symbolic links"),
+        (errno.EDQUOT, Unavailable, "the disk is full"),
+        (errno.EIO, Unavailable, "Input/output error"),
+        (errno.ESTALE, Unavailable, "Stale file handle"),
+        (errno.EMFILE, Unavailable, "Too many open files"),
+        (errno.ENOENT, Unavailable, "no such file"),
+    ],
+)
+async def test_what_a_disk_says_has_its_meaning(
+    number: int, meaning: type[PortError], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a put: what will not pass by itself is denied, all else is tried again."""
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "folder")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(meaning, match=told) as caught:
+        await LocalDirStore(tmp_path).put_if_absent("a", b"x")
+    assert type(caught.value) is meaning
+
+
+@pytest.mark.parametrize("key", ["file/a", "file/a/b", "folder/file/a"])
+async def test_a_file_where_a_folder_is_needed_is_denied(key: str, tmp_path: Path) -> None:
+    """And it is named; what would lie below it is not there."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder/file").write_text("x")
+    with pytest.raises(Denied, match=f"a file stands where a folder is needed: {tmp_path}/.*file.*; see store.url"):
+        await LocalDirStore(tmp_path).put_if_absent(key, b"x")
+    with pytest.raises(NotFound):
+        await LocalDirStore(tmp_path).get(key)
+    with pytest.raises(Denied, match="a file stands where a folder is needed"):
+        await LocalDirStore(tmp_path / "file").put_if_absent("a", b"x")
+
+
+async def test_a_disk_that_cannot_sync_folders_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some have nothing to sync there."""
+    sync = os.fsync
+
+    def files_alone(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    assert await LocalDirStore(tmp_path / "s").put_if_absent("a/b", b"x")
 
 
 async def test_what_a_crash_left_is_never_listed(tmp_path: Path) -> None:
@@ -100,6 +215,25 @@ def test_errors_are_sorted_by_what_the_caller_must_do(error: Exception, meaning:
     assert type(found) is meaning
     assert "read shard-1" in str(found)
     assert getattr(found, "cause", "") == cause
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning", "cause"), [("AccessDenied", Denied, ""), ("InternalError", Unavailable, "delete")]
+)
+async def test_a_key_that_is_not_deleted_is_named(code: str, meaning: type[PortError], cause: str) -> None:
+    """DeleteObjects answers 200, and tells of each key by itself."""
+
+    class Client:
+        class meta:
+            region_name = "eu-west-1"
+
+        async def delete_objects(self, **_: object) -> dict[str, object]:
+            return {"Errors": [{"Key": "pre/fix/a", "Code": code, "Message": "m"}]}
+
+    with pytest.raises(PortError, match=rf"delete s3://bucket/pre/fix/a \(region eu-west-1\): {code}") as caught:
+        await S3Store(Client(), "bucket", "pre/fix").delete(["a"])
+    assert type(caught.value) is meaning
+    assert getattr(caught.value, "cause", "") == cause
 
 
 def test_a_bug_is_not_translated() -> None:

@@ -1,7 +1,8 @@
 """An object store in a local directory: a full one, with the guarantees of S3.
 
 A file is written beside its target, fsynced, linked into place (`link(2)` fails where the name exists: that is
-put-if-absent), and its folder fsynced; a reader sees a whole file or none.
+put-if-absent), and its folder fsynced; a reader sees a whole file or none. On a disk without hard links (vfat, some of
+FUSE) it is renamed into place by a call that replaces nothing; a disk that has neither is refused.
 """
 
 from __future__ import annotations
@@ -15,15 +16,31 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from vortex.adapters.renaming import rename_exclusively
 from vortex.core.model import ObjectInfo
 from vortex.ports import Denied, NotFound, PortError, Unavailable
 
 T = TypeVar("T")
 
 _TEMPORARY = ".tmp-"
+_UNFIT = (
+    "neither hard links nor a rename that replaces nothing: nothing could keep two writers apart. Put the store on "
+    "another disk (ext4, xfs, btrfs, NFS), or into S3"
+)
 _BATCH = 1000
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What link(2) says on a disk without hard links. The file is our own and new, so it is not about permissions."""
+_NO_RENAME = _NO_LINKS | {errno.EINVAL}
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP}
+_FOREVER = {
+    errno.EROFS: "the file system is mounted read-only",
+    errno.ENAMETOOLONG: "the file system takes no names that long",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ELOOP: "there is a loop of symbolic links",
+}
 
 
 class LocalDirStore:
@@ -31,6 +48,8 @@ class LocalDirStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
+        self._links = True
+        """Whether this disk has hard links, as far as is known."""
 
     @property
     def url(self) -> str:
@@ -39,7 +58,10 @@ class LocalDirStore:
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """See the port; `content_type` has no place on a disk."""
-        return await self._call(key, self._put, key, body)
+        try:
+            return await self._call(key, self._put, key, body, putting=True)
+        except NotFound as problem:  # a folder was removed meanwhile
+            raise Unavailable(str(problem), "disk") from problem
 
     async def get(self, key: str) -> bytes:
         """See the port."""
@@ -91,11 +113,11 @@ class LocalDirStore:
 
     # In threads.
 
-    async def _call(self, key: str, fn: Callable[..., T], *args: object) -> T:
+    async def _call(self, key: str, fn: Callable[..., T], *args: object, putting: bool = False) -> T:
         try:
             return await asyncio.to_thread(fn, *args)
         except OSError as error:
-            raise _meaning(error, key) from error
+            raise _meaning(error, key, putting=putting) from error
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -115,13 +137,31 @@ class LocalDirStore:
                 file.flush()
                 os.fsync(file.fileno())
             try:
-                os.link(temporary, target)
+                self._name(temporary, target)
             except FileExistsError:
                 return False
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(target.parent)
         return True
+
+    def _name(self, temporary: Path, target: Path) -> None:
+        """Give a written file its name. Raises FileExistsError where it is taken."""
+        if self._links:
+            try:
+                os.link(temporary, target)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self._links = False
+            else:
+                return
+        try:
+            rename_exclusively(temporary, target)
+        except OSError as error:
+            if error.errno in _NO_RENAME:
+                raise _Unfit(error.errno, f"the disk of {self._root} has {_UNFIT}") from error
+            raise
 
     def _make_folder(self, folder: Path) -> None:
         """Make it and its parents; each new name is synced in its parent, or a crash could take the whole branch."""
@@ -160,17 +200,28 @@ class LocalDirStore:
                 yield ObjectInfo(key, found.st_size, found.st_mtime_ns // 1_000_000)
 
 
+class _Unfit(OSError):
+    """No store can be made on this disk."""
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:  # some disks write names at once, and have nothing to sync
+            raise
     finally:
         os.close(descriptor)
 
 
-def _meaning(error: OSError, key: str) -> PortError:
-    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+def _meaning(error: OSError, key: str, *, putting: bool) -> PortError:
+    if isinstance(error, _Unfit):
+        return Denied(f"{key}: {error.strerror}")
+    if isinstance(error, FileNotFoundError | IsADirectoryError) or (error.errno == errno.ENOTDIR and not putting):
         return NotFound(f"{key}: no such file")
+    if error.errno in _FOREVER:
+        return Denied(f"{key}: {_FOREVER[error.errno]}: {error.filename}; see store.url")
     if error.errno in _FULL:
         return Unavailable(f"{key}: the disk is full; free some space, nothing is lost meanwhile", "disk_full")
     if error.errno in _FORBIDDEN:

@@ -28,11 +28,15 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 __all__ = ["ASKED", "ASK_KEY", "ASK_TIME", "NO_ID", "NO_PERIOD", "native"]
 
 try:
+    if sys.byteorder != "little":  # the build refuses, too; but a file may come from another machine
+        raise ImportError("words lie the other way round on this machine: hashes would be others")
     from vortex.core import _native as native
 except ImportError:
     native = None  # type: ignore[assignment]  # the rest asks for it
