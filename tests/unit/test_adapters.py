@@ -8,6 +8,7 @@ import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
@@ -224,8 +225,7 @@ async def test_a_key_that_is_not_deleted_is_named(code: str, meaning: type[PortE
     """DeleteObjects answers 200, and tells of each key by itself."""
 
     class Client:
-        class meta:
-            region_name = "eu-west-1"
+        meta = SimpleNamespace(region_name="eu-west-1", config=SimpleNamespace(connect_timeout=1, read_timeout=1))
 
         async def delete_objects(self, **_: object) -> dict[str, object]:
             return {"Errors": [{"Key": "pre/fix/a", "Code": code, "Message": "m"}]}
