@@ -79,6 +79,12 @@ class Site:
     store: str
     config: Path
     s3: str | None = None
+    frozen: dict[str, bytes] | None = None
+    """What `objects` tells, once `freeze` has read it: nothing writes any more."""
+
+    def freeze(self) -> None:
+        """Read the store, for all that is asked of it from now on."""
+        self.frozen = self.objects()
 
     def configure(self, **changes: str) -> None:
         """Write the configuration file."""
@@ -107,6 +113,8 @@ class Site:
 
     def objects(self) -> dict[str, bytes]:
         """Everything in the store by key, but for Vortex's own state."""
+        if self.frozen is not None:
+            return self.frozen
         if self.store.startswith("file://"):
             root = Path(urlparse(self.store).path)
             files = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".tmp-"))

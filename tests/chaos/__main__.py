@@ -15,6 +15,7 @@ import argparse
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +24,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+
+from botocore.exceptions import BotoCoreError
 
 from benchmarks.memory import CONSTANT_MIB
 from tests.chaos.bombs import BOMBS, Bomber
@@ -186,6 +189,7 @@ class Chaos:
             worker.stop()
         for stand in self.stands:
             self._attempt(stand, "drains", stand.direct.drain)
+            self._attempt(stand, "is read", stand.direct.freeze)
             self._attempt(stand, "each id exactly once", lambda stand=stand: self._once(stand))  # type: ignore[misc]
             self._attempt(stand, "every bomb a rejection", lambda stand=stand: _rejected(stand))  # type: ignore[misc]
             self._attempt(stand, "verify", lambda stand=stand: _verified(stand))  # type: ignore[misc]
@@ -198,8 +202,8 @@ class Chaos:
         begin = time.monotonic()
         try:
             told = check()
-        except (AssertionError, SystemExit) as problem:
-            stand.faults.append(f"{stand.name}: {what}: NO: {str(problem)[-1500:]}")
+        except (AssertionError, SystemExit, OSError, BotoCoreError, subprocess.TimeoutExpired) as problem:
+            stand.faults.append(f"{stand.name}: {what}: {type(problem).__name__}: {str(problem)[-1500:]}")
             self.say(stand.faults[-1])
         else:
             text = f": {told}" if isinstance(told, str) else ""
