@@ -53,6 +53,10 @@ def script(*names: str | None, calls: Iterable[str] = ()) -> Choice:
     return lambda request: next(rest, None) if not wanted or request.call in wanted else None
 
 
+_FEW = 8
+"""Calls of a fault that is peculiar to them."""
+
+
 class Deck:
     """Faults by chance, but so that each of them comes: every call has all that can strike it as a deck of cards.
 
@@ -82,11 +86,13 @@ class Deck:
         return self._cards[call].pop() if self._cards[call] else None
 
     def _deal(self, call: str, chance: random.Random) -> list[str]:
-        """All that can strike the call; what is rare once in so many decks."""
-        able = [fault for fault in self._faults if call in fault.calls]
-        cards = [fault.name for fault in able if chance.randrange(fault.every) == 0]
+        """All that can strike the call, last first; what is rare once in so many decks.
+
+        What few other calls know comes before what all know: a call that is seldom made is struck by the former.
+        """
+        cards = [fault for fault in self._faults if call in fault.calls and chance.randrange(fault.every) == 0]
         chance.shuffle(cards)
-        return cards
+        return [fault.name for fault in sorted(cards, key=lambda fault: len(fault.calls) <= _FEW)]
 
 
 class FaultProxy:

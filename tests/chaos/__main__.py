@@ -61,6 +61,7 @@ _RATES = {
     # Asked three times a renewal: half of the renewals fail.
     "credentials": 0.8,
     "sts": 0.8,
+    "GetRecords": 0.15,
     # Seldom called, so that few would be struck.
     "ListShards": 0.4,
     "DescribeStreamSummary": 0.5,
