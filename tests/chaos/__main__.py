@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-bombs", action="store_true")
     parser.add_argument("--keep", type=Path, help="an empty folder for logs and settings, which stay there")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that everything that was started is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything that was started is ended
     print(f"{options.minutes:g} minutes, seed {options.seed}", flush=True)
     for name in [name for name in os.environ if name.startswith(("AWS_", "VORTEX_"))]:
         del os.environ[name]
