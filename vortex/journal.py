@@ -6,18 +6,34 @@ Ingest, publisher, fleet and the commands share it. It decides nothing; the rule
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 
 from vortex.core.planning import LogView, Plan, PlanShard, before_all
 from vortex.core.publication import Done
 from vortex.core.ranges import Part
-from vortex.core.segment import CorruptSegment, Folder, Footer, Sealed, check_ids, footer_length, parse_footer
+from vortex.core.segment import (
+    CorruptSegment,
+    Folder,
+    Footer,
+    NewerVersion,
+    Sealed,
+    check_ids,
+    footer_length,
+    parse_footer,
+)
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key, segment_number
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+READINGS = 3
+"""So often something is read before it is called broken: a copy may be damaged on its way, and the store's be whole."""
 _TAIL = 64 * 1024
 _PARALLEL = 16
 _FOLDERS = 200_000
@@ -178,7 +194,7 @@ class Journal:
             return parse_footer(tail, size, key)
 
         async with self._gate:
-            footer, digest = await self.retry(f"read {key}", read)
+            footer, digest = await self._sound(f"read {key}", read)
         if len(self._folders) > _FOLDERS:
             self._folders.clear()
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
@@ -261,18 +277,34 @@ class Journal:
             return b""
         offset, length = footer.ids_range
         key = segment_key(self.root, head.shard, head.n)
+
+        async def read() -> bytes:
+            return check_ids(footer, await self.store.get_range(key, offset, length), key)
+
         async with self._gate:
-            block = await self.retry(f"read ids {key}", lambda: self.store.get_range(key, offset, length))
-        return check_ids(footer, block, key)
+            return await self._sound(f"read ids {key}", read)
 
     async def range(self, shard: str, n: int, offset: int, length: int) -> bytes:
         """Part of a segment's data. Raises CorruptSegment where it is shorter than asked."""
         key = segment_key(self.root, shard, n)
+
+        async def read() -> bytes:
+            data = await self.store.get_range(key, offset, length)
+            if len(data) != length:
+                raise CorruptSegment(f"{key}: {len(data)} bytes at {offset}, not {length}")
+            return data
+
         async with self._gate:
-            data = await self.retry(f"read {key}", lambda: self.store.get_range(key, offset, length))
-        if len(data) != length:
-            raise CorruptSegment(f"{key}: {len(data)} bytes at {offset}, not {length}")
-        return data
+            return await self._sound(f"read {key}", read)
+
+    async def _sound(self, what: str, read: Callable[[], Awaitable[T]]) -> T:
+        """What `read` brings, which checks it; read anew where it is broken. Raises CorruptSegment, NewerVersion."""
+        for _ in range(READINGS - 1):
+            try:
+                return await self.retry(what, read)
+            except (CorruptSegment, NewerVersion) as problem:
+                log.warning("%s; reading it again", problem)
+        return await self.retry(what, read)
 
     async def drop(self, shard: str, numbers: Iterable[int]) -> None:
         """Delete segments (clean-up)."""

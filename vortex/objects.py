@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,9 +12,11 @@ from itertools import groupby
 import xxhash
 
 from vortex.core.publication import ObjectSpec, Piece, PublishedObject
-from vortex.core.segment import check_blob, compress, gunzip, unfold
-from vortex.journal import Journal
+from vortex.core.segment import CorruptSegment, check_blob, compress, gunzip, unfold
+from vortex.journal import READINGS, Journal
 from vortex.ports import Meter, Offload
+
+log = logging.getLogger(__name__)
 
 _BATCH = 32 * 1024 * 1024
 """Compressed bytes, and objects, worked on at a time: with the objects being built, what publishing takes of memory."""
@@ -50,11 +54,21 @@ class ObjectWriter:
 
         async def some(several: Sequence[ObjectSpec]) -> list[PublishedObject]:
             async with building:
-                bodies = await self.offload(_bodies, several, data, small)
+                bodies = await self._built(several, data, small)
                 return await asyncio.gather(*map(put, several, bodies))
 
         parts = await asyncio.gather(*map(some, _runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS)))
         return [published for part in parts for published in part]
+
+    async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[bytes]:
+        """The objects' bytes; blobs that do not match their digests are read anew. Raises CorruptSegment."""
+        for _ in range(READINGS - 1):
+            try:
+                return await self.offload(_bodies, specs, data, small)
+            except CorruptSegment as problem:
+                log.warning("%s; reading it again", problem)
+                data = await blobs_of(self.journal, specs)
+        return await self.offload(_bodies, specs, data, small)
 
     async def _put_object(self, spec: ObjectSpec, body: bytes) -> PublishedObject:
         journal = self.journal
@@ -62,13 +76,7 @@ class ObjectWriter:
             f"publish {spec.key}", lambda: journal.store.put_if_absent(spec.key, body, NDJSON)
         )
         if not created:
-            there = await journal.retry(f"compare {spec.key}", lambda: journal.store.get(spec.key))
-            if there != body and not await self.offload(_same_lines, there, body, spec.key):
-                raise ForeignObject(
-                    f"{spec.key}: exists with other content than plan says; another program or stream writes to "
-                    "this store. Nothing was overwritten; publishing has stopped"
-                )
-            body = there  # the same lines, perhaps by another version's compressor: what counts is what lies there
+            body = await self._compared(spec.key, body)
         self.meter.observe("vortex_object_bytes", len(body))
         return PublishedObject(
             key=spec.key,
@@ -81,6 +89,18 @@ class ObjectWriter:
             bytes=len(body),
             raw=spec.raw,
             digest=xxhash.xxh3_128_hexdigest(body),
+        )
+
+    async def _compared(self, key: str, body: bytes) -> bytes:
+        """What stands there, where its lines are the same, by whatever compressor. Raises ForeignObject."""
+        for _ in range(READINGS):
+            there = await self.journal.retry(f"compare {key}", lambda: self.journal.store.get(key))
+            with contextlib.suppress(CorruptSegment):
+                if there == body or await self.offload(_same_lines, there, body, key):
+                    return there
+        raise ForeignObject(
+            f"{key}: exists with other content than plan says; another program or stream writes to this store. "
+            "Nothing was overwritten; publishing has stopped"
         )
 
 
