@@ -72,7 +72,10 @@ def _one_put(value: int) -> int:
 
 def _patterns(value: object) -> object:
     if isinstance(value, str):
-        value = json.loads(value) if value.strip().startswith("[") else [value]
+        try:
+            value = json.loads(value)  # the environment has lists as JSON; a pattern may begin with a bracket, too
+        except (ValueError, RecursionError):
+            value = [value]
     if not isinstance(value, list | tuple) or not all(isinstance(pattern, str) for pattern in value):
         raise ValueError('write a pattern such as "%d/%b/%Y:%H:%M:%S %z", or a list of them')
     for pattern in value:

@@ -84,6 +84,7 @@ def test_the_environment_lies_over_the_file(file: Path) -> None:
             "VORTEX_STORE__URL": "file:///data",
             "VORTEX_EVENT__ID": '["p.q", "r"]',
             "VORTEX_EVENT__TIME": "u, v",
+            "VORTEX_EVENT__TIME_FORMAT": "%a, %d %b %Y %T %Z",
             "VORTEX_HTTP__PORT": "0",
             "VORTEX_MEMORY__LIMIT": "2GiB",
             "PATH": "x",
@@ -92,7 +93,21 @@ def test_the_environment_lies_over_the_file(file: Path) -> None:
     assert settings.store.url == "file:///data"
     assert settings.event.id == ("p.q", "r")
     assert settings.event.time == ("u", "v")
+    assert settings.event.time_format == ("%a, %d %b %Y %T %Z",), "a comma is a part of it"
     assert (settings.http.port, settings.memory.limit) == (0, 2 * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("%d/%b/%Y", ("%d/%b/%Y",)),
+        ("[%d/%b/%Y:%T %z]", ("[%d/%b/%Y:%T %z]",)),
+        ('["%F", "[%d/%b/%Y]"]', ("%F", "[%d/%b/%Y]")),
+    ],
+)
+def test_time_formats_are_one_or_several(file: Path, text: str, patterns: tuple[str, ...]) -> None:
+    """In the environment as in the file, where a list is one."""
+    assert load(file, {"VORTEX_EVENT__TIME_FORMAT": text}).event.time_format == patterns
 
 
 def test_the_environment_alone_is_enough() -> None:
@@ -180,6 +195,17 @@ def test_what_is_wrong_is_named(file: Path, more: str, told: str) -> None:
         ({"SOURCE__START": "yesterday"}, 'write for example "2026-01-31T00:00:00Z", or "trim_horizon" or "latest"'),
         ({"SOURCE__START": "0001-01-01T00:00:00+23:00"}, "is no time after 1970"),
         ({"EVENT__ID": '["a", '}, "is no JSON list"),
+        (
+            {"EVENT__TIME_FORMAT": '["%F", "%d %Q %Y"]'},
+            "event.time_format (or VORTEX_EVENT__TIME_FORMAT): '%d %Q %Y': %Q is not among",
+        ),
+        ({"EVENT__TIME_FORMAT": "%H:%M"}, "'%H:%M' must have a year"),
+        ({"EVENT__TIME_FORMAT": "[5]"}, "write a pattern such as"),
+        (
+            {"EVENT__MAX_BYTES": "100"},
+            'event.max_bytes (or VORTEX_EVENT__MAX_BYTES): must be between "1KiB" and "1GiB"',
+        ),
+        ({"EVENT__LONE_SURROGATES": "drop"}, "event.lone_surrogates (or VORTEX_EVENT__LONE_SURROGATES)"),
         ({"EVENT__ID": "a..b"}, "'a..b' is no dotted path"),
         ({"EVENT__ID": ""}, "is no dotted path"),
         ({"STORE__URL": "s3://b/\udcff"}, "cannot be printed"),

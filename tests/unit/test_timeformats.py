@@ -71,6 +71,7 @@ def test_texts_of_producers_are_read(pattern: str, text: str, iso: str) -> None:
         ("%Y.%m.%d", "0000.01.01"),
         ("%Y.%m.%d", "2018-01-01"),
         ("%F %T", "2018-12-18 24:00:01"),
+        ("%F %z", "2018-12-18" + " " * 100_000 + "x"),
     ],
 )
 def test_other_texts_are_not_read(pattern: str, text: str) -> None:

@@ -46,7 +46,7 @@ _UNREAD = {
     b"\x89LZO": "lzop",
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"\xf3\x89\x9a\xc2": "a KPL aggregate, but its MD5 does not fit",
+    b"\xf3\x89\x9a\xc2": "a KPL aggregate, but its MD5 does not fit, or it is not the record itself",
     b"Obj\x01": "an Avro file",
     b"\xc3\x01": "an Avro object with the fingerprint of its schema",
     b"\x03\0": "a message of the Glue schema registry",

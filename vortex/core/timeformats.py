@@ -33,6 +33,8 @@ _DIRECTIVES = {
     "z": "[+-][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2})?)?|z",
     "Z": "utc|gmt|z",
 }
+_LONGEST = 256
+"""Characters of a text that may be a time: a pattern may find its parts in many ways, all of which are tried."""
 _SHORT = {"h": "%b", "e": "%d", "T": "%H:%M:%S", "R": "%H:%M", "F": "%Y-%m-%d", "D": "%m/%d/%y", "n": " ", "t": " "}
 
 
@@ -50,7 +52,7 @@ def time_format(pattern: str) -> Callable[[str], int | None]:
     compiled = re.compile(expression, re.IGNORECASE | re.ASCII)
 
     def read(text: str) -> int | None:
-        found = compiled.fullmatch(text.strip())
+        found = compiled.fullmatch(text.strip()) if len(text) <= _LONGEST else None
         return None if found is None else _moment(found.groupdict())
 
     return read
@@ -63,7 +65,7 @@ def _expressions(pattern: str, given: set[str]) -> list[str]:
     for token in re.findall(r"%.?|\s+|[^%\s]+", pattern.strip(), re.DOTALL):
         name = token[1:]
         if token.isspace():
-            found.append(r"\s+")
+            found.append(r"\s++")
         elif token[0] != "%":
             found.append(re.escape(token))
         elif name == "%":
@@ -75,7 +77,7 @@ def _expressions(pattern: str, given: set[str]) -> list[str]:
             raise ValueError(f"{pattern!r} has {token} twice")
         else:
             given.add(name)
-            found.append(rf"\s*(?P<{name}>{_DIRECTIVES[name]})" if name == "z" else f"(?P<{name}>{_DIRECTIVES[name]})")
+            found.append(rf"\s*+(?P<{name}>{_DIRECTIVES[name]})" if name == "z" else f"(?P<{name}>{_DIRECTIVES[name]})")
     return found
 
 
