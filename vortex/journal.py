@@ -45,7 +45,7 @@ class Journal:
     def __init__(self, store: ObjectStore, root: str, retry: Retry) -> None:
         self.store = store
         self.root = root
-        self.retry = retry
+        self.retry = retry.of("store")
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._folders: dict[str, Folder] = {}
         """Footers name the same folders over and over: each is held once, or thousands of partitions would add up."""

@@ -59,7 +59,8 @@ class Leases:
     ) -> None:
         self.me, self.failover_s, self.stream = me, failover_s, stream
         self.held: dict[str, Held] = {}
-        self._table, self._clock, self._retry, self._health, self._token = table, clock, retry, health, token
+        self._table, self._clock, self._health, self._token = table, clock, health, token
+        self._retry = retry.of("lease table")
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._still: dict[str, tuple[int, float]] = {}
         """By shard: the counter last seen, and when it was seen first."""

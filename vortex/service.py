@@ -34,6 +34,7 @@ class Service:
 
     async def page(self) -> bytes:
         """For /metrics."""
+        self._world.meter.set("vortex_ready", all(well for _, well, _ in await self.ready()))
         return self._world.meter.page()
 
     async def ready(self) -> list[Check]:

@@ -102,7 +102,7 @@ async def take_up(
     shards = await retry("list shards", stream.list_shards)
     server = await retry("server time", stream.server_time)
     # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
-    rows = await retry("read leases", leases) if published is None else []
+    rows = await retry.of("lease table")("read leases", leases) if published is None else []
     found = [lease for lease in rows if not outlived(lease, info.created_ms)]
     state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
     if published is not None and published > state.opens_from:
@@ -141,7 +141,7 @@ async def _older_lives(
         return [name async for name in store.list_folders(f"{STATE}/")]
 
     upto: int | None = None
-    for name in await retry(f"list {STATE}/", folders):
+    for name in await retry.of("store")(f"list {STATE}/", folders):
         if "@" not in name or f"{STATE}/{name}" == root:
             continue
         if name.rpartition("@")[0] != info.name:

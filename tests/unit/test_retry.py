@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from random import Random
 
 import pytest
@@ -73,5 +75,146 @@ def test_other_errors_pass_through(before: tuple[Exception, ...]) -> None:
         with pytest.raises(NotFound, match="no such key"):
             await calls.retried()
         assert len(calls.at) == 1 + len(before)
+
+    vtime.run(scenario())
+
+
+class _Outage:
+    """Calls of two services that fail while `down`, in virtual time."""
+
+    def __init__(self) -> None:
+        self.clock, self.health, self.down, self.cause = vtime.VirtualClock(), Health(), True, "connection"
+        self.kinesis = Retry(self.clock, vtime.NullMeter(), self.health, Random(1), "kinesis")
+        self.store = self.kinesis.of("store")
+
+    async def call(self) -> str:
+        if self.down:
+            raise Unavailable("read shard-1: connection refused", self.cause)
+        return "answer"
+
+    async def well(self) -> str:
+        return "answer"
+
+    def begin(self, *names: str) -> list[asyncio.Future[str]]:
+        return [asyncio.ensure_future(self.kinesis(name, self.call)) for name in names]
+
+    def troubles(self) -> dict[str, str]:
+        return self.health.report()
+
+
+def test_a_service_that_is_not_reached_for_minutes_makes_unready(caplog: pytest.LogCaptureFixture) -> None:
+    """One row and one line for all its calls, with the last error; ready with the first that succeeds."""
+
+    async def scenario() -> None:
+        outage = _Outage()
+        shards = [f"read shard-{number}" for number in range(200)]
+        calls = outage.begin(*shards)
+        await asyncio.sleep(170)
+        assert outage.troubles() == {}
+        await asyncio.sleep(35)
+        told = outage.troubles()
+        assert list(told) == ["kinesis"]
+        assert told["kinesis"].startswith("no call has succeeded for 3 min; the last one: read shard-1: connection")
+        outage.down = False
+        assert await outage.call() == "answer"
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        assert outage.troubles() == {}
+        await asyncio.gather(*calls)
+        assert outage.troubles() == {}
+        errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert [record.getMessage().partition(":")[0] for record in errors] == ["kinesis"]
+        assert len([record for record in caplog.records if record.levelno == logging.WARNING]) <= 25
+
+    vtime.run(scenario())
+
+
+def test_services_are_reached_or_not_by_themselves() -> None:
+    """The store's answers do not make Kinesis well."""
+
+    async def scenario() -> None:
+        outage = _Outage()
+        calls = outage.begin("read shard-1")
+        for _ in range(250):
+            await outage.store("get x", outage.well)
+            await outage.kinesis.of("store")("get y", outage.well)
+            await asyncio.sleep(1)
+        assert list(outage.troubles()) == ["kinesis"]
+        outage.down = False
+        await asyncio.gather(*calls)
+        assert outage.troubles() == {}
+
+    vtime.run(scenario())
+
+
+def test_who_makes_no_calls_is_not_unready() -> None:
+    """However long ago the last one was, and also where it failed and nobody tried again."""
+
+    async def scenario() -> None:
+        outage = _Outage()
+        [call] = outage.begin("read shard-1")
+        await asyncio.sleep(1)
+        call.cancel()
+        await asyncio.sleep(10_000)
+        assert outage.troubles() == {}
+        [call] = outage.begin("read shard-2")
+        await asyncio.sleep(170)
+        assert outage.troubles() == {}
+        call.cancel()
+
+    vtime.run(scenario())
+
+
+@pytest.mark.parametrize("cause", ["credentials", "clock"])
+def test_what_does_not_pass_by_itself_makes_unready_at_once(cause: str) -> None:
+    """With the second failure in a row: one alone may be a renewal that came a moment late."""
+
+    async def scenario() -> None:
+        outage = _Outage()
+        outage.cause = cause
+        calls = outage.begin("read shard-1")
+        await asyncio.sleep(0.1)
+        assert outage.troubles() == {}
+        await asyncio.sleep(3)
+        assert outage.troubles() == {"kinesis": "read shard-1: connection refused"}
+        outage.down = False
+        await asyncio.gather(*calls)
+        assert outage.troubles() == {}
+
+    vtime.run(scenario())
+
+
+def test_one_call_that_fails_for_minutes_while_others_succeed_makes_unready() -> None:
+    """By its own name: a shard that cannot be read holds the hours of all."""
+
+    async def scenario() -> None:
+        outage = _Outage()
+        calls = outage.begin("read shard-1")
+        for _ in range(250):
+            await outage.kinesis("read shard-2", outage.well)
+            await asyncio.sleep(1)
+        assert list(outage.troubles()) == ["read shard-1"]
+        assert "has failed for" in outage.troubles()["read shard-1"]
+        outage.down = False
+        await asyncio.gather(*calls)
+        assert outage.troubles() == {}
+
+    vtime.run(scenario())
+
+
+def test_a_denied_call_that_is_given_up_leaves_no_trouble_behind() -> None:
+    """Its shard has moved to another worker: nobody would ever say that it is well again."""
+
+    async def scenario() -> None:
+        clock, health = vtime.VirtualClock(), Health()
+
+        async def denied() -> str:
+            raise Denied("no")
+
+        call = asyncio.ensure_future(Retry(clock, vtime.NullMeter(), health, Random(1))("read shard-1", denied))
+        await asyncio.sleep(1)
+        assert health.report() == {"read shard-1": "no"}
+        call.cancel()
+        await asyncio.sleep(1)
+        assert health.report() == {}
 
     vtime.run(scenario())

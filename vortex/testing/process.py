@@ -255,9 +255,9 @@ class _Health(Health):
         super().__init__()
         self._process = process
 
-    def bad(self, name: str, detail: str) -> None:
+    def bad(self, name: str, detail: str, *, again: bool = True) -> None:
         """See `Health`."""
-        super().bad(name, detail)
+        super().bad(name, detail, again=again)
         if "format version" in detail and not self._process.newer:
             self._process.outdate()
         elif (name in ("publisher", "stream") or name.startswith("shard ")) and not self._process.dead:
