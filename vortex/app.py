@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from vortex.adapters.aws import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config import Settings
@@ -47,7 +48,7 @@ from vortex.ports import Clock, LeaseTable, ObjectStore, Stream
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import take_up
-from vortex.wiring import first_start, open_lease_table, open_store, open_stream
+from vortex.wiring import aws_session, first_start, open_lease_table, open_store, open_stream
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,14 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     """Everything that touches the world, opened and closed."""
     clock, meter, health, rng = SystemClock(), PrometheusMeter(), Health(), Random(secrets.randbits(64))
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
-    retry = Retry(clock, meter, health, rng)
-    async with open_stream(settings) as stream, open_store(settings, meter) as store, _coordinated(settings) as table:
+    retry = Retry(clock, meter, health, rng, "kinesis")
+    session = aws_session(settings)
+    session.credentials.count = lambda result: meter.add("vortex_credential_renewals_total", result=result)
+    async with (
+        open_stream(settings, session) as stream,
+        open_store(settings, session, meter) as store,
+        _coordinated(settings, session) as table,
+    ):
         offload = ThreadOffload()
         try:
             yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table, _token)
@@ -97,11 +104,11 @@ def _token() -> str:
 
 
 @contextlib.asynccontextmanager
-async def _coordinated(settings: Settings) -> AsyncIterator[LeaseTable | None]:
+async def _coordinated(settings: Settings, session: Session) -> AsyncIterator[LeaseTable | None]:
     if settings.coordination.mode == "local":
         yield None
         return
-    async with open_lease_table(settings) as table:
+    async with open_lease_table(settings, session) as table:
         yield table
 
 

@@ -9,17 +9,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from botocore.exceptions import (
-    BotoCoreError,
-    CredentialRetrievalError,
-    MetadataRetrievalError,
-    NoRegionError,
-    TokenRetrievalError,
-)
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from vortex import places
 from vortex.adapters import surroundings
-from vortex.adapters.aws import translate
+from vortex.adapters.aws import Session, new_session
 from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
 from vortex.adapters.kinesis import open_kinesis_stream
 from vortex.adapters.localdir import LocalDirStore
@@ -35,9 +29,7 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def _opened(opening: AbstractAsyncContextManager[T], section: str) -> AsyncIterator[T]:
-    """A client, made. Raises ConfigError, one line that names what of settings or environment cannot be used, and
-    PortError where credentials were asked for and did not come.
-    """
+    """A client, made. Raises ConfigError, one line that names what of settings or environment cannot be used."""
     if problem := surroundings.fault():
         raise ConfigError(problem)
     async with contextlib.AsyncExitStack() as stack:
@@ -48,8 +40,6 @@ async def _opened(opening: AbstractAsyncContextManager[T], section: str) -> Asyn
                 f"{section}.region (or {variable(section, 'region')}, or AWS_REGION): no AWS region is set"
                 + ("; or give the stream's ARN" if section == "source" else "")
             ) from None
-        except (CredentialRetrievalError, TokenRetrievalError, MetadataRetrievalError) as late:
-            raise translate(late, f"[{section}]") from late
         except (BotoCoreError, ValueError, OSError) as wrong:
             raise ConfigError(f"[{section}]: {surroundings.blamed(wrong)}") from wrong
         yield made
@@ -64,8 +54,24 @@ def _region(*told: str | None) -> str | None:
         raise ConfigError(f"AWS_REGION: {problem}") from None
 
 
+def aws_session(settings: Settings) -> Session:
+    """What all clients of a process share: their credentials, and the services' time. Nothing is asked yet.
+
+    Raises ConfigError.
+    """
+    source = settings.source
+    session = new_session(_region(source.region, places.stream_region(source.stream)))
+    try:
+        session.sources.check()
+    except (BotoCoreError, ValueError, OSError) as wrong:
+        raise ConfigError(f"AWS credentials: {surroundings.blamed(wrong)}") from wrong
+    return session
+
+
 @contextlib.asynccontextmanager
-async def open_store(settings: Settings, meter: Meter | None = None) -> AsyncIterator[ObjectStore]:
+async def open_store(
+    settings: Settings, session: Session | None = None, meter: Meter | None = None
+) -> AsyncIterator[ObjectStore]:
     """The store that `store.url` names. `meter` counts what it tries again by itself."""
 
     def retried(cause: str) -> None:
@@ -79,6 +85,7 @@ async def open_store(settings: Settings, meter: Meter | None = None) -> AsyncIte
         return
     opening = open_s3_store(
         store.url,
+        session=session or aws_session(settings),
         region=_region(store.region, place.region, settings.source.region),
         endpoint_url=store.endpoint_url,
         server_side_encryption=store.server_side_encryption,
@@ -92,11 +99,13 @@ async def open_store(settings: Settings, meter: Meter | None = None) -> AsyncIte
 
 
 @contextlib.asynccontextmanager
-async def open_stream(settings: Settings) -> AsyncIterator[Stream]:
+async def open_stream(settings: Settings, session: Session | None = None) -> AsyncIterator[Stream]:
     """The stream that `[source]` names."""
     source = settings.source
     region = _region(source.region, places.stream_region(source.stream))
-    async with _opened(open_kinesis_stream(source.stream, region, source.endpoint_url), "source") as stream:
+    session = session or aws_session(settings)
+    opening = open_kinesis_stream(source.stream, region, source.endpoint_url, session=session)
+    async with _opened(opening, "source") as stream:
         yield stream
 
 
@@ -111,11 +120,16 @@ def table_name(settings: Settings) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_lease_table(settings: Settings) -> AsyncIterator[DynamoTable]:
+async def open_lease_table(settings: Settings, session: Session | None = None) -> AsyncIterator[DynamoTable]:
     """The table that `[coordination]` names, which may not exist yet: `ensure` makes it."""
     coordination, source = settings.coordination, settings.source
     region = _region(coordination.region, source.region, places.stream_region(source.stream))
-    opening = open_dynamo_table(table_name(settings), region=region, endpoint_url=coordination.endpoint_url)
+    opening = open_dynamo_table(
+        table_name(settings),
+        session=session or aws_session(settings),
+        region=region,
+        endpoint_url=coordination.endpoint_url,
+    )
     async with _opened(opening, "coordination") as table:
         yield table
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from botocore.credentials import Credentials
 
 from vortex.adapters.getrecords import RecordsCall
 from vortex.adapters.kinesis import KinesisStream, open_kinesis_stream
-from vortex.ports import Denied, Unavailable
+from vortex.ports import Unavailable
 
 SHARD = "shardId-000000000000"
 ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/events"
@@ -83,35 +82,16 @@ async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.M
         assert again.headers["Authorization"].endswith(signature)
 
 
-async def test_expiring_credentials_are_renewed(wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By botocore's own provider, between two calls."""
-    script, config = tmp_path / "credentials.py", tmp_path / "config"
-    script.write_text(
-        "import json, pathlib, datetime\n"
-        f"count = pathlib.Path({str(tmp_path / 'count')!r})\n"
-        "number = int(count.read_text()) + 1 if count.exists() else 1\n"
-        "count.write_text(str(number))\n"
-        "until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=1)\n"
-        "print(json.dumps({'Version': 1, 'AccessKeyId': f'KEY{number}', 'SecretAccessKey': 's',"
-        " 'SessionToken': 't', 'Expiration': until.isoformat()}))\n"
-    )
-    config.write_text(f"[default]\ncredential_process = {sys.executable} {script}\n")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    await read(wire.url, 3)
-    assert len(set(wire.keys)) == 3
-
-
 async def test_no_credentials(wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Said at the call, as a denial; nothing is sent."""
+    """Said at the call, with where all was looked; nothing is sent."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with pytest.raises(Denied, match="no AWS credentials"):
+    with pytest.raises(Unavailable, match="no valid AWS credentials: environment, profile default") as caught:
         await read(wire.url)
+    assert caught.value.cause == "credentials"
     assert wire.came == []
 
 

@@ -1,11 +1,11 @@
-"""What all AWS clients share: how they are made, so that a call costs little, and what their errors mean.
+"""What all AWS clients share: how they are made, so that a call costs little, their credentials, what errors mean.
 
 Every call is made inside `calling`: whatever comes of it is an answer or a PortError, and in time.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -34,7 +34,11 @@ from botocore.exceptions import (
 )
 from botocore.utils import parse_timestamp
 
+from vortex.adapters.credentials import Credentials
 from vortex.adapters.exchange import MOST_BYTES, HttpSession, Malformed, one_call
+from vortex.adapters.secrecy import hidden, without_signatures
+from vortex.adapters.sources import Sources
+from vortex.adapters.timekeeping import Refusal, ServiceClock
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
 
 _THROTTLED = {
@@ -57,38 +61,126 @@ _CONFLICT = {
     "TransactionInProgressException",
     "409",
 }
-_EXPIRED_CREDENTIALS = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeTooSkewed"}
+_REFUSED = {
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+}
+"""The credentials themselves are refused, whoever is asked for what: others are looked for."""
 _DENIED = {
     "AccessDenied",
     "AccessDeniedException",
     "AllAccessDisabled",
     "AuthorizationHeaderMalformed",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "MissingAuthenticationToken",
     "NoSuchBucket",
     "OptInRequired",
     "PermanentRedirect",
     "ResourceNotFoundException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
     "ValidationException",
 }
 _MISSING = {"NoSuchKey", "NotFound"}
 _NONSENSE = (Malformed, aiohttp.ClientResponseError, HttpProcessingError, ChecksumError, FlexibleChecksumError)
 _SAID = 300
 """Characters of an error's text that are told: it may be a whole page of HTML."""
+SESSION = "vortex_session"
+"""Under which a call's signing context holds the session."""
+_CLOCK, _ABOUT = "VortexClock", "VortexCredentials"
+"""Under which an error's details hold what `Session.again` found out."""
+_AGAIN = 2
+"""Attempts after which a call is made once more: of two refusals the time is learned."""
 
 
-def new_session() -> AioSession:
-    """A session whose clients read times quickly (dateutil takes 36 us for each key of a listing), and believe no reply
-    that is not of the service's form.
+class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
+    """A session of aiobotocore whose clients share credentials that are renewed in the background, and sign by the
+    services' time where the local clock is wrong. They read times quickly (dateutil takes 36 us for each key of a
+    listing), and believe no reply that is not of the service's form. `region` is where roles are assumed, if nothing
+    else says so.
+
+    What it hooks into are botocore's own events (https://docs.aws.amazon.com/boto3/latest/guide/events.html).
     """
-    session = AioSession()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_instant)
-    session.register("before-parse", _check_form)
-    return session
+
+    def __init__(self, region: str | None = None) -> None:
+        super().__init__()
+        self.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_instant)
+        self.clock = ServiceClock()
+        self.sources = Sources(region, self._hook_source)
+        self.credentials = Credentials(self.clock, self.sources.find, self.sources.files)
+        self.register_component("credential_provider", self.credentials)
+        self.register("before-parse", _check_form)
+        self.register("before-sign", self._stamp)
+        self.register("needs-retry", self._needs_retry)
+        self.get_component("event_emitter").register_first("choose-signer", self._note)
+
+    async def again(self, reply: Mapping[str, Any], region: str | None, attempts: int) -> bool:
+        """Look at a reply as botocore has parsed it, the `attempts`-th to a call, and note in it what it says about
+        time and credentials, for `translate`. Whether to sign and send the call again at once.
+        """
+        refusal = self._of_time(reply)
+        if refusal is not None:
+            return refusal.again and attempts <= _AGAIN
+        error = _error_of(reply)
+        if error.get("Code") not in _REFUSED and error.get("Code") not in _DENIED:
+            return False
+        error[_ABOUT] = f"the credentials are those of {self.credentials.told()}; region {region}"
+        if error["Code"] not in _REFUSED:
+            return False
+        return attempts <= _AGAIN and await self.credentials.refused(sure=attempts > 1)
+
+    def _of_time(self, reply: Mapping[str, Any]) -> Refusal | None:
+        error, told = _error_of(reply), reply.get("ResponseMetadata", {})
+        code, date = str(error.get("Code", "")), told.get("HTTPHeaders", {}).get("date", "")
+        refusal = self.clock.refused(code, str(error.get("Message", "")), date) if code else None
+        if refusal is not None:
+            error[_CLOCK] = refusal.detail
+        elif told.get("HTTPStatusCode", 500) < 500:
+            self.clock.accepted()
+        return refusal
+
+    # What botocore's events call.
+
+    def _hook_source(self, session: Any) -> None:
+        """A session that asks for credentials is of another thread, and what STS refuses are not the present ones."""
+
+        def needs_retry(response: Any, attempts: int, **_: Any) -> float | None:
+            refusal = self._of_time(response[1]) if response is not None else None
+            return 0.0 if refusal is not None and refusal.again and attempts <= _AGAIN else None
+
+        session.register("before-sign", self._stamp)
+        session.register("needs-retry", needs_retry)
+
+    async def _needs_retry(self, response: Any, attempts: int, request_dict: Any, **_: Any) -> float | None:
+        """After every attempt: seconds to wait for the next one, or None for none."""
+        if response is None:
+            return None
+        return 0.0 if await self.again(response[1], request_dict["context"].get("client_region"), attempts) else None
+
+    def _stamp(self, request: Any, **_: Any) -> None:
+        request.context = self.clock.stamped(request.context)
+
+    def _note(self, context: dict[str, Any], **_: Any) -> None:
+        context[SESSION] = self
+
+
+def new_session(region: str | None = None) -> Session:
+    """A session; see there."""
+    return Session(region)
+
+
+def _error_of(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reply says of an error; nothing where it says nothing, or nonsense."""
+    error = reply.get("Error")
+    return error if isinstance(error, dict) else {}
 
 
 def _check_form(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
@@ -151,8 +243,7 @@ async def calling(what: str, patience_s: float, most_bytes: int = MOST_BYTES) ->
 
 def code_of(error: ClientError) -> str:
     """The service's code for it; a status where no service of AWS said anything."""
-    detail = error.response.get("Error")
-    return str(detail.get("Code") or "") if isinstance(detail, dict) else ""
+    return str(_error_of(error.response).get("Code") or "")
 
 
 def status_of(error: ClientError) -> int:
@@ -168,9 +259,7 @@ def translate(error: BaseException, what: str) -> PortError:
     """
     if isinstance(error, ClientError):
         return _of_reply(error, what)
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return Denied(f"{what}: no AWS credentials found ({error}); set them in the environment, or give a role")
-    if isinstance(error, CredentialRetrievalError | TokenRetrievalError):
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError | TokenRetrievalError):
         return Unavailable(f"{what}: {_text(error)}", "credentials")
     origin = error.kwargs.get("error") if isinstance(error, HTTPClientError) else error  # what aiobotocore wrapped
     if isinstance(origin, aiohttp.ClientHttpProxyError):
@@ -186,12 +275,16 @@ def translate(error: BaseException, what: str) -> PortError:
     raise error
 
 
+def said(error: ClientError) -> str:
+    """Code and message of an error reply, without secrets: a service may repeat what was sent, and what was signed."""
+    told = str(_error_of(error.response).get("Message") or "").partition("The Canonical String")[0]
+    return without_signatures(f"{code_of(error) or status_of(error)}: {told[:_SAID]}")
+
+
 def _of_reply(error: ClientError, what: str) -> PortError:
     """What an error reply means. Nobody's code is a status alone: of a proxy, or a server that could say no more."""
-    detail = error.response.get("Error")
-    told = str(detail.get("Message") or "") if isinstance(detail, dict) else ""
-    code, status = code_of(error), status_of(error)
-    message = f"{what}: {code or status}: {told[:_SAID]}"
+    detail, code, status = _error_of(error.response), code_of(error), status_of(error)
+    message = f"{what}: {said(error)}"
     if code == "ExpiredIteratorException":
         return IteratorExpired(message)
     if code == "InvalidArgumentException":
@@ -202,12 +295,15 @@ def _of_reply(error: ClientError, what: str) -> PortError:
         return Unavailable(message, "throttled")
     if code in _CONFLICT or status == 409:
         return Unavailable(message, "conflict")
-    if code in _EXPIRED_CREDENTIALS:
-        return Unavailable(message, "credentials")
+    if _CLOCK in detail:
+        return Unavailable(f"{message} - clock: {detail[_CLOCK]}", "clock")
+    if code in _REFUSED:
+        return Unavailable(f"{message} - {detail.get(_ABOUT, 'renew the credentials')}", "credentials")
     if code.startswith("KMS"):
         return Unavailable(message, "kms")
     if code in _DENIED or status in (401, 403, 407):
-        return Denied(f"{message} - check credentials, permissions, names, and any proxy between")
+        about = f"; {detail[_ABOUT]}" if _ABOUT in detail else ""
+        return Denied(f"{message} - check credentials, permissions, names, and any proxy between{about}")
     if status >= 500:
         return Unavailable(message, "server")
     if not code or code == str(status):
@@ -220,4 +316,4 @@ def _malformed(error: BaseException, what: str) -> Unavailable:
 
 
 def _text(error: BaseException) -> str:
-    return str(error)[:_SAID]
+    return hidden(str(error)[:_SAID])

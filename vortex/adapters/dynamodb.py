@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 from botocore.exceptions import ClientError
 
-from vortex.adapters.aws import calling, client_config, code_of, new_session, patience_of
+from vortex.adapters.aws import Session, calling, client_config, code_of, new_session, patience_of
 from vortex.adapters.exchange import Malformed
 from vortex.adapters.leaserow import (
     ATTRIBUTES,
@@ -350,13 +350,13 @@ def _still_mine(lease: Lease, found: Lease | None) -> Lease | None:
 
 @asynccontextmanager
 async def open_dynamo_table(
-    table: str, *, region: str | None = None, endpoint_url: str | None = None
+    table: str, *, session: Session | None = None, region: str | None = None, endpoint_url: str | None = None
 ) -> AsyncIterator[DynamoTable]:
-    """The table of that name; credentials come from where botocore looks for them.
+    """The table of that name, with the credentials of the session.
 
     Time-outs are short: a heartbeat that takes longer than a lease lives is worth nothing.
     """
-    session = new_session()
+    session = session or new_session(region)
     config = client_config(
         session, max_pool_connections=16, connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1}
     )

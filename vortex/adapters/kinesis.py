@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from vortex.adapters.aws import calling, client_config, code_of, new_session, patience_of
+from vortex.adapters.aws import Session, calling, client_config, code_of, new_session, patience_of, said
 from vortex.adapters.exchange import MOST_BYTES, Malformed
 from vortex.adapters.getrecords import RecordsCall
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
@@ -162,7 +162,7 @@ class KinesisStream:
                 yield
             except ClientError as error:
                 if meaning := _MEANING.get((operation, code_of(error))):
-                    raise meaning(f"{what}: {error}") from error
+                    raise meaning(f"{what}: {said(error)}") from error
                 raise
 
 
@@ -224,16 +224,17 @@ async def open_kinesis_stream(
     region: str | None = None,
     endpoint_url: str | None = None,
     *,
+    session: Session | None = None,
     connections: int = 64,
     connect_timeout_s: float = 5,
     read_timeout_s: float = 30,
 ) -> AsyncIterator[KinesisStream]:
-    """A stream by name or ARN (an ARN also tells the region), with credentials from botocore's usual places.
+    """A stream by name or ARN (an ARN also tells the region), with the credentials of the session.
 
     `connections` bounds the calls under way at once, over all shards.
     """
     region = region or stream_region(stream)
-    session = new_session()
+    session = session or new_session(region)
     config = client_config(
         session,
         max_pool_connections=connections,

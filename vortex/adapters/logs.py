@@ -1,4 +1,6 @@
-"""Logs: JSON lines, or readable text on a terminal. Control characters are escaped; payloads never come here."""
+"""Logs: JSON lines, or readable text on a terminal. Control characters are escaped; payloads never come here,
+and secrets are hidden.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ import re
 import sys
 from datetime import UTC, datetime
 from typing import Literal
+
+from vortex.adapters.secrecy import hidden
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -26,9 +30,9 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
         line = {"time": _at(record), "level": record.levelname.lower(), "logger": record.name}
-        line["message"] = _escaped(record.getMessage())
+        line["message"] = _escaped(hidden(record.getMessage()))
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = hidden(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
 
 
@@ -37,8 +41,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
-        line = f"{_at(record)} {record.levelname.lower():<7} {_escaped(record.getMessage())}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{_at(record)} {record.levelname.lower():<7} {_escaped(hidden(record.getMessage()))}"
+        return f"{line}\n{hidden(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 def set_up(format_: Literal["auto", "json", "text"], level: str) -> None:
@@ -49,3 +53,5 @@ def set_up(format_: Literal["auto", "json", "text"], level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("botocore", "aiobotocore", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for told in ("botocore.credentials", "botocore.tokens", "botocore.utils"):
+        logging.getLogger(told).setLevel(logging.CRITICAL)  # `adapters.credentials` says it in a line, without secrets

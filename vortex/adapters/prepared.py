@@ -18,11 +18,14 @@ from botocore import xform_name
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
-from vortex.adapters.exchange import Answer, HttpSession
+from vortex.adapters.aws import SESSION, Session
+from vortex.adapters.exchange import Answer, HttpSession, whole
 
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
 """Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
 and whether to wait for "100 Continue" depends on the body."""
+_REFUSING = {400, 401, 403}
+"""Statuses of replies that may be about credentials, or the time of a signature."""
 
 
 class _Stopped(Exception):
@@ -55,6 +58,9 @@ class Prepared:
         """What the signer is told of every call."""
         self.url: str = request.url
         """Where calls go."""
+        self.session: Session = self.context[SESSION]
+        """The session that the client is of."""
+        self._region: str | None = self.context.get("client_region")
         self._http, self._signer, self._how = http, model.signer, model.how
         self._method = request.method
         self._headers = {name: text for name, text in request.headers.items() if not name.startswith(_OF_ONE_CALL)}
@@ -88,9 +94,22 @@ class Prepared:
     async def send(
         self, body: bytes | None, *, url: str = "", headers: Mapping[str, str] | None = None
     ) -> ClientResponse:
-        """The reply, whatever its status, as `HttpSession.exchange` gives it, and with what that raises."""
-        request = _Request(self._method, url or self.url, {**self._headers, **(headers or {})})
-        request.body, request.context = body, dict(self.context)
+        """The reply, as `HttpSession.exchange` gives it, and with what that raises: whatever its status, but for those
+        that refuse the caller. Raises ClientError for these, Unavailable where there are no credentials that are valid.
+        """
+        attempts = 0
+        while True:
+            attempts += 1
+            response = await self._sent(body, url or self.url, {**self._headers, **(headers or {})})
+            if response.status not in _REFUSING:
+                return response
+            refused = await self.refusal(await whole(response))
+            if not await self.session.again(refused.response, self._region, attempts):
+                raise refused
+
+    async def _sent(self, body: bytes | None, url: str, headers: dict[str, str]) -> ClientResponse:
+        request = _Request(self._method, url, headers)
+        request.body, request.context = body, self.session.clock.stamped(dict(self.context))
         auth = await self._signer.get_auth_instance(**self._how)
         auth.add_auth(request)
         signed = request.headers

@@ -16,7 +16,16 @@ from typing import Any, Literal, TypeVar
 
 from botocore.exceptions import ClientError
 
-from vortex.adapters.aws import calling, client_config, code_of, new_session, patience_of, status_of, translate
+from vortex.adapters.aws import (
+    Session,
+    calling,
+    client_config,
+    code_of,
+    new_session,
+    patience_of,
+    status_of,
+    translate,
+)
 from vortex.adapters.exchange import MOST_BYTES, Answer, Malformed, whole
 from vortex.adapters.getobject import GetCall, Span, whole_object
 from vortex.adapters.putobject import PutCall, check_created
@@ -271,6 +280,7 @@ def _check_root(name: str) -> Callable[..., None]:
 async def open_s3_store(
     url: str,
     *,
+    session: Session | None = None,
     region: str | None = None,
     endpoint_url: str | None = None,
     server_side_encryption: str | None = None,
@@ -281,7 +291,7 @@ async def open_s3_store(
     connect_timeout_s: float = 5,
     read_timeout_s: float = 60,
 ) -> AsyncIterator[S3Store]:
-    """The store at `s3://bucket/prefix`; credentials come from where botocore looks for them. Raises ValueError.
+    """The store at `s3://bucket/prefix`, with the credentials of the session. Raises ValueError.
 
     `on_retry` is told the cause of what is tried again in here: what S3 asks to try again at once.
     """
@@ -294,7 +304,7 @@ async def open_s3_store(
         extras["ServerSideEncryption"] = server_side_encryption
     if kms_key_id:
         extras["SSEKMSKeyId"] = kms_key_id
-    session = new_session()
+    session = session or new_session(region)
     config = client_config(
         session,
         max_pool_connections=64,

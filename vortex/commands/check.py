@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from vortex import places
+from vortex.adapters.aws import Session
 from vortex.adapters.dynamodb import DynamoTable
 from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
 from vortex.commands.standing import foreign, streams_at
@@ -21,9 +20,7 @@ from vortex.config import Settings
 from vortex.core.model import Position, Start
 from vortex.exits import Exit
 from vortex.ports import NotFound, ObjectStore, Stream
-from vortex.wiring import open_lease_table, open_store, open_stream, stream_name, table_name
-
-T = TypeVar("T")
+from vortex.wiring import aws_session, open_lease_table, open_store, open_stream, stream_name, table_name
 
 
 def check(settings: Settings, as_json: bool) -> int:
@@ -45,38 +42,23 @@ async def _check(settings: Settings, *, tell: bool) -> list[Line]:
 
 async def _lines(settings: Settings) -> AsyncIterator[Line]:
     yield Line("settings", True, "read")
-    async with contextlib.AsyncExitStack() as stack:
-        stream, bad = await _opened("stream", stack, open_stream(settings))
-        if stream is None:
-            yield bad
-        else:
-            for what, call in _of_stream(stream):
-                yield await tried(what, call)
-        store, bad = await _opened("store", stack, open_store(settings))
-        if store is None:
-            yield bad
-        else:
-            yield await tried(f"store {store.url}", lambda: _state(store, settings))
-            async for line in _of_store(store, settings):
-                yield line
-        if settings.coordination.mode == "dynamodb":
-            table, bad = await _opened("lease table", stack, open_lease_table(settings))
-            name = f"lease table {table_name(settings)}"
-            yield bad if table is None else await tried(name, lambda: _of_table(table))
+    session = aws_session(settings)
+    async with open_stream(settings, session) as stream, open_store(settings, session) as store:
+        yield await tried("AWS credentials", lambda: _of_session(session))
+        for what, call in _of_stream(stream):
+            yield await tried(what, call)
+        yield await tried(f"store {store.url}", lambda: _state(store, settings))
+        async for line in _of_store(store, settings):
+            yield line
+    if settings.coordination.mode == "dynamodb":
+        async with open_lease_table(settings, session) as table:
+            yield await tried(f"lease table {table_name(settings)}", lambda: _of_table(table))
 
 
-async def _opened(
-    what: str, stack: contextlib.AsyncExitStack, opening: AbstractAsyncContextManager[T]
-) -> tuple[T | None, Line]:
-    """A client; None and the line that says why there is none. Raises ConfigError."""
-    found: list[T] = []
-
-    async def open_it() -> str:
-        found.append(await stack.enter_async_context(opening))
-        return ""
-
-    line = await tried(what, open_it)
-    return (found[0] if found else None), line
+async def _of_session(session: Session) -> str:
+    """What the credentials come from, and until when they are good."""
+    await session.credentials.get_frozen_credentials()
+    return f"from {session.credentials.told()}"
 
 
 async def _state(store: ObjectStore, settings: Settings) -> str:

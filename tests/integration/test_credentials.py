@@ -1,0 +1,178 @@
+"""A worker whose credentials live for seconds, and whose source fails: it goes on, says so, and hides every secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.faultproxy import FAULTS, FaultProxy, in_thread, no_fault
+from tests.faults.wire import Request
+from tests.harness import Site, make_stream, stopped, until
+from tests.issuer import CONTAINER, Issuer
+from tests.servers import free_port
+
+pytestmark = pytest.mark.integration
+
+LIFE_S = 9
+
+
+def ready(port: int) -> tuple[int, str]:
+    """Status and text of /readyz?verbose; 0 while nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz?verbose", timeout=5) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as unready:
+        return unready.code, unready.read().decode()
+    except OSError:
+        return 0, ""
+
+
+@contextmanager
+def guarded(url: str, issuer: Issuer) -> Iterator[FaultProxy]:
+    """Moto behind a proxy that looks at keys; credentials come from the proxy itself."""
+    proxy = FaultProxy({"": url, "credentials": issuer, "sts": issuer}, guard=issuer.guard)
+    with in_thread(proxy):
+        yield proxy
+
+
+def test_a_worker_outlives_its_credentials(moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It renews them; a source that fails does no harm while they are good, makes unready when they have expired, and
+    is asked until it is well. No secret is in what it writes at level debug, a line for what fails is.
+    """
+    issuer, port = Issuer(life_s=LIFE_S), free_port()
+    make_stream(moto_url, "lives", 2)
+    with guarded(moto_url, issuer) as proxy:
+        site = Site(proxy.url, "lives", f"file://{tmp_path / 'out'}", tmp_path / "v.toml")
+        site.configure()
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", proxy.url + CONTAINER)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("VORTEX_HTTP__PORT", str(port))
+        monkeypatch.setenv("VORTEX_SOURCE__POLL", "250ms")
+        monkeypatch.setenv("VORTEX_LOG__LEVEL", "debug")
+        log = tmp_path / "log"
+        worker = site.start(log)
+        with stopped(worker):
+            until(lambda: ready(port)[0] == 200)
+            until(lambda: len(issuer.secrets) >= 4)  # of two pairs: they were renewed
+            assert issuer.refused == 0
+            for fault in ("stale", "html_500"):
+                proxy.choose = partial(of_credentials, fault)
+                until(lambda: "kinesis" in ready(port)[1])
+                assert f"container endpoint localhost:{proxy.port}" in ready(port)[1]
+                assert worker.poll() is None
+                proxy.choose = no_fault
+                until(lambda: ready(port)[0] == 200)
+            assert "vortex_ready 1.0" in metrics(port)
+            assert 'vortex_credential_renewals_total{result="failed"}' in metrics(port)
+            assert ended(worker) == 0
+    text = log.read_text()
+    assert not any(secret in text for secret in issuer.secrets)
+    assert not re.search(r"Signature=[0-9a-f]|X-Amz-Security-Token", text, re.IGNORECASE)
+    lines = [json.loads(line)["message"] for line in text.splitlines()]
+    told = [line for line in lines if line.startswith("credentials: not renewed: ")]
+    assert f"container endpoint localhost:{proxy.port}: it gave credentials that expired at" in told[0]
+    assert len([line for line in told if "that expired at" in line]) == 1
+
+
+def of_credentials(fault: str, request: Request) -> str | None:
+    """Where the source of credentials is asked, and nowhere else."""
+    return fault if request.service == "credentials" and request.call in FAULTS[fault].calls else None
+
+
+def ended(worker: subprocess.Popen[bytes]) -> int:
+    """The exit code of a worker that is asked to stop."""
+    worker.terminate()
+    return worker.wait(30)
+
+
+def metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+        return str(reply.read().decode())
+
+
+def test_a_worker_without_credentials_finds_those_that_come(
+    moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is not there at the start, that is rotated, and that is refused before."""
+    issuer, port, file = Issuer(life_s=3600), free_port(), tmp_path / "credentials"
+
+    def give() -> None:
+        """As another program would rotate them, by a file of another name."""
+        told = json.loads(json.dumps(issuer._issue()))
+        fresh = tmp_path / "fresh"
+        fresh.write_text(
+            f"[default]\naws_access_key_id = {told['AccessKeyId']}\naws_secret_access_key = {told['SecretAccessKey']}\n"
+        )
+        fresh.rename(file)
+
+    make_stream(moto_url, "comes", 1)
+    with guarded(moto_url, issuer) as proxy:
+        site = Site(proxy.url, "comes", f"file://{tmp_path / 'out'}", tmp_path / "v.toml")
+        site.configure()
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        monkeypatch.setenv("VORTEX_HTTP__PORT", str(port))
+        monkeypatch.setenv("VORTEX_SOURCE__POLL", "250ms")
+        worker = site.start(tmp_path / "log")
+        with stopped(worker):
+            until(lambda: "no valid AWS credentials" in ready(port)[1])
+            assert str(file) in ready(port)[1]
+            give()
+            until(lambda: ready(port)[0] == 200)
+            for key in issuer._ends:
+                issuer._ends[key] = 0.0  # AWS knows them no longer
+            until(lambda: "kinesis" in ready(port)[1])
+            assert f"profile default in {file}" in ready(port)[1]
+            give()
+            until(lambda: ready(port)[0] == 200)
+            before = proxy.calls["GetRecords"]
+            give()  # rotated while the ones before are still good
+            until(lambda: proxy.calls["GetRecords"] > before + 8)
+            for key in list(issuer._ends)[:-1]:
+                issuer._ends[key] = 0.0
+            refused = issuer.refused
+            time.sleep(3)  # nothing is to happen in this time
+            assert issuer.refused == refused
+            assert worker.poll() is None
+            assert ended(worker) == 0
+
+
+def test_check_says_where_credentials_come_from(moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And until when they are good; no secret."""
+    issuer = Issuer(life_s=3600)
+    make_stream(moto_url, "checked", 1)
+    with guarded(moto_url, issuer) as proxy:
+        site = Site(proxy.url, "checked", f"file://{tmp_path / 'out'}", tmp_path / "v.toml")
+        site.configure()
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", proxy.url + CONTAINER)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        done = site.call("check")
+        assert done.returncode == 0, done.stdout
+        found = re.search(
+            r"ok   AWS credentials: from container endpoint localhost:\d+, good until 20\S+Z\n", done.stdout
+        )
+        assert found, done.stdout
+        proxy.choose = lambda request: "html_500" if request.service == "credentials" else None
+        done = site.call("check")
+        assert done.returncode == 1
+        assert "FAIL AWS credentials: no valid AWS credentials: container endpoint" in done.stdout
+        assert not any(secret in done.stdout + done.stderr for secret in issuer.secrets)
