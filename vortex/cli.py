@@ -22,9 +22,7 @@ from vortex.exits import Exit
 
 log = logging.getLogger(__name__)
 
-_config = click.option(
-    "-c", "--config", "config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with the settings."
-)
+_config = click.option("-c", "--config", "config", type=click.Path(path_type=Path), help="TOML file with the settings.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
 
 
@@ -37,15 +35,25 @@ def _settings(config: Path | None) -> Settings:
 
 
 class _Commands(click.Group):
-    """Settings that cannot be used are said in a line, whatever command finds it out."""
+    """What has a message that says all is said in a line, whatever command finds it out: settings above all."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """The command."""
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except ConfigError as problem:
-            click.echo(str(problem), err=True)
-            sys.exit(Exit.CONFIG)
+            code, told = Exit.CONFIG, str(problem)
+        except Exception as problem:
+            from vortex.commands.standing import meaning  # late, for it loads the whole program
+
+            found, told = meaning(problem), str(problem)
+            if found is None:
+                raise
+            code = found
+        click.echo(told, err=True)
+        sys.exit(code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,7 +99,13 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
 
 @main.command()
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Leave the files in this directory.")
-@click.option("--events", default=20_000, show_default=True, help="How many events to produce.")
+@click.option(
+    "--events",
+    default=20_000,
+    show_default=True,
+    type=click.IntRange(1, 10_000_000),
+    help="How many events to produce.",
+)
 def demo(keep: Path | None, events: int) -> None:
     """Try it: an emulated Kinesis, a producer, a real worker, and the sum at the end."""
     from vortex.demo import run as program

@@ -380,7 +380,7 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; `vortex init` writes one to begin with") from None
     except OSError as problem:

@@ -26,14 +26,25 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vortex.demo_traffic import Put, traffic
+from vortex.environment import PREFIX
 from vortex.exits import Exit
 
 _STREAM = "clickstream"
 _BUCKET = "vortex-demo"
 _SHARDS = 3
+_STOP_S, _DRAIN_S = 60, 600
 _BATCH = 500  # of PutRecords
 _SHOWN = 14
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AWS_DEFAULT_REGION": "us-east-1"}
+_SURROUNDINGS = {
+    "AWS_ACCESS_KEY_ID": "demo",
+    "AWS_SECRET_ACCESS_KEY": "demo",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "NO_PROXY": "127.0.0.1",
+    "no_proxy": "127.0.0.1",
+}
+"""All that the demo's clients are told: it must reach nobody's own stream or store, whatever the environment names."""
 _SETTINGS = """
 [source]
 stream = "clickstream"
@@ -81,12 +92,14 @@ class _Scene:
 def run(keep: Path | None, events: int) -> int:
     """Produce `events` events, load them, show what became of them. FAILED where the sum does not hold."""
     console = Console()
-    os.environ.update(_CREDENTIALS)
+    for name in [name for name in os.environ if name.startswith(("AWS_", PREFIX))]:
+        del os.environ[name]
+    os.environ.update(_SURROUNDINGS)
     try:
         with tempfile.TemporaryDirectory(prefix="vortex-demo-") as folder, _moto() as url:
             scene = _Scene(url, _free_port(), Path(folder) / "vortex.toml", _checked(keep))
             return _play(console, scene, events)
-    except DemoFailed as problem:
+    except (DemoFailed, OSError) as problem:
         console.print(str(problem), style="red", soft_wrap=True, markup=False)
         return Exit.FAILED
 
@@ -102,9 +115,16 @@ def _play(console: Console, scene: _Scene, events: int) -> int:
 
 
 def _checked(keep: Path | None) -> Path | None:
-    if keep and keep.exists() and any(keep.iterdir()):
-        raise DemoFailed(f"{keep}: is not empty; give an empty or a new directory")
-    return keep
+    if keep is None:
+        return None
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        if any(keep.iterdir()):
+            raise DemoFailed(f"{keep}: is not empty; give an empty or a new directory")
+        with tempfile.TemporaryFile(dir=keep):
+            return keep
+    except OSError as problem:
+        raise DemoFailed(f"{keep}: cannot be written to: {problem.strerror}") from None
 
 
 def _free_port() -> int:
@@ -152,7 +172,11 @@ def _prepare(scene: _Scene) -> None:
 
 
 def _worker(scene: _Scene, *arguments: str) -> None:
-    done = subprocess.run([*_command(scene), *arguments[1:]], capture_output=True, text=True)
+    try:
+        done = subprocess.run([*_command(scene), *arguments[1:]], capture_output=True, text=True, timeout=_DRAIN_S)
+    except subprocess.TimeoutExpired as problem:
+        told = (problem.stderr or b"").decode(errors="replace")[-2000:]
+        raise DemoFailed(f"vortex {' '.join(arguments)} did not end within {_DRAIN_S} s:\n{told}") from None
     if done.returncode:
         raise DemoFailed(f"vortex {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
 
@@ -161,11 +185,29 @@ def _command(scene: _Scene) -> list[str]:
     return [sys.executable, "-m", "vortex", "run", "-c", str(scene.config)]
 
 
+@contextlib.contextmanager
+def _reading(scene: _Scene) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker, stopped politely at the end. Its log goes into a file: a pipe that nobody reads would stop it."""
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        worker = subprocess.Popen(_command(scene), stderr=said)
+        try:
+            yield worker
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            try:
+                worker.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        if worker.returncode:
+            said.seek(0)
+            raise DemoFailed(f"the worker ended with {worker.returncode}:\n{said.read()[-2000:]}")
+
+
 def _produce_and_read(console: Console, scene: _Scene, events: int) -> int:
-    """Put all events while a worker reads; stop it politely once it has read them. How many were produced."""
-    worker = subprocess.Popen(_command(scene), stderr=subprocess.PIPE, text=True)
+    """Put all events while a worker reads; stop it once it has read them. How many were produced."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
-    try:
+    with _reading(scene) as worker:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             putting, reading = progress.add_task("produced", total=events), progress.add_task("read", total=events)
             produced = 0
@@ -183,11 +225,6 @@ def _produce_and_read(console: Console, scene: _Scene, events: int) -> int:
                 time.sleep(0.3)  # the worker is another process; this one only shows how far it is
             progress.update(reading, completed=read)
         console.print(f"produced {produced} events; the worker has read {read} and is told to stop (SIGTERM)")
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        _, errors = worker.communicate(timeout=60)
-    if worker.returncode:
-        raise DemoFailed(f"the worker ended with {worker.returncode}:\n{errors}")
     return produced
 
 

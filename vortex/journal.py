@@ -56,8 +56,7 @@ class Journal:
 
     async def state(self) -> StreamState | None:
         """`stream.json`, or None before the first start."""
-        body = await self._get(f"{self.root}/stream.json")
-        return None if body is None else msgspec.json.decode(body, type=StreamState)
+        return await self._document(f"{self.root}/stream.json", StreamState)
 
     async def begin(self, state: StreamState) -> StreamState:
         """Write `stream.json` if it is absent; what stands there then."""
@@ -68,8 +67,7 @@ class Journal:
 
     async def plan(self, k: int) -> Plan | None:
         """Plan k, or None."""
-        body = await self._get(self._plan_key(k, "plan"))
-        return None if body is None else msgspec.json.decode(body, type=Plan)
+        return await self._document(self._plan_key(k, "plan"), Plan)
 
     async def put_plan(self, plan: Plan) -> Plan:
         """Put the plan if its number is free; the plan that stands there then (one wins, a loser takes it up)."""
@@ -80,8 +78,7 @@ class Journal:
 
     async def done(self, k: int) -> Done | None:
         """The done document of plan k, or None."""
-        body = await self._get(self._plan_key(k, "done"))
-        return None if body is None else msgspec.json.decode(body, type=Done)
+        return await self._document(self._plan_key(k, "done"), Done)
 
     async def put_done(self, document: Done) -> None:
         """Put the done document if absent. Raises BrokenLog where another one stands there."""
@@ -103,8 +100,10 @@ class Journal:
     async def part(self, k: int, number: int) -> Part:
         """What a range of plan k came to. Raises NotFound."""
         key = self._plan_key(k, f"done-{number}")
-        body = await self.retry(f"get {key}", lambda: self.store.get(key))
-        return msgspec.json.decode(body, type=Part)
+        found = await self._document(key, Part)
+        if found is None:
+            raise NotFound(f"{key}: no such object")
+        return found
 
     async def put_part(self, part: Part) -> None:
         """Put the document of a range if absent; another worker's says the same, but for how it compressed."""
@@ -134,6 +133,19 @@ class Journal:
 
     def _plan_key(self, k: int, name: str) -> str:
         return f"{self.root}/plans/{k:010d}/{name}.json"
+
+    async def _document(self, key: str, of: type[T]) -> T | None:
+        """What stands there, or None. Raises BrokenLog where it is not what this program writes."""
+
+        async def read() -> T | None:
+            try:
+                return msgspec.json.decode(await self.store.get(key), type=of)
+            except NotFound:
+                return None
+            except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+                raise BrokenLog(f"{key}: is damaged, or was written by something else: {problem}") from problem
+
+        return await self._sound(f"get {key}", read)
 
     async def _get(self, key: str) -> bytes | None:
         async def read() -> bytes | None:
@@ -298,11 +310,11 @@ class Journal:
             return await self._sound(f"read {key}", read)
 
     async def _sound(self, what: str, read: Callable[[], Awaitable[T]]) -> T:
-        """What `read` brings, which checks it; read anew where it is broken. Raises CorruptSegment, NewerVersion."""
+        """What `read` brings, which checks it; read anew where it is broken. Raises what it raises at last."""
         for _ in range(READINGS - 1):
             try:
                 return await self.retry(what, read)
-            except (CorruptSegment, NewerVersion) as problem:
+            except (CorruptSegment, NewerVersion, BrokenLog) as problem:
                 log.warning("%s; reading it again", problem)
         return await self.retry(what, read)
 

@@ -12,9 +12,9 @@ import sys
 
 import uvloop
 
-from vortex.adapters.http import Check, serve
+from vortex.adapters.http import Check, not_served, serve
 from vortex.app import STOPS, App, Parts, parts, taken_up
-from vortex.config import Settings
+from vortex.config import ConfigError, Settings
 from vortex.core.shardlog import StreamState
 from vortex.exits import Exit
 from vortex.journal import Journal
@@ -91,8 +91,7 @@ async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
             try:
                 await serving.enter_async_context(endpoint)
             except OSError as problem:
-                log.error("http.host, http.port (%s:%s): %s", settings.http.host, settings.http.port, problem)
-                return Exit.CONFIG
+                raise ConfigError(not_served(settings.http.host, settings.http.port, problem)) from problem
             return await service.run(drain=drain)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from aiohttp import ClientError
 
-from vortex.adapters.http import UNIX, Check, ask, checks_of, serve
+from vortex.adapters.http import UNIX, Check, ask, checks_of, not_served, serve
 from vortex.adapters.lives import Lives
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config import ConfigError, Settings
@@ -74,8 +74,7 @@ class Supervisor:
             try:
                 await serving.enter_async_context(serve(http.host, http.port, self.page, self.ready))
             except OSError as problem:
-                log.error("http.host, http.port (%s:%s): %s", http.host, http.port, problem)
-                return Exit.CONFIG
+                raise ConfigError(not_served(http.host, http.port, problem)) from problem
             listening = asyncio.ensure_future(self._listen())
             try:
                 ended = await asyncio.gather(*(self._keep(child) for child in self._children))

@@ -117,7 +117,7 @@ def test_a_rename_that_replaces_nothing(tmp_path: Path) -> None:
         (errno.EIO, Unavailable, "Input/output error"),
         (errno.ESTALE, Unavailable, "Stale file handle"),
         (errno.EMFILE, Unavailable, "Too many open files"),
-        (errno.ENOENT, Unavailable, "no such file"),
+        (errno.ENOENT, Unavailable, "No such file or directory: folder"),
     ],
 )
 async def test_what_a_disk_says_has_its_meaning(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
@@ -63,6 +65,17 @@ async def serve(
     finally:
         listening.close()
         await server.shutdown(_LEAVE_S)
+
+
+def not_served(host: str, port: int, problem: OSError) -> str:
+    """A line for an address that cannot be listened on, by the settings that name it."""
+    address = host if host.startswith(UNIX) else f"{host}:{port}"
+    if problem.errno == errno.EADDRINUSE:
+        why = "is taken: another program, or another worker, listens there"
+    else:
+        number = problem.errno or 0
+        why = os.strerror(number) if number > 0 else problem.strerror or str(problem)  # of a name: less than 0
+    return f"http.host, http.port (or VORTEX_HTTP__HOST, VORTEX_HTTP__PORT): {address}: {why}"
 
 
 def _readiness(checks: Sequence[Check], *, verbose: bool) -> web.Response:

@@ -8,6 +8,7 @@ FUSE) it is renamed into place by a call that replaces nothing; a disk that has 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import secrets
@@ -58,10 +59,7 @@ class LocalDirStore:
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """See the port; `content_type` has no place on a disk."""
-        try:
-            return await self._call(key, self._put, key, body, putting=True)
-        except NotFound as problem:  # a folder was removed meanwhile
-            raise Unavailable(str(problem), "disk") from problem
+        return await self._call(key, self._put, key, body, putting=True)
 
     async def get(self, key: str) -> bytes:
         """See the port."""
@@ -107,7 +105,8 @@ class LocalDirStore:
 
         def remove() -> None:
             for key in keys:
-                self._path(key).unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    self._path(key).unlink()
 
         await self._call("delete", remove)
 
@@ -218,7 +217,7 @@ def _sync_folder(folder: Path) -> None:
 def _meaning(error: OSError, key: str, *, putting: bool) -> PortError:
     if isinstance(error, _Unfit):
         return Denied(f"{key}: {error.strerror}")
-    if isinstance(error, FileNotFoundError | IsADirectoryError) or (error.errno == errno.ENOTDIR and not putting):
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) and not putting:
         return NotFound(f"{key}: no such file")
     if error.errno in _FOREVER:
         return Denied(f"{key}: {_FOREVER[error.errno]}: {error.filename}; see store.url")
@@ -226,4 +225,4 @@ def _meaning(error: OSError, key: str, *, putting: bool) -> PortError:
         return Unavailable(f"{key}: the disk is full; free some space, nothing is lost meanwhile", "disk_full")
     if error.errno in _FORBIDDEN:
         return Denied(f"{key}: {error.strerror}: {error.filename}; check owner and permissions of the store's folder")
-    return Unavailable(f"{key}: {error}", "disk")
+    return Unavailable(f"{key}: {error.strerror}: {error.filename}; see store.url", "disk")

@@ -72,18 +72,22 @@ class StoreProbe:
     async def lines(self) -> AsyncIterator[Line]:
         """Every step in turn; what was put is deleted by the last one, whatever the others found."""
         try:
-            put = await tried("store put", self._put, allow="s3:PutObject")
+            put = await self._tried("store put", self._put, "", "s3:PutObject")
             yield put
-            yield await tried("store missing key", self._missing, means=_LOST, allow="s3:ListBucket on the prefix")
+            yield await self._tried("store missing key", self._missing, _LOST, "s3:ListBucket on the prefix")
             for what, call, means, allow in self._steps() if put.ok else ():
-                yield await tried(what, call, means=means, allow=allow)
+                yield await self._tried(what, call, means, allow)
             if not put.ok:
                 yield Line("store", False, "the rest was not tried: nothing could be written")
-            yield await tried("store delete", self._delete, means=f"see {self.folder}", allow="s3:DeleteObject")
+            yield await self._tried("store delete", self._delete, f"see {self.folder}", "s3:DeleteObject")
             self._made.clear()
         finally:
             if self._made:  # interrupted
                 await tried("", self._delete)
+
+    async def _tried(self, what: str, call: Callable[[], Awaitable[str]], means: str, allow: str) -> Line:
+        on_disk = self.store.url.startswith("file:")  # a disk knows no such permissions
+        return await tried(what, call, means=means, allow="" if on_disk else allow)
 
     def _steps(self) -> list[tuple[str, Callable[[], Awaitable[str]], str, str]]:
         """What, how, what a wrong answer means, and the permission that is needed."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vortex.app import STOPS
+from vortex.config import ConfigError
 from vortex.core.layout import STATE
 from vortex.core.model import StreamInfo
 from vortex.core.shardlog import StreamState, stream_root
 from vortex.exits import Exit
 from vortex.journal import Journal
-from vortex.ports import ObjectStore
+from vortex.ports import ObjectStore, PortError
 from vortex.retry import Once
+from vortex.start import ForeignState
 
 
 class NoState(Exception):
@@ -19,6 +22,17 @@ class NoState(Exception):
     def __init__(self, message: str, code: Exit) -> None:
         super().__init__(message)
         self.code = code
+
+
+def meaning(problem: BaseException) -> Exit | None:
+    """The code with which a command ends on an error whose message says all there is to say; None for a bug."""
+    if isinstance(problem, ConfigError):
+        return Exit.CONFIG
+    if isinstance(problem, NoState):
+        return problem.code
+    if isinstance(problem, PortError):
+        return Exit.UNREACHABLE
+    return Exit.LOST_STATE if isinstance(problem, (ForeignState, *STOPS)) else None
 
 
 async def streams_at(store: ObjectStore) -> list[str]:
