@@ -168,3 +168,27 @@ def test_the_remembering_reader_agrees_with_the_plain_one(at: datetime, period: 
 def test_no_time_raises(value: str | float | None) -> None:
     """Whatever stands in the field."""
     PeriodReader(5 * MINUTE).read(value)
+
+
+_TIMES = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["2018-12-18", "0999-02-29", "9999-12-31", "20181218", "2018-W51-2"]),
+        st.sampled_from(["T", "t", " ", ""]),
+        st.sampled_from(["07:05:09", "23:59:60", "24:00:00", "24:00:01", "07:05", "070509", "07:0x:09", "7:05:09"]),
+        st.sampled_from(["", ".1", ".123", ",123456", ".123456789", ".", ".12x"]),
+        st.sampled_from(["", "Z", "z", "+00:00", "-01", "+0530", " UTC", "+24:00", "Z[UTC]"]),
+    ),
+) | st.sampled_from(["1545116709", "-1545116709.5", "1545116709123456789", "12345678", "x"])
+
+
+@given(st.lists(_TIMES, max_size=8), st.integers(1, 3), st.sampled_from([1000, 15_000, 5 * MINUTE]))
+def test_a_column_is_read_as_its_values_are(values: list[str], times: int, period: int) -> None:
+    """Whatever shapes stand beside each other; and the same as without what a reader remembers."""
+    reader = PeriodReader(period)
+    wanted = [None if (ms := parse_time(value)) is None else floor_period(ms, period) for value in values]
+    for _ in range(times):
+        assert reader.column(values) == wanted
+        assert [reader.read(value) for value in values] == wanted
+    for value, one in zip(values, wanted, strict=True):
+        assert reader.column([value] * 3) == [one] * 3
