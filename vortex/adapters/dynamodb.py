@@ -350,7 +350,13 @@ def _still_mine(lease: Lease, found: Lease | None) -> Lease | None:
 
 @asynccontextmanager
 async def open_dynamo_table(
-    table: str, *, session: Session | None = None, region: str | None = None, endpoint_url: str | None = None
+    table: str,
+    *,
+    session: Session | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    connect_timeout_s: float = 3,
+    read_timeout_s: float = 5,
 ) -> AsyncIterator[DynamoTable]:
     """The table of that name, with the credentials of the session.
 
@@ -358,7 +364,11 @@ async def open_dynamo_table(
     """
     session = session or new_session(region)
     config = client_config(
-        session, max_pool_connections=16, connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1}
+        session,
+        max_pool_connections=16,
+        connect_timeout=connect_timeout_s,
+        read_timeout=read_timeout_s,
+        retries={"total_max_attempts": 1},
     )
     async with session.create_client(
         "dynamodb", region_name=region, endpoint_url=endpoint_url, config=config

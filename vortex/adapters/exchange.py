@@ -18,14 +18,16 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from aiobotocore.httpsession import AIOHTTPSession
-from aiohttp import ClientError, ClientResponse, ClientSession
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from botocore.exceptions import HTTPClientError
 from yarl import URL
 
-SLOWEST = 16 * 1024
+SLOWEST = 32 * 1024
 """Bytes a second: what a call may take grows by a second for each so many bytes that go or come."""
+_MOST_CREDIT_S = 120.0
+"""What has moved fast buys no more than this: the kernel takes megabytes that the peer may never read."""
 LARGE = 2**20
 """Bytes from which a body goes in pieces, and is waited for to be wanted (`Expect`)."""
 MOST_BYTES = 16 * 2**20
@@ -47,8 +49,10 @@ class Malformed(Exception):
 class Call:
     """One call under way, from its credentials to the last field read of its reply. Made by `one_call`."""
 
-    def __init__(self, limit: asyncio.Timeout | None = None, most_bytes: int = MOST_BYTES) -> None:
-        self._limit, self.most_bytes = limit, most_bytes
+    def __init__(
+        self, limit: asyncio.Timeout | None = None, patience_s: float = 0, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._limit, self._patience_s, self.most_bytes = limit, patience_s, most_bytes
         self.replied = False
         """Whether the headers of a reply have come: what goes wrong from here on is the reply's fault."""
 
@@ -56,7 +60,8 @@ class Call:
         """So many bytes went or came: the deadline is later."""
         limit = self._limit
         if limit is not None and not limit.expired() and (when := limit.when()) is not None:
-            limit.reschedule(when + size / SLOWEST)
+            latest = asyncio.get_running_loop().time() + self._patience_s + _MOST_CREDIT_S
+            limit.reschedule(min(when + size / SLOWEST, latest))
 
     def end(self) -> None:
         """Bytes that move after this belong to nobody."""
@@ -73,7 +78,7 @@ async def one_call(patience_s: float, most_bytes: int = MOST_BYTES) -> AsyncIter
     `most_bytes`: what its reply may hold.
     """
     async with asyncio.timeout(patience_s) as limit:
-        call = Call(limit, most_bytes)
+        call = Call(limit, patience_s, most_bytes)
         before = _CALL.set(call)
         try:
             yield call
@@ -103,6 +108,13 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
         session: ClientSession = await super()._get_session(proxy_url)
         session._response_class = _Reply  # aiobotocore makes the session, and asks nobody how
         return _Session(session)
+
+    async def send(self, request: Any) -> Any:
+        """As botocore has it; a body that it will parse is one without a document type (`parsed`)."""
+        response = await super().send(request)
+        if not request.stream_output or response.status_code >= 300:
+            response._content = parsed(response.status_code, await response.content)
+        return response
 
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> ClientResponse:
         """The reply, whatever its status; its body is still to be read, as by `whole`.
@@ -134,6 +146,17 @@ async def whole(reply: ClientResponse) -> Answer:
         reply.close()
 
 
+def parsed(status: int, body: bytes) -> bytes:
+    """A body that may be parsed as XML. No service of AWS sends a document type, nor entities, which may swell; a page
+    for people says no more than its status. Raises Malformed where a success has one.
+    """
+    if not body.lstrip().startswith(b"<") or not (b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"<!doctype" in body):
+        return body
+    if status < 300:
+        raise Malformed(f"status {status} with a document of another type")
+    return b""
+
+
 class _Session:
     """aiohttp's session, for calls of AWS clients: aiobotocore would follow redirects, which botocore does not."""
 
@@ -145,6 +168,8 @@ class _Session:
         if isinstance(data, bytes | bytearray):
             if len(data) >= LARGE:
                 data = _Pieces(data, call.moved)
+                # What the kernel has taken may be on its way for longer than a reply may take.
+                options["timeout"] = ClientTimeout(sock_connect=self._session.timeout.sock_connect)
             else:
                 call.moved(len(data))
         reply = await self._session.request(method, url, data=data, allow_redirects=False, **options)
@@ -162,6 +187,8 @@ def _check(reply: ClientResponse) -> None:
 
     S3 says the bucket's region when it redirects: botocore then asks there, at the host that its own rules name.
     """
+    if reply.status < 200:  # botocore takes it for a success
+        raise Malformed(f"status {reply.status}")
     if 300 <= reply.status < 400 and _REGION not in reply.headers:
         where = reply.headers.get("Location", "nowhere").partition("?")[0][:200]
         raise Malformed(f"status {reply.status} to {where}; redirects are not followed: is there a proxy, or a log-in?")

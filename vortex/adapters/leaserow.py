@@ -49,10 +49,11 @@ def read_row(item: Mapping[str, Value]) -> Lease | None:
 
     Raises KeyError, TypeError, ValueError where an attribute is not of its type.
     """
+    key = _str(item, KEY)
     if item.get(ENTITY, {"S": "LEASE"}).get("S") != "LEASE" or COUNTER not in item or CHECKPOINT not in item:
         return None
     return Lease(
-        key=_str(item, KEY),
+        key=key,
         owner=_str(item, OWNER) if OWNER in item else None,
         counter=int(item[COUNTER]["N"]),
         checkpoint=Checkpoint(_str(item, CHECKPOINT), int(item[SUB]["N"]) if SUB in item else 0),

@@ -19,7 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
 from vortex.adapters.aws import SESSION, Session
-from vortex.adapters.exchange import Answer, HttpSession, whole
+from vortex.adapters.exchange import Answer, HttpSession, parsed, whole
 
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
 """Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
@@ -119,5 +119,6 @@ class Prepared:
 
     async def refusal(self, answer: Answer) -> ClientError:
         """What an error reply says, read as botocore reads it."""
-        told = {"status_code": answer.status, "headers": answer.headers, "body": answer.body}
+        body = parsed(answer.status, answer.body)
+        told = {"status_code": answer.status, "headers": answer.headers, "body": body}
         return ClientError(await self._parser.parse(told, None), self._operation)

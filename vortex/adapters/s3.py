@@ -168,10 +168,10 @@ class S3Store:
             found = []
             for row in page.get("Contents", ()):
                 key, size = row["Key"], int(row["Size"])
-                if not key.startswith(whole) or key <= after or size < 0:
-                    raise Malformed(f"a listing of {whole!r} after {after!r} with the key {key!r} of {size} bytes")
-                after = key
                 modified = int(row["LastModified"].timestamp() * 1000)
+                if not key.startswith(whole) or key <= after or size < 0 or modified < 0:
+                    raise Malformed(f"a listing of {whole!r} after {after!r} with {key!r}, {size} bytes, of {modified}")
+                after = key
                 found.append(ObjectInfo(key[len(self._prefix) :], size, modified))
             return found
 
