@@ -31,6 +31,8 @@ class TinyAws:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         """By key, of whatever bucket."""
+        self.sums = True
+        """Whether checksums of objects are kept, and told to who asks for them."""
         self.rows: dict[str, Row] = {}
         """Leases by `leaseKey`, as DynamoDB's JSON."""
         self.records = [(str(n), f'{{"n": {n}}}'.encode()) for n in range(3)]
@@ -65,9 +67,9 @@ class TinyAws:
             return error_reply("s3", 404, "NoSuchKey", "no such key")
         whole = self.objects[key]
         crc = base64.b64encode(zlib.crc32(whole).to_bytes(4, "big")).decode()
-        headers = Headers(
-            [("ETag", _etag(whole)), ("Content-Type", "application/octet-stream"), ("x-amz-checksum-crc32", crc)]
-        )
+        headers = Headers([("ETag", _etag(whole)), ("Content-Type", "application/octet-stream")])
+        if self.sums and request.headers.value("x-amz-checksum-mode") == "ENABLED":
+            headers.append(("x-amz-checksum-crc32", crc))
         match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.value("range"))
         if match is None:
             return Reply(200, headers=headers, body=whole)

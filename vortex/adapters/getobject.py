@@ -1,8 +1,8 @@
 """GetObject of a part of an object: what following logs, and reading their segments, consists of.
 
 API: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html. S3 keeps checksums of whole objects, so of a
-mere part none is checked here; what is read of segments has digests of its own. Whole objects are asked for as a part
-that begins at 0: the reply then tells which bytes it has, and of how many.
+mere part none is checked here; what is read of segments has digests of its own. A whole object without a checksum is
+asked for as a part that begins at 0: the reply then tells at least which bytes it has, and of how many.
 """
 
 from __future__ import annotations

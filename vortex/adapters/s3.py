@@ -28,7 +28,7 @@ from vortex.adapters.aws import (
 )
 from vortex.adapters.exchange import MOST_BYTES, Answer, Malformed, whole
 from vortex.adapters.getobject import GetCall, Span, whole_object
-from vortex.adapters.putobject import PutCall, check_created
+from vortex.adapters.putobject import CHECKSUM, PutCall, check_created
 from vortex.core.model import ObjectInfo
 from vortex.places import Bucket, store_place
 from vortex.ports import Denied, PortError, Unavailable
@@ -49,7 +49,7 @@ _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?:\w+:)?(\w+)[\s/>]")
 
 class S3Store:
     """ObjectStore below `prefix` of a bucket. `put_extras` are parameters of every put (encryption); `put_call` and
-    `get_call` are quicker ways than the client's, for a bucket in the client's own region.
+    `get_call` are quicker ways than the client's, for a bucket in the client's own region. `sums`: S3 keeps checksums.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class S3Store:
         expected_bucket_owner: str | None = None,
         put_call: PutCall | None = None,
         get_call: GetCall | None = None,
+        sums: bool = True,
         on_retry: Callable[[str], None] = lambda cause: None,
     ) -> None:
         self._client, self._put_call, self._get_call, self._on_retry = client, put_call, get_call, on_retry
@@ -71,7 +72,7 @@ class S3Store:
         self._common = {"Bucket": bucket}
         if expected_bucket_owner:
             self._common["ExpectedBucketOwner"] = expected_bucket_owner
-        self._patience_s = patience_of(client)
+        self._patience_s, self._sums = patience_of(client), sums
 
     @property
     def url(self) -> str:
@@ -134,6 +135,10 @@ class S3Store:
 
     async def _part(self, key: str, span: Span) -> tuple[bytes, int]:
         name = self._prefix + key
+        if span == Span() and self._sums:
+            answer = await self._ask(name, {})
+            if CHECKSUM in answer.headers:
+                return whole_object(answer), len(answer.body)
         try:
             return span.of(await self._ask(name, {"Range": span.header}))
         except ClientError as error:
@@ -329,5 +334,6 @@ async def open_s3_store(
             expected_bucket_owner=expected_bucket_owner,
             put_call=put_call,
             get_call=await GetCall.prepare(client, bucket, owner),
+            sums=checksum,
             on_retry=on_retry,
         )

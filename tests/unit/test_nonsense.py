@@ -1,0 +1,204 @@
+"""Replies in the form of no service, and redirects: each is malformed, whatever it makes a parser stumble over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.calls import CASES, THERE, WAIT_S, Case, World, opened
+from tests.faultproxy import only
+from tests.faults.strikes import error_reply
+from tests.faults.wire import Headers, Reply, Request
+from vortex.ports import Unavailable
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+XML = ("Content-Type", "application/xml")
+LOL = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+LAUGHS = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "lol">{LOL}]>'
+PAGE = "<IsTruncated>false</IsTruncated>"
+
+
+def document(inside: str, root: str = "ListBucketResult", before: str = "") -> Reply:
+    """A success of S3."""
+    return Reply(200, headers=Headers([XML]), body=f"{before}<{root}>{inside}</{root}>".encode())
+
+
+def rows_of(*keys: str, modified: str = "2026-11-29T16:00:00.000Z", size: str = "1") -> str:
+    """Of a listing."""
+    row = "<Contents><Key>root/dir/{}</Key><LastModified>{}</LastModified><Size>{}</Size></Contents>"
+    return "".join(row.format(key, modified, size) for key in keys)
+
+
+def more(inside: str, token: str) -> Reply:
+    """A page that is not the last."""
+    return document(f"{inside}<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>")
+
+
+def bytes_of(told: str, body: bytes, status: int = 206, **headers: str) -> Reply:
+    """A part of an object."""
+    return Reply(status, headers=Headers([("Content-Range", told), *headers.items()]), body=body)
+
+
+def item(**changed: Any) -> dict[str, Any]:
+    """A row of the lease table, as DynamoDB tells it."""
+    return {"leaseKey": {"S": "shard"}, "leaseCounter": {"N": "8"}, "checkpoint": {"S": "5"}} | changed
+
+
+def said(**fields: Any) -> Reply:
+    """A success of DynamoDB or Kinesis."""
+    headers = Headers([("Content-Type", "application/x-amz-json-1.1")])
+    return Reply(200, headers=headers, body=json.dumps(fields).encode())
+
+
+NONSENSE = [
+    ("put", Reply(200)),
+    ("put", Reply(200, headers=Headers([("ETag", "")]))),
+    ("put", Reply(200, headers=Headers([("ETag", '"e"'), ("Content-Type", "text/html")]), body=b"<html>log in</html>")),
+    ("put", Reply(204, headers=Headers([("ETag", '"e"')]))),
+    ("put", Reply(206, headers=Headers([("ETag", '"e"')]))),
+    ("put", Reply(412, headers=Headers([XML]), body=LAUGHS.encode() + b"<Error><Code>&l9;</Code></Error>")),
+    ("put", Reply(412, body=b"<html><head><Code>PreconditionFailed</Code></head></html>")),
+    ("get_unsummed", bytes_of("bytes 0-4/10", b"01234")),
+    ("get", bytes_of("bytes 0-9/10", b"0123456789", **{"x-amz-checksum-crc32": "AAAAAA=="})),
+    ("get_unsummed", bytes_of("bytes 1-10/11", b"0123456789")),
+    ("get", Reply(200, headers=Headers([("ETag", '"e"'), ("Content-Type", "text/html; charset=x")]), body=b"<html/>")),
+    ("get", Reply(404, body=b"<html>no such page</html>")),
+    ("get", Reply(404)),
+    ("get_range", Reply(200, headers=Headers([("ETag", '"e"')]), body=THERE["dir/a"])),
+    ("get_range", bytes_of("bytes 3-5/10", b"345")),
+    ("get_range", bytes_of("bytes 2-4/10", b"2345")),
+    ("get_range", bytes_of("bytes 2-3/10", b"23")),
+    ("get_range", bytes_of("bytes 2-4/*", b"234")),
+    ("get_range", bytes_of("chars 2-4/10", b"234")),
+    ("get_range", bytes_of(f"bytes 2-{'4' * 5000}/10", b"234")),
+    ("get_range", bytes_of("bytes 2-4/10", b"234", **{"Content-Encoding": "br"})),
+    ("get_range", bytes_of("bytes 2-4/10", b"234", **{"Content-Encoding": "deflate"})),
+    ("get_range", Reply(204)),
+    ("get_tail", bytes_of("bytes 0-3/10", b"0123")),
+    ("get_tail", bytes_of("bytes 6-9/10", b"678")),
+    ("get_missing", Reply(404, headers=Headers([XML]), body=b"<Error><Message>NoSuchKey</Message></Error>")),
+    ("list", document("", root="html")),
+    ("list", document(PAGE, before=LAUGHS + "<!-- -->")),
+    ("list", document(f"{rows_of('&lol;')}{PAGE}", before="<!DOCTYPE x [<!ENTITY lol SYSTEM 'file:///etc/passwd'>]>")),
+    ("list", document("<a>" * 50_000 + "</a>" * 50_000)),
+    ("list", document(rows_of("b"))),
+    ("list", document(rows_of("c", "b") + PAGE)),
+    ("list", document(rows_of("b", "b") + PAGE)),
+    ("list", document(rows_of("a") + PAGE)),
+    ("list", document("").having(body=b"<ListBucketResult><Contents/>")),
+    ("list", document(rows_of("b").replace("root/dir", "root/other") + PAGE)),
+    ("list", document(rows_of("b", size="-1") + PAGE)),
+    ("list", document(rows_of("b", size="9" * 5000) + PAGE)),
+    ("list", document(rows_of("b", modified="yesterday") + PAGE)),
+    ("list", document(rows_of("b", modified="0001-01-01T00:00:00+14:00") + PAGE)),
+    ("list", document(rows_of("b", modified="") + PAGE)),
+    ("list", document(rows_of("b").replace("Key>", "Name>") + PAGE)),
+    ("list", document(rows_of("b") + "<IsTruncated>true</IsTruncated>")),
+    ("list", more("", "again")),
+    ("folders", document("<CommonPrefixes><Prefix>root/dir</Prefix></CommonPrefixes>" + PAGE)),
+    ("folders", document("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>" + PAGE)),
+    ("folders", document("<CommonPrefixes/>" + PAGE)),
+    ("folders", more("", "again")),
+    ("delete", document("", root="html")),
+    ("delete", document("", root="DeleteResult")),
+    ("delete", document("<Deleted><Key>root/other</Key></Deleted>", root="DeleteResult")),
+    ("delete", document("<Error><Key>k</Key><Code>InternalError</Code></Error>", root="DeleteResult")),
+    ("delete", document("<Error/>", root="DeleteResult")),
+    ("active", said(Table=None)),
+    ("active", said(Table={"KeySchema": 7, "TableStatus": "ACTIVE"})),
+    ("active", said(Table={"KeySchema": [7], "TableStatus": "ACTIVE"})),
+    ("rows", said(Items=7)),
+    ("rows", said(Items=[7])),
+    ("rows", said(Items=[item(leaseKey={"S": 7})])),
+    ("rows", said(Items=[item(leaseOwner={"N": "7"})])),
+    ("rows", said(Items=[item(parentShardId={"SS": [7]})])),
+    ("rows", said(Items=[item(leaseCounter={"N": "eight"})])),
+    ("rows", said(Items=[item(leaseCounter={"N": "8" * 5000})])),
+    ("rows", said(Items=[], LastEvaluatedKey={"leaseKey": {"S": "again"}})),
+    ("rows", said(Items=[], LastEvaluatedKey=7)),
+    ("create", said(Attributes=item())),
+    ("renew", said(Attributes=item(leaseKey={"S": "other"}))),
+    ("renew", said(Attributes=[7])),
+    ("renew", said(Attributes=item(leaseCounter={"N": None}))),
+    ("renew_lost", said(Item=7)),
+    ("renew_lost", said(Item=item(checkpoint={"S": 5}))),
+    ("describe", said(StreamDescriptionSummary={"StreamName": "s"})),
+    ("shards", said(Shards=7)),
+    ("shards", said(Shards=[{"ShardId": "s"}])),
+    ("shards", said(Shards=[], NextToken="again")),
+    ("read", said(Records=7, MillisBehindLatest=0, NextShardIterator="n")),
+    ("read", said(Records=[{"Data": "e30", "SequenceNumber": 1}], MillisBehindLatest=0, NextShardIterator="n")),
+    ("read", said(Records=[], MillisBehindLatest=0, NextShardIterator="n").having(status=203)),
+]
+"""What no service says: case, and the reply to each of its requests."""
+
+
+@pytest.mark.parametrize(("name", "reply"), NONSENSE)
+async def test_what_makes_no_sense_is_malformed(world: World, name: str, reply: Reply) -> None:
+    """Whatever it makes botocore, msgspec or this program stumble over; the message is short."""
+    case = next(case for case in CASES if case.name == name)
+
+    async def answer(request: Request) -> Reply:
+        return reply if request.call == case.call else await world.aws(request)
+
+    world.proxy._origins[""] = answer
+    begun = time.process_time()
+    with pytest.raises(Unavailable) as caught:
+        await asyncio.wait_for(case.ask(world), 5)
+    assert time.process_time() - begun < 0.5
+    assert caught.value.cause in ("malformed", "delete", "server")  # botocore takes what is no XML for a failure
+    assert len(str(caught.value)) < 800
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("case", [case for case in CASES if case.alone], ids=lambda case: case.name)
+async def test_no_redirect_is_followed(world: World, case: Case, status: int) -> None:
+    """Wherever it leads."""
+    world.proxy.choose = only(f"redirect_{status}", case.call, times=2)
+    with pytest.raises(Unavailable, match="redirect") as caught:
+        await case.ask(world)
+    assert (caught.value.cause, world.proxy.followed) == ("malformed", 0)
+
+
+async def test_a_bucket_elsewhere_is_found_by_the_region_that_s3_names() -> None:
+    """Once; from then on it is asked there at once, at the host that botocore's rules name."""
+    came: list[str] = []
+
+    async def answer(request: Request) -> Reply:
+        came.append(request.headers.value("authorization").partition("Credential=")[2].split("/")[2])
+        if came[-1] == "eu-north-1":
+            return await world.aws(request)
+        told = error_reply("s3", 301, "PermanentRedirect", "elsewhere")
+        return told.having(("x-amz-bucket-region", "eu-north-1"), ("Location", "http://127.0.0.1:1/"))
+
+    async with opened() as world:
+        world.proxy._origins[""] = answer
+        assert await world.store.put_if_absent("key", b"body")
+        assert await world.store.get("key") == b"body"
+        assert [row.key async for row in world.store.list("ke")] == ["key"]
+        assert not await world.store.put_if_absent("key", b"other")
+    assert came == ["us-east-1", "us-east-1", "eu-north-1", "eu-north-1", "eu-north-1", "eu-north-1"]
+
+
+async def test_an_error_of_ones_own_stays_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a reply has come, nobody else is to blame."""
+    monkeypatch.setattr(world.store, "_get_call", None)
+    monkeypatch.setattr(world.store, "_common", {"Bucket": 7})
+    with pytest.raises(TypeError):
+        await world.store.get("key")
+
+
+async def test_who_is_cancelled_is_cancelled(world: World) -> None:
+    """In the middle of a call, and no error of the call."""
+    world.proxy.choose = only("silence", "GetObject", times=2)
+    asking = asyncio.ensure_future(world.store.get("dir/a"))
+    await asyncio.sleep(WAIT_S / 8)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
