@@ -30,10 +30,12 @@ SLOW = {"silence", "silence_after", "silence_midway", "stops_reading", "slow", "
 """What takes as long as one waits: tried with one call of each kind."""
 NOBODY_CAN_TELL = {"items_none", "carried_out_twice", "carried_out_late", "condition_own", "condition_false"}
 """What is said in the service's own form, or happens behind the reply's back: whoever calls must live with it."""
-LONGER_THAN_PATIENCE = {"slow", "trickle", "keeps_and_closes"}
-"""Legal, and taken by a client that has the patience of a real one, or asks again where a connection was closed."""
+CLOSED = "keeps_and_closes"
+"""Legal, and noticed by the second request of a call that may not be sent twice."""
 MEANINGS_OF_KINESIS = frozenset(fault.name for fault in services.kinesis())
 WAIT_S = 0.4
+"""The patience with which silence is listened to; else it is `PATIENCE_S`, for machines have other things to do."""
+PATIENCE_S = 6.0
 
 
 @dataclass
@@ -46,6 +48,11 @@ class World:
     table: DynamoTable
     stream: KinesisStream
     names: itertools.count[int]
+
+    def patience(self, seconds: float) -> None:
+        """Of all clients, from now on."""
+        for client in (self.store, self.table, self.stream):
+            client._patience_s = seconds
 
     def key(self) -> str:
         """A key that no test has used."""
@@ -218,12 +225,12 @@ CASES = [
 async def opened(
     listening: AbstractAsyncContextManager[FaultProxy] | None = None, url: str = ""
 ) -> AsyncIterator[World]:
-    """Clients without patience. `url` is where they think that AWS is, if not at the fault proxy itself."""
+    """Clients of a fault proxy. `url` is where they think that AWS is, if not at the fault proxy itself."""
     aws = TinyAws()
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(listening or FaultProxy(aws, hang_s=3 * WAIT_S))
         proxy._origins[""] = aws
-        patience = {"connect_timeout_s": WAIT_S / 2, "read_timeout_s": WAIT_S / 2}
+        patience = {"connect_timeout_s": PATIENCE_S / 2, "read_timeout_s": PATIENCE_S / 2}
         region = {"region": "us-east-1", "endpoint_url": url or proxy.url}
         store = await stack.enter_async_context(open_s3_store("s3://bucket/root", **region, **patience))
         table = await stack.enter_async_context(open_dynamo_table("leases", **region, **patience))
@@ -234,6 +241,7 @@ async def opened(
 def as_new(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(s3, "_PAUSES_S", ())
     monkeypatch.setattr(exchange, "_CONTINUE_S", WAIT_S / 8)
+    world.patience(PATIENCE_S)
     world.aws.rows.clear()
     world.aws.objects.clear()
     world.aws.objects.update((f"root/{key}", body) for key, body in THERE.items())
@@ -261,13 +269,15 @@ async def suffer(world: World, case: Case, faults: set[str]) -> None:
     for fault in FAULTS.values():
         if case.call not in fault.calls or fault.name not in faults:
             continue
+        world.patience(WAIT_S if fault.name in SLOW and not fault.legal else PATIENCE_S)
         world.proxy.choose = only(fault.name, case.call, times=2)
         verdict, told = await outcome(world, case)
         if not world.proxy.struck[case.call, fault.name]:
             found.append(f"{fault.name}: never came")
-        taken = fault.legal and not fault.name.startswith("date_") and fault.name not in LONGER_THAN_PATIENCE
+        taken = fault.legal and not fault.name.startswith("date_") and fault.name != CLOSED
         if verdict in ("wrong", "raised") or (taken and verdict != "right"):
             found.append(f"{fault.name}: {verdict}: {told}")
+        world.patience(PATIENCE_S)
         world.proxy.choose = no_fault
         after = [await outcome(world, case) for _ in range(2)]  # the first may meet a connection that has just ended
         if after[1][0] != "right":

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.calls import CASES, Case, World
+from tests.calls import CASES, WAIT_S, Case, World
 from tests.faultproxy import only
 from vortex.adapters import exchange
 from vortex.adapters.s3 import open_s3_store
@@ -23,6 +23,7 @@ async def test_a_reply_that_only_trickles_in_is_a_time_out(world: World, case: C
     if case.name == "put_large":
         pytest.skip("its reply has no body")
     world.aws.objects["root/dir/a"] = bytes(100)
+    world.patience(WAIT_S)
     world.proxy.choose = only("trickle", case.call, times=2)
     with pytest.raises(Unavailable) as caught:
         await case.ask(world)

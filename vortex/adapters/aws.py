@@ -5,11 +5,11 @@ Every call is made inside `calling`: whatever comes of it is an answer or a Port
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -35,7 +35,7 @@ from botocore.exceptions import (
 from botocore.utils import parse_timestamp
 
 from vortex.adapters.credentials import Credentials
-from vortex.adapters.exchange import MOST_BYTES, HttpSession, Malformed, one_call
+from vortex.adapters.exchange import MOST_BYTES, Call, HttpSession, Malformed
 from vortex.adapters.secrecy import hidden, without_signatures
 from vortex.adapters.sources import Sources
 from vortex.adapters.timekeeping import Refusal, ServiceClock
@@ -216,29 +216,37 @@ def patience_of(client: Any) -> float:
     return float(config.connect_timeout + config.read_timeout)
 
 
-@asynccontextmanager
-async def calling(what: str, patience_s: float, most_bytes: int = MOST_BYTES) -> AsyncIterator[None]:
+class calling:
     """What is done inside is one call: asked, answered, and every field read that is wanted of its reply.
 
-    `what` names the call and the key or shard that it is about; `patience_s` and `most_bytes` as in `one_call`. Raises
+    `what` names the call and the key or shard that it is about; `patience_s` and `most_bytes` as in `Call`. Raises
     PortError: Unavailable, `malformed`, for anything at all that goes wrong once a reply has come. What goes wrong
     before is a bug of this program, unless it is one of the errors that a network, or botocore, is known to give.
     """
-    replied = False
-    try:
-        async with one_call(patience_s, most_bytes) as call:
-            try:
-                yield
-            finally:
-                replied = call.replied
-    except PortError:
-        raise
-    except (ClientError, BotoCoreError, aiohttp.ClientError, OSError, Malformed) as error:
-        raise translate(error, what) from error
-    except Exception as error:
-        if not replied:
-            raise
-        raise _malformed(error, what) from error
+
+    __slots__ = ("_call", "_what")
+
+    def __init__(self, what: str, patience_s: float, most_bytes: int = MOST_BYTES) -> None:
+        self._what, self._call = what, Call(patience_s, most_bytes)
+
+    async def __aenter__(self) -> None:
+        """Time begins to run."""
+        await self._call.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Errors become what they mean to the caller."""
+        try:
+            await self._call.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise translate(late, self._what) from late
+        if isinstance(error, PortError):
+            return
+        if isinstance(error, ClientError | BotoCoreError | aiohttp.ClientError | OSError | Malformed):
+            raise translate(error, self._what) from error
+        if isinstance(error, Exception) and self._call.replied:
+            raise _malformed(error, self._what) from error
 
 
 def code_of(error: ClientError) -> str:

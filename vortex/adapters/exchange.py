@@ -12,9 +12,9 @@ and proxies are the client's in any case.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from aiobotocore.httpsession import AIOHTTPSession
@@ -47,14 +47,35 @@ class Malformed(Exception):
 
 
 class Call:
-    """One call under way, from its credentials to the last field read of its reply. Made by `one_call`."""
+    """One call, for as long as this context lasts: from its credentials to the last field read of its reply.
 
-    def __init__(
-        self, limit: asyncio.Timeout | None = None, patience_s: float = 0, most_bytes: int = MOST_BYTES
-    ) -> None:
-        self._limit, self._patience_s, self.most_bytes = limit, patience_s, most_bytes
+    It may take `patience_s`, and longer as bytes move; else the context ends with TimeoutError. `most_bytes`: what its
+    reply may hold.
+    """
+
+    __slots__ = ("_before", "_limit", "_patience_s", "most_bytes", "replied")
+
+    def __init__(self, patience_s: float, most_bytes: int = MOST_BYTES) -> None:
+        self._patience_s, self.most_bytes = patience_s, most_bytes
+        self._limit: asyncio.Timeout | None = None
         self.replied = False
         """Whether the headers of a reply have come: what goes wrong from here on is the reply's fault."""
+
+    async def __aenter__(self) -> Call:
+        """From here on it is the call that this task is in."""
+        self._limit = asyncio.timeout(self._patience_s)
+        await self._limit.__aenter__()
+        self._before: Token[Call | None] = _CALL.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raises TimeoutError where time was up. Bytes that move after this belong to nobody."""
+        _CALL.reset(self._before)
+        limit, self._limit = self._limit, None
+        assert limit is not None
+        await limit.__aexit__(kind, error, trace)
 
     def moved(self, size: int) -> None:
         """So many bytes went or came: the deadline is later."""
@@ -63,33 +84,13 @@ class Call:
             latest = asyncio.get_running_loop().time() + self._patience_s + _MOST_CREDIT_S
             limit.reschedule(min(when + size / SLOWEST, latest))
 
-    def end(self) -> None:
-        """Bytes that move after this belong to nobody."""
-        self._limit = None
-
 
 _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
-@asynccontextmanager
-async def one_call(patience_s: float, most_bytes: int = MOST_BYTES) -> AsyncIterator[Call]:
-    """What is done inside is one call. It may take `patience_s`, and longer as bytes move. Raises TimeoutError.
-
-    `most_bytes`: what its reply may hold.
-    """
-    async with asyncio.timeout(patience_s) as limit:
-        call = Call(limit, patience_s, most_bytes)
-        before = _CALL.set(call)
-        try:
-            yield call
-        finally:
-            call.end()
-            _CALL.reset(before)
-
-
 def current_call() -> Call:
     """The one that this task is in; outside of all, one without a deadline."""
-    return _CALL.get() or Call()
+    return _CALL.get() or Call(0)
 
 
 class Answer(NamedTuple):
