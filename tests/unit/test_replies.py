@@ -10,10 +10,17 @@ import pytest
 
 from tests.calls import CASES, MEANINGS_OF_KINESIS, NOBODY_CAN_TELL, SLOW, WAIT_S, Case, World, as_new, opened, suffer
 from tests.faultproxy import FAULTS, FaultProxy
+from tests.faults import network, services
 from tests.privateca import private_ca
 from tests.tinyaws import TinyAws
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ON_THE_WAY = {
+    "refused", "reset", "silence_midway", "expect_ignored", "continue_twice", "body_refused", "stops_reading",
+    "reset_in_request", "half_head", "half_body", "half_body_rst", "length_too_long", "chunked", "chunked_cut", "gzip",
+    "header_huge", "junk", "status_text", "html_200", "html_403", "html_407", "html_502", "redirect_307", "json_list",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -29,12 +36,19 @@ async def test_no_reply_ends_a_call_otherwise_than_rightly_or_in_a_port_error(wo
     await suffer(world, case, faults - MEANINGS_OF_KINESIS - NOBODY_CAN_TELL)
 
 
+@pytest.mark.parametrize("name", ["put", "put_large", "put_again", "get", "get_unsummed", "get_range", "get_missing"])
+async def test_it_holds_for_a_bucket_whose_calls_are_not_prepared(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One in another region, or an access point: botocore's own way."""
+    monkeypatch.setattr(world.store, "_put_call", None)
+    monkeypatch.setattr(world.store, "_get_call", None)
+    (case,) = (case for case in CASES if case.name == name)
+    faults = {fault.name for fault in services.s3()} | {fault.name for fault in network.statuses()}
+    await suffer(world, case, (faults | ON_THE_WAY) - {"part_flipped"})
+
+
 WAYS = ["by a proxy", "over TLS", "over TLS by a proxy"]
-ON_THE_WAY = {
-    "refused", "reset", "silence_midway", "expect_ignored", "continue_twice", "body_refused", "stops_reading",
-    "reset_in_request", "half_head", "half_body", "half_body_rst", "length_too_long", "chunked", "chunked_cut", "gzip",
-    "header_huge", "junk", "status_text", "html_200", "html_403", "html_407", "html_502", "redirect_307", "json_list",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -12,7 +12,7 @@ and proxies are the client's in any case.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -165,14 +165,16 @@ class _Session:
         self._session = session
 
     async def request(self, method: str, url: URL, *, data: Any = None, **options: Any) -> ClientResponse:
-        call = current_call()
-        if isinstance(data, bytes | bytearray):
-            if len(data) >= LARGE:
-                data = _Pieces(data, call.moved)
-                # What the kernel has taken may be on its way for longer than a reply may take.
-                options["timeout"] = ClientTimeout(sock_connect=self._session.timeout.sock_connect)
-            else:
-                call.moved(len(data))
+        call, large = current_call(), False
+        if isinstance(data, bytes | bytearray) and len(data) >= LARGE:
+            data, large = _Pieces(data, call.moved), True
+        elif isinstance(data, bytes | bytearray):
+            call.moved(len(data))
+        elif isinstance(data, AsyncIterable):  # botocore's, which puts a checksum behind it
+            data, large = _told(data, call.moved), True
+        if large:
+            # What the kernel has taken may be on its way for longer than a reply may take.
+            options["timeout"] = ClientTimeout(sock_connect=self._session.timeout.sock_connect)
         reply = await self._session.request(method, url, data=data, allow_redirects=False, **options)
         call.replied = True
         try:
@@ -249,6 +251,13 @@ class _Reply(ClientResponse):
 def _go_on(wanted: asyncio.Future[bool]) -> None:
     if not wanted.done():
         wanted.set_result(True)
+
+
+async def _told(chunks: AsyncIterable[bytes], moved: Callable[[int], None]) -> AsyncIterator[bytes]:
+    """The chunks, each told once the next one is wanted."""
+    async for chunk in chunks:
+        yield chunk
+        moved(len(chunk))
 
 
 class _Pieces(Payload):
