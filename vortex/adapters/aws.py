@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import aiohttp
@@ -222,12 +222,19 @@ class calling:
     `what` names the call and the key or shard that it is about; `patience_s` and `most_bytes` as in `Call`. Raises
     PortError: Unavailable, `malformed`, for anything at all that goes wrong once a reply has come. What goes wrong
     before is a bug of this program, unless it is one of the errors that a network, or botocore, is known to give.
+    `meanings`: of error codes, where they have one of their own for this call.
     """
 
-    __slots__ = ("_call", "_what")
+    __slots__ = ("_call", "_meanings", "_what")
 
-    def __init__(self, what: str, patience_s: float, most_bytes: int = MOST_BYTES) -> None:
-        self._what, self._call = what, Call(patience_s, most_bytes)
+    def __init__(
+        self,
+        what: str,
+        patience_s: float,
+        most_bytes: int = MOST_BYTES,
+        meanings: Mapping[str, type[PortError]] = MappingProxyType({}),
+    ) -> None:
+        self._what, self._call, self._meanings = what, Call(patience_s, most_bytes), meanings
 
     async def __aenter__(self) -> None:
         """Time begins to run."""
@@ -241,8 +248,10 @@ class calling:
             await self._call.__aexit__(kind, error, trace)
         except TimeoutError as late:
             raise translate(late, self._what) from late
-        if isinstance(error, PortError):
+        if error is None or isinstance(error, PortError):
             return
+        if isinstance(error, ClientError) and (meaning := self._meanings.get(code_of(error))):
+            raise meaning(f"{self._what}: {said(error)}") from error
         if isinstance(error, ClientError | BotoCoreError | aiohttp.ClientError | OSError | Malformed):
             raise translate(error, self._what) from error
         if isinstance(error, Exception) and self._call.replied:

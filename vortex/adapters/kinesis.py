@@ -13,9 +13,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from botocore.exceptions import ClientError
-
-from vortex.adapters.aws import Session, calling, client_config, code_of, new_session, patience_of, said
+from vortex.adapters.aws import Session, calling, client_config, new_session, patience_of
 from vortex.adapters.exchange import MOST_BYTES, Malformed
 from vortex.adapters.getrecords import RecordsCall
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
@@ -34,18 +32,24 @@ class _TokenExpired(PortError):
     """A listing took longer than its token lives."""
 
 
-_MEANING: dict[tuple[str, str], type[PortError]] = {
+_MEANINGS: dict[str, dict[str, type[PortError]]] = {
     # What an error code means depends on who asked; what stands here goes before the general rules of `aws.translate`.
-    ("get_records", "ExpiredIteratorException"): IteratorExpired,
-    # The iterator is of a stream since recreated, or its shard is gone: asking for a new one tells which.
-    ("get_records", "InvalidArgumentException"): IteratorExpired,
-    ("get_records", "ResourceNotFoundException"): IteratorExpired,
-    ("get_shard_iterator", "InvalidArgumentException"): InvalidPosition,
-    ("get_shard_iterator", "ResourceNotFoundException"): NotFound,
-    ("list_shards", "ExpiredNextTokenException"): _TokenExpired,
-    ("list_shards", "ResourceNotFoundException"): Denied,
-    ("list_shards", "ResourceInUseException"): Unavailable,  # the stream is being created
-    ("describe_stream_summary", "ResourceNotFoundException"): Denied,
+    "get_records": {
+        "ExpiredIteratorException": IteratorExpired,
+        # The iterator is of a stream since recreated, or its shard is gone: asking for a new one tells which.
+        "InvalidArgumentException": IteratorExpired,
+        "ResourceNotFoundException": IteratorExpired,
+    },
+    "get_shard_iterator": {
+        "InvalidArgumentException": InvalidPosition,
+        "ResourceNotFoundException": NotFound,
+    },
+    "list_shards": {
+        "ExpiredNextTokenException": _TokenExpired,
+        "ResourceNotFoundException": Denied,
+        "ResourceInUseException": Unavailable,  # the stream is being created
+    },
+    "describe_stream_summary": {"ResourceNotFoundException": Denied},
 }
 
 
@@ -154,16 +158,9 @@ class KinesisStream:
         async with self._asking(operation, shard):
             return read(await getattr(self._client, operation)(**arguments))
 
-    @asynccontextmanager
-    async def _asking(self, operation: str, shard: str, most_bytes: int = MOST_BYTES) -> AsyncIterator[None]:
+    def _asking(self, operation: str, shard: str, most_bytes: int = MOST_BYTES) -> calling:
         what = f"{operation} {self._stream} {shard}".rstrip()
-        async with calling(what, self._patience_s, most_bytes):
-            try:
-                yield
-            except ClientError as error:
-                if meaning := _MEANING.get((operation, code_of(error))):
-                    raise meaning(f"{what}: {said(error)}") from error
-                raise
+        return calling(what, self._patience_s, most_bytes, _MEANINGS[operation])
 
 
 def _date(headers: Mapping[str, str]) -> int:
