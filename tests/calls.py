@@ -1,4 +1,4 @@
-"""Every call of every client, as a worker makes it, by way of the fault proxy: what came of it, and whether it is so."""
+"""Every call of every client, as a worker makes it, by way of the fault proxy: what came of it, rightly or not."""
 
 from __future__ import annotations
 
