@@ -67,12 +67,12 @@ class Reach:
             self._failing_since = None
             self._health.good(self._name)
 
-    def failed(self, problem: PortError) -> None:
-        """A call has failed, and will be made again."""
+    def failed(self, problem: PortError, begun: float) -> None:
+        """An attempt that began at `begun` has failed, and will be made again."""
         now = self._clock.monotonic()
         idle, self._failed_at = now - self._failed_at > _IDLE_S, now
         if self._failing_since is None or idle:
-            self._failing_since = now
+            self._failing_since = begun
             return
         lasts = now - self._failing_since
         if lasts >= PATIENCE_S or (isinstance(problem, Unavailable) and problem.cause in _AT_ONCE):
@@ -115,11 +115,12 @@ class Retry:
 
     async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """The result of `call()`. `what` names it in logs, e.g. `read shard-0001`."""
+        begun = self._clock.monotonic()
         try:
             result = await call()  # nearly always enough, and the machinery below costs more than most calls
         except (Unavailable, Denied) as problem:
             try:
-                result = await self._again(what, call, problem)
+                result = await self._again(what, call, problem, begun)
             finally:
                 self._health.good(what)  # also where it was given up: nobody would say so later
         except PortError:
@@ -129,20 +130,24 @@ class Retry:
         self._reach.answered()
         return result
 
-    async def _again(self, what: str, call: Callable[[], Awaitable[T]], problem: Unavailable | Denied) -> T:
+    async def _again(
+        self, what: str, call: Callable[[], Awaitable[T]], problem: Unavailable | Denied, begun: float
+    ) -> T:
         failed: list[PortError] = [problem]
-        begun = self._clock.monotonic()
+        tried_at = begun
 
         async def attempt() -> T:
+            nonlocal tried_at
             if failed:
                 raise failed.pop()
+            tried_at = self._clock.monotonic()
             return await call()
 
         retrying = AsyncRetrying(
             sleep=self._clock.sleep,
             wait=self._wait,
             retry=retry_if_exception_type((Unavailable, Denied)),
-            before_sleep=lambda state: self._tell(what, state, begun),
+            before_sleep=lambda state: self._tell(what, state, begun, tried_at),
         )
         result: T = await retrying(attempt)
         return result
@@ -154,7 +159,7 @@ class Retry:
         longest = _LONGEST_LOCAL if isinstance(problem, Unavailable) and problem.cause == "credentials" else _LONGEST
         return self._rng.uniform(_FIRST, min(longest, _FIRST * 2.0 ** min(state.attempt_number, 10)))
 
-    def _tell(self, what: str, state: RetryCallState, begun: float) -> None:
+    def _tell(self, what: str, state: RetryCallState, begun: float, tried_at: float) -> None:
         problem = _problem(state)
         if isinstance(problem, Denied):
             self._meter.add("vortex_retries_total", cause="denied")
@@ -164,7 +169,7 @@ class Retry:
         assert isinstance(problem, Unavailable)
         self._meter.add("vortex_retries_total", cause=problem.cause)
         others_succeed = not self._reach.failing
-        self._reach.failed(problem)
+        self._reach.failed(problem, tried_at)
         if others_succeed and (lasts := self._clock.monotonic() - begun) >= PATIENCE_S:
             self._health.bad(what, f"has failed for {lasts / 60:.0f} min: {problem}", again=False)
         loud = state.attempt_number >= 4 and problem.cause not in _AT_ONCE and self._reach.may_say()

@@ -128,6 +128,26 @@ def test_a_service_that_is_not_reached_for_minutes_makes_unready(caplog: pytest.
     vtime.run(scenario())
 
 
+def test_calls_that_hang_count_from_their_beginning() -> None:
+    """A store that takes every connection and answers none: each call ends after a minute."""
+
+    async def scenario() -> None:
+        outage = _Outage()
+
+        async def hangs() -> str:
+            await asyncio.sleep(65)
+            raise Unavailable("put x: timed out", "timeout")
+
+        call = asyncio.ensure_future(outage.store("put x", hangs))
+        await asyncio.sleep(179)
+        assert outage.troubles() == {}
+        await asyncio.sleep(45)
+        assert list(outage.troubles()) == ["store"]
+        call.cancel()
+
+    vtime.run(scenario())
+
+
 def test_services_are_reached_or_not_by_themselves() -> None:
     """The store's answers do not make Kinesis well."""
 
