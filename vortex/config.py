@@ -21,11 +21,10 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from vortex import places
-from vortex.core.layout import Layout, LayoutError
+from vortex.core.layout import Layout
 from vortex.core.model import HOUR_MS
 from vortex.core.timeformats import time_format
 from vortex.environment import overrides, variable
@@ -213,15 +212,20 @@ class LayoutSection(_Section):
     """`[layout]`: the folders, as templates."""
 
     path: str = "customer={customer}/event_type={event_type}/date={date}/hour={hour}"
-    rejected: str = "_rejected/date={date}/hour={hour}"
+    rejected: str = Field(default="_rejected/date={date}/hour={hour}", validate_default=True)
 
-    @model_validator(mode="after")
-    def _injective(self) -> LayoutSection:
-        try:
-            Layout(self.path, self.rejected)
-        except LayoutError as problem:
-            raise ValueError(str(problem)) from None
-        return self
+    @field_validator("path")
+    @classmethod
+    def _whole(cls, value: str) -> str:
+        Layout(value, "-/date={date}/hour={hour}")
+        return value
+
+    @field_validator("rejected")
+    @classmethod
+    def _apart(cls, value: str, info: ValidationInfo) -> str:
+        if "path" in info.data:
+            Layout(info.data["path"], value)
+        return value
 
 
 class Commit(_Section):

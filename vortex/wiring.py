@@ -54,6 +54,15 @@ def _region(*told: str | None) -> str | None:
         raise ConfigError(f"AWS_REGION: {problem}") from None
 
 
+def _known(section: str, region: str | None, endpoint_url: str | None) -> None:
+    """Raises ConfigError for a region that is set and is none of AWS's, where no endpoint is set."""
+    if region and not endpoint_url and not surroundings.is_region(region):
+        raise ConfigError(
+            f"{section}.region (or {variable(section, 'region')}): botocore knows no region like {region!r}; "
+            "if there is one, set endpoint_url, too"
+        )
+
+
 def aws_session(settings: Settings) -> Session:
     """What all clients of a process share: their credentials, and the services' time. Nothing is asked yet.
 
@@ -83,6 +92,8 @@ async def open_store(
     if isinstance(place, Path):
         yield LocalDirStore(place)
         return
+    if place.region is None:
+        _known("store" if store.region else "source", store.region or settings.source.region, store.endpoint_url)
     opening = open_s3_store(
         store.url,
         session=session or aws_session(settings),
@@ -102,6 +113,7 @@ async def open_store(
 async def open_stream(settings: Settings, session: Session | None = None) -> AsyncIterator[Stream]:
     """The stream that `[source]` names."""
     source = settings.source
+    _known("source", source.region, source.endpoint_url)
     region = _region(source.region, places.stream_region(source.stream))
     session = session or aws_session(settings)
     opening = open_kinesis_stream(source.stream, region, source.endpoint_url, session=session)
@@ -123,6 +135,7 @@ def table_name(settings: Settings) -> str:
 async def open_lease_table(settings: Settings, session: Session | None = None) -> AsyncIterator[DynamoTable]:
     """The table that `[coordination]` names, which may not exist yet: `ensure` makes it."""
     coordination, source = settings.coordination, settings.source
+    _known("coordination", coordination.region, coordination.endpoint_url)
     region = _region(coordination.region, source.region, places.stream_region(source.stream))
     opening = open_dynamo_table(
         table_name(settings),

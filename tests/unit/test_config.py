@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vortex.config import ConfigError, commented_default, known_keys, load
 from vortex.environment import unheard
@@ -130,7 +134,17 @@ def test_the_environment_alone_is_enough() -> None:
         ("[publish]\ntarget_object_size=0", "publish.target_object_size"),
         ("[hours]\nmax_delay='1m'", 'hours.max_delay (or VORTEX_HOURS__MAX_DELAY): must be at least "180s"'),
         ("[hours]\nallowed_lateness='1h'\nmax_delay='1h'", 'must be at least "3720s"'),
-        ("[layout]\npath='x/{customer}'", "missing"),
+        ("[layout]\npath='x/{customer}'", "layout.path (or VORTEX_LAYOUT__PATH): 'x/{customer}': must hold each of"),
+        ("[layout]\npath='{'", "layout.path (or VORTEX_LAYOUT__PATH): '{': "),
+        ("[layout]\nrejected='x'", "layout.rejected (or VORTEX_LAYOUT__REJECTED): 'x': must hold each of"),
+        (
+            "[layout]\npath='_rejected/c={customer}/{event_type}/{date}/{hour}'",
+            "layout.rejected (or VORTEX_LAYOUT__REJECTED): rejected '_rejected/date={date}/hour={hour}' must",
+        ),
+        (
+            "[layout]\npath='_vortex/c={customer}/{event_type}/{date}/{hour}'",
+            "layout.path (or VORTEX_LAYOUT__PATH): '_vortex/c={customer}/{event_type}/{date}/{hour}': '_vortex'",
+        ),
         ("[http]\nport=70000", "http.port"),
         ("[coordination]\nmode='zookeeper'", "coordination.mode"),
         ("[coordination]\ntable='a/b'", "coordination.table"),
@@ -355,3 +369,75 @@ def test_no_sizes(text: object) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match="no size"):
         size_bytes(text)
+
+
+ODD = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ["", " ", "-1", "0", "1e9", "nan", "∞", "9" * 400, "{", "{}", "{customer}", "[", "[[", "a,,b", "%"]
+    ),
+    st.sampled_from(["s3://", "file://", "arn:", "http://", "unix:", "1970-01-01", "5m5", "٣s", "\ud800", "a\nb"]),
+)
+TYPED = [
+    "-1",
+    "0",
+    "1",
+    "1" + "0" * 30,
+    "1.5",
+    "nan",
+    "inf",
+    "-inf",
+    "true",
+    "[]",
+    "[1]",
+    '["a", 1]',
+    "[[]]",
+    "{}",
+    '""',
+]
+TYPED += ["{ a = 1 }", "1979-05-27T07:32:00Z", "1979-05-27", "07:32:00", r'"\u0000"', r'"a\nb"', '"' + "x" * 3000 + '"']
+KEYS = [(section, key) for section, keys in known_keys().items() for key in keys]
+
+
+def check_loads_or_is_told(path: Path, environ: dict[str, str]) -> None:
+    """Settings come of it, or a line for each fault, with the file's name in front."""
+    try:
+        load(path, environ)
+    except ConfigError as problem:
+        lines = str(problem).split("\n")
+        assert all(line.startswith(f"{path}: ") and len(line) > len(str(path)) + 10 for line in lines), lines
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=ODD)
+def test_whatever_the_environment_says_of_a_setting_is_taken_or_told(
+    section: str, key: str, value: str, file: Path
+) -> None:
+    """No text makes another error than the one that names it."""
+    check_loads_or_is_told(file, {f"VORTEX_{section}__{key}".upper(): value})
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_whatever_the_file_says_of_a_setting_is_taken_or_told(section: str, key: str, tmp_path: Path) -> None:
+    """Values of every type that TOML has."""
+    path = tmp_path / "v.toml"
+    least = tomllib.loads(LEAST)
+    for value in TYPED:
+        told = {name: dict(keys) for name, keys in least.items()}
+        told.setdefault(section, {}).pop(key, None)
+        lines = [
+            f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in keys.items()) for name, keys in told.items()
+        ]
+        text = "".join(lines).replace(f"[{section}]\n", f"[{section}]\n{key} = {value}\n")
+        path.write_text(text)
+        check_loads_or_is_told(path, {})
+
+
+@pytest.mark.parametrize("section", known_keys())
+@pytest.mark.parametrize("value", ["5", '"x"', "[]", "[1]", "true", "1979-05-27"])
+def test_a_section_that_is_none_is_told(section: str, value: str, tmp_path: Path) -> None:
+    """By its name."""
+    path = tmp_path / "v.toml"
+    path.write_text(f"{section} = {value}\n" + LEAST.replace(f"[{section}]", f"[x{section}]"))
+    assert f"{path}: {section} (or VORTEX_{section.upper()}): " in faults(path)

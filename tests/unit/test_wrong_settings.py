@@ -133,6 +133,19 @@ def test_a_wrong_file_of_aws_is_one_line_and_a_code_of_its_own(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_a_region_that_aws_cannot_have_is_said(command: str, config: Path) -> None:
+    """It looks like one; without an endpoint of its own it leads nowhere."""
+    lines = [line for line in SETTINGS.splitlines() if "endpoint_url" not in line]
+    config.write_text("\n".join(lines).replace('stream = "clicks"', 'stream = "clicks"\nregion = "xx-nowhere-1"'))
+    code, said_ = said(command, config)
+    assert code == Exit.CONFIG
+    assert said_ == [
+        "source.region (or VORTEX_SOURCE__REGION): botocore knows no region like 'xx-nowhere-1'; if there is one, set "
+        "endpoint_url, too"
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_wrong_settings_are_all_said_at_once(command: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line each: mending one by one would take as many starts."""
     monkeypatch.setenv("VORTEX_STORE__URL", "bucket")
@@ -142,6 +155,14 @@ def test_wrong_settings_are_all_said_at_once(command: str, config: Path, monkeyp
     assert code == Exit.CONFIG
     assert len(lines) == 3
     assert all(line.startswith(f"{config}: ") for line in lines)
+
+
+def test_regions_that_there_are_or_may_be_are_known() -> None:
+    """Of every part of AWS; a new number is no mistake."""
+    for name in ("eu-central-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1", "us-iso-east-1", "ap-southeast-19"):
+        assert surroundings.is_region(name)
+    for name in ("mars-north-1", "xx-nowhere-1", "eu-central"):
+        assert not surroundings.is_region(name)
 
 
 def test_blame_falls_on_what_holds_the_value() -> None:

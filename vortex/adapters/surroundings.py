@@ -10,6 +10,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -39,6 +40,13 @@ def _occurs(value: str, message: str) -> bool:
 def fault(environ: Mapping[str, str] = os.environ) -> str | None:
     """What of the surroundings every call would stumble over: the CA bundle, the proxies. None where all is well."""
     return _of_bundle(environ) or _of_proxies()
+
+
+def is_region(name: str) -> bool:
+    """Whether AWS has, or may come to have, a region of that name, as far as botocore knows."""
+    loader: Any = Session().get_component("data_loader")
+    partitions = loader.load_data("partitions")["partitions"]
+    return any(name in one["regions"] or re.fullmatch(one["regionRegex"].strip("^$"), name) for one in partitions)
 
 
 def _of_bundle(environ: Mapping[str, str]) -> str | None:
