@@ -20,17 +20,16 @@ import numpy as np
 from benchmarks.workload import WORKLOADS, recent_start, records
 from vortex.adapters import getrecords
 from vortex.adapters.getrecords import decode_reply
-from vortex.core import events, lines, window
+from vortex.core import events, filter, lines
 from vortex.core.decode import Decoder
 from vortex.core.events import EventReader
 from vortex.core.fields import Fields
+from vortex.core.filter import Filter
 from vortex.core.ingestion import Policy, ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.records import Records
 from vortex.core.routing import Rules
-from vortex.core.shardlog import Lineage
-from vortex.core.window import Window
 
 _FIELDS = Fields(("context.app.namespace",), ("event", "type"), ("messageId",), ("timestamp", "receivedAt"))
 _PERIOD_MS = 300_000
@@ -68,8 +67,6 @@ def fresh() -> ShardIngest:
         position=position,
         watermark=0,
         open_from=0,
-        window=Window(),
-        lineage=Lineage(),
     )
 
 
@@ -105,8 +102,7 @@ def steps_of(page: Page, rounds: int) -> dict[str, float]:
     keys, arrived = found.keys.tobytes(), (records.arrivals * 1000).astype(np.int64)
 
     def claimed() -> None:
-        table = Window()
-        table.claim(table.open_segment(), keys)
+        Filter(600_000).claim(keys, 0, 0)
 
     def grouped() -> None:
         ingest = fresh()
@@ -116,7 +112,7 @@ def steps_of(page: Page, rounds: int) -> dict[str, float]:
     return {
         "GetRecords reply to records": least(lambda: decode_reply(body), rounds),
         "records to events": least(lambda: reader.page(records), rounds),
-        "window, empty": least(claimed, rounds),
+        "filter, empty": least(claimed, rounds),
         "events to groups": least(grouped, rounds),
     }
 
@@ -158,7 +154,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.python:
-        for module in (events, lines, window, getrecords):
+        for module in (events, filter, lines, getrecords):
             module.native = None  # type: ignore[attr-defined]
     gc.freeze()
     several = pages(arguments.workload, 30 * arguments.page_events, arguments.page_events)

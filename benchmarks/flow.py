@@ -1,7 +1,7 @@
 """What the core takes of an event while a stream flows by: `python -m benchmarks.flow`.
 
 Other than `benchmarks.core`, which takes the same pages again and again, this reads ever new replies of several shards
-in turn, fills windows and cuts segments, and waits before pages as a worker waits for its pace. It tells the mean, not
+in turn, fills filters and cuts segments, and waits before pages as a worker waits for its pace. It tells the mean, not
 the least: caches that are cold, memory that is touched for the first time and tables that grow are part of it.
 """
 

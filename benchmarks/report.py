@@ -195,7 +195,7 @@ class Results:
     caught_up: list[CaughtUp] = field(default_factory=list)
     scaled: list[Scaled] = field(default_factory=list)
     idle: list[Idle] = field(default_factory=list)
-    window: dict[str, Any] | None = None
+    dedup: dict[str, Any] | None = None
 
     def document(self, **said: Any) -> dict[str, Any]:
         """Everything, for a machine to read."""
@@ -220,7 +220,7 @@ class Results:
             "caught_up": {each.name: each.document() for each in self.caught_up},
             "scaled": {each.name: each.document() for each in self.scaled},
             "idle": {each.name: each.document() for each in self.idle},
-            "window": self.window,
+            "dedup": self.dedup,
         }
 
     def tables(self) -> list[Table]:
@@ -230,7 +230,7 @@ class Results:
         made += [_caught_up(self.caught_up)] if self.caught_up else []
         made += [_scaled(self.scaled)] if self.scaled else []
         made += [_idle(self.idle)] if self.idle else []
-        made += [_window(self.window)] if self.window else []
+        made += [_dedup(self.dedup)] if self.dedup else []
         return made
 
 
@@ -293,7 +293,7 @@ def _published(rows: Sequence[Published]) -> Table:
 
 
 def _caught_up(rows: Sequence[CaughtUp]) -> Table:
-    table = Table(title="Catching up", caption="Steady: the median of the second half of the run, the window included.")
+    table = Table(title="Catching up", caption="Steady: the median of the second half of the run, the filter included.")
     for name in (
         "workload",
         "Vortex, us an event",
@@ -355,19 +355,19 @@ def _idle(idle: Sequence[Idle]) -> Table:
     return table
 
 
-def _window(window: dict[str, Any]) -> Table:
-    table = Table(title=f"The deduplication window at {window['ids']:,} ids, {window['page']:,} a page")
-    held, spent, resident = window["bytes_per_id"], window["us_per_id"], window["resident_bytes_per_id"]
+def _dedup(told: dict[str, Any]) -> Table:
+    table = Table(
+        title=f"Deduplication: {told['ids']:,} ids in a filter; {told['rows']:,} rows against {told['plans']} plans"
+    )
+    known, decided = told["filter"], told["deciding"]
     figures = {
-        "bytes an id, growing: mean": f"{held['growing_mean']:.1f}",
-        "worst": f"{held['growing_worst']:.1f}",
-        "steady": f"{held['steady']:.1f}",
-        "resident: held": f"{resident['held']:.1f}",
-        "peak": f"{resident['peak']:.1f}",
-        "CPU us an id: growing": f"{spent['growing']:.2f}",
-        "turning over": f"{spent['steady']:.2f}",
-        "seen before": f"{spent['seen']:.2f}",
-        "rebuild, s": f"{window['rebuild_s']:.2f}",
+        "filter: bytes an id": f"{known['bytes_per_id']:.1f}",
+        "CPU us, new": f"{known['us_new']:.2f}",
+        "seen": f"{known['us_seen']:.2f}",
+        "deciding: CPU us a row": f"{decided['us_per_row']:.2f}",
+        "writing": f"{decided['us_per_row_written']:.2f}",
+        "file: bytes a row": f"{decided['bytes_per_row']:.1f}",
+        "bytes a key": f"{decided['bytes_per_key']:.1f}",
     }
     for name in figures:
         table.add_column(name, justify="right")

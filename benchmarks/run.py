@@ -37,7 +37,7 @@ GROUPS = {
     "f": ("f",),
     "publish": ("a", "b"),
     "two": ("two",),
-    "window": (),
+    "dedup": (),
 }
 _SELDOM = {"e", "two"}
 """Take minutes, gigabytes, and (two) an emulator of DynamoDB: only when they are named."""
@@ -171,11 +171,11 @@ class Bench:
             usage=spent[1],
         )
 
-    def window(self) -> dict[str, Any]:
-        """The figures of `benchmarks.window`."""
-        self._say("window: the deduplication window alone")
-        log = self._folder / "window.log"
-        measured([sys.executable, "-m", "benchmarks.window"], log)
+    def dedup(self) -> dict[str, Any]:
+        """The figures of `benchmarks.dedup`."""
+        self._say("dedup: the filter, and deciding on a plan")
+        log = self._folder / "dedup.log"
+        measured([sys.executable, "-m", "benchmarks.dedup"], log)
         figures: dict[str, Any] = json.loads(log.read_text())
         return figures
 
@@ -308,7 +308,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--workload",
         default=",".join(name for name in GROUPS if name not in _SELDOM),
-        help="of a, b, c, d, e, f, publish, two, window; default: all but e and two, which take minutes and gigabytes",
+        help="of a, b, c, d, e, f, publish, two, dedup; default: all but e and two, which take minutes and gigabytes",
     )
     parser.add_argument(
         "--events", type=int, help="events a workload; default: 1,000,000 (publish: 400,000; e: 10 million)"
@@ -353,8 +353,8 @@ def _measure(bench: Bench, workload: str, results: Results) -> None:
         results.scaled.append(bench.scaled(workload))
     elif workload == "publish":
         results.published += [bench.published(each) for each in GROUPS[workload]]
-    elif workload == "window":
-        results.window = bench.window()
+    elif workload == "dedup":
+        results.dedup = bench.dedup()
     else:
         results.consumed += [bench.consumed(each) for each in GROUPS[workload]]
 

@@ -10,8 +10,8 @@ static PyMethodDef functions[] = {
     {"records", native_records, METH_VARARGS, "The records of a reply of GetRecords, as columns."},
     {"aggregate", native_aggregate, METH_VARARGS, "The user records of a KPL aggregate."},
     {"lines", native_lines, METH_VARARGS, "Lines of several pages, put together."},
-    {"claim", native_claim, METH_VARARGS, "Enter keys into a table of the window."},
-    {"rehash", native_rehash, METH_VARARGS, "The live keys of one table into another."},
+    {"claim", native_claim, METH_VARARGS, "Enter keys into the filter."},
+    {"refill", native_refill, METH_VARARGS, "The keys of one table of the filter into another."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -26,7 +26,7 @@ PyObject *native_plan(PyObject *module, PyObject *args);
 PyObject *native_events(PyObject *module, PyObject *args);
 PyObject *native_records(PyObject *module, PyObject *args);
 PyObject *native_lines(PyObject *module, PyObject *args);
-PyObject *native_rehash(PyObject *module, PyObject *args);
+PyObject *native_refill(PyObject *module, PyObject *args);
 PyObject *native_claim(PyObject *module, PyObject *args);
 
 #endif

@@ -66,16 +66,18 @@ class World:
         self.rng = Random(2)
         self._starts = 0
 
-    def put(self, name: str) -> None:
-        """One event; its id is its partition key."""
-        self.stream.put(name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
+    def put(self, name: str, key: str = "") -> None:
+        """One event; its id is its partition key, unless told otherwise."""
+        self.stream.put(key or name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
         self.sent[name] += 1
 
     async def begin(self, kind: type[Worker] | None = None) -> Worker:
         """A worker from the beginning, as a restarted process is one."""
         self._starts += 1
         retry = Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts))
-        rules = PublishRules(self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes)
+        rules = PublishRules(
+            self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes, window_ms=self.window_ms
+        )
 
         def publisher(state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster) -> Publisher:
             ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")

@@ -11,7 +11,7 @@ USERS = (
     "vortex.core.kpl",
     "vortex.core.lines",
     "vortex.core.names",
-    "vortex.core.window",
+    "vortex.core.filter",
     "vortex.adapters.getrecords",
 )
 

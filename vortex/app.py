@@ -32,7 +32,7 @@ from vortex.core.lease import Lease
 from vortex.core.model import ShardInfo
 from vortex.core.native import native
 from vortex.core.routing import Rules
-from vortex.core.segment import CorruptSegment, Footer, NewerVersion
+from vortex.core.segment import CorruptSegment, Footer, OtherVersion
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.exits import Exit
 from vortex.family import Family
@@ -57,7 +57,7 @@ _READS = 8
 _SKEW_MS = 5 * 60_000
 _LOOK_AGAIN = 60.0
 _SOON_LOOKS = 15
-STOPS = (ForeignObject, BrokenLog, CorruptSegment, NewerVersion)
+STOPS = (ForeignObject, BrokenLog, CorruptSegment, OtherVersion)
 
 
 @dataclass(slots=True)
@@ -145,6 +145,10 @@ def publish_rules(settings: Settings) -> PublishRules:
         keep_ms=settings.commit.keep,
         max_delay_ms=settings.hours.max_delay,
         range_bytes=4 * settings.publish.target_object_size,
+        part_rows=settings.publish.target_object_size // 256,
+        window_ms=settings.dedup.window,
+        reach_ms=settings.dedup.reach,
+        keys_bytes=settings.memory.keys,
     )
 
 
@@ -233,7 +237,9 @@ class App:
             )
             self.fleet = LeasedFleet(family, leases, world.health, world.clock, worker)
         self.publisher = publisher_of(world, state, journal, lambda: self.fleet.roster)
-        self.gauges = Gauges(world.meter, world.clock, self.fleet.workers, self.publisher.status)
+        self.gauges = Gauges(
+            world.meter, world.clock, self.fleet.workers, self.publisher.status, self.publisher.dedup.keys
+        )
 
     def _committed(self, shard: str, footer: Footer) -> None:
         """Only a bound that moved can move the frontier; looking at every commit would cost a listing of all logs."""

@@ -1,10 +1,10 @@
-"""Clean-up: deletes segments that nobody needs and that are old enough; never a head, and nothing but segments."""
+"""Clean-up: deletes segments and decisions that nobody needs and that are old enough; never a head."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vortex.core.planning import LogView, Plan, carried, joined, unneeded
+from vortex.core.planning import LogView, Plan, unneeded
 from vortex.core.shardlog import segment_key, segment_number
 from vortex.journal import Journal
 from vortex.ports import Clock
@@ -26,16 +26,24 @@ class Cleaner:
         if plan.k < 0 or (self._cleaned_at is not None and now - self._cleaned_at < every):
             return
         self._cleaned_at = now
-        floors = await self._floors(plan, views)
-        if floors is None:
-            return
+        await self._clean_decisions(plan.since)
         for shard in [*plan.shards, *(s for s in plan.gone if s not in self._clean)]:
             view = views.get(shard)
             head = view.heads[-1].n if view and view.heads else plan.gone.get(shard)
             if head is None:
                 entry = plan.shards[shard]
                 head = entry.to
-            await self._clean_log(shard, unneeded(shard, plan, floors, head), shard in plan.gone)
+            await self._clean_log(shard, unneeded(shard, plan, head), shard in plan.gone)
+
+    async def _clean_decisions(self, since: int) -> None:
+        """Those of plans that the last done one is not held against: no later one is.
+
+        By listing, so that what a delayed put brought back is found, too.
+        """
+        journal = self._journal
+        keys = await journal.decided_before(since, self._clock.now_ms() - self._keep_ms)
+        if keys:
+            await journal.retry("clean up decisions", lambda: journal.store.delete(keys))
 
     async def _clean_log(self, shard: str, below: int, gone: bool) -> None:
         journal = self._journal
@@ -58,21 +66,3 @@ class Cleaner:
         await journal.drop(shard, numbers)
         if gone and not young:
             self._clean.add(shard)
-
-    async def _floors(self, plan: Plan, views: Mapping[str, LogView]) -> list[Mapping[str, int]] | None:
-        """What every live head's window needs, and what unborn children will: their parents' needs."""
-        floors: list[Mapping[str, int]] = []
-        live, gone = carried(plan)
-        for shard, entry in joined(live, gone, views).items():
-            view = views.get(shard)
-            if view is None:
-                return None
-            if view.last is not None:
-                floors.append(view.last.floors)
-                continue
-            for parent in entry.parents:
-                if parent in gone:
-                    footer = (await self._journal.head(parent, gone[parent])).footer
-                    assert footer is not None
-                    floors.append(footer.floors)
-        return floors

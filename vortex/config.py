@@ -171,9 +171,13 @@ class Event(_Section):
 
 
 class Dedup(_Section):
-    """`[dedup]`: for how long ids are remembered, in stream time."""
+    """`[dedup]`: how far apart two events of one id may come and count as one, in stream time; 0 turns it off.
+
+    `reach`: an event that comes more than this behind the newest is not held against what was published before.
+    """
 
     window: Duration = HOUR_MS
+    reach: Duration = 24 * HOUR_MS
 
 
 class Store(_Section):
@@ -294,11 +298,12 @@ class Coordination(_Section):
 
 
 class Memory(_Section):
-    """`[memory]`: the limit for lines that are not committed yet, over all shards."""
+    """`[memory]`: the limit for lines that are not committed yet, over all shards, and that for published keys."""
 
     limit: Size = 512 * 2**20
+    keys: Size = 512 * 2**20
 
-    @field_validator("limit")
+    @field_validator("limit", "keys")
     @classmethod
     def _enough(cls, value: int) -> int:
         if value < 2**20:

@@ -268,7 +268,7 @@ def _show(console: Console, scene: _Scene, objects: dict[str, bytes], produced: 
     published = {key: text for key, text in data.items() if not key.startswith("_")}
     rejected = sum(text.count(b"\n") for key, text in data.items() if key.startswith("_rejected/"))
     dones = [json.loads(body) for key, body in objects.items() if key.endswith("/done.json")]
-    duplicates = sum(document["totals"]["duplicates"] for document in dones)
+    duplicates = sum(document["totals"]["dropped"] + document["totals"]["filtered"] for document in dones)
     rows = sum(text.count(b"\n") for text in published.values())
     _tree(console, published, objects)
     first = next(iter(published.items()), None)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from vortex.core.balance import Roster
 from vortex.core.model import ShardInfo
-from vortex.core.segment import CorruptSegment, Footer, NewerVersion
+from vortex.core.segment import CorruptSegment, Footer, OtherVersion
 from vortex.core.shardlog import BrokenLog
 from vortex.family import Family
 from vortex.ingest import ShardWorker
@@ -16,7 +16,7 @@ from vortex.retry import Health
 
 _LOOK = 0.1  # seconds between two looks at whether all have drained
 
-GIVE_UP = (BrokenLog, CorruptSegment, NewerVersion, InvalidPosition)
+GIVE_UP = (BrokenLog, CorruptSegment, OtherVersion, InvalidPosition)
 """What makes a worker give its shard up: a person must look at it, and the other shards go on meanwhile."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from vortex.core.segment import Counts
 from vortex.ingest import ShardWorker
+from vortex.keys import KeyCache
 from vortex.ports import Clock, Meter
 from vortex.publisher import PublisherStatus
 
@@ -16,9 +17,9 @@ class Gauges:
     """Reads the statuses of workers and publisher; the only label is the shard."""
 
     def __init__(
-        self, meter: Meter, clock: Clock, workers: Mapping[str, ShardWorker], publisher: PublisherStatus
+        self, meter: Meter, clock: Clock, workers: Mapping[str, ShardWorker], publisher: PublisherStatus, keys: KeyCache
     ) -> None:
-        self._meter, self._clock, self._workers, self._publisher = meter, clock, workers, publisher
+        self._meter, self._clock, self._workers, self._publisher, self._keys = meter, clock, workers, publisher, keys
         self._shown: set[str] = set()
         self._holder = ""
 
@@ -38,10 +39,12 @@ class Gauges:
             pending.add(status.pending)
         meter.set("vortex_events_buffered", pending.accepted)
         meter.set("vortex_buffered_bytes", sum(status.buffered for status in statuses))
-        meter.set("vortex_window_ids", sum(status.window_ids for status in statuses))
-        meter.set("vortex_window_bytes", sum(status.window_bytes for status in statuses))
+        meter.set("vortex_filter_ids", sum(status.filter_ids for status in statuses))
+        meter.set("vortex_filter_bytes", sum(status.filter_bytes for status in statuses))
         waiting = [s.oldest_uncommitted_ms for s in statuses if s.oldest_uncommitted_ms is not None]
         meter.set("vortex_oldest_uncommitted_age_seconds", (now - min(waiting)) / 1000 if waiting else 0)
+        meter.set("vortex_keys", len(self._keys))
+        meter.set("vortex_keys_bytes", self._keys.nbytes)
         self._publishing(now)
 
     def _publishing(self, now: int) -> None:

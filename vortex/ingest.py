@@ -52,8 +52,8 @@ class ShardStatus:
     behind_ms: int = 0
     committed_n: int = -1
     buffered: int = 0
-    window_ids: int = 0
-    window_bytes: int = 0
+    filter_ids: int = 0
+    filter_bytes: int = 0
     oldest_uncommitted_ms: int | None = None
     totals: Counts = field(default_factory=Counts)
     pending: Counts = field(default_factory=Counts)
@@ -133,7 +133,7 @@ class ShardWorker:
         self._limit = FIRST_RECORDS
 
     async def run(self) -> Footer | None:
-        """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, NewerVersion: give the shard up."""
+        """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, OtherVersion: give the shard up."""
         while True:
             try:
                 await self._resume()
@@ -299,10 +299,14 @@ class ShardWorker:
     async def _take(self, page: Page) -> None:
         ingest, ports = self._ingest, self._ports
         if page.records:
-            taken = ingest.take(page)
-            if taken.records and self._since is None:
-                self._since = ports.clock.monotonic()
-                self.status.oldest_uncommitted_ms = ports.clock.now_ms()
+            taken = Counts()
+            for part in ingest.parts(page):
+                if ingest.spans_too_far(part):
+                    await self._cut()
+                taken.add(ingest.take(part))
+                if taken.records and self._since is None:
+                    self._since = ports.clock.monotonic()
+                    self.status.oldest_uncommitted_ms = ports.clock.now_ms()
             self._count(taken, page.size)
         elif page.behind_ms == 0 and page.iterator is not None:
             ingest.idle(page.server_ms)
@@ -378,9 +382,9 @@ class ShardWorker:
 
     def _count(self, taken: Counts, size: int) -> None:
         meter = self._ports.meter
-        for outcome in ("accepted", "duplicates", "rejected", "late", "early", "untimed"):
+        for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
             if number := getattr(taken, outcome):
-                name = "duplicate" if outcome == "duplicates" else outcome
+                name = "duplicate" if outcome == "filtered" else outcome
                 meter.add("vortex_events_total", number, outcome=name)
         meter.add("vortex_records_total", taken.records)
         meter.add("vortex_events_read_total", taken.events)
@@ -391,6 +395,6 @@ class ShardWorker:
         ingest, status = self._ingest, self.status
         status.position, status.watermark, status.open_from = ingest.position, ingest.watermark, ingest.open_from
         status.buffered = ingest.buffered + self._commits.in_flight
-        status.window_ids, status.window_bytes = len(ingest.window), ingest.window.nbytes
+        status.filter_ids, status.filter_bytes = len(ingest.filter), ingest.filter.nbytes
         status.pending = ingest.pending
         status.committed_n = self._commits.head.n

@@ -11,15 +11,19 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from vortex.core.planning import LogView, Plan, PlanShard, before_all
+from vortex.core.dedup.decided import Decided, parse, rest_length
+from vortex.core.dedup.keys import Keys
+from vortex.core.planning import LogView, Plan, PlanShard, before_all, read_plan
 from vortex.core.publication import Done
 from vortex.core.ranges import Part
 from vortex.core.segment import (
     CorruptSegment,
     Folder,
     Footer,
-    NewerVersion,
+    OtherVersion,
     Sealed,
     check_ids,
     footer_length,
@@ -35,6 +39,7 @@ log = logging.getLogger(__name__)
 READINGS = 3
 """So often something is read before it is called broken: a copy may be damaged on its way, and the store's be whole."""
 _TAIL = 64 * 1024
+DECIDED = "dedup"
 _PARALLEL = 16
 _FOLDERS = 200_000
 
@@ -67,7 +72,7 @@ class Journal:
 
     async def plan(self, k: int) -> Plan | None:
         """Plan k, or None."""
-        return await self._document(self._plan_key(k, "plan"), Plan)
+        return await self._document(self._plan_key(k, "plan"), Plan, read_plan)
 
     async def put_plan(self, plan: Plan) -> Plan:
         """Put the plan if its number is free; the plan that stands there then (one wins, a loser takes it up)."""
@@ -134,12 +139,13 @@ class Journal:
     def _plan_key(self, k: int, name: str) -> str:
         return f"{self.root}/plans/{k:010d}/{name}.json"
 
-    async def _document(self, key: str, of: type[T]) -> T | None:
+    async def _document(self, key: str, of: type[T], reader: Callable[[bytes, str], T] | None = None) -> T | None:
         """What stands there, or None. Raises BrokenLog where it is not what this program writes."""
 
         async def read() -> T | None:
             try:
-                return msgspec.json.decode(await self.store.get(key), type=of)
+                body = await self.store.get(key)
+                return reader(body, key) if reader is not None else msgspec.json.decode(body, type=of)
             except NotFound:
                 return None
             except (msgspec.DecodeError, UnicodeDecodeError) as problem:
@@ -196,7 +202,7 @@ class Journal:
         return await self.retry(f"list log of {shard}", listing)
 
     async def head(self, shard: str, n: int) -> Head:
-        """Segment n. Raises NotFound, CorruptSegment, NewerVersion."""
+        """Segment n. Raises NotFound, CorruptSegment, OtherVersion."""
         key = segment_key(self.root, shard, n)
 
         async def read() -> tuple[Footer, str]:
@@ -314,7 +320,7 @@ class Journal:
         for _ in range(READINGS - 1):
             try:
                 return await self.retry(what, read)
-            except (CorruptSegment, NewerVersion, BrokenLog) as problem:
+            except (CorruptSegment, OtherVersion, BrokenLog) as problem:
                 log.warning("%s; reading it again", problem)
         return await self.retry(what, read)
 
@@ -323,3 +329,68 @@ class Journal:
         keys = [segment_key(self.root, shard, n) for n in numbers]
         if keys:
             await self.retry(f"clean up log of {shard}", lambda: self.store.delete(keys))
+
+    # What was decided on duplicates.
+
+    def decided_key(self, k: int, part: int) -> str:
+        """The key of the file that says what was decided on a part of plan k."""
+        return f"{self.root}/{DECIDED}/{k:010d}-{part}"
+
+    async def put_decided(self, k: int, part: int, body: bytes) -> bool:
+        """Put the file if it is absent: True where these very bytes stand there, False for others. Raises NotFound."""
+        key = self.decided_key(k, part)
+        created = await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body))
+        return created or await self.retry(f"compare {key}", lambda: self.store.get(key)) == body
+
+    async def has_decided(self, k: int, part: int) -> bool:
+        """Whether there is a decision on a part of plan k."""
+        return await self._stands(self.decided_key(k, part))
+
+    async def decided(self, k: int, part: int) -> Decided:
+        """What was decided on a part of plan k, but for its keys. Raises NotFound, CorruptSegment, OtherVersion."""
+        key = self.decided_key(k, part)
+
+        async def read() -> Decided:
+            tail, size = await self.store.get_tail(key, _TAIL)
+            if (length := rest_length(tail, key)) > len(tail) and len(tail) < size:
+                tail, size = await self.store.get_tail(key, length)
+            return parse(tail, size, key)
+
+        async with self._gate:
+            return await self._sound(f"read {key}", read)
+
+    async def published(self, decided: Decided, part: int, parts: int) -> Keys:
+        """The keys that the file publishes in this of `parts` equal ranges. Raises NotFound, CorruptSegment."""
+
+        async def read() -> Keys:
+            block = await self._block(decided, decided.keys_range(part, parts))
+            return decided.keys_of(block, part, parts)
+
+        async with self._gate:
+            return await self._sound(f"read keys {decided.name}", read)
+
+    async def dropped(self, decided: Decided) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
+        """The rows that the file drops, by segment. Raises NotFound, CorruptSegment."""
+
+        async def read() -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
+            return decided.dropped_rows(await self._block(decided, decided.dropped_range))
+
+        async with self._gate:
+            return await self._sound(f"read {decided.name}", read)
+
+    async def _block(self, decided: Decided, place: tuple[int, int]) -> bytes:
+        return await self.store.get_range(decided.name, *place) if place[1] else b""
+
+    async def decided_before(self, k: int, oldest_ms: int) -> list[str]:
+        """The keys of the files of plans before k that were last written before `oldest_ms` (clean-up)."""
+
+        async def listing() -> list[str]:
+            limit, found = self.decided_key(k, 0), []
+            async for info in self.store.list(f"{self.root}/{DECIDED}/"):
+                if info.key >= limit:
+                    break
+                if info.modified_ms <= oldest_ms:
+                    found.append(info.key)
+            return found
+
+        return await self.retry("list what was decided", listing)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from vortex.core.publication import ObjectSpec, Piece, PublishedObject
 from vortex.core.segment import CorruptSegment, check_blob, compress, gunzip, unfold
@@ -48,20 +50,23 @@ class ObjectWriter:
         data = await blobs_of(self.journal, specs)
         building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
 
-        async def put(spec: ObjectSpec, body: bytes) -> PublishedObject:
+        async def put(spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
             async with putting:
-                return await self._put_object(spec, body)
+                return await self._put_object(spec, body, raw)
 
         async def some(several: Sequence[ObjectSpec]) -> list[PublishedObject]:
             async with building:
-                bodies = await self._built(several, data, small)
-                return await asyncio.gather(*map(put, several, bodies))
+                made = await self._built(several, data, small)
+                return await asyncio.gather(*(put(spec, *one) for spec, one in zip(several, made, strict=True)))
 
         parts = await asyncio.gather(*map(some, _runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS)))
         return [published for part in parts for published in part]
 
-    async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[bytes]:
-        """The objects' bytes; blobs that do not match their digests are read anew. Raises CorruptSegment."""
+    async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
+        """The objects, each with the bytes of its lines; blobs that do not match their digests are read anew.
+
+        Raises CorruptSegment.
+        """
         for _ in range(READINGS - 1):
             try:
                 return await self.offload(_bodies, specs, data, small)
@@ -70,7 +75,7 @@ class ObjectWriter:
                 data = await blobs_of(self.journal, specs)
         return await self.offload(_bodies, specs, data, small)
 
-    async def _put_object(self, spec: ObjectSpec, body: bytes) -> PublishedObject:
+    async def _put_object(self, spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
         journal = self.journal
         created = await journal.retry(
             f"publish {spec.key}", lambda: journal.store.put_if_absent(spec.key, body, NDJSON)
@@ -85,9 +90,9 @@ class ObjectWriter:
             customer=spec.folder.customer,
             event_type=spec.folder.event_type,
             rejected=spec.folder.rejected,
-            rows=sum(piece.rows for piece in spec.pieces),
+            rows=spec.rows,
             bytes=len(body),
-            raw=spec.raw,
+            raw=raw,
             digest=xxhash.xxh3_128_hexdigest(body),
         )
 
@@ -172,7 +177,11 @@ class Blobs:
         return check_blob(self._data[piece.shard, piece.n, piece.offset], piece.digest, _name(piece))
 
     def lines(self, piece: Piece) -> bytes:
-        """The piece's lines. Raises CorruptSegment."""
+        """The piece's lines, but for those that are left out. Raises CorruptSegment."""
+        text = self._all_lines(piece)
+        return without(text, piece.out, _name(piece)) if len(piece.out) else text
+
+    def _all_lines(self, piece: Piece) -> bytes:
         if not piece.shares:
             return unfold(self.whole(piece), _name(piece))
         segment = piece.shard, piece.n
@@ -187,26 +196,38 @@ def _name(piece: Piece) -> str:
     return f"{piece.shard} segment {piece.n} at {piece.offset}"
 
 
-def _bodies(specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[bytes]:
-    """The bytes of some objects that follow each other."""
+def without(text: bytes, out: NDArray[np.int64], name: str) -> bytes:
+    """The lines of `text` without those whose numbers are `out`. Raises CorruptSegment where it has fewer."""
+    ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")) + 1
+    if out[-1] >= len(ends):
+        raise CorruptSegment(f"{name}: has {len(ends)} lines, of which line {out[-1]} is to be left out")
+    begins = np.concatenate(([0], ends))[out].tolist()
+    kept = zip([0, *ends[out].tolist()], [*begins, len(text)], strict=True)
+    return b"".join([text[begin:end] for begin, end in kept])
+
+
+def _bodies(specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
+    """The bytes of some objects that follow each other, and how many bytes their lines have."""
     blobs = Blobs(data)
     return [_body(spec, blobs, small) for spec in specs]
 
 
-def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> bytes:
-    """The object's bytes: blobs as they are, and one fresh member of lines whose blob is not theirs alone.
+def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
+    """The object's bytes: blobs as they are, and one fresh member of lines whose blob cannot be taken over.
 
     One fresh member of all lines where the pieces are small.
     """
-    if spec.afresh(small):
-        return compress(b"".join(map(blobs.lines, spec.pieces)))
     members: list[bytes | memoryview] = []
-    for shares, pieces in groupby(spec.pieces, key=lambda piece: piece.shares):
-        if shares:
-            members.append(compress(b"".join(map(blobs.lines, pieces))))
-        else:
-            members += map(blobs.whole, pieces)
-    return b"".join(members)
+    raw, afresh = 0, spec.afresh(small)
+    for whole, pieces in groupby(spec.pieces, key=lambda piece: piece.whole_blob and not afresh):
+        if whole:
+            for piece in pieces:
+                members.append(blobs.whole(piece))
+                raw += piece.raw
+        elif text := b"".join(map(blobs.lines, pieces)):
+            members.append(compress(text))
+            raw += len(text)
+    return b"".join(members), raw
 
 
 def _same_lines(there: bytes, ours: bytes, key: str) -> bool:

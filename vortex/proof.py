@@ -15,7 +15,7 @@ import msgspec
 import xxhash
 
 from vortex.core.planning import LogView, Plan
-from vortex.core.publication import Done, ObjectSpec, PublishedObject, objects
+from vortex.core.publication import Done, Dropped, ObjectSpec, PublishedObject, objects
 from vortex.core.segment import CorruptSegment, gunzip
 from vortex.journal import Journal
 from vortex.objects import Blobs, batches, blobs_of
@@ -56,8 +56,11 @@ class ObjectProof:
     def __init__(self, journal: Journal, views: Mapping[str, LogView], report: Report) -> None:
         self._journal, self._views, self._report = journal, views, report
 
-    async def check(self, plans: Sequence[Plan], dones: Sequence[Done]) -> set[str]:
-        """The objects of all plans, of which all but perhaps the last are done. Returns every key they name."""
+    async def check(self, plans: Sequence[Plan], dones: Sequence[Done], dropped: Mapping[int, Dropped]) -> set[str]:
+        """The objects of all plans, of which all but perhaps the last are done. Returns every key they name.
+
+        `dropped`, by plan, are the rows that were decided to be duplicates, where that is known.
+        """
         named: set[str] = set()
         gate = asyncio.Semaphore(_PARALLEL)
 
@@ -66,8 +69,9 @@ class ObjectProof:
                 await self._check(row, document, lines_digest)
 
         for plan in plans:
-            specs = self._specs(plan)
-            if plan.k >= len(dones):
+            finished = plan.k < len(dones)
+            specs = self._specs(plan, dropped.get(plan.k, None if finished else {}))
+            if not finished:
                 named |= set(specs or ())
                 self._report.count("objects in progress", len(specs or ()))
                 continue
@@ -87,12 +91,14 @@ class ObjectProof:
             await asyncio.gather(*(one(row, document, digests.get(row.key)) for row in document.objects))
         return named
 
-    def _specs(self, plan: Plan) -> dict[str, ObjectSpec] | None:
-        """The plan's objects by key, where all its segments still exist."""
+    def _specs(self, plan: Plan, dropped: Dropped | None) -> dict[str, ObjectSpec] | None:
+        """The plan's objects by key, where all its segments still exist, and what was decided on them."""
+        if dropped is None:
+            return None
         for shard, entry in plan.shards.items():
             if len(self._views.get(shard, LogView()).between(entry.first, entry.to)) != entry.to - entry.first + 1:
                 return None
-        return {spec.key: spec for spec in objects(plan, self._views)}
+        return {spec.key: spec for spec in objects(plan, self._views, dropped)}
 
     async def _check(self, row: PublishedObject, document: Done, lines_digest: bytes | None) -> None:
         """`lines_digest` is of the lines as the object's segments hold them, where they still exist."""

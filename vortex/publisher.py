@@ -1,6 +1,6 @@
 """The publisher: watches the logs, and once the frontier has passed a period makes a plan and carries it out.
 
-    plan.json -> objects -> partition manifests -> hour manifests -> done.json -> clean-up
+    plan.json -> what is a duplicate -> objects -> partition manifests -> hour manifests -> done.json -> clean-up
 
 Each step puts what is absent and compares what is there, so a plan that was begun by anybody is simply done again.
 """
@@ -16,18 +16,33 @@ import msgspec
 
 from vortex.cleanup import Cleaner
 from vortex.core.balance import Roster
+from vortex.core.dedup.bounds import resolvers
 from vortex.core.layout import hour_of
 from vortex.core.model import HOUR_MS
-from vortex.core.planning import LogView, Plan, PlanShard, carried, frontier, holders, joined, planned_bytes, propose
+from vortex.core.planning import (
+    LogView,
+    Plan,
+    PlanShard,
+    Rules,
+    carried,
+    frontier,
+    holders,
+    joined,
+    planned_bytes,
+    propose,
+)
 from vortex.core.publication import done, period_counts
 from vortex.core.ranges import range_count, taken_by, takers
 from vortex.core.segment import seal
 from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped
+from vortex.dedup import Deduplicator, Resolver
 from vortex.hours import Hours
 from vortex.journal import Journal
+from vortex.keys import KeyCache
 from vortex.objects import ObjectWriter
 from vortex.ports import Clock, Meter, NotFound, Offload
 from vortex.ranges import Ranges
+from vortex.sharing import Sharing
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +51,8 @@ log = logging.getLogger(__name__)
 class PublishRules:
     """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
 
-    `range_bytes` is what a range of a plan holds at least, compressed: less is not worth another worker's while.
+    `range_bytes` is what a range of a plan holds at least, compressed, and `part_rows` what a part does: less is not
+    worth another worker's while. `keys_bytes`: the memory for published keys.
     """
 
     period_ms: int
@@ -44,6 +60,10 @@ class PublishRules:
     keep_ms: int
     max_delay_ms: int | None = None
     range_bytes: int = 256 * 1024 * 1024
+    part_rows: int = 1 << 18
+    window_ms: int = HOUR_MS
+    reach_ms: int = 24 * HOUR_MS
+    keys_bytes: int = 1 << 30
 
     @property
     def interval_s(self) -> float:
@@ -102,7 +122,11 @@ class Publisher:
         self.status = PublisherStatus()
         self._state, self._rules, self._ports, self._roster = state, rules, ports, roster
         writer = ObjectWriter(ports.journal, ports.meter, ports.offload)
-        self._ranges = Ranges(ports.journal, ports.clock, ports.offload, writer, ports.owner)
+        self._sharing = Sharing(ports.clock, ports.owner)
+        self._ranges = Ranges(ports.journal, ports.offload, writer, self._sharing)
+        keys = KeyCache(ports.journal, rules.keys_bytes, lambda: ports.meter.add("vortex_decided_files_read_total"))
+        resolver = Resolver(ports.journal, ports.offload, keys)
+        self.dedup = Deduplicator(resolver, ports.journal, ports.clock, ports.meter, self._sharing)
         self._moved: tuple[int, bool] = (-1, True)
         self._moved_at = ports.clock.monotonic()
         self._logs: _Logs | None = None
@@ -136,12 +160,12 @@ class Publisher:
 
     def leave(self) -> None:
         """This process stops, and others go on: what they have not done yet is left to them."""
-        self._ranges.leaving = True
+        self._sharing.leaving = True
 
     @property
     def left(self) -> bool:
         """Whether it has been told to leave."""
-        return self._ranges.leaving
+        return self._sharing.leaving
 
     def _plans(self, k: int, finished: bool) -> bool:
         """Whether it is for this worker to plan, and to see a plan through: the first one, or the next after a time."""
@@ -151,16 +175,21 @@ class Publisher:
         return self._ports.clock.monotonic() - self._moved_at >= 2 * rank * self._rules.interval_s
 
     async def _help(self, plan: Plan) -> bool:
-        """Carry out the ranges of another's plan that are this worker's; nothing more is to be done at once."""
-        journal = self._ports.journal
-        mine = taken_by(plan, self._ports.owner)
-        if mine and not all([await journal.has_part(plan.k, number) for number in mine]):
+        """Do the parts and ranges of another's plan that are this worker's; nothing more is to be done at once."""
+        journal, me = self._ports.journal, self._ports.owner
+        mine = taken_by(plan, me)
+        parts = [part for part, taker in enumerate(plan.resolvers) if taker == me]
+        left = [await journal.has_part(plan.k, number) for number in mine]
+        left += [await journal.has_decided(plan.k, part) for part in parts]
+        if not all(left):
             shards = list(plan.shards.items())
             heads = await asyncio.gather(
                 *(journal.back_from(shard, entry.first, entry.to, entry.digest) for shard, entry in shards)
             )
             views = {shard: LogView(several) for (shard, _), several in zip(shards, heads, strict=True)}
-            await self._ranges.own(plan, views)
+            await self.dedup.own(plan, views)
+            if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
+                await self._ranges.own(plan, views, decisions.dropped)
         return False
 
     async def _step(self, plan: Plan, finished: bool, thorough: bool) -> bool:
@@ -168,7 +197,7 @@ class Publisher:
         if not finished:
             return await self._carry_out(plan, self._views_for(logs, plan))
         await self._push_laggards(logs)
-        proposed = self._shared_out(propose(plan, logs.views, target=self._rules.target), logs)
+        proposed = self._shared_out(propose(plan, logs.views, self._planning()), logs)
         self._note(logs)
         if proposed is None:
             await self._cleaner.clean_up(logs.plan, logs.views)
@@ -180,15 +209,23 @@ class Publisher:
         return await self._carry_out(won, self._views_for(logs, won))
 
     def _shared_out(self, plan: Plan | None, logs: _Logs) -> Plan | None:
-        """The plan in as many ranges as its bytes and the workers are worth."""
+        """The plan in as many ranges as its bytes and the workers are worth; who takes which, and which part."""
         workers = self._roster().workers
         if plan is None or len(workers) < 2:
             return plan
+        if plan.parts > 1:
+            chosen = resolvers(workers, plan.parts, logs.plan.resolvers)
+            plan = msgspec.structs.replace(plan, resolvers=chosen)
         size = planned_bytes(plan, self._views_for(logs, plan))
         ranges = range_count(size, len(workers), self._rules.range_bytes)
         if ranges == 1:
             return plan
         return msgspec.structs.replace(plan, ranges=ranges, takers=takers(workers, self._ports.owner, ranges))
+
+    def _planning(self) -> Rules:
+        rules = self._rules
+        workers = len(self._roster().workers)
+        return Rules(rules.target, rules.window_ms, rules.reach_ms, rules.part_rows, max(1, workers))
 
     async def unpublished_end(self) -> int | None:
         """Where to close so that everything in the logs is published; None where all is. For draining.
@@ -293,10 +330,14 @@ class Publisher:
         """Objects, hours, done. False where this process left, and somebody else has to see to it."""
         begun = self._ports.clock.monotonic()
         self.status.working_on = plan.k
-        published = await self._ranges.all(plan, views, lambda: self._roster().workers)
+        decisions = await self.dedup.all(plan, views, lambda: self._roster().workers)
+        if decisions is None:
+            return False
+        published = await self._ranges.all(plan, views, decisions.dropped, lambda: self._roster().workers)
         if published is None:
             return False
-        document = done(plan, published, period_counts(plan, views))
+        periods = period_counts(plan, views, published, decisions.periods)
+        document = done(plan, published, periods, decisions.digests)
         if (closed := await self._hours.close(plan, document)) is not None:
             self.status.closed_hour = closed
         await self._ports.journal.put_done(document)
@@ -304,8 +345,13 @@ class Publisher:
         self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
         meter = self._ports.meter
         meter.add("vortex_objects_published_total", len(published))
+        meter.add("vortex_rows_total", sum(counts.published for counts in periods.values()), outcome="published")
+        meter.add("vortex_rows_total", sum(counts.dropped for counts in periods.values()), outcome="dropped")
         meter.observe("vortex_publish_seconds", self._ports.clock.monotonic() - begun)
-        log.info("published plan %d: %d objects, %d rows", plan.k, len(published), sum(one.rows for one in published))
+        told = document.totals
+        log.info(
+            "published plan %d: %d objects, %d rows, %d dropped", plan.k, told["objects"], told["rows"], told["dropped"]
+        )
         return True
 
     def _forget_published(self, plan: Plan) -> None:

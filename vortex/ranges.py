@@ -2,69 +2,56 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from vortex.core.planning import LogView, Plan
-from vortex.core.publication import PublishedObject, objects
-from vortex.core.ranges import Part, shares_of, taken_by
+from vortex.core.publication import Dropped, PublishedObject, objects
+from vortex.core.ranges import Part, shares_of
 from vortex.journal import Journal
 from vortex.objects import ObjectWriter, batches
-from vortex.ports import Clock, Offload
-
-log = logging.getLogger(__name__)
-
-_ASK_S = 1.0
-_PATIENCE_S = 30.0
-_SLOWER = 3
-"""A range is waited for `_PATIENCE_S`, and that many times as long as one's own took."""
+from vortex.ports import Offload
+from vortex.sharing import Doing, Sharing
 
 
 class Ranges:
     """A plan of one range is carried out in one piece; of several, each leaves its `done-<range>.json`."""
 
-    def __init__(self, journal: Journal, clock: Clock, offload: Offload, writer: ObjectWriter, me: str) -> None:
-        self.leaving = False
-        """Set when this process stops: then nobody is waited for."""
-        self._journal, self._clock, self._offload, self._writer, self._me = journal, clock, offload, writer, me
+    def __init__(self, journal: Journal, offload: Offload, writer: ObjectWriter, sharing: Sharing) -> None:
+        self._journal, self._offload, self._writer, self._sharing = journal, offload, writer, sharing
 
-    async def own(self, plan: Plan, views: Mapping[str, LogView]) -> None:
+    async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
         """Carry out the ranges that the plan gives this worker."""
-        for number in taken_by(plan, self._me):
-            if not await self._journal.has_part(plan.k, number):
-                await self._leave_part(plan, views, number)
+        await self._sharing.own(plan.takers or (), self._doing(plan, views, dropped))
 
     async def all(
-        self, plan: Plan, views: Mapping[str, LogView], workers: Callable[[], Sequence[str]]
+        self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, workers: Callable[[], Sequence[str]]
     ) -> list[PublishedObject] | None:
         """Every object of the plan, by the help of the other workers; None where this process left before the end."""
         if plan.ranges == 1:
-            return await self._carry_out(plan, views, 0)
-        begun = self._clock.monotonic()
-        await self.own(plan, views)
-        now = self._clock.monotonic()
-        until = now + _PATIENCE_S + _SLOWER * (now - begun)
-        published: list[PublishedObject] = []
-        for number, taker in enumerate(plan.takers or [self._me] * plan.ranges):
-            while not await self._journal.has_part(plan.k, number):
-                if self.leaving:
-                    return None
-                if self._clock.monotonic() >= until or taker not in workers():
-                    log.info("plan %d: range %d, which %s was to take, is done here", plan.k, number, taker)
-                    await self._leave_part(plan, views, number)
-                else:
-                    await self._clock.sleep(_ASK_S)
-            published += (await self._journal.part(plan.k, number)).objects
-        return published
+            return await self._carry_out(plan, views, dropped, 0)
+        takers = plan.takers or (self._sharing.me,) * plan.ranges
+        doing = self._doing(plan, views, dropped)
+        if not await self._sharing.all(f"plan {plan.k}: range", takers, doing, workers):
+            return None
+        parts = [await self._journal.part(plan.k, number) for number in range(plan.ranges)]
+        return [published for part in parts for published in part.objects]
 
-    async def _leave_part(self, plan: Plan, views: Mapping[str, LogView], number: int) -> None:
-        published = await self._carry_out(plan, views, number)
-        await self._journal.put_part(Part(k=plan.k, range=number, objects=published))
+    def _doing(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> Doing:
+        async def has(number: int) -> bool:
+            return await self._journal.has_part(plan.k, number)
 
-    async def _carry_out(self, plan: Plan, views: Mapping[str, LogView], number: int) -> list[PublishedObject]:
+        async def do(number: int) -> None:
+            published = await self._carry_out(plan, views, dropped, number)
+            await self._journal.put_part(Part(k=plan.k, range=number, objects=published))
+
+        return has, do
+
+    async def _carry_out(
+        self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int
+    ) -> list[PublishedObject]:
         published: list[PublishedObject] = []
         chosen, of = shares_of(plan, views, number)
         for share in chosen:
-            for batch in batches(await self._offload(objects, plan, views, share, of)):
+            for batch in batches(await self._offload(objects, plan, views, dropped, share, of)):
                 published += await self._writer.write(batch, plan.small)
         return published

@@ -1,11 +1,10 @@
 """Resuming a shard from the log: at start, at a takeover, after a lost race. There is one way to begin, and no second.
 
-The head tells position, watermark and bound; its `floors` name the segments whose ids make the window.
+The head tells position, watermark and bound, and nothing else is needed; the filter begins empty.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from vortex.core.ingestion import Policy, ShardIngest
@@ -15,15 +14,11 @@ from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import (
     BrokenLog,
     Head,
-    Lineage,
-    Remembered,
     StreamState,
     child_position,
     child_state,
     first_footer,
-    merged_floors,
 )
-from vortex.core.window import KEY_BYTES, Window
 from vortex.journal import Journal
 from vortex.ports import Clock, NotFound, Offload, Stream
 from vortex.retry import Retry
@@ -47,7 +42,7 @@ class Resumer:
     target: int
 
     async def resume(self, shard: ShardInfo, policy: Policy) -> tuple[Head, ShardIngest]:
-        """The head of the shard's log, and the state that the worker which wrote it had (invariant I4).
+        """The head of the shard's log, and the state that the worker which wrote it had, but for its filter.
 
         Raises BrokenLog where the log cannot be built on, LostRace where another worker began it.
         """
@@ -61,7 +56,7 @@ class Resumer:
                     head = await self.journal.newest(shard.id, plan.shards.get(shard.id))
                 if head.n < 0:
                     head = await self._begin(shard, head)
-                return head, await self._built(shard, head, policy)
+                return head, self._built(shard, head, policy)
             except (BrokenLog, NotFound) as problem:
                 if not await self._moved_on(shard, plan, head):
                     raise BrokenLog(str(problem)) from None
@@ -74,16 +69,13 @@ class Resumer:
         numbers = await self.journal.numbers(shard.id, head.n) if head is not None else []
         return bool(numbers)
 
-    async def _built(self, shard: ShardInfo, head: Head, policy: Policy) -> ShardIngest:
+    def _built(self, shard: ShardInfo, head: Head, policy: Policy) -> ShardIngest:
         footer = head.footer
         if footer is None:  # a root that nobody has read yet
             root = next(root for root in self.state.roots if root.shard.id == shard.id)
             start = (root.position, 0, self.state.opens_from)
-            window, lineage = Window(), Lineage()
         else:
             start = (footer.position, footer.watermark, footer.open_from)
-            # Nothing is read upon an ended log, and what its window was made of may be cleaned up.
-            window, lineage = (Window(), Lineage()) if footer.ended else await self._rebuild(shard, footer)
         return ShardIngest(
             shard,
             policy,
@@ -91,8 +83,6 @@ class Resumer:
             position=start[0],
             watermark=start[1],
             open_from=start[2],
-            window=window,
-            lineage=lineage,
         )
 
     async def _begin(self, shard: ShardInfo, empty: Head) -> Head:
@@ -107,7 +97,6 @@ class Resumer:
             child_position(parents),
             watermark,
             open_from,
-            floors=merged_floors(parents),
             owner=self.owner,
             created=self.clock.now_ms(),
         )
@@ -115,33 +104,6 @@ class Resumer:
         if not await self.journal.commit(shard.id, sealed):
             raise LostRace
         return Head(shard.id, 0, sealed.digest, sealed.footer)
-
-    async def _rebuild(self, shard: ShardInfo, footer: Footer) -> tuple[Window, Lineage]:
-        async def segments(name: str, first: int) -> list[Head]:
-            numbers = await self.journal.numbers(name, first - 1)
-            if name == shard.id:
-                numbers = [n for n in numbers if n <= footer.n]
-            if numbers != list(range(first, first + len(numbers))) or not numbers:
-                raise BrokenLog(
-                    f"log of {name}: segments from {first} on are needed for the window, found {numbers[:5]}"
-                )
-            return list(await asyncio.gather(*(self.journal.head(name, n) for n in numbers)))
-
-        logs = await asyncio.gather(*(segments(name, first) for name, first in sorted(footer.floors.items())))
-        heads = [head for several in logs for head in several]
-        heads.sort(key=lambda head: (head.footer.watermark if head.footer else 0, head.shard, head.n), reverse=True)
-        blocks = await asyncio.gather(*(self.journal.ids(head) for head in heads))
-        return await self.offload(load_window, heads, blocks)
-
-
-def load_window(heads: list[Head], blocks: list[bytes]) -> tuple[Window, Lineage]:
-    """A window of id blocks, youngest first as `heads` are. Heavy: meant for a worker thread."""
-    window = Window(sum(map(len, blocks)) // KEY_BYTES)
-    remembered = []
-    for head, block in zip(heads, blocks, strict=True):
-        assert head.footer is not None
-        remembered.append(Remembered(head.shard, head.n, head.footer.watermark, window.load(block)))
-    return window, Lineage(remembered[::-1])
 
 
 async def parent_ends(

@@ -1,19 +1,19 @@
 """Reads a store back and proves the invariants on it: logs, plans, objects, hours, and the sums between them.
 
-I1 and I9: sums of every segment and plan, no id twice within a window. I2: chains. I3: every published key follows from
-one plan, as its segments say where they still exist. I6: manifests against folders.
+I1 and I9: sums of every segment and plan, and what was decided on duplicates. I2: chains. I3: every published key
+follows from one plan, as its segments say where they still exist. I6: manifests against folders.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from vortex.core.layout import HOURS, MANIFESTS, STATE
 from vortex.core.planning import LogView, Plan, carried
 from vortex.core.publication import Done, closed_hours, hour_documents
-from vortex.core.segment import CorruptSegment, Counts, NewerVersion, check_blob, unfold, within
+from vortex.core.segment import CorruptSegment, Counts, OtherVersion, check_blob, unfold, within
 from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key
+from vortex.decisionproof import DecisionProof
 from vortex.journal import Journal
 from vortex.ports import NotFound, ObjectStore
 from vortex.proof import ObjectProof, Report
@@ -22,7 +22,7 @@ from vortex.retry import Once
 _PARALLEL = 16
 _ATTEMPTS = 3
 """Looks at a store that is being written to, before what came meanwhile is left to the next one."""
-_SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed", "bytes")
+_SUMMED = ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes")
 
 
 async def verify_store(store: ObjectStore, stream: str = "") -> Report:
@@ -89,8 +89,9 @@ class _Stream:
         await self._read_plans()
         await self._read_logs(state)
         self._check_plans(state)
-        await self._check_ids()
-        self.named |= await ObjectProof(self._journal, self._views, self._report).check(self._plans, self._dones)
+        dropped = await DecisionProof(self._journal, self._views, self._report).check(self._plans, self._dones)
+        proof = ObjectProof(self._journal, self._views, self._report)
+        self.named |= await proof.check(self._plans, self._dones, dropped)
         await self._check_hours(state)
         self._check_sums()
         return True
@@ -122,7 +123,7 @@ class _Stream:
         for shard in [name async for name in store.list_folders(f"{root}/shards/")]:
             try:
                 heads = await self._chain(shard)
-            except (CorruptSegment, NewerVersion) as problem:
+            except (CorruptSegment, OtherVersion) as problem:
                 self._report.fault("I2", shard, str(problem))
                 continue
             self._views[shard] = LogView(heads)
@@ -180,8 +181,8 @@ class _Stream:
                 self._report.fault("I9", key, f"a member at {offset} holds other rows than its index says")
             rows, rejected = (rows, rejected + count) if footer.folders[folder].rejected else (rows + count, rejected)
         counts = footer.counts
-        if counts.events != counts.accepted + counts.duplicates + counts.rejected:
-            self._report.fault("I9", key, "events are not accepted + duplicates + rejected")
+        if counts.events != counts.accepted + counts.filtered + counts.rejected:
+            self._report.fault("I9", key, "events are not accepted + filtered + rejected")
         if (rows, rejected) != (counts.accepted, counts.rejected):
             self._report.fault("I9", key, f"holds {rows} lines and {rejected} rejections, counts say otherwise")
         total = Counts()
@@ -200,7 +201,7 @@ class _Stream:
             key = segment_key(self._journal.root, later.shard, later.n)
             self._report.fault("I2", key, f"writes into period {min(closed)}, which its log had closed")
 
-    # Plans, ids, sums.
+    # Plans, sums.
 
     def _check_plans(self, state: StreamState) -> None:
         upto, before = state.opens_from, None
@@ -231,63 +232,13 @@ class _Stream:
             for one in document.objects:
                 lines[one.period, one.rejected] = lines.get((one.period, one.rejected), 0) + one.rows
             for period, counts in document.periods.items():
-                told = (counts.accepted, counts.rejected)
+                if counts.accepted != counts.published + counts.dropped:
+                    self._report.fault("I9", key, f"period {period}: accepted is not published + dropped")
+                told = (counts.published, counts.rejected)
                 if (lines.pop((period, False), 0), lines.pop((period, True), 0)) != told:
-                    self._report.fault("I9", key, f"period {period}: rows are not what the segments accepted")
+                    self._report.fault("I9", key, f"period {period}: holds other rows than it counts")
             if lines:
                 self._report.fault("I9", key, f"rows for periods that no segment counts: {sorted(lines)[:3]}")
-
-    async def _check_ids(self) -> None:
-        """No id is accepted twice while its first acceptance is in the window; the floors tell which segments are."""
-        accepted: dict[str, dict[bytes, dict[str, int]]] = {}
-        for shard in self._oldest_first():
-            heads = self._heads(shard)
-            known: dict[bytes, dict[str, int]] = {}
-            for log in heads[0].footer.floors if heads[0].footer else ():
-                for key, places in accepted.get(log, {}).items():
-                    known.setdefault(key, {}).update(places)
-            floors: Mapping[str, int] = heads[0].footer.floors if heads[0].footer and heads[0].n == 0 else {}
-            for head in heads:
-                assert head.footer is not None
-                try:
-                    block = await self._journal.ids(head)
-                except NotFound:
-                    continue  # cleaned up since it was listed: out of every window
-                for key in (block[at : at + 16] for at in range(0, len(block), 16)):
-                    places = known.setdefault(key, {})
-                    if places.get(shard) == head.n or any(
-                        n >= floors[log] for log, n in places.items() if log in floors
-                    ):
-                        name = segment_key(self._journal.root, shard, head.n)
-                        self._report.fault("I1", name, f"id {key.hex()} was accepted before, in {places}")
-                    places[shard] = head.n
-                floors = head.footer.floors
-            accepted[shard] = known
-            self._report.count("logs")
-
-    def _oldest_first(self) -> list[str]:
-        """Parents before their children, so that a child's window can be built of theirs."""
-        parents = {
-            child.id: child.parents
-            for view in self._views.values()
-            for head in view.heads
-            if head.footer
-            for child in head.footer.children
-        }
-        ordered: list[str] = []
-        seen: set[str] = set()
-
-        def visit(shard: str) -> None:
-            if shard not in seen:
-                seen.add(shard)
-                for parent in parents.get(shard, ()):
-                    visit(parent)
-                if shard in self._views:
-                    ordered.append(shard)
-
-        for shard in sorted(self._views):
-            visit(shard)
-        return ordered
 
     # Hours.
 

@@ -46,15 +46,10 @@ def test_a_call_costs_little_more_than_its_bytes() -> None:
     assert spent["GetRecords, idle"] <= DEARER_THAN_BARE_HTTP * spent["aiohttp, idle"], spent
 
 
-def test_an_id_takes_few_bytes() -> None:
-    """In the window's table, when it has just grown and when it turns over; and of the process, which holds what was
-    freed and not given back, and old and new tables while it grows.
-    """
-    told_of = told("benchmarks.window", "--ids", "3600000")
-    held, resident = told_of["bytes_per_id"], told_of["resident_bytes_per_id"]
-    assert held["growing_mean"] <= 32
-    assert held["growing_worst"] <= 40
-    assert held["steady"] <= 34
-    if sys.platform == "linux":  # elsewhere nobody tells what a process holds
-        assert resident["held"] <= 40, resident
-        assert resident["peak"] <= 60, resident
+def test_an_id_takes_few_bytes_and_little_time() -> None:
+    """In a filter, whose tables have room to spare; and published, in memory and in a file."""
+    told_of = told("benchmarks.dedup")
+    known, decided = told_of["filter"], told_of["deciding"]
+    assert known["bytes_per_id"] <= 64, known
+    assert decided["bytes_per_key"] <= 22, decided
+    assert decided["bytes_per_row"] <= 21, decided

@@ -103,7 +103,7 @@ class StandIn:
     def _footer(self, head: Head) -> Footer:
         begins = self.world.state.roots[0].position
         first = first_footer(
-            self.shard, begins, 0, self.world.state.opens_from, floors={}, owner="", created=self.world.clock.now_ms()
+            self.shard, begins, 0, self.world.state.opens_from, owner="", created=self.world.clock.now_ms()
         )
         now = self.world.clock.now_ms()
         closed = now - LATENESS_MS
@@ -111,7 +111,7 @@ class StandIn:
         counts = Counts(records=1, events=1, accepted=1)
         return msgspec.structs.replace(
             first, n=head.n + 1, prev=head.digest, watermark=now, open_from=bound, counts=counts,
-            periods={}, floors={self.shard.id: head.n + 1},
+            periods={}, arrived=(now, now),
         )  # fmt: skip
 
 

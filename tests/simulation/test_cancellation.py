@@ -27,6 +27,8 @@ _PHASES = (
     (r"put .*\.seg", "commit"),
     (r"put .*/plan\.json", "plan"),
     (r"put .*/done\.json", "done"),
+    (r"put .*/dedup/", "decide"),
+    (r"get .*/dedup/", "read decision"),
     (r"put _hours", "hour"),
     (r"put _manifests", "manifest"),
     (r"put .*\.json\.gz", "object"),
@@ -149,7 +151,7 @@ def test_ingest(way: str) -> None:
 
 
 def test_publisher() -> None:
-    """Two plans: their objects, manifests, hours, done documents, and clean-up."""
+    """Two plans: what is decided, their objects, manifests, hours, done documents, and clean-up."""
 
     async def loop(world: World, worker: Worker) -> None:
         for _ in range(8):
@@ -161,15 +163,17 @@ def test_publisher() -> None:
         worker = await world.begin()
         publishing = worker.tasks.pop()
         publishing.cancel()  # nobody publishes yet
-        for _ in range(9):
+        for number in range(9):
             _put(world, 1)
+            world.put(f"id{max(0, number - 2)}", "another key")
             await world.clock.sleep(600)
         cut = await _cancelled(world, worker, loop, at)
         await _ends_right(world)
         return cut
 
     seen = _each_call(scenario)
-    assert seen.keys() >= {"read plan", "read log", "plan", "object", "manifest", "hour", "done", "clean up"}
+    assert seen.keys() >= {"read plan", "read log", "plan", "decide", "read decision", "object", "done", "clean up"}
+    assert seen.keys() >= {"manifest", "hour"}
 
 
 def test_fleet() -> None:

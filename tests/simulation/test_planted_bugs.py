@@ -28,8 +28,7 @@ from vortex.core.ingestion import ShardIngest
 from vortex.core.model import Position, Start
 from vortex.core.records import Records
 from vortex.core.segment import Footer, Sealed, seal
-from vortex.core.shardlog import BrokenLog, Head, Lineage, segment_key
-from vortex.core.window import KEY_BYTES, Window
+from vortex.core.shardlog import BrokenLog, Head, segment_key
 from vortex.family import Family
 from vortex.hours import Hours
 from vortex.ingest import CommitRules, ShardWorker
@@ -61,38 +60,10 @@ def _refusal_taken_as_mine() -> Any:
     return patch.object(Journal, "commit", commit)
 
 
-def _ids_remembered_before_commit() -> Any:
-    resume = ShardWorker._resume
-
-    async def resumed(self: ShardWorker) -> None:
-        old = getattr(self, "_ingest", None)
-        await resume(self)
-        new = self._ingest
-        if old is not None:
-            self._ingest = _rebuilt(self, new, window=old.window, lineage=old.lineage)
-
-    return patch.object(ShardWorker, "_resume", resumed)
-
-
 def _rebuilt(worker: ShardWorker, new: ShardIngest, **other: Any) -> ShardIngest:
-    names = ("position", "watermark", "open_from", "window", "lineage")
+    names = ("position", "watermark", "open_from")
     kept: dict[str, Any] = {name: getattr(new, name) for name in names} | other
     return ShardIngest(worker.shard, worker._policy, n=worker._commits.head.n, **kept)
-
-
-def _wall_clock_window() -> Any:
-    cut, expire = ShardIngest.cut, Lineage.expire
-
-    def by_the_wall(self: ShardIngest, owner: str, now_ms: int, **more: Any) -> Any:
-        window_ms = self._policy.window_ms
-        with patch.object(Lineage, "expire", lambda lineage, _: expire(lineage, now_ms - window_ms)):
-            return cut(self, owner, now_ms, **more)
-
-    return patch.object(ShardIngest, "cut", by_the_wall)
-
-
-def _window_without_ancestors() -> Any:
-    return patch.object(vortex.resume, "merged_floors", lambda parents: {})
 
 
 def _children_from_latest() -> Any:
@@ -195,7 +166,7 @@ def _loser_carries_out_its_own_plan() -> Any:
 def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
     joined = vortex.core.planning.joined
     stack = contextlib.ExitStack()
-    for module in (vortex.core.planning, vortex.publisher, vortex.cleanup):
+    for module in (vortex.core.planning, vortex.publisher):
         stack.enter_context(patch.object(module, "joined", lambda live, gone, views: joined(live, {}, views)))
     return stack
 
@@ -214,17 +185,17 @@ def _cleaning(limit: Callable[..., int]) -> Any:
     return patch.object(vortex.cleanup, "unneeded", limit)
 
 
-def _and_the_head(shard: str, plan: Any, floors: Any, head: int) -> int:
-    below = vortex.core.planning.unneeded(shard, plan, floors, head)
+def _and_the_head(shard: str, plan: Any, head: int) -> int:
+    below = vortex.core.planning.unneeded(shard, plan, head)
     return below + (below == head)
 
 
-def _whatever_is_next(shard: str, plan: Any, floors: Any, head: int) -> int:
+def _whatever_is_next(shard: str, plan: Any, head: int) -> int:
     entry = plan.shards.get(shard)
     if entry is not None:
         done = msgspec.structs.replace(entry, next=max(entry.to, entry.next))
         plan = msgspec.structs.replace(plan, shards={shard: done})
-    return vortex.core.planning.unneeded(shard, plan, floors, head)
+    return vortex.core.planning.unneeded(shard, plan, head)
 
 
 def _cleaning_of_empty_ones() -> Any:
@@ -237,33 +208,6 @@ def _cleaning_of_empty_ones() -> Any:
         await self._journal.drop(shard, empty)
 
     return patch.object(vortex.cleanup.Cleaner, "_clean_log", lax)
-
-
-def _without_floors(shard: str, plan: Any, floors: Any, head: int) -> int:
-    return vortex.core.planning.unneeded(shard, plan, [], head)
-
-
-def _early_expiry() -> Any:
-    expire = Lineage.expire
-    return patch.object(Lineage, "expire", lambda self, threshold: expire(self, threshold + 60_000))
-
-
-def _bump_forgets_the_window() -> Any:
-    bumped = vortex.core.shardlog.bumped
-    return patch.object(
-        vortex.publisher, "bumped", lambda *args, **more: msgspec.structs.replace(bumped(*args, **more), floors={})
-    )
-
-
-def _repetition_in_the_page() -> Any:
-    claim = Window.claim
-
-    def lax(self: Window, tag: int, keys: bytes) -> Any:
-        seen = self.contains([keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)])
-        claim(self, tag, keys)
-        return ~np.array(seen, dtype=np.bool_)
-
-    return patch.object(Window, "claim", lax)
 
 
 def _last_page_dropped() -> Any:
@@ -281,11 +225,6 @@ def _text_order() -> Any:
         return Records.of([record for record in records if record.sequence > self.position.value])
 
     return patch.object(ShardIngest, "_fresh_records", newer)
-
-
-def _window_of_one_parent() -> Any:
-    merged = vortex.core.shardlog.merged_floors
-    return patch.object(vortex.resume, "merged_floors", lambda parents: merged(list(parents)[:1]))
 
 
 def _watermark_of_the_fastest() -> Any:
@@ -315,7 +254,7 @@ def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
         return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.gone, **ended}
 
     stack = contextlib.ExitStack()
-    for module in (vortex.core.planning, vortex.publisher, vortex.cleanup, vortex.family):
+    for module in (vortex.core.planning, vortex.publisher, vortex.family):
         stack.enter_context(patch.object(module, "carried", carried))
     return stack
 
@@ -338,14 +277,6 @@ _UNBORN = (*_FAMILY, "stream.slow", "store.denied")
 BUGS = (
     Bug("commit before the put", _commit_before_the_put, "I2.*for its own, which it is not", ("process.crash",)),
     Bug("412 taken as mine", _refusal_taken_as_mine, "I2.*for its own, which it is not", ("process.beside",)),
-    Bug(
-        "ids remembered before commit",
-        _ids_remembered_before_commit,
-        "I1.*accepted|I4.*the window of|I4.*its window is",
-        ("process.beside",),
-    ),
-    Bug("wall-clock window", _wall_clock_window, "I4.*its window is", ("process.zombie",)),
-    Bug("window without ancestors", _window_without_ancestors, "I4.*its window is", _FAMILY),
     Bug("LATEST for children", _children_from_latest, "I5.*a child begins at", _FAMILY),
     Bug("child before parents", _child_before_parents, "I5.*have(?: not)? ended", (*_FAMILY, "stream.slow")),
     Bug(
@@ -365,7 +296,6 @@ BUGS = (
     Bug("clean-up of a head", lambda: _cleaning(_and_the_head), "I3.*is the head of its log", _FAMILY),
     Bug("clean-up of unpublished segments", lambda: _cleaning(_whatever_is_next), "I3.*deleted, and"),
     Bug("clean-up of empty segments", _cleaning_of_empty_ones, "I[34].*was deleted, and"),
-    Bug("clean-up of a parent's window", lambda: _cleaning(_without_floors), "I4.*the window of .* needs it", _FAMILY),
     # Others that are easily made.
     Bug(
         "loser carries out its own plan",
@@ -373,9 +303,6 @@ BUGS = (
         "I3|I8.*publisher stops",
         ("process.beside", "process.pause", "process.settings", "store.slow"),
     ),
-    Bug("expiry a minute early", _early_expiry, "I4.*its window is"),
-    Bug("a bump forgets the window", _bump_forgets_the_window, "I4.*its window is", ("operator.bump",)),
-    Bug("repetition in the page accepted", _repetition_in_the_page, "I1.*accepted", ("traffic.duplicate",)),
     Bug(
         "last page of a shard dropped",
         _last_page_dropped,
@@ -384,7 +311,6 @@ BUGS = (
     ),
     Bug("rejections lost", lambda: patch.object(ShardIngest, "_reject", lambda *_: None), "I1", ("traffic.broken",)),
     Bug("sequence numbers in text order", _text_order, "I1.*records of|I8.*not committed"),
-    Bug("window of one parent", _window_of_one_parent, "I4.*its window is", _FAMILY),
     Bug("a child's watermark from its fastest parent", _watermark_of_the_fastest, "I2.*first watermark", _FAMILY),
     Bug(
         "a child's bound from its slowest parent",
@@ -486,5 +412,5 @@ def _empty(n: int, prev: str, owner: str) -> Footer:
     from vortex.core.model import ShardInfo
     from vortex.core.shardlog import first_footer
 
-    first = first_footer(ShardInfo("shard"), Position(Start.TRIM_HORIZON), 0, 0, floors={}, owner=owner, created=0)
+    first = first_footer(ShardInfo("shard"), Position(Start.TRIM_HORIZON), 0, 0, owner=owner, created=0)
     return msgspec.structs.replace(first, n=n, prev=prev)

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from xxhash import xxh3_64_intdigest
 
+from benchmarks.dedup import measure
 from benchmarks.pages import MASK, STREAM, Backlog, Shard, sequence_of
 from benchmarks.processes import Server, Usage, measured, server
 from benchmarks.replay_server import Refusal, admit
@@ -28,7 +29,6 @@ from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Published, Res
 from benchmarks.run import GROUPS, options, settings_text
 from benchmarks.store_client import forget_published
 from benchmarks.store_server import Bucket, Stored, counted, page_of, unchunked
-from benchmarks.window import measure
 from benchmarks.workload import PERIOD_MS, WORKLOADS, events, recent_start, records
 from vortex.adapters.kinesis import open_kinesis_stream
 from vortex.adapters.s3 import open_s3_store
@@ -281,7 +281,7 @@ def test_a_backlog_is_the_same_whenever_it_is_read() -> None:
 
 
 def test_the_report_puts_ratios_first() -> None:
-    """Start-up is taken off, and shown; the window's own figures are real ones."""
+    """Start-up is taken off, and shown; deduplication's own figures are real ones."""
 
     def consumed(cpu_s: float, start_s: float) -> Consumed:
         return Consumed(Usage(cpu_s, 0, 9, 2**27), Usage(start_s, 0, 1, 2**26), {"objects": 7, "rows": 10**6})
@@ -289,10 +289,11 @@ def test_the_report_puts_ratios_first() -> None:
     row = Measured("a", "title", 10**6, 10**6, 10**9, 10**6, 1000, consumed(11, 1), consumed(51.5, 1.5), 2.0)
     idle = Idle("f", "idle", 30, 3, 6000, 0, Usage(3, 0, 30, 2**27, 2**26))
     caught_up = CaughtUp("e", "backlog", 10**6, 10**9, consumed(11, 1))
-    window = measure(120_000, 1000, 30_000)
+    dedup = measure(20_000, 1000, 20_000, 3, 0.2)
+    assert dedup["deciding"]["dropped"] > 3000
     scaled = Scaled("two", "shared", 10**6, Usage(9, 1, 10, 2**27), Usage(10, 1, 6, 2**27))
     published = Published("b", "title", 10**6, 500, [Usage(n, 0, 1, 2**27) for n in (9, 2, 4)], [Usage(1, 0, 1, 2**26)])
-    results = Results([row], [published], [caught_up], [scaled], [idle], window)
+    results = Results([row], [published], [caught_up], [scaled], [idle], dedup)
     told = results.document(page_records=1000)
     assert told["published"]["b"]["of_the_mark"] == pytest.approx(3 / 1.5), "the median of three, less a start"
     assert told["workloads"]["a"]["ratios"] == pytest.approx(

@@ -76,7 +76,7 @@ def test_several_processes_are_one_page() -> None:
         meter.add("vortex_events_total", lag, outcome="accepted")
         meter.observe("vortex_commit_seconds", 0.02)
         meter.set("vortex_shard_lag_seconds", lag, shard=shard)
-        meter.set("vortex_window_bytes", 100)
+        meter.set("vortex_filter_bytes", 100)
         meter.set("vortex_frontier_seconds", 1000 + lag)
     one.set("vortex_shard_lag_seconds", 2, shard="s-2")  # it has just moved
     page = merged([one.page().decode(), other.page().decode()]).decode()
@@ -86,7 +86,7 @@ def test_several_processes_are_one_page() -> None:
         'vortex_commit_seconds_bucket{le="0.03"} 2.0',
         'vortex_shard_lag_seconds{shard="s-1"} 5.0',
         'vortex_shard_lag_seconds{shard="s-2"} 7.0',
-        "vortex_window_bytes 200.0",
+        "vortex_filter_bytes 200.0",
         "vortex_frontier_seconds 1007.0",
     ):
         assert line in page.splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -24,8 +25,6 @@ from vortex.core.lines import Lines
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.routing import Rules, floor_period
 from vortex.core.segment import unfold, within
-from vortex.core.shardlog import Lineage
-from vortex.core.window import Window
 
 MINUTE = 60_000
 NOW = 1_700_000_000_000
@@ -38,12 +37,16 @@ POLICY = Policy(
 )
 
 
-def ingest() -> ShardIngest:
+def ingest(window_ms: int = 60 * MINUTE) -> ShardIngest:
     """A shard that nobody has read."""
     return ShardIngest(
-        ShardInfo("s"), POLICY, n=-1, position=Position(Start.TRIM_HORIZON), watermark=0, open_from=0,
-        window=Window(), lineage=Lineage(),
-    )  # fmt: skip
+        ShardInfo("s"),
+        replace(POLICY, window_ms=window_ms),
+        n=-1,
+        position=Position(Start.TRIM_HORIZON),
+        watermark=0,
+        open_from=0,
+    )
 
 
 def pages(seed: int, number: int, spread_ms: int) -> list[Page]:
@@ -159,7 +162,7 @@ def test_events_without_a_time_that_can_be_read_go_by_arrival_and_are_counted() 
             records = [Record(str(100 + n), NOW / 1000, json.dumps(row).encode()) for n, row in enumerate(rows)]
             taken = shard.take(Page(records, "i", 0, NOW))
             footer = shard.cut("me", 0).footer
-        assert (taken.accepted, taken.duplicates, taken.untimed) == (7, 1, 4)
+        assert (taken.accepted, taken.filtered, taken.untimed) == (7, 1, 4)
         assert {period: counts.untimed for period, counts in footer.periods.items()} == {
             floor_period(NOW, POLICY.rules.period_ms): 4
         }
@@ -173,8 +176,8 @@ def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> 
         sealed = draft.seal("")
         footer = sealed.footer
         counts = footer.counts
-        assert counts.events == counts.accepted + counts.duplicates + counts.rejected
-        for name in ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed", "bytes"):
+        assert counts.events == counts.accepted + counts.filtered + counts.rejected
+        for name in ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes"):
             assert sum(getattr(some, name) for some in footer.periods.values()) == getattr(counts, name)
         assert all(period >= bound for period in footer.periods)
         assert footer.open_from >= bound
@@ -248,21 +251,66 @@ def test_a_part_of_a_record_is_taken_once() -> None:
     assert shard.position == Position(Start.AFTER_SEQUENCE_NUMBER, "7")
 
 
-def test_ids_are_forgotten_by_whole_segments() -> None:
-    """Inside the window a duplicate, outside of it a new event; by the watermark, never by a wall clock."""
+def same(sequence: int, at_ms: int) -> Page:
+    """A page with the same event again."""
+    data = json.dumps({"c": "a", "t": "x", "id": "same"}).encode()
+    return Page([Record(str(sequence), at_ms / 1000, data)], "i", 0, at_ms)
+
+
+def test_a_retry_is_filtered_for_a_while() -> None:
+    """Within half of the horizon surely, beyond it never; by the watermark, whatever was cut meanwhile."""
     shard = ingest()
+    assert shard.take(same(1, NOW)).accepted == 1
+    shard.cut("me", 0)
+    assert shard.take(same(2, NOW + 4 * MINUTE)).filtered == 1
+    assert shard.take(same(3, NOW + 11 * MINUTE)).accepted == 1
 
-    def take(sequence: int, at_ms: int) -> int:
-        data = json.dumps({"c": "a", "t": "x", "id": "same"}).encode()
-        taken = shard.take(Page([Record(str(sequence), at_ms / 1000, data)], "i", 0, at_ms))
-        shard.cut("me", 0)
-        return taken.accepted
 
-    assert take(1, NOW) == 1
-    assert take(2, NOW + 59 * MINUTE) == 0
-    assert take(3, NOW + 61 * MINUTE) == 0, "checked against what the segment before it left in the window"
-    assert take(4, NOW + 61 * MINUTE) == 1
-    assert shard.lineage.floors() == {"s": 1}
+def test_a_shard_that_is_resumed_knows_no_keys() -> None:
+    """What it accepted before may be in no log: it is accepted again, and publishing decides."""
+    shard = ingest()
+    shard.take(same(1, NOW))
+    assert ingest().take(same(1, NOW)).accepted == 1
+
+
+def test_a_window_of_nothing_turns_the_filter_off() -> None:
+    """Then every event is published, however often it comes."""
+    shard = ingest(0)
+    assert [shard.take(same(sequence, NOW)).accepted for sequence in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_rows_of_a_segment_span_an_eighth_of_the_window_at_most() -> None:
+    """Of a quiet shard that is caught up with a page spans days: it is taken in parts, with a cut ahead of each."""
+    shard, made = ingest(), list[Draft]()
+    rng, at = Random(5), NOW
+    rows = []
+    for sequence in range(1, 200):
+        at += rng.choice((1000, MINUTE, 30 * MINUTE))
+        data = json.dumps({"c": "a", "t": "x", "id": sequence}).encode()
+        rows.append(Record(str(sequence), at / 1000, data))
+    for page in (Page(rows[:70], "i", 0, at), Page(rows[70:], "i", 0, at)):
+        for part in shard.parts(page):
+            if shard.spans_too_far(part):
+                made.append(shard.cut("me", 0))
+            shard.take(part)
+    made.append(shard.cut("me", 0))
+    footers = [draft.footer for draft in made]
+    assert sum(footer.counts.accepted for footer in footers) == len(rows)
+    before = 0
+    for footer in footers:
+        lo, hi = footer.arrived
+        assert before <= lo <= hi <= lo + 60 * MINUTE // 8
+        before = hi
+    assert before == int(rows[-1].arrival * 1000)
+    assert shard.parts(Page(rows[:1], "i", 0, NOW + 10**9))[0].records == rows[:1]
+
+
+def test_a_segment_without_rows_says_its_own_watermark() -> None:
+    """It holds nothing, and nothing later comes before it."""
+    shard = ingest()
+    shard.idle(NOW)
+    footer = shard.cut("me", 0).footer
+    assert footer.arrived == (footer.watermark, footer.watermark)
 
 
 def test_an_idle_shard_follows_the_services_clock() -> None:

@@ -62,7 +62,7 @@ def test_pressure_is_met_again_and_again_before_the_limit_is_reached() -> None:
     """A shard that has committed early commits early once more; it does not read on until nobody may read."""
 
     async def scenario() -> None:
-        world = World(shards=1, page_records=10, every_s=10_000, limit=6_000)
+        world = World(shards=1, page_records=10, every_s=10_000, limit=6_000, keep_ms=10**10)
         for number in range(400):
             world.put(f"id{number}")
         with patch.object(MemoryBudget, "room", side_effect=AssertionError("the limit was reached")):

@@ -19,7 +19,7 @@ from vortex.adapters.http import not_served
 from vortex.cli import main
 from vortex.commands.standing import NoState, meaning
 from vortex.config import ConfigError
-from vortex.core.segment import CorruptSegment, NewerVersion
+from vortex.core.segment import CorruptSegment, OtherVersion
 from vortex.core.shardlog import BrokenLog, StreamState
 from vortex.exits import Exit
 from vortex.journal import Journal
@@ -133,7 +133,7 @@ def test_an_address_that_cannot_be_had_is_named(host: str, port: int, problem: O
         (NoState("x", Exit.FAILED), Exit.FAILED),
         (BrokenLog("x"), Exit.LOST_STATE),
         (CorruptSegment("x"), Exit.LOST_STATE),
-        (NewerVersion("x"), Exit.LOST_STATE),
+        (OtherVersion("x"), Exit.LOST_STATE),
         (ForeignState("x"), Exit.LOST_STATE),
         (KeyError("x"), None),
     ],

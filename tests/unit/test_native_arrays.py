@@ -71,49 +71,36 @@ def test_rows_outside_of_their_pages_are_refused() -> None:
 @installed
 def test_a_full_table_is_refused_and_so_are_arrays_of_other_lengths() -> None:
     assert native
-    high, low, tag = np.zeros(16, np.uint64), np.zeros(16, np.uint64), np.zeros(16, np.uint32)
-    over, live, new = np.zeros(1, np.bool_), np.array([False, True]), np.zeros(16, np.bool_)
+    old, young, new = _table(1), _table(16), np.zeros(16, np.bool_)
     keys = Random(1).randbytes(16 * 17)
-    table = high, low, tag, over
-    assert native.claim(keys[:256], [table], live, new, 1) == [(16, 16)] and new.all()
+    assert native.claim(keys[:256], old, young, new) == 16 and new.all()
     with pytest.raises(ValueError, match="full"):
-        native.claim(keys[256:], [table], live, new[:1], 1)
-    odd: list[list[Any]] = [[], [table] * 3, [table[:3]], [(high[:8], low, tag, over)], [list(table)]]
-    odd_too = ([table], new, 2), ([table], new, 0), ([table], new[:15], 1)
-    for tables, some, mine in (*odd_too, *((tables, new, 1) for tables in odd)):
+        native.claim(keys[256:], old, young, new[:1])
+    for some, one, other, told in (
+        (keys[:255], old, young, new[:15]),
+        (keys[:256], old, young, new[:15]),
+        (keys[:256], old[:0], young, new),
+        (keys[:256], old, young[:0], new),
+        (keys[:256], old.reshape(-1)[:15], young, new),
+    ):
         with pytest.raises(ValueError, match="belong"):
-            native.claim(keys[:256], tables, live, some, mine)
-    with pytest.raises(BufferError):
-        native.claim(keys[:256], [table, (high, low, tag, b"0")], live, new, 1)
+            native.claim(some, one, other, told)
+    with pytest.raises((BufferError, TypeError)):
+        native.claim(keys[:256], old, b"0" * 16, new)
 
 
 @installed
-def test_keys_go_to_the_table_that_their_top_bits_number() -> None:
-    """A table that stands at two places is told of both."""
+def test_a_table_that_is_too_small_takes_no_keys() -> None:
     assert native
-    live, new = np.array([False, True]), np.zeros(4, np.bool_)
-    low_half, upper = _table(1), _table(1)
-    keys = b"".join(bytes(7) + bytes([top]) + bytes(8) for top in (0x00, 0x40, 0x80, 0x80))
-    assert native.claim(keys, [low_half, low_half, upper, upper], live, new, 1) == [(1, 1), (1, 1), (1, 1), (0, 0)]
-    assert new.tolist() == [True, True, True, False]
-    assert np.count_nonzero(low_half[2]) == 2 and np.count_nonzero(upper[2]) == 1
-
-
-@installed
-def test_a_table_that_is_too_small_or_in_use_takes_no_keys() -> None:
-    assert native
-    live = np.array([False, True])
-    full, keys, new = _table(2), Random(1).randbytes(16 * 32), np.zeros(32, np.bool_)
-    native.claim(keys, [full], live, new, 1)
-    for to in (_table(1), full):
-        with pytest.raises(ValueError, match="too small"):
-            native.rehash(*full[:3], live, *to)
-    to = _table(2)
-    assert native.rehash(*full[:3], live, *to) == 32
-    native.claim(keys, [to], live, new, 1)
+    full, keys, new = _table(32), Random(1).randbytes(16 * 32), np.zeros(32, np.bool_)
+    native.claim(keys, _table(1), full, new)
+    with pytest.raises(ValueError, match="too small"):
+        native.refill(full, _table(16))
+    to = _table(40)
+    assert native.refill(full, to) == 32
+    assert native.claim(keys, to, _table(1), new) == 0
     assert not new.any()
 
 
-def _table(buckets: int) -> tuple[Any, Any, Any, Any]:
-    high, low = (np.zeros(16 * buckets, np.uint64) for _ in range(2))
-    return high, low, np.zeros(16 * buckets, np.uint32), np.zeros(buckets, np.bool_)
+def _table(slots: int) -> Any:
+    return np.zeros((slots, 16), np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ def segment(n: int, lines: Expected) -> Sealed:
     at = Position(Start.TRIM_HORIZON)
     footer = Footer(
         shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, open_from=10**6, created=0,
-        counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, floors={},
+        counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, arrived=(0, 0),
     )  # fmt: skip
     cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
     return seal(footer, cells, Lines.of(lines.values()))
@@ -58,21 +59,31 @@ def laid_out(sealed: list[Sealed]) -> tuple[Plan, dict[str, LogView], dict[tuple
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 500, SMALL_MEMBER]), st.sampled_from([1, 4]))
 def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, shares: int) -> None:
-    """Segment after segment, whatever shares a blob, and whichever part of the folders is worked on."""
+    """Segment after segment, whatever shares a blob, is left out, and whichever part of the folders is worked on."""
     rng = Random(seed)
     lines = [some_lines(rng) for _ in range(3)]
-    plan, views, data = laid_out([segment(n, some) for n, some in enumerate(lines)])
+    sealed = [segment(n, some) for n, some in enumerate(lines)]
+    plan, views, data = laid_out(sealed)
+    dropped = {
+        ("s", n): np.array(sorted(rng.sample(range(rows), rng.choice((1, rows // 2, rows)))))
+        for n, one in enumerate(sealed)
+        if (rows := int(one.footer.member_rows["rows"].sum())) and rng.random() < 0.7
+    }
     found: Expected = {}
     for share in range(shares):
-        specs = objects(plan, views, share, shares)
-        for spec, body in zip(specs, _bodies(specs, data, small), strict=True):
+        specs = objects(plan, views, dropped, share, shares)
+        for spec, (body, raw) in zip(specs, _bodies(specs, data, small), strict=True):
             text = gzip.decompress(body)
-            assert len(text) == spec.raw
+            assert (len(text), text.count(b"\n")) == (raw, spec.rows)
             found[spec.folder.path, spec.period] = text.split(b"\n")[:-1]
     expected: Expected = {}
-    for some in lines:
-        for place, several in some.items():
-            expected.setdefault(place, []).extend(several)
+    for n, some in enumerate(lines):
+        footer, out = sealed[n].footer, set(dropped.get(("s", n), np.empty(0)).tolist())
+        for (folder, period, *_), first in zip(footer.member_rows.tolist(), footer.first_rows.tolist(), strict=True):
+            place = (footer.folders[folder].path, period)
+            kept = [line for row, line in enumerate(some[place], first) if row not in out]
+            if kept:
+                expected.setdefault(place, []).extend(kept)
     assert found == expected
 
 
@@ -88,7 +99,7 @@ def test_a_shared_blob_is_unfolded_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     really = module.unfold
     monkeypatch.setattr(module, "unfold", unfold)
-    specs = objects(plan, views)
+    specs = objects(plan, views, {})
     assert len(_bodies(specs, data, SMALL_MEMBER)) == 600
     assert len(unfolded) == len(data) < 600 / 5
 
@@ -98,7 +109,8 @@ def test_a_large_member_is_taken_over_as_it_is() -> None:
     lines: Expected = {("large", 0): [b"l" * ALONE_BYTES], ("small", 300_000): [b"s"]}
     sealed = segment(0, lines)
     plan, views, data = laid_out([sealed])
-    assert _bodies(objects(plan, views), data, SMALL_MEMBER) == list(map(bytes, data.values()))
+    made = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
+    assert [body for body, _ in made] == list(map(bytes, data.values()))
 
 
 def test_a_blob_that_is_not_as_it_was_sealed_is_no_object() -> None:
@@ -108,4 +120,4 @@ def test_a_blob_that_is_not_as_it_was_sealed_is_no_object() -> None:
     broken = bytearray(data[place])
     broken[-1] ^= 1
     with pytest.raises(CorruptSegment, match="s segment 0 at 0"):
-        _bodies(objects(plan, views), {place: memoryview(broken)}, SMALL_MEMBER)
+        _bodies(objects(plan, views, {}), {place: memoryview(broken)}, SMALL_MEMBER)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vortex.core.lines import Lines
 from vortex.core.model import HOUR_MS, Position, Start
-from vortex.core.planning import LogView, Plan, PlanShard, propose
+from vortex.core.planning import LogView, Plan, PlanShard, Rules, propose
 from vortex.core.publication import closed_hours, objects
 from vortex.core.segment import Cell, Counts, Folder, Footer, folder_hash, seal, within
 from vortex.core.shardlog import Head
@@ -32,7 +32,7 @@ def log(shard: str, segments: int, rng: Random) -> LogView:
             shard=shard, n=n, prev=heads[-1].digest if heads else "", owner="me", start=Position(Start.TRIM_HORIZON),
             position=Position(Start.TRIM_HORIZON), watermark=bound, open_from=bound, created=0, counts=Counts(),
             periods={cell.period: Counts() for cell in cells}, folders=[], members=b"", ids=0, ids_digest=b"",
-            data_bytes=0, floors={shard: 0},
+            data_bytes=0, arrived=(bound, bound),
         )  # fmt: skip
         sealed = seal(footer, cells, Lines.of(lines))
         heads.append(Head(shard, n, sealed.digest, sealed.footer))
@@ -46,10 +46,10 @@ def test_plans_publish_every_member_once_whatever_the_shares(seed: int, target: 
     views = {name: log(name, rng.randint(1, 8), rng) for name in ("a", "b")}
     plan = Plan(k=-1, after=0, upto=0, shards={name: PlanShard() for name in views}, target=target)
     published: list[tuple[str, int, int, int, int]] = []
-    while (following := propose(plan, views, target=target, limit=200)) is not None:
+    while (following := propose(plan, views, Rules(target), limit=200)) is not None:
         plan = following
-        whole = objects(plan, views)
-        parts = [spec for share in range(8) for spec in objects(plan, views, share, 8)]
+        whole = objects(plan, views, {})
+        parts = [spec for share in range(8) for spec in objects(plan, views, {}, share, 8)]
         assert sorted(parts, key=lambda spec: spec.key) == sorted(whole, key=lambda spec: spec.key)
         for spec in whole:
             assert plan.after <= spec.period < plan.upto

@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.test_leased import FleetWorld, Member, all_leave, scenario
 from vortex.core.planning import LogView, Plan
+from vortex.core.publication import Dropped
 from vortex.core.ranges import range_count, takers
 from vortex.journal import Journal
 from vortex.ranges import Ranges
@@ -30,9 +31,9 @@ def done_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[str, int]]]
     seen: dict[int, list[tuple[str, int]]] = defaultdict(list)
     real = Ranges._carry_out
 
-    async def watched(self: Ranges, plan: Plan, views: Mapping[str, LogView], number: int) -> Any:
-        seen[plan.k].append((self._me, number))
-        return await real(self, plan, views, number)
+    async def watched(self: Ranges, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int) -> Any:
+        seen[plan.k].append((self._sharing.me, number))
+        return await real(self, plan, views, dropped, number)
 
     monkeypatch.setattr(Ranges, "_carry_out", watched)
     return seen

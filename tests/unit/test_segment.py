@@ -8,15 +8,15 @@ from contextlib import suppress
 from random import Random
 
 import lz4.frame
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vortex.core.lines import Lines
+from vortex.core.lines import Lines, Taken
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.segment import (
     ALONE_BYTES,
+    OLDEST,
     SHARED_BYTES,
     TRAILER,
     Cell,
@@ -24,7 +24,7 @@ from vortex.core.segment import (
     Counts,
     Folder,
     Footer,
-    NewerVersion,
+    OtherVersion,
     Sealed,
     check_blob,
     check_ids,
@@ -51,13 +51,13 @@ def footer(**changes: object) -> Footer:
         "open_from": 4,
         "created": 6,
         "counts": Counts(),
-        "periods": {0: Counts(duplicates=2)},
+        "periods": {0: Counts(filtered=2)},
         "folders": [],
         "members": b"",
         "ids": 0,
         "ids_digest": b"",
         "data_bytes": 0,
-        "floors": {"s": 1},
+        "arrived": (4, 5),
         "children": (ShardInfo("c", ("s",), 0, 2**128 - 1),),
     }
     return Footer(**{**values, **changes})  # type: ignore[arg-type]
@@ -80,9 +80,10 @@ LINES = st.dictionaries(
 )
 
 
-@given(LINES, st.integers(0, 5))
-def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]], ids: int) -> None:
+@given(LINES)
+def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]]) -> None:
     """Members by folder and period, ids, and every field of the footer."""
+    ids = sum(map(len, lines.values()))
     made = sealed(lines, b"i" * 16 * ids)
     back, digest = parse_footer(made.body, len(made.body), "x.seg")
     assert digest == made.digest
@@ -112,7 +113,7 @@ def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
     body = bytearray(made.body)
     at = data.draw(st.integers(0, len(body) - 1))
     body[at] ^= data.draw(st.integers(1, 255))
-    with pytest.raises((CorruptSegment, NewerVersion)):
+    with pytest.raises((CorruptSegment, OtherVersion)):
         back, _ = parse_footer(bytes(body), len(body), "x.seg")
         for row in back.member_rows:
             check_blob(bytes(body[row["offset"] : row["offset"] + row["length"]]), row["digest"].tobytes(), "x")
@@ -127,7 +128,7 @@ def test_a_cut_segment_is_noticed(data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(made.body)))
     end = data.draw(st.integers(0, len(made.body)).filter(lambda e: (begin, e) != (0, len(made.body))))
     part = made.body[begin:end]
-    with pytest.raises((CorruptSegment, NewerVersion)):
+    with pytest.raises((CorruptSegment, OtherVersion)):
         parse_footer(part, len(part), "x.seg")
 
 
@@ -136,7 +137,7 @@ def test_a_newer_version_is_told_apart_from_corruption() -> None:
     made = sealed({})
     digest, length, version, magic = TRAILER.unpack(made.body[-TRAILER.size :])
     newer = made.body[: -TRAILER.size] + TRAILER.pack(digest, length, version + 1, magic)
-    with pytest.raises(NewerVersion, match=f"version {version + 1}"):
+    with pytest.raises(OtherVersion, match=f"version {version + 1}"):
         parse_footer(newer, len(newer), "x.seg")
 
 
@@ -192,33 +193,34 @@ def test_a_blob_that_is_cut_or_broken_is_not_unfolded(seed: int) -> None:
             unfold(bytes(broken), "x")
 
 
-def test_a_segment_of_the_second_version_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its shared blobs are gzip, too."""
-    monkeypatch.setattr("vortex.core.segment.fold", compress)
-    second = footer()
-    second.version = 2
-    lines = {f"folder{n}": b"line %d" % n for n in range(9)}
-    made = seal(second, [cell(path, 0) for path in lines], Lines.of([line] for line in lines.values()))
-    back, _ = parse_footer(made.body, len(made.body), "x.seg")
-    assert back.version == 2
-    text = unfold(made.body[: back.data_bytes], "x")
+def test_an_older_version_is_refused_with_what_to_do() -> None:
+    """Its ids are in another order, and it does not tell when its rows came."""
+    old = footer()
+    old.version = OLDEST - 1
+    made = seal(old, [cell("a", 0)], Lines.of([[b"line"]]))
+    with pytest.raises(OtherVersion, match=r"version 3; this program reads 4.*Drain.*another prefix"):
+        parse_footer(made.body, len(made.body), "x.seg")
+
+
+def test_ids_are_in_the_order_of_lines() -> None:
+    """Whatever the order they were accepted in: row and line correspond. Rejections have none."""
+    cells = [cell(path, period) for path, period in (("b", 5), ("a", 5), ("a", 1))]
+    rejected = Cell(Folder("_rejected", folder_hash("_rejected"), rejected=True), 1)
+    groups = [2, 0, 1, 0, 2, 1, 0]
+    pages = [Taken.of([b"%d" % number], group) for number, group in enumerate(groups)]
+    lines = Lines([*pages, Taken.of([b"no event"], 3)])
+    ids = b"".join(b"%16d" % number for number in range(len(groups)))
+    made = seal(footer(), [*cells, rejected], lines, ids)
+    back = made.footer
+    offset, length = back.ids_range
+    numbers = [int(made.body[at : at + 16]) for at in range(offset, offset + length, 16)]
     begins, _ = within(back.member_rows)
-    for row, begin in zip(back.member_rows, begins.tolist(), strict=True):
-        path = back.folders[row["folder"].item()].path
-        assert text[begin : begin + row["raw"].item()] == lines[path] + b"\n"
-
-
-def test_a_segment_of_the_first_version_is_read() -> None:
-    """It is one without shared blobs, whose members are ordered by folder first."""
-    first = footer()
-    first.version = 1
-    cells = [cell(path, period) for path in ("a", "b") for period in (5, 1)]
-    made = seal(first, cells, Lines.of([b"%d" % each.period] * ALONE_BYTES for each in cells))
-    back, digest = parse_footer(made.body, len(made.body), "x.seg")
-    assert (back, digest) == (made.footer, made.digest)
-    assert back.version == 1
-    by_folder = back.member_rows[np.argsort(back.member_rows["folder"], kind="stable")]
-    assert by_folder["offset"].tolist() != sorted(by_folder["offset"].tolist())
-    begins, wholes = within(by_folder)
-    assert begins.tolist() == [0] * 4
-    assert wholes.tolist() == by_folder["raw"].tolist()
+    rows = zip(
+        back.member_rows.tolist(), begins.tolist(), back.first_rows.tolist(), back.rejections.tolist(), strict=True
+    )
+    for (_, _, at, size, count, raw, _), begin, first, odd in rows:
+        text = unfold(made.body[at : at + size], "x")[begin : begin + raw]
+        if not odd:
+            assert [int(line) for line in text.split()] == numbers[first : first + count]
+    assert sorted(numbers) == list(range(len(groups)))
+    assert back.rejections.sum() == 1

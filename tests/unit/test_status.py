@@ -57,7 +57,7 @@ def test_the_ranges_of_a_plan_in_progress() -> None:
     async def main() -> None:
         world = FleetWorld(shards=4, period_ms=60_000, range_bytes=1)
         members = [await world.join() for _ in range(4)]
-        await world.run(200)
+        await world.run(205)
         plan = max(key for key in world.store.objects if key.endswith("/plan.json")).removesuffix("plan.json")
         for member in members:
             await member.kill()

@@ -130,7 +130,9 @@ def test_neighbours_of_a_segment_are_read_together() -> None:
         assert report.checked["objects"] >= 2 * CUSTOMERS
         segments = [key for key in asked if key.endswith(".seg") and asked[key]]
         assert len(segments) > 3
-        assert max(asked[key] for key in segments) <= 6, "footer, data, ids twice, two plans at the border of a period"
+        assert max(asked[key] for key in segments) <= 7, (
+            "footer, data, ids; two plans at the border of a period, their ids and their objects"
+        )
 
     vtime.run(scenario())
 

@@ -19,7 +19,7 @@ from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.planning import LogView
 from vortex.core.routing import floor_period
 from vortex.core.segment import Footer, seal
-from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer, merged_floors
+from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer
 from vortex.exits import Exit
 from vortex.journal import Journal
 from vortex.ports import PortError, Stream
@@ -112,15 +112,15 @@ async def _first(journal: Journal, state: StreamState, stream: Stream, shard: st
     now = time.time_ns() // 1_000_000
     for root in state.roots:
         if root.shard.id == shard:
-            return first_footer(root.shard, root.position, 0, state.opens_from, floors={}, owner=_owner(), created=now)
+            # What is read of it later counts as of then at least, or it would hold the keys of all time.
+            return first_footer(
+                root.shard, root.position, state.opens_from, state.opens_from, owner=_owner(), created=now
+            )
     listed = await stream.list_shards()
     info = next((s for s in listed if s.id == shard), None) or ShardInfo(shard)
     parents = await parent_ends(journal, state, info, target, listed)
     watermark, open_from = child_state(parents)
-    floors = merged_floors(parents)
-    return first_footer(
-        info, Position(Start.TRIM_HORIZON), watermark, open_from, floors=floors, owner=_owner(), created=now
-    )
+    return first_footer(info, Position(Start.TRIM_HORIZON), watermark, open_from, owner=_owner(), created=now)
 
 
 def _owner() -> str:

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -23,17 +22,5 @@ def group(numbers: Numbers, name: Buffer, period: Buffer, /) -> tuple[bytes, lis
 def records(body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...
 def aggregate(data: Buffer, begin: int, end: int, /) -> list[bytes] | None: ...
 def lines(texts: list[bytes], page: Buffer, start: Buffer, size: Buffer, chosen: Buffer, /) -> bytes: ...
-def rehash(
-    high: Buffer,
-    low: Buffer,
-    tag: Buffer,
-    live: Buffer,
-    to_high: Buffer,
-    to_low: Buffer,
-    to_tag: Buffer,
-    to_over: Buffer,
-    /,
-) -> int: ...
-def claim(
-    keys: Buffer, tables: Sequence[tuple[Buffer, ...]], live: Buffer, new: Buffer, mine: int, /
-) -> list[tuple[int, int]]: ...
+def claim(keys: Buffer, old: Buffer, young: Buffer, new: Buffer, /) -> int: ...
+def refill(source: Buffer, target: Buffer, /) -> int: ...

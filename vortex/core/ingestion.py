@@ -1,6 +1,6 @@
 """One shard's ingest as a pure state machine: pages in, drafts of segments out.
 
-`take` does the work of a page: decode, hash, deduplicate, route, group. `cut` turns what was taken since the last cut
+`take` does the work of a page: decode, hash, filter, route, group. `cut` turns what was taken since the last cut
 into a draft, which `Draft.seal` (in a thread) makes a segment of. Uncommitted state is never mended: after a lost race
 the whole object is thrown away and built anew from the log.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from vortex.core.decode import Decoder, Rejected
 from vortex.core.events import EventReader, Events, Keys
+from vortex.core.filter import HORIZON_MS, KEY_BYTES, Filter
 from vortex.core.kpl import rest
 from vortex.core.layout import Layout
 from vortex.core.lines import Lines, Taken
@@ -29,11 +31,11 @@ from vortex.core.native import NO_PERIOD
 from vortex.core.records import Records
 from vortex.core.routing import Rules, floor_period
 from vortex.core.segment import Cell, Counts, Folder, Footer, Sealed, folder_hash, seal
-from vortex.core.shardlog import Lineage, Remembered
-from vortex.core.window import KEY_BYTES, Window
 
 IDLE_MARGIN_MS = 5_000
 """How far behind the service's clock an idle shard's watermark stays: arrival times are not exact."""
+_SPANS = 8
+"""Into how many segments at least a window's time is cut."""
 _LINE_OVERHEAD = 41  # of a bytes object and its place in a list
 _GROUP_OVERHEAD = 400  # of a place, its names and a dict's entry: with thousands of partitions more than their lines
 
@@ -54,8 +56,8 @@ class Policy:
 class _Build:
     """What was taken since the last cut."""
 
-    tag: int
     start: Position
+    arrived: tuple[int, int] | None = None
     groups: Groups = field(default_factory=Groups)
     pages: list[Taken] = field(default_factory=list)
     rejected: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
@@ -124,15 +126,12 @@ class ShardIngest:
         position: Position,
         watermark: int,
         open_from: int,
-        window: Window,
-        lineage: Lineage,
     ) -> None:
         self.shard = shard
         self.position = position
         self.watermark = watermark
         self.open_from = open_from
-        self.window = window
-        self.lineage = lineage
+        self.filter = Filter(min(policy.window_ms, HORIZON_MS))
         self.next_n = n + 1
         self._policy = policy
         self._reader = EventReader(policy.decoder, policy.rules.period_ms, policy.seed)
@@ -161,6 +160,32 @@ class ShardIngest:
         """What was taken since the last cut."""
         return self._build.counts
 
+    def parts(self, page: Page) -> list[Page]:
+        """The page in parts, nearly always one, so that a segment's rows span no more than an eighth of the window.
+
+        Where they spanned hours, of a quiet shard that is caught up with, everything in it would be near to everything.
+        """
+        records, span = Records.of(page.records), self._policy.window_ms // _SPANS
+        came = np.maximum(np.maximum.accumulate(_arrived(records, page)), self.watermark)
+        begins = self._build.arrived[0] if self._build.arrived else int(came[0])
+        if not span or came[-1] <= begins + span:
+            return [page]
+        ends, at = [], 0
+        while at < len(came):
+            at = int(np.searchsorted(came, begins + span, side="right"))
+            if at < len(came):
+                begins = int(came[at])
+            if at:
+                ends.append(at)
+        return [replace(page, records=Records.of(records[a:b])) for a, b in pairwise([0, *ends])]
+
+    def spans_too_far(self, page: Page) -> bool:
+        """Whether a segment should be cut ahead of this part of a page, for the same reason."""
+        begun, records = self._build.arrived, Records.of(page.records)
+        if begun is None or not self._policy.window_ms:
+            return False
+        return max(self.watermark, int(_arrived(records, page).max())) > begun[0] + self._policy.window_ms // _SPANS
+
     def take(self, page: Page) -> Counts:
         """Take a page; records at or before the position are skipped. Returns what it held."""
         records = self._fresh_records(Records.of(page.records))
@@ -168,14 +193,14 @@ class ShardIngest:
             return Counts()
         events = self._reader.page(records)
         before = msgspec.structs.replace(self._build.counts)
-        arrived = np.minimum((records.arrivals * 1000).astype(np.int64), page.server_ms)
+        arrived = _arrived(records, page)
         self._take_events(events, arrived)
         self._advance(int(arrived.max()))
         for rejected in events.rejected:
             self._reject(rejected, records[rejected.record])
         counts = self._build.counts
         counts.records += len(records)
-        counts.events = counts.accepted + counts.duplicates + counts.rejected
+        counts.events = counts.accepted + counts.filtered + counts.rejected
         self.position = Position(Start.AFTER_SEQUENCE_NUMBER, records.last)
         return Counts(
             *(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__),
@@ -201,9 +226,6 @@ class ShardIngest:
         build = self._build
         if open_from is not None:
             self.open_from = max(self.open_from, open_from)
-        self.lineage.segments.append(Remembered(self.shard.id, self.next_n, self.watermark, build.tag))
-        # Segment granularity: what the next segment is checked against depends on this one's watermark alone.
-        self.window.forget(self.lineage.expire(self.watermark - self._policy.window_ms))
         footer = Footer(
             shard=self.shard.id,
             n=self.next_n,
@@ -221,7 +243,7 @@ class ShardIngest:
             ids=0,
             ids_digest=b"",
             data_bytes=0,
-            floors=self.lineage.floors(),
+            arrived=build.arrived or (self.watermark, self.watermark),
             ended=children is not None,
             children=children or (),
             gap=gap,
@@ -235,7 +257,7 @@ class ShardIngest:
         )
 
     def _fresh(self) -> _Build:
-        return _Build(self.window.open_segment(), self.position)
+        return _Build(self.position)
 
     def _fresh_records(self, records: Records) -> Records:
         if not self.position.by_record or not records:
@@ -255,14 +277,18 @@ class ShardIngest:
             self.open_from = max(self.open_from, self._policy.rules.open_from(to))
 
     def _take_events(self, events: Events, arrived: NDArray[np.int64]) -> None:
-        """Deduplicate, route and group the page's events. `arrived` is when each of the page's records did."""
+        """Filter, route and group the page's events. `arrived` is when each of the page's records did."""
         if not len(events):
             return
         build = self._build
-        fresh = self.window.claim(build.tag, events.keys.tobytes())
+        begins = max(self.watermark, int(arrived[: int(events.record[0]) + 1].max()))
+        ends = max(self.watermark, int(arrived.max()))
+        fresh = self.filter.claim(events.keys.tobytes(), begins, ends)
         accepted = int(np.count_nonzero(fresh))
         build.counts.accepted += accepted
-        build.counts.duplicates += len(fresh) - accepted
+        build.counts.filtered += len(fresh) - accepted
+        if accepted:
+            build.arrived = (build.arrived[0] if build.arrived else begins, ends)
         period, shift = self._routed(events, arrived)
         if shift.any():
             for at, number in _counted(period[fresh & (shift < 0)]):
@@ -279,7 +305,7 @@ class ShardIngest:
             self._keep(events, period, events.start, events.size, events.name, events.keys)
             return
         for at, number in _counted(period[~fresh]):
-            build.periods[at].duplicates += number
+            build.periods[at].filtered += number
         if accepted:
             some = events.start[fresh], events.size[fresh], events.name[fresh], events.keys[fresh]
             self._keep(events, period[fresh], *some)
@@ -338,6 +364,11 @@ class ShardIngest:
         build.periods[period].rejected += 1
         build.counts.rejected += 1
         build.buffered += len(line) + _LINE_OVERHEAD
+
+
+def _arrived(records: Records, page: Page) -> NDArray[np.int64]:
+    """When each record arrived, milliseconds; no record of the page can have arrived after it was read."""
+    return np.minimum((records.arrivals * 1000).astype(np.int64), page.server_ms)
 
 
 def _counted(periods: NDArray[np.int64]) -> list[tuple[int, int]]:

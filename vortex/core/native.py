@@ -18,12 +18,10 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
 - `aggregate(data, begin, end)`: the user records in the protobuf of a KPL aggregate, which lies between these places.
   None where it is in any other shape than the library's.
 - `lines(texts, page, start, size, chosen)`: the chosen rows' lines, each with its line break.
-- `claim(keys, tables, live, new, mine)`: enters keys into the tables of the window, each into that which its top bits
-  number, under the tag `mine`; `new` gets a byte for each. A table is (high, low, tag, over), and may stand several
-  times. Returns for each how many slots were taken that no key was ever in, and how many keys entered. Raises
-  ValueError for a full table.
-- `rehash(high, low, tag, live, to_high, to_low, to_tag, to_over)`: the live keys of one table into an empty other one;
-  how many there are. Raises ValueError for one that is too small.
+- `claim(keys, old, young, new)`: enters keys that neither of the filter's tables knows into `young`; `new` gets a byte
+  for each. How many entered. A table has sixteen bytes a slot, zeros where it is free. ValueError for a full one.
+- `refill(source, target)`: the keys of one such table into another, empty one; how many. Raises ValueError for one that
+  is too small.
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ What it comes to is in `vortex.core.publication`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
-from vortex.core.segment import Footer
+from vortex.core.dedup.bounds import Recent, needed_from, parts_of, since
+from vortex.core.segment import Footer, known_version
 from vortex.core.shardlog import Head, StreamState
 
 SMALL_MEMBER = 32 * 1024
@@ -22,11 +23,16 @@ PLAN_BYTES = 2 * 1024**3
 """Compressed bytes that one plan publishes at most, unless a single period holds more: catching up takes several."""
 
 
+PLAN_VERSION = 2
+"""Version 1 knew no duplicates beyond one shard's: what it says of a plan is not enough to carry it out."""
+_LONG_AGO = -(2**62)
+
+
 class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
     """One live shard in a plan: it is made of segments first..to (to = -1: none yet).
 
-    `next` is the first segment that a later plan still needs; `opens` and `parents` describe a child whose log has not
-    begun: it holds the frontier at `opens`.
+    `next` is the first segment that a later plan still needs; `opens`, `arrives` and `parents` describe a child whose
+    log has not begun: it holds the frontier at `opens`, and its first row comes at `arrives` or later.
     """
 
     first: int = 0
@@ -35,11 +41,17 @@ class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
     next: int = 0
     ended: bool = False
     opens: int = 0
+    arrives: int = 0
     parents: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """`plan.json`: everything that the outcome depends on, and for several `ranges` who is to take which: advice."""
+    """`plan.json`: everything that the outcome depends on. Who is to take which range or part is advice.
+
+    `window` and `reach` are in milliseconds; `since` is the first plan whose keys its `rows` are held against, `recent`
+    is about the plans since..k-1, and `parts` is 0 where there is nothing to decide. No row of this plan or a later one
+    comes before the first of `arrived`, none of this plan after the second.
+    """
 
     k: int
     after: int
@@ -50,7 +62,15 @@ class Plan(msgspec.Struct, kw_only=True):
     target: int
     small: int = SMALL_MEMBER
     takers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    version: int = 1
+    window: int = 0
+    reach: int = 0
+    since: int = 0
+    rows: int = 0
+    parts: int = 0
+    resolvers: tuple[str, ...] = ()
+    arrived: tuple[int, int] = (0, 0)
+    recent: tuple[Recent, ...] = ()
+    version: int = PLAN_VERSION
 
 
 @dataclass(slots=True)
@@ -75,8 +95,9 @@ def before_all(state: StreamState, target: int) -> Plan:
         k=-1,
         after=state.opens_from,
         upto=state.opens_from,
-        shards={root.shard.id: PlanShard(opens=state.opens_from) for root in state.roots},
+        shards={root.shard.id: PlanShard(opens=state.opens_from, arrives=_LONG_AGO) for root in state.roots},
         target=target,
+        arrived=(_LONG_AGO, _LONG_AGO),
     )
 
 
@@ -101,8 +122,10 @@ def joined(live: dict[str, PlanShard], gone: Mapping[str, int], views: Mapping[s
         for child in footer.children:
             if child.id in gone:
                 continue
-            known = shards.get(child.id) or PlanShard(opens=footer.open_from, parents=child.parents)
-            shards[child.id] = msgspec.structs.replace(known, opens=max(known.opens, footer.open_from))
+            opens, arrives = footer.open_from, footer.watermark
+            known = shards.get(child.id) or PlanShard(opens=opens, arrives=arrives, parents=child.parents)
+            opens, arrives = max(known.opens, opens), min(known.arrives, arrives)
+            shards[child.id] = msgspec.structs.replace(known, opens=opens, arrives=arrives)
     return shards
 
 
@@ -156,7 +179,21 @@ def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
     return [s for s, entry in shards.items() if (b := bound(entry, views.get(s))) is not None and b <= last.upto]
 
 
-def propose(last: Plan, views: Mapping[str, LogView], *, target: int, limit: int = PLAN_BYTES) -> Plan | None:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a planner's settings say: the size at which objects are cut, and the window and its reach in milliseconds.
+
+    A part of the keys has `part_rows` at least, where there are `workers` to share them out to.
+    """
+
+    target: int
+    window: int = 0
+    reach: int = 0
+    part_rows: int = 1 << 18
+    workers: int = 1
+
+
+def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int = PLAN_BYTES) -> Plan | None:
     """The plan after `last`, once the frontier has passed `last.upto`; else None.
 
     `views` holds, for every live shard, its segments from `next` on, their chain checked.
@@ -169,7 +206,65 @@ def propose(last: Plan, views: Mapping[str, LogView], *, target: int, limit: int
         return None
     upto = _capped(views, last.upto, upto, limit)
     entries = {shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())}
-    return Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, target=target)
+    plan = Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, target=rules.target)
+    return _deciding(plan, last, views, rules)
+
+
+def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules) -> Plan:
+    """The plan with what it takes to decide what is a duplicate."""
+    arrived = _arrived(plan, last, views)
+    before = (*last.recent, Recent(last.k, last.arrived[1], last.parts, last.rows)) if last.k >= 0 else ()
+    first = since(last.since, before, plan.k, needed_from(arrived, rules.window, rules.reach))
+    rows = _planned_rows(plan, views)
+    return msgspec.structs.replace(
+        plan,
+        window=rules.window,
+        reach=rules.reach,
+        since=first,
+        rows=rows,
+        parts=parts_of(rows, rules.workers, rules.part_rows, last.parts) if rules.window else 0,
+        arrived=arrived,
+        recent=tuple(one for one in before if one.k >= first),
+    )
+
+
+def _arrived(plan: Plan, last: Plan, views: Mapping[str, LogView]) -> tuple[int, int]:
+    """When rows came: of this plan or later ones the least, over all live shards; of this plan the greatest."""
+    least: list[int] = []
+    most: list[int] = []
+    for shard, entry in plan.shards.items():
+        heads = views[shard].heads if shard in views else []
+        came = {head.n: head.footer for head in heads if head.footer is not None}
+        if (first := came.get(entry.first)) is not None:
+            least.append(first.arrived[0])
+        elif entry.to >= 0:
+            least.append(came[entry.to].watermark)
+        else:
+            least.append(entry.arrives)
+        if entry.to >= 0:
+            most.append(came[entry.to].watermark)
+    return min(least, default=last.arrived[0]), max(most, default=last.arrived[1])
+
+
+def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
+    rows = 0
+    for shard, entry in plan.shards.items():
+        for head in views[shard].between(entry.first, entry.to) if shard in views else ():
+            assert head.footer is not None
+            members = head.footer.member_rows
+            chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~head.footer.rejections
+            rows += int(members["rows"][chosen].sum())
+    return rows
+
+
+def read_plan(body: bytes, name: str) -> Plan:
+    """The plan of these bytes. Raises OtherVersion: whoever does not know it cannot carry it out; msgspec's errors."""
+    known_version(msgspec.json.decode(body, type=_Version).version, PLAN_VERSION, PLAN_VERSION, name)
+    return msgspec.json.decode(body, type=Plan)
+
+
+class _Version(msgspec.Struct):
+    version: int
 
 
 def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
@@ -190,7 +285,14 @@ def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
             following = head.n
             break
     return PlanShard(
-        first=entry.next, to=to, digest=digest, next=following, ended=ended, opens=entry.opens, parents=entry.parents
+        first=entry.next,
+        to=to,
+        digest=digest,
+        next=following,
+        ended=ended,
+        opens=entry.opens,
+        arrives=entry.arrives,
+        parents=entry.parents,
     )
 
 
@@ -200,15 +302,11 @@ def _reaches(footer: Footer | None, upto: int) -> bool:
     return any(period >= upto for period in footer.periods)
 
 
-def unneeded(shard: str, plan: Plan, floors: Iterable[Mapping[str, int]], head: int) -> int:
-    """Segments of `shard` below this number are needed by nobody: published, outside every window, and not the head.
+def unneeded(shard: str, plan: Plan, head: int) -> int:
+    """Segments of `shard` below this number are needed by nobody: published, and not the head.
 
-    `plan` is the last done one, `floors` those of every live head and of what unborn children will need.
+    `plan` is the last done one.
     """
     entry = plan.shards.get(shard)
     limit = min(entry.next, entry.to) if entry else plan.gone.get(shard, 0)
-    if entry and entry.ended:
-        limit = min(limit, entry.to)
-    for needed in floors:
-        limit = min(limit, needed.get(shard, limit))
     return max(0, min(limit, head))

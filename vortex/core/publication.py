@@ -7,16 +7,17 @@ A function of the plan and the logs, so it can be done again by anyone, with one
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from vortex.core.layout import hour_manifest_key, hour_of, moment, object_key, partition_manifest_key
 from vortex.core.model import HOUR_MS
 from vortex.core.planning import LogView, Plan
 from vortex.core.segment import Counts, Folder, within
-from vortex.core.shardlog import Head, StreamState
+from vortex.core.shardlog import BrokenLog, Head, StreamState
 
 SHARE_MEMBERS = 20_000
 """Members that publishing holds in mind at a time (some hundred bytes each)."""
@@ -37,16 +38,31 @@ class PublishedObject(msgspec.Struct, kw_only=True):
     digest: str
 
 
+class Outcome(Counts):
+    """What was read for a period, and what became of its rows: `accepted = published + dropped`."""
+
+    published: int = 0
+    dropped: int = 0
+
+
 class Done(msgspec.Struct, kw_only=True):
-    """`done.json`: what the plan came to. `periods` holds the counts of each period it published."""
+    """`done.json`: what the plan came to. `periods` holds the counts of each period it published, `decided` the digests
+    of the files that say which of its rows are duplicates.
+    """
 
     k: int
     after: int
     upto: int
     objects: list[PublishedObject]
-    periods: dict[int, Counts]
+    periods: dict[int, Outcome]
     totals: dict[str, int]
-    version: int = 1
+    decided: list[str]
+    version: int = 2
+
+
+_NONE = np.empty(0, dtype=np.int64)
+Dropped = Mapping[tuple[str, int], NDArray[np.int64]]
+"""The numbers of the rows of a segment (shard, n) that a plan does not publish, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,7 @@ class Piece:
     """One member of one segment, as part of an object.
 
     `offset` (into the segment), `length` and `digest` are of its blob, in which, unfolded, its `raw` bytes begin at
-    `begin` of `whole`.
+    `begin` of `whole`. `out` are those of its lines, numbered from 0, that are left out.
     """
 
     shard: str
@@ -66,6 +82,12 @@ class Piece:
     raw: int
     begin: int
     whole: int
+    out: NDArray[np.int64] = field(default_factory=lambda: _NONE, compare=False)
+
+    @property
+    def whole_blob(self) -> bool:
+        """Whether its blob may go into an object as it is."""
+        return not self.shares and not len(self.out)
 
     @property
     def shares(self) -> bool:
@@ -94,8 +116,13 @@ class ObjectSpec:
 
     @property
     def raw(self) -> int:
-        """Bytes of its lines."""
+        """Bytes of its lines, those that are left out included."""
         return sum(piece.raw for piece in self.pieces)
+
+    @property
+    def rows(self) -> int:
+        """How many lines it has; an object without any is not written."""
+        return sum(piece.rows - len(piece.out) for piece in self.pieces)
 
     def afresh(self, small: int) -> bool:
         """Whether its members are so small that one fresh member serves better."""
@@ -114,9 +141,11 @@ def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
     return 1 << max(0, (members // SHARE_MEMBERS).bit_length())
 
 
-def objects(plan: Plan, views: Mapping[str, LogView], share: int = 0, of: int = 1) -> list[ObjectSpec]:
+def objects(
+    plan: Plan, views: Mapping[str, LogView], dropped: Dropped, share: int = 0, of: int = 1
+) -> list[ObjectSpec]:
     """The plan's objects in one of `of` equal shares of the hash space, by (period, hash of the folder, folder, part):
-    the order of segments.
+    the order of segments. They are cut as if nothing was dropped; numbers of those without rows are left out.
 
     All shares one after the other are all objects; what an object is made of depends on no share.
     """
@@ -124,17 +153,19 @@ def objects(plan: Plan, views: Mapping[str, LogView], share: int = 0, of: int = 
     folders: dict[str, Folder] = {}
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
-            for folder, period, piece in _pieces(head, plan, share, of):
+            for folder, period, piece in _pieces(head, plan, dropped, share, of):
                 folders[folder.path] = folder
                 grouped.setdefault((period, folder.hash, folder.path), []).append(piece)
     specs = []
     for (period, _, path), pieces in sorted(grouped.items()):
         for part, chosen in enumerate(_cut(pieces, plan.target)):
-            specs.append(ObjectSpec(object_key(path, period, part), folders[path], period, tuple(chosen)))
+            spec = ObjectSpec(object_key(path, period, part), folders[path], period, tuple(chosen))
+            if spec.rows:
+                specs.append(spec)
     return specs
 
 
-def _pieces(head: Head, plan: Plan, share: int, of: int) -> Iterator[tuple[Folder, int, Piece]]:
+def _pieces(head: Head, plan: Plan, dropped: Dropped, share: int, of: int) -> Iterator[tuple[Folder, int, Piece]]:
     footer = head.footer
     assert footer is not None
     rows = footer.member_rows
@@ -143,9 +174,14 @@ def _pieces(head: Head, plan: Plan, share: int, of: int) -> Iterator[tuple[Folde
         hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
         chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(share)
     begins, wholes = within(rows)
-    places = zip(rows[chosen].tolist(), begins[chosen].tolist(), wholes[chosen].tolist(), strict=True)
-    for (folder, period, offset, length, count, raw, digest), begin, whole in places:
-        piece = Piece(head.shard, head.n, offset, length, digest, count, raw, begin, whole)
+    out = dropped.get((head.shard, head.n), _NONE)
+    first, rejected = footer.first_rows[chosen], footer.rejections[chosen]
+    last = np.where(rejected, first, first + rows["rows"][chosen].astype(np.int64))
+    outs = zip(np.searchsorted(out, first).tolist(), np.searchsorted(out, last).tolist(), first.tolist(), strict=True)
+    places = zip(rows[chosen].tolist(), begins[chosen].tolist(), wholes[chosen].tolist(), outs, strict=True)
+    for (folder, period, offset, length, count, raw, digest), begin, whole, (one, other, at) in places:
+        left_out = out[one:other] - at if one < other else _NONE
+        piece = Piece(head.shard, head.n, offset, length, digest, count, raw, begin, whole, left_out)
         yield footer.folders[folder], period, piece
 
 
@@ -163,19 +199,34 @@ def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
         yield run
 
 
-def period_counts(plan: Plan, views: Mapping[str, LogView]) -> dict[int, Counts]:
-    """What was read for each period of the plan."""
-    totals: dict[int, Counts] = {}
+def period_counts(
+    plan: Plan, views: Mapping[str, LogView], published: Iterable[PublishedObject], dropped: Mapping[int, int]
+) -> dict[int, Outcome]:
+    """What was read for each period of the plan, and what became of it. Raises BrokenLog where that does not add up."""
+    totals: dict[int, Outcome] = {}
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
             assert head.footer is not None
             for period, counts in head.footer.periods.items():
                 if plan.after <= period < plan.upto:
-                    totals.setdefault(period, Counts()).add(counts)
+                    totals.setdefault(period, Outcome()).add(counts)
+    for one in published:
+        if not one.rejected:
+            totals.setdefault(one.period, Outcome()).published += one.rows
+    for period, number in dropped.items():
+        totals.setdefault(period, Outcome()).dropped += number
+    for period, counts in totals.items():
+        if counts.accepted != counts.published + counts.dropped:
+            raise BrokenLog(
+                f"plan {plan.k}, period {period}: {counts.accepted} rows are in the logs, of which {counts.published} "
+                f"were published and {counts.dropped} dropped: rows are missing, so the plan is not done"
+            )
     return dict(sorted(totals.items()))
 
 
-def done(plan: Plan, published: Iterable[PublishedObject], periods: dict[int, Counts]) -> Done:
+def done(
+    plan: Plan, published: Iterable[PublishedObject], periods: dict[int, Outcome], decided: Sequence[str] = ()
+) -> Done:
     """The plan's last document."""
     rows = sorted(published, key=lambda one: one.key)
     totals = {
@@ -184,9 +235,18 @@ def done(plan: Plan, published: Iterable[PublishedObject], periods: dict[int, Co
         "rejected": sum(one.rows for one in rows if one.rejected),
         "bytes": sum(one.bytes for one in rows),
         "raw_bytes": sum(one.raw for one in rows),
-        "duplicates": sum(counts.duplicates for counts in periods.values()),
+        "dropped": sum(counts.dropped for counts in periods.values()),
+        "filtered": sum(counts.filtered for counts in periods.values()),
     }
-    return Done(k=plan.k, after=plan.after, upto=plan.upto, objects=rows, periods=periods, totals=totals)
+    return Done(
+        k=plan.k,
+        after=plan.after,
+        upto=plan.upto,
+        objects=rows,
+        periods=periods,
+        totals=totals,
+        decided=list(decided),
+    )
 
 
 # Hours.
@@ -205,6 +265,9 @@ def closed_hours(after: int, upto: int, first_hour: int, held: Iterable[int]) ->
     return sorted(hours)
 
 
+_TOLD = ("events", "accepted", "published", "dropped", "filtered", "rejected", "late", "early", "untimed")
+
+
 def _manifest(objects_: Iterable[PublishedObject], url: str) -> bytes:
     """A Redshift COPY manifest (docs.aws.amazon.com/redshift/latest/dg/loading-data-files-using-manifest.html)."""
     entries = [
@@ -218,7 +281,7 @@ def hour_documents(
 ) -> tuple[list[tuple[str, bytes]], tuple[str, bytes]]:
     """The partition manifests of a closed hour, and the hour's own, as (key, body)."""
     folders: dict[str, list[PublishedObject]] = {}
-    counts = Counts()
+    counts = Outcome()
     for one in sorted((o for d in dones for o in d.objects if hour_of(o.period) == hour), key=lambda o: o.key):
         folders.setdefault(one.folder, []).append(one)
     for document in dones:
@@ -232,10 +295,7 @@ def hour_documents(
         "stream": state.stream,
         "hour": moment(hour).strftime("%Y-%m-%dT%H:00:00Z"),
         "totals": _totals(o for several in folders.values() for o in several if not o.rejected),
-        "counts": {
-            name: getattr(counts, name)
-            for name in ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed")
-        },
+        "counts": {name: getattr(counts, name) for name in _TOLD},
         "partitions": [row for row, rejected in rows if not rejected],
         "rejected": [row for row, rejected in rows if rejected],
     }

@@ -2,6 +2,9 @@
 
     blobs | ids, 16 bytes each | footer (JSON, member index) | trailer
 
+Ids are in the order of lines: members as they are stored, in each as accepted; rejections have none. So row and line
+correspond without an index, and the ids of a period are one range.
+
 A member is what one folder and period have in it; index and blobs are in order of (period, hash of the folder, folder),
 which is the order of publishing. A large member is a gzip blob of its own, which an object can take over as it is.
 Small neighbours of one period share a blob: a line among ten costs twice the CPU of one among 64, to compress and to
@@ -31,8 +34,9 @@ from numpy.typing import NDArray
 from vortex.core.lines import Lines
 from vortex.core.model import Position, ShardInfo
 
-VERSION = 3
-"""Version 2 had no LZ4; version 1 no shared blobs, and its members in another order. Both are read like this one."""
+VERSION = 4
+OLDEST = 4
+"""The oldest that is read. Before, ids were in the order of acceptance, and no segment told when its rows came."""
 TRAILER = struct.Struct("<16sII8s")
 _MAGIC = b"VORTEXSG"
 _LEVEL = 2
@@ -68,12 +72,23 @@ class CorruptSegment(Exception):
     """Bytes that are not the segment they claim to be; the message names the object."""
 
 
-class NewerVersion(Exception):
-    """A segment of a later format than this program knows."""
+class OtherVersion(Exception):
+    """Something of a format that this program does not know: a later one, or one that it reads no more."""
+
+
+def known_version(version: int, oldest: int, newest: int, name: str) -> None:
+    """Raises OtherVersion, which says what to do."""
+    if version > newest:
+        raise OtherVersion(f"{name}: format version {version}; this program knows {newest}: run the newer one")
+    if version < oldest:
+        raise OtherVersion(
+            f"{name}: format version {version}; this program reads {oldest} and later. Drain the stream with the "
+            "version that wrote it (`vortex run --drain`), then begin anew in another prefix of store.url"
+        )
 
 
 class Counts(msgspec.Struct, forbid_unknown_fields=False):
-    """What was read. `events = accepted + duplicates + rejected`; late, early and untimed are among the accepted.
+    """What was read. `events = accepted + filtered + rejected`; late, early, untimed are of the accepted, the rows.
 
     `bytes` is of the accepted lines, newline included; `records` is known in all only, not per period.
     """
@@ -81,7 +96,7 @@ class Counts(msgspec.Struct, forbid_unknown_fields=False):
     records: int = 0
     events: int = 0
     accepted: int = 0
-    duplicates: int = 0
+    filtered: int = 0
     rejected: int = 0
     late: int = 0
     early: int = 0
@@ -90,7 +105,7 @@ class Counts(msgspec.Struct, forbid_unknown_fields=False):
 
     def add(self, other: Counts) -> None:
         """Add `other` in place."""
-        for name in self.__struct_fields__:
+        for name in other.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -107,9 +122,9 @@ class Folder(msgspec.Struct, frozen=True):
 class Footer(msgspec.Struct, kw_only=True):
     """Everything but the data. Times are epoch milliseconds.
 
-    `position` is where reading goes on; `floors` names, for each log of the lineage, the oldest segment that the
-    window after this one still needs. `ended` closes the log, and `children` are what follows it. A `bump` only moved
-    `open_from`; a `gap` says what could not be read, and why.
+    `position` is where reading goes on; `arrived` is the watermark at the segment's first row, and after its last one
+    (its own where it has no rows): when its rows came, as near as anybody needs to know. `ended` closes the log, and
+    `children` are what follows it. A `bump` only moved `open_from`; a `gap` says what could not be read, and why.
     """
 
     shard: str
@@ -128,7 +143,7 @@ class Footer(msgspec.Struct, kw_only=True):
     ids: int
     ids_digest: bytes
     data_bytes: int
-    floors: dict[str, int]
+    arrived: tuple[int, int]
     ended: bool = False
     children: tuple[ShardInfo, ...] = ()
     bump: bool = False
@@ -145,6 +160,18 @@ class Footer(msgspec.Struct, kw_only=True):
     def ids_range(self) -> tuple[int, int]:
         """Offset and length of the id block."""
         return self.data_bytes, 16 * self.ids
+
+    @property
+    def rejections(self) -> NDArray[np.bool_]:
+        """Which of the members hold rejections."""
+        rejected = np.array([folder.rejected for folder in self.folders], dtype=bool)
+        return rejected[self.member_rows["folder"]] if len(rejected) else rejected
+
+    @property
+    def first_rows(self) -> NDArray[np.int64]:
+        """For each member the number of its first row within the segment."""
+        rows = np.where(self.rejections, 0, self.member_rows["rows"].astype(np.int64))
+        return np.cumsum(rows) - rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +226,8 @@ def _blobs(sizes: list[int], periods: list[int]) -> list[int]:
 def seal(footer: Footer, cells: Sequence[Cell] = (), lines: Lines | None = None, ids: bytes = b"") -> Sealed:
     """Compress the lines: those of group i are a member of `cells[i]`, each of which stands there once.
 
+    `ids` are those of the lines that are no rejections, which are the first ones, in the order of the lines.
+
     Fills in the footer's index, and what lines tell of their periods (accepted, bytes, events). Heavy: meant for a
     worker thread.
     """
@@ -218,6 +247,7 @@ def seal(footer: Footer, cells: Sequence[Cell] = (), lines: Lines | None = None,
         folders.setdefault(cell.folder.path, cell.folder)
     members = _index(cells, folders, np.diff(ends), sizes, begins, blobs)
     _count(footer, members, np.array([cell.folder.rejected for cell in cells], dtype=bool))
+    ids = np.frombuffer(ids, dtype="V16")[rows[rows < len(ids) // 16]].tobytes()
     footer.folders = list(folders.values())
     footer.members = members.tobytes()
     footer.data_bytes = sum(map(len, blobs))
@@ -261,7 +291,7 @@ def _count(footer: Footer, members: Members, rejected: NDArray[np.bool_]) -> Non
         counts.accepted += int(members["rows"][its].sum())
         counts.bytes += int(members["raw"][its].sum())
     for counts in footer.periods.values():
-        counts.events = counts.accepted + counts.duplicates + counts.rejected
+        counts.events = counts.accepted + counts.filtered + counts.rejected
 
 
 def within(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -280,21 +310,20 @@ def _footer_digest(packed: bytes, version: int) -> bytes:
 
 
 def footer_length(tail: bytes, name: str) -> int:
-    """How many bytes of the object's end make up footer and trailer. Raises CorruptSegment, NewerVersion."""
+    """How many bytes of the object's end make up footer and trailer. Raises CorruptSegment, OtherVersion."""
     if len(tail) < TRAILER.size:
         raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a segment")
     _, length, version, magic = TRAILER.unpack(tail[-TRAILER.size :])
     if magic != _MAGIC:
         raise CorruptSegment(f"{name}: does not end as a segment does")
-    if version > VERSION:
-        raise NewerVersion(f"{name}: format version {version}; this program knows {VERSION}")
+    known_version(version, OLDEST, VERSION, name)
     return int(length) + TRAILER.size
 
 
 def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
     """The footer and the segment's digest, from a tail that holds all of it; `size` is the whole object's.
 
-    Raises CorruptSegment for any byte that is not as it was sealed, NewerVersion.
+    Raises CorruptSegment for any byte that is not as it was sealed, OtherVersion.
     """
     length = footer_length(tail, name)
     if len(tail) < length:

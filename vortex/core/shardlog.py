@@ -1,4 +1,4 @@
-"""The rules of a shard log: how heads follow each other, what a window still needs, how children begin.
+"""The rules of a shard log: how heads follow each other, how children begin.
 
 Everything a worker knows of a shard is a function of its log; these are those functions.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -88,53 +88,12 @@ def check_follows(before: Head, after: Head, root: str) -> None:
         raise BrokenLog(f"{name}: starts at {footer.start.value!r}, not at {earlier.position.value!r}")
 
 
-@dataclass(slots=True)
-class Remembered:
-    """One segment in the window: its ids are held by the window under `tag`."""
-
-    log: str
-    n: int
-    watermark: int
-    tag: int
-
-
-@dataclass(slots=True)
-class Lineage:
-    """The segments whose ids the window holds, over the shard's own log and its ancestors'."""
-
-    segments: list[Remembered] = field(default_factory=list)
-
-    def expire(self, threshold: int) -> list[int]:
-        """Drop what is older than `threshold`; the tags to forget."""
-        gone = [old.tag for old in self.segments if old.watermark < threshold]
-        if gone:
-            self.segments = [one for one in self.segments if one.watermark >= threshold]
-        return gone
-
-    def floors(self) -> dict[str, int]:
-        """For each log the least n still remembered."""
-        floors: dict[str, int] = {}
-        for one in self.segments:
-            floors[one.log] = min(floors.get(one.log, one.n), one.n)
-        return floors
-
-
-def merged_floors(parents: Iterable[Footer]) -> dict[str, int]:
-    """What the window of a child needs: everything that any parent's window needed."""
-    floors: dict[str, int] = {}
-    for parent in parents:
-        for log, n in parent.floors.items():
-            floors[log] = min(floors.get(log, n), n)
-    return floors
-
-
 def first_footer(
     shard: ShardInfo,
     position: Position,
     watermark: int,
     open_from: int,
     *,
-    floors: Mapping[str, int],
     owner: str,
     created: int,
 ) -> Footer:
@@ -156,7 +115,7 @@ def first_footer(
         ids=0,
         ids_digest=b"",
         data_bytes=0,
-        floors={**floors, shard.id: 0},
+        arrived=(watermark, watermark),
     )
 
 
@@ -209,7 +168,7 @@ def child_state(parents: Sequence[Footer]) -> tuple[int, int]:
 
 
 def bumped(head: Head, open_from: int, *, owner: str, created: int) -> Footer:
-    """The segment that only moves `open_from`; position, watermark and floors are the head's.
+    """The segment that only moves `open_from`; position and watermark are the head's.
 
     Raises BrokenLog for an ended log, which may not be moved.
     """
@@ -232,6 +191,7 @@ def bumped(head: Head, open_from: int, *, owner: str, created: int) -> Footer:
         ids=0,
         ids_digest=b"",
         data_bytes=0,
+        arrived=(footer.watermark, footer.watermark),
         bump=True,
         gap="",
     )

@@ -1,4 +1,4 @@
-"""The invariants I1 to I9 and I11 of the design, held against store, stream and leases: at every write, and at the end.
+"""The invariants of the design, held against store, stream and leases: at every write, and at the end.
 
 The checks watch effects, not intentions: whatever any process did, only what reached the store counts.
 """
@@ -33,6 +33,7 @@ from vortex.verification import verify_store
 
 _SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
 _PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)(?:-(\d+))?\.json$")
+_DECIDED = re.compile(r"_vortex/[^/]+/dedup/(\d{10})-(\d+)$")
 
 
 class Checker:
@@ -83,19 +84,24 @@ class Checker:
     # At every write.
 
     def _written(self, key: str, body: bytes) -> None:
-        digest = xxhash.xxh3_128_hexdigest(body)
+        digest, again = xxhash.xxh3_128_hexdigest(body), key in self._digests
         if (found := _SEGMENT.match(key)) is not None:
             self._segment(found[1], int(found[2]), key, body)
             return
         if self._digests.setdefault(key, digest) != digest:
-            self.violated("I3", f"{key}: was written before, with other content")
+            self.violated("D7" if _DECIDED.match(key) else "I3", f"{key}: was written before, with other content")
+        if (found := _DECIDED.match(key)) is not None:
+            if not again:
+                self._plans.decided(int(found[1]), int(found[2]), body)
+                self._check_memory()
+            return
         if (found := _PLAN.match(key)) is not None:
             if found[2] == "plan":
                 self._plans.plan(int(found[1]), body)
             elif found[3]:
                 self._plans.part(int(found[1]), int(found[3]), body)
             else:
-                self._plans.finished(int(found[1]))
+                self._plans.finished(int(found[1]), body)
         elif key.startswith("_hours/"):
             self._plans.hour(key, body)
         elif key.endswith("/stream.json"):
@@ -120,13 +126,16 @@ class Checker:
         if self._plans.plans and any(period < self._plans.upto for period in segment.footer.periods):
             self.violated("I6", f"{key}: writes before {moment(self._plans.upto)}, which a plan has closed")
         self._logs.add(shard, segment)
+        if self._plans.plans:
+            self._plans.walks.came(self._plans.plans[-1]["arrived"][0], segment.rows)
 
     def _deleted(self, key: str) -> None:
-        found = _SEGMENT.match(key)
-        if found is None:
-            self.violated("I3", f"{key}: was deleted; nothing but segments may be")
-            return
-        self._plans.deleted(found[1], int(found[2]))
+        if (found := _SEGMENT.match(key)) is not None:
+            self._plans.deleted(found[1], int(found[2]))
+        elif (found := _DECIDED.match(key)) is not None:
+            self._plans.deleted_decision(int(found[1]), int(found[2]))
+        else:
+            self.violated("I3", f"{key}: was deleted; nothing but segments and decisions may be")
 
     # What processes tell of themselves.
 
@@ -152,7 +161,7 @@ class Checker:
             self.violated("I11", f"the lease of {shard} says {checkpoint.sequence}; its log holds records to {covered}")
 
     def committed(self, process: Process, shard: str, footer: Footer) -> None:
-        """What a worker takes for committed is; its memory is bounded (I7), and its window is the log's (I4)."""
+        """What a worker takes for committed is; its memory is bounded (I7)."""
         log = self.logs.get(shard, [])
         if (shard, footer.n) in self._plans.cleaned:
             return  # it slept, others went on and cleaned up: what it wrote there is never read
@@ -167,25 +176,22 @@ class Checker:
         if memory.used > memory.limit + self._traffic.page_bytes * len(process.app.fleet.workers):
             self.violated("I7", f"{process.owner} holds {memory.used} bytes, the limit is {memory.limit}")
         pending = worker._ingest.pending
-        if pending.events != pending.accepted + pending.duplicates + pending.rejected:
+        if pending.events != pending.accepted + pending.filtered + pending.rejected:
             self.violated("I9", f"{process.owner}, {shard}: pending {pending}")
-        if self._sample.random() < 0.2:
-            self._check_window(process, worker, footer)
 
-    def _check_window(self, process: Process, worker: object, footer: Footer) -> None:
-        ingest = worker._ingest  # type: ignore[attr-defined]
-        if ingest.next_n != footer.n + 1:
-            return
-        held = ingest.window.keys_of(one.tag for one in ingest.lineage.segments)
-        wanted = {
-            key
-            for one in self._logs.window(footer.floors)
-            if one.footer.shard != footer.shard or one.footer.n <= footer.n  # others may have gone on since
-            for key in one.ids
-        }
-        if held != wanted:
-            what = f"{process.owner}: the window of {footer.shard} after segment {footer.n} holds {len(held)} ids"
-            self.violated("I4", f"{what}, rebuilt from the log it would hold {len(wanted)}")
+    def _check_memory(self) -> None:
+        """D10: what a process has in memory of published keys is what their files have."""
+        for process in self._delayed.values():
+            if process.dead or process.app is None or self._sample.random() > 0.3:
+                continue
+            for k, ranges in process.app.publisher.dedup.keys._held.items():
+                parts = self._plans.plans[k]["parts"]
+                wanted = [key for part in range(parts) for key in self._plans.walks.files.get((k, part), ())]
+                for (part, of), keys in ranges.items():
+                    mine = [key for key in wanted if int.from_bytes(key[:8]) * of >> 64 == part]
+                    pairs = zip(keys.high.tolist(), keys.low.tolist(), strict=True)
+                    if [high.to_bytes(8) + low.to_bytes(8) for high, low in pairs] != mine:
+                        self.violated("D10", f"{process.owner}: has other keys of plan {k} in memory than its files")
 
     # At the end.
 
@@ -212,6 +218,7 @@ class Checker:
         """I1 over everything; I7 over all calls; and the program's own verification must agree."""
         segments = [one for log in self.logs.values() for one in log]
         accepted = Counter(line for one in segments for lines in one.lines.values() for line in lines)
+        accepted -= self._plans.walks.dropped_lines(self._plans.done)
         published: Counter[bytes] = Counter()
         for key, body in self._store.objects.items():
             if not key.startswith(("_vortex/", "_hours/", "_manifests/")):
@@ -219,6 +226,7 @@ class Checker:
         if accepted != published:
             lost, more = accepted - published, published - accepted
             self.violated("I1", f"{lost.total()} lines not published, {more.total()} too many: {[*lost, *more][:2]}")
+        self._plans.finish()
         self._check_calls()
         report = await verify_store(_Plain(self._store))
         for fault in report.faults:
@@ -250,7 +258,8 @@ class Checker:
             "records": sum(map(len, self._traffic.records.values())),
             "shards": len(self._stream.shards()),
             "segments": len(segments),
-            "duplicates": sum(one.footer.counts.duplicates for one in segments),
+            "filtered": sum(one.footer.counts.filtered for one in segments),
+            "dropped": self._plans.walks.dropped_of(range(2**62)),
             "rejected": sum(one.footer.counts.rejected for one in segments),
             "late": sum(one.footer.counts.late for one in segments),
             "bumps": sum(one.footer.bump for one in segments),

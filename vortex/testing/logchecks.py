@@ -1,15 +1,17 @@
 """What every segment must be, told by a model of its own: which records it covers, what of them is new, where it goes.
 
 The model shares nothing with `core` but the reading of a footer: it has the truth of the traffic instead of a decoder,
-and sets of names instead of a window of hashes.
+and names instead of hashes.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vortex.config import Settings
 from vortex.core.layout import date_and_hour
@@ -20,18 +22,32 @@ from vortex.testing.traffic import MARK, Truth, Written
 
 Violated = Callable[[str, str], None]
 _OLDEST = Position(Start.TRIM_HORIZON)
-_SUMMED = ("events", "accepted", "duplicates", "rejected", "late", "early", "untimed", "bytes")
+_SUMMED = ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes")
+
+
+class Row(NamedTuple):
+    """An accepted event: where it lies, what it is, and when it came."""
+
+    shard: str
+    n: int
+    row: int
+    period: int
+    folder: str
+    key: str
+    line: bytes
+    lo: int
+    hi: int
 
 
 @dataclass(slots=True)
 class Segment:
-    """One committed segment. `lines` by (folder, period), in stream order; `keys` of what it accepted."""
+    """One committed segment. `lines` by (folder, period), as they lie there; `rows` are the accepted among them."""
 
     footer: Footer
     digest: str
     lines: dict[tuple[str, int], list[bytes]]
     ids: list[bytes]
-    keys: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
     def as_head(self) -> Head:
         """As the journal would read it."""
@@ -69,6 +85,9 @@ class LogModel:
         self.gaps = 0
         self.vanished = False
         """Whether a log says that its shard was gone before it was read; its children may be, too, without a log."""
+        self._truths: dict[int, Truth] = {}
+        self._last: dict[str, dict[str, int]] = {}
+        """By shard and key when the last row of it came."""
         self._hashes: dict[str, bytes] = {}
         self._names: dict[bytes, str] = {}
         self._in_gap: set[str] = set()
@@ -84,7 +103,6 @@ class LogModel:
         self._check_follows(name, before, segment)
         self._check_sums(name, segment.footer)
         self._check_content(name, before, segment)
-        self._check_floors(name, before, segment)
         log.append(segment)
         footer = segment.footer
         for child in footer.children:
@@ -182,44 +200,88 @@ class LogModel:
         counts, total = footer.counts, Counts()
         for some in footer.periods.values():
             total.add(some)
-        if counts.events != counts.accepted + counts.duplicates + counts.rejected:
-            self._violated("I9", f"{name}: events are not accepted + duplicates + rejected")
+        if counts.events != counts.accepted + counts.filtered + counts.rejected:
+            self._violated("I9", f"{name}: events are not accepted + filtered + rejected")
         if any(getattr(total, each) != getattr(counts, each) for each in _SUMMED):
             self._violated("I9", f"{name}: its periods do not add up")
 
-    # I1.
+    # I1, D1.
 
     def _check_content(self, name: str, before: Segment | None, segment: Segment) -> None:
+        """Every record's events are rows, rejections, or filtered, and what was filtered has a row to answer for it."""
         footer = segment.footer
         records = self._covered_by(name, footer)
-        window = self.window_keys(footer.shard, before)
-        accepted: list[tuple[Truth, Written]] = []
-        duplicates, rejected = 0, []
-        for record in records:
-            for truth in record.truths:
-                if truth.broken:
-                    rejected.append(truth.number)
-                elif truth.key in window:
-                    duplicates += 1
-                else:
-                    window.add(truth.key)
-                    accepted.append((truth, record))
-        segment.keys = [truth.key for truth, _ in accepted]
-        there = {truth.number: period for truth, period in self._lines(segment, rejected=False)}
+        read = Counter(truth.number for one in records for truth in one.truths if not truth.broken)
+        self._truths.update((truth.number, truth) for one in records for truth in one.truths)
+        there = Counter(truth.number for truth, _ in self._lines(segment, rejected=False))
+        rejected = sorted(truth.number for one in records for truth in one.truths if truth.broken)
         broken = sorted(truth.number for truth, _ in self._lines(segment, rejected=True))
-        wanted = {truth.number for truth, _ in accepted}
-        if there.keys() != wanted or footer.counts.accepted != len(accepted):
-            odd = sorted(wanted ^ there.keys())
-            self._violated("I1", f"{name}: accepted {footer.counts.accepted}, should be {len(accepted)}; {odd[:5]}")
-        elif broken != sorted(rejected) or footer.counts.rejected != len(rejected):
-            self._violated("I1", f"{name}: rejections {broken[:5]}, should be {sorted(rejected)[:5]}")
-        elif footer.counts.duplicates != duplicates:
-            self._violated("I9", f"{name}: {footer.counts.duplicates} duplicates, should be {duplicates}")
-        elif footer.counts.untimed != (timeless := sum(truth.at is None for truth, _ in accepted)):
+        filtered = read - there
+        if odd := there - read:
+            self._violated("I1", f"{name}: holds {sorted(odd.elements())[:5]}, which were not read")
+        elif broken != rejected or footer.counts.rejected != len(rejected):
+            self._violated("I1", f"{name}: rejections {broken[:5]}, should be {rejected[:5]}")
+        elif (footer.counts.accepted, footer.counts.filtered) != (there.total(), filtered.total()):
+            self._violated("I9", f"{name}: counts {footer.counts}, {there.total()} rows, {filtered.total()} filtered")
+        elif footer.counts.untimed != (timeless := sum(n for at, n in there.items() if self._truths[at].at is None)):
             self._violated("I9", f"{name}: {footer.counts.untimed} without a time, should be {timeless}")
         else:
-            self._check_places(name, before, segment, accepted, there)
-            self._check_ids(name, segment)
+            self._check_filtered(name, before, segment, filtered, there)
+            self._check_rows(name, segment)
+            self._check_places(name, before, segment, records)
+            self._check_arrived(name, before, segment, records, there)
+
+    def _check_rows(self, name: str, segment: Segment) -> None:
+        """The ids are those of the lines, in the order of lines; one id a name, one name an id."""
+        footer, row = segment.footer, 0
+        for folder, period, *_ in footer.member_rows.tolist():
+            if footer.folders[folder].rejected:
+                continue
+            path = footer.folders[folder].path
+            for line in segment.lines[path, period]:
+                key = self._truths[_mark(line)].key
+                segment.rows.append(Row(footer.shard, footer.n, row, period, path, key, line, *footer.arrived))
+                digest = segment.ids[row] if row < len(segment.ids) else b""
+                if self._hashes.setdefault(key, digest) != digest or self._names.setdefault(digest, key) != key:
+                    self._violated("I4", f"{name}: the id of row {row}, {key!r}, is not the one it had")
+                row += 1
+        if row != len(segment.ids):
+            self._violated("I4", f"{name}: {len(segment.ids)} ids, {row} rows")
+        last = self._last.setdefault(footer.shard, {})
+        last.update((one.key, one.hi) for one in segment.rows)
+
+    def _check_filtered(
+        self, name: str, before: Segment | None, segment: Segment, filtered: Counter[int], there: Counter[int]
+    ) -> None:
+        owner, own = self.settings.get(segment.footer.owner), {self._truths[number].key for number in there}
+        horizon = min(owner.dedup.window, 600_000) if owner else 600_000
+        oldest = (before.footer.watermark if before else 0) - horizon
+        came = self._last.get(segment.footer.shard, {})
+        for key in {self._truths[number].key for number in filtered} - own:
+            if came.get(key, oldest - 1) < oldest:
+                self._violated("D1", f"{name}: {key!r} was filtered, and no row answers for it")
+
+    def _check_arrived(
+        self, name: str, before: Segment | None, segment: Segment, records: list[Written], there: Counter[int]
+    ) -> None:
+        footer = segment.footer
+        (lo, hi), least = footer.arrived, before.footer.watermark if before else 0
+        if not least <= lo <= hi <= footer.watermark or (not segment.rows and lo != footer.watermark):
+            self._violated(
+                "D8", f"{name}: rows came in {lo}..{hi}, its watermark went from {least} to {footer.watermark}"
+            )
+        owner = self.settings.get(footer.owner)
+        if owner is not None and owner.dedup.window and hi - lo > owner.dedup.window // 8:
+            self._violated("D8", f"{name}: rows came in {lo}..{hi}, which is more than an eighth of the window")
+        within, mark = Counter[int](), least
+        for one in records:
+            mark = max(mark, one.arrival_ms)
+            # Of an idle shard the watermark went on, up to when the record was put at most. No arrival is ahead of the
+            # service's clock, which tells whole seconds.
+            if lo <= max(mark, one.put_ms) and mark <= hi + 1000:
+                within.update(truth.number for truth in one.truths)
+        if (odd := there - within) and footer.shard not in self._in_gap and not footer.gap:
+            self._violated("D8", f"{name}: {sorted(odd)[:5]} did not come in {lo}..{hi}")
 
     def _covered_by(self, name: str, footer: Footer) -> list[Written]:
         """The records that the segment must be made of; what was trimmed may be missing where the log says so."""
@@ -246,77 +308,31 @@ class LogModel:
                 for line in lines:
                     yield Truth(_mark(line), line), period
 
-    def _check_places(
-        self,
-        name: str,
-        before: Segment | None,
-        segment: Segment,
-        accepted: list[tuple[Truth, Written]],
-        there: dict[int, int],
-    ) -> None:
+    def _check_places(self, name: str, before: Segment | None, segment: Segment, records: list[Written]) -> None:
         """Every event in its own period, or, where that is closed or to come, in the current one; bytes unchanged."""
         footer = segment.footer
         step = self.settings[footer.owner].publish.period if footer.owner in self.settings else 1
         latest = max(footer.watermark - footer.watermark % step, footer.open_from)
         earliest = before.footer.watermark if before else 0
-        held = {(folder, line) for (folder, _), lines in segment.lines.items() for line in lines}
-        for truth, record in accepted:
-            period = there[truth.number]
-            date, hour = date_and_hour(period)
+        came: dict[int, list[Written]] = {}
+        for record in records:
+            for truth in record.truths:
+                came.setdefault(truth.number, []).append(record)
+        for row in segment.rows:
+            truth = self._truths[_mark(row.line)]
+            date, hour = date_and_hour(row.period)
             folder = f"customer={truth.customer}/event_type={truth.kind}/date={date}/hour={hour}"
-            if (folder, truth.data) not in held:
+            if (row.folder, row.line) != (folder, truth.data):
                 self._violated("I1", f"{name}: event {truth.number} is not as it came in {folder}")
-            at = record.arrival_ms if truth.at is None else truth.at
-            own = at - at % step
-            moved = period != own and not (truth.at is None and abs(period - own) <= step)
-            if period > latest or (moved and footer.open_from <= own <= earliest - step):
-                self._violated("I1", f"{name}: event {truth.number} of {own} lies in period {period}")
 
-    def _check_ids(self, name: str, segment: Segment) -> None:
-        """The ids are those of the accepted, in order; one id a name, one name an id."""
-        if len(segment.ids) != len(segment.keys):
-            self._violated("I4", f"{name}: {len(segment.ids)} ids, {len(segment.keys)} accepted")
-        for key, digest in zip(segment.keys, segment.ids, strict=False):
-            if self._hashes.setdefault(key, digest) != digest or self._names.setdefault(digest, key) != key:
-                self._violated("I4", f"{name}: the id of {key!r} is not the one it had")
+            def fits(record: Written, row: Row = row, truth: Truth = truth) -> bool:
+                at = record.arrival_ms if truth.at is None else truth.at
+                own = at - at % step
+                moved = row.period != own and not (truth.at is None and abs(row.period - own) <= step)
+                return not (row.period > latest or (moved and footer.open_from <= own <= earliest - step))
 
-    # The window.
-
-    def window_keys(self, shard: str, before: Segment | None) -> set[str]:
-        """The names that the segment after `before` is checked against."""
-        return {key for one in self.window(self._needed(shard, before)) for key in one.keys}
-
-    def window(self, floors: dict[str, int]) -> list[Segment]:
-        """The segments that floors name."""
-        return [one for log, floor in floors.items() for one in self.logs.get(log, [])[floor:]]
-
-    def _needed(self, shard: str, before: Segment | None) -> dict[str, int]:
-        if before is not None:
-            return before.footer.floors
-        floors: dict[str, int] = {}
-        for parent in self.parents.get(shard, ()):
-            for log, n in self.logs[parent][-1].footer.floors.items() if self.logs.get(parent) else ():
-                floors[log] = min(floors.get(log, n), n)
-        return floors
-
-    def _check_floors(self, name: str, before: Segment | None, segment: Segment) -> None:
-        """Remembered is exactly what is not older than the window, by watermarks; nothing is forgotten too early."""
-        footer = segment.footer
-        needed = dict(self._needed(footer.shard, before))
-        if not footer.bump:
-            needed.setdefault(footer.shard, footer.n)
-        owner = self.settings.get(footer.owner)
-        if before is not None and not footer.bump and owner is not None:
-            oldest = footer.watermark - owner.dedup.window
-            marks = {log: [one.footer.watermark for one in self.logs.get(log, [])] for log in needed}
-            marks[footer.shard] = [*marks[footer.shard], footer.watermark]
-            kept = {
-                log: [n for n in range(floor, len(marks[log])) if marks[log][n] >= oldest]
-                for log, floor in needed.items()
-            }
-            needed = {log: numbers[0] for log, numbers in kept.items() if numbers}
-        if footer.floors != needed:
-            self._violated("I4", f"{name}: its window is {footer.floors}, should be {needed}")
+            if not any(map(fits, came[truth.number])):
+                self._violated("I1", f"{name}: event {truth.number} lies in period {row.period}")
 
 
 def _number(position: Position) -> int:

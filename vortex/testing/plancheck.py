@@ -8,8 +8,9 @@ from typing import Any
 
 from vortex.core.layout import date_and_hour, hour_manifest_key, hour_of, moment
 from vortex.core.model import HOUR_MS
-from vortex.testing.logchecks import LogModel, Segment, Violated
+from vortex.testing.logchecks import LogModel, Row, Segment, Violated
 from vortex.testing.simstore import SimStore
+from vortex.testing.walkcheck import WalkModel
 
 _OBJECT = re.compile(r"(.*/\d{4}(?:\d\d)?)-(\d{3,})\.json\.gz$")
 
@@ -28,6 +29,7 @@ class PlanModel:
         self._expected: dict[str, tuple[int, int, list[bytes]]] = {}
         """By key without the part: the plan, the period, and the lines."""
         self._parts: dict[str, dict[int, list[bytes]]] = {}
+        self._walks = WalkModel(violated)
         self._held: set[int] = set()
         """Hours of which the plans so far publish anything, if only a count."""
 
@@ -65,6 +67,10 @@ class PlanModel:
             for one in log[to + 1 :]:
                 if any(plan["after"] <= period < plan["upto"] for period in one.footer.periods):
                     bad("I1", f"{name}: leaves out {shard} segment {one.footer.n}, which holds periods that it closes")
+        self._walks.planned(plan, self.plans[-1] if self.plans else None, self._rows(plan))
+        for shard, entry in plan["shards"].items():
+            if (least := self._comes(shard, entry)) < plan["arrived"][0]:
+                bad("D8", f"{name}: nothing comes before {plan['arrived'][0]}, it says; of {shard} it may at {least}")
         self.plans.append(plan)
         self._expect(plan)
 
@@ -84,11 +90,26 @@ class PlanModel:
         if to >= 0 and entry["ended"] != log[to].footer.ended:
             bad("I3", f"{name}: says ended = {entry['ended']}")
 
+    def _comes(self, shard: str, entry: dict[str, Any]) -> int:
+        """When the first row comes that the shard has for this plan or a later one, at the earliest."""
+        log = self._logs.logs.get(shard, [])
+        first = int(entry["from"])
+        if first < len(log):
+            return log[first].footer.arrived[0]
+        parents = [self._logs.logs[parent] for parent in entry["parents"] if self._logs.ended(parent)]
+        return log[-1].footer.watermark if log else min((its[-1].footer.watermark for its in parents), default=0)
+
     def _expect(self, plan: dict[str, Any]) -> None:
+        """What the plan must come to: its rows are walked through, and what is left is grouped by folder and period."""
+        out = self._walks.walk(plan, self._rows(plan))
         grouped: dict[tuple[str, int], list[bytes]] = {}
         for shard in sorted(plan["shards"]):
             for one in self._logs.logs.get(shard, [])[: plan["shards"][shard]["to"] + 1]:
-                for (folder, period), lines in one.lines.items():
+                rows: dict[tuple[str, int], list[bytes]] = {(row.folder, row.period): [] for row in one.rows}
+                for row in one.rows:
+                    if (row.shard, row.n, row.row) not in out:
+                        rows[row.folder, row.period].append(row.line)
+                for (folder, period), lines in (one.lines | rows).items():
                     if plan["after"] <= period < plan["upto"]:
                         grouped.setdefault((folder, period), []).extend(lines)
                 self._held |= {hour_of(period) for period in one.footer.periods if period < plan["upto"]}
@@ -99,6 +120,23 @@ class PlanModel:
                 self._violated("I3", f"{stem}: is published by plans {self._expected[stem][0]} and {plan['k']}")
             self._expected[stem] = (plan["k"], period, lines)
 
+    def _rows(self, plan: dict[str, Any]) -> list[Row]:
+        """The plan's rows, by looking at whole logs."""
+        return [
+            row
+            for shard, entry in plan["shards"].items()
+            for one in self._logs.logs.get(shard, [])[: entry["to"] + 1]
+            for row in one.rows
+            if plan["after"] <= row.period < plan["upto"]
+        ]
+
+    def decided(self, k: int, part: int, body: bytes) -> None:
+        """A file of decisions was written for the first time."""
+        if k >= len(self.plans):
+            self._violated("I3", f"plan {k}, part {part}: was decided on, and there is no such plan")
+            return
+        self._walks.decided(self.plans[k], part, body)
+
     # Objects.
 
     def object(self, key: str, lines: list[bytes]) -> None:
@@ -107,7 +145,9 @@ class PlanModel:
         if found is None or found[1] not in self._expected:
             self._violated("I3", f"{key}: no plan makes it")
             return
-        _, period, wanted = self._expected[found[1]]
+        k, period, wanted = self._expected[found[1]]
+        if not self._walks.whole(self.plans[k]):
+            self._violated("D2", f"{key}: was made before all of plan {k} was decided on")
         if hour_of(period) in self.closed:
             self._violated("I6", f"{key}: is written into a closed hour")
         if not lines or not _within(lines, wanted):
@@ -118,7 +158,7 @@ class PlanModel:
         _, _, wanted = self._expected[stem]
         parts = self._parts.get(stem, {})
         lines = [line for part in sorted(parts) for line in parts[part]]
-        if sorted(parts) != list(range(len(parts))) or lines != wanted:
+        if lines != wanted:
             self._violated("I1", f"{stem}: holds {len(lines)} lines in parts {sorted(parts)}, should be {len(wanted)}")
 
     # Hours.
@@ -133,7 +173,7 @@ class PlanModel:
         self.closed.add(hour)
         date, digits = date_and_hour(hour)
         tail = f"/date={date}/hour={digits}"
-        stems = [stem for stem, (_, period, _) in self._expected.items() if hour_of(period) == hour]
+        stems = [s for s, (_, period, lines) in self._expected.items() if lines and hour_of(period) == hour]
         for stem in stems:
             self._check_whole(stem)
         rows = [*manifest["partitions"], *manifest["rejected"]]
@@ -142,7 +182,11 @@ class PlanModel:
             self._violated("I6", f"{key}: names other folders than the hour has")
         self._check_rows(key, rows)
         wanted = sum(len(self._expected[stem][2]) for stem in stems if not stem.startswith("_rejected/"))
-        if manifest["totals"]["rows"] != wanted or manifest["counts"]["accepted"] != wanted:
+        dropped = self._walks.dropped_of(range(hour, hour + HOUR_MS))
+        told = manifest["counts"]
+        if (told["accepted"], told["published"], told["dropped"]) != (wanted + dropped, wanted, dropped):
+            self._violated("D9", f"{key}: counts {told}, should be {wanted} published, {dropped} dropped")
+        if manifest["totals"]["rows"] != wanted:
             self._violated("I6", f"{key}: {manifest['totals']['rows']} rows, should be {wanted}")
 
     def _check_rows(self, key: str, rows: list[dict[str, Any]]) -> None:
@@ -177,7 +221,7 @@ class PlanModel:
             if found is None or self._expected.get(found[1], (-1,))[0] != k or row["key"] not in self._store.objects:
                 bad("I3", f"{name}: {row['key']} is not there, or not the plan's")
 
-    def finished(self, k: int) -> None:
+    def finished(self, k: int, body: bytes) -> None:
         """A plan's done document was written: all of it must be there."""
         if k != len(self.plans) - 1 or self.done != k - 1:
             self._violated("I3", f"plan {k} is done, of {len(self.plans)}")
@@ -185,6 +229,7 @@ class PlanModel:
         for stem, (made_by, _, _) in self._expected.items():
             if made_by == k:
                 self._check_whole(stem)
+        self._walks.finished(self.plans[k], json.loads(body))
         missing = [hour for hour in self._hours_to(self.upto) if hour not in self.closed]
         if missing:
             self._violated("I6", f"plan {k} is done, hour {moment(missing[0])} has no manifest")
@@ -204,11 +249,20 @@ class PlanModel:
             bad("I3", f"{name} was deleted, and is not published")
         if entry is not None and n >= entry["next"] and not entry["ended"]:
             bad("I3", f"{name} was deleted, and the next plan begins at {entry['next']}")
-        for other, its in self._logs.logs.items():
-            footer = its[-1].footer
-            unborn = [child for child in footer.children if child.id not in self._logs.logs]
-            if (not footer.ended or unborn) and footer.floors.get(shard, n + 1) <= n:
-                bad("I4", f"{name} was deleted, and the window of {other} needs it")
+
+    def deleted_decision(self, k: int, part: int) -> None:
+        """D6: a file of decisions was deleted; no plan needs it any more."""
+        if not self.plans or k >= self.plans[self.done]["since"] or self.done < 0:
+            self._violated("D6", f"plan {k}, part {part}: what was decided on it was deleted, and is needed")
+
+    def finish(self) -> None:
+        """What must hold of all plans together."""
+        self._walks.finish(self.plans[: self.done + 1])
+
+    @property
+    def walks(self) -> WalkModel:
+        """What was decided on duplicates."""
+        return self._walks
 
     def _last_entry(self, shard: str) -> dict[str, Any] | None:
         for plan in reversed(self.plans[: self.done + 1]):

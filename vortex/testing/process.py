@@ -12,7 +12,7 @@ from vortex.config import Settings
 from vortex.core.ingestion import Draft
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.core.paging import MOST_RECORDS
-from vortex.core.segment import VERSION, Footer, NewerVersion
+from vortex.core.segment import VERSION, Footer, OtherVersion
 from vortex.exits import Exit
 from vortex.ports import Unavailable
 from vortex.retry import Health, Retry
@@ -138,7 +138,7 @@ class Process:
         )
         try:
             return await self._run(parts)
-        except NewerVersion as problem:
+        except OtherVersion as problem:
             self.health.bad("shard", str(problem))
             return Exit.LOST_STATE
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import Protocol
 
 from vortex.core.model import ObjectInfo
-from vortex.core.segment import TRAILER, VERSION, NewerVersion
+from vortex.core.segment import TRAILER, VERSION, OtherVersion
 from vortex.ports import Clock, Denied, NotFound, Unavailable
 from vortex.testing.faults import Weather
 
@@ -174,7 +174,7 @@ class StoreView:
         if body is None:
             raise NotFound(f"{key}: no such object")
         if self.version < NEWER and key.endswith(".seg") and TRAILER.unpack(body[-TRAILER.size :])[2] > self.version:
-            raise NewerVersion(f"{key}: format version {NEWER}; this program knows {self.version}")
+            raise OtherVersion(f"{key}: format version {NEWER}; this program knows {self.version}")
         return body
 
     async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:

@@ -94,7 +94,7 @@ class Traffic:
         return f"k{rng.getrandbits(40)}"
 
     def _again(self) -> None:
-        """Something sent before, with the partition key it had: just now, or about when the window ends."""
+        """Something sent before, with any partition key or the one it had: just now, or about when the window ends."""
         rng = self._rng
         now = self._clock.now_ms()
         back = rng.choice((0, 0, 10_000, 120_000, self._window_ms, self._window_ms, 4 * self._window_ms))
@@ -104,7 +104,7 @@ class Traffic:
         _, key, truths = old[max(0, len(old) - 1 - rng.randrange(4))]
         if self._weather.strikes("traffic.altered", rng):
             truths = tuple(self._altered(truth) for truth in truths)
-        self._put(key, truths)
+        self._put(self._partition_key() if rng.random() < 0.7 else key, truths)
 
     def _altered(self, truth: Truth) -> Truth:
         if truth.broken or truth.key.startswith("content"):

@@ -114,9 +114,10 @@ class World:
         settings = Settings.model_validate(sections)
         # Beyond what users may set: shards that keep up are pushed as well, and memory is tighter.
         settings = settings.model_copy(update={"hours": settings.hours.model_copy(update={"max_delay": max_delay})})
-        if self.weather.rate("process.tight"):
-            settings = settings.model_copy(update={"memory": Memory.model_construct(limit=rng.choice((300, 3000)))})
-        return settings
+        tight = self.weather.rate("process.tight") > 0
+        limit = rng.choice((300, 3000)) if tight else settings.memory.limit
+        memory = Memory.model_construct(limit=limit, keys=rng.choice((400, 4000, 2**20)))
+        return settings.model_copy(update={"memory": memory})
 
     # Its life.
 

@@ -1,0 +1,438 @@
+"""I10 for deduplication: each of these bugs must make the simulation fail, within SEEDS seeds.
+
+The numbers are those of the list in `docs/simulation.md`; a model of the protocol found each of them first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+import numpy as np
+import pytest
+
+import vortex.core.dedup.decided
+import vortex.core.dedup.keys
+import vortex.core.dedup.rows
+import vortex.core.ingestion
+import vortex.core.planning
+import vortex.dedup
+import vortex.publisher
+from tests.simulation.planting import Bug, hunt
+from vortex.cleanup import Cleaner
+from vortex.core.dedup.keys import Keys
+from vortex.core.dedup.resolve import resolve
+from vortex.core.dedup.rows import PlanRuns, Rows
+from vortex.core.filter import Filter
+from vortex.core.ingestion import ShardIngest
+from vortex.core.planning import Plan
+from vortex.core.segment import Footer
+from vortex.dedup import Decisions, Deduplicator
+from vortex.ingest import ShardWorker
+from vortex.journal import Journal
+from vortex.keys import KeyCache
+from vortex.ports import NotFound
+from vortex.publisher import Publisher
+from vortex.ranges import Ranges
+
+
+def _carried_out_with(change: Callable[[Publisher, Plan], Plan]) -> Any:
+    carry_out = Publisher._carry_out
+
+    async def changed(self: Publisher, plan: Plan, views: Any) -> bool:
+        return await carry_out(self, change(self, plan), views)
+
+    return patch.object(Publisher, "_carry_out", changed)
+
+
+def _since_goes_back() -> Any:
+    return patch.object(vortex.core.planning, "since", lambda before, recent, k, needed: max(0, before - 1))
+
+
+def _window_of(self: Publisher) -> int:
+    """A process that was told another window than those before and after it."""
+    return 0 if int(self._ports.owner.partition("-")[2]) % 2 else self._rules.window_ms
+
+
+def _own_since(self: Publisher, plan: Plan) -> Plan:
+    needed = plan.arrived[0] - _window_of(self)
+    return msgspec.structs.replace(plan, recent=tuple(one for one in plan.recent if one.upto >= needed))
+
+
+def _objects_first() -> Any:
+    async def none(self: Deduplicator, plan: Plan, views: Any, workers: Any) -> Decisions:
+        return Decisions()
+
+    return patch.object(Deduplicator, "all", none)
+
+
+def _resolved_by(walk: Callable[..., Any]) -> Any:
+    return patch.object(vortex.dedup, "resolve", walk)
+
+
+def _without_own_rows(rows: Rows, runs: Any, known: Any, window: int) -> Any:
+    dropped, order = resolve(rows, runs, known, window)
+    for row in np.flatnonzero(dropped).tolist():
+        one = slice(row, row + 1)
+        alone = Rows(rows.high[one], rows.low[one], rows.run[one], rows.row[one])
+        dropped[row] = resolve(alone, runs, known, window)[0][0]
+    return dropped, order
+
+
+def _all_copies(rows: Rows, runs: Any, known: Any, window: int) -> Any:
+    dropped, order = resolve(rows, runs, known, window)
+    gone = {(high, low) for high, low in zip(rows.high[dropped].tolist(), rows.low[dropped].tolist(), strict=True)}
+    keys = zip(rows.high.tolist(), rows.low.tolist(), strict=True)
+    return np.array([key in gone for key in keys], dtype=bool), order
+
+
+def _cleaning_by(since: Callable[[Publisher, Plan], int]) -> Any:
+    clean_up = Cleaner.clean_up
+    step = Publisher._step
+    planner: list[Publisher] = []
+
+    async def stepped(self: Publisher, *args: Any) -> bool:
+        planner[:] = [self]
+        return await step(self, *args)
+
+    async def lax(self: Cleaner, plan: Plan, views: Any) -> None:
+        await clean_up(self, msgspec.structs.replace(plan, since=since(planner[0], plan)), views)
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(Publisher, "_step", stepped))
+    stack.enter_context(patch.object(Cleaner, "clean_up", lax))
+    return stack
+
+
+def _by_own_window(self: Publisher, plan: Plan) -> int:
+    needed = plan.arrived[0] - _window_of(self)
+    return max(plan.since, next((one.k for one in plan.recent if one.upto >= needed), plan.k))
+
+
+def _keys_of(kind: type[KeyCache]) -> Any:
+    """Publishers have that; `vortex verify` looks with its own eyes."""
+    return patch.object(vortex.publisher, "KeyCache", kind)
+
+
+class _ByNumber(KeyCache):
+    def _covering(self, ranges: Any, part: int, parts: int) -> Any:
+        return next((keys for (one, _), keys in ranges.items() if one == part), None)
+
+
+class MissingIsEmpty(KeyCache):
+    """Whatever is not there holds nothing."""
+
+    async def published(self, plan: Any, part: int, parts: int) -> Any:
+        """Or nothing."""
+        try:
+            return await super().published(plan, part, parts)
+        except NotFound:
+            return None
+
+
+class _Stale(KeyCache):
+    async def published(self, plan: Any, part: int, parts: int) -> Any:
+        if self._held and plan.k not in self._held:
+            return None
+        return await super().published(plan, part, parts)
+
+
+class _BeyondSince(KeyCache):
+    def forget(self, before: int | None = None) -> None:
+        if before is None:
+            super().forget()
+
+    async def published(self, plan: Any, part: int, parts: int) -> Any:
+        found = await super().published(plan, part, parts)
+        older = [k for k in self._held if k < plan.k]
+        more = [self._covering(self._held[k], part, parts) for k in older]
+        return _all_of([found, *more]) if found is not None else None
+
+
+def _all_of(several: Sequence[Keys | None]) -> Keys:
+    """The keys of several plans as of one."""
+    at, columns = 0, []
+    for keys in several:
+        if keys is not None:
+            columns.append((keys.high, keys.low, keys.run + np.uint32(at), keys.lo, keys.hi))
+            at += len(keys.lo)
+    high, low, run, lo, hi = (np.concatenate(each) for each in zip(*columns, strict=True))
+    order = np.lexsort((low, high))
+    return Keys(high[order], low[order], run[order], lo, hi)
+
+
+def _filter_kept() -> Any:
+    resume = ShardWorker._resume
+
+    async def resumed(self: ShardWorker) -> None:
+        old = getattr(self, "_ingest", None)
+        await resume(self)
+        if old is not None:
+            self._ingest.filter = old.filter
+
+    return patch.object(ShardWorker, "_resume", resumed)
+
+
+def _filter_outlives_its_process() -> Any:
+    filters: dict[str, Filter] = {}
+    resume = ShardWorker._resume
+
+    async def resumed(self: ShardWorker) -> None:
+        await resume(self)
+        self._ingest.filter = filters.setdefault(self.shard.id, self._ingest.filter)
+
+    return patch.object(ShardWorker, "_resume", resumed)
+
+
+def _arrived_without(which: Callable[[Any, Any], bool]) -> Any:
+    arrived = vortex.core.planning._arrived
+
+    def lax(plan: Plan, last: Plan, views: Any) -> tuple[int, int]:
+        def left(shard: str, entry: Any) -> bool:
+            heads = views[shard].heads if shard in views else []
+            return not which(entry, heads)
+
+        chosen = {shard: entry for shard, entry in plan.shards.items() if left(shard, entry)}
+        return arrived(msgspec.structs.replace(plan, shards=chosen), last, views)
+
+    return patch.object(vortex.core.planning, "_arrived", lax)
+
+
+def _idle(entry: Any, heads: Any) -> bool:
+    return entry.to >= 0 and not any(h.n >= entry.first and h.footer and h.footer.counts.accepted for h in heads)
+
+
+def _unborn(entry: Any, heads: Any) -> bool:
+    return bool(entry.to < 0)
+
+
+def _accepted_with_stale_memory() -> Any:
+    put = Journal.put_decided
+
+    async def lax(self: Journal, k: int, part: int, body: bytes) -> bool:
+        await put(self, k, part, body)
+        return True
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(_keys_of(_Stale))
+    stack.enter_context(patch.object(Journal, "put_decided", lax))
+    return stack
+
+
+def _own_parts(self: Publisher, plan: Plan) -> Plan:
+    return msgspec.structs.replace(plan, parts=2 * plan.parts) if plan.parts and self._ports.owner[1] == "1" else plan
+
+
+def _runs_by(key: Callable[[Any], Any]) -> Any:
+    plan_runs = vortex.core.dedup.rows.plan_runs
+
+    def lax(plan: Plan, views: Any) -> PlanRuns:
+        runs = plan_runs(plan, views)
+        order = sorted(range(len(runs.heads)), key=lambda at: key(runs.table[at].tolist()))
+        heads, first = [runs.heads[at] for at in order], [runs.first[at] for at in order]
+        return PlanRuns(runs.shards, runs.table[order], heads, first)
+
+    return patch.object(vortex.dedup, "plan_runs", lax)
+
+
+def _one_filter_for_all() -> Any:
+    shared: list[Filter] = []
+
+    def filter_of(horizon_ms: int) -> Filter:
+        shared[:] = shared or [Filter(horizon_ms)]
+        return shared[0]
+
+    return patch.object(vortex.core.ingestion, "Filter", filter_of)
+
+
+def _a_point() -> Any:
+    cut = ShardIngest.cut
+
+    def lax(self: ShardIngest, *args: Any, **more: Any) -> Any:
+        draft = cut(self, *args, **more)
+        draft.footer.arrived = (draft.footer.arrived[1],) * 2
+        return draft
+
+    return patch.object(ShardIngest, "cut", lax)
+
+
+def _rows_of_all_periods() -> Any:
+    of_segment = vortex.core.dedup.rows._of_segment
+
+    def lax(footer: Footer, plan: Plan) -> Any:
+        return of_segment(footer, msgspec.structs.replace(plan, after=-(2**60), upto=2**60))
+
+    return patch.object(vortex.core.dedup.rows, "_of_segment", lax)
+
+
+def _overwritten() -> Any:
+    put = Journal.put_decided
+
+    async def lax(self: Journal, k: int, part: int, body: bytes) -> bool:
+        await self.retry("overwrite", lambda: self.store.delete([self.decided_key(k, part)]))
+        return await put(self, k, part, body)
+
+    return patch.object(Journal, "put_decided", lax)
+
+
+def _upto_of_the_first() -> Any:
+    arrived = vortex.core.planning._arrived
+
+    def lax(plan: Plan, last: Plan, views: Any) -> tuple[int, int]:
+        firsts = [
+            next((h.footer.watermark for h in views[shard].heads if h.n >= entry.first), 0)
+            for shard, entry in plan.shards.items()
+            if shard in views
+        ]
+        return arrived(plan, last, views)[0], max(firsts, default=0)
+
+    return patch.object(vortex.core.planning, "_arrived", lax)
+
+
+def _done_first() -> Any:
+    async def none(*args: Any) -> list[Any]:
+        return []
+
+    counts = vortex.publisher.period_counts
+
+    def lax(plan: Plan, views: Any, published: Any, dropped: Any) -> Any:
+        with patch.object(vortex.core.publication, "BrokenLog", Warning):
+            try:
+                return counts(plan, views, published, dropped)
+            except Warning:
+                return {}
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(Ranges, "all", none))
+    stack.enter_context(patch.object(vortex.publisher, "period_counts", lax))
+    return stack
+
+
+def _boundary() -> Any:
+    bounds = vortex.core.dedup.keys.bounds_of
+
+    def lax(high: Any, part: int, parts: int) -> tuple[int, int]:
+        begin, end = bounds(high, part, parts)
+        return min(begin + (part > 0), end), end
+
+    return patch.object(vortex.core.dedup.keys, "bounds_of", lax)
+
+
+def _cleaned_by_an_unfinished_plan() -> Any:
+    carry_out = Publisher._carry_out
+
+    async def early(self: Publisher, plan: Plan, views: Any) -> bool:
+        self._cleaner._cleaned_at = None
+        await self._cleaner.clean_up(plan, views)
+        return await carry_out(self, plan, views)
+
+    return patch.object(Publisher, "_carry_out", early)
+
+
+def _proposed_before_done() -> Any:
+    async def done(self: Journal, k: int) -> bool:
+        return True
+
+    return patch.object(Journal, "is_done", done)
+
+
+def _rejections_count() -> Any:
+    def rows(self: Footer) -> Any:
+        counts = self.member_rows["rows"].astype(np.int64)
+        return np.cumsum(counts) - counts
+
+    return patch.object(Footer, "first_rows", property(rows))
+
+
+def _rows_within_the_period() -> Any:
+    real = Footer.first_rows.fget  # type: ignore[attr-defined]
+
+    def rows(self: Footer) -> Any:
+        first, periods = real(self), self.member_rows["period"]
+        return first - first[np.searchsorted(periods, periods)] if len(first) else first
+
+    return patch.object(Footer, "first_rows", property(rows))
+
+
+_FAMILY = ("stream.split", "stream.merge")
+_COPIES = ("traffic.duplicate",)
+_SEVERAL = (*_COPIES, "process.beside", "process.settings")
+
+BUGS = (
+    Bug("1 since may go back", _since_goes_back, "D8"),
+    Bug("2 since from local settings", lambda: _carried_out_with(_own_since), "D5|D7|D10|I8", _SEVERAL),
+    Bug("3 objects before all decisions", _objects_first, "D2"),
+    Bug("4 own rows not compared", lambda: _resolved_by(_without_own_rows), "D5", _COPIES),
+    Bug("5 clean-up by the local window", lambda: _cleaning_by(_by_own_window), "D6", _SEVERAL),
+    Bug(
+        "6 keys of dropped rows kept",
+        lambda: patch.object(vortex.core.dedup.decided, "published", lambda dropped, order: order),
+        "D2|D5",
+        _COPIES,
+    ),
+    Bug("8 filter survives a lost race", _filter_kept, "D1", (*_COPIES, "process.beside")),
+    Bug("9 arrived.from without idle shards", lambda: _arrived_without(_idle), "D8", ("traffic.idle", *_FAMILY)),
+    Bug("12 memory used though a plan was skipped", lambda: _keys_of(_Stale), "D5|D7|D10|I8", _SEVERAL),
+    Bug("14 another order", lambda: _runs_by(lambda run: (-run[2], -run[0], run[1])), "D5", _COPIES),
+    Bug(
+        "15 since from arrived.upto",
+        lambda: patch.object(vortex.core.planning, "needed_from", lambda arrived, window, reach: arrived[1] - window),
+        "D8",
+    ),
+    Bug(
+        "16 since by periods",
+        lambda: patch.object(
+            vortex.core.planning, "_arrived", lambda plan, last, views: (plan.after, max(plan.upto, last.arrived[1]))
+        ),
+        "D8",
+    ),
+    Bug("17 one filter over several shards", _one_filter_for_all, "D1", _COPIES),
+    Bug("18 arrival as a point", _a_point, "D8"),
+    Bug("19 memory not cut at since", lambda: _keys_of(_BeyondSince), "D5|D10|I8", _SEVERAL),
+    Bug("20 decisions on k cleaned when k is done", lambda: _cleaning_by(lambda _, plan: plan.k + 1), "D6"),
+    Bug(
+        "21 window from settings",
+        lambda: _carried_out_with(lambda self, plan: msgspec.structs.replace(plan, window=_window_of(self))),
+        "D5|D7|I8",
+        _SEVERAL,
+    ),
+    Bug("22 rows of other periods count", _rows_of_all_periods, "D2|D5|I8"),
+    Bug("23 decisions overwritten", _overwritten, "D6|D7"),
+    Bug("24 another's content accepted with stale memory", _accepted_with_stale_memory, "D5|D7|D10|I8", _SEVERAL),
+    Bug("25 upto of the first segment", _upto_of_the_first, "D8"),
+    Bug(
+        "26 uncommitted rows in the filter after a resume",
+        _filter_outlives_its_process,
+        "D1",
+        (*_COPIES, "process.crash"),
+    ),
+    Bug("27 done before objects", _done_first, "D9|I1|I6"),
+    Bug("28 all copies dropped", lambda: _resolved_by(_all_copies), "D5", _COPIES),
+    Bug("30 segments cleaned by an unfinished plan", _cleaned_by_an_unfinished_plan, "I3|D6"),
+    Bug("31 plan proposed before done", _proposed_before_done, "I3|I8", ("process.crash",)),
+    Bug("32 decisions cleaned up to the last plan", lambda: _cleaning_by(lambda _, plan: plan.k), "D6"),
+    Bug("33 row numbers count rejections", _rejections_count, "I[138]|D", ("traffic.broken", *_COPIES)),
+    Bug("34 row numbers within the period", _rows_within_the_period, "I[138]|D", ("traffic.late", *_COPIES)),
+)
+
+
+FLEET_BUGS = (
+    Bug("7 memory kept by the part's number", lambda: _keys_of(_ByNumber), "D5|D7|D10|I8", _COPIES),
+    Bug("13 parts from settings", lambda: _carried_out_with(_own_parts), "D2|D5|I8"),
+    Bug("29 part boundary off by one", _boundary, "D5|D10|I8", _COPIES),
+)
+
+
+@pytest.mark.parametrize("bug", FLEET_BUGS, ids=lambda bug: bug.name)
+def test_the_simulation_of_a_fleet_finds(bug: Bug) -> None:
+    """What only several parts can show."""
+    hunt(bug, fleet=True)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_the_simulation_finds(bug: Bug) -> None:
+    """Within SEEDS seeds, and for what it is."""
+    hunt(bug)

@@ -1,0 +1,213 @@
+"""The file that says what was decided on one part of a plan's keys: `dedup/<k, 10 digits>-<part>`.
+
+    published keys, sorted, 20 bytes each | dropped rows, 4 bytes each | runs | buckets | document (JSON) | trailer
+
+It holds no clock and no owner, so that equal decisions are equal bytes. Keys are in order of their bytes, so any equal
+range of them is one range of the file: a bucket tells where it ends, and the digest of its keys. Dropped rows are
+numbers within their segment, run by run. The trailer's 32 bytes are like a segment's; its digest is of all that lies
+between keys and trailer, and so vouches for every byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from vortex.core.dedup.keys import KEY, Keys, Times
+from vortex.core.dedup.resolve import Bools, Index
+from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, part_of
+from vortex.core.segment import CorruptSegment, known_version
+
+VERSION = 1
+TRAILER = struct.Struct("<16sII8s")
+_MAGIC = b"VORTEXDD"
+_BUCKET = np.dtype([("end", "<u8"), ("digest", "V16")])
+_BUCKET_KEYS = 4096
+"""Keys that a bucket has at least, or it would weigh as much as they do."""
+_MOST_BUCKETS = 4096
+
+
+class _Document(msgspec.Struct, kw_only=True):
+    k: int
+    part: int
+    parts: int
+    shards: list[str]
+    runs: int
+    buckets: int
+    dropped: int
+    dropped_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a file says, but for its keys. `digest` is the file's; `name` is for messages."""
+
+    k: int
+    part: int
+    parts: int
+    shards: list[str]
+    runs: RunTable
+    buckets: NDArray[np.void]
+    dropped: int
+    dropped_digest: bytes
+    digest: str
+    name: str
+
+    @property
+    def keys(self) -> int:
+        """How many were published."""
+        return int(self.buckets["end"][-1])
+
+    @property
+    def times(self) -> tuple[Times, Times]:
+        """When the rows of each run came, from and to."""
+        return self.runs["lo"].copy(), self.runs["hi"].copy()
+
+    @property
+    def dropped_range(self) -> tuple[int, int]:
+        """Offset and length of the dropped rows in the file."""
+        return self.keys * KEY.itemsize, 4 * self.dropped
+
+    def keys_range(self, part: int, parts: int) -> tuple[int, int]:
+        """Offset and length of the buckets that hold this of `parts` equal ranges of all keys."""
+        first, last = self._buckets_of(part, parts)
+        begin = int(self.buckets["end"][first - 1]) if first else 0
+        return begin * KEY.itemsize, (int(self.buckets["end"][last - 1]) - begin) * KEY.itemsize
+
+    def keys_of(self, block: bytes, part: int, parts: int) -> Keys:
+        """The keys of a range, of the bytes that `keys_range` names. Raises CorruptSegment."""
+        first, last = self._buckets_of(part, parts)
+        ends = [int(end) * KEY.itemsize for end in self.buckets["end"][first:last]]
+        begin = self.keys_range(part, parts)[0]
+        if begin + len(block) != ends[-1]:
+            raise CorruptSegment(f"{self.name}: its keys are cut off")
+        at = 0
+        for end, digest in zip(ends, self.buckets["digest"][first:last].tolist(), strict=True):
+            if xxhash.xxh3_128_digest(block[at : end - begin]) != digest:
+                raise CorruptSegment(f"{self.name}: some of its keys do not match their digest")
+            at = end - begin
+        keys = Keys.of(block, *self.times)
+        return keys if parts <= self.parts * len(self.buckets) else keys.within(part, parts)
+
+    def dropped_rows(self, block: bytes) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
+        """The numbers of the dropped rows of each segment, of the bytes that `dropped_range` names.
+
+        Raises CorruptSegment.
+        """
+        if len(block) != 4 * self.dropped or xxhash.xxh3_128_digest(block) != self.dropped_digest:
+            raise CorruptSegment(f"{self.name}: its dropped rows do not match their digest")
+        rows = (
+            np.split(np.frombuffer(block, dtype="<u4"), np.cumsum(self.runs["dropped"])[:-1]) if len(self.runs) else []
+        )
+        found: dict[tuple[str, int], list[NDArray[np.uint32]]] = {}
+        for run, some in zip(self.runs.tolist(), rows, strict=True):
+            if len(some):
+                found.setdefault((self.shards[run[0]], run[1]), []).append(some)
+        return found
+
+    def _buckets_of(self, part: int, parts: int) -> tuple[int, int]:
+        """The buckets first..last (half-open) that hold this of `parts` equal ranges, as far as the file does."""
+        several, all_ = len(self.buckets), self.parts * len(self.buckets)
+        first = part * all_ // parts - self.part * several
+        last = -(-(part + 1) * all_ // parts) - self.part * several
+        return max(0, first), min(several, last)
+
+
+def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools, order: Index) -> bytes:
+    """The file of what `resolve` found: which `rows` are dropped, and their `order` by key."""
+    kept = published(dropped, order)
+    keys = np.empty(len(kept), dtype=KEY)
+    keys["high"], keys["low"], keys["run"] = rows.high[kept], rows.low[kept], rows.run[kept]
+    packed = keys.tobytes()
+    buckets = _buckets(keys, packed, parts)
+    table = runs.table.copy()
+    table["rows"] = np.bincount(rows.run, minlength=len(table))
+    table["dropped"] = np.bincount(rows.run[dropped], minlength=len(table))
+    out = rows.row[dropped].astype("<u4").tobytes()
+    document = _Document(
+        k=k,
+        part=part,
+        parts=parts,
+        shards=runs.shards,
+        runs=len(table),
+        buckets=len(buckets),
+        dropped=len(out) // 4,
+        dropped_digest=xxhash.xxh3_128_digest(out),
+    )
+    rest = b"".join([table.tobytes(), buckets.tobytes(), msgspec.json.encode(document)])
+    whole = struct.pack("<I", len(table) * RUN.itemsize + buckets.nbytes) + rest
+    return b"".join([packed, out, whole, TRAILER.pack(_digest(whole, VERSION), len(whole), VERSION, _MAGIC)])
+
+
+def published(dropped: Bools, order: Index) -> Index:
+    """The rows that are not dropped, by key. Only theirs are kept: else an id that comes again and again within the
+    window would be published once, and never more.
+    """
+    return order[~dropped[order]]
+
+
+def _buckets(keys: NDArray[np.void], packed: bytes, parts: int) -> NDArray[np.void]:
+    several = min(_MOST_BUCKETS, 1 << max(0, (len(keys) // _BUCKET_KEYS).bit_length() - 1))
+    table = np.zeros(several, dtype=_BUCKET)
+    places = part_of(keys["high"].astype(np.uint64), parts * several) % np.uint64(several)
+    table["end"] = np.searchsorted(places, np.arange(several), side="right")
+    begin = 0
+    digests = []
+    for end in (table["end"] * np.uint64(KEY.itemsize)).tolist():
+        digests.append(xxhash.xxh3_128_digest(packed[begin:end]))
+        begin = end
+    table["digest"] = np.frombuffer(b"".join(digests), dtype="V16")
+    return table
+
+
+def _digest(whole: bytes, version: int) -> bytes:
+    return xxhash.xxh3_128_digest(whole + struct.pack("<II", len(whole), version))
+
+
+def rest_length(tail: bytes, name: str) -> int:
+    """How many bytes of the file's end `parse` needs. Raises CorruptSegment, OtherVersion."""
+    if len(tail) < TRAILER.size:
+        raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a file of decisions")
+    _, length, version, magic = TRAILER.unpack(tail[-TRAILER.size :])
+    if magic != _MAGIC:
+        raise CorruptSegment(f"{name}: does not end as a file of decisions does")
+    known_version(version, 1, VERSION, name)
+    return int(length) + TRAILER.size
+
+
+def parse(tail: bytes, size: int, name: str) -> Decided:
+    """What the file says, from a tail that holds `rest_length` bytes; `size` is the whole file's.
+
+    Raises CorruptSegment for any byte that is not as it was written, OtherVersion.
+    """
+    length = rest_length(tail, name)
+    if len(tail) < length:
+        raise CorruptSegment(f"{name}: its end is cut off")
+    whole = tail[-length : -TRAILER.size]
+    digest, _, version, _ = TRAILER.unpack(tail[-TRAILER.size :])
+    if _digest(whole, version) != digest:
+        raise CorruptSegment(f"{name}: does not match its digest")
+    (binary,) = struct.unpack_from("<I", whole)
+    document = msgspec.json.decode(whole[4 + binary :], type=_Document)
+    runs = np.frombuffer(whole, dtype=RUN, count=document.runs, offset=4)
+    buckets = np.frombuffer(whole, dtype=_BUCKET, count=document.buckets, offset=4 + runs.nbytes)
+    decided = Decided(
+        document.k,
+        document.part,
+        document.parts,
+        document.shards,
+        runs,
+        buckets,
+        document.dropped,
+        document.dropped_digest,
+        digest.hex(),
+        name,
+    )
+    if decided.keys * KEY.itemsize + 4 * document.dropped + length != size:
+        raise CorruptSegment(f"{name}: {size} bytes, which is not what it says")
+    return decided

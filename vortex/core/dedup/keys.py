@@ -1,0 +1,61 @@
+"""Published keys, sorted: what later plans are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.dedup.rows import Words
+
+KEY = np.dtype([("high", ">u8"), ("low", ">u8"), ("run", "<u4")])
+"""A published key as it lies in a file: in order of its bytes, then of its runs."""
+Times = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What one plan published in a range of the keys: `run` numbers the runs, which came in [lo, hi]."""
+
+    high: Words
+    low: Words
+    run: NDArray[np.uint32]
+    lo: Times
+    hi: Times
+
+    def __len__(self) -> int:
+        return len(self.high)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.high.nbytes + self.low.nbytes + self.run.nbytes + self.lo.nbytes + self.hi.nbytes
+
+    @classmethod
+    def of(cls, block: bytes, lo: Times, hi: Times) -> Keys:
+        """The keys of a piece of a file."""
+        keys = np.frombuffer(block, dtype=KEY)
+        return cls(keys["high"].astype(np.uint64), keys["low"].astype(np.uint64), keys["run"].copy(), lo, hi)
+
+    def within(self, part: int, parts: int) -> Keys:
+        """Those in this of `parts` equal ranges of all keys."""
+        begin, end = bounds_of(self.high, part, parts)
+        return Keys(self.high[begin:end], self.low[begin:end], self.run[begin:end], self.lo, self.hi)
+
+
+def bounds_of(high: Words, part: int, parts: int) -> tuple[int, int]:
+    """From where to where sorted keys lie in this of `parts` equal ranges."""
+    step = 2**64 // parts
+    begin = int(np.searchsorted(high, np.uint64(part * step)))
+    end = int(np.searchsorted(high, np.uint64((part + 1) * step))) if part + 1 < parts else len(high)
+    return begin, end
+
+
+def joined(several: list[Keys]) -> Keys:
+    """Neighbouring ranges of one plan as one; their runs are the same."""
+    first = several[0]
+    if len(several) == 1:
+        return first
+    high, low = (np.concatenate([getattr(one, name) for one in several]) for name in ("high", "low"))
+    return Keys(high, low, np.concatenate([one.run for one in several]), first.lo, first.hi)

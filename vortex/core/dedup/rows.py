@@ -1,0 +1,113 @@
+"""The rows of a plan, in the order in which it is decided on them: (period, shard, n, row)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.filter import KEY_BYTES
+from vortex.core.planning import LogView, Plan
+from vortex.core.segment import Footer
+from vortex.core.shardlog import Head
+
+RUN = np.dtype(
+    [
+        ("shard", "<u4"),
+        ("n", "<u8"),
+        ("period", "<i8"),
+        ("lo", "<i8"),
+        ("hi", "<i8"),
+        ("rows", "<u4"),
+        ("dropped", "<u4"),
+    ]
+)
+"""The rows that one segment has of one period: `shard` numbers the plan's shards, [lo, hi] is when they came.
+
+`rows` and `dropped`: how many there are (of a part of the keys, in its file), and how many of them are not published.
+"""
+Words = NDArray[np.uint64]
+RunTable = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRuns:
+    """The runs of a plan in the order; run i has the rows `first[i]` and on of segment `heads[i]`."""
+
+    shards: list[str]
+    table: RunTable
+    heads: list[Head]
+    first: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in the order: a key as two words, the number of its run, and of the row within its segment."""
+
+    high: Words
+    low: Words
+    run: NDArray[np.uint32]
+    row: NDArray[np.uint32]
+
+
+def plan_runs(plan: Plan, views: Mapping[str, LogView]) -> PlanRuns:
+    """The plan's runs; `views` has all segments that it is made of."""
+    shards = sorted(plan.shards)
+    found = [
+        (period, at, head.n, rows, first, head)
+        for at, shard in enumerate(shards)
+        if shard in views
+        for head in views[shard].between(plan.shards[shard].first, plan.shards[shard].to)
+        for period, first, rows in _of_segment(head.footer, plan)
+    ]
+    found.sort(key=lambda one: one[:3])
+    table = np.zeros(len(found), dtype=RUN)
+    for at, (period, shard, n, rows, _, head) in enumerate(found):
+        assert head.footer is not None
+        table[at] = (shard, n, period, *head.footer.arrived, rows, 0)
+    return PlanRuns(shards, table, [one[5] for one in found], [one[4] for one in found])
+
+
+def _of_segment(footer: Footer | None, plan: Plan) -> Iterator[tuple[int, int, int]]:
+    """For each of the plan's periods of which the segment has rows: the period, its first row, how many."""
+    assert footer is not None
+    members = footer.member_rows
+    chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~footer.rejections
+    if not chosen.any():
+        return
+    periods, first, rows = members["period"][chosen], footer.first_rows[chosen], members["rows"][chosen]
+    begins = np.flatnonzero(np.diff(periods, prepend=periods[0] - 1)).tolist()
+    for begin, end in pairwise([*begins, len(periods)]):
+        yield int(periods[begin]), int(first[begin]), int(rows[begin:end].sum())
+
+
+def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:
+    """The rows whose key is in this of `parts` equal ranges; `blocks` has the ids of each segment."""
+    columns: list[tuple[Words, Words, NDArray[np.uint32], NDArray[np.uint32]]] = []
+    for at, (head, first, count) in enumerate(zip(runs.heads, runs.first, runs.table["rows"].tolist(), strict=True)):
+        words = np.frombuffer(blocks[head.shard, head.n], dtype=">u8", count=2 * count, offset=KEY_BYTES * first)
+        high, low = (words.reshape(-1, 2)[:, column].astype(np.uint64) for column in (0, 1))
+        row = np.arange(first, first + count, dtype=np.uint32)
+        if parts > 1:
+            mine = np.flatnonzero(part_of(high, parts) == part)
+            high, low, row = high[mine], low[mine], row[mine]
+        columns.append((high, low, np.full(len(row), at, dtype=np.uint32), row))
+    if not columns:
+        none, small = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32)
+        return Rows(none, none, small, small)
+    highs, lows, numbers, places = zip(*columns, strict=True)
+    return Rows(np.concatenate(highs), np.concatenate(lows), np.concatenate(numbers), np.concatenate(places))
+
+
+def chosen(rows: Rows, which: NDArray[np.int64]) -> Rows:
+    """Some of the rows."""
+    return Rows(rows.high[which], rows.low[which], rows.run[which], rows.row[which])
+
+
+def part_of(high: Words, parts: int) -> Words:
+    """In which of `parts` (a power of two) equal ranges keys lie, by their first words."""
+    bits = parts.bit_length() - 1
+    return high >> np.uint64(64 - bits) if bits else np.zeros_like(high)
