@@ -116,12 +116,16 @@ class Supervisor:
             variable("http", "host"): child.address,
             variable("memory", "limit"): str(max(2**20, self.settings.memory.limit // self.count)),
         }
-        child.process = await asyncio.create_subprocess_exec(
-            *self.command,
-            env=environment,
-            stdin=asyncio.subprocess.PIPE,
-            start_new_session=True,  # an interrupt at the terminal comes through the supervisor alone, and once
-        )
+        try:
+            child.process = await asyncio.create_subprocess_exec(
+                *self.command,
+                env=environment,
+                stdin=asyncio.subprocess.PIPE,
+                start_new_session=True,  # an interrupt at the terminal comes through the supervisor alone, and once
+            )
+        except OSError as problem:  # no memory, no file descriptor, no room for a process: that passes
+            log.error("worker %d cannot be started: %s", child.number, problem)
+            return Exit.FAILED
         self._lives.begun(child.address)
         log.info("worker %d: process %d", child.number, child.process.pid)
         if self._stopping.is_set():

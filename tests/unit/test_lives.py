@@ -17,6 +17,7 @@ from vortex import supervisor as supervising
 from vortex.adapters.lives import Lives
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config import ConfigError, load
+from vortex.exits import Exit
 from vortex.places import MOST_SOCKET_BYTES
 from vortex.supervisor import Supervisor, socket_folder
 
@@ -125,6 +126,19 @@ def test_no_counter_ever_falls() -> None:
     assert before["vortex_records_total"] > 150
 
 
+CONFIG = """
+[source]
+stream = "s"
+[event]
+customer = "c"
+type = "t"
+id = "i"
+time = "x"
+[store]
+url = "file:///x"
+[http]
+port = 0
+"""
 WORKER = """
 import asyncio, os, sys
 from vortex.adapters.http import serve
@@ -145,10 +159,7 @@ asyncio.run(main())
 async def test_a_worker_that_is_killed_leaves_its_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the sockets of real processes, and the one that comes after it begins at nothing."""
     config = tmp_path / "v.toml"
-    config.write_text(
-        '[source]\nstream="s"\n[event]\ncustomer="c"\ntype="t"\nid="i"\ntime="x"\n[store]\nurl="file:///x"\n'
-        "[http]\nport=0\n"
-    )
+    config.write_text(CONFIG)
     monkeypatch.setattr(supervising, "_LISTEN_S", 0.1)
     with socket_folder() as folder:
         running = Supervisor(load(config, {}), [sys.executable, "-c", WORKER], 2, Path(folder))
@@ -174,6 +185,20 @@ async def test_a_worker_that_is_killed_leaves_its_counters(tmp_path: Path, monke
         os.kill(running._children[1].process.pid, signal.SIGCONT)  # type: ignore[union-attr]
         running.stop(signal.SIGKILL)
         await asyncio.wait_for(task, 30)
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """There may be room for a process again; the others go on meanwhile."""
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG)
+    running = Supervisor(load(config, {}), ["/nowhere/python"], 1, tmp_path)
+    task = asyncio.ensure_future(running.run())
+    while "vortex_process_restarts_total 1.0" not in running.meter.page().decode():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)  # of real time, until the system has refused
+    running.stop(signal.SIGTERM)
+    assert await asyncio.wait_for(task, 10) == Exit.OK
+    assert "worker 0 cannot be started: " in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_sockets_lie_where_their_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,9 @@ async def tried(what: str, call: Callable[[], Awaitable[str]], *, means: str = "
     except CheckFailed as problem:
         reason, follows = str(problem), means
     except Denied as problem:
-        reason, follows = str(problem), allow and f"needed is {allow}"
+        reason, follows = str(problem), ""
+        if allow and "NoSuchBucket" not in reason:
+            follows = f"needed is {allow}"
     except PortError as problem:
         reason, follows = str(problem), ""
     except TimeoutError:
