@@ -5,7 +5,10 @@ The numbers are those of the list in `docs/simulation.md`; a model of the protoc
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +24,8 @@ import vortex.core.ingestion
 import vortex.core.planning
 import vortex.dedup
 import vortex.publisher
+from tests.loops import MINUTE
+from tests.loops import World as Stage
 from tests.simulation.planting import Bug, hunt
 from vortex.cleanup import Cleaner
 from vortex.core.dedup.keys import Keys
@@ -28,8 +33,11 @@ from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import PlanRuns, Rows
 from vortex.core.filter import Filter
 from vortex.core.ingestion import ShardIngest
-from vortex.core.planning import Plan
-from vortex.core.segment import Footer
+from vortex.core.lines import Lines
+from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.planning import LogView, Plan, PlanShard, Rules, propose
+from vortex.core.segment import Cell, Folder, Footer, folder_hash, seal
+from vortex.core.shardlog import Head, first_footer
 from vortex.dedup import Decisions, Deduplicator
 from vortex.ingest import ShardWorker
 from vortex.journal import Journal
@@ -37,6 +45,7 @@ from vortex.keys import KeyCache
 from vortex.ports import NotFound
 from vortex.publisher import Publisher
 from vortex.ranges import Ranges
+from vortex.testing import vtime
 
 
 def _carried_out_with(change: Callable[[Publisher, Plan], Plan]) -> Any:
@@ -436,3 +445,94 @@ def test_the_simulation_of_a_fleet_finds(bug: Bug) -> None:
 def test_the_simulation_finds(bug: Bug) -> None:
     """Within SEEDS seeds, and for what it is."""
     hunt(bug)
+
+
+# What chance finds too seldom is shown directly: with the bug, and without it.
+
+
+def _segment(shard: str, n: int, watermark: int, period: int, **more: Any) -> Head:
+    first = first_footer(ShardInfo(shard), Position(Start.TRIM_HORIZON), watermark, 600_000, owner="", created=0)
+    footer = msgspec.structs.replace(first, n=n, **more)
+    path = f"{shard}/{period}"
+    cell = Cell(Folder(path, folder_hash(path)), period)
+    sealed = seal(footer, [cell], Lines.of([[b"{}"]]), b"k" * 16)
+    return Head(shard, n, sealed.digest, sealed.footer)
+
+
+def _after_a_parent_is_gone() -> tuple[int, int]:
+    """A plan that does not reach the end of what is closed: the parent is published, and its child has not begun.
+
+    From when on rows come, as the next plan says it, and when they may.
+    """
+    child = ShardInfo("child", ("parent",))
+    views = {
+        "parent": LogView([_segment("parent", 0, 100_000, 0, ended=True, children=(child,))]),
+        "other": LogView([_segment("other", 0, 500_000, 0), _segment("other", 1, 700_000, 300_000)]),
+    }
+    last = Plan(k=-1, after=0, upto=0, shards={"parent": PlanShard(), "other": PlanShard()}, target=1)
+    for _ in range(2):
+        made = propose(last, views, Rules(1, window=1000, reach=10**9), limit=1)
+        assert made is not None
+        last = made
+    assert last.shards["child"].to == -1 and last.gone == {"parent": 0}
+    return last.arrived[0], 100_000
+
+
+def test_an_unborn_child_bounds_when_rows_come() -> None:
+    """Bug 10: it may hold what came as early as its parent ended."""
+    says, may = _after_a_parent_is_gone()
+    assert says == may
+    with _arrived_without(_unborn):
+        says, may = _after_a_parent_is_gone()
+        assert says > may
+
+
+async def _late_decision() -> Counter[str]:
+    """A publisher sleeps ahead of reading what an earlier plan published; another goes on, and all of that is cleaned up.
+
+    Of its plan, whose every row is a copy, only the segments are left: they are the last ones of shards that ended. How
+    often each id lies in the store.
+    """
+    world = Stage(shards=2, period_ms=MINUTE, window_ms=6 * MINUTE, every_s=1, look_s=1)
+    first = await world.begin()
+    for number in range(60):
+        world.put(f"id{number}")
+        await world.clock.sleep(1)
+    await world.clock.sleep(200)
+    await first.kill()
+    for number in range(60):
+        world.put(f"id{number}", f"another key {number}")
+    for shard in world.stream.shards():
+        world.stream.split(shard.id, (shard.start_hash + shard.end_hash) // 2 + 1)
+    sleeper, reached, awake = await world.begin(), asyncio.Event(), asyncio.Event()
+    decided = sleeper.journal.decided
+
+    async def late(k: int, part: int) -> Any:
+        reached.set()
+        await awake.wait()
+        return await decided(k, part)
+
+    with patch.object(sleeper.journal, "decided", late):
+        await reached.wait()
+        sleeper.tasks[0].cancel()
+        k = (await sleeper.journal.last_plan(sleeper.state, 1)).k
+        second = await world.begin()
+        for number in range(1500):
+            world.put(f"other{number}")
+            await world.clock.sleep(1)
+        assert sleeper.journal.decided_key(k, 0) not in world.store.objects, "cleaned up"
+        awake.set()
+        await world.clock.sleep(60)
+    await world.clock.sleep(300)
+    for worker in (sleeper, second):
+        for task in worker.tasks:
+            task.cancel()
+        await asyncio.gather(*worker.tasks, return_exceptions=True)
+    return Counter(json.loads(line)["id"] for line in world.lines("c="))
+
+
+def test_what_is_missing_is_never_taken_for_empty() -> None:
+    """Bug 11: what it needs is gone since its plan is done; there is nothing to do for it any more."""
+    assert set(vtime.run(_late_decision()).values()) == {1}
+    with _keys_of(MissingIsEmpty):
+        assert 2 in vtime.run(_late_decision()).values()
