@@ -488,7 +488,7 @@ def test_an_unborn_child_bounds_when_rows_come() -> None:
 
 
 async def _late_decision() -> Counter[str]:
-    """A publisher sleeps ahead of reading what an earlier plan published; another goes on, and all of that is cleaned up.
+    """A publisher sleeps ahead of reading what an earlier plan published; another goes on, and all that is cleaned up.
 
     Of its plan, whose every row is a copy, only the segments are left: they are the last ones of shards that ended. How
     often each id lies in the store.

@@ -75,6 +75,12 @@ class Status:
     last_plan_state: str
     published_upto: str
     last_closed_hour: str
+    window_s: float
+    """Of deduplication, as the last plan says it."""
+    window_covered_s: float
+    """For how long back the plans reach that it was held against; after a window was enlarged it fills."""
+    held_against: str
+    """Which plans those are."""
 
 
 def status(settings: Settings, as_json: bool) -> int:
@@ -157,6 +163,9 @@ async def gather(
         last_plan_state="none yet" if plan.k < 0 else "done" if done else "in progress",
         published_upto=_iso(closed),
         last_closed_hour=_iso(hour_of(closed) - HOUR_MS) if has_closed else "",
+        window_s=plan.window / 1000,
+        window_covered_s=(plan.arrived[1] - plan.recent[0].upto) / 1000 if plan.recent else 0.0,
+        held_against=f"{plan.since}..{plan.k - 1}" if plan.recent else "",
     )
 
 
@@ -243,6 +252,11 @@ def _print(found: Status) -> None:
     console.print(f"frontier: {found.frontier} held by {found.holder}" if found.holder else "frontier: no open log")
     console.print(f"published up to {found.published_upto}; last plan: {found.last_plan} ({found.last_plan_state})")
     console.print(f"last closed hour: {found.last_closed_hour or 'none yet'}")
+    if found.last_plan >= 0:
+        held = (
+            f"plans {found.held_against}, {found.window_covered_s:.0f} s" if found.held_against else "no earlier plan"
+        )
+        console.print(f"duplicates: within {found.window_s:.0f} s; the last plan was held against {held}")
     for line in found.late:
         console.print(f"late: {line}", markup=False)
     for line in found.untimed:

@@ -21,6 +21,8 @@ SMALL_MEMBER = 32 * 1024
 """Where members are smaller than this on average (raw bytes), an object is compressed afresh as one member."""
 PLAN_BYTES = 2 * 1024**3
 """Compressed bytes that one plan publishes at most, unless a single period holds more: catching up takes several."""
+PLAN_ROWS = 8_000_000
+"""Rows of it at most, likewise: whoever decides on them has their ids in memory."""
 
 
 PLAN_VERSION = 2
@@ -143,8 +145,9 @@ def frontier(shards: Mapping[str, PlanShard], views: Mapping[str, LogView]) -> t
     return min(bounds) if bounds else None
 
 
-def _bytes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dict[int, int]:
-    sizes: dict[int, int] = {}
+def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dict[int, tuple[int, int]]:
+    """Compressed bytes and rows of each period."""
+    sizes: dict[int, tuple[int, int]] = {}
     for view in views.values():
         for head in view.heads:
             assert head.footer is not None
@@ -152,24 +155,25 @@ def _bytes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dic
             rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
             blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # of one period each
             for period in np.unique(blobs["period"]).tolist():
-                size = int(blobs["length"][blobs["period"] == period].sum())
-                sizes[period] = sizes.get(period, 0) + size
+                size, number = sizes.get(period, (0, 0))
+                size += int(blobs["length"][blobs["period"] == period].sum())
+                sizes[period] = size, number + int(rows["rows"][rows["period"] == period].sum())
     return sizes
 
 
 def _capped(views: Mapping[str, LogView], after: int, upto: int, limit: int) -> int:
-    """`upto`, or less where that would publish more than `limit` bytes; at least one period that holds data."""
-    total = 0
-    for number, (period, size) in enumerate(sorted(_bytes_by_period(views, after, upto).items())):
-        total += size
-        if total > limit and number:
+    """`upto`, or less where that would be more than `limit` bytes, or too many rows; at least one period of data."""
+    total = rows = 0
+    for number, (period, (size, more)) in enumerate(sorted(_sizes_by_period(views, after, upto).items())):
+        total, rows = total + size, rows + more
+        if number and (total > limit or rows > PLAN_ROWS):
             return period
     return upto
 
 
 def planned_bytes(plan: Plan, views: Mapping[str, LogView]) -> int:
     """Compressed bytes that the plan publishes."""
-    return sum(_bytes_by_period(views, plan.after, plan.upto).values())
+    return sum(size for size, _ in _sizes_by_period(views, plan.after, plan.upto).values())
 
 
 def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
