@@ -56,7 +56,7 @@ class DecisionProof:
             if not self._whole(plan):
                 continue
             try:
-                dropped[plan.k] = (await decisions_on(plan, self._views, self._journal)).dropped
+                dropped[plan.k] = (await decisions_on(plan, self._views, self._journal, _here)).dropped
                 await self._decide_again(plan, files)
             except NotFound:
                 continue  # cleaned up since

@@ -47,12 +47,12 @@ class Resolver:
     """Works out what the files of a plan have to say, by the logs and the plans before."""
 
     def __init__(self, journal: Journal, offload: Offload, keys: KeyCache) -> None:
-        self.keys = keys
-        self._journal, self._offload = journal, offload
+        self.keys, self.offload = keys, offload
+        self._journal = journal
 
     async def ids(self, plan: Plan, views: Views) -> PlanIds:
         """The runs of a plan, and the ids of its segments."""
-        runs = await self._offload(plan_runs, plan, views)
+        runs = await self.offload(plan_runs, plan, views)
         heads = {(head.shard, head.n): head for head in runs.heads}
         blocks = await asyncio.gather(*map(self._journal.ids, heads.values()))
         return runs, dict(zip(heads, blocks, strict=True))
@@ -60,9 +60,9 @@ class Resolver:
     async def decide(self, plan: Plan, ids: PlanIds, part: int) -> tuple[bytes, Keys]:
         """The file of one part, and the keys that it publishes."""
         runs, blocks = ids
-        rows = await self._offload(rows_of, runs, blocks, part, plan.parts)
+        rows = await self.offload(rows_of, runs, blocks, part, plan.parts)
         dropped, order = await self._walked(plan, runs, rows, part)
-        body = await self._offload(encode, plan.k, part, plan.parts, runs, rows, dropped, order)
+        body = await self.offload(encode, plan.k, part, plan.parts, runs, rows, dropped, order)
         kept = published(dropped, order)
         lo, hi = runs.table["lo"].copy(), runs.table["hi"].copy()
         return body, Keys(rows.high[kept], rows.low[kept], rows.run[kept], lo, hi)
@@ -76,7 +76,7 @@ class Resolver:
             mine = np.flatnonzero(part_of(rows.high, plan.parts * several) == number)
             read = await asyncio.gather(*(self.keys.published(j, number, plan.parts * several) for j in plan.recent))
             known = [keys for keys in read if keys is not None]
-            out, order = await self._offload(resolve, chosen(rows, mine), runs.table, known, plan.window)
+            out, order = await self.offload(resolve, chosen(rows, mine), runs.table, known, plan.window)
             dropped[mine] = out
             orders.append(mine[order])
         return dropped, np.concatenate(orders)
@@ -115,7 +115,7 @@ class Deduplicator:
         takers = plan.resolvers or (self._sharing.me,) * plan.parts
         if not await self._sharing.all(f"plan {plan.k}: part", takers, self._doing(plan, views), workers):
             return None
-        return await decisions_on(plan, views, self._journal)
+        return await decisions_on(plan, views, self._journal, self._resolver.offload)
 
     async def awaited(self, plan: Plan, views: Views) -> Decisions | None:
         """What was decided on the plan, as soon as it is; None where that takes too long, or this process leaves."""
@@ -125,7 +125,7 @@ class Deduplicator:
                 if self._sharing.leaving or self._clock.monotonic() >= until:
                     return None
                 await self._clock.sleep(ASK_S)
-        return await decisions_on(plan, views, self._journal)
+        return await decisions_on(plan, views, self._journal, self._resolver.offload)
 
     def _doing(self, plan: Plan, views: Views) -> Doing:
         """A worker reads the ids once for all of its parts."""
@@ -160,19 +160,19 @@ class Deduplicator:
         )
 
 
-async def decisions_on(plan: Plan, views: Views, journal: Journal) -> Decisions:
+async def decisions_on(plan: Plan, views: Views, journal: Journal, offload: Offload) -> Decisions:
     """What all files of the plan say. Raises NotFound; BrokenLog where they are about other rows than the plan."""
     if not plan.parts:
         return Decisions()
     files = await asyncio.gather(*(journal.decided(plan.k, part) for part in range(plan.parts)))
-    runs = plan_runs(plan, views)
+    runs = await offload(plan_runs, plan, views)
     _check(plan, runs, files)
     dropped = await asyncio.gather(*map(journal.dropped, files))
     periods: dict[int, int] = {}
     for file in files:
         for period, number in zip(runs.table["period"].tolist(), file.runs["dropped"].tolist(), strict=True):
             periods[period] = periods.get(period, 0) + number
-    return Decisions(_merged(plan, dropped), periods, [file.digest for file in files])
+    return Decisions(await offload(_merged, plan, dropped), periods, [file.digest for file in files])
 
 
 def _check(plan: Plan, runs: PlanRuns, files: Sequence[Decided]) -> None:

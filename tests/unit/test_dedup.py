@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from vortex.core.dedup.decided import Decided, encode, parse, rest_length
 from vortex.core.dedup.keys import Keys, bounds_of, joined
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, chosen, part_of
+from vortex.core.planning import Plan, read_plan
 from vortex.core.segment import CorruptSegment, OtherVersion
 
 Key = tuple[int, int]
@@ -203,6 +205,16 @@ def test_ranges_of_sorted_keys_are_all_of_them(words: list[int], parts: int) -> 
 
 
 # What a plan says.
+
+
+def test_a_plan_of_another_version_is_not_carried_out() -> None:
+    """It does not say what it takes: of an older one all copies would be published, of a newer one who knows what."""
+    plan = Plan(k=7, after=0, upto=5, shards={}, target=1)
+    assert read_plan(msgspec.json.encode(plan), "plan.json") == plan
+    for version, told in ((1, "reads 2 and later. Drain"), (3, "run the newer one")):
+        plan.version = version
+        with pytest.raises(OtherVersion, match=f"plan.json: format version {version};.*{told}"):
+            read_plan(msgspec.json.encode(plan), "plan.json")
 
 
 def recent(*reached: int) -> list[Recent]:

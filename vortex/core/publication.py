@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from vortex.core.layout import hour_manifest_key, hour_of, moment, object_key, partition_manifest_key
 from vortex.core.model import HOUR_MS
 from vortex.core.planning import LogView, Plan
-from vortex.core.segment import Counts, Folder, within
+from vortex.core.segment import Counts, Folder, Footer, within
 from vortex.core.shardlog import BrokenLog, Head, StreamState
 
 SHARE_MEMBERS = 20_000
@@ -174,15 +175,21 @@ def _pieces(head: Head, plan: Plan, dropped: Dropped, share: int, of: int) -> It
         hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
         chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(share)
     begins, wholes = within(rows)
-    out = dropped.get((head.shard, head.n), _NONE)
-    first, rejected = footer.first_rows[chosen], footer.rejections[chosen]
-    last = np.where(rejected, first, first + rows["rows"][chosen].astype(np.int64))
-    outs = zip(np.searchsorted(out, first).tolist(), np.searchsorted(out, last).tolist(), first.tolist(), strict=True)
+    outs = _left_out(footer, dropped.get((head.shard, head.n), _NONE), chosen)
     places = zip(rows[chosen].tolist(), begins[chosen].tolist(), wholes[chosen].tolist(), outs, strict=True)
-    for (folder, period, offset, length, count, raw, digest), begin, whole, (one, other, at) in places:
-        left_out = out[one:other] - at if one < other else _NONE
-        piece = Piece(head.shard, head.n, offset, length, digest, count, raw, begin, whole, left_out)
+    for (folder, period, offset, length, count, raw, digest), begin, whole, out in places:
+        piece = Piece(head.shard, head.n, offset, length, digest, count, raw, begin, whole, out)
         yield footer.folders[folder], period, piece
+
+
+def _left_out(footer: Footer, out: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Iterable[NDArray[np.int64]]:
+    """For each of these members the numbers of its lines that are left out, of the segment's dropped rows."""
+    if not len(out):
+        return repeat(_NONE, int(np.count_nonzero(chosen)))
+    first = footer.first_rows[chosen]
+    last = np.where(footer.rejections[chosen], first, first + footer.member_rows["rows"][chosen].astype(np.int64))
+    places = zip(np.searchsorted(out, first).tolist(), np.searchsorted(out, last).tolist(), first.tolist(), strict=True)
+    return [out[begin:end] - at for begin, end, at in places]
 
 
 def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
