@@ -28,7 +28,14 @@ CAUSES = {"throttled", "conflict", "credentials", "kms", "server", "malformed", 
 }  # fmt: skip
 SLOW = {"silence", "silence_after", "silence_midway", "stops_reading", "slow", "trickle", "endless", "expect_ignored"}
 """What takes as long as one waits: tried with one call of each kind."""
-NOBODY_CAN_TELL = {"items_none", "carried_out_twice", "carried_out_late", "condition_own", "condition_false"}
+NOBODY_CAN_TELL = {
+    "items_none",
+    "items_junk",
+    "carried_out_twice",
+    "carried_out_late",
+    "condition_own",
+    "condition_false",
+}
 """What is said in the service's own form, or happens behind the reply's back: whoever calls must live with it."""
 CLOSED = "keeps_and_closes"
 """Legal, and noticed by the second request of a call that may not be sent twice."""
