@@ -21,6 +21,7 @@ from vortex.environment import unheard
 from vortex.exits import Exit
 
 log = logging.getLogger(__name__)
+_MOST_PROCESSES = 256
 
 _config = click.option("-c", "--config", "config", type=click.Path(path_type=Path), help="TOML file with the settings.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
@@ -44,15 +45,16 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except ConfigError as problem:
-            code, told = Exit.CONFIG, str(problem)
+            code, told = Exit.CONFIG, str(problem).split("\n")  # a line each
         except Exception as problem:
             from vortex.commands.standing import meaning  # late, for it loads the whole program
 
-            found, told = meaning(problem), str(problem)
+            found, told = meaning(problem), [str(problem)]
             if found is None:
                 raise
             code = found
-        click.echo(told, err=True)
+        for line in told:
+            click.echo(logs.printable(line), err=True)
         sys.exit(code)
 
 
@@ -79,9 +81,9 @@ def _nothing_begun(number: int, frame: FrameType | None) -> None:
 def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> None:
     """Run until SIGTERM."""
     signal.signal(signal.SIGTERM, _nothing_begun)
-    if processes != "auto" and not (processes.isdecimal() and int(processes)):
-        raise click.BadParameter('write a number from 1 on, or "auto"', param_hint="--processes")
-    count = usable() if processes == "auto" else int(processes)
+    count = usable() if processes == "auto" else int(processes) if processes.isdecimal() else 0
+    if not 1 <= count <= _MOST_PROCESSES:
+        raise click.BadParameter(f'write a number from 1 to {_MOST_PROCESSES}, or "auto"', param_hint="--processes")
     settings = _settings(config)
     if count == 1:
         from vortex import service

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 MOST_SOCKET_BYTES = 107
 """The longest path of a socket in the file system: `sun_path` of unix(7) less the NUL at its end."""
 
+_MOST_PREFIX_BYTES = 500
 _STORES = 'write "s3://bucket/prefix" or "file:///absolute/folder"'
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -146,6 +147,8 @@ def _prefix(text: str) -> str:
     for sign in "?#%\\":
         if sign in text:
             raise ValueError(f'"{sign}" in the prefix would be read in two ways: name it otherwise')
+    if len(text.encode()) > _MOST_PREFIX_BYTES:
+        raise ValueError(f"the prefix is too long: {_MOST_PREFIX_BYTES} bytes at most, for a key in S3 has 1024")
     return "/".join(_segments(text, what="the prefix"))
 
 

@@ -99,7 +99,7 @@ class Supervisor:
                 log.error("worker %d ended with code %d: stopping all", child.number, code)
                 self.stop(signal.SIGTERM)
             if self._stopping.is_set():
-                return max(code, 0)
+                return max(code, 0) if code in set(Exit) or code < 0 else Exit.FAILED
             child.wait = _FIRST_WAIT if loop.time() - begun >= _STEADY_S else min(2 * child.wait, _LONGEST_WAIT)
             self.meter.add("vortex_process_restarts_total")
             log.error("worker %d ended with code %d; starting again in %.0f s", child.number, code, child.wait)

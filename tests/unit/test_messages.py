@@ -61,8 +61,9 @@ TABLE: list[tuple[str, Exit, str]] = [
     ("run -c bom.toml", Exit.CONFIG, "bom.toml: sorce: no such setting; did you mean 'source'?"),
     ("run", Exit.CONFIG, "environment: [source]: the section is missing"),
     ("run -c v.toml --processes 2", Exit.CONFIG, '--processes: several workers need coordination.mode = "dynamodb"'),
-    ("run -c v.toml --processes none", Exit.USAGE, 'write a number from 1 on, or "auto"'),
-    ("run -c v.toml --processes -1", Exit.USAGE, 'write a number from 1 on, or "auto"'),
+    ("run -c v.toml --processes none", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
+    ("run -c v.toml --processes 257", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
+    ("run -c v.toml --processes -1", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
     ("run -c v.toml --processes 2 --drain", Exit.USAGE, "leave --processes out"),
     ("status -c v.toml", Exit.UNREACHABLE, 'Could not connect to the endpoint URL: "http://127.0.0.1:9/"'),
     ("close -c v.toml --before 2026-01-01", Exit.UNREACHABLE, "Could not connect to the endpoint URL"),
@@ -202,3 +203,19 @@ def test_the_demo_reaches_nobodys_own_stream_or_store(monkeypatch: pytest.Monkey
     assert demo.run(None, 1) == Exit.FAILED
     seen = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "VORTEX_"))}
     assert seen == {name: value for name, value in demo._SURROUNDINGS.items() if name.startswith("AWS_")}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_name_forges_no_line(folder: Path, as_json: bool) -> None:
+    """Keys are named by whoever may write there: line breaks, escapes of terminals, bytes that are no text."""
+    odd = folder / "odd"
+    odd.mkdir()
+    (odd / os.fsdecode(b"\xff\nevery invariant holds\x1b[2J")).write_text("x")
+    settings = {"VORTEX_STORE__URL": odd.as_uri()}
+    done = program(folder, "verify", "-c", "v.toml", *(["--json"] if as_json else []), **settings)
+    assert done.returncode == Exit.FAILED
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    said = done.stdout if as_json else done.stderr
+    assert "every invariant holds" in said
+    assert not any(line.startswith("every invariant holds") for line in (done.stdout + done.stderr).splitlines())

@@ -89,6 +89,7 @@ def test_a_store_is_taken(url: str, place: Path | Bucket) -> None:
         ("s3://bucket/a//b", "empty part"),
         ("s3://bucket//a", "empty part"),
         ("s3://bucket/a/../b", '".."'),
+        ("s3://bucket/" + "é" * 251, "500 bytes at most"),
         ("s3://bucket/a?b", '"?"'),
         ("s3://bucket/a#b", '"#"'),
         ("s3://bucket/a%20b", '"%"'),

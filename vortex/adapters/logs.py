@@ -24,13 +24,18 @@ def _at(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def printable(text: str) -> str:
+    """`text` as a part of one line: no control character, no secret, and nothing that cannot be written as UTF-8."""
+    return _escaped(hidden(text)).encode("utf-8", "backslashreplace").decode()
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and the traceback where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
         line = {"time": _at(record), "level": record.levelname.lower(), "logger": record.name}
-        line["message"] = _escaped(hidden(record.getMessage()))
+        line["message"] = printable(record.getMessage())
         if record.exc_info:
             line["exception"] = hidden(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
@@ -41,7 +46,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
-        line = f"{_at(record)} {record.levelname.lower():<7} {_escaped(hidden(record.getMessage()))}"
+        line = f"{_at(record)} {record.levelname.lower():<7} {printable(record.getMessage())}"
         return f"{line}\n{hidden(self.formatException(record.exc_info))}" if record.exc_info else line
 
 

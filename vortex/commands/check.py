@@ -25,18 +25,18 @@ from vortex.wiring import aws_session, open_lease_table, open_store, open_stream
 
 def check(settings: Settings, as_json: bool) -> int:
     """Print a line for each check, as it comes; FAILED if any failed."""
-    lines = asyncio.run(_check(settings, tell=not as_json))
+    lines = asyncio.run(_check(settings, aloud=not as_json))
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=1))
     return Exit.OK if all(line.ok for line in lines) else Exit.FAILED
 
 
-async def _check(settings: Settings, *, tell: bool) -> list[Line]:
+async def _check(settings: Settings, *, aloud: bool) -> list[Line]:
     lines = []
     async for line in _lines(settings):
         lines.append(line)
-        if tell:
-            click.echo(f"{'ok  ' if line.ok else 'FAIL'} {line.what}: {line.detail}")
+        if aloud:
+            tell(f"{'ok  ' if line.ok else 'FAIL'} {line.what}: {line.detail}")
     return lines
 
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from vortex.commands.standing import NoState, begun
+from vortex.commands.standing import begun
 from vortex.commands.status import live_logs
+from vortex.commands.telling import tell
 from vortex.config import Settings, parse_instant
 from vortex.core.layout import moment
 from vortex.core.model import Position, ShardInfo, Start
@@ -22,7 +23,7 @@ from vortex.core.segment import Footer, seal
 from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer
 from vortex.exits import Exit
 from vortex.journal import Journal
-from vortex.ports import PortError, Stream
+from vortex.ports import Stream
 from vortex.resume import parent_ends
 from vortex.wiring import open_store, open_stream
 
@@ -39,22 +40,19 @@ class Moved:
 
 
 def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: bool) -> int:
-    """Close the periods before `before` (ISO time) for these shards, or for all that hold them open."""
+    """Close the periods before `before` (ISO time) for these shards, or for all that hold them open.
+
+    Raises PortError, and NoState.
+    """
     try:
         moved = asyncio.run(_close(settings, shards, parse_instant(before)))
     except (ValueError, BrokenLog) as problem:
-        click.echo(str(problem), err=True)
+        tell(str(problem), err=True)
         return Exit.USAGE
-    except NoState as problem:
-        click.echo(str(problem), err=True)
-        return problem.code
-    except PortError as problem:
-        click.echo(str(problem), err=True)
-        return Exit.UNREACHABLE
     if as_json:
         click.echo(json.dumps([asdict(one) for one in moved], indent=1))
     for one in moved if not as_json else ():
-        click.echo(f"{one.shard}: {one.was} -> {one.now}")
+        tell(f"{one.shard}: {one.was} -> {one.now}")
     if not moved and not as_json:
         click.echo("no shard holds anything before that open")
     return Exit.OK

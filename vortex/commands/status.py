@@ -11,16 +11,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from vortex.commands.standing import NoState, begun
+from vortex.commands.standing import begun
 from vortex.config import Settings
 from vortex.core.layout import hour_of, moment
 from vortex.core.lease import Lease, outlived
 from vortex.core.model import HOUR_MS
 from vortex.core.planning import LogView, Plan, carried, frontier, joined
-from vortex.core.shardlog import BrokenLog, StreamState
+from vortex.core.shardlog import StreamState
 from vortex.exits import Exit
 from vortex.journal import Journal
-from vortex.ports import NotFound, PortError, Stream
+from vortex.ports import NotFound, Stream
 from vortex.wiring import open_lease_table, open_store, open_stream
 
 _SLACK_MS = 60_000
@@ -84,20 +84,8 @@ class Status:
 
 
 def status(settings: Settings, as_json: bool) -> int:
-    """Print it; UNREACHABLE where stream or store do not answer, LOST_STATE where a log is broken,
-    FAILED where the stream has not begun there.
-    """
-    try:
-        found = asyncio.run(_status(settings))
-    except PortError as problem:
-        click.echo(str(problem), err=True)
-        return Exit.UNREACHABLE
-    except BrokenLog as problem:
-        click.echo(str(problem), err=True)
-        return Exit.LOST_STATE
-    except NoState as problem:
-        click.echo(str(problem), err=True)
-        return problem.code
+    """Print it. Raises PortError where stream or store do not answer, BrokenLog, and NoState."""
+    found = asyncio.run(_status(settings))
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
     else:

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 import click
 
+from vortex.commands.telling import tell
 from vortex.config import Settings
 from vortex.exits import Exit
-from vortex.ports import PortError
 from vortex.proof import Report
 from vortex.verification import verify_store
 from vortex.wiring import open_store, stream_name
@@ -19,12 +19,8 @@ _SHOWN = 20
 
 
 def verify(settings: Settings, as_json: bool) -> int:
-    """FAILED with the first faults by name, if there are any."""
-    try:
-        report = asyncio.run(_verify(settings))
-    except PortError as problem:
-        click.echo(str(problem), err=True)
-        return Exit.UNREACHABLE
+    """FAILED with the first faults by name, if there are any. Raises PortError."""
+    report = asyncio.run(_verify(settings))
     if as_json:
         click.echo(json.dumps(asdict(report), indent=1))
     else:
@@ -39,11 +35,11 @@ async def _verify(settings: Settings) -> Report:
 
 def _print(report: Report) -> None:
     if report.checked:
-        click.echo("checked: " + ", ".join(f"{number} {what}" for what, number in sorted(report.checked.items())))
+        tell("checked: " + ", ".join(f"{number} {what}" for what, number in sorted(report.checked.items())))
     for note in report.notes:
-        click.echo(f"note: {note}")
+        tell(f"note: {note}")
     for fault in report.faults[:_SHOWN]:
-        click.echo(f"FAULT {fault.invariant} {fault.key}: {fault.what}", err=True)
+        tell(f"FAULT {fault.invariant} {fault.key}: {fault.what}", err=True)
     if len(report.faults) > _SHOWN:
-        click.echo(f"… and {len(report.faults) - _SHOWN} faults more", err=True)
-    click.echo(f"{len(report.faults)} faults" if report.faults else "every invariant holds")
+        tell(f"… and {len(report.faults) - _SHOWN} faults more", err=True)
+    tell(f"{len(report.faults)} faults" if report.faults else "every invariant holds")
