@@ -16,6 +16,7 @@ from vortex.adapters.aws import Session
 from vortex.adapters.dynamodb import DynamoTable
 from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
 from vortex.commands.standing import foreign, streams_at
+from vortex.commands.telling import tell
 from vortex.config import Settings
 from vortex.core.model import Position, Start
 from vortex.exits import Exit
