@@ -28,9 +28,11 @@ from tests.loops import MINUTE
 from tests.loops import World as Stage
 from tests.simulation.planting import Bug, hunt
 from vortex.cleanup import Cleaner
+from vortex.core.dedup.bounds import Recent
+from vortex.core.dedup.decided import encode
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.resolve import resolve
-from vortex.core.dedup.rows import PlanRuns, Rows
+from vortex.core.dedup.rows import RUN, PlanRuns, Rows, chosen, part_of
 from vortex.core.filter import Filter
 from vortex.core.ingestion import ShardIngest
 from vortex.core.lines import Lines
@@ -45,7 +47,9 @@ from vortex.keys import KeyCache
 from vortex.ports import NotFound
 from vortex.publisher import Publisher
 from vortex.ranges import Ranges
+from vortex.retry import Once
 from vortex.testing import vtime
+from vortex.testing.memstore import MemoryStore
 
 
 def _carried_out_with(change: Callable[[Publisher, Plan], Plan]) -> Any:
@@ -429,7 +433,6 @@ BUGS = (
 
 
 FLEET_BUGS = (
-    Bug("7 memory kept by the part's number", lambda: _keys_of(_ByNumber), "D5|D7|D10|I8", _COPIES),
     Bug("13 parts from settings", lambda: _carried_out_with(_own_parts), "D2|D5|I8"),
     Bug("29 part boundary off by one", _boundary, "D5|D10|I8", _COPIES),
 )
@@ -536,3 +539,26 @@ def test_what_is_missing_is_never_taken_for_empty() -> None:
     assert set(vtime.run(_late_decision()).values()) == {1}
     with _keys_of(MissingIsEmpty):
         assert 2 in vtime.run(_late_decision()).values()
+
+
+async def _keys_in_fewer_parts(kind: type[KeyCache]) -> int:
+    """How many keys a cache has of all, once it has had them by four parts."""
+    journal, rng = Journal(MemoryStore(vtime.VirtualClock()), "_vortex/s@1", Once()), np.random.default_rng(1)
+    runs = PlanRuns(["s"], np.zeros(1, dtype=RUN), [], [])
+    high, number = rng.integers(0, 2**64, 64, dtype=np.uint64), np.arange(64, dtype=np.uint32)
+    rows = Rows(high, high, np.zeros(64, dtype=np.uint32), number)
+    for part in range(4):
+        mine = chosen(rows, np.flatnonzero(part_of(high, 4) == part))
+        await journal.put_decided(0, part, encode(0, part, 4, runs, mine, *resolve(mine, runs.table, [], 1)))
+    cache, plan = kind(journal, 1 << 20), Recent(0, 0, 4, 64)
+    for part in range(4):
+        await cache.published(plan, part, 4)
+    found = await cache.published(plan, 0, 1)
+    assert found is not None
+    return len(found)
+
+
+def test_memory_is_kept_by_range_and_not_by_number() -> None:
+    """Bug 7: the first of four parts is not the first of one."""
+    assert vtime.run(_keys_in_fewer_parts(KeyCache)) == 64
+    assert vtime.run(_keys_in_fewer_parts(_ByNumber)) < 64
