@@ -127,7 +127,7 @@ class Worker:
         self.world, self.state, self.journal = world, state, journal
         ports = IngestPorts(
             world.seen_by(owner), journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
-            MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
+            MemoryBudget(world.limit), owner, asyncio.Semaphore(8), lambda: self.publisher.status.fold,
         )  # fmt: skip
         policy = Policy(
             Decoder(Fields(("c",), ("t",), ("id",), ("at",))),

@@ -212,6 +212,7 @@ class App:
             memory,
             world.owner,
             asyncio.Semaphore(_READS),
+            folds=lambda: self.publisher.status.fold,
         )
 
         def worker(shard: ShardInfo) -> ShardWorker:

@@ -30,11 +30,12 @@ class Commits:
         offload: Offload,
         memory: MemoryBudget,
         on_commit: Callable[[Footer], None],
+        folds: Callable[[], bool],
     ) -> None:
-        """`on_commit` is told of every segment once it is in the log."""
+        """`on_commit` is told of every segment once it is in the log; `folds`: whether to fold large members, too."""
         self._shard = shard
         self._journal, self._clock, self._meter = journal, clock, meter
-        self._offload, self._memory, self._on_commit = offload, memory, on_commit
+        self._offload, self._memory, self._on_commit, self._folds = offload, memory, on_commit, folds
         self._put: asyncio.Task[None] | None = None
         self._sure_at = 0.0
         self.head: Head
@@ -83,7 +84,7 @@ class Commits:
 
     async def _commit(self, draft: Draft, ingest: ShardIngest) -> None:
         begun = self._clock.monotonic()
-        sealed = await self._offload(draft.seal, self.head.digest)
+        sealed = await self._offload(draft.seal, self.head.digest, self._folds())
         if not await self._journal.commit(self._shard, sealed):
             raise LostRace
         if await self._overtaken(sealed.footer):

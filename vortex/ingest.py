@@ -72,6 +72,8 @@ class IngestPorts:
     memory: MemoryBudget
     owner: str
     reads: asyncio.Semaphore
+    folds: Callable[[], bool] = lambda: False
+    """Whether of most large members some line was left out lately (`Plan.fold`)."""
 
 
 @dataclass(slots=True)
@@ -119,6 +121,7 @@ class ShardWorker:
             offload=ports.offload,
             memory=ports.memory,
             on_commit=self._committed,
+            folds=ports.folds,
         )
         self._since: float | None = None
         self._iterator: str | None = None

@@ -14,7 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from vortex.core.publication import ObjectSpec, Piece, PublishedObject
-from vortex.core.segment import CorruptSegment, check_blob, compress, gunzip, unfold
+from vortex.core.segment import CorruptSegment, check_blob, compress, gunzip, is_folded, unfold
 from vortex.journal import READINGS, Journal
 from vortex.ports import Meter, Offload
 
@@ -172,6 +172,10 @@ class Blobs:
         self._unfolded: dict[tuple[str, int], tuple[int, bytes]] = {}
         """By segment the offset and the lines of the last one: objects are made in the order of blobs."""
 
+    def fits(self, piece: Piece) -> bool:
+        """Whether the piece's blob may go into an object as it is."""
+        return piece.whole_blob and not is_folded(self._data[piece.shard, piece.n, piece.offset])
+
     def whole(self, piece: Piece) -> memoryview:
         """The piece's blob. Raises CorruptSegment."""
         return check_blob(self._data[piece.shard, piece.n, piece.offset], piece.digest, _name(piece))
@@ -219,7 +223,7 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
     """
     members: list[bytes | memoryview] = []
     raw, afresh = 0, spec.afresh(small)
-    for whole, pieces in groupby(spec.pieces, key=lambda piece: piece.whole_blob and not afresh):
+    for whole, pieces in groupby(spec.pieces, key=lambda piece: not afresh and blobs.fits(piece)):
         if whole:
             for piece in pieces:
                 members.append(blobs.whole(piece))

@@ -33,7 +33,7 @@ from vortex.core.planning import (
 )
 from vortex.core.publication import done, period_counts
 from vortex.core.ranges import range_count, taken_by, takers
-from vortex.core.segment import seal
+from vortex.core.segment import CorruptSegment, seal
 from vortex.core.shardlog import BrokenLog, Head, StreamState, bumped
 from vortex.dedup import Deduplicator, Resolver
 from vortex.hours import Hours
@@ -82,6 +82,7 @@ class PublisherStatus:
     closed_hour: int | None = None
     unpublished_since: int | None = None
     working_on: int | None = None
+    fold: bool = False
 
 
 @dataclass(slots=True)
@@ -143,18 +144,25 @@ class Publisher:
         journal = self._ports.journal
         plan = await journal.last_plan(self._state, self._rules.target)
         finished = plan.k < 0 or await journal.is_done(plan.k)
+        self.status.fold = plan.fold
         planning = thorough or self._plans(plan.k, finished)
         try:
             if not planning:
                 self.status.frontier, self.status.holder, self.status.unpublished_since = None, "", None
                 return not finished and await self._help(plan)
             more = await self._step(plan, finished, thorough)
-        except (BrokenLog, NotFound) as problem:
+        except (
+            BrokenLog,
+            CorruptSegment,
+            NotFound,
+        ) as problem:  # a put that was late may stand where one was cleaned up
             self._logs = None
             newest = await journal.last_plan(self._state, self._rules.target)
             if newest.k != plan.k or (plan.k >= 0 and await journal.is_done(plan.k) != finished):
                 return True  # another process published, and cleaned up, what this one was about to read
-            raise BrokenLog(str(problem)) from problem
+            if isinstance(problem, NotFound):
+                raise BrokenLog(str(problem)) from problem
+            raise
         self._moved_at = self._ports.clock.monotonic()
         return more
 
@@ -211,7 +219,10 @@ class Publisher:
     def _shared_out(self, plan: Plan | None, logs: _Logs) -> Plan | None:
         """The plan in as many ranges as its bytes and the workers are worth; who takes which, and which part."""
         workers = self._roster().workers
-        if plan is None or len(workers) < 2:
+        if plan is None:
+            return plan
+        plan = msgspec.structs.replace(plan, fold=self._ranges.touched())
+        if len(workers) < 2:
             return plan
         if plan.parts > 1:
             chosen = resolvers(workers, plan.parts, logs.plan.resolvers)

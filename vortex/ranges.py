@@ -18,6 +18,7 @@ class Ranges:
 
     def __init__(self, journal: Journal, offload: Offload, writer: ObjectWriter, sharing: Sharing) -> None:
         self._journal, self._offload, self._writer, self._sharing = journal, offload, writer, sharing
+        self._large = self._touched = 0
 
     async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
         """Carry out the ranges that the plan gives this worker."""
@@ -35,6 +36,12 @@ class Ranges:
             return None
         parts = [await self._journal.part(plan.k, number) for number in range(plan.ranges)]
         return [published for part in parts for published in part.objects]
+
+    def touched(self) -> bool:
+        """Whether of most large members some line was left out, since this was asked last."""
+        large, touched = self._large, self._touched
+        self._large = self._touched = 0
+        return 2 * touched > large
 
     def _doing(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> Doing:
         async def has(number: int) -> bool:
@@ -54,4 +61,7 @@ class Ranges:
         for share in chosen:
             for batch in batches(await self._offload(objects, plan, views, dropped, share, of)):
                 published += await self._writer.write(batch, plan.small)
+                large = [piece for spec in batch for piece in spec.pieces if not piece.shares]
+                self._large += len(large)
+                self._touched += sum(len(piece.out) > 0 for piece in large)
         return published

@@ -132,6 +132,59 @@ def test_anothers_decision_that_follows_from_nothing_stops_publishing() -> None:
     vtime.run(scenario())
 
 
+def test_where_most_members_lose_lines_segments_are_folded() -> None:
+    """So that their lines are compressed as gzip once; and where copies have stopped, no more."""
+
+    async def scenario() -> None:
+        world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE, every_s=50)
+        worker = await world.begin()
+
+        def long(number: int, key: str) -> None:
+            world.stream.put(key, json.dumps({"c": "c", "t": "v", "id": f"id{number}", "x": "x" * 9000}).encode())
+            world.sent[f"id{number}"] += 1
+
+        folded = []
+        for number in range(1200):
+            long(number, f"k{number}")
+            if number < 600:
+                long(number, f"again {number}")
+            await world.clock.sleep(1)
+            folded.append(worker.publisher.status.fold)
+        assert not any(folded[:60]) and any(folded[300:600]) and not any(folded[-120:])
+        await world.clock.sleep(1200)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_late_segment_where_a_planned_one_was_cleaned_up_stops_nobody() -> None:
+    """Who reads it carries out a plan that is done by now: what lies there is nothing to it."""
+
+    async def scenario() -> None:
+        world = World(shards=1, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
+        late, other = await world.begin(), await world.begin()
+        ids = late.journal.ids
+
+        async def slow(head: Any) -> bytes:
+            key = f"{late.journal.root}/shards/{head.shard}/{head.n:012d}.seg"
+            for _ in range(600):
+                if key not in world.store.objects:
+                    await world.store.put_if_absent(key, b"another's")
+                    break
+                await world.clock.sleep(1)
+            return await ids(head)
+
+        with patch.object(late.journal, "ids", slow):
+            await traffic(world, 300)
+        await world.clock.sleep(1200)
+        assert not any(task.done() for worker in (late, other) for task in worker.tasks)
+        for worker in (late, other):
+            await worker.kill()
+
+    vtime.run(scenario())
+
+
 def test_a_window_of_nothing_publishes_all() -> None:
     """No file is written, and every copy is a line."""
 

@@ -23,15 +23,15 @@ Expected = dict[tuple[str, int], list[bytes]]
 _PERIODS = (0, 300_000, 600_000)
 
 
-def segment(n: int, lines: Expected) -> Sealed:
-    """Segment `n` of shard "s"."""
+def segment(n: int, lines: Expected, folded: bool = False) -> Sealed:
+    """Segment `n` of shard "s"; `folded`: large members are LZ4, too."""
     at = Position(Start.TRIM_HORIZON)
     footer = Footer(
         shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, open_from=10**6, created=0,
         counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, arrived=(0, 0),
     )  # fmt: skip
     cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
-    return seal(footer, cells, Lines.of(lines.values()))
+    return seal(footer, cells, Lines.of(lines.values()), folded=folded)
 
 
 def some_lines(rng: Random) -> Expected:
@@ -62,7 +62,7 @@ def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, 
     """Segment after segment, whatever shares a blob, is left out, and whichever part of the folders is worked on."""
     rng = Random(seed)
     lines = [some_lines(rng) for _ in range(3)]
-    sealed = [segment(n, some) for n, some in enumerate(lines)]
+    sealed = [segment(n, some, n == 1) for n, some in enumerate(lines)]
     plan, views, data = laid_out(sealed)
     dropped = {
         ("s", n): np.array(sorted(rng.sample(range(rows), rng.choice((1, rows // 2, rows)))))
@@ -111,6 +111,15 @@ def test_a_large_member_is_taken_over_as_it_is() -> None:
     plan, views, data = laid_out([sealed])
     made = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
     assert [body for body, _ in made] == list(map(bytes, data.values()))
+
+
+def test_an_object_is_gzip_whatever_its_segments_are() -> None:
+    """A large member that was folded is not taken over."""
+    lines: Expected = {("large", 0): [b"l" * ALONE_BYTES]}
+    plan, views, data = laid_out([segment(0, lines, folded=True), segment(1, lines)])
+    ((body, raw),) = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
+    assert gzip.decompress(body) == 2 * (b"l" * ALONE_BYTES + b"\n")
+    assert raw == 2 * (ALONE_BYTES + 1)
 
 
 def test_a_blob_that_is_not_as_it_was_sealed_is_no_object() -> None:

@@ -79,13 +79,16 @@ class Draft:
     ids: list[bytes]
     buffered: int
 
-    def seal(self, prev: str) -> Sealed:
-        """Compress and number it upon the segment with digest `prev`. Heavy: meant for a worker thread."""
+    def seal(self, prev: str, folded: bool = False) -> Sealed:
+        """Compress and number it upon the segment with digest `prev`, all of it `folded` or what is shared alone.
+
+        Heavy: meant for a worker thread.
+        """
         cells, number = self._cells()
         rejected = [Taken.of(several, len(self.places) + at) for at, several in enumerate(self.rejected.values())]
         lines = Lines([*self.pages, *rejected], number)
         self.footer.prev = prev
-        sealed = seal(self.footer, cells, lines, b"".join(self.ids))
+        sealed = seal(self.footer, cells, lines, b"".join(self.ids), folded=folded)
         self.pages.clear()  # the draft lives on while the segment is put; its lines need not
         return sealed
 

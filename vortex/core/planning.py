@@ -48,7 +48,8 @@ class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """`plan.json`: everything that the outcome depends on. Who is to take which range or part is advice.
+    """`plan.json`: everything that the outcome depends on. Who is to take which range or part is advice, and so is
+    `fold`: of most large members some line was left out, so they need not be such that an object can take them over.
 
     `window` and `reach` are in milliseconds; `since` is the first plan whose keys its `rows` are held against, `recent`
     is about the plans since..k-1, and `parts` is 0 where there is nothing to decide. No row of this plan or a later one
@@ -72,6 +73,7 @@ class Plan(msgspec.Struct, kw_only=True):
     resolvers: tuple[str, ...] = ()
     arrived: tuple[int, int] = (0, 0)
     recent: tuple[Recent, ...] = ()
+    fold: bool = False
     version: int = PLAN_VERSION
 
 

@@ -223,10 +223,13 @@ def _blobs(sizes: list[int], periods: list[int]) -> list[int]:
     return begins
 
 
-def seal(footer: Footer, cells: Sequence[Cell] = (), lines: Lines | None = None, ids: bytes = b"") -> Sealed:
+def seal(
+    footer: Footer, cells: Sequence[Cell] = (), lines: Lines | None = None, ids: bytes = b"", *, folded: bool = False
+) -> Sealed:
     """Compress the lines: those of group i are a member of `cells[i]`, each of which stands there once.
 
-    `ids` are those of the lines that are no rejections, which are the first ones, in the order of the lines.
+    `ids` are those of the lines that are no rejections, which are the first ones, in the order of the lines. `folded`:
+    large members are LZ4, too, for of most of them some line will be left out.
 
     Fills in the footer's index, and what lines tell of their periods (accepted, bytes, events). Heavy: meant for a
     worker thread.
@@ -240,8 +243,8 @@ def seal(footer: Footer, cells: Sequence[Cell] = (), lines: Lines | None = None,
     blobs = []
     for first, last in pairwise([*begins, len(cells)]):
         text = lines.text(rows[ends[first] : ends[last]])
-        # What has all of a blob to itself may go into an object as it is, and so has to be gzip.
-        blobs.append(fold(text) if np.count_nonzero(sizes[first:last]) > 1 else compress(text))
+        # What has all of a blob to itself may go into an object as it is, if it is gzip.
+        blobs.append(fold(text) if folded or np.count_nonzero(sizes[first:last]) > 1 else compress(text))
     folders: dict[str, Folder] = {}
     for cell in cells:
         folders.setdefault(cell.folder.path, cell.folder)
@@ -358,9 +361,14 @@ def check_blob(blob: _Blob, digest: bytes, name: str) -> _Blob:
     return blob
 
 
+def is_folded(blob: bytes | memoryview) -> bool:
+    """Whether a segment's blob is LZ4: no object takes it over as it is."""
+    return bool(blob[: len(_LZ4)] == _LZ4)
+
+
 def unfold(blob: bytes | memoryview, name: str) -> bytes:
     """The raw bytes of a segment's blob. Raises CorruptSegment."""
-    if blob[: len(_LZ4)] != _LZ4:
+    if not is_folded(blob):
         return gunzip(blob, name)
     try:
         return bytes(lz4.frame.decompress(blob))
