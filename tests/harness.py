@@ -249,7 +249,7 @@ class Producer(threading.Thread):
             self.failure = problem
 
     def _put(self, kinesis: Any, ids: list[str]) -> None:
-        rows = [{"Data": event_of(name), "PartitionKey": name} for name in ids]
+        rows = [{"Data": event_of(name), "PartitionKey": f"{self.rng.getrandbits(40)}"} for name in ids]
         while rows:
             reply = kinesis.put_records(StreamName=self.site.stream, Records=rows)
             rows = [row for row, answer in zip(rows, reply["Records"], strict=True) if answer.get("ErrorCode")]
