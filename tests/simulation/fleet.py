@@ -81,7 +81,7 @@ class StandIn:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.orders.stop.wait(), pause)
             pause = self.world.commit_s
-            sealed = seal(self._footer(head), [self._cell()], Lines.of([[b"{}"]]))
+            sealed = seal(self._footer(head), [self._cell()], Lines.of([[b"{}"]]), self.world.rng.randbytes(16))
             if not await self.journal.commit(self.shard.id, sealed):
                 self.world.lost_races += 1
                 return None
@@ -290,6 +290,7 @@ async def steady(world: World, options: argparse.Namespace) -> None:
     await world.clock.sleep(options.minutes * 60)
     minutes = (world.clock.monotonic() - begun) / 60
     print(f"{minutes:.0f} minutes at rest: {world.steals - steals} steals, {world.lost_races - races} lost races")
+    assert world.calls["store put other"], "nothing was published"
     assert options.skewed or world.steals == steals, "a fleet at rest stays still"
     total = 0.0
     for what, often, price in prices(world.calls, minutes):
