@@ -7,7 +7,6 @@ worker is killed and started again. Then each id must be in the store exactly on
 from __future__ import annotations
 
 import argparse
-import heapq
 import logging
 import sys
 import time
@@ -29,43 +28,44 @@ async def run(shards: int, events: int, copies: int, seed: int, window_ms: int =
     rng = Random(seed)
     world = World(shards=shards, window_ms=window_ms, keep_ms=rng.choice((0, 60 * MINUTE)), look_s=10)
     spread_s = 2 * window_ms / 1000
-    due = [
+    agenda = [
         (at, f"id{number}")
         for number in range(events)
         for at in times_of(rng, rng.uniform(0, spread_s), copies, window_ms / 1000)
     ]
-    heapq.heapify(due)
-    odd = sorted(rng.uniform(0, 1.5 * spread_s) for _ in range(12))
-    worker = await world.begin()
+    for _ in range(4):
+        dies = rng.uniform(0, 1.5 * spread_s)
+        agenda += [(dies, "kill"), (dies + rng.uniform(0, 120), "begin")]
+        agenda += [(rng.uniform(0, 1.5 * spread_s), change) for change in ("split", "merge")]
+    living = [await world.begin()]
     begun = world.clock.monotonic()
-    while due:
-        at, name = heapq.heappop(due)
-        while odd and odd[0] <= at:
-            odd.pop(0)
-            worker = await _disturb(world, worker, rng)
+    for at, what in sorted(agenda):  # puts wait for nobody: how far apart they are is the point
         await world.clock.sleep(max(0.0, at - (world.clock.monotonic() - begun)))
-        world.put(name, f"k{rng.getrandbits(40)}")
+        if what.startswith("id"):
+            world.put(what, f"k{rng.getrandbits(40)}")
+        elif what == "kill":
+            while living:
+                await living.pop().kill()
+        elif what == "begin":
+            living += [] if living else [await world.begin()]
+        else:
+            _reshard(world, rng, what)
     await world.clock.sleep(3 * 3600)
+    (worker,) = living
     await worker.kill()
     await world.verified()
     return await _told(worker)
 
 
-async def _disturb(world: World, worker: Worker, rng: Random) -> Worker:
-    """A kill, a split or a merge."""
+def _reshard(world: World, rng: Random, change: str) -> None:
+    """A split, or a merge of neighbours."""
     open_ = sorted((s for s in world.stream.shards() if s.end_sequence is None), key=lambda s: s.start_hash)
-    chosen = rng.choice(("kill", "split", "merge"))
-    if chosen == "kill":
-        await worker.kill()
-        await world.clock.sleep(rng.uniform(0, 120))
-        return await world.begin()
-    at = rng.randrange(len(open_) - 1) if len(open_) > 1 else 0
-    if chosen == "split" or len(open_) < 2:
+    at = rng.randrange(max(1, len(open_) - 1))
+    if change == "split" or len(open_) < 2:
         shard = open_[at]
         world.stream.split(shard.id, (shard.start_hash + shard.end_hash) // 2 + 1)
     else:
         world.stream.merge(open_[at].id, open_[at + 1].id)
-    return worker
 
 
 async def _told(worker: Worker) -> Counter[str]:
