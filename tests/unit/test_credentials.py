@@ -137,6 +137,23 @@ def test_a_renewal_that_fails_is_tried_again_and_said_once(caplog: pytest.LogCap
     vtime.run(scenario())
 
 
+def test_a_source_that_fails_differently_each_time_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """It is one trouble, however it shows."""
+
+    async def scenario() -> None:
+        source = Source(life=240.0)
+        await source.key()
+        for second in range(200):
+            source.failing = f"it answered HTTP {500 + second % 9}"
+            await source.key()
+            await asyncio.sleep(1)
+        said = [line for line in lines(caplog) if "not renewed" in line]
+        assert source.counts.count("failed") > 5
+        assert len(said) == 2
+
+    vtime.run(scenario())
+
+
 def test_what_has_expired_is_unavailable_and_back_without_a_restart(caplog: pytest.LogCaptureFixture) -> None:
     """Named: source, reason, and since when. All ask once together, ten seconds apart at most."""
 

@@ -38,7 +38,8 @@ _GIVEN_UP_S = 300.0
 """After so long a question is given up, and asked again in another thread: a disk may hang that is not needed."""
 _UNDER_WAY_S = 5.0
 """For how long after a renewal replies may come to what was signed before."""
-_SAY_AGAIN_S = 300.0
+_SAY_AGAIN_S, _SAY_OTHER_S = 300.0, 60.0
+_NOTHING_SAID: tuple[bool | None, str, float] = (None, "", 0.0)
 _DO = "set them there, or give the process a role; no restart is needed"
 
 
@@ -76,7 +77,8 @@ class Credentials:
         """When they were asked for last, and when the pair was another one before."""
         self._failures = 0
         self._trouble: SourceFailed | None = None
-        self._said: tuple[str, float] = ("", 0.0)
+        self._said = _NOTHING_SAID
+        """Whether there were valid ones when a failure was said last; of what reason; and when."""
 
     # For aiobotocore.
 
@@ -184,14 +186,14 @@ class Credentials:
             self._changed_at, self._repeats = now, 0
         elif self._refused:
             self._repeats += 1
-        self._present, self._trouble, self._failures, self._said = found, None, 0, ("", 0.0)
+        self._present, self._trouble, self._failures, self._said = found, None, 0, _NOTHING_SAID
         left = float("inf") if found.expires is None else found.expires - self._clock.now()
         self._renew_at = now + max(left / 2, left - _EARLY_S, 1.0)
         self._look_at = min(now + _LOOK_S, self._renew_at)
         self.count("renewed")
 
     def _failed(self, problem: SourceFailed) -> None:
-        """The present ones go on while they are good; said once for each reason, and again after five minutes."""
+        """The present ones go on while they are good. Said once; again after a minute where the reason is another."""
         self.count("failed")
         now, present = self._clock.monotonic(), self._present
         self._failures += 1
@@ -204,10 +206,10 @@ class Credentials:
             pause = self._rng.uniform(_FIRST_S, min(_LONGEST_S, _FIRST_S * 2.0 ** min(self._failures, 6)))
         self._renew_at = now + pause
         self._look_at = now + min(pause, left, _LOOK_S)
-        key = f"{valid} {problem}"
-        if self._said[0] == key and now - self._said[1] < _SAY_AGAIN_S:
+        said, reason, said_at = self._said
+        if said == valid and now - said_at < (_SAY_AGAIN_S if reason == str(problem) else _SAY_OTHER_S):
             return
-        self._said = (key, now)
+        self._said = (valid, str(problem), now)
         if present is not None and valid:
             log.warning("credentials: not renewed: %s; going on with those from %s", problem, _told(present))
         else:

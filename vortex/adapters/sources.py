@@ -45,8 +45,8 @@ from vortex.adapters.secrecy import keep
 
 T = TypeVar("T")
 
-PROCESS_S = 60.0
-"""How long a credential_process may take."""
+FIRST_PROCESS_S, PROCESS_S = 60.0, 20.0
+"""How long a credential_process may take the first time, when a person may be about, and later."""
 _PROGRAM = Path(__file__).with_name("credential_process.py")
 _OF_CONFIGURATION = (
     InfiniteLoopConfigError,
@@ -121,7 +121,7 @@ class Sources:
         try:
             self._paths = _paths(session)
             _kept_secret(session.full_config)
-            _bounded(session.full_config)
+            _bounded(session.full_config, FIRST_PROCESS_S if interactive else PROCESS_S)
             if not (interactive and sys.stdin.isatty()):
                 _nobody_is_asked(session)
             for provider in create_credential_resolver(session, region_name=self._region).providers:
@@ -187,11 +187,11 @@ def _kept_secret(config: dict[str, Any]) -> None:
         keep(*(told for name, told in profile.items() if name in _SECRET_SETTINGS and isinstance(told, str)))
 
 
-def _bounded(config: dict[str, Any]) -> None:
+def _bounded(config: dict[str, Any], patience_s: float) -> None:
     """Let every credential_process of the configuration run within bounds."""
     for profile in config.get("profiles", {}).values():
         if command := profile.get("credential_process"):
-            bounded = [sys.executable, "-I", "-S", str(_PROGRAM), command, str(PROCESS_S)]
+            bounded = [sys.executable, "-I", "-S", str(_PROGRAM), command, str(patience_s)]
             profile["credential_process"] = shlex.join(bounded)
 
 
