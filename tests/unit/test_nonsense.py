@@ -56,6 +56,17 @@ def said(**fields: Any) -> Reply:
     return Reply(200, headers=headers, body=json.dumps(fields).encode())
 
 
+def shard(**changed: Any) -> dict[str, Any]:
+    """A row of ListShards."""
+    span = {"StartingHashKey": "0", "EndingHashKey": "9"}
+    return {"ShardId": "s", "HashKeyRange": span, "SequenceNumberRange": {"StartingSequenceNumber": "0"}} | changed
+
+
+def summary(**changed: Any) -> dict[str, Any]:
+    """Of a stream."""
+    return {"StreamName": "s", "StreamARN": "a", "StreamCreationTimestamp": 1.7e9, "RetentionPeriodHours": 24} | changed
+
+
 NONSENSE = [
     ("put", Reply(200)),
     ("put", Reply(200, headers=Headers([("ETag", "")]))),
@@ -126,6 +137,19 @@ NONSENSE = [
     ("shards", said(Shards=7)),
     ("shards", said(Shards=[{"ShardId": "s"}])),
     ("shards", said(Shards=[], NextToken="again")),
+    ("shards", said(Shards=[], NextToken=7)),
+    ("shards", said(Shards=[shard(ShardId=7)])),
+    ("shards", said(Shards=[shard(ParentShardId=7)])),
+    ("shards", said(Shards=[shard(HashKeyRange={"StartingHashKey": "5", "EndingHashKey": "4"})])),
+    ("shards", said(Shards=[shard(HashKeyRange={"StartingHashKey": "0", "EndingHashKey": str(2**128)})])),
+    ("shards", said(Shards=[shard(SequenceNumberRange={"StartingSequenceNumber": 7})])),
+    ("describe", said(StreamDescriptionSummary=summary(StreamName=7))),
+    ("describe", said(StreamDescriptionSummary=summary(RetentionPeriodHours="24"))),
+    ("describe", said(StreamDescriptionSummary=summary(RetentionPeriodHours=-24))),
+    ("describe", said(StreamDescriptionSummary=summary(StreamCreationTimestamp="then"))),
+    ("describe", said(StreamDescriptionSummary=summary(StreamCreationTimestamp=1e300))),
+    ("iterator", said(ShardIterator=7)),
+    ("read", said(Records=[], MillisBehindLatest=-1, NextShardIterator="n")),
     ("read", said(Records=7, MillisBehindLatest=0, NextShardIterator="n")),
     ("read", said(Records=[{"Data": "e30", "SequenceNumber": 1}], MillisBehindLatest=0, NextShardIterator="n")),
     ("read", said(Records=[], MillisBehindLatest=0, NextShardIterator="n").having(status=203)),

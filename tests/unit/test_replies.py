@@ -11,6 +11,7 @@ import pytest
 from tests.calls import CASES, MEANINGS_OF_KINESIS, NOBODY_CAN_TELL, SLOW, WAIT_S, Case, World, as_new, opened, suffer
 from tests.faultproxy import FAULTS, FaultProxy
 from tests.faults import network, services
+from tests.faults.row import KINESIS
 from tests.privateca import private_ca
 from tests.tinyaws import TinyAws
 
@@ -34,6 +35,28 @@ async def test_no_reply_ends_a_call_otherwise_than_rightly_or_in_a_port_error(wo
     if case.name == "iterator":
         faults.remove("json_object")  # what it means is a matter of the stream's
     await suffer(world, case, faults - MEANINGS_OF_KINESIS - NOBODY_CAN_TELL)
+
+
+BELIEVED = {
+    "shards_none",
+    "shards_one_missing",
+    "iterator_missing",
+    "iterator_null",
+    "iterator_empty",
+    "iterator_junk",
+    "next_junk",
+    "false_end",
+    "sequence_junk",
+    "nothing_yet",
+    "same_again",
+}
+"""What the client of Kinesis passes on: whoever reads a shard asks again before it believes any of this."""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.call in KINESIS], ids=lambda case: case.name)
+async def test_what_kinesis_does_not_say_is_malformed_or_nothing(world: World, case: Case) -> None:
+    """Fields that lack, or are of another type, end nothing."""
+    await suffer(world, case, set(MEANINGS_OF_KINESIS) - BELIEVED)
 
 
 @pytest.mark.parametrize("name", ["put", "put_large", "put_again", "get", "get_unsummed", "get_range", "get_missing"])

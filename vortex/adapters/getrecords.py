@@ -9,7 +9,7 @@ and decoded straight into records. Error replies botocore reads, as for every ot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import msgspec
@@ -29,19 +29,27 @@ _KEPT_BYTES = 2 * PAGE_BYTES
 base64, and few are larger."""
 
 
-class _HashKeyRange(msgspec.Struct, rename="pascal"):
+class HashKeyRange(msgspec.Struct, rename="pascal"):
+    """The hash keys of a shard, as Kinesis writes them."""
+
     starting_hash_key: str
     ending_hash_key: str
+
+    def span(self) -> tuple[int, int]:
+        """First and last. Raises ValueError where no shard can have them."""
+        first, last = int(self.starting_hash_key), int(self.ending_hash_key)
+        if not 0 <= first <= last < 2**128:
+            raise ValueError(f"hash keys from {first} to {last}")
+        return first, last
 
 
 class _ChildShard(msgspec.Struct, rename="pascal"):
     shard_id: str
     parent_shards: tuple[str, ...]
-    hash_key_range: _HashKeyRange
+    hash_key_range: HashKeyRange
 
     def info(self) -> ShardInfo:
-        span = self.hash_key_range
-        return ShardInfo(self.shard_id, self.parent_shards, int(span.starting_hash_key), int(span.ending_hash_key))
+        return ShardInfo(self.shard_id, self.parent_shards, *self.hash_key_range.span())
 
 
 class Reply(msgspec.Struct, rename="pascal"):
@@ -51,7 +59,7 @@ class Reply(msgspec.Struct, rename="pascal"):
     """
 
     records: Sequence[Record]
-    millis_behind_latest: int
+    millis_behind_latest: Annotated[int, msgspec.Meta(ge=0)]
     next_shard_iterator: str | None = None
     child_shards: tuple[_ChildShard, ...] | None = None
 

@@ -7,15 +7,17 @@ API_DescribeStreamSummary.html. GetRecords has a module of its own; everything e
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from vortex.adapters.aws import Session, calling, client_config, new_session, patience_of
 from vortex.adapters.exchange import MOST_BYTES, Malformed
-from vortex.adapters.getrecords import RecordsCall
+from vortex.adapters.getrecords import HashKeyRange, RecordsCall
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
 from vortex.core.paging import MOST_RECORDS
 from vortex.core.records import Records
@@ -25,6 +27,8 @@ from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, Por
 T = TypeVar("T")
 _PAGE_BYTES = 48 * 2**20
 """Of a reply of GetRecords, at most: 10 MiB of data in base64, and what is told of 10,000 records beside it."""
+_LISTINGS = 3
+"""How often a listing is begun whose token expired: those of AWS live five minutes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -75,11 +79,10 @@ class KinesisStream:
 
     async def list_shards(self) -> list[ShardInfo]:
         """By id; where a shard comes twice, the row that knows its end. Starts over when a token expires."""
-        while True:
-            try:
+        for _ in range(_LISTINGS):
+            with suppress(_TokenExpired):
                 return await self._list_shards()
-            except _TokenExpired:
-                continue
+        raise Unavailable(f"list_shards {self._stream}: tokens expire before they are used", "other")
 
     async def _list_shards(self) -> list[ShardInfo]:
         found: dict[str, ShardInfo] = {}
@@ -87,10 +90,10 @@ class KinesisStream:
         which = self._which
 
         def read(reply: dict[str, Any]) -> dict[str, str]:
-            for shard in map(_shard_info, reply["Shards"]):
+            for shard in (_shard_info(msgspec.convert(row, _ShardRow)) for row in reply["Shards"]):
                 if shard.id not in found or shard.end_sequence is not None:
                     found[shard.id] = shard
-            token = reply.get("NextToken")
+            token = _text_or_none(reply.get("NextToken"))
             if token in tokens:
                 raise Malformed("a listing that goes on where it was before")
             # A token names the stream by itself, and with a name or an ARN beside it the call is refused.
@@ -182,30 +185,54 @@ def _arn(name_or_arn: str) -> dict[str, str]:
     return {"StreamARN": name_or_arn} if name_or_arn.startswith("arn:") else {}
 
 
+class _Summary(msgspec.Struct):
+    name: str = msgspec.field(name="StreamName")
+    arn: str = msgspec.field(name="StreamARN")
+    created: datetime = msgspec.field(name="StreamCreationTimestamp")
+    retention_h: Annotated[int, msgspec.Meta(ge=1)] = msgspec.field(name="RetentionPeriodHours")
+
+
+class _SequenceNumberRange(msgspec.Struct, rename="pascal"):
+    starting_sequence_number: str
+    ending_sequence_number: str | None = None
+
+
+class _ShardRow(msgspec.Struct, rename="pascal"):
+    """One row of ListShards."""
+
+    shard_id: str
+    hash_key_range: HashKeyRange
+    sequence_number_range: _SequenceNumberRange
+    parent_shard_id: str | None = None
+    adjacent_parent_shard_id: str | None = None
+
+
 def _stream_info(reply: dict[str, Any]) -> StreamInfo:
-    summary = reply["StreamDescriptionSummary"]
-    return StreamInfo(
-        name=summary["StreamName"],
-        arn=summary["StreamARN"],
-        created_ms=(summary["StreamCreationTimestamp"] - _EPOCH) // timedelta(milliseconds=1),
-        retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
-    )
+    summary = msgspec.convert(reply["StreamDescriptionSummary"], _Summary)
+    created_ms = (summary.created - _EPOCH) // timedelta(milliseconds=1)
+    return StreamInfo(summary.name, summary.arn, created_ms, summary.retention_h * 3_600_000)
 
 
 def _iterator(reply: dict[str, Any]) -> str | None:
-    return reply.get("ShardIterator") or None
+    return _text_or_none(reply.get("ShardIterator")) or None
 
 
-def _shard_info(shard: dict[str, Any]) -> ShardInfo:
-    """One row of ListShards."""
-    parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
+def _text_or_none(told: object) -> str | None:
+    if told is None or isinstance(told, str):
+        return told
+    raise Malformed(f"{str(told)[:80]} in the place of a text")
+
+
+def _shard_info(row: _ShardRow) -> ShardInfo:
+    first, last = row.hash_key_range.span()
+    numbers = row.sequence_number_range
     return ShardInfo(
-        id=shard["ShardId"],
-        parents=tuple(parent for parent in parents if parent),
-        start_hash=int(shard["HashKeyRange"]["StartingHashKey"]),
-        end_hash=int(shard["HashKeyRange"]["EndingHashKey"]),
-        start_sequence=shard["SequenceNumberRange"]["StartingSequenceNumber"],
-        end_sequence=shard["SequenceNumberRange"].get("EndingSequenceNumber"),
+        id=row.shard_id,
+        parents=tuple(parent for parent in (row.parent_shard_id, row.adjacent_parent_shard_id) if parent),
+        start_hash=first,
+        end_hash=last,
+        start_sequence=numbers.starting_sequence_number,
+        end_sequence=numbers.ending_sequence_number,
     )
 
 
