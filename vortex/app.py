@@ -338,18 +338,25 @@ class App:
                 await asyncio.wait_for(self._wake.wait(), rest)
 
     async def _watch(self) -> None:
-        """Keep the gauges fresh, and compare the clocks."""
-        world, compared = self._world, -_LOOK_AGAIN
+        """Keep the gauges fresh, also while the stream does not answer; and compare the clocks."""
+        comparing = asyncio.ensure_future(self._compare_clocks())
+        try:
+            while not comparing.done():
+                self.gauges.update()
+                await self._world.clock.sleep(2.0)
+            comparing.result()
+        finally:
+            comparing.cancel()
+
+    async def _compare_clocks(self) -> None:
+        world = self._world
         while True:
-            self.gauges.update()
-            if world.clock.monotonic() - compared >= _LOOK_AGAIN:
-                compared = world.clock.monotonic()
-                skew = await world.retry("server time", world.stream.server_time) - world.clock.now_ms()
-                if abs(skew) > _SKEW_MS:
-                    world.health.bad("clock", f"the local clock is {skew / 1000:.0f} s off the service's; set it right")
-                else:
-                    world.health.good("clock")
-            await world.clock.sleep(2.0)
+            skew = await world.retry("server time", world.stream.server_time) - world.clock.now_ms()
+            if abs(skew) > _SKEW_MS:
+                world.health.bad("clock", f"the local clock is {skew / 1000:.0f} s off the service's; set it right")
+            else:
+                world.health.good("clock")
+            await world.clock.sleep(_LOOK_AGAIN)
 
     def ready(self) -> list[tuple[str, bool, str]]:
         """For /readyz: name, well or not, detail."""
