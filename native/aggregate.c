@@ -44,18 +44,19 @@ Place aggregate_field(Place at, Place end, Place *data, uint32_t *size)
     return from + whole;
 }
 
-/* aggregate(data, begin, end) -> the user records in the protobuf between these places; None where Python has to look. */
+/* aggregate(data, begin, end, most) -> the user records in the protobuf between these places, of which those behind the
+   first `most` + 1 are not looked at; None where Python has to look. */
 PyObject *native_aggregate(PyObject *module, PyObject *args)
 {
     Py_buffer data;
-    Py_ssize_t begin, end;
+    Py_ssize_t begin, end, most, count = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*nn", &data, &begin, &end))
+    if (!PyArg_ParseTuple(args, "y*nnn", &data, &begin, &end, &most))
         return NULL;
     int good = begin >= 0 && begin <= end && end <= data.len;
     Place at = (Place)data.buf + (good ? begin : 0), behind = (Place)data.buf + (good ? end : 0);
     PyObject *records = PyList_New(0);
-    while (records && good && at < behind) {
+    while (records && good && at < behind && count <= most) {
         Place text;
         uint32_t size;
         at = aggregate_field(at, behind, &text, &size);
@@ -65,6 +66,7 @@ PyObject *native_aggregate(PyObject *module, PyObject *args)
             if (!record || PyList_Append(records, record))
                 Py_CLEAR(records);
             Py_XDECREF(record);
+            count++;
         }
     }
     PyBuffer_Release(&data);

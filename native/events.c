@@ -30,9 +30,11 @@ typedef struct {
     const uint8_t *text;
     int64_t period_ms;
     uint64_t seed;
+    size_t most; /* events that a record may have */
     Numbers *names;
     Row *rows;
     size_t count, room;
+    size_t before; /* events of the records before this one */
     Asked *asked;
     size_t asks, asks_room;
 } Reading;
@@ -194,7 +196,7 @@ static int event(Reading *reading, int32_t record, Place line, Place end, const 
     if ((customer->kind != TEXT && customer->kind != WHOLE) || (type->kind != TEXT && type->kind != WHOLE) ||
         id->kind == BROKEN || id->kind == ESCAPED_TEXT || (id->kind == ABSENT && !plan->hash_missing) ||
         end - line > INT32_MAX || end - line > plan->max_bytes ||
-        (int64_t)customer->size + type->size > NAME_LIMIT)
+        (int64_t)customer->size + type->size > NAME_LIMIT || reading->count - reading->before >= reading->most)
         return 0;
     if (!has_room(reading))
         return -1;
@@ -270,14 +272,15 @@ static int events_of_aggregate(Reading *reading, int32_t number, Place at, Place
     return taken;
 }
 
-/* All events of a record; nothing is taken unless all of them are. */
+/* All events of a record; nothing is taken unless all of them are, and no more than it may have. */
 static int record(Reading *reading, int32_t number, Place at, Place end, int aggregate)
 {
-    size_t before = reading->count, asked = reading->asks;
+    size_t asked = reading->asks;
+    reading->before = reading->count;
     int taken = aggregate ? events_of_aggregate(reading, number, at + AGGREGATE_HEAD, end - AGGREGATE_TAIL)
                           : events_of(reading, number, at, end);
     if (taken != 1) {
-        reading->count = before; /* names that only it had stay: they are of no harm */
+        reading->count = reading->before; /* names that only it had stay: they are of no harm */
         reading->asks = asked;
     }
     return taken;
@@ -345,20 +348,22 @@ static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t
     return answer;
 }
 
-/* events(plan, names, text, bounds, aggregate, period_ms, seed) -> (start, size, record, name, key, period, asked, new, odd) */
+/* events(plan, names, text, bounds, aggregate, period_ms, seed, most) -> (start, size, record, name, key, period, asked, new, odd) */
 PyObject *native_events(PyObject *module, PyObject *args)
 {
     PyObject *capsule, *numbers, *answer = NULL;
     Py_buffer text, bounds, aggregate;
     long long period_ms;
     unsigned long long seed;
+    Py_ssize_t most;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOy*y*y*LK", &capsule, &numbers, &text, &bounds, &aggregate, &period_ms, &seed))
+    if (!PyArg_ParseTuple(args, "OOy*y*y*LKn", &capsule, &numbers, &text, &bounds, &aggregate, &period_ms, &seed, &most))
         return NULL;
     const int64_t *bound = bounds.buf;
     const uint8_t *aggregated = aggregate.buf;
     int64_t records = (int64_t)(bounds.len / 8) - 1;
-    Reading reading = {.plan = PyCapsule_GetPointer(capsule, "plan"), .text = text.buf, .period_ms = period_ms, .seed = seed};
+    Reading reading = {.plan = PyCapsule_GetPointer(capsule, "plan"), .text = text.buf, .period_ms = period_ms, .seed = seed,
+                       .most = most > 0 ? (size_t)most : 0};
     reading.names = reading.plan ? numbers_of(numbers) : NULL;
     uint8_t *taken = calloc((size_t)(records > 0 ? records : 1), 1);
     int good = reading.names && taken && period_ms > 0 && records >= 0 && records < INT32_MAX &&

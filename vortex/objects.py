@@ -94,6 +94,7 @@ class ObjectWriter:
             bytes=len(body),
             raw=raw,
             digest=xxhash.xxh3_128_hexdigest(body),
+            beside=spec.folder.beside,
         )
 
     async def _compared(self, key: str, body: bytes) -> bytes:

@@ -120,7 +120,8 @@ class ObjectProof:
         lines = text.split(b"\n")
         if lines.pop() or len(lines) != row.rows or len(text) != row.raw:
             fault("I3", row.key, f"holds {len(lines)} lines, {row.rows} were published")
-        self._report.count("rejections" if row.rejected else "rows", len(lines))
+        kind = "records beside rejections" if row.beside else "rejections" if row.rejected else "rows"
+        self._report.count(kind, len(lines))
         for line in lines:
             if not _is_object(line):
                 fault("I3", row.key, "a line is not one JSON object")

@@ -179,7 +179,10 @@ class _Stream:
             lines = text[begin : begin + raw]
             if len(text) != whole or lines.count(b"\n") != count or lines[-1:] != b"\n":
                 self._report.fault("I9", key, f"a member at {offset} holds other rows than its index says")
-            rows, rejected = (rows, rejected + count) if footer.folders[folder].rejected else (rows + count, rejected)
+            if footer.folders[folder].rejected:
+                rejected += 0 if footer.folders[folder].beside else count
+            else:
+                rows += count
         counts = footer.counts
         if counts.events != counts.accepted + counts.filtered + counts.rejected:
             self._report.fault("I9", key, "events are not accepted + filtered + rejected")
@@ -229,7 +232,7 @@ class _Stream:
         for document in self._dones:
             key = f"{self._journal.root}/plans/{document.k:010d}/done.json"
             lines: dict[tuple[int, bool], int] = {}
-            for one in document.objects:
+            for one in (each for each in document.objects if not each.beside):
                 lines[one.period, one.rejected] = lines.get((one.period, one.rejected), 0) + one.rows
             for period, counts in document.periods.items():
                 if counts.accepted != counts.published + counts.dropped:

@@ -270,7 +270,7 @@ def test_the_hash_is_the_librarys() -> None:
         for seed in (0, 1, 2**64 - 1, rng.getrandbits(64)):
             key = "".join(rng.choices("abcdef0123-", k=size))
             line = json.dumps({"c": "cé", "t": "t", "id": key}, ensure_ascii=False).encode()
-            answer = native.events(plan, native.numbers(0), line, np.array([0, len(line)]), b"\0", PERIOD, seed)
+            answer = native.events(plan, native.numbers(0), line, np.array([0, len(line)]), b"\0", PERIOD, seed, 100)
             text = f"2:cé{key}".encode()
             if 17 <= len(text) <= 128:
                 assert answer[4] == xxhash.xxh3_128_digest(text, seed)
@@ -352,7 +352,9 @@ def test_what_is_plain_is_not_left_to_python() -> None:
     for text in plain:
         for whole in text, kpl.aggregate([text, text], (b"key", b"other")):
             bounds = np.array([0, len(whole)])
-            start, *_, odd = native.events(plan, native.numbers(0), whole, bounds, aggregates(whole, bounds), PERIOD, 7)
+            start, *_, odd = native.events(
+                plan, native.numbers(0), whole, bounds, aggregates(whole, bounds), PERIOD, 7, 100
+            )
             assert start and not odd
 
 
@@ -417,9 +419,9 @@ def differing_aggregate(rng: Random) -> str:
 def test_what_the_library_writes_is_not_left_to_python() -> None:
     assert native
     whole = kpl.aggregate([b"one", b"x" * 300, b"y" * 70_000], (b"key", b"other"))
-    assert native.aggregate(whole, 4, len(whole) - 16) == [b"one", b"x" * 300, b"y" * 70_000]
+    assert native.aggregate(whole, 4, len(whole) - 16, 3) == [b"one", b"x" * 300, b"y" * 70_000]
     for begin, end in ((-1, 5), (5, 4), (4, len(whole) + 1)):
-        assert native.aggregate(whole, begin, end) is None
+        assert native.aggregate(whole, begin, end, 9) is None
 
 
 # What does not belong together is refused, not read.
@@ -431,7 +433,7 @@ def test_bounds_outside_of_the_text_are_refused(bounds: list[int]) -> None:
     assert native
     plan = native.plan([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
     with pytest.raises(ValueError, match="bounds"):
-        native.events(plan, native.numbers(0), b"{}{}", np.array(bounds), b"\0", PERIOD, 0)
+        native.events(plan, native.numbers(0), b"{}{}", np.array(bounds), b"\0", PERIOD, 0, 100)
 
 
 @pytest.mark.parametrize(("bounds", "aggregate"), [([0, 19], b"\1"), ([0, 40], b"\1\0"), ([0, 20, 40], b"\1")])
@@ -441,7 +443,7 @@ def test_aggregates_that_cannot_be_are_refused(bounds: list[int], aggregate: byt
     assert native
     plan = native.plan([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
     with pytest.raises(ValueError, match="aggregates"):
-        native.events(plan, native.numbers(0), b"{}" * 20, np.array(bounds), aggregate, PERIOD, 0)
+        native.events(plan, native.numbers(0), b"{}" * 20, np.array(bounds), aggregate, PERIOD, 0, 100)
 
 
 def test_an_aggregate_is_one_if_its_digest_fits() -> None:

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vortex.core import texts as module
+from vortex.core.limits import DEFAULT, Budget, Limits, Pot
+from vortex.core.reasons import OverBudget, Reason
+from vortex.core.steps import at_once
 from vortex.core.surrogates import masked
-from vortex.core.texts import values_of
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('a"\\}{][,:\n\ud83d\ude00é '), max_size=6),
@@ -18,6 +21,11 @@ _VALUES = st.recursive(
 )
 _OBJECTS = st.dictionaries(st.text(max_size=3), _VALUES, max_size=3)
 _BETWEEN = st.sampled_from(["", "", " ", "\n", "\r\n", "\n\n", "\t", "\ufeff", "\n\ufeff", "\x1e", "\n\x1e"])
+
+
+def values_of(text: bytes, limits: Limits = DEFAULT) -> list[bytes]:
+    """At once."""
+    return at_once(module.values_of(text, Budget(len(text), limits, Pot(limits))))
 
 
 @given(st.lists(st.tuples(_OBJECTS, _BETWEEN, st.sampled_from([None, 1])), min_size=1, max_size=6), _BETWEEN)
@@ -83,7 +91,7 @@ def test_no_text_takes_more_than_its_share(text: bytes) -> None:
     """Each byte is looked at a few times, whatever stands around it; were it a few times for each other one, this would
     not end.
     """
-    values_of(text * (300_000 // len(text)))
+    values_of(text * (300_000 // len(text)), Limits(events=1_000_000))
 
 
 @pytest.mark.parametrize(
@@ -104,3 +112,37 @@ def test_lone_surrogates_are_masked(text: bytes, hidden: bytes) -> None:
 )
 def test_what_is_no_lone_surrogate_stays(text: bytes) -> None:
     assert masked(text) is text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{}" * 101,
+        b"{}\n" * 101,
+        b"[" + b"{}," * 100 + b"{}]",
+        b"[" + b'"a,b",' * 100 + b"1]",
+        b"[" * 3 + b"{}" * 101,
+        b"{broken" + b"{}" * 150,
+        b"{broken\n" + b"{}\n" * 101,
+        b"{}\n{broken\n" + b"17\n" * 101,
+        b'""' * 101 + b"{}",
+        b"-1" * 101 + b"{}",
+        b"{}{broken}[" + b"1," * 100 + b"1]",
+    ],
+)
+def test_a_text_of_too_many_values_is_refused_before_they_are_made(text: bytes) -> None:
+    """However they are put together; one less is taken."""
+    with pytest.raises(OverBudget) as refused:
+        values_of(text, Limits(events=100))
+    assert refused.value.reason is Reason.TOO_MANY_EVENTS
+    assert values_of(text, Limits(events=500))
+
+
+def test_what_stands_within_values_does_not_count() -> None:
+    """Commas, brackets and quotes of an event's own; escaped ones, too."""
+    event = json.dumps({"a": ["x,{}[]", '"\\', {"b": [1, 2, [3]]}] * 50}).encode()
+    texts = [event * 9, b"\n \n".join([event] * 9), b"[" + b" , ".join([event] * 9) + b"]", b"\n" * 999 + event * 9]
+    for text in texts:
+        assert values_of(text, Limits(events=9)) == [event] * 9
+        with pytest.raises(OverBudget):
+            values_of(text, Limits(events=8))

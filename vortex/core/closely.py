@@ -14,14 +14,13 @@ import msgspec
 
 from vortex.core.codecs import is_wide, unread_format
 from vortex.core.depth import MAX_DEPTH, is_too_deep
-from vortex.core.fields import NAMES, Fields, paths_of
-from vortex.core.reasons import Reason, Refused
+from vortex.core.fields import NAMES, Fields, Paths, paths_of
+from vortex.core.reasons import MISSING, Reason, Refused
 from vortex.core.surrogates import MARKS, masked
 from vortex.core.trie import Node, trie_of
 
 NAME_LIMIT = 64 * 1024
 """Characters that a customer and a type may have together."""
-_MISSING = {"customer": Reason.MISSING_CUSTOMER, "type": Reason.MISSING_TYPE, "id": Reason.MISSING_ID}
 _BAD = {"customer": Reason.BAD_CUSTOMER, "type": Reason.BAD_TYPE, "id": Reason.BAD_ID}
 _INTEGER = re.compile(rb"-?[0-9]+")
 _KINDS = {b'"': "string", b"[": "array", b"t": "boolean", b"f": "boolean", b"n": "null"}
@@ -117,7 +116,7 @@ class CloseReader:
         if value is None:
             if name == "id" and self._fields.missing_id == "hash":
                 return None
-            raise Refused(_MISSING[name], f"none of {['.'.join(p) for p in self._paths[name]]} is present")
+            raise missing(name, self._paths)
         if value[:1] == b'"':
             text: str = _text(value)
             return text
@@ -128,6 +127,11 @@ class CloseReader:
     def _times(self, values: Values) -> list[str | int | float]:
         several = [values.get(path, b"null") for path in self._paths["time"]]
         return [time_value(value) for value in several if value != b'""' and value[:1] in b'"-0123456789']
+
+
+def missing(name: str, paths: Paths) -> Refused:
+    """What to raise for an event without customer, type or id."""
+    return Refused(MISSING[name], f"none of {['.'.join(path) for path in paths[name]]} is present")
 
 
 def time_value(value: bytes) -> str | int | float:

@@ -100,7 +100,7 @@ def decompress(data: bytes, room: int) -> bytes | None:
         before, codec = codec, _codec(data, at)
         if codec is None:
             raise Refused(Reason.BAD_COMPRESSION, f"{before.name}: {len(data) - at} bytes behind the end are no member")
-    raise Refused(Reason.TOO_LARGE, f"has more than {_MEMBERS} members")
+    raise Refused(Reason.TOO_MANY_MEMBERS, f"has more than {_MEMBERS} compressed members")
 
 
 def unread_format(data: bytes) -> str | None:

@@ -8,34 +8,30 @@ something is odd is halved until the odd one is alone, and that one is looked at
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from vortex.core.closely import NAME_LIMIT, CloseReader
+from vortex.core.closely import NAME_LIMIT, CloseReader, missing
 from vortex.core.containers import Parts, one_line, parts_of
 from vortex.core.depth import MAX_DEPTH, is_too_deep
 from vortex.core.fields import NAMES, Fields, paths_of
 from vortex.core.model import Record
-from vortex.core.reasons import Reason, Refused
+from vortex.core.reasons import OverBudget, Refused
+from vortex.core.rejections import Rejected
 from vortex.core.shape import Once, Shape
 from vortex.core.timeformats import time_format
 
+_UTF8_STEP = 1 << 20
+_utf8 = codecs.getincrementaldecoder("utf-8")
+_T = TypeVar("_T")
+_Which = range | list[int]
+"""Parts, in order."""
 _ODD = (msgspec.MsgspecError, RecursionError, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """`record` is the index in the page, `sub` the place within the record, `data` the original bytes."""
-
-    record: int
-    sub: int
-    reason: Reason
-    detail: str
-    data: bytes
 
 
 @dataclass(slots=True)
@@ -78,17 +74,18 @@ class Decoder:
         out = Decoded()
         events = self._events(parts.data)
         if None not in events:
-            self._several(0, len(events), parts, events, out)
-            return out
-        begin = 0
-        for odd, run in groupby(events, key=_is_none):
-            end = begin + sum(1 for _ in run)
-            if odd:
-                for part in range(begin, end):
-                    self._one(part, parts, out)
-            else:
-                self._several(begin, end, parts, events, out)
-            begin = end
+            self._several(range(len(events)), parts, events, out)
+        else:
+            begin = 0
+            for odd, run in groupby(events, key=_is_none):
+                end = begin + sum(1 for _ in run)
+                if odd:
+                    for part in range(begin, end):
+                        self._one(part, parts, out)
+                else:
+                    self._several(range(begin, end), parts, events, out)
+                begin = end
+        out.rejected.sort(key=_place)
         return out
 
     def _events(self, datas: list[bytes]) -> list[Any]:
@@ -104,36 +101,62 @@ class Decoder:
         except _ODD:
             return None
 
-    def _several(self, begin: int, end: int, parts: Parts, events: list[Any], out: Decoded) -> None:
+    def _several(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> None:
         """Parts that are one object each, by column; in halves where any is odd."""
-        if begin == end or self._columns(begin, end, parts, events, out):
+        if not which or self._columns(which, parts, events, out):
             return
-        if end - begin == 1:
-            self._one(begin, parts, out)
+        rest = self._without_names(which, parts, events, out)
+        if len(rest) < len(which):
+            self._several(rest, parts, events, out)
             return
-        middle = (begin + end) // 2
-        self._several(begin, middle, parts, events, out)
-        self._several(middle, end, parts, events, out)
+        if len(which) == 1:
+            self._one(which[0], parts, out)
+            return
+        middle = len(which) // 2
+        self._several(which[:middle], parts, events, out)
+        self._several(which[middle:], parts, events, out)
 
-    def _columns(self, begin: int, end: int, parts: Parts, events: list[Any], out: Decoded) -> bool:
-        """Take the parts begin..end; False, with nothing done, if any is odd."""
-        whole = end - begin == len(events)
-        datas = parts.data if whole else parts.data[begin:end]
-        joined = parts.joined if whole and parts.joined is not None else b"".join(datas)
-        if not _is_utf8(joined):
-            return False
-        if max(map(len, datas)) > self.fields.max_bytes:
+    def _without_names(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> _Which:
+        """Reject the parts that have no customer, type or id, by column; those that are left."""
+        why: dict[int, Refused] = {}
+        chosen = _chosen(events, which)
+        for name in NAMES[:2] if self.hash_missing else NAMES[:3]:
+            try:
+                values = _first_present(self._shape.getters[name], chosen)
+            except AttributeError:
+                return which
+            if None in values or "" in values:
+                refused = missing(name, self.paths)
+                for part, value in zip(which, values, strict=True):
+                    if value is None or value == "":
+                        why.setdefault(part, refused)
+        datas = [parts.data[part] for part in why]
+        if not datas or not self._are_well(datas, b"".join(datas)):
+            return which
+        for part, data in zip(why, datas, strict=True):
+            refused = why[part]
+            out.rejected.append(Rejected(parts.owners[part], parts.sub(part), refused.reason, refused.detail, data))
+        return [part for part in which if part not in why]
+
+    def _are_well(self, datas: Sequence[bytes], joined: bytes) -> bool:
+        """Whether these are objects of text, not too deep or large, none of which gives a key twice."""
+        if max(map(len, datas)) > self.fields.max_bytes or not _is_utf8(joined):
             return False
         if any(is_too_deep(data) for data in datas if len(data) > 2 * MAX_DEPTH):
             return False
-        if not all(map(self._once, datas)):
-            return False
-        chosen = events if whole else events[begin:end]
+        return all(map(self._once, datas))
+
+    def _columns(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> bool:
+        """Take these parts; False, with nothing done, if any is odd."""
+        whole = len(which) == len(events)
+        datas = _chosen(parts.data, which)
+        joined = parts.joined if whole and parts.joined is not None else b"".join(datas)
+        chosen = _chosen(events, which)
         try:
             customers, kinds, ids, times = (_first_present(self._shape.getters[name], chosen) for name in NAMES)
         except AttributeError:
             return False
-        if not (_all_text(customers) and _all_text(kinds)):
+        if not (_all_text(customers) and _all_text(kinds) and self._are_well(datas, joined)):
             return False
         if not _all_text(ids):
             if not self.hash_missing and ("" in ids or None in ids):
@@ -146,7 +169,7 @@ class Decoder:
         out.types += kinds
         out.ids += ids
         out.times += times
-        out.records += parts.owners[begin:end]
+        out.records += _chosen(parts.owners, which)
         return True
 
     def _one(self, part: int, parts: Parts, out: Decoded) -> None:
@@ -158,7 +181,8 @@ class Decoder:
             customer, kind, key, time = self._close(data)
         except Refused as refused:
             place = parts.owners[part], parts.sub(part)
-            out.rejected.append(Rejected(*place, refused.reason, refused.detail, data))
+            whole = isinstance(refused, OverBudget)
+            out.rejected.append(Rejected(*place, refused.reason, refused.detail, data, whole))
             return
         out.lines.append(one_line(data))
         out.customers.append(customer)
@@ -172,18 +196,32 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _place(rejected: Rejected) -> tuple[int, int]:
+    return rejected.record, rejected.sub
+
+
+def _chosen(column: Sequence[_T], which: _Which) -> Sequence[_T]:
+    """The rows of a column: itself where that is all of them."""
+    if isinstance(which, range):
+        return column if len(which) == len(column) else column[which.start : which.stop]
+    return [column[row] for row in which]
+
+
 def _is_utf8(data: bytes) -> bool:
     """The decoder does not check strings that it skips. Parts begin and end in ASCII: joining them hides nothing."""
     if data.isascii():
         return True
+    decoder = _utf8()
     try:
-        data.decode()
+        for at in range(0, len(data), _UTF8_STEP):  # the text may take four times the room of its bytes
+            decoder.decode(data[at : at + _UTF8_STEP])
+        decoder.decode(b"", True)
     except UnicodeDecodeError:
         return False
     return True
 
 
-def _first_present(getters: list[Callable[[Any], Any]], events: list[Any]) -> list[Any]:
+def _first_present(getters: list[Callable[[Any], Any]], events: Sequence[Any]) -> list[Any]:
     """For each event the first of its values that is neither absent nor empty. Raises AttributeError, as getters do.
 
     By column, since a tuple of values an event would be one more object for the garbage collector to look at.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
-from operator import add
+from itertools import accumulate, groupby, repeat
+from operator import add, attrgetter
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,29 @@ import xxhash
 from numpy.typing import NDArray
 
 from vortex.core.closely import time_value
-from vortex.core.containers import Parts, parts_of
-from vortex.core.decode import Decoded, Decoder, Rejected
+from vortex.core.containers import Opened, Parts, open_record, plain_parts, refused_whole
+from vortex.core.decode import Decoded, Decoder
 from vortex.core.fields import NAMES, Fields, Paths
 from vortex.core.kpl import aggregates
+from vortex.core.limits import DEFAULT, Limits, Pot
 from vortex.core.names import Names
 from vortex.core.native import ASK_KEY, ASK_TIME, ASKED, NO_ID, NO_PERIOD, native
 from vortex.core.radix import stable_order
+from vortex.core.reasons import OverBudget
 from vortex.core.records import Records
+from vortex.core.rejections import Rejected, as_one, lines_bytes
 from vortex.core.routing import PeriodReader
+from vortex.core.steps import Steps, at_once
 
 Keys = NDArray[np.void]
 _KEY = np.dtype("V16")
 _MOST_NAMES = 20_000
 """How many names a reader keeps before it begins anew: some events have types without number."""
+_ROWS = 16_384
+"""Events of a slice, if they are of several records."""
+_STEP_PARTS, _STEP_BYTES = 1000, 1 << 20
+"""What the long way takes in one step, if it is not one part."""
+_STEP_ASKED = 10_000
 
 
 @dataclass(slots=True)
@@ -51,6 +60,29 @@ class Events:
     def __len__(self) -> int:
         return len(self.start)
 
+    def rows(self, which: slice | NDArray[np.bool_]) -> Events:
+        """These of the events, in the same text; without rejections."""
+        return Events(
+            self.text,
+            self.start[which],
+            self.size[which],
+            self.record[which],
+            self.name[which],
+            self.names,
+            self.keys[which],
+            self.period[which],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Events of the records from `first` to before `upto`; all that are left of them, if it is the `last`."""
+
+    events: Events
+    first: int
+    upto: int
+    last: bool = True
+
 
 class _Prefixes(dict[str, str]):
     """The customer as a key's beginning: with its length, so that no customer and id run into another pair."""
@@ -67,8 +99,8 @@ class EventReader:
     is no id, of the customer and the line.
     """
 
-    def __init__(self, decoder: Decoder, period_ms: int, seed: int) -> None:
-        self._decoder, self._period_ms, self._seed = decoder, period_ms, seed
+    def __init__(self, decoder: Decoder, period_ms: int, seed: int, limits: Limits = DEFAULT) -> None:
+        self._decoder, self._period_ms, self._seed, self._limits = decoder, period_ms, seed, limits
         self._periods = PeriodReader(period_ms, decoder.formats)
         self._other_times = len(decoder.paths["time"]) > 1
         self._prefixes = _Prefixes()
@@ -76,50 +108,143 @@ class EventReader:
         self._plan = _plan_of(decoder.fields, decoder.paths)
 
     def page(self, records: Records) -> Events:
-        """Every event and rejection of the page, in order."""
+        """Every event and rejection of the page, in order, at once."""
+        found = [one.events for one in self.slices(records) if one is not None]
+        return _in_one(found) if found else self._none()
+
+    def slices(self, records: Records) -> Iterator[Slice | None]:
+        """Every event and rejection of the page, in order and in slices; None where others may have their turn.
+
+        Whole records, and of one record no event before it is known that none of its limits refuses it.
+        """
         if len(self._names) > _MOST_NAMES:
             self._names = Names(self._seed)
-        if self._plan is None:
-            return self._of_parts(parts_of(records.datas))
-        plain, odd = self._plainly(records.data, records.bounds, aggregates(records.data, records.bounds))
-        if not odd:
-            return plain
-        rest = self._of_parts(parts_of([records.datas[index] for index in odd]))
-        owners = np.array(odd, dtype=np.int32)
-        rest.record = owners[rest.record]
-        rest.rejected = [replace(rejected, record=odd[rejected.record]) for rejected in rest.rejected]
-        return _merged(plain, rest)
+        plain, odd = self._none(), list(range(len(records)))
+        if self._plan is not None:
+            aggregate = aggregates(records.data, records.bounds)
+            plain, odd = yield from self._plainly(records.data, records.bounds, aggregate)
+        page, pot = _Page(plain, records, odd[-1] if odd else -1), Pot(self._limits)
+        for some in _batches(records, odd):
+            datas = [records.datas[index] for index in some]
+            if (group := plain_parts(datas, some)) is not None:
+                yield from self._slices_of(page, group)
+            else:
+                yield from self._apart(page, some, pot)
+        yield from page.plain_up_to(len(records))
+
+    def _apart(self, page: _Page, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:
+        """Records that have to be taken apart: several in one where they are small."""
+        group = Parts(owners=[])
+        for index in some:
+            data = page.records.datas[index]
+            try:
+                opened = yield from open_record(data, self._limits, pot)
+                events = yield from self._of_text(opened, index)
+                parts = Parts() if events is not None else (yield from opened.split())
+            except OverBudget as over:
+                events, parts = None, refused_whole(data, over)
+            if events is not None or (group.data and _is_large(group.data, parts.data)):
+                yield from self._slices_of(page, group)
+                group = Parts(owners=[])
+            if events is not None:
+                yield from page.plain_up_to(index)
+                yield page.give(events, index, index + 1)
+            group.append(parts, index)
+        yield from self._slices_of(page, group)
+
+    def _of_text(self, opened: Opened, index: int) -> Steps[Events | None]:
+        """The events of a record that unfolded to a large text, where it can be read as it is."""
+        if self._plan is None or len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < _STEP_BYTES // 4:
+            return None
+        text = opened.texts[0]
+        bounds = np.array([0, len(text)], dtype=np.int64)
+        events, odd = yield from self._plainly(text, bounds, np.zeros(1, dtype=np.bool_))
+        events.record = np.full(len(events), index, dtype=np.int32)
+        return None if odd else events
+
+    def _slices_of(self, page: _Page, parts: Parts) -> Iterator[Slice | None]:
+        """The events of these parts, with those of plain records between them; before that all that come before."""
+        if not parts.data:
+            return
+        found = yield from self._read(parts, page.records)
+        first, upto = page.around(parts) if len(found) == 1 else (parts.owners[0], parts.owners[-1] + 1)
+        yield from page.plain_up_to(first)
+        if len(found) == 1:
+            found = [_merged(page.between(first, upto), found[0])]
+        for number, events in enumerate(found):
+            yield page.give(events, first, upto, last=number == len(found) - 1)
+
+    def _read(self, parts: Parts, records: Records) -> Steps[list[Events]]:
+        """The events of some records in one, or of one record in several."""
+        if not _is_large(parts.data):
+            events = self._of_parts(parts)
+            yield
+            return [self._without_floods(events, parts, records)]
+        record, found, size = parts.owners[0], list[Events](), 0
+        data, limit = records.datas[record], self._most_rejections(records, record)
+        for some in parts.several(_STEP_PARTS, _STEP_BYTES):
+            events = self._of_parts(some)
+            found.append(events)
+            size += lines_bytes(events.rejected, limit)
+            if size > limit:
+                none = self._none()
+                none.rejected = [as_one(events.rejected, record, data, limit, alone=len(parts.data) == 1)]
+                return [none]
+            yield
+        return found
+
+    def _without_floods(self, events: Events, parts: Parts, records: Records) -> Events:
+        """Where the rejections of a record would take too much, it is one rejection."""
+        if lines_bytes(events.rejected, self._limits.rejections) <= self._limits.rejections:
+            return events
+        kept: list[Rejected] = []
+        for record, several in groupby(events.rejected, key=attrgetter("record")):
+            its, limit = list(several), self._most_rejections(records, record)
+            if lines_bytes(its, limit) > limit:
+                alone = parts.owners.count(record) == 1
+                its = [as_one(its, record, records.datas[record], limit, alone=alone)]
+                events = events.rows(events.record != record)
+            kept += its
+        events.rejected = kept
+        return events
+
+    def _most_rejections(self, records: Records, record: int) -> int:
+        return max(self._limits.rejections, 2 * len(records.datas[record]))
+
+    def _none(self) -> Events:
+        none = np.empty(0, dtype=np.int64)
+        numbers = none.astype(np.int32)
+        return Events(b"", none, numbers, numbers, numbers, self._names, np.empty(0, dtype=_KEY), none)
 
     def _of_parts(self, parts: Parts) -> Events:
-        """The events of what records were taken apart into."""
-        if self._plan is None:
+        """The events of parts; each record's are numbered as `owners` has it."""
+        if self._plan is None or parts.joined is not None:  # else each is a record as it came, and was tried
             return self._slowly(self._decoder.parts(parts))
-        text = parts.joined if parts.joined is not None else b"".join(parts.data)
+        text = b"".join(parts.data)
         bounds = np.zeros(len(parts.data) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, parts.data), np.int64, len(parts.data)), out=bounds[1:])
-        events, odd = self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_))  # aggregates hold none
+        # Aggregates hold none.
+        events, odd = at_once(self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_)))
         if odd:
             refused = {place: parts.refused[part] for place, part in enumerate(odd) if part in parts.refused}
             alone = Parts([parts.data[part] for part in odd], range(len(odd)), refused)
             slow = self._slowly(self._decoder.parts(alone))
             slow.record = np.array(odd, dtype=np.int32)[slow.record]
-            slow.rejected = [
-                replace(rejected, record=parts.owners[part], sub=parts.sub(part))
-                for rejected in slow.rejected
-                for part in (odd[rejected.record],)
-            ]
+            for rejected in slow.rejected:
+                part = odd[rejected.record]
+                rejected.record, rejected.sub = parts.owners[part], parts.sub(part)
             events = _merged(events, slow)
-        if not isinstance(parts.owners, range):
-            events.record = np.array(parts.owners, dtype=np.int32)[events.record]
+        events.record = np.array(parts.owners, dtype=np.int32)[events.record]
         return events
 
     def _plainly(
         self, text: bytes, bounds: NDArray[np.int64], aggregate: NDArray[np.bool_]
-    ) -> tuple[Events, list[int]]:
+    ) -> Steps[tuple[Events, list[int]]]:
         """The events of the records that hold nothing odd, and which records do."""
         assert native is not None
         names = self._names
-        found = native.events(self._plan, names.table, text, bounds, aggregate, self._period_ms, self._seed)
+        most = self._limits.events
+        found = native.events(self._plan, names.table, text, bounds, aggregate, self._period_ms, self._seed, most)
         start, size, record, name, keys, period, asked, new, odd = found
         events = Events(
             text,
@@ -132,7 +257,12 @@ class EventReader:
             np.frombuffer(period, dtype=np.int64),
         )
         if asked:
-            self._answer(events, np.frombuffer(asked, dtype=ASKED))
+            questions = np.frombuffer(asked, dtype=ASKED)
+            events.keys, events.period = events.keys.copy(), events.period.copy()
+            for at in range(0, len(questions), _STEP_ASKED):
+                self._answer(events, questions[at : at + _STEP_ASKED])
+                if at:
+                    yield
         return events, odd
 
     def _answer(self, events: Events, asked: NDArray[np.void]) -> None:
@@ -147,11 +277,9 @@ class EventReader:
                 self._key(customer, None, line) if none else self._key(customer, line.decode(), b"")
                 for customer, none, line in zip(*some, strict=True)
             ]
-            events.keys = events.keys.copy()
             events.keys[row] = np.frombuffer(b"".join(found), dtype=_KEY)
         if len(which := np.flatnonzero(asked["ask"] & ASK_TIME)):
             texts = _slices(text, start[which] + asked["time_at"][which], asked["time_size"][which])
-            events.period = events.period.copy()
             row = asked["row"][which]
             lines = partial(_slices, text, events.start[row], events.size[row])
             events.period[row] = self._periods_of(list(map(time_value, texts)), lines)
@@ -194,6 +322,92 @@ class EventReader:
         if key is None:
             return xxhash.xxh3_128_digest(self._prefixes[customer].encode() + line, self._seed ^ 1)
         return xxhash.xxh3_128_digest((self._prefixes[customer] + key).encode(), self._seed)
+
+
+class _Page:
+    """What is plain of a page; its records before `done` have been given out."""
+
+    def __init__(self, plain: Events, records: Records, last_odd: int) -> None:
+        """`last_odd`: the last record that is not plain, or -1."""
+        self.records, self.done = records, 0
+        self._plain, self._last_odd = plain, last_odd
+
+    def around(self, parts: Parts) -> tuple[int, int]:
+        """The records that a slice with these parts may be of: with plain ones before, and behind where none is odd."""
+        first, upto = parts.owners[0], parts.owners[-1] + 1
+        if self._rows(self.done, upto) <= _ROWS:
+            first = self.done
+        if upto == self._last_odd + 1 and self._rows(first, len(self.records)) <= _ROWS:
+            upto = len(self.records)
+        return first, upto
+
+    def _rows(self, first: int, upto: int) -> int:
+        begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
+        return int(end - begin)
+
+    def plain_up_to(self, record: int) -> Iterator[Slice]:
+        """What is plain of the records that are left before this one, which have nothing else."""
+        while self.done < record:
+            begin, end = np.searchsorted(self._plain.record, (self.done, record)).tolist()
+            upto = record
+            if end - begin > _ROWS:
+                upto = max(self.done + 1, int(self._plain.record[begin + _ROWS]))
+                end = int(np.searchsorted(self._plain.record, upto))
+            whole = end - begin == len(self._plain)
+            yield self.give(self._plain if whole else self._plain.rows(slice(begin, end)), self.done, upto)
+
+    def give(self, events: Events, first: int, upto: int, *, last: bool = True) -> Slice:
+        """The next slice."""
+        self.done = upto
+        return Slice(events, first, upto, last)
+
+    def between(self, first: int, upto: int) -> Events:
+        """What is plain of these records, in a text that is theirs."""
+        begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
+        events = self._plain.rows(slice(begin, end))
+        if end > begin:
+            at, behind = self.records.bounds[[first, upto]].tolist()
+            events.text, events.start = events.text[at:behind], events.start - at
+        return events
+
+
+def _batches(records: Records, odd: Sequence[int]) -> Iterator[list[int]]:
+    """Runs of records that are not much together, if they are not one."""
+    sizes = np.diff(records.bounds)[odd].tolist() if odd else []
+    some: list[int] = []
+    size = 0
+    for record, its in zip(odd, sizes, strict=True):
+        if some and (size + its > _STEP_BYTES or len(some) == _STEP_PARTS):
+            yield some
+            some, size = [], 0
+        some.append(record)
+        size += its
+    if some:
+        yield some
+
+
+def _is_large(*datas: Sequence[bytes]) -> bool:
+    """Whether that is more than one step takes."""
+    return sum(map(len, datas)) > _STEP_PARTS or sum(sum(map(len, some)) for some in datas) > _STEP_BYTES
+
+
+def _in_one(several: Sequence[Events]) -> Events:
+    """Events that follow each other."""
+    if len(several) == 1:
+        return several[0]
+    befores = accumulate((len(each.text) for each in several), initial=0)
+    starts = [each.start + before for each, before in zip(several, befores, strict=False)]
+    return Events(
+        b"".join(each.text for each in several),
+        np.concatenate(starts),
+        np.concatenate([each.size for each in several]),
+        np.concatenate([each.record for each in several]),
+        np.concatenate([each.name for each in several]),
+        several[0].names,
+        np.concatenate([each.keys for each in several]),
+        np.concatenate([each.period for each in several]),
+        [one for each in several for one in each.rejected],
+    )
 
 
 def _slices(text: bytes, start: NDArray[np.integer], size: NDArray[np.integer]) -> list[bytes]:

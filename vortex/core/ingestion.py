@@ -1,34 +1,35 @@
 """One shard's ingest as a pure state machine: pages in, drafts of segments out.
 
-`take` does the work of a page: decode, hash, filter, route, group. `cut` turns what was taken since the last cut
-into a draft, which `Draft.seal` (in a thread) makes a segment of. Uncommitted state is never mended: after a lost race
-the whole object is thrown away and built anew from the log.
+`slices` does the work of a page, a slice at a time: decode, hash, filter, route, group. `cut` turns what was taken
+since the last cut into a draft, which `Draft.seal` (in a thread) makes a segment of. Uncommitted state is never mended:
+after a lost race the whole object is thrown away and built anew from the log.
 """
 
 from __future__ import annotations
 
-import base64
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from vortex.core.decode import Decoder, Rejected
-from vortex.core.events import EventReader, Events, Keys
+from vortex.core.decode import Decoder
+from vortex.core.events import EventReader, Events, Keys, Slice
 from vortex.core.filter import HORIZON_MS, KEY_BYTES, Filter
 from vortex.core.kpl import rest
 from vortex.core.layout import Layout
+from vortex.core.limits import DEFAULT, Limits
 from vortex.core.lines import Lines, Taken
-from vortex.core.model import Page, Position, Record, ShardInfo, Start
+from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.names import Groups, Numbers, Place
 from vortex.core.native import NO_PERIOD
+from vortex.core.reasons import Reason
 from vortex.core.records import Records
+from vortex.core.rejections import Rejected, lines_of
 from vortex.core.routing import Rules, floor_period
 from vortex.core.segment import Cell, Counts, Folder, Footer, Sealed, folder_hash, seal
 
@@ -36,8 +37,8 @@ IDLE_MARGIN_MS = 5_000
 """How far behind the service's clock an idle shard's watermark stays: arrival times are not exact."""
 _SPANS = 8
 """Into how many segments at least a window's time is cut."""
-_LINE_OVERHEAD = 41  # of a bytes object and its place in a list
-_GROUP_OVERHEAD = 400  # of a place, its names and a dict's entry: with thousands of partitions more than their lines
+_GROUP_OVERHEAD = 1900
+"""Bytes of a place: its names and a dict's entry while it gathers, its cell, folder and member while it is sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,16 @@ class Policy:
     window_ms: int
     seed: int
     fingerprint: str = ""
+    limits: Limits = DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one slice of a page held, its rejections by reason too. `whole`: it ends where a record ends."""
+
+    counts: Counts
+    reasons: Counter[Reason]
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -60,7 +71,8 @@ class _Build:
     arrived: tuple[int, int] | None = None
     groups: Groups = field(default_factory=Groups)
     pages: list[Taken] = field(default_factory=list)
-    rejected: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    rejected: dict[tuple[int, bool], list[Taken]] = field(default_factory=lambda: defaultdict(list))
+    """Rejections by period, and apart from them what stands beside them."""
     ids: list[bytes] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     periods: dict[int, Counts] = field(default_factory=lambda: defaultdict(Counts))
@@ -75,7 +87,7 @@ class Draft:
     layout: Layout
     places: list[Place]
     pages: list[Taken]
-    rejected: dict[int, list[bytes]]
+    rejected: dict[tuple[int, bool], list[Taken]]
     ids: list[bytes]
     buffered: int
 
@@ -85,18 +97,21 @@ class Draft:
         Heavy: meant for a worker thread.
         """
         cells, number = self._cells()
-        rejected = [Taken.of(several, len(self.places) + at) for at, several in enumerate(self.rejected.values())]
+        rejected = [
+            one.in_group(len(self.places) + at) for at, several in enumerate(self.rejected.values()) for one in several
+        ]
         lines = Lines([*self.pages, *rejected], number)
         self.footer.prev = prev
         sealed = seal(self.footer, cells, lines, b"".join(self.ids), folded=folded)
         self.pages.clear()  # the draft lives on while the segment is put; its lines need not
+        self.rejected.clear()
         return sealed
 
     def _cells(self) -> tuple[list[Cell], NDArray[np.int32]]:
         """What the lines of each place, and then the rejections of each period, are a member of: the cells' numbers."""
         folders = [_folder(self.layout, *names, period) for names, period in self.places]
-        folders += [_rejected_folder(self.layout, period) for period in self.rejected]
-        periods = [*(period for _, period in self.places), *self.rejected]
+        folders += [_rejected_folder(self.layout, period, beside) for period, beside in self.rejected]
+        periods = [*(period for _, period in self.places), *(period for period, _ in self.rejected)]
         # Two raw names may render to one folder; the folder is what counts.
         cells: dict[tuple[str, int], Cell] = {}
         for folder, period in zip(folders, periods, strict=True):
@@ -112,9 +127,9 @@ def _folder(layout: Layout, customer: str, event_type: str, period: int) -> Fold
     return Folder(path, folder_hash(path), customer, event_type)
 
 
-def _rejected_folder(layout: Layout, period: int) -> Folder:
-    path = layout.rejected_folder(period)
-    return Folder(path, folder_hash(path), rejected=True)
+def _rejected_folder(layout: Layout, period: int, beside: bool) -> Folder:
+    path = layout.beside_folder(period) if beside else layout.rejected_folder(period)
+    return Folder(path, folder_hash(path), rejected=True, beside=beside)
 
 
 class ShardIngest:
@@ -137,7 +152,7 @@ class ShardIngest:
         self.filter = Filter(min(policy.window_ms, HORIZON_MS))
         self.next_n = n + 1
         self._policy = policy
-        self._reader = EventReader(policy.decoder, policy.rules.period_ms, policy.seed)
+        self._reader = EventReader(policy.decoder, policy.rules.period_ms, policy.seed, policy.limits)
         self._cut_open_from = open_from
         self._build = self._fresh()
 
@@ -190,24 +205,41 @@ class ShardIngest:
         return max(self.watermark, int(_arrived(records, page).max())) > begun[0] + self._policy.window_ms // _SPANS
 
     def take(self, page: Page) -> Counts:
-        """Take a page; records at or before the position are skipped. Returns what it held."""
+        """Take a page at once. Returns what it held."""
+        total = Counts()
+        for step in self.slices(page):
+            if step is not None:
+                total.add(step.counts)
+        return total
+
+    def slices(self, page: Page) -> Iterator[Step | None]:
+        """Take a page in slices; None where others may have their turn. Records at or before the position are skipped.
+
+        Where a slice is `whole` the position is behind all that was taken, and `cut` may follow. Whoever leaves off
+        elsewhere has to throw all of this away.
+        """
         records = self._fresh_records(Records.of(page.records))
         if not records:
-            return Counts()
-        events = self._reader.page(records)
-        before = msgspec.structs.replace(self._build.counts)
+            return
         arrived = _arrived(records, page)
-        self._take_events(events, arrived)
-        self._advance(int(arrived.max()))
-        for rejected in events.rejected:
-            self._reject(rejected, records[rejected.record])
+        for one in self._reader.slices(records):
+            yield None if one is None else self._take_slice(one, records, arrived[one.first : one.upto])
+
+    def _take_slice(self, one: Slice, records: Records, arrived: NDArray[np.int64]) -> Step:
+        """`arrived`: when each of the slice's records did."""
         counts = self._build.counts
-        counts.records += len(records)
+        before = msgspec.structs.replace(counts)
+        events = one.events
+        self._take_events(events, arrived, events.record - one.first)
+        reasons = self._reject(events.rejected, records, arrived, one.first)
+        if one.last:
+            self._advance(int(arrived.max()))
+            counts.records += one.upto - one.first
+            last = records.last if one.upto == len(records) else records.sequences[one.upto - 1]
+            self.position = Position(Start.AFTER_SEQUENCE_NUMBER, last)
         counts.events = counts.accepted + counts.filtered + counts.rejected
-        self.position = Position(Start.AFTER_SEQUENCE_NUMBER, records.last)
-        return Counts(
-            *(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__),
-        )
+        taken = Counts(*(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__))
+        return Step(taken, reasons, one.last)
 
     def idle(self, server_ms: int) -> None:
         """The shard is empty up to now: its watermark follows the service's clock."""
@@ -240,7 +272,7 @@ class ShardIngest:
             open_from=self.open_from,
             created=now_ms,
             counts=build.counts,
-            periods=dict(build.periods),
+            periods=dict(sorted(build.periods.items())),
             folders=[],
             members=b"",
             ids=0,
@@ -279,12 +311,12 @@ class ShardIngest:
             self.watermark = to
             self.open_from = max(self.open_from, self._policy.rules.open_from(to))
 
-    def _take_events(self, events: Events, arrived: NDArray[np.int64]) -> None:
-        """Filter, route and group the page's events. `arrived` is when each of the page's records did."""
+    def _take_events(self, events: Events, arrived: NDArray[np.int64], record: NDArray[np.int32]) -> None:
+        """Filter, route and group some events. `arrived` is when each of the records did, `record` an event's."""
         if not len(events):
             return
         build = self._build
-        begins = max(self.watermark, int(arrived[: int(events.record[0]) + 1].max()))
+        begins = max(self.watermark, int(arrived[: int(record[0]) + 1].max()))
         ends = max(self.watermark, int(arrived.max()))
         fresh = self.filter.claim(events.keys.tobytes(), begins, ends)
         accepted = int(np.count_nonzero(fresh))
@@ -292,7 +324,7 @@ class ShardIngest:
         build.counts.filtered += len(fresh) - accepted
         if accepted:
             build.arrived = (build.arrived[0] if build.arrived else begins, ends)
-        period, shift = self._routed(events, arrived)
+        period, shift = self._routed(events, arrived, record)
         if shift.any():
             for at, number in _counted(period[fresh & (shift < 0)]):
                 build.periods[at].late += number
@@ -314,15 +346,17 @@ class ShardIngest:
             self._keep(events, period[fresh], *some)
 
     def _all_on_time(self, events: Events, arrived: NDArray[np.int64]) -> bool:
-        """Whether every event of the page is of a period that is open, and was not to come yet, from its first record
-        to its last: then none is routed elsewhere (`_routed`), which goes for most pages.
+        """Whether every event is of a period that is open, and was not to come yet, from the first record to the last:
+        then none is routed elsewhere (`_routed`), which goes for most pages.
         """
         rules = self._policy.rules
         first, last = max(self.watermark, int(arrived[0])), max(self.watermark, int(arrived.max()))
         bound = self.open_from if last == self.watermark else max(self.open_from, rules.open_from(last))
         return bool(bound <= events.period.min() and events.period.max() <= floor_period(first, rules.period_ms))
 
-    def _routed(self, events: Events, arrived: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    def _routed(
+        self, events: Events, arrived: NDArray[np.int64], record: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """For each event the period that takes it, and whether it is late (-1) or early (1) and comes with W's own.
 
         W goes on from record to record, and with it what is open: an event is told by the W of its own record. As long
@@ -330,16 +364,19 @@ class ShardIngest:
         """
         if self._all_on_time(events, arrived):
             return events.period, np.zeros(len(events), dtype=np.int8)
-        rules = self._policy.rules
-        watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
-        bound = np.where(watermark > self.watermark, rules.open_from_each(watermark), self.open_from)
-        open_from = np.maximum(bound, self.open_from)[events.record]
-        own = (watermark - watermark % rules.period_ms)[events.record]
-        at = arrived[events.record]
-        period = np.where(events.period == NO_PERIOD, at - at % rules.period_ms, events.period)
+        own, open_from = (each[record] for each in self._bounds(arrived))
+        at = arrived[record]
+        period = np.where(events.period == NO_PERIOD, at - at % self._policy.rules.period_ms, events.period)
         shift = (period > own).astype(np.int8)
         shift[period < open_from] = -1
         return np.where(shift == 0, period, np.maximum(own, open_from)), shift
+
+    def _bounds(self, arrived: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each record the period of its W, and the least one that is open then."""
+        rules = self._policy.rules
+        watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
+        bound = np.where(watermark > self.watermark, rules.open_from_each(watermark), self.open_from)
+        return watermark - watermark % rules.period_ms, np.maximum(bound, self.open_from)
 
     def _keep(
         self,
@@ -359,14 +396,27 @@ class ShardIngest:
         build.counts.bytes += int(taken.size.sum()) + len(taken.size)
         build.buffered += taken.nbytes + KEY_BYTES * len(taken.size) + _GROUP_OVERHEAD * (len(build.groups) - before)
 
-    def _reject(self, rejected: Rejected, record: Record) -> None:
-        build = self._build
-        period = max(floor_period(self.watermark, self._policy.rules.period_ms), self.open_from)
-        line = rejection_line(rejected, record, self.shard.id)
-        build.rejected[period].append(line)
-        build.periods[period].rejected += 1
-        build.counts.rejected += 1
-        build.buffered += len(line) + _LINE_OVERHEAD
+    def _reject(
+        self, rejected: list[Rejected], records: Records, arrived: NDArray[np.int64], first: int
+    ) -> Counter[Reason]:
+        """Put the rejections into the periods of their records' W. How many there are of each reason."""
+        if not rejected:
+            return Counter()
+        build, layout = self._build, self._policy.layout
+        own, open_from = self._bounds(arrived)
+        place = np.fromiter((one.record for one in rejected), np.int64, len(rejected)) - first
+        period = np.maximum(own, open_from)[place]
+        for at, number in _counted(period):
+            its = rejected if number == len(rejected) else [rejected[row] for row in np.flatnonzero(period == at)]
+            texts = lines_of(its, records.sequences, records.arrivals, self.shard.id, layout.beside_folder(at))
+            for beside, text in zip((False, True), texts, strict=True):
+                if text:
+                    taken = Taken.of_text(text)
+                    build.rejected[at, beside].append(taken)
+                    build.buffered += taken.nbytes
+            build.periods[at].rejected += number
+            build.counts.rejected += number
+        return Counter(one.reason for one in rejected)
 
 
 def _arrived(records: Records, page: Page) -> NDArray[np.int64]:
@@ -379,20 +429,3 @@ def _counted(periods: NDArray[np.int64]) -> list[tuple[int, int]]:
     if not len(periods):
         return []
     return [(int(period), int(number)) for period, number in zip(*np.unique(periods, return_counts=True), strict=True)]
-
-
-def rejection_line(rejected: Rejected, record: Record, shard: str) -> bytes:
-    """One JSON object: why, where from, and the original bytes as `data` (text) or `data_base64`."""
-    line: dict[str, Any] = {
-        "reason": rejected.reason.value,
-        "detail": rejected.detail,
-        "shard": shard,
-        "sequence": record.sequence,
-        "sub": rejected.sub,
-        "arrival": record.arrival,
-    }
-    try:
-        line["data"] = rejected.data.decode()
-    except UnicodeDecodeError:
-        line["data_base64"] = base64.b64encode(rejected.data).decode()
-    return orjson.dumps(line)

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.native import native
+from vortex.core.reasons import OverBudget, Reason
+from vortex.core.steps import Steps, at_once
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 DIGEST_SIZE = 16
@@ -29,6 +31,7 @@ _RECORDS_TAG = 3 << 3 | _BYTES
 _DATA_TAG = 3 << 3 | _BYTES
 _INDEX_TAG = 1 << 3 | _VARINT
 _VARINT_BITS = 70  # ten bytes of seven bits hold any uint64
+_STEP = 10_000  # fields
 
 
 class _Malformed(Exception):
@@ -58,14 +61,23 @@ def deaggregate(data: bytes) -> list[bytes] | None:
     None covers other magic, an MD5 that does not fit, and malformed protobuf: a producer's own bytes may begin with
     the magic by chance, so nothing here is an error.
     """
+    return at_once(user_records(data, len(data)))
+
+
+def user_records(data: bytes, most: int) -> Steps[list[bytes] | None]:
+    """As `deaggregate`, in steps. Raises OverBudget, with no look at the rest, where they are more than `most`."""
     end = len(data) - DIGEST_SIZE
     if not data.startswith(MAGIC) or end < len(MAGIC) or not _fits(data):
         return None
-    try:
-        plain = native.aggregate(data, len(MAGIC), end) if native is not None else None
-        return _aggregated_record(data, len(MAGIC), end) if plain is None else plain
-    except _Malformed:
-        return None
+    records = native.aggregate(data, len(MAGIC), end, most) if native is not None else None
+    if records is None:
+        try:
+            records = yield from _aggregated_record(data, len(MAGIC), end, most)
+        except _Malformed:
+            return None
+    if len(records) > most:
+        raise OverBudget(Reason.TOO_MANY_SUB_RECORDS, f"aggregates more than {most} user records (limits.events)")
+    return records
 
 
 def rest(data: bytes, taken: int) -> bytes | None:
@@ -76,55 +88,62 @@ def rest(data: bytes, taken: int) -> bytes | None:
     records = deaggregate(data)
     if records is None or taken >= len(records):
         return None
-    kept = [data[: len(MAGIC)]]
-    at, end = len(MAGIC), len(data) - DIGEST_SIZE
-    while at < end:
+    kept = []
+    since, at, end = 0, len(MAGIC), len(data) - DIGEST_SIZE
+    while taken > 0:
         begin = at
         tag, at = _varint(data, at, end)
         at = _skip(data, tag, at, end)
-        if tag == _RECORDS_TAG and taken > 0:
+        if tag == _RECORDS_TAG:
+            kept.append(data[since:begin])
+            since = at
             taken -= 1
-        else:
-            kept.append(data[begin:at])
-    body = b"".join(kept)
+    body = b"".join([*kept, data[since:end]])
     return body + md5(body[len(MAGIC) :], usedforsecurity=False).digest()
 
 
-def _aggregated_record(data: bytes, at: int, end: int) -> list[bytes]:
-    records = []
-    while at < end:
+def _aggregated_record(data: bytes, at: int, end: int, most: int) -> Steps[list[bytes]]:
+    """The user records; no more than one too many."""
+    records: list[bytes] = []
+    fields = 0
+    while at < end and len(records) <= most:
         tag, at = _varint(data, at, end)
-        if tag != _RECORDS_TAG:
-            at = _skip(data, tag, at, end)
-            continue
-        size, at = _varint(data, at, end)
-        stop = at + size
-        if stop > end:
-            raise _Malformed
-        records.append(_record(data, at, stop))
-        at = stop
-    return records
-
-
-def _record(data: bytes, at: int, end: int) -> bytes:
-    """The `data` field of one `Record`; of a repeated one the last, as protobuf has it."""
-    payload = None
-    indexed = False
-    while at < end:
-        tag, at = _varint(data, at, end)
-        if tag == _DATA_TAG:
+        if tag == _RECORDS_TAG:
             size, at = _varint(data, at, end)
             stop = at + size
             if stop > end:
                 raise _Malformed
-            payload = data[at:stop]
+            records.append((yield from _record(data, at, stop)))
             at = stop
+        else:
+            at = _skip(data, tag, at, end)
+        fields += 1
+        if fields % _STEP == 0:
+            yield
+    return records
+
+
+def _record(data: bytes, at: int, end: int) -> Steps[bytes]:
+    """The `data` field of one `Record`; of a repeated one the last, as protobuf has it."""
+    begin = stop = -1
+    indexed = False
+    fields = 0
+    while at < end:
+        tag, at = _varint(data, at, end)
+        if tag == _DATA_TAG:
+            size, begin = _varint(data, at, end)
+            at = stop = begin + size
+            if stop > end:
+                raise _Malformed
         else:
             indexed = indexed or tag == _INDEX_TAG
             at = _skip(data, tag, at, end)
-    if payload is None or not indexed:
+        fields += 1
+        if fields % _STEP == 0:
+            yield
+    if begin < 0 or not indexed:
         raise _Malformed
-    return payload
+    return data[begin:stop]
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:

@@ -25,6 +25,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 STATE = "_vortex"
 HOURS = "_hours"
 MANIFESTS = "_manifests"
+BESIDE = "records"
+"""In a folder of rejections, the folder of the bytes that their lines have no room for."""
 
 
 class LayoutError(ValueError):
@@ -125,6 +127,10 @@ class Layout:
         """The folder of the rejections of an hour."""
         date, hour = date_and_hour(period)
         return self.rejected.format(date=date, hour=hour)
+
+    def beside_folder(self, period: int) -> str:
+        """The folder of the bytes that are too large for their rejections' lines."""
+        return f"{self.rejected_folder(period)}/{BESIDE}"
 
 
 def object_key(folder: str, period: int, part: int) -> str:

@@ -16,6 +16,9 @@ _T = TypeVar("_T", bound=np.generic)
 _ROOM = 1.25
 """How many times its lines a page may be; where more of it is duplicates or rejected, they are copied out of it."""
 
+_OBJECTS = 600
+"""Bytes of the objects themselves: a text, three arrays, and what holds them."""
+
 
 @dataclass(slots=True)
 class Taken:
@@ -29,7 +32,7 @@ class Taken:
     @property
     def nbytes(self) -> int:
         """Bytes of memory, all in."""
-        return len(self.text) + self.start.nbytes + self.size.nbytes + self.group.nbytes
+        return len(self.text) + self.start.nbytes + self.size.nbytes + self.group.nbytes + _OBJECTS
 
     @classmethod
     def of(cls, lines: Sequence[bytes], group: int) -> Taken:
@@ -37,6 +40,17 @@ class Taken:
         size = np.array([len(line) for line in lines], dtype=np.int32)
         start = np.cumsum(size, dtype=np.int64) - size
         return cls(b"".join(lines), start, size, np.full(len(size), group, dtype=np.int32))
+
+    @classmethod
+    def of_text(cls, text: bytes) -> Taken:
+        """Lines of group 0, each with its line break."""
+        ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
+        start = np.concatenate(([0], ends[:-1] + 1))
+        return cls(text, start, (ends - start).astype(np.int32), np.zeros(len(ends), dtype=np.int32))
+
+    def in_group(self, group: int) -> Taken:
+        """The same lines, all of this group."""
+        return Taken(self.text, self.start, self.size, np.full(len(self.size), group, dtype=np.int32))
 
     def compact(self) -> Taken:
         """The same lines in not much more memory than they need."""

@@ -7,16 +7,17 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
   -1, path or -1); `fields` has the paths of customer, type, id and time. With `formats` the texts of times are left to
   Python; events over `max_bytes` always are. Raises ValueError for more paths than it has room for.
 - `numbers(seed)`: an empty table of numbers, given in order of appearance, for `events` (names) or `group`.
-- `events(plan, names, text, bounds, aggregate, period_ms, seed)`: the events of records `text[bounds[i]:bounds[i + 1]]`
-  by column: where lines begin (int64), their sizes (int32), their records (int32), the numbers of their names (int32),
-  their keys (16 bytes), their periods (int64); then what is left to Python of some of them (`ASKED`), the pairs of
-  customer and type that got a number since the last call, and which records are left to Python. `aggregate` has a byte
-  for each record, 1 for a KPL aggregate whose MD5 fits (`kpl.aggregates`).
+- `events(plan, names, text, bounds, aggregate, period_ms, seed, most)`: the events of records
+  `text[bounds[i]:bounds[i + 1]]` by column: where lines begin (int64), their sizes (int32), their records (int32), the
+  numbers of their names (int32), their keys (16 bytes), their periods (int64); then what is left to Python of some of
+  them (`ASKED`), the pairs of customer and type that got a number since the last call, and which records are left to
+  Python. `aggregate` has a byte for each record, 1 for a KPL aggregate whose MD5 fits (`kpl.aggregates`). A record of
+  more than `most` events is left to Python.
 - `group(groups, name, period)`: a number (int32) for each row's name and period, and the pairs that got one.
 - `records(body)`: a GetRecords reply as columns: all data, their bounds (int64), arrivals (seconds, float64), sequence
   numbers (a line each), and the reply without its records. None where it is not plain.
-- `aggregate(data, begin, end)`: the user records in the protobuf of a KPL aggregate, which lies between these places.
-  None where it is in any other shape than the library's.
+- `aggregate(data, begin, end, most)`: the user records in the protobuf of a KPL aggregate, which lies between these
+  places, no more than one above `most`. None where it is in any other shape than the library's.
 - `lines(texts, page, start, size, chosen)`: the chosen rows' lines, each with its line break.
 - `claim(keys, old, young, new)`: enters keys that neither of the filter's tables knows into `young`; `new` gets a byte
   for each. How many entered. A table has sixteen bytes a slot, zeros where it is free. ValueError for a full one.

@@ -25,7 +25,10 @@ SHARE_MEMBERS = 20_000
 
 
 class PublishedObject(msgspec.Struct, kw_only=True):
-    """One row of `done.json`. `bytes` is of the object, `raw` of its lines; `digest` is XXH3-128 of the object."""
+    """One row of `done.json`. `bytes` is of the object, `raw` of its lines; `digest` is XXH3-128 of the object.
+
+    What stands `beside` rejections is `rejected`, too, and its rows are none of theirs.
+    """
 
     key: str
     folder: str
@@ -37,6 +40,7 @@ class PublishedObject(msgspec.Struct, kw_only=True):
     bytes: int
     raw: int
     digest: str
+    beside: bool = False
 
 
 class Outcome(Counts):
@@ -239,7 +243,7 @@ def done(
     totals = {
         "objects": len(rows),
         "rows": sum(one.rows for one in rows if not one.rejected),
-        "rejected": sum(one.rows for one in rows if one.rejected),
+        "rejected": sum(one.rows for one in rows if one.rejected and not one.beside),
         "bytes": sum(one.bytes for one in rows),
         "raw_bytes": sum(one.raw for one in rows),
         "dropped": sum(counts.dropped for counts in periods.values()),
@@ -296,16 +300,21 @@ def hour_documents(
             if hour_of(period) == hour:
                 counts.add(some)
     partitions = [(partition_manifest_key(path), _manifest(several, url)) for path, several in sorted(folders.items())]
-    rows = [_partition_row(path, several) for path, several in sorted(folders.items())]
+    rows = {"partitions": list[dict[str, object]](), "rejected": [], "beside": []}
+    for path, several in sorted(folders.items()):
+        kind = "beside" if several[0].beside else "rejected" if several[0].rejected else "partitions"
+        rows[kind].append(_partition_row(path, several))
     body = {
         "version": 1,
         "stream": state.stream,
         "hour": moment(hour).strftime("%Y-%m-%dT%H:00:00Z"),
         "totals": _totals(o for several in folders.values() for o in several if not o.rejected),
         "counts": {name: getattr(counts, name) for name in _TOLD},
-        "partitions": [row for row, rejected in rows if not rejected],
-        "rejected": [row for row, rejected in rows if rejected],
+        "partitions": rows["partitions"],
+        "rejected": rows["rejected"],
     }
+    if rows["beside"]:
+        body["beside"] = rows["beside"]
     return partitions, (hour_manifest_key(hour), msgspec.json.format(msgspec.json.encode(body), indent=1))
 
 
@@ -319,9 +328,9 @@ def _totals(several: Iterable[PublishedObject]) -> dict[str, int]:
     }
 
 
-def _partition_row(path: str, several: Sequence[PublishedObject]) -> tuple[dict[str, object], bool]:
+def _partition_row(path: str, several: Sequence[PublishedObject]) -> dict[str, object]:
     first = several[0]
     row: dict[str, object] = {"folder": path, "manifest": partition_manifest_key(path), **_totals(several)}
     if not first.rejected:
         row = {"customer": first.customer, "event_type": first.event_type, **row}
-    return row, first.rejected
+    return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -14,7 +15,12 @@ class Reason(StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
+    PAGE_TOO_LARGE = "page_too_large"
     EVENT_TOO_LARGE = "event_too_large"
+    TOO_MANY_MEMBERS = "too_many_members"
+    TOO_MANY_EVENTS = "too_many_events"
+    TOO_MANY_SUB_RECORDS = "too_many_sub_records"
+    REJECTIONS_TOO_LARGE = "rejections_too_large"
     BAD_COMPRESSION = "bad_compression"
     UNSUPPORTED_FORMAT = "unsupported_format"
     LONE_SURROGATE = "lone_surrogate"
@@ -27,6 +33,10 @@ class Reason(StrEnum):
     BAD_ID = "bad_id"
 
 
+MISSING = {"customer": Reason.MISSING_CUSTOMER, "type": Reason.MISSING_TYPE, "id": Reason.MISSING_ID}
+"""By field what it is where the event has none."""
+
+
 class Refused(Exception):
     """Raised inside decoding only; `Decoder` turns it into a `Rejected`."""
 
@@ -34,3 +44,11 @@ class Refused(Exception):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+    def bare(self) -> Self:
+        """The same, of which nothing keeps alive what was in memory when it was raised."""
+        return type(self)(self.reason, self.detail)
+
+
+class OverBudget(Refused):
+    """A limit (`vortex.core.limits`) stops the record: all of it is one rejection."""

@@ -51,8 +51,9 @@ class Records(Sequence[Record]):
         return self._lines[self._lines.rfind(b"\n", 0, -1) + 1 : -1].decode()
 
     @cached_property
-    def _sequences(self) -> list[str]:
-        return self._lines.decode().split("\n")
+    def sequences(self) -> list[str]:
+        """The sequence number of each."""
+        return self._lines.decode().split("\n")[:-1]
 
     def __len__(self) -> int:
         return len(self.arrivals)
@@ -71,7 +72,7 @@ class Records(Sequence[Record]):
             return [self[index] for index in range(*at.indices(len(self)))]
         index = range(len(self))[at]
         begin, end = self.bounds[index : index + 2].tolist()
-        return Record(self._sequences[index], float(self.arrivals[index]), self.data[begin:end])
+        return Record(self.sequences[index], float(self.arrivals[index]), self.data[begin:end])
 
     def __iter__(self) -> Iterator[Record]:
-        return map(Record, self._sequences, self.arrivals.tolist(), self.datas)
+        return map(Record, self.sequences, self.arrivals.tolist(), self.datas)

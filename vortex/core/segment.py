@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 from vortex.core.lines import Lines
 from vortex.core.model import Position, ShardInfo
 
-VERSION = 4
+VERSION = 5
+"""Version 4 had nothing beside rejections."""
 OLDEST = 4
 """The oldest that is read. Before, ids were in the order of acceptance, and no segment told when its rows came."""
 TRAILER = struct.Struct("<16sII8s")
@@ -110,13 +111,17 @@ class Counts(msgspec.Struct, forbid_unknown_fields=False):
 
 
 class Folder(msgspec.Struct, frozen=True):
-    """A partition's folder as rendered when the segment was made; `hash` orders the members."""
+    """A partition's folder as rendered when the segment was made; `hash` orders the members.
+
+    One of rejections may be for what stands `beside` them, whose lines count as nothing.
+    """
 
     path: str
     hash: int
     customer: str = ""
     event_type: str = ""
     rejected: bool = False
+    beside: bool = False
 
 
 class Footer(msgspec.Struct, kw_only=True):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vortex.config import Settings
-from vortex.core.layout import date_and_hour
+from vortex.core.layout import BESIDE, date_and_hour
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.segment import Counts, Footer, parse_footer, unfold
 from vortex.core.shardlog import Head, StreamState
@@ -304,7 +304,7 @@ class LogModel:
 
     def _lines(self, segment: Segment, *, rejected: bool) -> Iterable[tuple[Truth, int]]:
         for (folder, period), lines in segment.lines.items():
-            if folder.startswith("_rejected/") is rejected:
+            if folder.startswith("_rejected/") is rejected and not folder.endswith(f"/{BESIDE}"):
                 for line in lines:
                     yield Truth(_mark(line), line), period
 

@@ -1,0 +1,51 @@
+"""Records that cost far more than they weigh: a worker stays awake, keeps to its memory, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.bombs import LIMIT, MIB
+from vortex.core.native import native
+
+CONSTANT_MIB = 320
+"""Beside the limit, as benchmarks/memory.py has it."""
+GAP_S = 1.0
+"""By the thread's own time: by the clock it depends on what else the machine does."""
+WORST = {
+    "a gzip record of empty objects": {"too_many_events"},
+    "several of them, and good events": {"rejections_too_large"},
+    "a gzip record of events": set[str](),
+    "gzip records of one event each": {"page_too_large"},
+    "an array of numbers": {"too_many_events"},
+    "empty lines": {"missing_customer"},
+    "nothing but zeros, of which there is no end": {"too_large", "page_too_large"},
+    "empty gzip members": {"too_many_members"},
+    "empty user records": {"too_many_sub_records"},
+    "a customer that is a list": {"bad_customer"},
+    "packed control characters": {"not_json", "page_too_large"},
+    "bytes that are no text": {"not_utf8"},
+    "events without a customer": {"missing_customer"},
+    "one record with a customer for each event": set[str](),
+}
+"""Of all of tests/bombs.py, which takes minutes, with the reasons of their rejections."""
+
+
+@pytest.mark.skipif(native is None, reason="without the steps in C all of it takes several times as long")
+def test_a_hostile_page_neither_blocks_the_loop_nor_fills_the_memory_nor_is_lost() -> None:
+    """In a process of its own, through a shard's loop, with a limit of 64 MiB for lines."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bombs", *WORST], capture_output=True, text=True, timeout=300, check=False
+    )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["name"] for row in rows] == list(WORST), done.stderr
+    for row in rows:
+        assert row["own_gap"] < GAP_S, row
+        assert row["peak"] < LIMIT / MIB + CONSTANT_MIB, row
+        assert row["lost"] == 0, row
+        assert set(row["reasons"]) == WORST[row["name"]], row
+        counts = row["counts"]
+        assert counts["events"] == counts["accepted"] + counts["duplicates"] + counts["rejected"], row
