@@ -29,6 +29,7 @@ from vortex.core.fields import Fields
 from vortex.core.ingestion import Policy
 from vortex.core.layout import Layout
 from vortex.core.lease import Lease
+from vortex.core.limits import Limits
 from vortex.core.model import ShardInfo
 from vortex.core.native import native
 from vortex.core.routing import Rules
@@ -134,6 +135,7 @@ def policy_of(settings: Settings, state: StreamState) -> Policy:
         window_ms=settings.dedup.window,
         seed=state.seed,
         fingerprint=hashlib.sha256(told).hexdigest()[:16],
+        limits=Limits(**settings.limits.model_dump()),
     )
 
 

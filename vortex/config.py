@@ -25,6 +25,7 @@ from pydantic import (
 
 from vortex import places
 from vortex.core.layout import Layout
+from vortex.core.limits import DEFAULT
 from vortex.core.model import HOUR_MS
 from vortex.core.timeformats import time_format
 from vortex.environment import overrides, variable
@@ -311,6 +312,22 @@ class Memory(_Section):
         return value
 
 
+class LimitsSection(_Section):
+    """`[limits]`: what one record may cost; one that goes beyond is rejected as a whole, and kept as it came."""
+
+    record: Size = DEFAULT.record
+    page: Size = DEFAULT.page
+    events: int = Field(default=DEFAULT.events, ge=1)
+    rejections: Size = DEFAULT.rejections
+
+    @field_validator("record", "page", "rejections")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value <= 0:
+            raise ValueError("must be more than nothing")
+        return value
+
+
 class Http(_Section):
     """`[http]`: metrics and health; port 0 takes any free one."""
 
@@ -344,6 +361,7 @@ class Settings(_Section):
     hours: Hours = Hours()
     coordination: Coordination = Coordination()
     memory: Memory = Memory()
+    limits: LimitsSection = LimitsSection()
     http: Http = Http()
     log: Log = Log()
     shutdown: Shutdown = Shutdown()

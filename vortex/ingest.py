@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vortex.commits import Commits
-from vortex.core.ingestion import Policy, ShardIngest
+from vortex.core.ingestion import Policy, ShardIngest, Step
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.paging import FIRST_RECORDS, FULL_PAUSE_S, next_call, next_limit
 from vortex.core.segment import Counts, Footer
 from vortex.core.shardlog import StreamState, heirs
 from vortex.family import Family
 from vortex.journal import Journal
-from vortex.memory import MemoryBudget
+from vortex.memory import MemoryBudget, Turns
 from vortex.ports import Clock, InvalidPosition, IteratorExpired, Meter, NotFound, Offload, Stream
 from vortex.resume import LostRace, Resumer
 from vortex.retry import Retry
@@ -74,6 +74,7 @@ class IngestPorts:
     reads: asyncio.Semaphore
     folds: Callable[[], bool] = lambda: False
     """Whether of most large members some line was left out lately (`Plan.fold`)."""
+    turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(slots=True)
@@ -170,6 +171,7 @@ class ShardWorker:
         while not orders.stop.is_set():
             if (ended := self._commits.ended) is not None:
                 return ended
+            await self._ports.turns.few()
             page = await self._read()
             if page is None:
                 continue
@@ -302,21 +304,54 @@ class ShardWorker:
     async def _take(self, page: Page) -> None:
         ingest, ports = self._ingest, self._ports
         if page.records:
-            taken = Counts()
             for part in ingest.parts(page):
                 if ingest.spans_too_far(part):
                     await self._cut()
-                taken.add(ingest.take(part))
-                if taken.records and self._since is None:
-                    self._since = ports.clock.monotonic()
-                    self.status.oldest_uncommitted_ms = ports.clock.now_ms()
-            self._count(taken, page.size)
+                await self._work_through(part)
+            ports.meter.add("vortex_read_bytes_total", page.size)
         elif page.behind_ms == 0 and page.iterator is not None:
             ingest.idle(page.server_ms)
         self.status.behind_ms = page.behind_ms
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self._note()
-        await ports.memory.hold(self.shard.id, self._ingest.buffered, self._commits.in_flight)
+        await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
+
+    async def _work_through(self, page: Page) -> None:
+        """Take the page in slices, with others' turns between them; commit on the way where memory runs short."""
+        ingest, ports = self._ingest, self._ports
+        steps = ingest.slices(page)
+        over = False
+        while not over:
+            if ports.memory.full:  # before what comes is unfolded; and whoever waits has committed what it held
+                await self._flush()
+                await ports.memory.room()
+            async with ports.turns:
+                over = not await self._to_the_next_record(steps)
+            if not over:
+                await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
+                if self._short_of_memory():
+                    await self._cut()
+
+    async def _to_the_next_record(self, steps: Iterator[Step | None]) -> bool:
+        """Work on to where a record ends; False where the page does."""
+        clock = self._ports.clock
+        for step in steps:
+            if step is not None:
+                if step.counts.records and self._since is None:
+                    self._since = clock.monotonic()
+                    self.status.oldest_uncommitted_ms = clock.now_ms()
+                self._count(step)
+            await clock.sleep(0)
+            if step is not None and step.whole:
+                return True
+        return False
+
+    def _short_of_memory(self) -> bool:
+        """Whether to commit at once, and not only when it is time."""
+        ingest = self._ingest
+        if ingest.buffered >= self._rules.max_bytes:
+            return True
+        return bool(ingest.buffered) and not self._commits.busy and self._ports.memory.asks(self.shard.id)
 
     def _next(self, page: Page) -> float:
         """When the shard is asked again, monotonic seconds; what is done with the page meanwhile delays nothing."""
@@ -325,12 +360,10 @@ class ShardWorker:
 
     def _due(self) -> bool:
         ingest, rules = self._ingest, self._rules
-        if ingest.moved or ingest.buffered >= rules.max_bytes:
+        if ingest.moved or self._short_of_memory():
             return True
         if self._since is None:
             return False
-        if ingest.buffered and not self._commits.busy and self._ports.memory.asks(self.shard.id):
-            return True
         every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
         if not self.orders.holds():
             every_s *= 2  # who may have lost the shard commits after the one who has it, and the race tells
@@ -383,15 +416,16 @@ class ShardWorker:
 
     # Telling.
 
-    def _count(self, taken: Counts, size: int) -> None:
-        meter = self._ports.meter
+    def _count(self, step: Step) -> None:
+        meter, taken = self._ports.meter, step.counts
         for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
             if number := getattr(taken, outcome):
                 name = "duplicate" if outcome == "filtered" else outcome
                 meter.add("vortex_events_total", number, outcome=name)
         meter.add("vortex_records_total", taken.records)
         meter.add("vortex_events_read_total", taken.events)
-        meter.add("vortex_read_bytes_total", size)
+        for reason, number in step.reasons.items():
+            meter.add("vortex_rejections_total", number, reason=reason)
         self.status.totals.add(taken)
 
     def _note(self) -> None:

@@ -1,4 +1,4 @@
-"""The memory that lines take until they are committed: one limit over all shards."""
+"""What shards share in one process: the memory for lines that are not committed yet, and turns at working on pages."""
 
 from __future__ import annotations
 
@@ -57,3 +57,42 @@ class MemoryBudget:
         """Wait until somebody has committed. Whoever waits has committed what it held itself."""
         async with self._room:
             await self._room.wait_for(lambda: not self.full)
+
+
+class Turns:
+    """Who works on a page: one shard at a time, in the order in which they ask.
+
+    So what a record is unfolded to is in memory once, not once a shard, and the loop is never busy with more than one
+    step of that before it looks at anything else.
+    """
+
+    def __init__(self, most_waiting: int = 8) -> None:
+        """`most_waiting`: pages that may wait for their turn before no more are read."""
+        self._turn = asyncio.Lock()
+        self._most, self._waiting = most_waiting, 0
+        self._fewer = asyncio.Event()
+        self._fewer.set()
+
+    async def few(self) -> None:
+        """Wait while so many pages wait that another one would only take memory."""
+        while not self._fewer.is_set():
+            await self._fewer.wait()
+
+    async def __aenter__(self) -> None:
+        """Wait for the turn. Whoever has it waits for nothing but the loop, and lets go where a record ends."""
+        self._count(1)
+        try:
+            await self._turn.acquire()
+        finally:
+            self._count(-1)
+
+    async def __aexit__(self, *_: object) -> None:
+        """The next one's turn."""
+        self._turn.release()
+
+    def _count(self, more: int) -> None:
+        self._waiting += more
+        if self._waiting < self._most:
+            self._fewer.set()
+        else:
+            self._fewer.clear()

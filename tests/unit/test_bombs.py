@@ -48,4 +48,4 @@ def test_a_hostile_page_neither_blocks_the_loop_nor_fills_the_memory_nor_is_lost
         assert row["lost"] == 0, row
         assert set(row["reasons"]) == WORST[row["name"]], row
         counts = row["counts"]
-        assert counts["events"] == counts["accepted"] + counts["duplicates"] + counts["rejected"], row
+        assert counts["events"] == counts["accepted"] + counts["filtered"] + counts["rejected"], row

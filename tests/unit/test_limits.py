@@ -18,8 +18,6 @@ from vortex.core.limits import Limits
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.reasons import Reason
 from vortex.core.routing import Rules
-from vortex.core.shardlog import Lineage
-from vortex.core.window import Window
 from vortex.testing.logchecks import Segment, parsed
 
 NOW = 1_700_000_000_000
@@ -37,10 +35,8 @@ def ingest(limits: Limits = SMALL) -> ShardIngest:
         seed=7,
         limits=limits,
     )
-    return ShardIngest(
-        ShardInfo("s"), policy, n=-1, position=Position(Start.TRIM_HORIZON), watermark=0, open_from=0,
-        window=Window(), lineage=Lineage(),
-    )  # fmt: skip
+    start = Position(Start.TRIM_HORIZON)
+    return ShardIngest(ShardInfo("s"), policy, n=-1, position=start, watermark=0, open_from=0)
 
 
 def page(datas: list[bytes]) -> Page:
@@ -168,7 +164,7 @@ def test_slices_end_with_records_and_come_to_the_same_as_the_page_at_once(native
         for step in shard.slices(page(datas)):
             if step is not None:
                 pending = shard.pending
-                assert pending.events == pending.accepted + pending.duplicates + pending.rejected
+                assert pending.events == pending.accepted + pending.filtered + pending.rejected
                 assert sum(step.reasons.values()) == step.counts.rejected
                 if step.whole:
                     assert int(shard.position.value) == pending.records

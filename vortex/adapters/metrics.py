@@ -37,6 +37,7 @@ METRICS = (
     Metric("counter", "vortex_records_total", "Kinesis records read"),
     Metric("counter", "vortex_events_read_total", "Events read; = accepted + duplicate + rejected of events_total"),
     Metric("counter", "vortex_events_total", "Events by outcome; late, early, untimed: of the accepted", ("outcome",)),
+    Metric("counter", "vortex_rejections_total", "Rejections by reason", ("reason",)),
     Metric("counter", "vortex_read_bytes_total", "Bytes of record data read"),
     Metric("counter", "vortex_commits_total", "Segments put: committed, or lost to another worker", ("result",)),
     Metric("counter", "vortex_retries_total", "Calls repeated, by cause", ("cause",)),

@@ -1,0 +1,301 @@
+"""Records that cost far more than they weigh, and what a worker makes of them: `python -m tests.bombs [NAME ...]`.
+
+Each page of them goes through a real shard's loop, with a limit of 64 MiB for lines, in a process of its own. Printed
+is a line of JSON each: the slowest gap of the event loop, the peak of memory, what was counted, and whether the log
+holds every record: as events, or as rejections with its bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import md5
+from pathlib import Path
+from random import Random
+
+from vortex.adapters.clock import SystemClock, ThreadOffload
+from vortex.adapters.localdir import LocalDirStore
+from vortex.core.decode import Decoder
+from vortex.core.fields import Fields
+from vortex.core.ingestion import Policy
+from vortex.core.layout import Layout
+from vortex.core.model import Start
+from vortex.core.routing import Rules
+from vortex.core.shardlog import StreamState
+from vortex.ingest import CommitRules, IngestPorts, ShardWorker
+from vortex.journal import Journal
+from vortex.memory import MemoryBudget
+from vortex.publisher import Publisher
+from vortex.retry import Health, Retry
+from vortex.start import FirstStart, take_up
+from vortex.testing import vtime
+from vortex.testing.logchecks import parsed
+from vortex.testing.memstream import MemoryStream
+
+MIB = 2**20
+LIMIT = 64 * MIB
+_EVENT = b'{"customer":"a","type":"b","id":"%d","p":"'
+_LIMIT_S = 300.0
+
+
+def packed(data: bytes) -> bytes:
+    """As gzip."""
+    return gzip.compress(data, 6, mtime=0)
+
+
+def varint(number: int) -> bytes:
+    """A protobuf number."""
+    out = b""
+    while number > 127:
+        out += bytes([number & 127 | 128])
+        number >>= 7
+    return out + bytes([number])
+
+
+def aggregate(body: bytes) -> bytes:
+    """A KPL aggregate of this protobuf."""
+    return b"\xf3\x89\x9a\xc2" + body + md5(body).digest()
+
+
+def user_record(data: bytes, extra: bytes = b"") -> bytes:
+    """A record in an aggregate."""
+    record = b"\x08\x00\x1a" + varint(len(data)) + data + extra
+    return b"\x1a" + varint(len(record)) + record
+
+
+def kpl(datas: list[bytes]) -> bytes:
+    """An aggregate of these."""
+    return aggregate(b"\x0a\x01a" + b"".join(map(user_record, datas)))
+
+
+def large(number: int, size: int) -> bytes:
+    """An event of this size."""
+    head = _EVENT % number
+    return head + b"x" * (size - len(head) - 2) + b'"}'
+
+
+def nothing_of_10_gib() -> bytes:
+    """A mebibyte of gzip that goes on and on."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(b"\0" * (16 * MIB)) for _ in range(64))[:MIB]
+
+
+def _event(rest: bytes) -> bytes:
+    return b'{"customer":"a","type":"b","id":"1","p":' + rest + b"}"
+
+
+BOMBS: dict[str, Callable[[], list[bytes]]] = {
+    "a gzip record of empty objects": lambda: [packed(b"{}\n" * (64 * MIB // 3 - 1))],
+    "several of them, and good events": lambda: [
+        packed(b"{}\n" * 99_000) if turn % 2 else large(turn, 300) for turn in range(40)
+    ],
+    "a zlib record of numbers": lambda: [zlib.compress(b"[" + b"1," * (32 * MIB - 2) + b"1]")],
+    "a gzip record of events": lambda: [packed(b"\n".join(large(n, 700) for n in range(64 * MIB // 701)))],
+    "gzip records of one event each": lambda: [packed(large(n, 64 * MIB - 100)) for n in range(16)],
+    "gzip records of half a mebibyte": lambda: [packed(large(n, MIB // 2)) for n in range(3000)],
+    "an array of numbers": lambda: [b"[" + b"1," * (MIB // 2 - 2) + b"1]"] * 4,
+    "an array of arrays": lambda: [b"[" + b"[]," * (10 * MIB // 3 - 2) + b"[]]"],
+    "an array of strings with commas": lambda: [b"[" + b'"a,b,c,d,e,f",' * (10 * MIB // 14 - 2) + b'"x"]'],
+    "an array of empty objects": lambda: [b"[" + b"{}," * (MIB // 3 - 2) + b"{}]"] * 10,
+    "empty objects, a line each": lambda: [b"{}\n" * (MIB // 3 - 1)] * 10,
+    "empty objects in one line": lambda: [b"{}" * (5 * MIB - 1)],
+    "empty lines": lambda: [b"{}" + b"\n" * (10 * MIB - 9) + b"{}"],
+    "packed empty lines": lambda: [packed(large(1, 99) + b"\n \n" * (20 * MIB) + large(2, 99))],
+    "nothing but zeros, of which there is no end": lambda: [nothing_of_10_gib()] * 8,
+    "gzip within gzip": lambda: [packed(packed(b"{}\n" * (64 * MIB // 3 - 1)))],
+    "empty gzip members": lambda: [packed(b"") * 400_000],
+    "empty user records": lambda: [kpl([b""] * 1_500_000)],
+    "some empty user records": lambda: [kpl([b""] * 90_000)],
+    "user records of one byte": lambda: [kpl([b"x"] * 90_000)],
+    "user records of gzip": lambda: [kpl([packed(b"{}\n" * (64 * MIB // 3 - 1))] * 4)],
+    "user records of gzip, one event each": lambda: [kpl([packed(large(n, 64 * MIB - 100)) for n in range(16)])],
+    "user records of small gzip": lambda: [kpl([packed(large(n, 60)) for n in range(80_000)])],
+    "an aggregate of keys": lambda: [aggregate(b"\x0a\x00" * (5 * MIB - 20) + user_record(large(1, 99)))],
+    "an aggregate of unknown fields": lambda: [aggregate(b"\x20\x05" * (5 * MIB - 99) + user_record(large(1, 99)))],
+    "a user record of unknown fields": lambda: [aggregate(user_record(large(1, 99), b"\x20\x05" * (5 * MIB - 99)))],
+    "an event of many keys": lambda: [_event(b"0," + b",".join(b'"k%d":1' % n for n in range(600_000)))],
+    "an event of empty lists": lambda: [_event(b"[" + b"[]," * (3 * MIB) + b"[]]")],
+    "an event of short strings": lambda: [_event(b"[" + b'"a",' * (2 * MIB) + b'""]')],
+    "an event of floats without a customer": lambda: [b'{"p":[' + b"1.5," * (2 * MIB) + b"1]}"],
+    "a customer that is a list": lambda: [b'{"customer":[' + b"[]," * (3 * MIB) + b"[]]}"],
+    "brackets without end": lambda: [b"[" * (10 * MIB)],
+    "objects within each other": lambda: [b'{"a":' * (2 * MIB)],
+    "an event that nests deep": lambda: [_event(b"[" * MIB + b"]" * MIB)] * 4,
+    "quotes and backslashes": lambda: [b'"\\' * (5 * MIB)],
+    "control characters": lambda: [b"\x01" * (10 * MIB)],
+    "packed control characters": lambda: [packed(b"\x01" * (60 * MIB))] * 16,
+    "a line each of a control character": lambda: [b"\x01\n" * (5 * MIB)],
+    "bytes that are no text": lambda: [b"\xff" * (10 * MIB)],
+    "a text of emojis": lambda: [_event(b'"' + "\U0001f600".encode() * (2 * MIB) + b'"')],
+    "broken lines": lambda: [b"{broken\n" * 99_999] * 10,
+    "small records that are no events": lambda: [b"{broken %d" % n for n in range(10_000)],
+    "small records of control characters": lambda: [b"\x01" * 1000] * 10_000,
+    "events without a customer": lambda: [large(n, 900).replace(b"customer", b"renamed_") for n in range(10_000)],
+    "small events without a customer": lambda: [b'{"id":%d}\n' % n * 90 for n in range(10_000)],
+    "events whose customer is a number": lambda: [b'{"customer":1.5,"id":%d}' % n for n in range(10_000)],
+    "events without an id": lambda: [b'{"customer":"a","type":"b"}\n' * 99_999] * 3,
+    "events with a key twice": lambda: [b'{"customer":"a","type":"b","id":1,"id":2,"x":%d}' % n for n in range(10_000)],
+    "events of a customer each": lambda: [
+        b"\n".join(b'{"customer":"c%d","type":"b","id":1}' % (n * 10_000 + m) for m in range(10_000)) for n in range(28)
+    ],
+    "one record with a customer for each event": lambda: [
+        b"\n".join(b'{"customer":"c%d","type":"b","id":1}' % n for n in range(99_999))
+    ],
+    "random bytes": lambda: [Random(1).randbytes(10 * MIB)],
+}  # fmt: skip
+"""Pages of records, by what they are."""
+
+
+@dataclass
+class Seen:
+    """What there was of one bomb: the loop's slowest gap in seconds, by the clock and by the thread's own time, which
+    does not count what others do on the machine; the peak in MiB.
+    """
+
+    name: str
+    gap: float = 0.0
+    own_gap: float = 0.0
+    peak: float = 0.0
+    took: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
+    """Records of which nothing tells."""
+
+
+class _Hasty(SystemClock):
+    """A page of 10 MiB would have to be waited after for five seconds."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Give way, not for long."""
+        await super().sleep(min(seconds, 0.02))
+
+
+class _Reasons(vtime.NullMeter):
+    def __init__(self) -> None:
+        self.found: Counter[str] = Counter()
+
+    def add(self, name: str, value: float = 1, **labels: str) -> None:
+        """Rejections are kept by reason."""
+        if name == "vortex_rejections_total":
+            self.found[str(labels["reason"])] += int(value)
+
+
+async def _gaps(seen: Seen) -> None:
+    """Keep the longest time in which nothing else had its turn."""
+    before, own_before = time.monotonic(), time.thread_time()
+    while True:
+        await asyncio.sleep(0.001)
+        now, own = time.monotonic(), time.thread_time()
+        seen.gap, before = max(seen.gap, now - before), now
+        seen.own_gap, own_before = max(seen.own_gap, own - own_before), own
+
+
+async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
+    """One page of records, through a shard's loop."""
+    clock, health, meter, seen = _Hasty(), Health(), _Reasons(), Seen(name)
+    stream = MemoryStream(clock, limits=False)
+    store, offload = LocalDirStore(folder), ThreadOffload()
+    retry = Retry(clock, meter, health, Random(1))
+
+    def older(state: StreamState, journal: Journal) -> Publisher:
+        raise AssertionError("the store is empty")
+
+    start = FirstStart(Start.TRIM_HORIZON)
+    state, journal = await take_up(stream, store, retry, start, lateness_ms=60_000, seed=5, older=older)
+    policy = Policy(
+        Decoder(Fields(("customer",), ("type",), ("id",), ("time",))),
+        Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
+        Rules(300_000, 60_000),
+        3_600_000,
+        state.seed,
+    )
+    ports = IngestPorts(stream, journal, clock, meter, retry, offload, MemoryBudget(LIMIT), "me", asyncio.Semaphore(8))
+    shard = (await stream.list_shards())[0]
+    worker = ShardWorker(shard, state, policy, CommitRules(0.2, 64 * MIB), ports, target=MIB, poll_s=0.25)
+    for data in records:
+        stream.put("key", data)
+    count = len(records)
+    watching, running = asyncio.ensure_future(_gaps(seen)), asyncio.ensure_future(worker.run())
+    begun = time.monotonic()
+    while worker.status.totals.records < count:
+        await asyncio.sleep(0.02)
+        if running.done():
+            running.result()
+        if time.monotonic() - begun > _LIMIT_S:
+            raise TimeoutError(name)
+    worker.orders.stop.set()
+    await running
+    seen.took = time.monotonic() - begun
+    watching.cancel()
+    seen.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    totals = worker.status.totals
+    seen.counts = {each: getattr(totals, each) for each in ("records", "events", "accepted", "filtered", "rejected")}
+    seen.reasons = dict(meter.found)
+    seen.lost = _lost(folder, stream)
+    offload.close()
+    return seen
+
+
+def _lost(folder: Path, stream: MemoryStream) -> int:
+    """How many whole records that were rejected are not in the log as they came."""
+    sent = {put.sequence: put.data for put in stream.puts}
+    wanted, found = set(), set()
+    for path in sorted(folder.rglob("*.seg")):
+        body = path.read_bytes()
+        for (where, _), lines in parsed(path.name, body).lines.items():
+            if not where.startswith("_rejected/"):
+                continue
+            for line in map(json.loads, lines):
+                if line.get("whole"):
+                    wanted.add(line["sequence"])
+                if "data" in line:
+                    data = line["data"].encode()
+                elif "data_base64" in line:
+                    data = base64.b64decode(line["data_base64"])
+                else:
+                    continue
+                if sent[line["sequence"]] == data:
+                    found.add(line["sequence"])
+                assert len(line) <= 16 * MIB
+    return len(wanted - found)
+
+
+def run(name: str) -> None:
+    """One bomb in this process."""
+    records = BOMBS[name]()
+    with tempfile.TemporaryDirectory(prefix="vortex-bombs-") as folder:
+        seen = asyncio.run(watched(name, records, Path(folder)))
+    print(json.dumps(seen.__dict__), flush=True)
+
+
+def main() -> int:
+    """The bombs of these names, or all, each in a process of its own."""
+    names = sys.argv[1:] or list(BOMBS)
+    failed = 0
+    for name in names:
+        child = os.fork()
+        if not child:
+            try:
+                run(name)
+            except BaseException as problem:  # noqa: BLE001  the child has to end, whatever happened
+                print(json.dumps({"name": name, "failed": repr(problem)}), flush=True)
+                os._exit(1)
+            os._exit(0)
+        failed += os.waitpid(child, 0)[1] != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
