@@ -67,8 +67,6 @@ class CloseReader:
         assert customer is not None and kind is not None
         if len(customer) + len(kind) > NAME_LIMIT:
             raise Refused(Reason.TOO_LARGE, "customer and type together are over 64 KiB")
-        if len(data) > self._fields.max_bytes:
-            raise Refused(Reason.EVENT_TOO_LARGE, f"over {self._fields.max_bytes} bytes (event.max_bytes)")
         return customer, kind, key, times[0] if times else None
 
     def times(self, data: bytes) -> list[str | int | float]:

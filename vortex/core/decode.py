@@ -21,7 +21,7 @@ from vortex.core.containers import Parts, one_line, parts_of
 from vortex.core.depth import MAX_DEPTH, is_too_deep
 from vortex.core.fields import NAMES, Fields, paths_of
 from vortex.core.model import Record
-from vortex.core.reasons import OverBudget, Refused
+from vortex.core.reasons import OverBudget, Reason, Refused
 from vortex.core.rejections import Rejected
 from vortex.core.shape import Once, Shape
 from vortex.core.timeformats import time_format
@@ -91,13 +91,15 @@ class Decoder:
     def _events(self, datas: list[bytes]) -> list[Any]:
         """Each part as a Struct; None for those that are not one JSON object."""
         try:
-            return list(map(self._shape.decode, datas))
+            if max(map(len, datas), default=0) <= self.fields.max_bytes:
+                return list(map(self._shape.decode, datas))
         except _ODD:
-            return list(map(self._event, datas))
+            pass
+        return list(map(self._event, datas))
 
     def _event(self, data: bytes) -> Any:
         try:
-            return self._shape.decode(data)
+            return self._shape.decode(data) if len(data) <= self.fields.max_bytes else None
         except _ODD:
             return None
 
@@ -178,6 +180,8 @@ class Decoder:
         try:
             if part in parts.refused:
                 raise parts.refused[part]
+            if len(data) > self.fields.max_bytes:
+                raise Refused(Reason.EVENT_TOO_LARGE, f"over {self.fields.max_bytes} bytes (event.max_bytes)")
             customer, kind, key, time = self._close(data)
         except Refused as refused:
             place = parts.owners[part], parts.sub(part)
