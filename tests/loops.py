@@ -32,6 +32,7 @@ from vortex.testing import vtime
 from vortex.testing.memstore import MemoryStore
 from vortex.testing.memstream import MemoryStream
 from vortex.testing.memtable import MemoryTable
+from vortex.trust import TrustedClock, TrustedStream
 from vortex.verification import verify_store
 
 MINUTE = 60_000
@@ -80,11 +81,12 @@ class World:
         )
 
         def publisher(state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster) -> Publisher:
-            ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
+            ports = PublisherPorts(journal, self.trusted, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
             return Publisher(state, rules, ports, roster)
 
+        self.trusted = TrustedClock(self.clock, self.health, vtime.NullMeter())
         state, journal = await take_up(
-            self.stream,
+            TrustedStream(self.seen_by(f"w{self._starts}"), self.trusted),
             self.store,
             retry,
             FirstStart(self.start),
@@ -126,8 +128,9 @@ class Worker:
     def __init__(self, world: World, state: StreamState, journal: Journal, retry: Retry, owner: str) -> None:
         self.world, self.state, self.journal = world, state, journal
         ports = IngestPorts(
-            world.seen_by(owner), journal, world.clock, vtime.NullMeter(), retry, vtime.in_place,
-            MemoryBudget(world.limit), owner, asyncio.Semaphore(8), lambda: self.publisher.status.fold,
+            TrustedStream(world.seen_by(owner), world.trusted), journal, world.clock, vtime.NullMeter(), retry,
+            vtime.in_place, MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
+            folds=lambda: self.publisher.status.fold,
         )  # fmt: skip
         policy = Policy(
             Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
@@ -144,7 +147,7 @@ class Worker:
             )  # fmt: skip
 
         self.make = make
-        self.family = Family(state, journal, world.stream, retry, target=1 << 20)
+        self.family = Family(state, journal, ports.stream, retry, target=1 << 20)
         self.fleet = self._make_fleet(retry, owner)
 
     def begin(self, publisher: Publisher) -> None:

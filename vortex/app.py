@@ -49,13 +49,13 @@ from vortex.ports import Clock, LeaseTable, ObjectStore, Stream
 from vortex.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.start import take_up
+from vortex.trust import TrustedClock, TrustedStream
 from vortex.wiring import aws_session, first_start, open_lease_table, open_store, open_stream
 
 log = logging.getLogger(__name__)
 
 _READS = 8
 """GetRecords calls under way at once; each may bring 10 MiB, beyond `memory.limit`."""
-_SKEW_MS = 5 * 60_000
 _LOOK_AGAIN = 60.0
 _SOON_LOOKS = 15
 STOPS = (ForeignObject, BrokenLog, CorruptSegment, OtherVersion)
@@ -69,6 +69,8 @@ class Parts:
     stream: Stream
     store: ObjectStore
     clock: SystemClock
+    trusted: TrustedClock
+    """What may close hours, and delete."""
     meter: PrometheusMeter
     health: Health
     retry: Retry
@@ -86,16 +88,17 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     clock, meter, health, rng = SystemClock(), PrometheusMeter(), Health(), Random(secrets.randbits(64))
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
     retry = Retry(clock, meter, health, rng, "kinesis")
+    trusted = TrustedClock(clock, health, meter)
     session = aws_session(settings)
     session.credentials.count = lambda result: meter.add("vortex_credential_renewals_total", result=result)
     async with (
-        open_stream(settings, session) as stream,
+        open_stream(settings, session) as told,
         open_store(settings, session, meter) as store,
         _coordinated(settings, session) as table,
     ):
-        offload = ThreadOffload()
+        offload, stream = ThreadOffload(), TrustedStream(told, trusted)
         try:
-            yield Parts(settings, stream, store, clock, meter, health, retry, offload, owner, table, _token)
+            yield Parts(settings, stream, store, clock, trusted, meter, health, retry, offload, owner, table, _token)
         finally:
             offload.close()
 
@@ -158,7 +161,7 @@ def publisher_of(
     world: Parts, state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster
 ) -> Publisher:
     """A publisher for the stream whose journal it is; alone, or one of the workers of `roster`."""
-    ports = PublisherPorts(journal, world.clock, world.meter, world.offload, world.owner)
+    ports = PublisherPorts(journal, world.trusted, world.meter, world.offload, world.owner)
     return Publisher(state, publish_rules(world.settings), ports, roster)
 
 
@@ -353,11 +356,7 @@ class App:
     async def _compare_clocks(self) -> None:
         world = self._world
         while True:
-            skew = await world.retry("server time", world.stream.server_time) - world.clock.now_ms()
-            if abs(skew) > _SKEW_MS:
-                world.health.bad("clock", f"the local clock is {skew / 1000:.0f} s off the service's; set it right")
-            else:
-                world.health.good("clock")
+            await world.retry("server time", world.stream.server_time)  # tells of clocks that disagree
             await world.clock.sleep(_LOOK_AGAIN)
 
     def ready(self) -> list[tuple[str, bool, str]]:

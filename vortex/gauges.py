@@ -42,7 +42,7 @@ class Gauges:
         meter.set("vortex_filter_ids", sum(status.filter_ids for status in statuses))
         meter.set("vortex_filter_bytes", sum(status.filter_bytes for status in statuses))
         waiting = [s.oldest_uncommitted_ms for s in statuses if s.oldest_uncommitted_ms is not None]
-        meter.set("vortex_oldest_uncommitted_age_seconds", (now - min(waiting)) / 1000 if waiting else 0)
+        meter.set("vortex_oldest_uncommitted_age_seconds", max(0, now - min(waiting)) / 1000 if waiting else 0)
         meter.set("vortex_keys", len(self._keys))
         meter.set("vortex_keys_bytes", self._keys.nbytes)
         self._publishing(now)
@@ -50,7 +50,7 @@ class Gauges:
     def _publishing(self, now: int) -> None:
         meter, status = self._meter, self._publisher
         since = status.unpublished_since
-        meter.set("vortex_oldest_unpublished_age_seconds", (now - since) / 1000 if since is not None else 0)
+        meter.set("vortex_oldest_unpublished_age_seconds", max(0, now - since) / 1000 if since is not None else 0)
         if status.closed_hour is not None:
             meter.set("vortex_last_closed_hour_seconds", status.closed_hour / 1000)
         if status.frontier is not None:

@@ -13,24 +13,27 @@ from dataclasses import dataclass, field
 
 from vortex.commits import Commits
 from vortex.core.ingestion import Policy, ShardIngest, Step
-from vortex.core.model import Page, Position, ShardInfo, Start
-from vortex.core.paging import FIRST_RECORDS, FULL_PAUSE_S, next_call, next_limit
+from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
 from vortex.core.segment import Counts, Footer
 from vortex.core.shardlog import StreamState, heirs
 from vortex.family import Family
 from vortex.journal import Journal
 from vortex.memory import MemoryBudget, Turns
-from vortex.ports import Clock, InvalidPosition, IteratorExpired, Meter, NotFound, Offload, Stream
+from vortex.ports import Clock, Denied, InvalidPosition, Meter, NotFound, Offload, Stream
+from vortex.reading import NoIterator, Reader, following
 from vortex.resume import LostRace, Resumer
 from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
 
-_ITERATOR_LIFE = 240.0
 _AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
 _IN_HASTE = 5.0
 """Seconds between commits of a shard whose bound others moved: they will move it again, and take its next number."""
 _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
+_REFUSALS = 5
+"""So often a position is refused before its shard is given up for a person to look at."""
+_ODD_PAUSE = 1.0, 10.0
+"""Seconds after a reply that makes no sense, and after many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class ShardWorker:
         self.orders = Orders()
         self.status = ShardStatus(shard.id)
         self._state, self._policy, self._rules, self._ports = state, policy, rules, ports
-        self._target, self._poll_s = target, poll_s
+        self._name, self._target = f"shard {shard.id} of {state.arn or state.stream}", target
         self._on_commit = on_commit
         self._ingest: ShardIngest
         self._commits = Commits(
@@ -125,16 +128,24 @@ class ShardWorker:
             folds=ports.folds,
         )
         self._since: float | None = None
-        self._iterator: str | None = None
-        self._iterator_born = 0.0
-        self.next_at = 0.0
-        """When the shard may, or should, be asked again; monotonic seconds."""
+        self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.reads, poll_s)
+        self._odd = 0
+        """Replies in a row that make no sense; of them so many `_refusals` of the position."""
+        self._refusals = 0
         self._pushed = False
         """Others moved the shard's bound, and what was read since is not committed."""
         self._oldest = False
         """Whether the iterator is at the oldest record left, no record having been read of the shard yet."""
         self._drain_from: int | None = None
-        self._limit = FIRST_RECORDS
+
+    @property
+    def next_at(self) -> float:
+        """When the shard may, or should, be asked again; monotonic seconds."""
+        return self.reader.next_at
+
+    @next_at.setter
+    def next_at(self, at: float) -> None:
+        self.reader.next_at = at
 
     async def run(self) -> Footer | None:
         """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, OtherVersion: give the shard up."""
@@ -160,39 +171,36 @@ class ShardWorker:
         head, self._ingest = await resumer.resume(self.shard, self._policy)
         self._commits.resume(head, looked_at)
         self._pushed = head.footer is not None and head.footer.bump
-        self._since, self._iterator = None, None
+        self._since = None
+        self.reader.restart()
         self._note()
 
     # Following the shard.
 
     async def _follow(self) -> Footer | None:
         orders = self.orders
-        await self._rest()
+        if orders.drain:
+            self.reader.poll_s = 0.0
+        await self.reader.rest()
         while not orders.stop.is_set():
             if (ended := self._commits.ended) is not None:
                 return ended
             await self._ports.turns.few()
             page = await self._read()
-            if page is None:
-                continue
-            await self._take(page)
-            over, children, at_tip = page.iterator is None, page.children, self._at_tip(page)
-            del page  # ten megabytes, perhaps, that nobody needs while the next page comes
-            if over:
-                await self._end(children)
-                continue
-            if orders.drain and at_tip:
-                await self._drained()
-                return None
-            if self._due():
+            if page is not None:
+                await self._take(page)
+                over, at_tip = page.iterator is None, self._at_tip(page)
+                del page  # ten megabytes, perhaps, that nobody needs while the next page comes
+                if over:
+                    await self._end_if_proved("an end")
+                elif orders.drain and at_tip:
+                    await self._drained()
+                    return None
+            if self._commits.ended is None and self._due():
                 await self._cut()
-            await self._rest()
+            await self.reader.rest()
         await self._flush()
         return None
-
-    async def _rest(self) -> None:
-        """Until the shard may be asked again."""
-        await self._ports.clock.sleep(max(0.0, self.next_at - self._ports.clock.monotonic()))
 
     async def _read(self) -> Page | None:
         """One page, or None where the iterator had to be given up."""
@@ -200,75 +208,79 @@ class ShardWorker:
         if ports.memory.full:
             await self._flush()
             await ports.memory.room()
-        if self._iterator is None or ports.clock.monotonic() - self._iterator_born > _ITERATOR_LIFE:
-            await self._new_iterator()
-            if self._iterator is None:
-                return None
-        iterator = self._iterator
         try:
-            page = await ports.retry(f"read {self.shard.id}", lambda: self._read_fresh(iterator))
-        except IteratorExpired:
-            self._iterator = None
+            return await self._page()
+        except NotFound:
+            await self._vanished()
+        except NoIterator:
+            await self._end_if_proved("no iterator")
+        except InvalidPosition as problem:
+            await self._refused(problem)
+        return None
+
+    async def _page(self) -> Page | None:
+        position, reader = self._ingest.position, self.reader
+        page = await reader.read(position)
+        if page is None:
             return None
-        self._iterator, self._iterator_born = page.iterator, ports.clock.monotonic()
-        self.next_at = self._next(page)
-        self._limit = next_limit(self._limit, len(page.records), page.size)
+        self._refusals = 0
+        if page.iterator is not None:
+            self._odd = 0
+        if reader.first:
+            self._oldest = position.kind is not Start.AFTER_SEQUENCE_NUMBER
         if self._oldest:
             await self._check_oldest(page.server_ms)
         if not page.records and page.behind_ms >= _STALE and await self._reread_if_trimmed(page):
             return None
         return page
 
-    async def _read_fresh(self, iterator: str) -> Page:
-        # Retries may outlive the iterator; an expired one is not worth a call.
-        if self._ports.clock.monotonic() - self._iterator_born > _ITERATOR_LIFE:
-            raise IteratorExpired(self.shard.id)
-        async with self._ports.reads:
-            # Should this call be given up half-way, its reply may have been a full one.
-            self.next_at = self._ports.clock.monotonic() + FULL_PAUSE_S
-            return await self._ports.stream.read(self.shard.id, iterator, self._limit)
+    # What may be an end.
 
-    async def _new_iterator(self, position: Position | None = None) -> None:
+    async def _end_if_proved(self, told: str) -> None:
+        """A reply seems to say that the shard has ended (`told`): see `vortex.reading`. If not, reading goes on."""
         ports = self._ports
-        wanted = position or self._ingest.position
+        listed = await ports.retry("list shards", ports.stream.list_shards)
+        if not any(each.id == self.shard.id for each in listed):
+            await self._vanished()
+            return
+        children = following(self.shard.id, listed)
+        if children is None:
+            await self._ask_again(f"{told}, of a shard that the listing has open, or without heirs")
+            return
         try:
-            self._iterator = await ports.retry(
-                f"iterator of {self.shard.id}", lambda: ports.stream.iterator(self.shard.id, wanted)
-            )
+            proved = await self.reader.proves_end(self._ingest.position)
         except NotFound:
             await self._vanished()
             return
-        except InvalidPosition:
-            # The position may be the shard's very last record, after which Kinesis gives no iterator.
-            shards = await ports.retry("list shards", ports.stream.list_shards)
-            if not any(s.id == self.shard.id for s in shards):
-                await self._vanished()
-                return
-            children = tuple(s for s in shards if self.shard.id in s.parents)
-            if not children:
-                raise
-            await self._end(children)
-            return
-        self._iterator_born = ports.clock.monotonic()
-        self._oldest = wanted.kind is not Start.AFTER_SEQUENCE_NUMBER and position is None
-        if self._iterator is None:
-            await self._end_by_listing()
-
-    async def _end_by_listing(self) -> None:
-        """No iterator: nothing comes after the position. Without children that is a reply to ask for again."""
-        shards = await self._ports.retry("list shards", self._ports.stream.list_shards)
-        if children := tuple(s for s in shards if self.shard.id in s.parents):
-            if self._oldest:
-                await self._check_oldest(await self._ports.retry("server time", self._ports.stream.server_time))
+        if proved:
             await self._end(children)
         else:
-            await self._ports.clock.sleep(self._poll_s)
+            await self._ask_again(f"{told}, though more may be left")
 
-    async def _check_oldest(self, server_ms: int) -> None:
+    async def _refused(self, problem: InvalidPosition) -> None:
+        """The position may be the shard's very last record, after which Kinesis gives no iterator; or the reply odd."""
+        self._refusals += 1
+        if self._refusals >= _REFUSALS:
+            raise problem
+        await self._end_if_proved("a position refused")
+
+    async def _ask_again(self, what: str) -> None:
+        """A reply makes no sense: say so, and wait a little longer each time."""
+        self.reader.restart()
+        self._odd += 1
+        first, longest = _ODD_PAUSE
+        pause = min(longest, first * 2.0 ** min(self._odd - 1, 10))
+        self._ports.meter.add("vortex_retries_total", cause="malformed")
+        log.warning("%s: a reply that makes no sense: %s; asked again in %.0f s", self._name, what, pause)
+        await self._ports.clock.sleep(pause)
+
+    # What may be a gap.
+
+    async def _check_oldest(self, now_ms: int) -> None:
         """The oldest record is the first, unless nobody looked (nor at its parents) for as long as records are kept."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
         # Where nothing was read of its ancestors either, nothing counts that is older than the first start.
-        if max(self._ingest.watermark, self._state.first_hour) <= server_ms - info.retention_ms:
+        if max(self._ingest.watermark, self._state.first_hour) <= now_ms - info.retention_ms:
             await self._gap("it was not looked at for so long that its first records may have been trimmed")
         self._oldest = False
 
@@ -278,25 +290,42 @@ class ShardWorker:
         position = self._ingest.position
         if not position.by_record:
             if page.behind_ms >= info.retention_ms:  # the oldest record when the iterator was made, trimmed since
-                self._iterator = None
-            return self._iterator is None
+                self.reader.restart()
+            return page.behind_ms >= info.retention_ms
         if self._ingest.watermark > page.server_ms - info.retention_ms:
             return False
         await self._gap(f"records after {position.value!r} were trimmed before they were read")
-        await self._new_iterator(Position(Start.TRIM_HORIZON))
-        self._ingest.watermark = max(self._ingest.watermark, page.server_ms - info.retention_ms)
+        self._ingest.watermark = max(self._ingest.watermark, page.empty_until - info.retention_ms)
+        await self.reader.open(Position(Start.TRIM_HORIZON), told=True)
         return True
 
     async def _vanished(self) -> None:
         """The shard is no longer listed: what it still held is lost, what follows it is not."""
         ports = self._ports
-        listed = await ports.retry("list shards", ports.stream.list_shards)
+        listed = await ports.retry(f"list shards without {self.shard.id}", self._listed_without)
+        if listed is None:
+            await self._ask_again("no such shard, though it is listed")
+            return
         family = Family(self._state, ports.journal, ports.stream, ports.retry, target=self._target)
         await family.survey()
         await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live, family.ended))
 
+    async def _listed_without(self) -> list[ShardInfo] | None:
+        """What is listed, and the shard is not; None where it is. Raises Denied where it cannot be gone yet."""
+        ports = self._ports
+        listed = await ports.stream.list_shards()
+        if any(each.id == self.shard.id for each in listed):
+            return None
+        info = await ports.stream.describe()
+        if ports.clock.now_ms() < self._ingest.watermark + info.retention_ms:
+            raise Denied(
+                f"{self._name} is not listed, though it was read less than {info.retention_ms // HOUR_MS} h ago; for "
+                "such a time shards are listed: a gap is not assumed"
+            )
+        return listed
+
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
-        log.error("shard %s: a gap in the data: %s", self.shard.id, why)
+        log.error("%s: a gap in the data: %s", self._name, why)
         self._ports.meter.add("vortex_gaps_total")
         await self._cut(children=children, gap=why)
         await self._commits.settle()
@@ -310,7 +339,7 @@ class ShardWorker:
                 await self._work_through(part)
             ports.meter.add("vortex_read_bytes_total", page.size)
         elif page.behind_ms == 0 and page.iterator is not None:
-            ingest.idle(page.server_ms)
+            ingest.idle(page.empty_until)
         self.status.behind_ms = page.behind_ms
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self._note()
@@ -353,11 +382,6 @@ class ShardWorker:
             return True
         return bool(ingest.buffered) and not self._commits.busy and self._ports.memory.asks(self.shard.id)
 
-    def _next(self, page: Page) -> float:
-        """When the shard is asked again, monotonic seconds; what is done with the page meanwhile delays nothing."""
-        poll_s = 0.0 if self.orders.drain else self._poll_s
-        return next_call(self._iterator_born, page.size, page.behind_ms, poll_s)
-
     def _due(self) -> bool:
         ingest, rules = self._ingest, self._rules
         if ingest.moved or self._short_of_memory():
@@ -372,7 +396,7 @@ class ShardWorker:
     def _at_tip(self, page: Page) -> bool:
         """Nothing is left, or (for traffic that never pauses) what came last arrived after draining began."""
         if self._drain_from is None:
-            self._drain_from = page.server_ms
+            self._drain_from = page.empty_until
         if page.behind_ms > 0:
             return False
         return not page.records or page.records[-1].arrival * 1000 > self._drain_from

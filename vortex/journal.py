@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from vortex.core.dedup.decided import Decided, parse, rest_length
 from vortex.core.dedup.keys import Keys
-from vortex.core.planning import LogView, Plan, PlanShard, before_all, read_plan
+from vortex.core.documents import done_of, part_of, plan_of, state_of
+from vortex.core.planning import LogView, Plan, PlanShard, before_all
 from vortex.core.publication import Done
 from vortex.core.ranges import Part
 from vortex.core.segment import (
@@ -29,7 +30,7 @@ from vortex.core.segment import (
     footer_length,
     parse_footer,
 )
-from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key, segment_number
+from vortex.core.shardlog import BrokenLog, Damaged, Head, StreamState, check_follows, segment_key, segment_number
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
 
@@ -61,7 +62,7 @@ class Journal:
 
     async def state(self) -> StreamState | None:
         """`stream.json`, or None before the first start."""
-        return await self._document(f"{self.root}/stream.json", StreamState)
+        return await self._document(f"{self.root}/stream.json", state_of)
 
     async def begin(self, state: StreamState) -> StreamState:
         """Write `stream.json` if it is absent; what stands there then."""
@@ -72,7 +73,7 @@ class Journal:
 
     async def plan(self, k: int) -> Plan | None:
         """Plan k, or None."""
-        return await self._document(self._plan_key(k, "plan"), Plan, read_plan)
+        return await self._document(self._plan_key(k, "plan"), lambda body: plan_of(body, k, self._plan_key(k, "plan")))
 
     async def put_plan(self, plan: Plan) -> Plan:
         """Put the plan if its number is free; the plan that stands there then (one wins, a loser takes it up)."""
@@ -83,7 +84,7 @@ class Journal:
 
     async def done(self, k: int) -> Done | None:
         """The done document of plan k, or None."""
-        return await self._document(self._plan_key(k, "done"), Done)
+        return await self._document(self._plan_key(k, "done"), lambda body: done_of(body, k))
 
     async def put_done(self, document: Done) -> None:
         """Put the done document if absent. Raises BrokenLog where another one stands there."""
@@ -105,10 +106,10 @@ class Journal:
     async def part(self, k: int, number: int) -> Part:
         """What a range of plan k came to. Raises NotFound."""
         key = self._plan_key(k, f"done-{number}")
-        found = await self._document(key, Part)
-        if found is None:
+        part = await self._document(key, lambda body: part_of(body, k, number))
+        if part is None:
             raise NotFound(f"{key}: no such object")
-        return found
+        return part
 
     async def put_part(self, part: Part) -> None:
         """Put the document of a range if absent; another worker's says the same, but for how it compressed."""
@@ -139,19 +140,21 @@ class Journal:
     def _plan_key(self, k: int, name: str) -> str:
         return f"{self.root}/plans/{k:010d}/{name}.json"
 
-    async def _document(self, key: str, of: type[T], reader: Callable[[bytes, str], T] | None = None) -> T | None:
-        """What stands there, or None. Raises BrokenLog where it is not what this program writes."""
+    async def _document(self, key: str, read: Callable[[bytes], T]) -> T | None:
+        """What `read` makes of the document; None where it is missing. Raises Damaged where that is nothing."""
 
-        async def read() -> T | None:
+        async def look() -> T | None:
             try:
-                body = await self.store.get(key)
-                return reader(body, key) if reader is not None else msgspec.json.decode(body, type=of)
+                return read(await self.store.get(key))
             except NotFound:
                 return None
-            except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-                raise BrokenLog(f"{key}: is damaged, or was written by something else: {problem}") from problem
+            except ValueError as problem:
+                raise Damaged(
+                    f"{key}: is damaged, or was written by something else: {problem}. Restore it in {self.store.url}; "
+                    "starting over would lose or repeat data"
+                ) from problem
 
-        return await self._sound(f"get {key}", read)
+        return await self._sound(f"get {key}", look)
 
     async def _get(self, key: str) -> bytes | None:
         async def read() -> bytes | None:
@@ -316,11 +319,11 @@ class Journal:
             return await self._sound(f"read {key}", read)
 
     async def _sound(self, what: str, read: Callable[[], Awaitable[T]]) -> T:
-        """What `read` brings, which checks it; read anew where it is broken. Raises what it raises at last."""
+        """What `read` brings, which checks it; read anew where it is broken. Raises what `read` raises then."""
         for _ in range(READINGS - 1):
             try:
                 return await self.retry(what, read)
-            except (CorruptSegment, OtherVersion, BrokenLog) as problem:
+            except (CorruptSegment, OtherVersion, Damaged) as problem:
                 log.warning("%s; reading it again", problem)
         return await self.retry(what, read)
 

@@ -60,7 +60,7 @@ class Stream(Protocol):
         ...
 
     async def iterator(self, shard: str, position: Position) -> str | None:
-        """An iterator, valid for five minutes; None where the shard has nothing at or after `position`.
+        """An iterator, valid for five minutes; None where the reply has none, which proves nothing.
 
         Raises NotFound where the shard has vanished, InvalidPosition where it refuses `position`.
         """

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from vortex.core.inheritance import inherited
-from vortex.core.layout import STATE, hour_of
+from vortex.core.layout import STATE, hour_of, moment
 from vortex.core.lease import Lease, outlived
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
 from vortex.core.routing import EARLIEST_MS
@@ -76,7 +76,7 @@ def first_state(
         created=info.created_ms,
         roots=roots,
         opens_from=hour_of(max(begins - lateness_ms, EARLIEST_MS)),
-        first_hour=hour_of(server_ms),
+        first_hour=hour_of(max(server_ms, oldest)),
         seed=seed,
     )
 
@@ -153,6 +153,11 @@ async def _older_lives(
         state = await journal.state()
         if state is None:
             continue
+        if state.created > info.created_ms:
+            raise ForeignState(
+                f"stream {info.name} says that it was made at {moment(info.created_ms):%FT%TZ}; {store.url} holds its "
+                f"state from {moment(state.created):%FT%TZ}, which is later: is this the right account, or endpoint?"
+            )
         log.warning("stream %s was recreated: publishing what its earlier life %s left", info.name, name)
         ended = await older(state, journal).finish()
         upto = ended if upto is None else max(upto, ended)

@@ -12,7 +12,7 @@ from vortex.core.layout import HOURS, MANIFESTS, STATE
 from vortex.core.planning import LogView, Plan, carried
 from vortex.core.publication import Done, closed_hours, hour_documents
 from vortex.core.segment import CorruptSegment, Counts, OtherVersion, check_blob, unfold, within
-from vortex.core.shardlog import BrokenLog, Head, StreamState, check_follows, segment_key
+from vortex.core.shardlog import BrokenLog, Damaged, Head, StreamState, check_follows, segment_key
 from vortex.decisionproof import DecisionProof
 from vortex.journal import Journal
 from vortex.ports import NotFound, ObjectStore
@@ -82,11 +82,15 @@ class _Stream:
 
     async def verify(self) -> bool:
         """Whether the stream has begun."""
-        state = await self._journal.state()
+        try:
+            state = await self._journal.state()
+            await self._read_plans()
+        except Damaged as problem:
+            self._report.fault("state", self._journal.root, str(problem))
+            return False
         if state is None:
             self._report.fault("state", f"{self._journal.root}/stream.json", "is missing: the state was lost")
             return False
-        await self._read_plans()
         await self._read_logs(state)
         self._check_plans(state)
         dropped = await DecisionProof(self._journal, self._views, self._report).check(self._plans, self._dones)
@@ -98,10 +102,13 @@ class _Stream:
 
     async def moved_on(self) -> bool:
         """Whether another plan was made since the plans were read, or the last one is done by now."""
-        if await self._journal.plan(len(self._plans)) is not None:
-            return True
-        unfinished = len(self._dones) < len(self._plans)
-        return unfinished and await self._journal.done(self._plans[-1].k) is not None
+        try:
+            if await self._journal.plan(len(self._plans)) is not None:
+                return True
+            unfinished = len(self._dones) < len(self._plans)
+            return unfinished and await self._journal.done(self._plans[-1].k) is not None
+        except Damaged:
+            return False
 
     # Reading.
 

@@ -180,6 +180,22 @@ async def test_a_split_ends_its_shard_and_names_both_children(resharded: Subject
     assert listed[parent].end_sequence is not None
 
 
+async def test_the_last_record_of_a_closed_shard_comes_again_and_then_its_end(resharded: Subject) -> None:
+    """What proves an end; and from its start a shard that never had a record brings nothing but an end."""
+    parent = await one_shard(resharded.stream)
+    last = [resharded.put(f"k{n}", b"x") for n in range(3)][-1]
+    await asyncio.to_thread(resharded.split, parent, 2**127)
+    for _ in range(2):
+        records, children = await read_all(resharded.stream, parent, Position(Start.AT_SEQUENCE_NUMBER, last))
+        assert [record.sequence for record in records] == [last]
+        assert len(children) == 2
+    halves = sorted(child.id for child in children)
+    await asyncio.to_thread(resharded.merge, *halves)
+    for half in halves:
+        records, (child,) = await read_all(resharded.stream, half, OLDEST)
+        assert (records, sorted(child.parents)) == ([], halves)
+
+
 async def test_a_merge_ends_both_shards_and_names_one_child_of_two_parents(resharded: Subject) -> None:
     """Either parent's last page tells it whole."""
     root = await one_shard(resharded.stream)

@@ -17,13 +17,14 @@ import vortex.core.paging
 import vortex.core.planning
 import vortex.core.shardlog
 import vortex.family
-import vortex.ingest
 import vortex.publisher
+import vortex.reading
 import vortex.resume
 from tests.loops import MINUTE
 from tests.loops import World as Stage
 from tests.simulation.planting import Bug, Plant, hunt
 from vortex.commits import Commits
+from vortex.core.clocks import Times
 from vortex.core.ingestion import ShardIngest
 from vortex.core.model import Position, Start
 from vortex.core.records import Records
@@ -33,9 +34,12 @@ from vortex.family import Family
 from vortex.hours import Hours
 from vortex.ingest import CommitRules, ShardWorker
 from vortex.journal import Journal
-from vortex.retry import Once
+from vortex.ports import Denied
+from vortex.reading import Reader
+from vortex.retry import Once, Retry
 from vortex.testing import vtime
 from vortex.testing.memstore import MemoryStore
+from vortex.trust import TrustedClock, TrustedStream
 
 
 def _commit_before_the_put() -> Any:
@@ -214,8 +218,10 @@ def _last_page_dropped() -> Any:
     take = ShardWorker._take
 
     async def lax(self: ShardWorker, page: Any) -> None:
-        if page.iterator is not None:
+        if page.iterator is not None or not page.records:
             await take(self, page)
+        else:
+            self._ingest.position = Position(Start.AFTER_SEQUENCE_NUMBER, page.records[-1].sequence)
 
     return patch.object(ShardWorker, "_take", lax)
 
@@ -260,7 +266,7 @@ def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
 
 
 def _iterators_for_ever() -> Any:
-    return patch.object(vortex.ingest, "_ITERATOR_LIFE", 1e9)
+    return patch.object(vortex.reading, "_ITERATOR_LIFE", 1e9)
 
 
 def _constant(name: str, value: float) -> Plant:
@@ -269,6 +275,64 @@ def _constant(name: str, value: float) -> Plant:
 
 def _no_rest() -> contextlib.AbstractContextManager[Any]:
     return patch.multiple(vortex.core.paging, BYTES_PER_S=1e12, FULL_PAUSE_S=0.0)
+
+
+def _missing_iterator_is_an_end() -> Any:
+    async def ended(self: ShardWorker, told: str) -> None:
+        stream, clock = self._ports.stream, self._ports.clock
+        listed = await self._ports.retry("list shards", stream.list_shards)
+        if children := tuple(each for each in listed if self.shard.id in each.parents):
+            await self._end(children)
+        else:
+            self.reader.restart()
+            await clock.sleep(1)
+
+    return patch.object(ShardWorker, "_end_if_proved", ended)
+
+
+def _end_not_proved() -> Any:
+    async def proved(self: Reader, position: Position) -> bool:
+        return True
+
+    return patch.object(Reader, "proves_end", proved)
+
+
+def _date_believed() -> Any:
+    heard = TrustedClock.heard
+
+    def believed(self: TrustedClock, date_ms: int) -> Times:
+        heard(self, date_ms)
+        return Times(date_ms, date_ms)
+
+    return patch.object(TrustedClock, "heard", believed)
+
+
+def _one_listing_believed() -> Any:
+    return patch.object(TrustedStream, "list_shards", lambda self: self._stream.list_shards())
+
+
+def _page_without_events_passed_over() -> Any:
+    take = ShardIngest.take
+
+    def lax(self: ShardIngest, page: Any) -> Any:
+        counts = take(self, page)
+        if counts.rejected and not counts.accepted and not counts.duplicates:
+            self._build.counts.rejected -= counts.rejected
+            self._build.rejected.clear()
+        return counts
+
+    return patch.object(ShardIngest, "take", lax)
+
+
+def _denial_is_final() -> Any:
+    again = Retry._again
+
+    async def lax(self: Retry, what: str, call: Any, problem: Any) -> Any:
+        if isinstance(problem, Denied):
+            raise problem
+        return await again(self, what, call, problem)
+
+    return patch.object(Retry, "_again", lax)
 
 
 _FAMILY = ("stream.split", "stream.merge")
@@ -288,7 +352,12 @@ BUGS = (
     Bug("closing without unborn shards", lambda: _closing_without(False), "I6.*which a plan has closed", _UNBORN),
     Bug("no re-homing", _no_rehoming, "I6.*which its log had closed", ("traffic.late",)),
     Bug("open_from from settings, not the log", _bound_from_settings, "I[26].*", ("process.settings", "operator.bump")),
-    Bug("a bump ignored", _bump_ignored, "I2.*open_from goes back", ("operator.bump", "operator.max_delay")),
+    Bug(
+        "a bump ignored",
+        _bump_ignored,
+        "I2.*open_from goes back|I6.*writes before",
+        ("operator.bump", "operator.max_delay"),
+    ),
     Bug("`from` = to + 1", _from_is_to_plus_one, "I3.*the next plan begins at", ("traffic.late",)),
     Bug("plan overwritten", _plan_overwritten, "I3.*plan.json: was deleted", ("process.beside",)),
     Bug("child joined twice", _child_joined_twice, "I3.*live and gone", _FAMILY),
@@ -318,7 +387,9 @@ BUGS = (
         "I2.*first open_from",
         (*_FAMILY, "traffic.idle", "process.beside"),
     ),
-    Bug("an hour's manifest of its last plan alone", _manifest_of_one_plan, "I6.*names other folders|does not list"),
+    Bug(
+        "an hour's manifest of its last plan alone", _manifest_of_one_plan, "I6.*(?:names other folders|does not list)"
+    ),
     Bug("gone when ended", _gone_when_ended, "I[13]", (*_FAMILY, "traffic.early")),
     Bug(
         "an old iterator used",
@@ -326,6 +397,27 @@ BUGS = (
         "I7.*expired iterator",
         ("store.disk_full",),
     ),
+    Bug(
+        "a missing iterator taken for an end",
+        _missing_iterator_is_an_end,
+        "I1|I8.*not committed",
+        (*_FAMILY, "stream.no_iterator", "process.crash"),
+    ),
+    Bug(
+        "a page without a next iterator taken for an end",
+        _end_not_proved,
+        "I1|I8.*not committed",
+        (*_FAMILY, "stream.false_end", "process.crash"),
+    ),
+    Bug(
+        "one Date believed",
+        _date_believed,
+        "I6.*ahead of the time",
+        ("stream.odd_date", "stream.wrong_dates", "traffic.idle"),
+    ),
+    Bug("one listing believed", _one_listing_believed, "I", (*_FAMILY, "stream.short_list", "process.beside")),
+    Bug("rejections alone passed over", _page_without_events_passed_over, "I[19]", ("traffic.poison",)),
+    Bug("a denial taken as final", _denial_is_final, "I8.*failed: Denied", ("process.credentials",)),
     Bug("asking too often", _constant("CALL_S", 0.1), "I7.*six calls"),
     Bug("no rest after 10 MiB", _no_rest, "I7.*too soon after 10 MiB", ("stream.heavy",)),
 )

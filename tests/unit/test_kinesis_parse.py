@@ -254,6 +254,32 @@ async def test_children_beside_an_iterator_are_not_an_end(script: Script, stream
     assert (got.iterator, got.children) == ("next", ())
 
 
+@pytest.mark.parametrize(
+    "children",
+    [
+        [{}],
+        [7],
+        "x",
+        [child("shardId-000000000001", SHARD) | {"HashKeyRange": {"StartingHashKey": "a", "EndingHashKey": "b"}}],
+        [child("shardId-000000000001", SHARD) | {"HashKeyRange": None}],
+        [child("shardId-000000000001", SHARD) | {"ParentShards": [None]}],
+    ],
+    ids=str,
+)
+async def test_children_of_nonsense_are_malformed(script: Script, stream: KinesisStream, children: object) -> None:
+    script.on("GetRecords", page(NextShardIterator=None, ChildShards=children))
+    with pytest.raises(Unavailable, match=f"events {SHARD} in us-east-1") as refused:
+        await stream.read(SHARD, "this")
+    assert refused.value.cause == "malformed"
+
+
+async def test_an_empty_next_iterator_beside_records_is_none(script: Script, stream: KinesisStream) -> None:
+    """An end to be proved, and its records are taken."""
+    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator="", ChildShards=[child("c", SHARD)]))
+    got = await stream.read(SHARD, "this")
+    assert (len(got.records), got.iterator) == (1, None)
+
+
 HALF = 2**127
 CLOSED = listed(SHARD, 0, 2**128 - 1, closed=True)
 LEFT = listed("shardId-000000000001", 0, HALF - 1, ParentShardId=SHARD)
@@ -350,7 +376,7 @@ async def test_positions(script: Script, stream: KinesisStream, position: Positi
 
 
 @pytest.mark.parametrize("body", [{}, {"ShardIterator": None}])
-async def test_no_iterator_for_a_closed_shard(script: Script, stream: KinesisStream, body: dict[str, None]) -> None:
+async def test_a_reply_without_an_iterator(script: Script, stream: KinesisStream, body: dict[str, None]) -> None:
     script.on("GetShardIterator", lambda: answer(body))
     assert await stream.iterator(SHARD, AFTER) is None
 

@@ -19,8 +19,9 @@ from vortex.adapters.http import not_served
 from vortex.cli import main
 from vortex.commands.standing import NoState, meaning
 from vortex.config import ConfigError
+from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.segment import CorruptSegment, OtherVersion
-from vortex.core.shardlog import BrokenLog, StreamState
+from vortex.core.shardlog import BrokenLog, RootStart, StreamState
 from vortex.exits import Exit
 from vortex.journal import Journal
 from vortex.ports import Denied, NotFound, Unavailable
@@ -183,10 +184,11 @@ async def test_a_document_that_was_damaged_on_its_way_is_read_again() -> None:
         asked.append(key)
         if len(asked) == 3:
             store.objects[key] = msgspec.json.encode(
-                StreamState(stream="s", arn="a", created=0, roots=(), opens_from=0, first_hour=0, seed=1)
+                StreamState(stream="s", arn="a", created=0, roots=(root,), opens_from=0, first_hour=0, seed=1)
             )
 
     asked: list[str] = []
+    root = RootStart(ShardInfo("shard"), Position(Start.TRIM_HORIZON))
     store.before = mend
     found = await Journal(store, "r", Once()).state()
     assert found is not None

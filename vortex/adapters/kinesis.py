@@ -62,6 +62,7 @@ class KinesisStream:
 
     def __init__(self, client: Any, name_or_arn: str, get_records: RecordsCall) -> None:
         self._client, self._stream, self._get_records = client, name_or_arn, get_records
+        self._region = client.meta.region_name
         self._which = _arn(name_or_arn) or {"StreamName": name_or_arn}
         self._patience_s = patience_of(client)
 
@@ -151,7 +152,9 @@ class KinesisStream:
         children = tuple(child for child in shards if shard in child.parents)
         parent = next((each for each in shards if each.id == shard), None)
         if not children or (parent is not None and not _covered(parent, children)):
-            raise Unavailable(f"shard {shard} of {self._stream} ended without children", cause="inconsistent_end")
+            raise Unavailable(
+                f"shard {shard} of {self._stream} in {self._region} ended without children", cause="inconsistent_end"
+            )
         return children
 
     async def _call(
@@ -162,7 +165,7 @@ class KinesisStream:
             return read(await getattr(self._client, operation)(**arguments))
 
     def _asking(self, operation: str, shard: str, most_bytes: int = MOST_BYTES) -> calling:
-        what = f"{operation} {self._stream} {shard}".rstrip()
+        what = f"{operation} {self._stream} {shard}".rstrip() + f" in {self._region}"
         return calling(what, self._patience_s, most_bytes, _MEANINGS[operation])
 
 

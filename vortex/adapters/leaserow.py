@@ -6,12 +6,15 @@ https://github.com/awslabs/amazon-kinesis-client.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from vortex.adapters.exchange import Malformed
 from vortex.core.lease import Checkpoint, Lease
+from vortex.core.model import HASH_KEYS
 
+T = TypeVar("T")
 KEY = "leaseKey"
 COUNTER = "leaseCounter"
 OWNER = "leaseOwner"
@@ -36,8 +39,12 @@ Value = dict[str, Any]
 """Of an attribute, with its type: `{"S": "text"}`, `{"N": "1"}`, `{"SS": ["a", "b"]}`."""
 
 
+_MOST = 10**18
+"""Of a counter: one more has to be a number of DynamoDB's still (38 digits)."""
+
+
 def row_of(item: Mapping[str, Value]) -> Lease | None:
-    """`read_row`. Raises Malformed, which names the row, where an attribute is not of its type."""
+    """`read_row`. Raises Malformed, which names the row, where it cannot be read."""
     try:
         return read_row(item)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -47,7 +54,8 @@ def row_of(item: Mapping[str, Value]) -> Lease | None:
 def read_row(item: Mapping[str, Value]) -> Lease | None:
     """A lease of a row in DynamoDB's JSON; None for a row of another entity (3.x), or without counter or checkpoint.
 
-    Raises KeyError, TypeError, ValueError where an attribute is not of its type.
+    Raises KeyError, TypeError, ValueError where key, counter, owner or checkpoint make no sense; what else makes none
+    counts as not there: a row that somebody wrote junk to must not keep a shard from being read.
     """
     key = _str(item, KEY)
     if item.get(ENTITY, {"S": "LEASE"}).get("S") != "LEASE" or COUNTER not in item or CHECKPOINT not in item:
@@ -55,17 +63,17 @@ def read_row(item: Mapping[str, Value]) -> Lease | None:
     return Lease(
         key=key,
         owner=_str(item, OWNER) if OWNER in item else None,
-        counter=int(item[COUNTER]["N"]),
-        checkpoint=Checkpoint(_str(item, CHECKPOINT), int(item[SUB]["N"]) if SUB in item else 0),
-        switches=int(item[SWITCHES]["N"]) if SWITCHES in item else 0,
-        parents=_strs(item, PARENTS),
-        children=_strs(item, CHILDREN),
-        start_hash=int(_str(item, START_HASH)) if START_HASH in item else None,
-        end_hash=int(_str(item, END_HASH)) if END_HASH in item else None,
-        token=_str(item, TOKEN) if TOKEN in item else "",
-        throughput=float(item[THROUGHPUT]["N"]) if THROUGHPUT in item else None,
-        giver=_str(item, GIVER) if GIVER in item else None,
-        stream=int(item[STREAM]["N"]) if STREAM in item else 0,
+        counter=_counter(item),
+        checkpoint=Checkpoint(_str(item, CHECKPOINT), max(0, _perhaps(_int, item, SUB) or 0)),
+        switches=max(0, _perhaps(_int, item, SWITCHES) or 0),
+        parents=_perhaps(_strs, item, PARENTS) or (),
+        children=_perhaps(_strs, item, CHILDREN) or (),
+        start_hash=_perhaps(_hash, item, START_HASH),
+        end_hash=_perhaps(_hash, item, END_HASH),
+        token=_perhaps(_str, item, TOKEN) or "",
+        throughput=_perhaps(_rate, item, THROUGHPUT),
+        giver=_perhaps(_str, item, GIVER),
+        stream=_perhaps(_int, item, STREAM) or 0,
     )
 
 
@@ -110,6 +118,39 @@ def number(value: float) -> Value:
 def texts(values: tuple[str, ...]) -> Value:
     """SS; DynamoDB refuses an empty one."""
     return {"SS": sorted(values)}
+
+
+def _perhaps(read: Callable[[Mapping[str, Value], str], T], item: Mapping[str, Value], name: str) -> T | None:
+    """What `read` reads; None where there is nothing of its kind."""
+    try:
+        return read(item, name)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _counter(item: Mapping[str, Value]) -> int:
+    counter = _int(item, COUNTER)
+    if abs(counter) > _MOST:
+        raise ValueError(f"{COUNTER} is {counter}")
+    return counter
+
+
+def _int(item: Mapping[str, Value], name: str) -> int:
+    return int(item[name]["N"])
+
+
+def _hash(item: Mapping[str, Value], name: str) -> int:
+    key = int(_str(item, name))
+    if not 0 <= key < HASH_KEYS:
+        raise ValueError(f"{name} is no hash key")
+    return key
+
+
+def _rate(item: Mapping[str, Value], name: str) -> float:
+    rate = float(item[name]["N"])
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"{name} is no rate")
+    return rate
 
 
 def _str(item: Mapping[str, Value], name: str) -> str:

@@ -62,6 +62,8 @@ METRICS = (
     Metric("gauge", "vortex_oldest_unpublished_age_seconds", "Age of the oldest unpublished segment", greatest=True),
     Metric("gauge", "vortex_build_info", "Always 1; the version is the label", ("version",), greatest=True),
     Metric("counter", "vortex_process_restarts_total", "Worker processes that died and were started again"),
+    Metric("gauge", "vortex_clock_skew_seconds", "How far the local clock is from the service's", greatest=True),
+    Metric("counter", "vortex_odd_dates_total", "Replies whose Date others contradict: not believed"),
     Metric("histogram", "vortex_commit_seconds", "Sealing and putting a segment", buckets=_SECONDS),
     Metric("histogram", "vortex_publish_seconds", "Carrying out a plan", buckets=_SECONDS),
     Metric("histogram", "vortex_resolve_seconds", "Deciding on a part of a plan's keys", buckets=_SECONDS),

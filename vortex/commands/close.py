@@ -20,7 +20,7 @@ from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.planning import LogView
 from vortex.core.routing import floor_period
 from vortex.core.segment import Footer, seal
-from vortex.core.shardlog import BrokenLog, StreamState, bumped, child_state, first_footer
+from vortex.core.shardlog import BrokenLog, Damaged, StreamState, bumped, child_state, first_footer
 from vortex.exits import Exit
 from vortex.journal import Journal
 from vortex.ports import Stream
@@ -46,6 +46,9 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
     """
     try:
         moved = asyncio.run(_close(settings, shards, parse_instant(before)))
+    except Damaged as problem:
+        click.echo(str(problem), err=True)
+        return Exit.LOST_STATE
     except (ValueError, BrokenLog) as problem:
         tell(str(problem), err=True)
         return Exit.USAGE
@@ -71,7 +74,8 @@ async def close_logs(
     """Append the segments that move the bounds. Raises ValueError for an unknown shard or a time that is not over."""
     period, target = settings.publish.period, settings.publish.target_object_size
     before = floor_period(before, period)
-    if before > floor_period(await stream.server_time(), period) + period:
+    now = min(await stream.server_time(), time.time_ns() // 1_000_000)  # one clock may be wrong
+    if before > floor_period(now, period) + period:
         raise ValueError(f"{_iso(before)} lies ahead: only what the clock has reached can be closed")
     plan = await journal.last_plan(state, target)
     views = await live_logs(journal, plan)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vortex.commands.standing import begun
@@ -256,5 +257,5 @@ def _print_rows(console: Console, title: str, names: Sequence[str], rows: Sequen
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*("" if getattr(row, name) is None else str(getattr(row, name)) for name in names))
+        table.add_row(*(escape("" if getattr(row, name) is None else str(getattr(row, name))) for name in names))
     console.print(table)

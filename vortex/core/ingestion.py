@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.clocks import arrived as arrived_of
 from vortex.core.decode import Decoder
 from vortex.core.events import EventReader, Events, Keys, Slice
 from vortex.core.filter import HORIZON_MS, KEY_BYTES, Filter
@@ -184,7 +185,7 @@ class ShardIngest:
         Where they spanned hours, of a quiet shard that is caught up with, everything in it would be near to everything.
         """
         records, span = Records.of(page.records), self._policy.window_ms // _SPANS
-        came = np.maximum(np.maximum.accumulate(_arrived(records, page)), self.watermark)
+        came = np.maximum(np.maximum.accumulate(self._arrived(records, page)), self.watermark)
         begins = self._build.arrived[0] if self._build.arrived else int(came[0])
         if not span or came[-1] <= begins + span:
             return [page]
@@ -202,7 +203,9 @@ class ShardIngest:
         begun, records = self._build.arrived, Records.of(page.records)
         if begun is None or not self._policy.window_ms:
             return False
-        return max(self.watermark, int(_arrived(records, page).max())) > begun[0] + self._policy.window_ms // _SPANS
+        return (
+            max(self.watermark, int(self._arrived(records, page).max())) > begun[0] + self._policy.window_ms // _SPANS
+        )
 
     def take(self, page: Page) -> Counts:
         """Take a page at once. Returns what it held."""
@@ -221,7 +224,7 @@ class ShardIngest:
         records = self._fresh_records(Records.of(page.records))
         if not records:
             return
-        arrived = _arrived(records, page)
+        arrived = self._arrived(records, page)
         for one in self._reader.slices(records):
             yield None if one is None else self._take_slice(one, records, arrived[one.first : one.upto])
 
@@ -241,9 +244,9 @@ class ShardIngest:
         taken = Counts(*(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__))
         return Step(taken, reasons, one.last)
 
-    def idle(self, server_ms: int) -> None:
-        """The shard is empty up to now: its watermark follows the service's clock."""
-        self._advance(server_ms - IDLE_MARGIN_MS)
+    def idle(self, empty_until: int) -> None:
+        """The shard is empty up to this time, at which all clocks have arrived: its watermark follows."""
+        self._advance(empty_until - IDLE_MARGIN_MS)
 
     def cut(
         self,
@@ -305,6 +308,11 @@ class ShardIngest:
             parts = [(r, rest(r.data, self.position.taken)) for r in records if int(r.sequence) == done]
             fresh = [msgspec.structs.replace(r, data=data) for r, data in parts if data is not None] + fresh
         return Records.of(fresh)
+
+    def _arrived(self, records: Records, page: Page) -> NDArray[np.int64]:
+        """When each record arrived, milliseconds. A page at the tip tells it, whatever its records say: just now."""
+        since = self.watermark if page.behind_ms else max(self.watermark, page.empty_until)
+        return arrived_of(records.arrivals, page.server_ms, since)
 
     def _advance(self, to: int) -> None:
         if to > self.watermark:
@@ -417,11 +425,6 @@ class ShardIngest:
             build.periods[at].rejected += number
             build.counts.rejected += number
         return Counter(one.reason for one in rejected)
-
-
-def _arrived(records: Records, page: Page) -> NDArray[np.int64]:
-    """When each record arrived, milliseconds; no record of the page can have arrived after it was read."""
-    return np.minimum((records.arrivals * 1000).astype(np.int64), page.server_ms)
 
 
 def _counted(periods: NDArray[np.int64]) -> list[tuple[int, int]]:

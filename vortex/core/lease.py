@@ -18,6 +18,8 @@ TRIM_HORIZON = "TRIM_HORIZON"
 LATEST = "LATEST"
 AT_TIMESTAMP = "AT_TIMESTAMP"
 SHARD_END = "SHARD_END"
+_DIGITS = 200
+"""Of a sequence number, those of Kinesis have 56."""
 
 
 WHOLE = 2**31 - 1
@@ -43,7 +45,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     @property
     def numbered(self) -> bool:
         """Whether `sequence` is a sequence number, so that something was taken."""
-        return self.sequence.isdecimal()
+        return self.sequence.isascii() and self.sequence.isdigit() and len(self.sequence) <= _DIGITS
 
 
 def checkpoint_of(position: Position, *, ended: bool = False) -> Checkpoint:

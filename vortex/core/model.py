@@ -12,6 +12,8 @@ from enum import StrEnum
 import msgspec
 
 HOUR_MS = 3_600_000
+HASH_KEYS = 1 << 128
+"""So many hash keys the shards of a stream share: 0 and on."""
 
 
 class Start(StrEnum):
@@ -85,8 +87,10 @@ class Record(
 class Page:
     """One GetRecords reply.
 
-    `iterator` is None when the shard has ended, and then `children` names what follows it.
-    `behind_ms` is MillisBehindLatest; `server_ms` the reply's Date header; `size` the bytes of all data.
+    `iterator` is None where the reply says that the shard has ended, and then `children` names what follows it; to be
+    proved (`vortex.reading`). `behind_ms` is MillisBehindLatest; `size` the bytes of all data.
+    `server_ms` is the reply's Date header. Held against other clocks (`vortex.trust`) it is the time beyond which no
+    record can have arrived, and `reached_ms` the one that all clocks have reached: an empty shard is empty until then.
     """
 
     records: Sequence[Record]
@@ -95,6 +99,12 @@ class Page:
     server_ms: int
     children: tuple[ShardInfo, ...] = ()
     size: int = 0
+    reached_ms: int | None = None
+
+    @property
+    def empty_until(self) -> int:
+        """What an empty page at the tip proves that nothing came before, epoch milliseconds."""
+        return self.server_ms if self.reached_ms is None else self.reached_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from vortex.core.model import Record
 
+_LONGEST = 200
+"""Digits of a sequence number; those of Kinesis have 56."""
+
 
 class Records(Sequence[Record]):
     """Records in stream order. `arrivals` are in seconds since the epoch."""
@@ -49,6 +52,20 @@ class Records(Sequence[Record]):
     def last(self) -> str:
         """The last record's sequence number."""
         return self._lines[self._lines.rfind(b"\n", 0, -1) + 1 : -1].decode()
+
+    @property
+    def ordered(self) -> bool:
+        """Whether sequence numbers are numbers, each greater than the one before. Most are of one length, as texts."""
+        raw, width = np.frombuffer(self._lines, dtype=np.uint8), self._lines.find(b"\n") + 1
+        if np.count_nonzero(raw - 48 < 10) != len(raw) - len(self):
+            return not len(self)
+        if width > 1 and len(raw) == len(self) * width and (raw[width - 1 :: width] == 10).all():
+            rows = np.frombuffer(self._lines, dtype=f"S{width}")
+            return width <= _LONGEST and bool((rows[1:] > rows[:-1]).all())
+        texts = self._lines.split(b"\n")[:-1]
+        if not all(0 < len(text) <= _LONGEST for text in texts):
+            return False
+        return all(before < after for before, after in pairwise(map(int, texts)))
 
     @cached_property
     def sequences(self) -> list[str]:

@@ -22,6 +22,10 @@ class BrokenLog(Exception):
     """A log with a hole, a wrong `prev`, or a state that goes back: nothing may be built on it."""
 
 
+class Damaged(BrokenLog):
+    """A document of the state that cannot be read: somebody wrote over it, or the store gives back other bytes."""
+
+
 class RootStart(msgspec.Struct, frozen=True):
     """Where a root shard begins."""
 

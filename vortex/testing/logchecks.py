@@ -172,6 +172,8 @@ class LogModel:
             bad("I2", f"{name}: watermark or open_from goes back")
         if any(period < earlier.open_from for period in footer.periods):
             bad("I6", f"{name}: writes into a period before {earlier.open_from}, which its log had closed")
+        if footer.watermark > max(earlier.watermark, self._now()):
+            bad("I6", f"{name}: its watermark is {footer.watermark - self._now()} ms ahead of the time")
         owner = self.settings.get(footer.owner)
         if owner is not None and not footer.bump and footer.owner not in self.drains:
             allowed = footer.watermark - owner.hours.allowed_lateness

@@ -19,12 +19,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from vortex.core.model import Page, Position, Record, ShardInfo, Start, StreamInfo
+from vortex.core.model import HASH_KEYS, Page, Position, Record, ShardInfo, Start, StreamInfo
 from vortex.core.paging import MOST_RECORDS
 from vortex.ports import Clock, Denied, InvalidPosition, IteratorExpired, NotFound, Unavailable
 from vortex.testing.allowance import Allowance
 
-HASH_KEYS = 1 << 128
 ITERATOR_LIFE_S = 300.0
 PAGE_BYTES = 10 << 20
 TRIMMED_BEHIND_MS = 86_400_000
@@ -87,7 +86,7 @@ class MemoryStream:
 
     Faults, all adjustable at any time: `fickle` (share of replies that are empty or short though more is there, or that
     claim a lag at the tip), `stale_list` (closed parents listed as open beside their children), `null_iterators`
-    (GetShardIterator gives None for a closed shard with nothing left, as its page says it may), `skew_ms` (the
+    (GetShardIterator gives None after the last record of a closed shard, which proves nothing), `skew_ms` (the
     service's clock against the local one), `weight` (what a byte counts for in pages and limits), `before`.
     """
 
@@ -224,7 +223,7 @@ class MemoryStream:
             raise Unavailable(f"iterator {self.name} {shard}", "throttled")
         start = self._resolve(held, position)
         nothing_left = held.closed_ms is not None and bisect_left(held.sequences, start) == len(held.records)
-        if self.null_iterators and nothing_left:
+        if self.null_iterators and nothing_left and position.by_record:
             return None
         token = self._token(shard, start)
         self._log("iterator", caller, shard, token, "ok")

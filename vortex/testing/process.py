@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
 
 from vortex.app import App, Parts, publisher_of
 from vortex.config import Settings
@@ -14,7 +17,7 @@ from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.core.paging import MOST_RECORDS
 from vortex.core.segment import VERSION, Footer, OtherVersion
 from vortex.exits import Exit
-from vortex.ports import Unavailable
+from vortex.ports import Denied, Unavailable
 from vortex.retry import Health, Retry
 from vortex.start import take_up
 from vortex.testing.faults import Weather
@@ -22,6 +25,7 @@ from vortex.testing.memstream import MemoryStream, StreamView
 from vortex.testing.simstore import NEWER, SimStore, StoreView
 from vortex.testing.simtable import SimTable, TableView
 from vortex.testing.vtime import NullMeter, VirtualClock
+from vortex.trust import TrustedClock, TrustedStream
 from vortex.wiring import first_start
 
 T = TypeVar("T")
@@ -55,6 +59,7 @@ class Surroundings(Protocol):
     table: SimTable
     weather: Weather
     epoch_ms: int
+    dates_off_ms: int
 
     @property
     def observer(self) -> Observer:
@@ -96,6 +101,7 @@ class Process:
         self.health = _Health(self)
         self._calls = 0
         self._paused_until = 0.0
+        self._locked_out = 0.0, False
         self._main: asyncio.Future[Exit] | None = None
 
     async def run(self) -> None:
@@ -123,9 +129,11 @@ class Process:
         retry = Retry(clock, NullMeter(), self.health, Random(self.rng.getrandbits(64)))
         store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
         store.version = NEWER if self.newer else VERSION
+        trusted = TrustedClock(clock, self.health, NullMeter())
         parts = Parts(
             settings=settings,
-            stream=_Stream(self, view, Random(self.rng.getrandbits(64))),
+            stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
+            trusted=trusted,
             store=store,
             clock=cast(Any, clock),
             meter=cast(Any, NullMeter()),
@@ -179,8 +187,14 @@ class Process:
         self.delayed = True
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
+    def lock_out(self, seconds: float, denied: bool) -> None:
+        """Its credentials are not renewed: every call fails, or is denied, until the time is over."""
+        self.say(f"has no credentials for {seconds:.0f} s")
+        self._locked_out = asyncio.get_running_loop().time() + seconds, denied
+
     def wake(self) -> None:
         """Go on at the next call."""
+        self._locked_out = 0.0, False
         self._paused_until = 0.0
 
     def stop(self) -> None:
@@ -203,6 +217,8 @@ class Process:
         if self._calls == self.dies_at_call:
             self.die(f"before call {self._calls}, {what}")
         await self.awake()
+        if asyncio.get_running_loop().time() < self._locked_out[0]:
+            raise Denied(what) if self._locked_out[1] else Unavailable(what, "credentials")
 
     async def awake(self) -> None:
         """Ahead of whatever it does next."""
@@ -279,6 +295,7 @@ class _Stream:
 
     def __init__(self, process: Process, view: StreamView, rng: Random) -> None:
         self._process, self._view, self._rng = process, view, rng
+        self._odd_in = 0
 
     async def describe(self) -> StreamInfo:
         await self._before("describe")
@@ -286,25 +303,50 @@ class _Stream:
 
     async def server_time(self) -> int:
         await self._before("server_time")
-        return await self._after(await self._view.server_time())
+        return await self._after(self._date(await self._view.server_time()))
 
     async def list_shards(self) -> list[ShardInfo]:
         await self._before("list_shards")
-        return await self._after(await self._view.list_shards())
+        listed, weather = await self._view.list_shards(), self._process.world.weather
+        if weather.strikes("stream.stale_list", self._rng):
+            listed = [msgspec.structs.replace(info, end_sequence=None) for info in listed]
+        if weather.strikes("stream.short_list", self._rng):
+            listed.pop(self._rng.randrange(len(listed)))
+        return await self._after(listed)
 
     async def iterator(self, shard: str, position: Position) -> str | None:
         await self._before(f"iterator {shard}")
-        return await self._after(await self._view.iterator(shard, position))
+        found = await self._after(await self._view.iterator(shard, position))
+        if self._process.world.weather.strikes("stream.no_iterator", self._rng):
+            self._process.say(f"iterator {shard}: none in the reply")
+            return None
+        return found
 
     async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
         await self._before(f"read {shard}")
         self._process.world.observer.read(self._process, shard)
         page = await self._after(await self._view.read(shard, iterator, limit))
+        page = replace(page, server_ms=self._date(page.server_ms))
+        if page.iterator is not None and self._process.world.weather.strikes("stream.false_end", self._rng):
+            self._process.say(f"read {shard}: no next iterator, which is no end")
+            page = replace(page, iterator=None)
         if page.records:
             self._process.say(f"read {shard}: {page.records[0].sequence}..{page.records[-1].sequence}")
         elif page.iterator is None:
             self._process.say(f"read {shard}: its end, children {[child.id for child in page.children]}")
         return page
+
+    def _date(self, date_ms: int) -> int:
+        """The reply's Date, as a proxy's odd clock may have it; one odd reply is never followed by another soon."""
+        process, rng = self._process, self._rng
+        date_ms += process.world.dates_off_ms
+        self._odd_in -= 1
+        if self._odd_in <= 0 and process.world.weather.strikes("stream.odd_date", rng):
+            self._odd_in = 4
+            off = int(rng.choice((600_000, 7_200_000, 172_800_000)) * rng.uniform(-1, 1)) // 1000 * 1000
+            process.say(f"a reply whose Date is {off / 1000:+.0f} s off")
+            return date_ms + off
+        return date_ms
 
     async def _before(self, what: str) -> None:
         process, weather = self._process, self._process.world.weather

@@ -14,10 +14,10 @@ from hashlib import md5
 from random import Random
 from typing import NamedTuple
 
-from vortex.core.model import HOUR_MS
+from vortex.core.model import HASH_KEYS, HOUR_MS
 from vortex.ports import Clock
 from vortex.testing.faults import Weather
-from vortex.testing.memstream import HASH_KEYS, MemoryStream
+from vortex.testing.memstream import MemoryStream
 
 MARK = re.compile(rb"#(\d+)#")
 
@@ -70,9 +70,14 @@ class Traffic:
         rng = self._rng
         left, end = events, self._clock.monotonic() + duration_s
         while left > 0 and self._clock.monotonic() < end:
-            for _ in range(min(left, rng.choice((1, 1, 2, 5, 20)))):
-                self.put_one()
-                left -= 1
+            number = min(left, rng.choice((1, 1, 2, 5, 20)))
+            poison = self._weather.strikes("traffic.poison", rng)
+            for _ in range(number):
+                if poison:
+                    self._put("poison", (self._note(Truth(len(self.named), self._broken(len(self.named)))),))
+                else:
+                    self.put_one()
+            left -= number
             mean = duration_s / events * 4
             await asyncio.sleep(rng.choice((0.0, rng.uniform(0, 2), rng.expovariate(1 / mean), 2 * mean)))
 

@@ -74,11 +74,12 @@ class World:
             fickle=self.weather.rate("stream.fickle"),
         )
         self.stream.weight = int(self.weather.rate("stream.heavy")) or 1
-        self.stream.stale_list = self.weather.rate("stream.stale_list") > 0
         self.stream.null_iterators = self.weather.rate("stream.null_iterators") > 0
         self.traffic = Traffic(self.stream, self.clock, self.weather, seed, self.usual.dedup.window)
         self.observer = Checker(self.store, self.stream, self.traffic, self.clock, self.say)
         self.processes: list[Process] = []
+        self.dates_off_ms = 0
+        """How far the Dates of all replies are off now."""
         self.started = 0
         self.upgraded = False
 
@@ -176,7 +177,7 @@ class World:
         for task in busy:
             task.cancel()
         self.weather.calm()
-        self.stream.fickle = 0.0
+        self.stream.fickle, self.dates_off_ms = 0.0, 0
         for process in self.processes:
             process.wake()
             if process.outdated:
@@ -230,6 +231,11 @@ class World:
             ("process.zombie", lambda rng: self._one(rng).pause(rng.uniform(*long))),
             ("stream.split", self._split),
             ("stream.merge", self._merge),
+            (
+                "process.credentials",
+                lambda rng: self._one(rng).lock_out(rng.uniform(10, 900), rng.random() < 0.5),
+            ),
+            ("stream.wrong_dates", self._wrong_dates),
             ("operator.bump", self._bump),
             ("store.disk_full", lambda rng: self._trouble("disk_full", rng)),
             ("store.denied", lambda rng: self._trouble("denied", rng)),
@@ -264,6 +270,20 @@ class World:
     def _restore(self, rng: Random) -> None:
         if self.table.go_back():
             self.say("table", "is restored to an hour ago")
+
+    async def _wrong_dates(self, rng: Random) -> None:
+        """A proxy's clock is wrong for a while; where local clocks are off, too, it is behind only.
+
+        Two clocks that are wrong in the same way cannot be told from right ones.
+        """
+        off = int(rng.choice((1_200_000, HOUR_MS, 172_800_000)) * rng.random()) // 1000 * 1000
+        if self.weather.rate("clock.skew") or rng.random() < 0.3:
+            off = -off
+        self.say("stream", f"all Dates are {off / 1000:+.0f} s off")
+        self.dates_off_ms = off
+        await asyncio.sleep(rng.uniform(30, 3600))
+        self.say("stream", "all Dates are right again")
+        self.dates_off_ms = 0
 
     def _split(self, rng: Random) -> None:
         open_ = [s for s in self.stream.shards() if s.end_sequence is None]

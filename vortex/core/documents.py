@@ -1,0 +1,87 @@
+"""What stands in the store as JSON, read and checked: a document of nonsense must not become a plan of nonsense.
+
+Each function takes the bytes of one document. All raise ValueError (msgspec's errors are ones) with what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from vortex.core.model import Position, Start
+from vortex.core.planning import Plan, PlanShard, read_plan
+from vortex.core.publication import Done
+from vortex.core.ranges import Part
+from vortex.core.routing import EARLIEST_MS
+from vortex.core.shardlog import StreamState
+
+_LATEST_MS = 253_402_300_799_999
+"""The last moment of the calendar."""
+_DIGITS = 200
+
+
+def state_of(body: bytes) -> StreamState:
+    """`stream.json`."""
+    state = msgspec.json.decode(body, type=StreamState)
+    names = [root.shard.id for root in state.roots]
+    _claim(bool(names) and len(set(names)) == len(names), "its roots are none, or one comes twice")
+    for root in state.roots:
+        _claim("/" not in root.shard.id and bool(root.shard.id), f"{root.shard.id!r} names no shard")
+        _claim(_meaningful(root.position), f"{root.position} is no place in {root.shard.id}")
+    _times(state.opens_from, state.first_hour)
+    return state
+
+
+def plan_of(body: bytes, k: int, name: str) -> Plan:
+    """`plan.json` of plan `k`, named `name`. Raises OtherVersion, too."""
+    plan = read_plan(body, name)
+    _claim(plan.k == k, f"says that it is plan {plan.k}")
+    _times(plan.after, plan.upto, *(entry.opens for entry in plan.shards.values()))
+    _claim(plan.after <= plan.upto, "ends before it begins")
+    _claim(plan.target > 0 and plan.small >= 0, "has sizes below 0")
+    _claim(plan.ranges > 0 and plan.ranges & (plan.ranges - 1) == 0, f"{plan.ranges} ranges are no power of two")
+    for shard, entry in plan.shards.items():
+        _claim(_possible(entry), f"shard {shard}: {entry} cannot be")
+    _claim(all(n >= 0 for n in plan.gone.values()), "has a last segment below 0")
+    return plan
+
+
+def done_of(body: bytes, k: int) -> Done:
+    """`done.json` of plan `k`."""
+    done = msgspec.json.decode(body, type=Done)
+    _claim(done.k == k, f"says that it is of plan {done.k}")
+    _times(done.after, done.upto)
+    return done
+
+
+def part_of(body: bytes, k: int, number: int) -> Part:
+    """`done-<number>.json` of plan `k`."""
+    part = msgspec.json.decode(body, type=Part)
+    _claim((part.k, part.range) == (k, number), f"says that it is range {part.range} of plan {part.k}")
+    return part
+
+
+def _possible(entry: PlanShard) -> bool:
+    numbers = entry.first >= 0 and entry.next >= 0 and entry.to >= -1 and entry.next <= entry.to + 1
+    return numbers and bool(entry.digest) == (entry.to >= 0)
+
+
+def _meaningful(position: Position) -> bool:
+    """Whether the position has the value that its kind needs."""
+    if position.kind in (Start.TRIM_HORIZON, Start.LATEST):
+        return not position.value and not position.taken
+    return position.value.isascii() and position.value.isdigit() and len(position.value) <= _DIGITS
+
+
+def _times(*times: int) -> None:
+    _all(EARLIEST_MS <= time <= _LATEST_MS for time in times)
+
+
+def _all(claims: Iterable[bool]) -> None:
+    _claim(all(claims), "has a time outside the calendar")
+
+
+def _claim(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
