@@ -98,9 +98,9 @@ async def take_up(
     journal = Journal(store, root, retry)
     if (state := await journal.state()) is not None:
         return state, journal
+    server = await retry("server time", stream.server_time)  # first: what follows goes by clocks that agree
     published = await _older_lives(store, retry, info, root, older)
     shards = await retry("list shards", stream.list_shards)
-    server = await retry("server time", stream.server_time)
     # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
     rows = await retry.of("lease table")("read leases", leases) if published is None else []
     found = [lease for lease in rows if not outlived(lease, info.created_ms)]

@@ -38,7 +38,12 @@ class TrustedClock:
         return self._clocks.sure
 
     def now_ms(self) -> int:
-        """Epoch milliseconds; nothing may be closed or deleted for being older than a later time."""
+        """Epoch milliseconds; nothing may be closed or deleted for being older than a later time.
+
+        0 before enough replies were heard: then nothing is over yet.
+        """
+        if not self.sure:
+            return 0
         return self._clocks.times(self._clock.now_ms(), self._clock.monotonic()).earliest
 
     def monotonic(self) -> float:

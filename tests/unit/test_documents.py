@@ -11,7 +11,7 @@ import pytest
 
 from tests.loops import World
 from vortex.core.documents import done_of, part_of, plan_of, state_of
-from vortex.core.planning import Plan
+from vortex.core.planning import PLAN_VERSION, Plan
 from vortex.core.shardlog import Damaged
 from vortex.journal import Journal
 from vortex.retry import Once
@@ -24,7 +24,14 @@ STATE: dict[str, Any] = {
     "roots": [{"shard": {"id": "shard"}, "position": {"kind": "TRIM_HORIZON"}}],
 }  # fmt: skip
 ENTRY = {"from": 0, "to": 1, "digest": "d", "next": 2}
-PLAN: dict[str, Any] = {"k": 3, "after": 0, "upto": 60_000, "target": 5, "shards": {"shard": ENTRY}}
+PLAN: dict[str, Any] = {
+    "version": PLAN_VERSION,
+    "k": 3,
+    "after": 0,
+    "upto": 60_000,
+    "target": 5,
+    "shards": {"shard": ENTRY},
+}
 
 
 def changed(document: dict[str, Any], **changes: Any) -> bytes:

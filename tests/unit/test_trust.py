@@ -14,6 +14,7 @@ from vortex.core.layout import date_and_hour
 from vortex.core.model import Page, Start
 from vortex.core.segment import parse_footer
 from vortex.testing import vtime
+from vortex.trust import TrustedClock, TrustedStream
 
 HOUR = 3600
 HOUR_MS = 3_600_000
@@ -193,6 +194,19 @@ def test_an_arrival_of_nonsense_closes_no_hour(arrival: float) -> None:
         assert ahead(world) <= 0
         assert misplaced(world) == []
         await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_nothing_is_over_before_the_service_has_been_heard() -> None:
+    """A process that starts with a wrong clock would push shards and delete by it until its first page."""
+
+    async def scenario() -> None:
+        world = Lied()
+        trusted = TrustedClock(world.clock, world.health, vtime.NullMeter())
+        assert trusted.now_ms() == 0
+        assert await TrustedStream(world.stream, trusted).server_time() == trusted.now_ms()
+        assert abs(trusted.now_ms() - world.clock.now_ms()) < 1000
 
     vtime.run(scenario())
 
