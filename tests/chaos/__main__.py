@@ -63,9 +63,9 @@ _RATES = {
     "sts": 0.8,
     "GetRecords": 0.15,
     # Seldom called, so that few would be struck.
-    "ListShards": 0.4,
-    "DescribeStreamSummary": 0.5,
-    "GetShardIterator": 0.4,
+    "ListShards": 0.3,
+    "DescribeStreamSummary": 0.3,
+    "GetShardIterator": 0.3,
     "ListObjectsV2": 0.2,
     "DeleteObjects": 0.2,
     "Scan": 0.2,
@@ -224,7 +224,9 @@ class Chaos:
             if row.silent_s > SILENT_S:
                 faults.append(f"{name}: /livez was silent for {row.silent_s:.1f} s")
             if row.peak_mib > LIMIT_MIB + CONSTANT_MIB:
-                faults.append(f"{name}: {row.peak_mib:.0f} MiB at most, {LIMIT_MIB + CONSTANT_MIB} are allowed")
+                stand = next(each for each in self.stands if name in [worker.name for worker in each.workers])
+                allowed = LIMIT_MIB + CONSTANT_MIB
+                faults.append(f"{name}: {row.peak_mib:.0f} MiB, {allowed} are allowed; {_rises(row, stand)}")
         if self.proxy.followed + self.endpoint.followed:
             faults.append(f"redirects were followed {self.proxy.followed + self.endpoint.followed} times")
         never = [fault.name for fault in self.faults if not self.strikes()[fault.name]]
@@ -240,9 +242,18 @@ class Chaos:
 
 def _rejected(stand: Stand) -> str:
     rows = {str(row.get("sequence")) for row in stand.direct.rejections()}
-    missing = sorted({name for sequence, name in stand.bomber.put.items() if sequence not in rows})
+    missing = [f"{put.name} ({put.shard}, {n})" for n, put in stand.bomber.put.items() if n not in rows]
     assert not missing, f"no rejection of: {', '.join(missing)}"
     return f"{len(stand.bomber.put)} bombs"
+
+
+def _rises(felt: Felt, stand: Stand) -> str:
+    """The last times that a peak rose, and the bombs that were put in the ten seconds before."""
+    told = []
+    for at, mib in felt.rises[-3:]:
+        names = [put.name for put in stand.bomber.put.values() if at - 10 < put.at <= at]
+        told.append(f"to {mib:.0f} MiB after {', '.join(names) or 'no bomb'}")
+    return "; ".join(told)
 
 
 def _verified(stand: Stand) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import md5
 from random import Random
+from typing import NamedTuple
 
 from tests.harness import Site, client
 
@@ -75,6 +77,14 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+class Put(NamedTuple):
+    """A bomb, the shard that it went to, and when (epoch)."""
+
+    name: str
+    shard: str
+    at: float
+
+
 @dataclass
 class Bomber(threading.Thread):
     """Puts one bomb after the other, in an order of its own each round, until it is stopped."""
@@ -82,8 +92,8 @@ class Bomber(threading.Thread):
     site: Site
     rng: Random
     pause_s: float
-    put: dict[str, str] = field(default_factory=dict)
-    """The bomb by its record's sequence number."""
+    put: dict[str, Put] = field(default_factory=dict)
+    """By the record's sequence number."""
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
@@ -105,11 +115,11 @@ class Bomber(threading.Thread):
                 name = names.pop()
                 key = f"bomb-{self.rng.getrandbits(40)}"
                 told = kinesis.put_record(StreamName=self.site.stream, PartitionKey=key, Data=made(name))
-                self.put[told["SequenceNumber"]] = name
+                self.put[told["SequenceNumber"]] = Put(name, told["ShardId"], time.time())
         except BaseException as problem:  # noqa: BLE001 - told to whoever joins: a thread's error goes nowhere by itself
             self.failure = problem
 
-    def finish(self) -> dict[str, str]:
+    def finish(self) -> dict[str, Put]:
         """Stop; what was put."""
         self.ended.set()
         if self.ident is not None:

@@ -34,6 +34,8 @@ class Felt:
     silent_raw_s: float = 0.0
     """The longest, whoever's it is."""
     peak_mib: float = 0.0
+    rises: list[tuple[float, float]] = field(default_factory=list)
+    """When (epoch) the peak rose, and to what."""
     longest: list[tuple[float, float, float]] = field(default_factory=list)
     """Silences of half a second and more: when (epoch), how long, and how much of it is the worker's own."""
 
@@ -119,8 +121,9 @@ class _Watch(threading.Thread):
         except OSError:
             return
         peak = status.partition("VmHWM:")[2].split()
-        if peak:
-            self._felt.peak_mib = max(self._felt.peak_mib, int(peak[0]) / 1024)
+        if peak and (mib := int(peak[0]) / 1024) > self._felt.peak_mib:
+            self._felt.peak_mib = mib
+            self._felt.rises.append((time.time(), mib))
 
 
 class Pulse:
