@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint unit integration acceptance soak chaos long fuzz sim bench kill clean
+.PHONY: demo test test-fleet lint unit integration acceptance soak chaos chaos-briefly long fuzz sim bench kill clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -24,7 +24,7 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 demo: $(VENV)/demo.stamp
 	$(BIN)/vortex demo
 
-test: lint unit integration acceptance soak
+test: lint unit integration acceptance soak chaos-briefly
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -54,6 +54,9 @@ soak: $(VENV)/dev.stamp
 # Every fault of tests/faults at once, with bombs among the events: make chaos MINUTES=10
 chaos: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
+
+chaos-briefly: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.chaos --minutes 0.2
 
 # What takes too long for every change.
 long: $(VENV)/dev.stamp
