@@ -54,6 +54,8 @@ LIFE_S = 20.0
 SILENT_S = 1.0
 LONG_MINUTES = 8.0
 """From so many minutes on every fault of the table must have struck."""
+BRIEF_MINUTES = 0.5
+"""Up to so many minutes what keeps its callers waiting for long is left out."""
 SETTLE_S = 180.0
 _RESHARD_S, _RESTART_S = 20.0, 40.0
 _RATE = 0.08
@@ -96,7 +98,12 @@ class Chaos:
 
     def __init__(self, stack: ExitStack, folder: Path, seed: int, minutes: float, names: str) -> None:
         self.rng, self.folder, self.minutes = Random(seed), folder, minutes
-        self.faults = [fault for fault in FAULTS.values() if re.fullmatch(names, fault.name)]
+        self.long = minutes >= LONG_MINUTES
+        self.faults = [
+            fault
+            for fault in FAULTS.values()
+            if re.fullmatch(names, fault.name) and (fault.every == 1 or minutes > BRIEF_MINUTES)
+        ]
         moto, kinesis, leases = (stack.enter_context(server()) for server in (moto_server, kinesis_local, ministack))
         self.issuer = Issuer(LIFE_S, seed=seed)
         context, self.bundle = private_ca(folder)
@@ -174,7 +181,8 @@ class Chaos:
                 again += _RESTART_S
                 worker = self.rng.choice(self.workers)
                 self.say(f"{worker.name} is started anew")
-                worker.stop()
+                worker.ask_to_stop()
+                worker.has_stopped()
                 worker.start()
             time.sleep(0.2)  # real processes in real time: there is nothing to await
 
@@ -187,7 +195,9 @@ class Chaos:
         for stand in self.stands:
             self._attempt(stand, "settles", lambda stand=stand: settle(stand.direct, self.check, seconds=SETTLE_S))  # type: ignore[misc]
         for worker in self.workers:
-            worker.stop()
+            worker.ask_to_stop()
+        for worker in self.workers:
+            worker.has_stopped()
         for stand in self.stands:
             self._attempt(stand, "drains", stand.direct.drain)
             self._attempt(stand, "is read", stand.direct.freeze)
@@ -230,7 +240,7 @@ class Chaos:
         if self.proxy.followed + self.endpoint.followed:
             faults.append(f"redirects were followed {self.proxy.followed + self.endpoint.followed} times")
         never = [fault.name for fault in self.faults if not self.strikes()[fault.name]]
-        if never and self.minutes >= LONG_MINUTES:
+        if never and self.long:
             faults.append(f"{len(never)} faults never struck: {', '.join(never)}")
         return faults
 

@@ -43,6 +43,7 @@ class Worker:
     faults: list[str] = field(default_factory=list)
     """What it did that it must not do."""
     stop_s: list[float] = field(default_factory=list)
+    _asked: float = 0.0
 
     def start(self) -> None:
         """Begin."""
@@ -61,19 +62,23 @@ class Worker:
             self.pulse.say("leave", self.name)
             self.start()
 
-    def stop(self) -> None:
-        """Ask it to end; it must, and well."""
+    def ask_to_stop(self) -> None:
+        """Send it the signal."""
         self.check()
         assert self.process is not None
         self.pulse.say("leave", self.name)
-        begin = time.monotonic()
+        self._asked = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
+
+    def has_stopped(self) -> None:
+        """Wait for its end, which must come, and be a good one."""
+        assert self.process is not None
         try:
             code: object = self.process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             code = f"only when killed, {_STOP_S} s later"
             self.kill()
-        self.stop_s.append(time.monotonic() - begin)
+        self.stop_s.append(time.monotonic() - self._asked)
         if code:
             self.faults.append(f"{self.name}, asked to stop, ended with {code}")
         self.process = None
