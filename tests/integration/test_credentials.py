@@ -23,7 +23,7 @@ from tests.servers import free_port
 
 pytestmark = pytest.mark.integration
 
-LIFE_S = 9
+LIFE_S = 6
 
 
 def ready(port: int) -> tuple[int, str]:
@@ -143,7 +143,7 @@ def test_a_worker_without_credentials_finds_those_that_come(
             until(lambda: ready(port)[0] == 200)
             before = proxy.calls["GetRecords"]
             give()  # rotated while the ones before are still good
-            until(lambda: proxy.calls["GetRecords"] > before + 8)
+            until(lambda: proxy.calls["GetRecords"] > before + 40)  # ten seconds: files are looked at every five
             for key in list(issuer._ends)[:-1]:
                 issuer._ends[key] = 0.0
             refused = issuer.refused
