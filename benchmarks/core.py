@@ -106,7 +106,7 @@ def steps_of(page: Page, rounds: int) -> dict[str, float]:
 
     def grouped() -> None:
         ingest = fresh()
-        period, _ = ingest._routed(found, arrived)
+        period, _ = ingest._routed(found, arrived, found.record)
         ingest._keep(found, period, found.start, found.size, found.name, found.keys)
 
     return {

@@ -32,6 +32,7 @@ from vortex.core.ingestion import Policy
 from vortex.core.layout import Layout
 from vortex.core.model import Start
 from vortex.core.routing import Rules
+from vortex.core.segment import Counts
 from vortex.core.shardlog import StreamState
 from vortex.ingest import CommitRules, IngestPorts, ShardWorker
 from vortex.journal import Journal
@@ -41,7 +42,7 @@ from vortex.retry import Health, Retry
 from vortex.start import FirstStart, take_up
 from vortex.testing import vtime
 from vortex.testing.logchecks import parsed
-from vortex.testing.memstream import MemoryStream
+from vortex.testing.memstream import HASH_KEYS, MemoryStream
 
 MIB = 2**20
 LIMIT = 64 * MIB
@@ -102,6 +103,8 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     ],
     "a zlib record of numbers": lambda: [zlib.compress(b"[" + b"1," * (32 * MIB - 2) + b"1]")],
     "a gzip record of events": lambda: [packed(b"\n".join(large(n, 700) for n in range(64 * MIB // 701)))],
+    "a gzip record of events on several shards": lambda: [packed(b"\n".join(large(n, 700) for n in range(90_000)))] * 2,
+    "packed numbers on several shards": lambda: [packed(b"[" + b"1," * (32 * MIB - 2) + b"1]")] * 4,
     "gzip records of one event each": lambda: [packed(large(n, 64 * MIB - 100)) for n in range(16)],
     "gzip records of half a mebibyte": lambda: [packed(large(n, MIB // 2)) for n in range(3000)],
     "an array of numbers": lambda: [b"[" + b"1," * (MIB // 2 - 2) + b"1]"] * 4,
@@ -151,12 +154,20 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "events of a customer each": lambda: [
         b"\n".join(b'{"customer":"c%d","type":"b","id":1}' % (n * 10_000 + m) for m in range(10_000)) for n in range(28)
     ],
+    "half a million customers": lambda: [
+        b"\n".join(b'{"customer":"customer-%d-with-a-name","type":"t","id":1}' % n for n in range(at, at + 1000))
+        for at in range(0, 500_000, 1000)
+    ],
     "one record with a customer for each event": lambda: [
         b"\n".join(b'{"customer":"c%d","type":"b","id":1}' % n for n in range(99_999))
     ],
     "random bytes": lambda: [Random(1).randbytes(10 * MIB)],
 }  # fmt: skip
 """Pages of records, by what they are."""
+
+
+ON_SEVERAL_SHARDS = {"a gzip record of events on several shards", "packed numbers on several shards"}
+_SEVERAL = 6
 
 
 @dataclass
@@ -205,9 +216,10 @@ async def _gaps(seen: Seen) -> None:
 
 
 async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
-    """One page of records, through a shard's loop."""
+    """A page of records, through the loop of a shard; the same through others' at once, if the bomb is for several."""
     clock, health, meter, seen = _Hasty(), Health(), _Reasons(), Seen(name)
-    stream = MemoryStream(clock, limits=False)
+    shards = _SEVERAL if name in ON_SEVERAL_SHARDS else 1
+    stream = MemoryStream(clock, limits=False, shards=shards)
     store, offload = LocalDirStore(folder), ThreadOffload()
     retry = Retry(clock, meter, health, Random(1))
 
@@ -224,25 +236,31 @@ async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
         state.seed,
     )
     ports = IngestPorts(stream, journal, clock, meter, retry, offload, MemoryBudget(LIMIT), "me", asyncio.Semaphore(8))
-    shard = (await stream.list_shards())[0]
-    worker = ShardWorker(shard, state, policy, CommitRules(0.2, 64 * MIB), ports, target=MIB, poll_s=0.25)
+    workers = [
+        ShardWorker(shard, state, policy, CommitRules(0.2, 64 * MIB), ports, target=MIB, poll_s=0.25)
+        for shard in await stream.list_shards()
+    ]
     for data in records:
-        stream.put("key", data)
-    count = len(records)
-    watching, running = asyncio.ensure_future(_gaps(seen)), asyncio.ensure_future(worker.run())
+        for number in range(shards):
+            stream.put("key", data, explicit_hash=(2 * number + 1) * HASH_KEYS // (2 * shards))
+    watching, running = asyncio.ensure_future(_gaps(seen)), [asyncio.ensure_future(one.run()) for one in workers]
     begun = time.monotonic()
-    while worker.status.totals.records < count:
+    while any(one.status.totals.records < len(records) for one in workers):
         await asyncio.sleep(0.02)
-        if running.done():
-            running.result()
+        for task in running:
+            if task.done():
+                task.result()
         if time.monotonic() - begun > _LIMIT_S:
             raise TimeoutError(name)
-    worker.orders.stop.set()
-    await running
+    for one in workers:
+        one.orders.stop.set()
+    await asyncio.gather(*running)
     seen.took = time.monotonic() - begun
     watching.cancel()
     seen.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    totals = worker.status.totals
+    totals = Counts()
+    for one in workers:
+        totals.add(one.status.totals)
     seen.counts = {each: getattr(totals, each) for each in ("records", "events", "accepted", "filtered", "rejected")}
     seen.reasons = dict(meter.found)
     seen.lost = _lost(folder, stream)

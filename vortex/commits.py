@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from vortex.core.ingestion import Draft, ShardIngest
 from vortex.core.segment import Footer
 from vortex.core.shardlog import Head
@@ -90,7 +92,9 @@ class Commits:
         if await self._overtaken(sealed.footer):
             raise LostRace
         self._sure_at = self._clock.monotonic()
-        self.head = Head(self._shard, sealed.footer.n, sealed.digest, sealed.footer)
+        # Its index, which may be of thousands of partitions, nobody asks this one for.
+        told = msgspec.structs.replace(sealed.footer, folders=[], members=b"")
+        self.head = Head(self._shard, sealed.footer.n, sealed.digest, told)
         self.in_flight = 0
         await self._memory.hold(self._shard, ingest.buffered)
         self._meter.add("vortex_commits_total", result="committed")

@@ -351,15 +351,16 @@ class ShardWorker:
         steps = ingest.slices(page)
         over = False
         while not over:
-            if ports.memory.full:  # before what comes is unfolded; and whoever waits has committed what it held
+            async with ports.turns:
+                # Before what comes is unfolded; when the turn came, since others had theirs meanwhile.
+                if not (full := ports.memory.full):
+                    over = not await self._to_the_next_record(steps)
+                    await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
+            if full:  # whoever waits has committed what it held
                 await self._flush()
                 await ports.memory.room()
-            async with ports.turns:
-                over = not await self._to_the_next_record(steps)
-            if not over:
-                await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
-                if self._short_of_memory():
-                    await self._cut()
+            elif not over and self._short_of_memory():
+                await self._cut()
 
     async def _to_the_next_record(self, steps: Iterator[Step | None]) -> bool:
         """Work on to where a record ends; False where the page does."""

@@ -51,10 +51,11 @@ class Parts:
         self.data.append(data)
 
     def append(self, other: Parts, owner: int) -> None:
-        """Add the parts of one record more; `owners` has to be a list."""
+        """Add the parts of one record more, which are gone from there; `owners` has to be a list."""
         self.refused.update({len(self.data) + part: refused for part, refused in other.refused.items()})
-        self.data += other.data
         self.owners += [owner] * len(other.data)  # type: ignore[operator]
+        self.data += other.data
+        other.data.clear()
 
     def several(self, most: int, most_bytes: int) -> Iterator[Parts]:
         """Runs of at most so many parts, and of at most so many bytes, if they are not one part."""

@@ -133,34 +133,38 @@ class EventReader:
         yield from page.plain_up_to(len(records))
 
     def _apart(self, page: _Page, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:
-        """Records that have to be taken apart: several in one where they are small."""
-        group = Parts(owners=[])
+        """Records that have to be taken apart: several in one where they are small.
+
+        Nothing that was unfolded is held where others may have their turn: theirs may have to unfold, too.
+        """
+        group, opened = Parts(owners=[]), None
         for index in some:
             data = page.records.datas[index]
             try:
                 opened = yield from open_record(data, self._limits, pot)
-                events = yield from self._of_text(opened, index)
-                parts = Parts() if events is not None else (yield from opened.split())
+                found = yield from self._of_text(opened, index)
+                parts = Parts() if found else (yield from opened.split())
             except OverBudget as over:
-                events, parts = None, refused_whole(data, over)
-            if events is not None or (group.data and _is_large(group.data, parts.data)):
+                found, parts = [], refused_whole(data, over)
+            opened = None
+            if found or (group.data and _is_large(group.data, parts.data)):
                 yield from self._slices_of(page, group)
                 group = Parts(owners=[])
-            if events is not None:
+            if found:
                 yield from page.plain_up_to(index)
-                yield page.give(events, index, index + 1)
+                yield page.give(found.pop(), index, index + 1)
             group.append(parts, index)
         yield from self._slices_of(page, group)
 
-    def _of_text(self, opened: Opened, index: int) -> Steps[Events | None]:
-        """The events of a record that unfolded to a large text, where it can be read as it is."""
+    def _of_text(self, opened: Opened, index: int) -> Steps[list[Events]]:
+        """The events of a record that unfolded to a large text, where it can be read as it is; else nothing."""
         if self._plan is None or len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < _STEP_BYTES // 4:
-            return None
+            return []
         text = opened.texts[0]
         bounds = np.array([0, len(text)], dtype=np.int64)
         events, odd = yield from self._plainly(text, bounds, np.zeros(1, dtype=np.bool_))
         events.record = np.full(len(events), index, dtype=np.int32)
-        return None if odd else events
+        return [] if odd else [events]
 
     def _slices_of(self, page: _Page, parts: Parts) -> Iterator[Slice | None]:
         """The events of these parts, with those of plain records between them; before that all that come before."""
@@ -168,11 +172,13 @@ class EventReader:
             return
         found = yield from self._read(parts, page.records)
         first, upto = page.around(parts) if len(found) == 1 else (parts.owners[0], parts.owners[-1] + 1)
+        parts.data.clear()
         yield from page.plain_up_to(first)
         if len(found) == 1:
             found = [_merged(page.between(first, upto), found[0])]
-        for number, events in enumerate(found):
-            yield page.give(events, first, upto, last=number == len(found) - 1)
+        found.reverse()
+        while found:
+            yield page.give(found.pop(), first, upto, last=not found)
 
     def _read(self, parts: Parts, records: Records) -> Steps[list[Events]]:
         """The events of some records in one, or of one record in several."""

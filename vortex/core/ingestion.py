@@ -226,7 +226,9 @@ class ShardIngest:
             return
         arrived = self._arrived(records, page)
         for one in self._reader.slices(records):
-            yield None if one is None else self._take_slice(one, records, arrived[one.first : one.upto])
+            step = None if one is None else self._take_slice(one, records, arrived[one.first : one.upto])
+            del one  # its text may be large, and is not to be held here while others have their turn
+            yield step
 
     def _take_slice(self, one: Slice, records: Records, arrived: NDArray[np.int64]) -> Step:
         """`arrived`: when each of the slice's records did."""
