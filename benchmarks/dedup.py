@@ -1,28 +1,50 @@
-"""Deduplication alone, `python -m benchmarks.dedup`: the filter at ingest, and deciding on a plan.
+"""Deduplication alone: the filter at ingest, and deciding on a plan against those of its window.
 
-Memory an id and time an id for the one; for the other time a row, where some rows have a copy in the plan or in an
-earlier one, bytes a row of the file, and bytes a key in memory.
+Keys are random; files are real, and so is the code that reads them: a journal over a folder.
+
+    python -m benchmarks.dedup                                # an hour: 12 plans before
+    python -m benchmarks.dedup --plans 288 --memory 1250MiB   # a day, 400 million keys; takes 8 GB of disk
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import resource
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from vortex.adapters.clock import ThreadOffload
+from vortex.adapters.localdir import LocalDirStore
+from vortex.core.dedup.bounds import Recent
 from vortex.core.dedup.decided import encode
+from vortex.core.dedup.index import Words, in_order
 from vortex.core.dedup.keys import Keys
-from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.filter import KEY_BYTES, Filter
+from vortex.core.planning import Plan
+from vortex.core.shardlog import Head
+from vortex.dedup import Resolver
+from vortex.journal import Journal
+from vortex.keys import KeyCache
+from vortex.retry import Once
 
-_WINDOW_MS = 3_600_000
-_RUN_ROWS = 30_000
+T = TypeVar("T")
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_PERIOD_MS = 300_000
+_SEGMENTS = 320
+"""Segments of a plan: 32 shards that commit every 30 seconds."""
+_CHUNK = 1 << 16
 
 
 def _timed(step: Callable[[], Any]) -> float:
@@ -47,71 +69,137 @@ def of_filter(ids: int, page: int) -> dict[str, float]:
     }
 
 
-def _rows(rng: np.random.Generator, count: int, again: Rows | None, share: float) -> Rows:
-    """Random rows; a share of them have keys of `again`, or of the rows before."""
-    high, low = (rng.integers(0, 2**64, count, dtype=np.uint64) for _ in range(2))
-    copies = rng.random(count) < share
-    source = again if again is not None else Rows(high, low, high, low)  # type: ignore[arg-type]
-    which = rng.integers(0, len(source.high), int(copies.sum()))
-    high[copies], low[copies] = source.high[which], source.low[which]
-    number = np.arange(count, dtype=np.uint32)
-    return Rows(high, low, number // _RUN_ROWS, number % _RUN_ROWS)
+def rss_mib() -> float:
+    """The process's peak, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / 2**20
 
 
-def _runs(rows: int, at_ms: int) -> PlanRuns:
-    table = np.zeros(-(-rows // _RUN_ROWS), dtype=RUN)
-    table["lo"], table["hi"] = at_ms, at_ms + 30_000
-    return PlanRuns(["shard"], table, [], [])
+def words(seed: int, count: int) -> tuple[Words, Words]:
+    """Random keys as two columns."""
+    rng = np.random.default_rng(seed)
+    return (
+        rng.integers(0, 2**64 - 1, count, dtype=np.uint64, endpoint=True),
+        rng.integers(0, 2**64 - 1, count, dtype=np.uint64, endpoint=True),
+    )
 
 
-def of_deciding(rows: int, plans: int, share: float) -> dict[str, float]:
-    """CPU microseconds a row, bytes a row of a file, bytes a key in memory; against so many plans of as many rows."""
-    rng = np.random.default_rng(1)
-    known, last = list[Keys](), None
-    for number in range(plans):
-        made, runs = _rows(rng, rows, None, 0.0), _runs(rows, number * 300_000)
-        order = np.lexsort((made.low, made.high))
-        lo, hi = runs.table["lo"].copy(), runs.table["hi"].copy()
-        known.append(Keys(made.high[order], made.low[order], made.run[order], lo, hi))
-        last = made
-    mine, runs = _rows(rng, rows, last, share), _runs(rows, plans * 300_000)
-    found: list[Any] = []
-    spent = _timed(lambda: found.append(resolve(mine, runs.table, known, _WINDOW_MS)))
-    dropped, order = found[0]
-    body: list[bytes] = []
-    writing = _timed(lambda: body.append(encode(0, 0, 1, runs, mine, dropped, order)))
+def runs_of(k: int, rows: int) -> PlanRuns:
+    """The runs of plan k: its rows, evenly over its segments."""
+    table = np.zeros(_SEGMENTS, dtype=RUN)
+    table["n"] = np.arange(_SEGMENTS)
+    table["period"], table["lo"], table["hi"] = k * _PERIOD_MS, k * _PERIOD_MS, (k + 1) * _PERIOD_MS
+    table["rows"] = rows // _SEGMENTS
+    heads = [Head("shard", n, "", None) for n in range(_SEGMENTS)]
+    return PlanRuns(["shard"], table, heads, [0] * _SEGMENTS)
+
+
+def file_of(k: int, rows: int) -> bytes:
+    """The file of plan k: all of its random keys are published."""
+    high, low = words(k, rows)
+    order = in_order(high, low)
+    run = np.arange(rows, dtype=np.uint32) % _SEGMENTS
+    some = Rows(high, low, run, np.arange(rows, dtype=np.uint32))
+    return encode(k, 0, 1, runs_of(k, rows), some, np.zeros(rows, dtype=np.bool_), order)
+
+
+def rows_to_decide(k: int, rows: int, copies: float, plans: int) -> tuple[PlanRuns, dict[tuple[str, int], bytes], int]:
+    """The plan whose rows are decided on, `copies` of them of keys of the last hour; how many these are."""
+    high, low = words(k, rows)
+    several = min(12, plans)
+    copied = int(rows * copies) // several * several
+    for at, old in enumerate(range(plans - several, plans)):
+        its = slice(at * copied // several, (at + 1) * copied // several)
+        before = words(old, rows)
+        high[its], low[its] = before[0][: its.stop - its.start], before[1][: its.stop - its.start]
+    mixed = np.random.default_rng(0).permutation(rows)
+    ids = np.stack((high[mixed], low[mixed]), axis=1).astype(">u8")
+    each = rows // _SEGMENTS
+    blocks = {("shard", n): ids[n * each : (n + 1) * each].tobytes() for n in range(_SEGMENTS)}
+    return runs_of(k, rows), blocks, copied
+
+
+class _Timed:
+    """Offload that counts the CPU seconds of each step by its name."""
+
+    def __init__(self) -> None:
+        self._threads, self.spent = ThreadOffload(), dict[str, float]()
+
+    async def __call__(self, fn: Callable[..., T], /, *args: object) -> T:
+        def timed() -> T:
+            begun = time.thread_time()
+            try:
+                return fn(*args)
+            finally:
+                name = getattr(fn, "__name__", str(fn))
+                self.spent[name] = self.spent.get(name, 0.0) + time.thread_time() - begun
+
+        return await self._threads(timed)
+
+    def close(self) -> None:
+        self._threads.close()
+
+
+async def measure(folder: Path, plans: int, rows: int, copies: float, memory: int) -> dict[str, Any]:
+    """All figures of one window."""
+    rows = rows // _SEGMENTS * _SEGMENTS
+    journal, offload, reads = Journal(LocalDirStore(folder), "root", Once()), _Timed(), [0]
+    with ProcessPoolExecutor(1) as other:  # whose memory is not measured
+        for k in range(plans):
+            await journal.put_decided(k, 0, other.submit(file_of, k, rows).result())
+    runs, blocks, copied = rows_to_decide(plans, rows, copies, plans)
+
+    def read() -> None:
+        reads[0] += 1
+
+    cache = KeyCache(journal, offload, memory, read)
+    recent = tuple(Recent(k, (k + 1) * _PERIOD_MS, 1, rows) for k in range(plans))
+    none = np.empty(0, dtype=np.uint64)
+    begun, before = time.perf_counter(), time.process_time()
+    await cache.among(recent, 0, 1, none, none)
+    warm = {"s": time.perf_counter() - begun, "cpu_s": time.process_time() - before, "requests": reads[0]}
+    whole = sum(len(keys) for _, _, keys in cache.held() if isinstance(keys, Keys))
+    held = {"keys": len(cache), "whole": whole, "bytes": cache.nbytes, "bytes_per_key": cache.nbytes / len(cache)}
+    reads[0] = 0
+    offload.spent.clear()
+    plan = SimpleNamespace(k=plans, parts=1, recent=recent, window=plans * _PERIOD_MS, since=0)
+    begun, before = time.perf_counter(), time.process_time()
+    body, published = await Resolver(journal, offload, cache).decide(cast(Plan, plan), (runs, blocks), 0)
+    spent = time.process_time() - before
+    offload.close()
+    if rows - len(published) != copied:
+        raise SystemExit(f"{rows - len(published)} rows were dropped, not {copied}")
     return {
-        "dropped": int(dropped.sum()),
-        "us_per_row": spent / rows * 1e6,
-        "us_per_row_written": writing / rows * 1e6,
-        "bytes_per_row": len(body[0]) / rows,
-        "bytes_per_key": sum(keys.nbytes for keys in known) / max(1, sum(map(len, known))),
-    }
-
-
-def measure(ids: int, page: int, rows: int, plans: int, share: float) -> dict[str, Any]:
-    """All figures."""
-    return {
-        "ids": ids,
-        "page": page,
-        "rows": rows,
         "plans": plans,
-        "share": share,
-        "filter": of_filter(ids, page),
-        "deciding": of_deciding(rows, plans, share),
+        "rows": rows,
+        "dropped": copied,
+        "held": held,
+        "warm_up": warm,
+        "decide": {"s": time.perf_counter() - begun, "cpu_s": spent, "us_per_row": spent / rows * 1e6},
+        "steps_us_per_row": {name: seconds / rows * 1e6 for name, seconds in sorted(offload.spent.items())},
+        "ranged_gets": reads[0],
+        "file_bytes_per_row": len(body) / rows,
+        "peak_mib": rss_mib(),
     }
 
 
 def main() -> None:
     """Print the figures as one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ids", type=int, default=600_000, help="that a filter knows")
-    parser.add_argument("--page", type=int, default=1000, help="ids that come at once")
-    parser.add_argument("--rows", type=int, default=300_000, help="of a plan")
-    parser.add_argument("--plans", type=int, default=14, help="before it")
-    parser.add_argument("--share", type=float, default=0.01, help="of the rows that have a copy in an earlier plan")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plans", type=int, default=12, help="plans of five minutes in the window")
+    parser.add_argument("--rows", type=int, default=1_400_000, help="rows of a plan")
+    parser.add_argument(
+        "--copies", type=float, default=0.01, help="share of rows whose key was published in the last hour"
+    )
+    parser.add_argument("--memory", default="512MiB", help="memory.keys")
+    parser.add_argument("--ids", type=int, default=600_000, help="ids that a filter knows")
+    parser.add_argument("--page", type=int, default=1000, help="ids that come to a filter at once")
+    parser.add_argument("--folder", type=Path, help="where the files go; default: a temporary folder")
     chosen = parser.parse_args()
-    print(json.dumps(measure(chosen.ids, chosen.page, chosen.rows, chosen.plans, chosen.share)))
+    units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    memory = int(chosen.memory[:-3]) * units[chosen.memory[-3:]]
+    with tempfile.TemporaryDirectory(prefix="vortex-dedup-", dir=chosen.folder) as folder:
+        figures = asyncio.run(measure(Path(folder), chosen.plans, chosen.rows, chosen.copies, memory))
+    print(json.dumps({**figures, "filter": of_filter(chosen.ids, chosen.page)}))
 
 
 if __name__ == "__main__":

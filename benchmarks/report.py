@@ -355,21 +355,21 @@ def _idle(idle: Sequence[Idle]) -> Table:
     return table
 
 
-def _dedup(told: dict[str, Any]) -> Table:
-    table = Table(
-        title=f"Deduplication: {told['ids']:,} ids in a filter; {told['rows']:,} rows against {told['plans']} plans"
-    )
-    known, decided = told["filter"], told["deciding"]
-    figures = {
+def _dedup(figures: dict[str, Any]) -> Table:
+    held, decide, known = figures["held"], figures["decide"], figures["filter"]
+    table = Table(title=f"Deduplication: {figures['rows']:,} rows against {held['keys']:,} published keys")
+    columns = {
         "filter: bytes an id": f"{known['bytes_per_id']:.1f}",
         "CPU us, new": f"{known['us_new']:.2f}",
         "seen": f"{known['us_seen']:.2f}",
-        "deciding: CPU us a row": f"{decided['us_per_row']:.2f}",
-        "writing": f"{decided['us_per_row_written']:.2f}",
-        "file: bytes a row": f"{decided['bytes_per_row']:.1f}",
-        "bytes a key": f"{decided['bytes_per_key']:.1f}",
+        "deciding: CPU us a row": f"{decide['us_per_row']:.2f}",
+        "of it the walk": f"{figures['steps_us_per_row']['resolve']:.2f}",
+        "s": f"{decide['s']:.2f}",
+        "ranged GETs": str(figures["ranged_gets"]),
+        "bytes a key": f"{held['bytes_per_key']:.1f}",
+        "peak, MiB": f"{figures['peak_mib']:.0f}",
     }
-    for name in figures:
+    for name in columns:
         table.add_column(name, justify="right")
-    table.add_row(*figures.values())
+    table.add_row(*columns.values())
     return table

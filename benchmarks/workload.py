@@ -86,6 +86,8 @@ class Workload:
     skew: float = 1.0
     small: bool = False
     duplicates: float = 0.0
+    elsewhere: bool = False
+    """Whether copies come on another shard than their events, as from producers with random partition keys."""
     packing: str = "plain"
     per_record: int = 1
     span_ms: int = PERIOD_MS
@@ -103,6 +105,7 @@ WORKLOADS = {
         Workload("e", "1 KB, a backlog of an hour", events=10_000_000, shards=32, span_ms=12 * PERIOD_MS),
         Workload("two", "1 KB, one process and two", events=2_000_000, shards=32, span_ms=4 * PERIOD_MS),
         Workload("f", "200 idle shards", events=0, shards=200),
+        Workload("g", "1 KB, 20 % copies on other shards", duplicates=0.2, elsewhere=True),
         Workload("empty", "an empty stream", events=0),
     )
 }
@@ -152,7 +155,7 @@ def records(workload: Workload, seed: int, n: int, start_ms: int) -> Iterator[Re
         small=workload.small,
         start_ms=start_ms,
     )
-    spread = with_copies(fresh, workload.shards, copies, n, rng)
+    spread = with_copies(fresh, workload.shards, copies, n, rng, elsewhere=workload.elsewhere)
     waiting: list[list[bytes]] = [[] for _ in range(workload.shards)]
     for number, (shard, event) in enumerate(spread):
         lines = waiting[shard]
@@ -165,14 +168,19 @@ def records(workload: Workload, seed: int, n: int, start_ms: int) -> Iterator[Re
             yield Record(shard, start_ms + PERIOD_MS - 1, _pack(workload.packing, lines), len(lines))
 
 
-def with_copies(fresh: Iterable[bytes], shards: int, copies: int, n: int, rng: Random) -> Iterator[tuple[int, bytes]]:
-    """Events with their shard; `copies` of the `n` repeat a recent event of the same shard, as a retry would."""
+def with_copies(
+    fresh: Iterable[bytes], shards: int, copies: int, n: int, rng: Random, *, elsewhere: bool = False
+) -> Iterator[tuple[int, bytes]]:
+    """Events with their shard; `copies` of the `n` repeat a recent event of the same shard, as a retry would.
+
+    `elsewhere`: of another shard.
+    """
     recent: list[deque[bytes]] = [deque(maxlen=_RECENT) for _ in range(shards)]
     source = iter(fresh)
     left = copies
     for number in range(n):
         shard = number % shards
-        known = recent[shard]
+        known = recent[(shard + rng.randrange(1, shards)) % shards if elsewhere else shard]
         if left and len(known) >= _COPIED_AFTER and rng.random() * (n - number) < left:
             left -= 1
             yield shard, known[rng.randrange(len(known))]
@@ -182,7 +190,7 @@ def with_copies(fresh: Iterable[bytes], shards: int, copies: int, n: int, rng: R
             yield shard, known[rng.randrange(len(known))]
             continue
         if copies:
-            known.append(event)
+            recent[shard].append(event)
         yield shard, event
 
 

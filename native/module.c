@@ -12,6 +12,8 @@ static PyMethodDef functions[] = {
     {"lines", native_lines, METH_VARARGS, "Lines of several pages, put together."},
     {"claim", native_claim, METH_VARARGS, "Enter keys into the filter."},
     {"refill", native_refill, METH_VARARGS, "The keys of one table of the filter into another."},
+    {"find", native_find, METH_VARARGS, "Where keys stand among sorted ones."},
+    {"maybe", native_maybe, METH_VARARGS, "Where keys may stand among sorted ones, by three bytes of each."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -28,5 +28,7 @@ PyObject *native_records(PyObject *module, PyObject *args);
 PyObject *native_lines(PyObject *module, PyObject *args);
 PyObject *native_refill(PyObject *module, PyObject *args);
 PyObject *native_claim(PyObject *module, PyObject *args);
+PyObject *native_find(PyObject *module, PyObject *args);
+PyObject *native_maybe(PyObject *module, PyObject *args);
 
 #endif

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 USERS = (
     "vortex.core.events",
+    "vortex.core.dedup.index",
     "vortex.core.kpl",
     "vortex.core.lines",
     "vortex.core.names",

@@ -37,7 +37,7 @@ class DecisionProof:
 
     def __init__(self, journal: Journal, views: Mapping[str, LogView], report: Report) -> None:
         self._journal, self._views, self._report = journal, views, report
-        self._resolver = Resolver(journal, _here, KeyCache(journal, _KEYS_BYTES))
+        self._resolver = Resolver(journal, _here, KeyCache(journal, _here, _KEYS_BYTES))
 
     async def check(self, plans: Sequence[Plan], dones: Sequence[Done]) -> dict[int, Dropped]:
         """All plans, of which all but perhaps the last are done. The dropped rows by plan, where they are known."""

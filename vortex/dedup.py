@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.dedup.decided import Decided, encode, published
-from vortex.core.dedup.keys import Keys
+from vortex.core.dedup.index import FINGERPRINT_BYTES, in_order
+from vortex.core.dedup.keys import KEY, Keys
 from vortex.core.dedup.resolve import Bools, Index, resolve
 from vortex.core.dedup.rows import PlanRuns, Rows, chosen, part_of, plan_runs, rows_of
 from vortex.core.planning import LogView, Plan
@@ -28,7 +29,6 @@ from vortex.sharing import ASK_S, PATIENCE_S, Doing, Sharing
 
 log = logging.getLogger(__name__)
 
-_KEY_BYTES = 20
 Views = Mapping[str, LogView]
 PlanIds = tuple[PlanRuns, dict[tuple[str, int], bytes]]
 """The runs of a plan, and the ids of its segments."""
@@ -71,22 +71,23 @@ class Resolver:
         """Which rows of a part are dropped, and their order by key; by one sub-range after the other, if need be."""
         several = self._sub_ranges(plan)
         dropped = np.zeros(len(rows.high), dtype=np.bool_)
-        orders: list[NDArray[np.int64]] = []
+        orders: list[Index] = []
         for number in range(part * several, (part + 1) * several):
             mine = np.flatnonzero(part_of(rows.high, plan.parts * several) == number)
-            read = await asyncio.gather(*(self.keys.published(j, number, plan.parts * several) for j in plan.recent))
-            known = [keys for keys in read if keys is not None]
-            out, order = await self.offload(resolve, chosen(rows, mine), runs.table, known, plan.window)
-            dropped[mine] = out
+            some = chosen(rows, mine)
+            order = await self.offload(in_order, some.high, some.low)
+            probes = some.high[order], some.low[order]
+            known = await self.keys.among(plan.recent, number, plan.parts * several, *probes)
+            dropped[mine] = await self.offload(resolve, some, order, runs.table, known, plan.window)
             orders.append(mine[order])
         return dropped, np.concatenate(orders)
 
     def _sub_ranges(self, plan: Plan) -> int:
-        """In how many sub-ranges to work through a part, so that its keys take no more than half of the memory."""
-        most = sum(one.rows for one in plan.recent) * _KEY_BYTES // plan.parts
-        if most <= self.keys.limit:
+        """In how many sub-ranges to work through a part: several where even fingerprints of its keys find no room."""
+        rows = sum(one.rows for one in plan.recent) // plan.parts
+        if rows * FINGERPRINT_BYTES <= self.keys.limit:
             return 1
-        return 1 << (-(-2 * most // max(1, self.keys.limit)) - 1).bit_length()
+        return 1 << (-(-2 * rows * KEY.itemsize // max(1, self.keys.limit)) - 1).bit_length()
 
 
 class Deduplicator:
@@ -149,7 +150,7 @@ class Deduplicator:
         for again in (False, True):
             body, keys = await self._resolver.decide(plan, ids, part)
             if await self._journal.put_decided(plan.k, part, body):
-                self.keys.keep(plan.k, part, plan.parts, keys)
+                await self.keys.keep(plan.k, part, plan.parts, keys)
                 return
             if not again:
                 log.warning("plan %d, part %d: another decision stands there; deciding again from files", plan.k, part)

@@ -362,12 +362,11 @@ class Journal:
         async with self._gate:
             return await self._sound(f"read {key}", read)
 
-    async def published(self, decided: Decided, part: int, parts: int) -> Keys:
-        """The keys that the file publishes in this of `parts` equal ranges. Raises NotFound, CorruptSegment."""
+    async def published(self, decided: Decided, first: int, last: int) -> Keys:
+        """The keys in the buckets first..last (half-open) of the file. Raises NotFound, CorruptSegment."""
 
         async def read() -> Keys:
-            block = await self._block(decided, decided.keys_range(part, parts))
-            return decided.keys_of(block, part, parts)
+            return decided.keys_in(await self._block(decided, decided.bucket_bytes(first, last)), first, last)
 
         async with self._gate:
             return await self._sound(f"read keys {decided.name}", read)

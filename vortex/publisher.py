@@ -125,7 +125,9 @@ class Publisher:
         writer = ObjectWriter(ports.journal, ports.meter, ports.offload)
         self._sharing = Sharing(ports.clock, ports.owner)
         self._ranges = Ranges(ports.journal, ports.offload, writer, self._sharing)
-        keys = KeyCache(ports.journal, rules.keys_bytes, lambda: ports.meter.add("vortex_decided_files_read_total"))
+        keys = KeyCache(
+            ports.journal, ports.offload, rules.keys_bytes, lambda: ports.meter.add("vortex_decided_reads_total")
+        )
         resolver = Resolver(ports.journal, ports.offload, keys)
         self.dedup = Deduplicator(resolver, ports.journal, ports.clock, ports.meter, self._sharing)
         self._moved: tuple[int, bool] = (-1, True)

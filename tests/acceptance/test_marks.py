@@ -46,10 +46,15 @@ def test_a_call_costs_little_more_than_its_bytes() -> None:
     assert spent["GetRecords, idle"] <= DEARER_THAN_BARE_HTTP * spent["aiohttp, idle"], spent
 
 
-def test_an_id_takes_few_bytes_and_little_time() -> None:
-    """In a filter, whose tables have room to spare; and published, in memory and in a file."""
-    told_of = told("benchmarks.dedup")
-    known, decided = told_of["filter"], told_of["deciding"]
-    assert known["bytes_per_id"] <= 64, known
-    assert decided["bytes_per_key"] <= 22, decided
-    assert decided["bytes_per_row"] <= 21, decided
+def test_a_published_key_takes_few_bytes_whole_and_fewer_as_a_fingerprint() -> None:
+    """Twelve plans of 200,000 rows: all in memory, and with room for a third of them."""
+    whole = told("benchmarks.dedup", "--rows", "200000")
+    assert whole["held"]["whole"] == whole["held"]["keys"]
+    assert whole["held"]["bytes_per_key"] <= 22
+    assert whole["ranged_gets"] == 0
+    assert whole["file_bytes_per_row"] <= 21
+    assert whole["filter"]["bytes_per_id"] <= 64, "its tables have room to spare"
+    short = told("benchmarks.dedup", "--rows", "200000", "--memory", "16MiB", "--copies", "0")
+    assert short["held"]["keys"] == whole["held"]["keys"]
+    assert short["held"]["bytes"] <= 16 * 2**20
+    assert short["ranged_gets"] <= 2 * 12, "a false place now and then, and a look at its file"

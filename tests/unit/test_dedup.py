@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from vortex.core.dedup.bounds import Recent, needed_from, parts_of, resolvers, since
 from vortex.core.dedup.decided import Decided, encode, parse, rest_length
+from vortex.core.dedup.index import in_order
 from vortex.core.dedup.keys import Keys, bounds_of, joined
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, chosen, part_of
@@ -64,12 +65,18 @@ def walked(rows: Rows, runs: PlanRuns, known: Sequence[Keys], window: int) -> li
     return dropped
 
 
+def keys_of(found: Decided, body: bytes, part: int, parts: int) -> Keys:
+    """The keys of a range, out of the buckets that hold it."""
+    first, last = found.buckets_of(part, parts)
+    offset, length = found.bucket_bytes(first, last)
+    return found.keys_in(body[offset : offset + length], first, last).within(part, parts)
+
+
 def kept(rows: Rows, runs: PlanRuns, dropped: object, order: object) -> Keys:
     """What a plan published, as memory holds it."""
     body = encode(0, 0, 1, runs, rows, dropped, order)  # type: ignore[arg-type]
     found = parse(body, len(body), "x")
-    offset, length = found.keys_range(0, 1)
-    return found.keys_of(body[offset : offset + length], 0, 1)
+    return keys_of(found, body, 0, 1)
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 30, 200, 1500]), st.integers(1, 3))
@@ -80,7 +87,8 @@ def test_the_walk_by_arrays_drops_what_the_rule_drops(seed: int, window: int, pl
     for _ in range(plans):
         runs = runs_of(rng, rng.randint(1, 12))
         rows = rows_of(rng, runs, rng.randint(0, 120), pool)
-        dropped, order = resolve(rows, runs.table, known, window)
+        order = in_order(rows.high, rows.low)
+        dropped = resolve(rows, order, runs.table, known, window)
         assert dropped.tolist() == walked(rows, runs, known, window)
         keys = list(zip(rows.high[order].tolist(), rows.low[order].tolist(), order.tolist(), strict=True))
         assert keys == sorted(keys)
@@ -94,7 +102,7 @@ def test_one_id_a_million_times_takes_no_time_that_squares() -> None:
     number = 100_000
     same = np.zeros(number, dtype=np.uint64)
     run = np.sort(np.arange(number, dtype=np.uint32) % 10)
-    dropped, _ = resolve(Rows(same, same, run, run), runs.table, [], 100)
+    dropped = resolve(Rows(same, same, run, run), in_order(same, same), runs.table, [], 100)
     assert (dropped[0], dropped[1:].all()) == (False, True)
 
 
@@ -103,7 +111,8 @@ def file_of(rng: Random, part: int = 0, parts: int = 1, number: int = 300) -> tu
     runs = runs_of(rng, 7)
     rows = rows_of(rng, runs, number, pool_of(rng, max(1, number // 2)))
     rows = chosen(rows, np.flatnonzero(part_of(rows.high, parts) == part))
-    dropped, order = resolve(rows, runs.table, [], 100)
+    order = in_order(rows.high, rows.low)
+    dropped = resolve(rows, order, runs.table, [], 100)
     return encode(5, part, parts, runs, rows, dropped, order), runs, rows, dropped.tolist()
 
 
@@ -122,8 +131,7 @@ def test_a_file_says_what_was_decided(seed: int, place: tuple[int, int]) -> None
     for parts in (place[1], 2 * place[1], 64):
         told = []
         for part in range(place[0] * parts // place[1], (place[0] + 1) * parts // place[1]):
-            offset, length = found.keys_range(part, parts)
-            keys = found.keys_of(body[offset : offset + length], part, parts)
+            keys = keys_of(found, body, part, parts)
             told += list(zip(keys.high.tolist(), keys.low.tolist(), keys.run.tolist(), strict=True))
             assert (part_of(keys.high, parts) == part).all()
         assert told == wanted
@@ -148,10 +156,9 @@ def test_a_long_file_gives_a_range_without_the_rest() -> None:
     found = parse(body, len(body), "x")
     assert len(found.buckets) >= 4
     assert len(body) <= 20.2 * len(rows.high)
-    offset, length = found.keys_range(1, len(found.buckets))
-    assert length < found.keys * 20 / 2
-    keys = found.keys_of(body[offset : offset + length], 1, len(found.buckets))
-    assert len(keys) == length // 20
+    assert found.buckets_of(1, len(found.buckets)) == (1, 2)
+    assert found.bucket_bytes(1, 2)[1] < found.keys * 20 / 2
+    assert len(keys_of(found, body, 1, len(found.buckets))) == found.bucket_bytes(1, 2)[1] // 20
 
 
 @given(st.data())
@@ -174,8 +181,7 @@ def test_a_file_that_is_cut_is_noticed(data: st.DataObject) -> None:
 
 def read_all(found: Decided, body: bytes) -> None:
     """Every part of a file."""
-    offset, length = found.keys_range(0, 1)
-    found.keys_of(body[offset : offset + length], 0, 1)
+    keys_of(found, body, 0, 1)
     offset, length = found.dropped_range
     found.dropped_rows(body[offset : offset + length])
 

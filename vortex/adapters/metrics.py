@@ -46,7 +46,7 @@ METRICS = (
     Metric("counter", "vortex_objects_published_total", "Objects published"),
     Metric("gauge", "vortex_ready", "Processes that are ready: 1 or 0 of one, their number of several"),
     Metric("counter", "vortex_rows_total", "Rows of the logs by what publishing made of them", ("outcome",)),
-    Metric("counter", "vortex_decided_files_read_total", "Files of published keys read, for want of them in memory"),
+    Metric("counter", "vortex_decided_reads_total", "Requests for published keys that are not in memory"),
     Metric("gauge", "vortex_keys", "Published keys in memory"),
     Metric("gauge", "vortex_keys_bytes", "Memory of published keys"),
     Metric("gauge", "vortex_shard_lag_seconds", "How far the last page lay behind the tip", ("shard",), greatest=True),

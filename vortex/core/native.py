@@ -23,6 +23,9 @@ The one in C takes no decision of its own: whatever is not plain it leaves to Py
   for each. How many entered. A table has sixteen bytes a slot, zeros where it is free. ValueError for a full one.
 - `refill(source, target)`: the keys of one such table into another, empty one; how many. Raises ValueError for one that
   is too small.
+- `find(high, low, probe_high, probe_low, places)`: of each probe the first place among sorted keys (int64), or -1; both
+  are two columns of words and sorted. `maybe(begins, prints, probes, places)`: the same by fingerprints
+  (`core.dedup.index`). Other threads go on meanwhile.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vortex.core.dedup.keys import KEY, Keys, Times
 from vortex.core.dedup.resolve import Bools, Index
-from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, part_of
+from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, Words, part_of
 from vortex.core.segment import CorruptSegment, known_version
 
 VERSION = 1
@@ -64,6 +64,11 @@ class Decided:
         return int(self.buckets["end"][-1])
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of memory, nearly all in."""
+        return self.runs.nbytes + self.buckets.nbytes
+
+    @property
     def times(self) -> tuple[Times, Times]:
         """When the rows of each run came, from and to."""
         return self.runs["lo"].copy(), self.runs["hi"].copy()
@@ -73,26 +78,40 @@ class Decided:
         """Offset and length of the dropped rows in the file."""
         return self.keys * KEY.itemsize, 4 * self.dropped
 
-    def keys_range(self, part: int, parts: int) -> tuple[int, int]:
-        """Offset and length of the buckets that hold this of `parts` equal ranges of all keys."""
-        first, last = self._buckets_of(part, parts)
-        begin = int(self.buckets["end"][first - 1]) if first else 0
-        return begin * KEY.itemsize, (int(self.buckets["end"][last - 1]) - begin) * KEY.itemsize
+    def buckets_of(self, part: int, parts: int) -> tuple[int, int]:
+        """The buckets first..last (half-open) of this file that hold this of `parts` equal ranges of all keys.
 
-    def keys_of(self, block: bytes, part: int, parts: int) -> Keys:
-        """The keys of a range, of the bytes that `keys_range` names. Raises CorruptSegment."""
-        first, last = self._buckets_of(part, parts)
-        ends = [int(end) * KEY.itemsize for end in self.buckets["end"][first:last]]
-        begin = self.keys_range(part, parts)[0]
-        if begin + len(block) != ends[-1]:
+        A range that is smaller than a bucket has the whole of it.
+        """
+        several, all_ = len(self.buckets), self.parts * len(self.buckets)
+        first = part * all_ // parts - self.part * several
+        last = -(-(part + 1) * all_ // parts) - self.part * several
+        return max(0, first), min(several, last)
+
+    def bucket_bytes(self, first: int, last: int) -> tuple[int, int]:
+        """Offset and length in the file of the buckets first..last (half-open)."""
+        ends = self.buckets["end"]
+        begin, end = (int(ends[at - 1]) if at else 0 for at in (first, max(first, last)))
+        return begin * KEY.itemsize, (end - begin) * KEY.itemsize
+
+    def buckets_with(self, high: Words) -> NDArray[np.int64]:
+        """The numbers of the file's buckets in which keys with these first words lie, each once."""
+        several = len(self.buckets)
+        numbers = np.unique(part_of(high, self.parts * several)).astype(np.int64) - self.part * several
+        return numbers[(numbers >= 0) & (numbers < several)]
+
+    def keys_in(self, block: bytes, first: int, last: int) -> Keys:
+        """The keys of the buckets first..last, of the bytes that `bucket_bytes` names. Raises CorruptSegment."""
+        begin, length = self.bucket_bytes(first, last)
+        if len(block) != length:
             raise CorruptSegment(f"{self.name}: its keys are cut off")
         at = 0
+        ends = (self.buckets["end"][first:last] * np.uint64(KEY.itemsize)).tolist()
         for end, digest in zip(ends, self.buckets["digest"][first:last].tolist(), strict=True):
             if xxhash.xxh3_128_digest(block[at : end - begin]) != digest:
                 raise CorruptSegment(f"{self.name}: some of its keys do not match their digest")
             at = end - begin
-        keys = Keys.of(block, *self.times)
-        return keys if parts <= self.parts * len(self.buckets) else keys.within(part, parts)
+        return Keys.of(block, *self.times)
 
     def dropped_rows(self, block: bytes) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
         """The numbers of the dropped rows of each segment, of the bytes that `dropped_range` names.
@@ -109,13 +128,6 @@ class Decided:
             if len(some):
                 found.setdefault((self.shards[run[0]], run[1]), []).append(some)
         return found
-
-    def _buckets_of(self, part: int, parts: int) -> tuple[int, int]:
-        """The buckets first..last (half-open) that hold this of `parts` equal ranges, as far as the file does."""
-        several, all_ = len(self.buckets), self.parts * len(self.buckets)
-        first = part * all_ // parts - self.part * several
-        last = -(-(part + 1) * all_ // parts) - self.part * several
-        return max(0, first), min(several, last)
 
 
 def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools, order: Index) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.dedup.index import find
 from vortex.core.dedup.rows import Words
 
 KEY = np.dtype([("high", ">u8"), ("low", ">u8"), ("run", "<u4")])
@@ -38,6 +40,11 @@ class Keys:
         keys = np.frombuffer(block, dtype=KEY)
         return cls(keys["high"].astype(np.uint64), keys["low"].astype(np.uint64), keys["run"].copy(), lo, hi)
 
+    def among(self, high: Words, low: Words) -> Keys:
+        """Those that are among some sorted keys."""
+        which = find(high, low, self.high, self.low) >= 0
+        return Keys(self.high[which], self.low[which], self.run[which], self.lo, self.hi)
+
     def within(self, part: int, parts: int) -> Keys:
         """Those in this of `parts` equal ranges of all keys."""
         begin, end = bounds_of(self.high, part, parts)
@@ -52,10 +59,10 @@ def bounds_of(high: Words, part: int, parts: int) -> tuple[int, int]:
     return begin, end
 
 
-def joined(several: list[Keys]) -> Keys:
-    """Neighbouring ranges of one plan as one; their runs are the same."""
-    first = several[0]
+def joined(several: Sequence[Keys]) -> Keys:
+    """Ranges of one plan, in order, as one; their runs are the same."""
     if len(several) == 1:
-        return first
-    high, low = (np.concatenate([getattr(one, name) for one in several]) for name in ("high", "low"))
-    return Keys(high, low, np.concatenate([one.run for one in several]), first.lo, first.hi)
+        return several[0]
+    high = np.concatenate([one.high for one in several])
+    low = np.concatenate([one.low for one in several])
+    return Keys(high, low, np.concatenate([one.run for one in several]), several[0].lo, several[0].hi)

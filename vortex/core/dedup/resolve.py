@@ -3,58 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.dedup.index import find
 from vortex.core.dedup.keys import Keys
-from vortex.core.dedup.rows import Rows, RunTable
+from vortex.core.dedup.rows import Rows, RunTable, Words
 
 Bools = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
 
-def resolve(rows: Rows, runs: RunTable, known: Sequence[Keys], window: int) -> tuple[Bools, Index]:
-    """Which rows are dropped, given what the plans since `since` published; and the order of the rows by key.
+def resolve(rows: Rows, order: Index, runs: RunTable, known: Sequence[Keys], window: int) -> Bools:
+    """Which rows are dropped, given what the plans since `since` published. `order` sorts the rows by key (`in_order`).
 
-    Few rows have a key that is there twice. Those that may have are told from the others for all at once; they alone
-    are walked through one by one.
+    `known` may leave out keys that no row has. Most keys are there once; they are told from the others for all rows at
+    once, and so are groups of rows that are all near to each other. The rest is walked through row by row.
     """
-    order = np.lexsort((rows.low, rows.high))
-    high, low = rows.high[order], rows.low[order]
     dropped = np.zeros(len(order), dtype=np.bool_)
     if not len(order):
-        return dropped, order
+        return dropped
+    high, low = rows.high[order], rows.low[order]
     begins = np.flatnonzero(np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]))))
-    firsts = high[begins]
-    places = [np.searchsorted(keys.high, firsts) for keys in known]
-    odd = np.diff(begins, append=len(order)) > 1
-    for keys, place in zip(known, places, strict=True):
-        if len(keys):
-            odd |= keys.high[np.minimum(place, len(keys) - 1)] == firsts
-    lo, hi = runs["lo"].tolist(), runs["hi"].tolist()
-    ends = np.append(begins[1:], len(order))
-    for group in np.flatnonzero(odd).tolist():
-        key = int(high[begins[group]]), int(low[begins[group]])
-        published = [
-            came for keys, place in zip(known, places, strict=True) for came in _came(keys, int(place[group]), key)
-        ]
-        members = order[begins[group] : ends[group]]
-        for row, run in zip(members.tolist(), rows.run[members].tolist(), strict=True):
-            came = (lo[run], hi[run])
-            if any(came[0] - b <= window and a - came[1] <= window for a, b in published):
-                dropped[row] = True
-            else:
-                published.append(came)
-    return dropped, order
+    sizes = np.diff(begins, append=len(order))
+    met = [_Met.of(keys, high[begins], low[begins]) for keys in known]
+    odd = sizes > 1
+    for some in met:
+        odd[some.group] = True
+    groups = np.flatnonzero(odd)
+    number = np.cumsum(odd) - 1  # of a group among the odd ones
+    met = [_Met(some.keys, number[some.group], some.place) for some in met]
+    members = _Members(order, begins[groups], sizes[groups])
+    for group in _all_near(members, rows, runs, met, window, dropped).tolist():
+        published = [came for some in met for came in some.came(group)]
+        _walk(members.of(group), rows, runs, published, window, dropped)
+    return dropped
 
 
-def _came(keys: Keys, place: int, key: tuple[int, int]) -> list[tuple[int, int]]:
-    """When the rows came that a plan published of a key; those of its first word begin at `place`."""
-    found = []
-    while place < len(keys) and int(keys.high[place]) == key[0]:
-        if int(keys.low[place]) == key[1]:
-            run = int(keys.run[place])
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """Which groups of rows have a key that an earlier plan published, in order, and where among its `keys`."""
+
+    keys: Keys
+    group: Index
+    place: Index
+
+    @classmethod
+    def of(cls, keys: Keys, high: Words, low: Words) -> _Met:
+        """The groups' keys are sorted, each there once. The fewer are looked for among the more."""
+        if len(keys) > len(high):
+            place = find(keys.high, keys.low, high, low)
+            group = np.flatnonzero(place >= 0)
+            return cls(keys, group, place[group])
+        group = find(high, low, keys.high, keys.low)
+        place = np.flatnonzero(group >= 0)
+        group, first = np.unique(group[place], return_index=True)
+        return cls(keys, group, place[first])
+
+    def came(self, group: int) -> list[tuple[int, int]]:
+        """When the rows of a group's key came that the plan published."""
+        at = int(np.searchsorted(self.group, group))
+        if at == len(self.group) or self.group[at] != group:
+            return []
+        keys, place = self.keys, int(self.place[at])
+        key, found = (keys.high[place], keys.low[place]), []
+        while place < len(keys) and (keys.high[place], keys.low[place]) == key:
+            run = keys.run[place]
             found.append((int(keys.lo[run]), int(keys.hi[run])))
-        place += 1
-    return found
+            place += 1
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """Groups of rows with one key: group i has the rows `order[begin[i]:begin[i] + size[i]]`, in the order."""
+
+    order: Index
+    begin: Index
+    size: Index
+
+    def of(self, group: int) -> Index:
+        """The rows of one group."""
+        return self.order[self.begin[group] : self.begin[group] + self.size[group]]
+
+    def all(self) -> tuple[Index, Index]:
+        """The rows of all groups, one after the other, and where each group begins among them."""
+        first = np.cumsum(self.size) - self.size
+        return self.order[np.repeat(self.begin - first, self.size) + np.arange(self.size.sum())], first
+
+
+def _all_near(members: _Members, rows: Rows, runs: RunTable, met: Sequence[_Met], window: int, dropped: Bools) -> Index:
+    """Decide on the groups in which everything is near to everything, as it nearly always is; which are left.
+
+    Of such a group nothing is published if anything was before, and else its first row.
+    """
+    if not len(members.size):
+        return members.begin
+    which, first = members.all()
+    run = rows.run[which]
+    greatest_lo, least_hi = np.maximum.reduceat(runs["lo"][run], first), np.minimum.reduceat(runs["hi"][run], first)
+    before = np.zeros(len(members.size), dtype=np.bool_)
+    several = before.copy()
+    for some in met:
+        keys, groups, at = some.keys, some.group, some.place
+        if not len(groups):
+            continue
+        next_ = np.minimum(at + 1, len(keys) - 1)
+        several[groups] |= (next_ > at) & (keys.high[next_] == keys.high[at]) & (keys.low[next_] == keys.low[at])
+        came = keys.run[at]
+        greatest_lo[groups] = np.maximum(greatest_lo[groups], keys.lo[came])
+        least_hi[groups] = np.minimum(least_hi[groups], keys.hi[came])
+        before[groups] = True
+    near = (greatest_lo - least_hi <= window) & ~several
+    dropped[which[np.repeat(near, members.size)]] = True
+    dropped[which[first[near & ~before]]] = False
+    return np.flatnonzero(~near)
+
+
+def _walk(
+    members: Index, rows: Rows, runs: RunTable, published: list[tuple[int, int]], window: int, dropped: Bools
+) -> None:
+    """The rows of one key in the order: each is dropped if it is near to one that is published."""
+    for row, run in zip(members.tolist(), rows.run[members].tolist(), strict=True):
+        lo, hi = int(runs["lo"][run]), int(runs["hi"][run])
+        if any(lo - b <= window and a - hi <= window for a, b in published):
+            dropped[row] = True
+        else:
+            published.append((lo, hi))
