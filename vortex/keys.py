@@ -97,21 +97,21 @@ class KeyCache:
 
         Raises NotFound, CorruptSegment.
         """
+        known = (self._known(plan, part, parts, high, low) for plan in plans if plan.parts)
+        return list(await asyncio.gather(*known))
 
-        async def one(plan: Recent) -> Keys:
-            async with self._reading:
-                found = self._covering(plan.k, part, parts)
-                if isinstance(found, Keys):
-                    return found
-                if isinstance(found, Fingerprints):
-                    wanted = high[await self._offload(found.may_have, high)]
-                    keys = joined([await self._wanted(plan, number, wanted) for number in _files(plan, part, parts)])
-                else:
-                    keys = await self._read(plan, part, parts)
-                    await self.keep(plan.k, part, parts, keys)
-                return await self._offload(keys.among, high, low)  # and all else of the file is let go of
-
-        return list(await asyncio.gather(*(one(plan) for plan in plans if plan.parts)))
+    async def _known(self, plan: Recent, part: int, parts: int, high: Words, low: Words) -> Keys:
+        async with self._reading:
+            found = self._covering(plan.k, part, parts)
+            if isinstance(found, Keys):
+                return found
+            if isinstance(found, Fingerprints):
+                wanted = high[await self._offload(found.may_have, high)]
+                keys = joined([await self._wanted(plan, number, wanted) for number in _files(plan, part, parts)])
+            else:
+                keys = await self._read(plan, part, parts)
+                await self.keep(plan.k, part, parts, keys)
+            return await self._offload(keys.among, high, low)  # and all else of the file is let go of
 
     def _covering(self, k: int, part: int, parts: int) -> Keys | Fingerprints | None:
         """What is held of a range, or, whole, of one that it lies in."""
