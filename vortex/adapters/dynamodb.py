@@ -66,6 +66,8 @@ class DynamoTable:
 
     def __init__(self, client: Any, table: str, patience_s: float = _PATIENCE_S) -> None:
         self._client, self._table, self._patience_s = client, table, patience_s
+        self._junk: dict[str, int] = {}
+        """By key: how often in a row the row made no sense."""
 
     async def ensure(self) -> None:
         """See the port. Denied, too, where a table of that name has another key."""
@@ -115,12 +117,7 @@ class DynamoTable:
 
         def read(page: dict[str, Any]) -> dict[str, Any]:
             for item in page["Items"]:
-                try:
-                    lease = row_of(item)
-                except Malformed as problem:  # to be written over by whoever misses it (`create`)
-                    log.warning("lease table %s: %s: taken as missing", self._table, problem)
-                    continue
-                if lease is not None:
+                if (lease := self._readable(item)) is not None:
                     found[lease.key] = lease
             following = page.get("LastEvaluatedKey")
             if following:
@@ -134,12 +131,28 @@ class DynamoTable:
             if not start:
                 return list(found.values())
 
+    def _readable(self, item: dict[str, Any]) -> Lease | None:
+        """`row_of`. What makes no sense time and again is not a reply's fault, but stands in the table: whoever misses
+        the row will write over it (`create`).
+        """
+        try:
+            lease = row_of(item)
+        except Malformed as problem:
+            key = str(item.get(KEY))
+            self._junk[key] = self._junk.get(key, 0) + 1
+            if self._junk[key] < _TRIES:
+                raise
+            log.warning("lease table %s: %s: taken as missing", self._table, problem)
+            return None
+        self._junk.pop(str(item.get(KEY)), None)
+        return lease
+
     async def create(self, lease: Lease) -> bool:
         """See the port."""
         row = write_row(lease)
         del row[KEY]
         try:
-            await self._update(lease.key, put=row, expect={KEY: None})
+            await self._update(lease.key, put=row, expect={KEY: None}, over_junk=True)
         except _Refused as refused:
             found, junk = refused.found, refused.junk
         else:
@@ -242,6 +255,7 @@ class DynamoTable:
         put: Mapping[str, Value] | None = None,
         add: Mapping[str, int] | None = None,
         remove: tuple[str, ...] = (),
+        over_junk: bool = False,
     ) -> Lease:
         """One conditional UpdateItem; `expect` maps attributes to their values, None where one must be absent.
 
@@ -294,8 +308,10 @@ class DynamoTable:
             item = failed.item or await self._item(key)
             try:
                 raise _Refused(row_of(item) if item else None) from None
-            except Malformed:
-                raise _Refused(None, item) from None
+            except Malformed as problem:
+                if over_junk:
+                    raise _Refused(None, item) from None
+                raise Unavailable(f"dynamodb:UpdateItem on table {self._table}: {problem}", "malformed") from problem
         if row is None:
             raise Denied(f"table {self._table}, row {key}: is no lease")
         return row

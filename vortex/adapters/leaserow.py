@@ -163,5 +163,5 @@ def _str(item: Mapping[str, Value], name: str) -> str:
 def _strs(item: Mapping[str, Value], name: str) -> tuple[str, ...]:
     values = item[name]["SS"] if name in item else []
     if not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{name} is no set of texts")
+        raise Malformed(f"{name} is no set of texts, though DynamoDB has no other under SS")
     return tuple(sorted(values))
