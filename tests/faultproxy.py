@@ -61,7 +61,8 @@ class Deck:
     """Faults by chance, but so that each of them comes: every call has all that can strike it as a deck of cards.
 
     `rates`: the share of requests that are struck, by call or service; `rate` for what is not named. What strikes the
-    n-th request of a call follows from the seed alone.
+    n-th request of a call follows from the seed alone, but for what is rare: its first card strikes, whatever the call,
+    and then every so many.
     """
 
     def __init__(
@@ -73,7 +74,8 @@ class Deck:
     ) -> None:
         self._seed, self._rate, self._rates, self._faults = seed, rate, rates or {}, list(faults)
         self._chance: dict[str, random.Random] = {}
-        self._cards: dict[str, list[str]] = {}
+        self._cards: dict[str, list[Fault]] = {}
+        self._drawn: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> str | None:
         """The next card, or none."""
@@ -81,18 +83,24 @@ class Deck:
         chance = self._chance.setdefault(call, random.Random(f"{self._seed} {call}"))
         if chance.random() >= self._rates.get(call, self._rates.get(request.service, self._rate)):
             return None
-        if not self._cards.get(call):
-            self._cards[call] = self._deal(call, chance)
-        return self._cards[call].pop() if self._cards[call] else None
+        while True:
+            if not self._cards.get(call):
+                self._cards[call] = self._deal(call, chance)
+            if not self._cards[call]:
+                return None  # nothing can strike it
+            fault = self._cards[call].pop()
+            self._drawn[fault.name] += 1
+            if self._drawn[fault.name] % fault.every == 1 % fault.every:
+                return fault.name
 
-    def _deal(self, call: str, chance: random.Random) -> list[str]:
-        """All that can strike the call, last first; what is rare once in so many decks.
+    def _deal(self, call: str, chance: random.Random) -> list[Fault]:
+        """All that can strike the call, the last one first.
 
         What few other calls know comes before what all know: a call that is seldom made is struck by the former.
         """
-        cards = [fault for fault in self._faults if call in fault.calls and chance.randrange(fault.every) == 0]
+        cards = [fault for fault in self._faults if call in fault.calls]
         chance.shuffle(cards)
-        return [fault.name for fault in sorted(cards, key=lambda fault: len(fault.calls) <= _FEW)]
+        return sorted(cards, key=lambda fault: len(fault.calls) <= _FEW)
 
 
 class FaultProxy:
