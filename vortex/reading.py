@@ -20,6 +20,8 @@ from vortex.ports import Clock, InvalidPosition, IteratorExpired, Stream
 from vortex.retry import Retry
 
 _ITERATOR_LIFE = 240.0
+_FAILURES = 5
+"""So many calls in a row fail with one iterator: perhaps it is at fault, and one that is asked for anew is not."""
 _AT_TIP = 3
 """So many empty pages at the tip, each with a next iterator: the shard goes on. One or two come before an end, too."""
 _EMPTY_READINGS = 5
@@ -62,6 +64,7 @@ class Reader:
         self._shard, self._stream, self._clock, self._retry, self._reads = shard, stream, clock, retry, reads
         self._iterator: str | None = None
         self._born = 0.0
+        self._failed = 0
         self._fresh = False
         self._limit = FIRST_RECORDS
 
@@ -81,7 +84,7 @@ class Reader:
         self._iterator = await self._retry(
             f"iterator of {self._shard}", lambda: self._stream.iterator(self._shard, position)
         )
-        self._born, self._fresh = self._clock.monotonic(), not told
+        self._born, self._failed, self._fresh = self._clock.monotonic(), 0, not told
         if self._iterator is None:
             raise NoIterator(f"iterator of {self._shard}")
 
@@ -154,12 +157,15 @@ class Reader:
 
     async def _call(self, iterator: str, limit: int) -> Page:
         # Retries may outlive the iterator; an expired one is not worth a call.
-        if self._old:
+        if self._old or self._failed == _FAILURES:
             raise IteratorExpired(self._shard)
         async with self._reads:
             # Should this call be given up half-way, its reply may have been a full one.
             self.next_at = self._clock.monotonic() + FULL_PAUSE_S
-            return await self._stream.read(self._shard, iterator, limit)
+            self._failed += 1
+            page = await self._stream.read(self._shard, iterator, limit)
+            self._failed = 0
+            return page
 
 
 def following(shard: str, listed: list[ShardInfo]) -> tuple[ShardInfo, ...] | None:

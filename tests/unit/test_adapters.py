@@ -18,7 +18,7 @@ from vortex.adapters.localdir import LocalDirStore
 from vortex.adapters.renaming import rename_exclusively
 from vortex.adapters.s3 import S3Store
 from vortex.commands.probes import StoreProbe
-from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
+from vortex.ports import Denied, IteratorExpired, NotFound, PortError, Unavailable
 
 
 async def test_a_full_disk_is_waited_for_and_leaves_nothing_behind(
@@ -209,7 +209,7 @@ def reply(code: str, status: int = 400) -> ClientError:
         (reply("SignatureDoesNotMatch", 403), Unavailable, "credentials"),
         (reply("NoSuchKey", 404), NotFound, ""),
         (reply("ExpiredIteratorException"), IteratorExpired, ""),
-        (reply("InvalidArgumentException"), InvalidPosition, ""),
+        (reply("InvalidArgumentException"), Unavailable, "other"),  # of a listing's token: ask from the beginning
     ],
 )
 def test_errors_are_sorted_by_what_the_caller_must_do(error: Exception, meaning: type[PortError], cause: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.loops import World
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
 from vortex.core.paging import MOST_RECORDS
-from vortex.ports import InvalidPosition, NotFound, Stream
+from vortex.ports import InvalidPosition, NotFound, Stream, Unavailable
 from vortex.testing import vtime
 
 HOUR = 3600
@@ -391,5 +391,29 @@ def test_a_page_that_makes_no_sense_is_asked_for_again(lie: Lie) -> None:
         await worker.kill()
         assert world.liar.told["read"] == 3
         await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_an_iterator_that_only_fails_is_left_for_a_new_one() -> None:
+    """Though nobody says that it has expired."""
+    asked: list[str] = []
+
+    class Spoiled(Liar):
+        async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
+            asked.append(iterator)
+            if iterator == "junk":
+                raise Unavailable(f"read {shard}: 500", "server")
+            return await super().read(shard, iterator, limit)
+
+    async def scenario() -> None:
+        world = Lied(shards=1)
+        world.liar = Spoiled(world.stream)
+        world.liar.on("read", lambda page, _: dataclasses.replace(page, iterator="junk"), 1, 2)
+        worker = await world.begin()
+        await world.clock.sleep(60)
+        assert 1 < asked.count("junk") < 10
+        assert asked[-1] != "junk"
+        await worker.kill()
 
     vtime.run(scenario())

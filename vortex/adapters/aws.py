@@ -39,7 +39,7 @@ from vortex.adapters.exchange import MOST_BYTES, Call, HttpSession, Malformed
 from vortex.adapters.secrecy import hidden, without_signatures
 from vortex.adapters.sources import Sources
 from vortex.adapters.timekeeping import Refusal, ServiceClock
-from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
+from vortex.ports import Denied, IteratorExpired, NotFound, PortError, Unavailable
 
 _THROTTLED = {
     "ProvisionedThroughputExceededException",
@@ -304,8 +304,6 @@ def _of_reply(error: ClientError, what: str) -> PortError:
     message = f"{what}: {said(error)}"
     if code == "ExpiredIteratorException":
         return IteratorExpired(message)
-    if code == "InvalidArgumentException":
-        return InvalidPosition(message)
     if code in _MISSING:
         return NotFound(message)
     if code in _THROTTLED:
