@@ -180,6 +180,10 @@ def _record(truths: tuple[Truth, ...], rng: Random) -> tuple[bytes, tuple[Truth,
     if len(truths) == 1:
         return truths[0].data, truths
     broken = any(truth.broken for truth in truths)
+    if broken:  # what is no whole object, behind an object that does not end, is taken for a part of that
+        truths = tuple(sorted(truths, key=lambda truth: truth.data[:1] == b"{"))
+        while len(truths) > 1 and all(truth.data.startswith(b"{broken") for truth in truths[-2:]):
+            truths = truths[:-1]
     # Where one begins is told by the one before it, if that is whole; else by a line break.
     data = (b"\n" if broken else (b"\n", b"", b" ")[truths[0].number % 3]).join(truth.data for truth in truths)
     if all(truth.broken for truth in truths):
