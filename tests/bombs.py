@@ -154,6 +154,10 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "events of a customer each": lambda: [
         b"\n".join(b'{"customer":"c%d","type":"b","id":1}' % (n * 10_000 + m) for m in range(10_000)) for n in range(28)
     ],
+    "an odd event of many keys": lambda: [b'{"customer":1.5,"x":1' + b',"":1' * 790_000 + b"}"] * 2,
+    "customers of 60 KiB": lambda: [
+        packed(b"".join(b'{"customer":"%s","type":"t","id":1}' % (b"%08d" % n * 7_500) for n in range(1000)))
+    ],
     "half a million customers": lambda: [
         b"\n".join(b'{"customer":"customer-%d-with-a-name","type":"t","id":1}' % n for n in range(at, at + 1000))
         for at in range(0, 500_000, 1000)

@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from tests.loops import World
 from tests.native import without_native
 from tests.unit.test_kpl import aggregate
 from vortex.core.decode import Decoder
@@ -18,7 +19,9 @@ from vortex.core.limits import Limits
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.reasons import Reason
 from vortex.core.routing import Rules
+from vortex.testing import vtime
 from vortex.testing.logchecks import Segment, parsed
+from vortex.verification import verify_store
 
 NOW = 1_700_000_000_000
 SMALL = Limits(record=10_000, page=5_000, events=20, rejections=3_000)
@@ -181,3 +184,35 @@ def test_slices_end_with_records_and_come_to_the_same_as_the_page_at_once(native
             digest, ends = run()
     assert digest == wanted
     assert ends[-1] == len(datas) and ends == sorted(set(ends)) and len(ends) > 3
+
+
+def test_what_stands_beside_rejections_is_published_once_and_proved() -> None:
+    """Manifests list its folder apart, verify counts it as what it is, and a crash on the way changes nothing."""
+    data = b'{"c":' + bytes(range(128, 256)) * 30_000
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        world.put("one")
+        world.stream.put("large", data)
+        for _ in range(3):
+            worker = await world.begin()
+            await world.clock.sleep(31)
+            await worker.kill()
+        worker = await world.begin()
+        await world.clock.sleep(2 * 3600)
+        await worker.kill()
+        report = await verify_store(world.store)
+        assert report.faults == []
+        assert (report.checked["rejections"], report.checked["records beside rejections"]) == (1, 1)
+        keys = [key for key in world.store.objects if "/records/" in key and not key.startswith("_")]
+        assert keys == []
+        (key,) = [key for key in world.store.objects if key.startswith("_rejected/") and "/records/" in key]
+        (line,) = gzip.decompress(world.store.objects[key]).splitlines()
+        assert base64.b64decode(json.loads(line)["data_base64"]) == data
+        manifests = [json.loads(body) for key, body in world.store.objects.items() if key.startswith("_hours/")]
+        (told,) = [one for one in manifests if "beside" in one]
+        assert [row["folder"] for row in told["beside"]] == [key.rpartition("/")[0]]
+        assert [row["folder"] for row in told["rejected"]] == [key.partition("/records/")[0]]
+        assert told["counts"]["rejected"] == 1
+
+    vtime.run(scenario())

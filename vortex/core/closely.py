@@ -19,6 +19,8 @@ from vortex.core.reasons import MISSING, Reason, Refused
 from vortex.core.surrogates import MARKS, masked
 from vortex.core.trie import Node, trie_of
 
+MOST_KEYS = 100_000
+"""Keys of an event that is looked at closely; each of them takes some hundred bytes meanwhile."""
 NAME_LIMIT = 64 * 1024
 """Characters that a customer and a type may have together."""
 _BAD = {"customer": Reason.BAD_CUSTOMER, "type": Reason.BAD_TYPE, "id": Reason.BAD_ID}
@@ -55,6 +57,8 @@ class CloseReader:
         Raises Refused, for a reason.
         """
         text = self._object(data)
+        if data.count(b":") > MOST_KEYS:
+            raise Refused(Reason.TOO_MANY_KEYS, f"not plain, and of more than {MOST_KEYS} keys")
         values = self._values(text)
         found = [self._text_of(values, name) for name in NAMES[:3]]
         times = self._times(values)

@@ -32,6 +32,8 @@ Keys = NDArray[np.void]
 _KEY = np.dtype("V16")
 _MOST_NAMES = 20_000
 """How many names a reader keeps before it begins anew: some events have types without number."""
+_MOST_CHARACTERS = 4 << 20
+"""Of the names that it keeps."""
 _ROWS = 16_384
 """Events of a slice, if they are of several records."""
 _STEP_PARTS, _STEP_BYTES = 1000, 1 << 20
@@ -117,8 +119,7 @@ class EventReader:
 
         Whole records, and of one record no event before it is known that none of its limits refuses it.
         """
-        if len(self._names) > _MOST_NAMES:
-            self._names = Names(self._seed)
+        self._forget_names()
         plain, odd = self._none(), list(range(len(records)))
         if self._plan is not None:
             aggregate = aggregates(records.data, records.bounds)
@@ -139,6 +140,7 @@ class EventReader:
         """
         group, opened = Parts(owners=[]), None
         for index in some:
+            self._forget_names()
             data = page.records.datas[index]
             try:
                 opened = yield from open_record(data, self._limits, pot)
@@ -152,9 +154,15 @@ class EventReader:
                 group = Parts(owners=[])
             if found:
                 yield from page.plain_up_to(index)
+                self._forget_names()  # which live until these events are taken
                 yield page.give(found.pop(), index, index + 1)
             group.append(parts, index)
         yield from self._slices_of(page, group)
+
+    def _forget_names(self) -> None:
+        if len(self._names) > _MOST_NAMES or self._names.characters > _MOST_CHARACTERS:
+            self._names = Names(self._seed)
+            self._prefixes.clear()
 
     def _of_text(self, opened: Opened, index: int) -> Steps[list[Events]]:
         """The events of a record that unfolded to a large text, where it can be read as it is; else nothing."""

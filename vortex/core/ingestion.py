@@ -40,6 +40,10 @@ _SPANS = 8
 """Into how many segments at least a window's time is cut."""
 _GROUP_OVERHEAD = 1900
 """Bytes of a place: its names and a dict's entry while it gathers, its cell, folder and member while it is sealed."""
+_COPIES = 4
+"""Of the names of a place, while it gathers and while it is sealed."""
+_LONG_NAMES = 1000
+"""Characters from which names are not remembered with their folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,18 @@ class Draft:
         return list(cells.values()), np.array(its, dtype=np.int32)
 
 
-@lru_cache(maxsize=16_384)  # a segment has the partitions of the one before it, nearly all
 def _folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:
+    known = _known_folder if len(customer) + len(event_type) < _LONG_NAMES else _new_folder
+    return known(layout, customer, event_type, period)
+
+
+def _new_folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:
     path = layout.folder(customer, event_type, period)
     return Folder(path, folder_hash(path), customer, event_type)
+
+
+# A segment has the partitions of the one before it, nearly all.
+_known_folder = lru_cache(maxsize=16_384)(_new_folder)
 
 
 def _rejected_folder(layout: Layout, period: int, beside: bool) -> Folder:
@@ -398,13 +410,14 @@ class ShardIngest:
         keys: Keys,
     ) -> None:
         """Put the lines of new events, given by column, into their groups."""
-        build, before = self._build, len(self._build.groups)
+        build, before, characters = self._build, len(self._build.groups), self._build.groups.characters
         group = build.groups.number(events.names, name, period)
         taken = Taken(events.text, start, size, group).compact()
         build.pages.append(taken)
         build.ids.append(keys.tobytes())
         build.counts.bytes += int(taken.size.sum()) + len(taken.size)
         build.buffered += taken.nbytes + KEY_BYTES * len(taken.size) + _GROUP_OVERHEAD * (len(build.groups) - before)
+        build.buffered += _COPIES * (build.groups.characters - characters)
 
     def _reject(
         self, rejected: list[Rejected], records: Records, arrived: NDArray[np.int64], first: int

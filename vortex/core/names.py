@@ -4,6 +4,7 @@ quicker to compare, and to sort by, than texts are.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -37,6 +38,8 @@ class Names:
         """`seed` keeps others from choosing names that collide in the table in C."""
         self.table = native.numbers(seed) if native is not None else None
         """For `native.events`, which numbers the pairs that it finds by itself."""
+        self.characters = 0
+        """Of all names; several copies of them are in memory."""
         self._of_table: Numbers = np.empty(0, dtype=np.int32)
         self._numbers = _InOrder[tuple[str, str]]()
 
@@ -48,8 +51,10 @@ class Names:
 
     def number(self, pairs: Iterable[tuple[str, str]]) -> Numbers:
         """The number of each pair."""
-        numbers = self._numbers
-        return np.array([numbers[pair] for pair in pairs], dtype=np.int32)
+        numbers, before = self._numbers, len(self._numbers)
+        found = np.array([numbers[pair] for pair in pairs], dtype=np.int32)
+        self.characters += sum(len(one) + len(two) for one, two in numbers.things[before:])
+        return found
 
     def of_table(self, its: Numbers, new: list[tuple[str, str]]) -> Numbers:
         """Numbers of the table in C as ours; `new` are the pairs of those that it gave since the last call."""
@@ -63,15 +68,18 @@ class Groups:
 
     def __init__(self) -> None:
         self.places: list[Place] = []
-        self._names: Names | None = None
+        self.characters = 0
+        """Of the names of all places."""
+        self._names: weakref.ref[Names] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
 
     def number(self, names: Names, name: Numbers, period: NDArray[np.int64]) -> Numbers:
         """The number of each name in its period."""
-        if names is not self._names:  # whose numbers mean other names
-            self._names, self._base, self._numbers = names, len(self.places), _InOrder[tuple[int, int]]()
+        if self._names is None or names is not self._names():  # whose numbers mean other names
+            # It may be large, and is another's.
+            self._names, self._base, self._numbers = weakref.ref(names), len(self.places), _InOrder[tuple[int, int]]()
             self._table = native.numbers(0) if native is not None else None
         if native is not None:
             numbers, new = native.group(self._table, np.ascontiguousarray(name), np.ascontiguousarray(period))
@@ -81,4 +89,5 @@ class Groups:
             found = np.array([its[pair] for pair in zip(name.tolist(), period.tolist(), strict=True)], dtype=np.int32)
             new = its.things[before:]
         self.places += [(names[one], at) for one, at in new]
+        self.characters += sum(len(names[one][0]) + len(names[one][1]) for one, _ in new)
         return found + np.int32(self._base) if self._base else found

@@ -20,6 +20,8 @@ LINE_BYTES = 4_000_000
 https://docs.aws.amazon.com/redshift/latest/dg/copy-usage_notes-copy-from-json.html."""
 _AROUND = 400
 """Bytes of a line beside its data, about."""
+_DETAIL = 200
+"""Characters of a detail: one that names a place may go deep."""
 _SHORT = b"\b\t\n\f\r"
 _CONTROLS = bytes(set(range(0x20)) - set(_SHORT))
 
@@ -92,7 +94,7 @@ def lines_of(
     lines, besides = [], []
     for one in rejected:
         sequence = sequences[one.record]
-        line = _Line(one.reason, one.detail, shard, sequence, one.sub, float(arrivals[one.record]))
+        line = _Line(one.reason, one.detail[:_DETAIL], shard, sequence, one.sub, float(arrivals[one.record]))
         if one.whole:
             line.whole = True
         if not _tell(line, one.data):

@@ -263,7 +263,9 @@ def seal(
     footer.ids_digest = blob_digest(ids)
     # JSON, since hash keys have 128 bits; the index beside it is binary, being by far the larger part.
     document = msgspec.json.encode(msgspec.structs.replace(footer, members=b""))
-    packed = isal_zlib.compress(struct.pack("<I", len(document)) + document + footer.members, _LEVEL)
+    packer = isal_zlib.compressobj(_LEVEL)
+    parts = struct.pack("<I", len(document)), document, footer.members
+    packed = b"".join([*map(packer.compress, parts), packer.flush()])
     digest = _footer_digest(packed, footer.version)
     body = b"".join([*blobs, ids, packed, TRAILER.pack(digest, len(packed), footer.version, _MAGIC)])
     return Sealed(footer, digest.hex(), body)
