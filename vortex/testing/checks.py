@@ -37,6 +37,8 @@ _SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
 _PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)(?:-(\d+))?\.json$")
 _DECIDED = re.compile(r"_vortex/[^/]+/dedup/(\d{10})-(\d+)$")
 
+_CLEANED_WITHIN_MS = 1_800_000
+
 
 class Checker:
     """Watches a run. `failed` is set at the first violation; `violations` tells of it."""
@@ -58,6 +60,7 @@ class Checker:
         self._digests: dict[str, str] = {}
         self._sample = Random(0)
         self._delayed: dict[str, Process] = {}
+        self._done_at: dict[int, int] = {}
 
     @property
     def logs(self) -> dict[str, list[Segment]]:
@@ -104,6 +107,7 @@ class Checker:
                 self._plans.part(int(found[1]), int(found[3]), body)
             else:
                 self._plans.finished(int(found[1]), body)
+                self._done_at.setdefault(int(found[1]), self._clock.now_ms())
         elif key.startswith("_hours/"):
             self._plans.hour(key, body)
         elif key.endswith("/stream.json"):
@@ -232,10 +236,21 @@ class Checker:
             lost, more = accepted - published, published - accepted
             self.violated("I1", f"{lost.total()} lines not published, {more.total()} too many: {[*lost, *more][:2]}")
         self._plans.finish()
+        self._check_cleaned()
         self._check_calls()
         report = await verify_store(_Plain(self._store))
         for fault in report.faults:
             self.violated(fault.invariant, f"vortex verify: {fault.key}: {fault.what}")
+
+    def _check_cleaned(self) -> None:
+        """D10: decisions that no later plan is held against do not stay; what was put late is found as well."""
+        keep = max((settings.commit.keep for settings in self.settings.values()), default=0)
+        every = max((settings.publish.period for settings in self.settings.values()), default=0)
+        oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS
+        since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
+        for row in self._store.rows("_vortex/", "", 10**6):
+            if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
+                self.violated("D10", f"{row.key}: is there still, and plans are held against {since} and later ones")
 
     def _check_calls(self) -> None:
         for shard, calls in self._stream.calls.items():
