@@ -77,7 +77,7 @@ BUGS = (
     ),
     Bug("told before the commit", _told_before_the_commit, "I11.*says", ("store.slow",)),
     Bug("SHARD_END of whatever was released", _end_told_without_an_end, "I11.*ended", ("process.stop",)),
-    Bug("a plan's ranges not waited for", _ranges_not_waited_for, "I[13]"),
+    Bug("a plan's ranges not waited for", _ranges_not_waited_for, "I8.*rows are missing|I[13]"),
 )
 
 

@@ -247,6 +247,8 @@ class PlanModel:
         entry = self._last_entry(shard)
         if entry is None or n > entry["to"] or any(p >= self.published for p in log[n].footer.periods):
             bad("I3", f"{name} was deleted, and is not published")
+        if entry is not None and n == entry["to"]:
+            bad("I3", f"{name} was deleted, and its log is read from there on")
         if entry is not None and n >= entry["next"] and not entry["ended"]:
             bad("I3", f"{name} was deleted, and the next plan begins at {entry['next']}")
 
