@@ -61,6 +61,10 @@ class Checker:
         self._sample = Random(0)
         self._delayed: dict[str, Process] = {}
         self._done_at: dict[int, int] = {}
+        self.calm_at = 0
+        """When faults stopped."""
+        rates = traffic.weather.rates
+        self._logs.odd_dates = any(rates.get(name) for name in ("stream.odd_date", "stream.wrong_dates"))
 
     @property
     def logs(self) -> dict[str, list[Segment]]:
@@ -246,6 +250,8 @@ class Checker:
         """D10: decisions that no later plan is held against do not stay; what was put late is found as well."""
         keep = max((settings.commit.keep for settings in self.settings.values()), default=0)
         every = max((settings.publish.period for settings in self.settings.values()), default=0)
+        if self._clock.now_ms() - self.calm_at < 2 * max(every, keep // 24) + 600_000:
+            return  # whoever was paused, or had a clock that was off, cleans up the next time
         oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
         for row in self._store.rows("_vortex/", "", 10**6):

@@ -55,7 +55,7 @@ class Traffic:
     def __init__(self, stream: MemoryStream, clock: Clock, weather: Weather, seed: int, window_ms: int) -> None:
         self.records: dict[str, list[Written]] = {}
         self.named: dict[int, Truth] = {}
-        self._stream, self._clock, self._weather = stream, clock, weather
+        self._stream, self._clock, self.weather = stream, clock, weather
         self._rng = Random(f"traffic {seed}")
         self._window_ms = window_ms
         self._sent: list[tuple[int, str, tuple[Truth, ...]]] = []
@@ -71,7 +71,7 @@ class Traffic:
         left, end = events, self._clock.monotonic() + duration_s
         while left > 0 and self._clock.monotonic() < end:
             number = min(left, rng.choice((1, 1, 2, 5, 20)))
-            poison = self._weather.strikes("traffic.poison", rng)
+            poison = self.weather.strikes("traffic.poison", rng)
             for _ in range(number):
                 if poison:
                     self._put("poison", (self._note(Truth(len(self.named), self._broken(len(self.named)))),))
@@ -83,7 +83,7 @@ class Traffic:
 
     def put_one(self) -> None:
         """One record: new, or sent again."""
-        rng, weather = self._rng, self._weather
+        rng, weather = self._rng, self.weather
         if self._sent and weather.strikes("traffic.duplicate", rng):
             self._again()
             return
@@ -94,7 +94,7 @@ class Traffic:
 
     def _partition_key(self) -> str:
         rng = self._rng
-        if self._weather.strikes("traffic.hot", rng):
+        if self.weather.strikes("traffic.hot", rng):
             return "hot"
         return f"k{rng.getrandbits(40)}"
 
@@ -107,7 +107,7 @@ class Traffic:
         # The newest that is at least so old, or anything recent.
         old = [one for one in self._sent if one[0] <= now - back] or self._sent
         _, key, truths = old[max(0, len(old) - 1 - rng.randrange(4))]
-        if self._weather.strikes("traffic.altered", rng):
+        if self.weather.strikes("traffic.altered", rng):
             truths = tuple(self._altered(truth) for truth in truths)
         self._put(self._partition_key() if rng.random() < 0.7 else key, truths)
 
@@ -120,7 +120,7 @@ class Traffic:
         return self._note(Truth(number, json.dumps(event).encode(), truth.key, truth.customer, truth.kind, truth.at))
 
     def _make(self) -> Truth:
-        rng, weather = self._rng, self._weather
+        rng, weather = self._rng, self.weather
         number = len(self.named)
         if weather.strikes("traffic.broken", rng):
             return self._note(Truth(number, self._broken(number)))
@@ -138,9 +138,9 @@ class Traffic:
 
     def _own_time(self) -> int:
         rng, now = self._rng, self._clock.now_ms()
-        if self._weather.strikes("traffic.late", rng):
+        if self.weather.strikes("traffic.late", rng):
             return now - int(rng.choice((0.1, 1, 3, 30)) * HOUR_MS * rng.random())
-        if self._weather.strikes("traffic.early", rng):
+        if self.weather.strikes("traffic.early", rng):
             return now + int(rng.choice((0.1, 1, 3, 30)) * HOUR_MS * rng.random())
         return now - rng.randint(0, 20_000)
 
@@ -163,7 +163,7 @@ class Traffic:
         rng = self._rng
         now = self._clock.now_ms()
         arrival = now
-        if self._weather.strikes("stream.backwards", rng):
+        if self.weather.strikes("stream.backwards", rng):
             arrival -= rng.choice((2_000, 60_000, 1_200_000)) * rng.randint(0, 1000) // 1000
         data, truths = _record(truths, rng)
         explicit = None

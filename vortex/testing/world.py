@@ -177,6 +177,7 @@ class World:
         for task in busy:
             task.cancel()
         self.weather.calm()
+        self.observer.calm_at = self.clock.now_ms()
         self.stream.fickle, self.dates_off_ms = 0.0, 0
         for process in self.processes:
             process.wake()
