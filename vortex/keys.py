@@ -73,6 +73,8 @@ class KeyCache:
             for ranges, place, _ in self._by_age():
                 if self.nbytes > self.limit:
                     del ranges[place]
+            if self.nbytes > self.limit:
+                self._decided.clear()
 
     def _by_age(self) -> list[tuple[dict[Range, Keys | Fingerprints], Range, Keys | Fingerprints]]:
         return [(ranges, *row) for _, ranges in sorted(self._held.items()) for row in ranges.items()]

@@ -151,7 +151,7 @@ def test_ingest(way: str) -> None:
 
 
 def test_publisher() -> None:
-    """Two plans: what is decided, their objects, manifests, hours, done documents, and clean-up."""
+    """Two plans: what is decided, their objects, manifests, hours and done documents."""
 
     async def loop(world: World, worker: Worker) -> None:
         for _ in range(8):
@@ -172,7 +172,7 @@ def test_publisher() -> None:
         return cut
 
     seen = _each_call(scenario)
-    assert seen.keys() >= {"read plan", "read log", "plan", "decide", "read decision", "object", "done", "clean up"}
+    assert seen.keys() >= {"read plan", "read log", "plan", "decide", "read decision", "object", "done"}
     assert seen.keys() >= {"manifest", "hour"}
 
 

@@ -46,7 +46,7 @@ def test_the_table_keeps_prometheus_habits() -> None:
     for row in METRICS:
         assert row.name.startswith("vortex_")
         assert row.name.endswith("_total") == (row.kind == "counter")
-        assert set(row.labels) <= {"shard", "outcome", "cause", "result", "version"}
+        assert set(row.labels) <= {"shard", "outcome", "cause", "reason", "result", "version"}
         assert not row.name.endswith(("_ms", "_mb", "_minutes"))
 
 

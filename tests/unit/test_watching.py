@@ -22,7 +22,7 @@ def test_gauges_stay_fresh_while_the_stream_does_not_answer() -> None:
         async def server_time() -> int:
             if down:
                 raise Unavailable("no way there", "connection")
-            return clock.now_ms() + 3_600_000
+            return clock.now_ms()
 
         world = SimpleNamespace(
             clock=clock,
@@ -39,7 +39,7 @@ def test_gauges_stay_fresh_while_the_stream_does_not_answer() -> None:
         assert list(health.report()) == ["kinesis"]
         down = False
         await asyncio.sleep(21)
-        assert list(health.report()) == ["clock"]
+        assert list(health.report()) == []
         watching.cancel()
 
     vtime.run(scenario())
