@@ -50,7 +50,7 @@ class _Sleeper(threading.Thread):
     def run(self) -> None:
         while True:
             before = time.monotonic()
-            time.sleep(_SLEEP_S)
+            time.sleep(_SLEEP_S)  # how late it wakes is the measure
             now = time.monotonic()
             self._late.append((now, now - before - _SLEEP_S))
 

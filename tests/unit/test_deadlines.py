@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_a_reply_that_only_trickles_in_is_a_time_out(world: World, case: Case) -> None:
     """Though something comes all the time."""
     if case.name == "put_large":
-        pytest.skip("its reply has no body")
+        pytest.skip("its reply has no body")  # a put's reply: nothing that could trickle in
     world.aws.objects["root/dir/a"] = bytes(100)
     world.patience(WAIT_S)
     world.proxy.choose = only("trickle", case.call, times=2)
