@@ -18,6 +18,7 @@ from vortex.core.model import ShardInfo
 from vortex.ingest import ShardWorker
 from vortex.memory import MemoryBudget
 from vortex.testing import vtime
+from vortex.trust import TrustedStream
 
 Loop = Callable[[World, Worker], Awaitable[Any]]
 _PHASES = (
@@ -151,12 +152,18 @@ def test_ingest(way: str) -> None:
 
 
 def test_publisher() -> None:
-    """Two plans: what is decided, their objects, manifests, hours and done documents."""
+    """Two plans: what is decided, their objects, manifests, hours, done documents, and clean-up."""
 
     async def loop(world: World, worker: Worker) -> None:
+        for _ in range(9):  # nothing is old before the service's time is known
+            await TrustedStream(world.stream, world.trusted).server_time()
+            await world.clock.sleep(2)
         for _ in range(8):
             if not await worker.publisher.step():
                 await world.clock.sleep(10)
+        await world.clock.sleep(1900)  # what is old at a second look is deleted
+        while await worker.publisher.step():
+            pass
 
     async def scenario(at: int) -> _Cut:
         world = World(shards=1, poll_s=10, period_ms=30 * MINUTE, every_s=600)
@@ -172,7 +179,7 @@ def test_publisher() -> None:
         return cut
 
     seen = _each_call(scenario)
-    assert seen.keys() >= {"read plan", "read log", "plan", "decide", "read decision", "object", "done"}
+    assert seen.keys() >= {"read plan", "read log", "plan", "decide", "read decision", "object", "done", "clean up"}
     assert seen.keys() >= {"manifest", "hour"}
 
 
