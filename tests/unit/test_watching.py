@@ -11,6 +11,7 @@ from vortex.app import App
 from vortex.ports import Unavailable
 from vortex.retry import Health, Retry
 from vortex.testing import vtime
+from vortex.trust import TrustedClock, TrustedStream
 
 
 def test_gauges_stay_fresh_while_the_stream_does_not_answer() -> None:
@@ -22,13 +23,15 @@ def test_gauges_stay_fresh_while_the_stream_does_not_answer() -> None:
         async def server_time() -> int:
             if down:
                 raise Unavailable("no way there", "connection")
-            return clock.now_ms()
+            return clock.now_ms() + 3_600_000
 
         world = SimpleNamespace(
             clock=clock,
             health=health,
             retry=Retry(clock, vtime.NullMeter(), health, Random(1), "kinesis"),
-            stream=SimpleNamespace(server_time=server_time),
+            stream=TrustedStream(
+                cast(Any, SimpleNamespace(server_time=server_time)), TrustedClock(clock, health, vtime.NullMeter())
+            ),
         )
         app = App.__new__(App)
         app._world = cast(Any, world)
@@ -39,7 +42,7 @@ def test_gauges_stay_fresh_while_the_stream_does_not_answer() -> None:
         assert list(health.report()) == ["kinesis"]
         down = False
         await asyncio.sleep(21)
-        assert list(health.report()) == []
+        assert list(health.report()) == ["clock"]
         watching.cancel()
 
     vtime.run(scenario())
