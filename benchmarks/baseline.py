@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 
 from benchmarks.pages import STREAM
-from vortex.core.kpl import deaggregate
+from vortex.core.decode.kpl import deaggregate
 
 _KPL_MAGIC = b"\xf3\x89\x9a\xc2"
 

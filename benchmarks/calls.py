@@ -26,8 +26,8 @@ from rich.table import Table
 from benchmarks.pages import STREAM, shard_id
 from benchmarks.processes import Server, environment, server
 from benchmarks.workload import WORKLOADS, recent_start
-from vortex.adapters.kinesis import open_kinesis_stream
-from vortex.adapters.s3 import open_s3_store
+from vortex.adapters.kinesis.stream import open_kinesis_stream
+from vortex.adapters.s3.store import open_s3_store
 from vortex.core.model import Position, Start
 
 Call = Callable[[], Awaitable[object]]

@@ -18,18 +18,20 @@ import msgspec
 import numpy as np
 
 from benchmarks.workload import WORKLOADS, recent_start, records
-from vortex.adapters import getrecords
-from vortex.adapters.getrecords import decode_reply
-from vortex.core import events, filter, lines
-from vortex.core.decode import Decoder
-from vortex.core.events import EventReader
-from vortex.core.fields import Fields
-from vortex.core.filter import Filter
-from vortex.core.ingestion import Policy, ShardIngest
+from vortex.adapters.kinesis import get_records as getrecords
+from vortex.adapters.kinesis.get_records import decode_reply
+from vortex.core.decode import events
+from vortex.core.decode.decoder import Decoder
+from vortex.core.decode.events import EventReader
+from vortex.core.decode.fields import Fields
+from vortex.core.decode.records import Records
+from vortex.core.ingest import filter
+from vortex.core.ingest.filter import Filter
+from vortex.core.ingest.shard_state import Policy, ShardIngest
 from vortex.core.layout import Layout
+from vortex.core.log import lines
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
-from vortex.core.records import Records
-from vortex.core.routing import Rules
+from vortex.core.periods import Rules
 
 _FIELDS = Fields(("context.app.namespace",), ("event", "type"), ("messageId",), ("timestamp", "receivedAt"))
 _PERIOD_MS = 300_000

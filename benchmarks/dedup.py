@@ -25,18 +25,18 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from vortex.adapters.clock import ThreadOffload
-from vortex.adapters.localdir import LocalDirStore
-from vortex.core.dedup.bounds import Recent
+from vortex.adapters.disk.store import LocalDirStore
 from vortex.core.dedup.decided import encode
 from vortex.core.dedup.index import Words, in_order
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
-from vortex.core.filter import KEY_BYTES, Filter
-from vortex.core.planning import Plan
-from vortex.core.shardlog import Head
-from vortex.dedup import Resolver
-from vortex.journal import Journal
-from vortex.keys import KeyCache
+from vortex.core.ingest.filter import KEY_BYTES, Filter
+from vortex.core.log.rules import Head
+from vortex.core.publish.bounds import Recent
+from vortex.core.publish.plan import Plan
+from vortex.log.store import Journal
+from vortex.publish.dedup import Resolver
+from vortex.publish.published_keys import KeyCache
 from vortex.retry import Once
 
 T = TypeVar("T")

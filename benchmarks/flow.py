@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from benchmarks.core import fresh, pages, reply_of
 from benchmarks.workload import WORKLOADS
-from vortex.adapters.getrecords import decode_reply
+from vortex.adapters.kinesis.get_records import decode_reply
 from vortex.core.model import Page
 
 _SEGMENT_BYTES = 64 * 2**20

@@ -14,7 +14,7 @@ from typing import Protocol
 from xxhash import xxh3_64_intdigest
 
 from benchmarks.workload import Record, Workload, events
-from vortex.core.kpl import deaggregate
+from vortex.core.decode.kpl import deaggregate
 
 STREAM = "bench"
 MASK = 2**64 - 1

@@ -1,4 +1,4 @@
-/* The user records of a KPL aggregate, as vortex/core/kpl.py tells its format; in the shape in which the library writes it.
+/* The user records of a KPL aggregate, as vortex/core/decode/kpl.py tells its format; in the shape in which the library writes it.
    Whatever else protobuf allows is left to Python. */
 
 #include "aggregate.h"

@@ -1,6 +1,6 @@
 /* Events of records: of each the four fields that Vortex reads, its key and its period.
 
-   What is not plainly an event is left to Python (vortex/core/decode.py), a record at a time: this is a shortcut, and
+   What is not plainly an event is left to Python (vortex/core/decode/decoder.py), a record at a time: this is a shortcut, and
    takes no decision of its own. A record holds one event, or several on lines of their own,
    or it is an aggregate of such. */
 
@@ -19,7 +19,7 @@ typedef struct {
     int32_t size, record, name;
 } Row;
 
-/* What is left to Python of an event; as `ASKED` in vortex/core/native.py. */
+/* What is left to Python of an event; as `ASKED` in vortex/core/native/__init__.py. */
 typedef struct {
     int32_t row, id_at, id_size, time_at, time_size; /* within the line */
     uint32_t ask;

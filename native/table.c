@@ -1,4 +1,4 @@
-/* The filter's tables, as vortex/core/filter.py lays them out: slots of one key each, all zeros where it is free. */
+/* The filter's tables, as vortex/core/ingest/filter.py lays them out: slots of one key each, all zeros where it is free. */
 
 #include "native.h"
 

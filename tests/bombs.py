@@ -24,25 +24,25 @@ from hashlib import md5
 from pathlib import Path
 from random import Random
 
+from simulation import vtime
+from simulation.logchecks import parsed
+from simulation.memstream import HASH_KEYS, MemoryStream
 from vortex.adapters.clock import SystemClock, ThreadOffload
-from vortex.adapters.localdir import LocalDirStore
-from vortex.core.decode import Decoder
-from vortex.core.fields import Fields
-from vortex.core.ingestion import Policy
+from vortex.adapters.disk.store import LocalDirStore
+from vortex.core.decode.decoder import Decoder
+from vortex.core.decode.fields import Fields
+from vortex.core.ingest.shard_state import Policy
 from vortex.core.layout import Layout
+from vortex.core.log.rules import StreamState
+from vortex.core.log.segment import Counts
 from vortex.core.model import Start
-from vortex.core.routing import Rules
-from vortex.core.segment import Counts
-from vortex.core.shardlog import StreamState
-from vortex.ingest import CommitRules, IngestPorts, ShardWorker
-from vortex.journal import Journal
-from vortex.memory import MemoryBudget
-from vortex.publisher import Publisher
+from vortex.core.periods import Rules
+from vortex.ingest.memory import MemoryBudget
+from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
+from vortex.log.store import Journal
+from vortex.publish.publisher import Publisher
 from vortex.retry import Health, Retry
-from vortex.start import FirstStart, take_up
-from vortex.testing import vtime
-from vortex.testing.logchecks import parsed
-from vortex.testing.memstream import HASH_KEYS, MemoryStream
+from vortex.runtime.first_start import FirstStart, take_up
 
 MIB = 2**20
 LIMIT = 64 * MIB

@@ -14,12 +14,13 @@ import pytest
 from tests.faultproxy import FAULTS, FaultProxy, no_fault, only
 from tests.faults import services
 from tests.tinyaws import SHARD, TinyAws
-from vortex.adapters import exchange, s3
-from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
-from vortex.adapters.kinesis import KinesisStream, open_kinesis_stream
-from vortex.adapters.leaserow import read_row, write_row
-from vortex.adapters.s3 import S3Store, open_s3_store
-from vortex.core.lease import Checkpoint, Lease
+from vortex.adapters.aws import exchange
+from vortex.adapters.dynamodb.lease_row import read_row, write_row
+from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
+from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
+from vortex.adapters.s3 import store as s3
+from vortex.adapters.s3.store import S3Store, open_s3_store
+from vortex.core.fleet.lease import Checkpoint, Lease
 from vortex.core.model import Position, Start
 from vortex.ports import NotFound, PortError, Unavailable
 

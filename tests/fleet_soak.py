@@ -37,7 +37,7 @@ from tests.harness import (
     wait_active,
 )
 from tests.servers import CREDENTIALS, kinesis_local, ministack
-from vortex.adapters.leaserow import read_row
+from vortex.adapters.dynamodb.lease_row import read_row
 
 EVERY_S = 10.0
 """Between two deeds."""

@@ -1,6 +1,6 @@
 """The steps in C against Python's, seed by seed: `make fuzz` runs this with the address sanitizer watching.
 
-A test of the suite runs some of it (tests/unit/test_native.py); this is for long.
+A test of the suite runs some of it (tests/unit/core/native/test_native.py); this is for long.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from random import Random
 
-from tests.unit.test_native import differences
+from tests.unit.core.native.test_native import differences
 from vortex.core import native
 
 

@@ -10,30 +10,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from vortex.core.balance import Roster
-from vortex.core.decode import Decoder
-from vortex.core.fields import Fields
-from vortex.core.ingestion import Policy
+from simulation import vtime
+from simulation.memstore import MemoryStore
+from simulation.memstream import MemoryStream
+from simulation.memtable import MemoryTable
+from vortex.core.decode.decoder import Decoder
+from vortex.core.decode.fields import Fields
+from vortex.core.fleet.balance import Roster
+from vortex.core.ingest.shard_state import Policy
 from vortex.core.layout import Layout
+from vortex.core.log.rules import StreamState
+from vortex.core.log.segment import parse_footer
 from vortex.core.model import ShardInfo, Start
-from vortex.core.routing import Rules
-from vortex.core.segment import parse_footer
-from vortex.core.shardlog import StreamState
-from vortex.family import Family
-from vortex.fleet import LocalFleet
-from vortex.ingest import CommitRules, IngestPorts, ShardWorker
-from vortex.journal import Journal
-from vortex.memory import MemoryBudget
+from vortex.core.periods import Rules
+from vortex.fleet.local import LocalFleet
+from vortex.ingest.memory import MemoryBudget
+from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
+from vortex.log.shard_tree import Family
+from vortex.log.store import Journal
 from vortex.ports import Stream
-from vortex.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
-from vortex.start import FirstStart, take_up
-from vortex.testing import vtime
-from vortex.testing.memstore import MemoryStore
-from vortex.testing.memstream import MemoryStream
-from vortex.testing.memtable import MemoryTable
-from vortex.trust import TrustedClock, TrustedStream
-from vortex.verification import verify_store
+from vortex.runtime.first_start import FirstStart, take_up
+from vortex.runtime.trust import TrustedClock, TrustedStream
+from vortex.verify.store import verify_store
 
 MINUTE = 60_000
 

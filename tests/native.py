@@ -7,13 +7,13 @@ from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 USERS = (
-    "vortex.core.events",
+    "vortex.core.decode.events",
     "vortex.core.dedup.index",
-    "vortex.core.kpl",
-    "vortex.core.lines",
-    "vortex.core.names",
-    "vortex.core.filter",
-    "vortex.adapters.getrecords",
+    "vortex.core.decode.kpl",
+    "vortex.core.log.lines",
+    "vortex.core.decode.interning",
+    "vortex.core.ingest.filter",
+    "vortex.adapters.kinesis.get_records",
 )
 
 

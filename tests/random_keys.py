@@ -13,8 +13,8 @@ import time
 from collections import Counter
 from random import Random
 
+from simulation import vtime
 from tests.loops import MINUTE, Worker, World
-from vortex.testing import vtime
 
 
 def times_of(rng: Random, begin_s: float, copies: int, window_s: float) -> list[float]:

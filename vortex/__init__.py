@@ -2,28 +2,26 @@
 
     Kinesis shard --> ingest (one task a shard) --> shard log --> publisher --> files and manifests --> loader
 
-The way of an event, and where to find it:
+Each concept has a pure half in `core.<concept>` and an acting half in `<concept>`:
 
-    core.containers   a record is taken apart: aggregates, lines, arrays, compression
-    core.decode       each part becomes an event, or a rejection with its reason (core.closely finds it)
-    core.routing      an event's time becomes a period that is still open
-    core.filter       a retry on the same shard is dropped at once; this only saves work
-    core.ingestion    one shard's state: pages in, drafts of segments out
-    core.segment      a draft becomes an immutable object; putting segment n if absent is the commit
-    core.shardlog     the rules of a log: what follows what, where a child begins
-    core.planning     the frontier, and plans, as functions of the logs
-    core.dedup        what is a duplicate, decided once for all shards of a plan
-    core.publication  the objects, hours and manifests that they come to
-    core.balance      of a fleet: who should work on which shard, and who plans
-    core.layout       which folder and file an event lies in: the loader's contract
+    core.decode    a page's bytes become events by column, or rejections with their reasons
+    core.ingest    one shard's state: pages in, drafts of segments out
+    ingest         the loop of one shard: resume, read, commit
+    core.log       a draft becomes an immutable segment; putting segment n if absent is the commit
+    log            the state folder through the object store; the tree of shards
+    core.publish   the frontier and plans as functions of the logs; the objects and manifests of a plan
+    core.dedup     what is a duplicate, decided once for all shards of a plan
+    publish        the loop that makes plans, carries them out, closes hours and cleans up
+    core.fleet     leases, and who should work on which shard
+    fleet          which shards run in this process: all of them, or those whose leases it holds
+    verify         reads a store back and proves the invariants
 
-    journal           the state folder through the object store
-    ingest (resume, memory), publisher (dedup, keys, ranges, sharing, objects, hours, cleanup),
-    fleet or leased (family, leases), start
-                      the loops; they decide through core and act through ports
-    ports, adapters   what Vortex needs from the world, and Kinesis, S3, disk, HTTP behind it
-    app               the composition root; service, supervisor: as one process, or several
-    cli, commands, demo: what people call
+    core.layout    which folder and file an event lies in: the loader's contract
+    core.native    the steps in C, and what stands in for them
+    ports          what Vortex needs from the world; `adapters` has Kinesis, S3, DynamoDB, disk and HTTP behind it
+    config         the settings
+    runtime        the composition root (`app`), and the process around it (`service`, `supervisor`)
+    cli, commands  what people call
 """
 
 from importlib.metadata import PackageNotFoundError, version

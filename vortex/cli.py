@@ -16,8 +16,8 @@ import click
 from vortex import __version__
 from vortex.adapters import logs
 from vortex.adapters.cpus import usable
-from vortex.config import ConfigError, Settings, commented_default, known_keys, load
-from vortex.environment import unheard
+from vortex.config.environment import unheard
+from vortex.config.settings import ConfigError, Settings, commented_default, known_keys, load
 from vortex.exits import Exit
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
         raise click.BadParameter(f'write a number from 1 to {_MOST_PROCESSES}, or "auto"', param_hint="--processes")
     settings = _settings(config)
     if count == 1:
-        from vortex import service
+        from vortex.runtime import service
 
         sys.exit(service.run(settings, drain=drain, supervised=supervised))
     if drain:
@@ -94,7 +94,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
     if settings.coordination.mode == "local":
         click.echo('--processes: several workers need coordination.mode = "dynamodb"', err=True)
         sys.exit(Exit.CONFIG)
-    from vortex import supervisor
+    from vortex.runtime import supervisor
 
     sys.exit(supervisor.run(settings, config, count))
 
@@ -110,7 +110,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
 )
 def demo(keep: Path | None, events: int) -> None:
     """Try it: an emulated Kinesis, a producer, a real worker, and the sum at the end."""
-    from vortex.demo import run as program
+    from vortex.commands.demo import run as program
 
     sys.exit(program(keep, events))
 

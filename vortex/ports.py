@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol, TypeVar
 
-from vortex.core.lease import Checkpoint, Lease
+from vortex.core.fleet.lease import Checkpoint, Lease
+from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.model import ObjectInfo, Page, Position, ShardInfo, StreamInfo
-from vortex.core.paging import MOST_RECORDS
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.harness import Site, event_of, make_stream
 from tests.kill import main as kill
-from vortex.adapters.dynamodb import METHODS
+from vortex.adapters.dynamodb.table import METHODS
 from vortex.adapters.metrics import METRICS
-from vortex.config import known_keys, load
+from vortex.config.settings import known_keys, load
 
 pytestmark = pytest.mark.acceptance
 REPOSITORY = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ import msgspec
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
-from vortex.core.lease import SHARD_END, TRIM_HORIZON, Checkpoint, Lease
+from simulation.memtable import MemoryTable
+from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
+from vortex.core.fleet.lease import SHARD_END, TRIM_HORIZON, Checkpoint, Lease
 from vortex.ports import LeaseTable, Unavailable
-from vortex.testing.memtable import MemoryTable
 
 RACERS = 20
 T = TypeVar("T")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from simulation.memstore import MemoryStore
 from tests.harness import client
 from vortex.adapters.clock import SystemClock
-from vortex.adapters.localdir import LocalDirStore
-from vortex.adapters.s3 import open_s3_store
+from vortex.adapters.disk.store import LocalDirStore
+from vortex.adapters.s3.store import open_s3_store
 from vortex.commands.probes import StoreProbe
 from vortex.ports import NotFound, ObjectStore
-from vortex.testing.memstore import MemoryStore
 
 
 @pytest.fixture(params=["memory", "disk", "s3", "s3 without prefix"])

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from simulation.memstream import MemoryStream
 from tests.harness import make_stream, wait_active
 from vortex.adapters.clock import SystemClock
-from vortex.adapters.kinesis import open_kinesis_stream
+from vortex.adapters.kinesis.stream import open_kinesis_stream
 from vortex.core.model import Position, Record, ShardInfo, Start
 from vortex.ports import Denied, NotFound, Stream
-from vortex.testing.memstream import MemoryStream
 
 OLDEST = Position(Start.TRIM_HORIZON)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.harness import Site, client, make_stream
-from vortex.adapters.dynamodb import DynamoTable, open_dynamo_table
-from vortex.adapters.leaserow import read_row, write_row
-from vortex.core.lease import Checkpoint, Lease
+from vortex.adapters.dynamodb.lease_row import read_row, write_row
+from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
+from vortex.core.fleet.lease import Checkpoint, Lease
 from vortex.ports import Denied, NotFound
 
 FREE = Lease("shardId-000000000000", None, 0, Checkpoint("TRIM_HORIZON"))

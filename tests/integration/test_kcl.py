@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.harness import Site, check_exactly_once, client, event_of, make_stream, wait_active
-from tests.unit.test_kpl import aggregate
-from vortex.adapters.leaserow import read_row, write_row
-from vortex.core.inheritance import inherited
-from vortex.core.kpl import deaggregate
+from tests.unit.core.decode.test_kpl import aggregate
+from vortex.adapters.dynamodb.lease_row import read_row, write_row
+from vortex.core.decode.kpl import deaggregate
+from vortex.core.fleet.kcl_migration import inherited
 from vortex.core.model import Position, ShardInfo, Start
 
 FIXTURE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "fixtures" / "kcl-2.6.1.json").read_text())

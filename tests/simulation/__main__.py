@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from vortex.testing.world import Outcome, run
+from simulation.world import Outcome, run
 
 
 def outcomes(seeds: Iterable[int], jobs: int, fleet: bool) -> Iterator[Outcome]:

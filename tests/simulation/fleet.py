@@ -22,25 +22,25 @@ from typing import cast
 
 import msgspec
 
-from vortex.adapters.leaserow import write_row
-from vortex.core.balance import weights
-from vortex.core.lease import Lease
-from vortex.core.lines import Lines
+from simulation import vtime
+from simulation.memstore import MemoryStore
+from simulation.memstream import MemoryStream
+from simulation.memtable import MemoryTable
+from vortex.adapters.dynamodb.lease_row import write_row
+from vortex.core.fleet.balance import weights
+from vortex.core.fleet.lease import Lease
+from vortex.core.log.lines import Lines
+from vortex.core.log.rules import Head, StreamState, first_footer
+from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash, seal
 from vortex.core.model import ShardInfo, Start
-from vortex.core.segment import Cell, Counts, Folder, Footer, folder_hash, seal
-from vortex.core.shardlog import Head, StreamState, first_footer
-from vortex.family import Family
-from vortex.ingest import Orders, ShardStatus, ShardWorker
-from vortex.journal import Journal
-from vortex.leased import LeasedFleet
-from vortex.leases import Leases
-from vortex.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.fleet.lease_holder import Leases
+from vortex.fleet.leased import LeasedFleet
+from vortex.ingest.worker import Orders, ShardStatus, ShardWorker
+from vortex.log.shard_tree import Family
+from vortex.log.store import Journal
+from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
-from vortex.start import FirstStart, first_state
-from vortex.testing import vtime
-from vortex.testing.memstore import MemoryStore
-from vortex.testing.memstream import MemoryStream
-from vortex.testing.memtable import MemoryTable
+from vortex.runtime.first_start import FirstStart, first_state
 
 LIMIT_S = 120.0
 """Within which balance must be reached, from any start."""

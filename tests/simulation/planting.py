@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from vortex.testing.world import run
+from simulation.world import run
 
 SEEDS = 60
 """Seeds within which every planted bug must be found; most are in the first few."""

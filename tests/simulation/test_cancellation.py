@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from simulation import vtime
 from tests.loops import MINUTE, Worker, World
 from vortex.core.model import ShardInfo
-from vortex.ingest import ShardWorker
-from vortex.memory import MemoryBudget
-from vortex.testing import vtime
-from vortex.trust import TrustedStream
+from vortex.ingest.memory import MemoryBudget
+from vortex.ingest.worker import ShardWorker
+from vortex.runtime.trust import TrustedStream
 
 Loop = Callable[[World, Worker], Awaitable[Any]]
 _PHASES = (

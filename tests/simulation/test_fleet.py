@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from simulation.world import run
 from tests.simulation.fleet import main
-from vortex.testing.world import run
 
 FOUND = (3, 1041, 2010, 2025, 5002, 5065, 5084)
 """Verify upon a clean-up; a restored table whose mended rows named no children (two); a pushed shard that never came to

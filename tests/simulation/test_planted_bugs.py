@@ -13,34 +13,34 @@ import msgspec
 import numpy as np
 import pytest
 
-import vortex.cleanup
-import vortex.core.paging
-import vortex.core.planning
-import vortex.core.shardlog
-import vortex.family
-import vortex.publisher
-import vortex.reading
-import vortex.resume
+import vortex.core.ingest.pacing
+import vortex.core.log.rules
+import vortex.core.publish.plan
+import vortex.ingest.reading
+import vortex.ingest.resume
+import vortex.log.shard_tree
+import vortex.publish.cleanup
+import vortex.publish.publisher
+from simulation import vtime
+from simulation.memstore import MemoryStore
 from tests.loops import MINUTE
 from tests.loops import World as Stage
 from tests.simulation.planting import Bug, Plant, hunt
-from vortex.commits import Commits
 from vortex.core.clocks import Times
-from vortex.core.ingestion import ShardIngest
+from vortex.core.decode.records import Records
+from vortex.core.ingest.shard_state import ShardIngest
+from vortex.core.log.rules import BrokenLog, Head, segment_key
+from vortex.core.log.segment import Footer, Sealed, seal
 from vortex.core.model import Position, Start
-from vortex.core.records import Records
-from vortex.core.segment import Footer, Sealed, seal
-from vortex.core.shardlog import BrokenLog, Head, segment_key
-from vortex.family import Family
-from vortex.hours import Hours
-from vortex.ingest import CommitRules, ShardWorker
-from vortex.journal import Journal
+from vortex.ingest.commits import Commits
+from vortex.ingest.reading import Reader
+from vortex.ingest.worker import CommitRules, ShardWorker
+from vortex.log.shard_tree import Family
+from vortex.log.store import Journal
 from vortex.ports import Denied
-from vortex.reading import Reader
+from vortex.publish.hours import Hours
 from vortex.retry import Once, Retry
-from vortex.testing import vtime
-from vortex.testing.memstore import MemoryStore
-from vortex.trust import TrustedClock, TrustedStream
+from vortex.runtime.trust import TrustedClock, TrustedStream
 
 
 def _commit_before_the_put() -> Any:
@@ -72,12 +72,12 @@ def _rebuilt(worker: ShardWorker, new: ShardIngest, **other: Any) -> ShardIngest
 
 
 def _children_from_latest() -> Any:
-    first = vortex.core.shardlog.first_footer
+    first = vortex.core.log.rules.first_footer
 
     def footer(shard: Any, position: Position, *args: Any, **more: Any) -> Footer:
         return first(shard, Position(Start.LATEST), *args, **more)
 
-    return patch.object(vortex.resume, "first_footer", footer)
+    return patch.object(vortex.ingest.resume, "first_footer", footer)
 
 
 @contextlib.contextmanager
@@ -90,12 +90,15 @@ def _child_before_parents() -> Iterator[None]:
         ]
         return [head.footer for head in heads if head.footer]
 
-    with patch.object(vortex.resume, "parent_ends", ends), patch.object(Family, "ready", lambda self, shard: True):
+    with (
+        patch.object(vortex.ingest.resume, "parent_ends", ends),
+        patch.object(Family, "ready", lambda self, shard: True),
+    ):
         yield
 
 
 def _closing_without(idle: bool) -> Any:
-    bound = vortex.core.planning.bound
+    bound = vortex.core.publish.plan.bound
 
     def lax(entry: Any, view: Any) -> int | None:
         footer = view.last if view else None
@@ -105,7 +108,7 @@ def _closing_without(idle: bool) -> Any:
             return None
         return bound(entry, view)
 
-    return patch.object(vortex.core.planning, "bound", lax)
+    return patch.object(vortex.core.publish.plan, "bound", lax)
 
 
 def _no_rehoming() -> Any:
@@ -139,13 +142,13 @@ def _bump_ignored() -> Any:
 
 
 def _from_is_to_plus_one() -> Any:
-    entry = vortex.core.planning._entry
+    entry = vortex.core.publish.plan._entry
 
     def short(*args: Any) -> Any:
         made = entry(*args)
         return msgspec.structs.replace(made, next=made.to + 1)
 
-    return patch.object(vortex.core.planning, "_entry", short)
+    return patch.object(vortex.core.publish.plan, "_entry", short)
 
 
 def _plan_overwritten() -> Any:
@@ -169,9 +172,9 @@ def _loser_carries_out_its_own_plan() -> Any:
 
 
 def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
-    joined = vortex.core.planning.joined
+    joined = vortex.core.publish.plan.joined
     stack = contextlib.ExitStack()
-    for module in (vortex.core.planning, vortex.publisher):
+    for module in (vortex.core.publish.plan, vortex.publish.publisher):
         stack.enter_context(patch.object(module, "joined", lambda live, gone, views: joined(live, {}, views)))
     return stack
 
@@ -187,11 +190,11 @@ def _done_before_manifests() -> Any:
 
 
 def _cleaning(limit: Callable[..., int]) -> Any:
-    return patch.object(vortex.cleanup, "unneeded", limit)
+    return patch.object(vortex.publish.cleanup, "unneeded", limit)
 
 
 def _and_the_head(shard: str, plan: Any, head: int) -> int:
-    below = vortex.core.planning.unneeded(shard, plan, head)
+    below = vortex.core.publish.plan.unneeded(shard, plan, head)
     return below + (below == head)
 
 
@@ -200,11 +203,11 @@ def _whatever_is_next(shard: str, plan: Any, head: int) -> int:
     if entry is not None:
         done = msgspec.structs.replace(entry, next=max(entry.to, entry.next))
         plan = msgspec.structs.replace(plan, shards={shard: done})
-    return vortex.core.planning.unneeded(shard, plan, head)
+    return vortex.core.publish.plan.unneeded(shard, plan, head)
 
 
 def _cleaning_of_empty_ones() -> Any:
-    clean = vortex.cleanup.Cleaner._clean_log
+    clean = vortex.publish.cleanup.Cleaner._clean_log
 
     async def lax(self: Any, shard: str, below: int, gone: bool) -> None:
         await clean(self, shard, below, gone)
@@ -212,7 +215,7 @@ def _cleaning_of_empty_ones() -> Any:
         empty = [head.n for head in heads[:-1] if head.footer and not head.footer.counts.records]
         await self._journal.drop(shard, empty)
 
-    return patch.object(vortex.cleanup.Cleaner, "_clean_log", lax)
+    return patch.object(vortex.publish.cleanup.Cleaner, "_clean_log", lax)
 
 
 def _last_page_dropped() -> Any:
@@ -238,14 +241,14 @@ def _watermark_of_the_fastest() -> Any:
     def state(parents: Any) -> tuple[int, int]:
         return max(p.watermark for p in parents), max(p.open_from for p in parents)
 
-    return patch.object(vortex.resume, "child_state", state)
+    return patch.object(vortex.ingest.resume, "child_state", state)
 
 
 def _bound_of_the_slowest() -> Any:
     def state(parents: Any) -> tuple[int, int]:
         return min(p.watermark for p in parents), min(p.open_from for p in parents)
 
-    return patch.object(vortex.resume, "child_state", state)
+    return patch.object(vortex.ingest.resume, "child_state", state)
 
 
 def _manifest_of_one_plan() -> Any:
@@ -261,21 +264,21 @@ def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
         return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.gone, **ended}
 
     stack = contextlib.ExitStack()
-    for module in (vortex.core.planning, vortex.publisher, vortex.family):
+    for module in (vortex.core.publish.plan, vortex.publish.publisher, vortex.log.shard_tree):
         stack.enter_context(patch.object(module, "carried", carried))
     return stack
 
 
 def _iterators_for_ever() -> Any:
-    return patch.object(vortex.reading, "_ITERATOR_LIFE", 1e9)
+    return patch.object(vortex.ingest.reading, "_ITERATOR_LIFE", 1e9)
 
 
 def _constant(name: str, value: float) -> Plant:
-    return lambda: patch.object(vortex.core.paging, name, value)
+    return lambda: patch.object(vortex.core.ingest.pacing, name, value)
 
 
 def _no_rest() -> contextlib.AbstractContextManager[Any]:
-    return patch.multiple(vortex.core.paging, BYTES_PER_S=1e12, FULL_PAUSE_S=0.0)
+    return patch.multiple(vortex.core.ingest.pacing, BYTES_PER_S=1e12, FULL_PAUSE_S=0.0)
 
 
 def _missing_iterator_is_an_end() -> Any:
@@ -507,8 +510,8 @@ async def _never(commits: Commits, footer: Footer) -> bool:
 
 
 def _empty(n: int, prev: str, owner: str) -> Footer:
+    from vortex.core.log.rules import first_footer
     from vortex.core.model import ShardInfo
-    from vortex.core.shardlog import first_footer
 
     first = first_footer(ShardInfo("shard"), Position(Start.TRIM_HORIZON), 0, 0, owner=owner, created=0)
     return msgspec.structs.replace(first, n=n, prev=prev)

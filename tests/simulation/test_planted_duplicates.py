@@ -22,37 +22,37 @@ import pytest
 import vortex.core.dedup.decided
 import vortex.core.dedup.keys
 import vortex.core.dedup.rows
-import vortex.core.ingestion
-import vortex.core.planning
-import vortex.dedup
-import vortex.publisher
+import vortex.core.ingest.shard_state
+import vortex.core.publish.plan
+import vortex.publish.dedup
+import vortex.publish.publisher
+from simulation import vtime
+from simulation.memstore import MemoryStore
 from tests.loops import MINUTE
 from tests.loops import World as Stage
 from tests.simulation.planting import Bug, hunt
-from vortex.cleanup import Cleaner
-from vortex.core.dedup.bounds import Recent
 from vortex.core.dedup.decided import encode
 from vortex.core.dedup.index import in_order
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, chosen, part_of
-from vortex.core.filter import Filter
-from vortex.core.ingestion import ShardIngest
-from vortex.core.lines import Lines
+from vortex.core.ingest.filter import Filter
+from vortex.core.ingest.shard_state import ShardIngest
+from vortex.core.log.lines import Lines
+from vortex.core.log.rules import Head, first_footer
+from vortex.core.log.segment import Cell, Folder, Footer, folder_hash, seal
 from vortex.core.model import Position, ShardInfo, Start
-from vortex.core.planning import LogView, Plan, PlanShard, Rules, propose
-from vortex.core.segment import Cell, Folder, Footer, folder_hash, seal
-from vortex.core.shardlog import Head, first_footer
-from vortex.dedup import Decisions, Deduplicator
-from vortex.ingest import ShardWorker
-from vortex.journal import Journal
-from vortex.keys import KeyCache
+from vortex.core.publish.bounds import Recent
+from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
+from vortex.ingest.worker import ShardWorker
+from vortex.log.store import Journal
 from vortex.ports import NotFound
-from vortex.publisher import Publisher
-from vortex.ranges import Ranges
+from vortex.publish.cleanup import Cleaner
+from vortex.publish.dedup import Decisions, Deduplicator
+from vortex.publish.published_keys import KeyCache
+from vortex.publish.publisher import Publisher
+from vortex.publish.ranges import Ranges
 from vortex.retry import Once
-from vortex.testing import vtime
-from vortex.testing.memstore import MemoryStore
 
 
 def _carried_out_with(change: Callable[[Publisher, Plan], Plan]) -> Any:
@@ -65,7 +65,7 @@ def _carried_out_with(change: Callable[[Publisher, Plan], Plan]) -> Any:
 
 
 def _since_goes_back() -> Any:
-    return patch.object(vortex.core.planning, "since", lambda before, recent, k, needed: max(0, before - 1))
+    return patch.object(vortex.core.publish.plan, "since", lambda before, recent, k, needed: max(0, before - 1))
 
 
 def _window_of(self: Publisher) -> int:
@@ -89,7 +89,7 @@ _NO_KEYS = Keys.of(b"", np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
 
 
 def _resolved_by(walk: Callable[..., Any]) -> Any:
-    return patch.object(vortex.dedup, "resolve", walk)
+    return patch.object(vortex.publish.dedup, "resolve", walk)
 
 
 def _without_own_rows(rows: Rows, order: Any, runs: Any, known: Any, window: int) -> Any:
@@ -133,7 +133,7 @@ def _by_own_window(self: Publisher, plan: Plan) -> int:
 
 def _keys_of(kind: type[KeyCache]) -> Any:
     """Publishers have that; `vortex verify` looks with its own eyes."""
-    return patch.object(vortex.publisher, "KeyCache", kind)
+    return patch.object(vortex.publish.publisher, "KeyCache", kind)
 
 
 class _ByNumber(KeyCache):
@@ -195,7 +195,7 @@ def _filter_outlives_its_process() -> Any:
 
 
 def _arrived_without(which: Callable[[Any, Any], bool]) -> Any:
-    arrived = vortex.core.planning._arrived
+    arrived = vortex.core.publish.plan._arrived
 
     def lax(plan: Plan, last: Plan, views: Any) -> tuple[int, int]:
         def left(shard: str, entry: Any) -> bool:
@@ -205,7 +205,7 @@ def _arrived_without(which: Callable[[Any, Any], bool]) -> Any:
         chosen = {shard: entry for shard, entry in plan.shards.items() if left(shard, entry)}
         return arrived(msgspec.structs.replace(plan, shards=chosen), last, views)
 
-    return patch.object(vortex.core.planning, "_arrived", lax)
+    return patch.object(vortex.core.publish.plan, "_arrived", lax)
 
 
 def _idle(entry: Any, heads: Any) -> bool:
@@ -242,7 +242,7 @@ def _runs_by(key: Callable[[Any], Any]) -> Any:
         heads, first = [runs.heads[at] for at in order], [runs.first[at] for at in order]
         return PlanRuns(runs.shards, runs.table[order], heads, first)
 
-    return patch.object(vortex.dedup, "plan_runs", lax)
+    return patch.object(vortex.publish.dedup, "plan_runs", lax)
 
 
 def _one_filter_for_all() -> Any:
@@ -252,7 +252,7 @@ def _one_filter_for_all() -> Any:
         shared[:] = shared or [Filter(horizon_ms)]
         return shared[0]
 
-    return patch.object(vortex.core.ingestion, "Filter", filter_of)
+    return patch.object(vortex.core.ingest.shard_state, "Filter", filter_of)
 
 
 def _a_point() -> Any:
@@ -286,7 +286,7 @@ def _overwritten() -> Any:
 
 
 def _upto_of_the_first() -> Any:
-    arrived = vortex.core.planning._arrived
+    arrived = vortex.core.publish.plan._arrived
 
     def lax(plan: Plan, last: Plan, views: Any) -> tuple[int, int]:
         firsts = [
@@ -296,17 +296,17 @@ def _upto_of_the_first() -> Any:
         ]
         return arrived(plan, last, views)[0], max(firsts, default=0)
 
-    return patch.object(vortex.core.planning, "_arrived", lax)
+    return patch.object(vortex.core.publish.plan, "_arrived", lax)
 
 
 def _done_first() -> Any:
     async def none(*args: Any) -> list[Any]:
         return []
 
-    counts = vortex.publisher.period_counts
+    counts = vortex.publish.publisher.period_counts
 
     def lax(plan: Plan, views: Any, published: Any, dropped: Any) -> Any:
-        with patch.object(vortex.core.publication, "BrokenLog", Warning):
+        with patch.object(vortex.core.publish.contents, "BrokenLog", Warning):
             try:
                 return counts(plan, views, published, dropped)
             except Warning:
@@ -314,7 +314,7 @@ def _done_first() -> Any:
 
     stack = contextlib.ExitStack()
     stack.enter_context(patch.object(Ranges, "all", none))
-    stack.enter_context(patch.object(vortex.publisher, "period_counts", lax))
+    stack.enter_context(patch.object(vortex.publish.publisher, "period_counts", lax))
     return stack
 
 
@@ -386,13 +386,17 @@ BUGS = (
     Bug("14 another order", lambda: _runs_by(lambda run: (-run[2], -run[0], run[1])), "D5", _COPIES),
     Bug(
         "15 since from arrived.upto",
-        lambda: patch.object(vortex.core.planning, "needed_from", lambda arrived, window, reach: arrived[1] - window),
+        lambda: patch.object(
+            vortex.core.publish.plan, "needed_from", lambda arrived, window, reach: arrived[1] - window
+        ),
         "D8",
     ),
     Bug(
         "16 since by periods",
         lambda: patch.object(
-            vortex.core.planning, "_arrived", lambda plan, last, views: (plan.after, max(plan.upto, last.arrived[1]))
+            vortex.core.publish.plan,
+            "_arrived",
+            lambda plan, last, views: (plan.after, max(plan.upto, last.arrived[1])),
         ),
         "D8",
     ),

@@ -9,15 +9,15 @@ from unittest.mock import patch
 
 import pytest
 
-import vortex.core.balance
-import vortex.leased
+import vortex.core.fleet.balance
+import vortex.fleet.leased
 from tests.simulation.planting import Bug, hunt
-from vortex.commits import Commits
-from vortex.core.balance import Seen
-from vortex.core.ranges import Part
-from vortex.family import Family
-from vortex.journal import Journal
-from vortex.leased import LeasedFleet
+from vortex.core.fleet.balance import Seen
+from vortex.core.publish.ranges import Part
+from vortex.fleet.leased import LeasedFleet
+from vortex.ingest.commits import Commits
+from vortex.log.shard_tree import Family
+from vortex.log.store import Journal
 from vortex.ports import NotFound
 
 
@@ -26,7 +26,7 @@ def _leases_for_ever() -> Any:
         return me if one.lease.key in held else one.lease.owner
 
     stack = contextlib.ExitStack()
-    for module in (vortex.core.balance, vortex.leased):
+    for module in (vortex.core.fleet.balance, vortex.fleet.leased):
         stack.enter_context(patch.object(module, "owner_of", owner))
     return stack
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from simulation import vtime
 from tests.random_keys import run
-from vortex.testing import vtime
 
 
 @pytest.mark.parametrize("shards", [2, 8])

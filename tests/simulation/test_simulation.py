@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from vortex.testing.world import run
+from simulation.world import run
 
 FOUND = (1, 32, 50, 123, 165, 275, 309, 319, 435, 484, 569, 592, 953, 1019, 10242, 10298, 11125, 20224, 30428, 107163)
 """A survey of logs that were cleaned up; an unfinished plan without news of a shard; a window nobody needs; a shard

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from vortex import __version__
 from vortex.adapters.logs import JsonFormatter, TextFormatter
 from vortex.cli import main
-from vortex.config import commented_default
+from vortex.config.settings import commented_default
 from vortex.exits import Exit
 
 

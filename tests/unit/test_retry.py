@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
+from simulation import vtime
 from vortex.ports import Denied, NotFound, Unavailable
 from vortex.retry import Health, Retry
-from vortex.testing import vtime
 
 
 class _Calls:

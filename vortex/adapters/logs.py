@@ -59,6 +59,7 @@ def set_up(format_: Literal["auto", "json", "text"], level: str) -> None:
     for noisy in ("botocore", "aiobotocore", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for told in ("botocore.credentials", "botocore.tokens", "botocore.utils"):
-        logging.getLogger(told).setLevel(logging.CRITICAL)  # `adapters.credentials` says it in a line, without secrets
+        # `adapters.aws.credentials` says it in a line, without secrets.
+        logging.getLogger(told).setLevel(logging.CRITICAL)
     # A reply with a broken header makes it warn with a traceback; whoever asked says in a line what came of it.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)

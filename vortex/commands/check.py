@@ -11,17 +11,17 @@ from pathlib import Path
 
 import click
 
-from vortex import places
-from vortex.adapters.aws import Session
-from vortex.adapters.dynamodb import DynamoTable
+from vortex.adapters.aws.client import Session
+from vortex.adapters.dynamodb.table import DynamoTable
 from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
 from vortex.commands.standing import foreign, streams_at
 from vortex.commands.telling import tell
-from vortex.config import Settings
+from vortex.config import places
+from vortex.config.settings import Settings
 from vortex.core.model import Position, Start
 from vortex.exits import Exit
 from vortex.ports import NotFound, ObjectStore, Stream
-from vortex.wiring import aws_session, open_lease_table, open_store, open_stream, stream_name, table_name
+from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream, stream_name, table_name
 
 
 def check(settings: Settings, as_json: bool) -> int:

@@ -14,18 +14,18 @@ import click
 from vortex.commands.standing import begun
 from vortex.commands.status import live_logs
 from vortex.commands.telling import tell
-from vortex.config import Settings, parse_instant
+from vortex.config.settings import Settings, parse_instant
 from vortex.core.layout import moment
+from vortex.core.log.rules import BrokenLog, Damaged, StreamState, bumped, child_state, first_footer
+from vortex.core.log.segment import Footer, seal
 from vortex.core.model import Position, ShardInfo, Start
-from vortex.core.planning import LogView
-from vortex.core.routing import floor_period
-from vortex.core.segment import Footer, seal
-from vortex.core.shardlog import BrokenLog, Damaged, StreamState, bumped, child_state, first_footer
+from vortex.core.periods import floor_period
+from vortex.core.publish.plan import LogView
 from vortex.exits import Exit
-from vortex.journal import Journal
+from vortex.ingest.resume import parent_ends
+from vortex.log.store import Journal
 from vortex.ports import Stream
-from vortex.resume import parent_ends
-from vortex.wiring import open_store, open_stream
+from vortex.runtime.factories import open_store, open_stream
 
 _TRIES = 10
 

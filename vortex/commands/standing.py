@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vortex.app import STOPS
-from vortex.config import ConfigError
+from vortex.config.settings import ConfigError
 from vortex.core.layout import STATE
+from vortex.core.log.rules import StreamState, stream_root
 from vortex.core.model import StreamInfo
-from vortex.core.shardlog import StreamState, stream_root
 from vortex.exits import Exit
-from vortex.journal import Journal
+from vortex.log.store import Journal
 from vortex.ports import ObjectStore, PortError
 from vortex.retry import Once
-from vortex.start import ForeignState
+from vortex.runtime.app import STOPS
+from vortex.runtime.first_start import ForeignState
 
 
 class NoState(Exception):

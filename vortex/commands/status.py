@@ -13,16 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from vortex.commands.standing import begun
-from vortex.config import Settings
+from vortex.config.settings import Settings
+from vortex.core.fleet.lease import Lease, outlived
 from vortex.core.layout import hour_of, moment
-from vortex.core.lease import Lease, outlived
+from vortex.core.log.rules import StreamState
 from vortex.core.model import HOUR_MS
-from vortex.core.planning import LogView, Plan, carried, frontier, joined
-from vortex.core.shardlog import StreamState
+from vortex.core.publish.plan import LogView, Plan, carried, frontier, joined
 from vortex.exits import Exit
-from vortex.journal import Journal
+from vortex.log.store import Journal
 from vortex.ports import NotFound, Stream
-from vortex.wiring import open_lease_table, open_store, open_stream
+from vortex.runtime.factories import open_lease_table, open_store, open_stream
 
 _SLACK_MS = 60_000
 

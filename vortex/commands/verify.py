@@ -9,11 +9,11 @@ from dataclasses import asdict
 import click
 
 from vortex.commands.telling import tell
-from vortex.config import Settings
+from vortex.config.settings import Settings
 from vortex.exits import Exit
-from vortex.proof import Report
-from vortex.verification import verify_store
-from vortex.wiring import open_store, stream_name
+from vortex.runtime.factories import open_store, stream_name
+from vortex.verify.published import Report
+from vortex.verify.store import verify_store
 
 _SHOWN = 20
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from vortex.core.log.rules import StreamState
 from vortex.core.model import Position, Start
-from vortex.core.planning import Plan, PlanShard, read_plan
-from vortex.core.publication import Done
-from vortex.core.ranges import Part
-from vortex.core.routing import EARLIEST_MS
-from vortex.core.shardlog import StreamState
+from vortex.core.periods import EARLIEST_MS
+from vortex.core.publish.contents import Done
+from vortex.core.publish.plan import Plan, PlanShard, read_plan
+from vortex.core.publish.ranges import Part
 
 _LATEST_MS = 253_402_300_799_999
 """The last moment of the calendar."""

@@ -88,9 +88,10 @@ class Page:
     """One GetRecords reply.
 
     `iterator` is None where the reply says that the shard has ended, and then `children` names what follows it; to be
-    proved (`vortex.reading`). `behind_ms` is MillisBehindLatest; `size` the bytes of all data.
-    `server_ms` is the reply's Date header. Held against other clocks (`vortex.trust`) it is the time beyond which no
-    record can have arrived, and `reached_ms` the one that all clocks have reached: an empty shard is empty until then.
+    proved (`vortex.ingest.reading`). `behind_ms` is MillisBehindLatest; `size` the bytes of all data.
+    `server_ms` is the reply's Date header. Held against other clocks (`vortex.runtime.trust`) it is the time beyond
+    which no record can have arrived, and `reached_ms` the one that all clocks have reached: an empty shard is empty
+    until then.
     """
 
     records: Sequence[Record]

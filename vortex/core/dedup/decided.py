@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vortex.core.dedup.keys import KEY, Keys, Times
 from vortex.core.dedup.resolve import Bools, Index
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, Words, part_of
-from vortex.core.segment import CorruptSegment, known_version
+from vortex.core.log.segment import CorruptSegment, known_version
 
 VERSION = 1
 TRAILER = struct.Struct("<16sII8s")

@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex.core.filter import KEY_BYTES
-from vortex.core.planning import LogView, Plan
-from vortex.core.segment import Footer
-from vortex.core.shardlog import Head
+from vortex.core.ingest.filter import KEY_BYTES
+from vortex.core.log.rules import Head
+from vortex.core.log.segment import Footer
+from vortex.core.publish.plan import LogView, Plan
 
 RUN = np.dtype(
     [

@@ -1,0 +1,322 @@
+"""The invariants of the design, held against store, stream and leases: at every write, and at the end.
+
+The checks watch effects, not intentions: whatever any process did, only what reached the store counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+import numpy as np
+import xxhash
+
+from simulation.allowance import CALLS_PER_SECOND, FULL_PAGE_PENALTY_S
+from simulation.logchecks import LogModel, Segment, parsed
+from simulation.memstream import MemoryStream
+from simulation.plancheck import PlanModel
+from simulation.process import Process
+from simulation.simstore import SimStore, StoreView
+from simulation.traffic import Traffic
+from simulation.vtime import VirtualClock
+from vortex.config.settings import Settings
+from vortex.core.dedup.keys import Keys
+from vortex.core.fleet.lease import Lease
+from vortex.core.layout import hour_of, moment
+from vortex.core.log.rules import StreamState
+from vortex.core.log.segment import CorruptSegment, Footer
+from vortex.verify.store import verify_store
+
+_SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
+_PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)(?:-(\d+))?\.json$")
+_DECIDED = re.compile(r"_vortex/[^/]+/dedup/(\d{10})-(\d+)$")
+
+_CLEANED_WITHIN_MS = 1_800_000
+
+
+class Checker:
+    """Watches a run. `failed` is set at the first violation; `violations` tells of it."""
+
+    def __init__(
+        self,
+        store: SimStore,
+        stream: MemoryStream,
+        traffic: Traffic,
+        clock: VirtualClock,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self.violations: list[str] = []
+        self.failed = asyncio.Event()
+        self.late_segments = 0
+        self._store, self._stream, self._traffic, self._clock, self._say = store, stream, traffic, clock, say
+        self._logs = LogModel(traffic.records, self.violated, clock.now_ms, stream.retention_ms)
+        self._plans = PlanModel(store, self._logs, self.violated)
+        self._digests: dict[str, str] = {}
+        self._sample = Random(0)
+        self._delayed: dict[str, Process] = {}
+        self._done_at: dict[int, int] = {}
+        self.calm_at = 0
+        """When faults stopped."""
+        rates = traffic.weather.rates
+        self._logs.odd_dates = any(rates.get(name) for name in ("stream.odd_date", "stream.wrong_dates"))
+
+    @property
+    def logs(self) -> dict[str, list[Segment]]:
+        """Every log as committed, cleaned-up segments included."""
+        return self._logs.logs
+
+    @property
+    def settings(self) -> dict[str, Settings]:
+        """The settings of every process so far, by owner."""
+        return self._logs.settings
+
+    def head(self, shard: str) -> Segment | None:
+        """The newest segment of a log."""
+        return self.logs[shard][-1] if self.logs.get(shard) else None
+
+    def begins(self) -> None:
+        """From here on every write is looked at."""
+        self._store.on_write, self._store.on_delete = self._written, self._deleted
+
+    def violated(self, invariant: str, what: str) -> None:
+        """A broken promise; the run ends."""
+        self.violations.append(f"{invariant}: {what}")
+        self._say("VIOLATION", f"{invariant}: {what}")
+        self.failed.set()
+
+    # At every write.
+
+    def _written(self, key: str, body: bytes) -> None:
+        digest, again = xxhash.xxh3_128_hexdigest(body), key in self._digests
+        if (found := _SEGMENT.match(key)) is not None:
+            self._segment(found[1], int(found[2]), key, body)
+            return
+        if self._digests.setdefault(key, digest) != digest:
+            self.violated("D7" if _DECIDED.match(key) else "I3", f"{key}: was written before, with other content")
+        if (found := _DECIDED.match(key)) is not None:
+            if not again:
+                self._plans.decided(int(found[1]), int(found[2]), body)
+                self._check_memory()
+            return
+        if (found := _PLAN.match(key)) is not None:
+            if found[2] == "plan":
+                self._plans.plan(int(found[1]), body)
+            elif found[3]:
+                self._plans.part(int(found[1]), int(found[3]), body)
+            else:
+                self._plans.finished(int(found[1]), body)
+                self._done_at.setdefault(int(found[1]), self._clock.now_ms())
+        elif key.startswith("_hours/"):
+            self._plans.hour(key, body)
+        elif key.endswith("/stream.json"):
+            self._plans.begins(json.loads(body))
+            self._logs.begins(msgspec.json.decode(body, type=StreamState), self._stream.shards())
+        elif not key.startswith("_manifests/"):
+            self._plans.object(key, gzip.decompress(body).split(b"\n")[:-1])
+
+    def _segment(self, shard: str, n: int, key: str, body: bytes) -> None:
+        log = self.logs.get(shard, [])
+        if n < len(log):
+            self.late_segments += 1  # a late write to a number that was cleaned up: nobody may read it
+            return
+        if n > len(log):
+            self.violated("I2", f"{key}: was written when the log had {len(log)} segments: a hole")
+            return
+        try:
+            segment = parsed(key, body)
+        except CorruptSegment as problem:
+            self.violated("I2", str(problem))
+            return
+        if self._plans.plans and any(period < self._plans.upto for period in segment.footer.periods):
+            self.violated("I6", f"{key}: writes before {moment(self._plans.upto)}, which a plan has closed")
+        self._logs.add(shard, segment)
+        if self._plans.plans:
+            self._plans.walks.came(self._plans.plans[-1]["arrived"][0], segment.rows)
+
+    def _deleted(self, key: str) -> None:
+        if (found := _SEGMENT.match(key)) is not None:
+            self._plans.deleted(found[1], int(found[2]))
+        elif (found := _DECIDED.match(key)) is not None:
+            self._plans.deleted_decision(int(found[1]), int(found[2]))
+        else:
+            self.violated("I3", f"{key}: was deleted; nothing but segments and decisions may be")
+
+    # What processes tell of themselves.
+
+    def began(self, process: Process) -> None:
+        """A process starts."""
+        self.settings[process.owner] = process.settings
+        self._delayed[process.owner] = process
+        if process.drain:
+            self._logs.drains.add(process.owner)
+
+    def read(self, process: Process, shard: str) -> None:
+        """I5: no child is read before the logs of its parents have ended."""
+        early = [parent for parent in self._logs.parents.get(shard, ()) if not self._logs.ended(parent)]
+        if early:
+            self.violated("I5", f"{process.owner} reads {shard}, whose parents {early} have not ended")
+
+    def told(self, row: Lease) -> None:
+        """I11: the lease table never says more than the logs hold; a KCL application may go on from it."""
+        shard, checkpoint = row.key, row.checkpoint
+        if checkpoint.ended and not self._logs.ended(shard):
+            self.violated("I11", f"the lease of {shard} says that it has ended; its log has not")
+        if checkpoint.numbered and int(checkpoint.sequence) > (covered := self._logs.covered(shard)):
+            self.violated("I11", f"the lease of {shard} says {checkpoint.sequence}; its log holds records to {covered}")
+
+    def committed(self, process: Process, shard: str, footer: Footer) -> None:
+        """What a worker takes for committed is; its memory is bounded (I7)."""
+        log = self.logs.get(shard, [])
+        if (shard, footer.n) in self._plans.cleaned:
+            return  # it slept, others went on and cleaned up: what it wrote there is never read
+        if footer.n >= len(log) or log[footer.n].footer.owner != footer.owner:
+            self.violated("I2", f"{process.owner} takes segment {footer.n} of {shard} for its own, which it is not")
+            return
+        assert process.app is not None
+        worker = process.app.fleet.workers.get(shard)
+        if worker is None or not hasattr(worker, "_ingest"):
+            return
+        memory = worker._ports.memory
+        if memory.used > memory.limit + self._traffic.page_bytes * len(process.app.fleet.workers):
+            self.violated("I7", f"{process.owner} holds {memory.used} bytes, the limit is {memory.limit}")
+        pending = worker._ingest.pending
+        if pending.events != pending.accepted + pending.filtered + pending.rejected:
+            self.violated("I9", f"{process.owner}, {shard}: pending {pending}")
+
+    def _check_memory(self) -> None:
+        """D10: what a process has in memory of published keys is what their files have."""
+        for process in self._delayed.values():
+            if process.dead or process.app is None or self._sample.random() > 0.3:
+                continue
+            for k, (part, of), keys in process.app.publisher.dedup.keys.held():
+                parts = self._plans.plans[k]["parts"]
+                files = [key for one in range(parts) for key in self._plans.walks.files.get((k, one), ())]
+                mine = [key for key in files if int.from_bytes(key[:8]) * of >> 64 == part]
+                if isinstance(keys, Keys):
+                    pairs = zip(keys.high.tolist(), keys.low.tolist(), strict=True)
+                    right = [high.to_bytes(8) + low.to_bytes(8) for high, low in pairs] == mine
+                else:
+                    right = all(keys.may_have(np.array([int.from_bytes(key[:8]) for key in mine], dtype=np.uint64)))
+                if not right:
+                    self.violated("D10", f"{process.owner}: has other keys of plan {k} in memory than its files")
+
+    # At the end.
+
+    def unsettled(self, slowest_ms: int) -> str | None:
+        """What is still to come once faults have stopped (I8), or None."""
+        for shard in self._traffic.records:
+            covered = self._logs.covered(shard)
+            waiting = [
+                one for one in self._logs.covers(shard) if one.sequence > covered and not self._logs.lost(shard, one)
+            ]
+            if waiting:
+                return f"{len(waiting)} records of {shard} are not committed"
+        plans, now = self._plans, self._clock.now_ms()
+        if plans.done < len(plans.plans) - 1:
+            return f"plan {plans.done + 1} is not done"
+        last = max((p for log in self.logs.values() for one in log for p in one.footer.periods), default=0)
+        if last >= plans.published and last:
+            return f"period {moment(last)} is not published; the last plan ends at {moment(plans.published)}"
+        if hour_of(now - slowest_ms - 600_000) > plans.published:
+            return f"hours are open from {moment(plans.published)} on"
+        return None
+
+    async def finish(self) -> None:
+        """I1 over everything; I7 over all calls; and the program's own verification must agree."""
+        segments = [one for log in self.logs.values() for one in log]
+        accepted = Counter(line for one in segments for lines in one.lines.values() for line in lines)
+        accepted -= self._plans.walks.dropped_lines(self._plans.done)
+        published: Counter[bytes] = Counter()
+        for key, body in self._store.objects.items():
+            if not key.startswith(("_vortex/", "_hours/", "_manifests/")):
+                published.update(gzip.decompress(body).split(b"\n")[:-1])
+        if accepted != published:
+            lost, more = accepted - published, published - accepted
+            self.violated("I1", f"{lost.total()} lines not published, {more.total()} too many: {[*lost, *more][:2]}")
+        self._plans.finish()
+        self._check_cleaned()
+        self._check_calls()
+        report = await verify_store(_Plain(self._store))
+        for fault in report.faults:
+            self.violated(fault.invariant, f"vortex verify: {fault.key}: {fault.what}")
+
+    def _check_cleaned(self) -> None:
+        """D10: decisions that no later plan is held against do not stay; what was put late is found as well."""
+        keep = max((settings.commit.keep for settings in self.settings.values()), default=0)
+        every = max((settings.publish.period for settings in self.settings.values()), default=0)
+        if self._clock.now_ms() - self.calm_at < 2 * max(every, keep // 24) + 600_000:
+            return  # whoever was paused, or had a clock that was off, cleans up the next time
+        oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS
+        since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
+        for row in self._store.rows("_vortex/", "", 10**6):
+            if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
+                self.violated("D10", f"{row.key}: is there still, and plans are held against {since} and later ones")
+
+    def _check_calls(self) -> None:
+        for shard, calls in self._stream.calls.items():
+            times: dict[str, list[float]] = {}
+            refused: dict[str, float] = {}
+            for call in calls:
+                if call.operation == "read":
+                    times.setdefault(call.caller, []).append(call.at_s)
+                    if call.at_s < refused.get(call.caller, 0.0):
+                        self.violated("I7", f"{call.caller} asks for {shard} again too soon after 10 MiB")
+                    if call.outcome == "full":
+                        refused[call.caller] = call.at_s + FULL_PAGE_PENALTY_S - 0.001
+                    if call.outcome == "expired" and not self._delayed[call.caller].delayed:
+                        self.violated("I7", f"{call.caller} used an expired iterator of {shard}")
+            for caller, at in times.items():
+                for early, late in zip(at, at[CALLS_PER_SECOND:], strict=False):
+                    if late - early < 0.999:
+                        self.violated("I7", f"{caller} made six calls to {shard} within a second, from {early:.3f} on")
+                        break
+
+    def numbers(self) -> dict[str, int]:
+        """What the run came to: that it was worth something."""
+        segments = [one for log in self.logs.values() for one in log]
+        return {
+            "records": sum(map(len, self._traffic.records.values())),
+            "shards": len(self._stream.shards()),
+            "segments": len(segments),
+            "filtered": sum(one.footer.counts.filtered for one in segments),
+            "dropped": self._plans.walks.dropped_of(range(2**62)),
+            "rejected": sum(one.footer.counts.rejected for one in segments),
+            "late": sum(one.footer.counts.late for one in segments),
+            "bumps": sum(one.footer.bump for one in segments),
+            "gaps": self._logs.gaps,
+            "late_segments": self.late_segments,
+            "plans": len(self._plans.plans),
+            "hours": len(self._plans.closed),
+        }
+
+    def digest(self) -> str:
+        """Of everything in the store."""
+        digest = xxhash.xxh3_128()
+        for key in sorted(self._store.objects):
+            digest.update(key.encode() + b"\0" + self._store.objects[key] + b"\0")
+        return digest.hexdigest()
+
+
+class _Plain(StoreView):
+    """The store without faults."""
+
+    def __init__(self, store: SimStore) -> None:
+        from simulation.faults import Weather
+
+        calm = Weather(0)
+        calm.calm()
+        super().__init__(store, _Open(), calm, Random(0), lambda what: None)
+
+
+class _Open:
+    async def gate(self, what: str) -> None:
+        """Nothing in the way."""
+
+    async def awake(self) -> None:
+        """Nothing in the way."""

@@ -1,0 +1,278 @@
+"""What plans, objects and manifests must be, told by a model that looks at whole logs and never at `next`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from simulation.logchecks import LogModel, Row, Segment, Violated
+from simulation.simstore import SimStore
+from simulation.walkcheck import WalkModel
+from vortex.core.layout import date_and_hour, hour_manifest_key, hour_of, moment
+from vortex.core.model import HOUR_MS
+
+_OBJECT = re.compile(r"(.*/\d{4}(?:\d\d)?)-(\d{3,})\.json\.gz$")
+
+
+class PlanModel:
+    """Follows the plans; checks every plan, object and manifest as it is written."""
+
+    def __init__(self, store: SimStore, logs: LogModel, violated: Violated) -> None:
+        self.plans: list[dict[str, Any]] = []
+        self.done = -1
+        self.closed: set[int] = set()
+        self.cleaned: set[tuple[str, int]] = set()
+        self.opens_from = 0
+        self.first_hour = 0
+        self._store, self._logs, self._violated = store, logs, violated
+        self._expected: dict[str, tuple[int, int, list[bytes]]] = {}
+        """By key without the part: the plan, the period, and the lines."""
+        self._parts: dict[str, dict[int, list[bytes]]] = {}
+        self._walks = WalkModel(violated)
+        self._held: set[int] = set()
+        """Hours of which the plans so far publish anything, if only a count."""
+
+    @property
+    def upto(self) -> int:
+        """Where the greatest plan ends."""
+        return int(self.plans[-1]["upto"]) if self.plans else self.opens_from
+
+    @property
+    def published(self) -> int:
+        """Where the last done plan ends."""
+        return int(self.plans[self.done]["upto"]) if self.done >= 0 else self.opens_from
+
+    def begins(self, state: dict[str, Any]) -> None:
+        """`stream.json` was written."""
+        self.opens_from, self.first_hour = state["opens_from"], state["first_hour"]
+
+    # Plans.
+
+    def plan(self, k: int, body: bytes) -> None:
+        """A plan was written."""
+        plan, bad, name = json.loads(body), self._violated, f"plan {k}"
+        if k != len(self.plans) or self.done != k - 1 or plan["k"] != k:
+            bad("I3", f"{name}: was made when {len(self.plans)} were there and {self.done + 1} were done")
+            return
+        if plan["after"] != self.upto or plan["upto"] <= plan["after"]:
+            bad("I3", f"{name}: publishes {plan['after']}..{plan['upto']} after {self.upto}")
+        if both := sorted(set(plan["shards"]) & set(plan["gone"])):
+            bad("I3", f"{name}: {both} live and gone")
+        before = self.plans[-1]["shards"] if self.plans else {}
+        for shard, entry in plan["shards"].items():
+            self._check_entry(f"{name}, {shard}", plan, entry, before.get(shard), self._logs.logs.get(shard, []))
+        for shard, log in self._logs.logs.items():
+            to = plan["shards"][shard]["to"] if shard in plan["shards"] else -1
+            for one in log[to + 1 :]:
+                if any(plan["after"] <= period < plan["upto"] for period in one.footer.periods):
+                    bad("I1", f"{name}: leaves out {shard} segment {one.footer.n}, which holds periods that it closes")
+        self._walks.planned(plan, self.plans[-1] if self.plans else None, self._rows(plan))
+        for shard, entry in plan["shards"].items():
+            if (least := self._comes(shard, entry)) < plan["arrived"][0]:
+                bad("D8", f"{name}: nothing comes before {plan['arrived'][0]}, it says; of {shard} it may at {least}")
+        self.plans.append(plan)
+        self._expect(plan)
+
+    def _check_entry(
+        self, name: str, plan: dict[str, Any], entry: dict[str, Any], old: dict[str, Any] | None, log: list[Segment]
+    ) -> None:
+        bad = self._violated
+        to, following = entry["to"], entry["next"]
+        if to >= len(log) or (to >= 0 and log[to].digest != entry["digest"]):
+            bad("I3", f"{name}: segment {to} is not the one it names")
+            return
+        if entry["from"] != (old["next"] if old else 0) or (old and to < old["to"]):
+            bad("I3", f"{name}: goes from {entry['from']} to {to}, after {old}")
+        late = [one.footer.n for one in log[:following] if any(p >= plan["upto"] for p in one.footer.periods)]
+        if late or following > to + 1:
+            bad("I3", f"{name}: the next plan begins at {following}, and segments {late} are left")
+        if to >= 0 and entry["ended"] != log[to].footer.ended:
+            bad("I3", f"{name}: says ended = {entry['ended']}")
+
+    def _comes(self, shard: str, entry: dict[str, Any]) -> int:
+        """When the first row comes that the shard has for this plan or a later one, at the earliest."""
+        log = self._logs.logs.get(shard, [])
+        first = int(entry["from"])
+        if first < len(log):
+            return log[first].footer.arrived[0]
+        parents = [self._logs.logs[parent] for parent in entry["parents"] if self._logs.ended(parent)]
+        return log[-1].footer.watermark if log else min((its[-1].footer.watermark for its in parents), default=0)
+
+    def _expect(self, plan: dict[str, Any]) -> None:
+        """What the plan must come to: its rows are walked through, and what is left is grouped by folder and period."""
+        out = self._walks.walk(plan, self._rows(plan))
+        grouped: dict[tuple[str, int], list[bytes]] = {}
+        for shard in sorted(plan["shards"]):
+            for one in self._logs.logs.get(shard, [])[: plan["shards"][shard]["to"] + 1]:
+                rows: dict[tuple[str, int], list[bytes]] = {(row.folder, row.period): [] for row in one.rows}
+                for row in one.rows:
+                    if (row.shard, row.n, row.row) not in out:
+                        rows[row.folder, row.period].append(row.line)
+                for (folder, period), lines in (one.lines | rows).items():
+                    if plan["after"] <= period < plan["upto"]:
+                        grouped.setdefault((folder, period), []).extend(lines)
+                self._held |= {hour_of(period) for period in one.footer.periods if period < plan["upto"]}
+        for (folder, period), lines in grouped.items():
+            at = moment(period)
+            stem = f"{folder}/{at:%H%M}" if at.second == 0 else f"{folder}/{at:%H%M%S}"
+            if stem in self._expected:
+                self._violated("I3", f"{stem}: is published by plans {self._expected[stem][0]} and {plan['k']}")
+            self._expected[stem] = (plan["k"], period, lines)
+
+    def _rows(self, plan: dict[str, Any]) -> list[Row]:
+        """The plan's rows, by looking at whole logs."""
+        return [
+            row
+            for shard, entry in plan["shards"].items()
+            for one in self._logs.logs.get(shard, [])[: entry["to"] + 1]
+            for row in one.rows
+            if plan["after"] <= row.period < plan["upto"]
+        ]
+
+    def decided(self, k: int, part: int, body: bytes) -> None:
+        """A file of decisions was written for the first time."""
+        if k >= len(self.plans):
+            self._violated("I3", f"plan {k}, part {part}: was decided on, and there is no such plan")
+            return
+        self._walks.decided(self.plans[k], part, body)
+
+    # Objects.
+
+    def object(self, key: str, lines: list[bytes]) -> None:
+        """An object for loaders was written."""
+        found = _OBJECT.match(key)
+        if found is None or found[1] not in self._expected:
+            self._violated("I3", f"{key}: no plan makes it")
+            return
+        k, period, wanted = self._expected[found[1]]
+        if not self._walks.whole(self.plans[k]):
+            self._violated("D2", f"{key}: was made before all of plan {k} was decided on")
+        if hour_of(period) in self.closed:
+            self._violated("I6", f"{key}: is written into a closed hour")
+        if not lines or not _within(lines, wanted):
+            self._violated("I3", f"{key}: its lines are not those of the segments it is made of")
+        self._parts.setdefault(found[1], {})[int(found[2])] = lines
+
+    def _check_whole(self, stem: str) -> None:
+        _, _, wanted = self._expected[stem]
+        parts = self._parts.get(stem, {})
+        lines = [line for part in sorted(parts) for line in parts[part]]
+        if lines != wanted:
+            self._violated("I1", f"{stem}: holds {len(lines)} lines in parts {sorted(parts)}, should be {len(wanted)}")
+
+    # Hours.
+
+    def hour(self, key: str, body: bytes) -> None:
+        """An hour's manifest was written."""
+        manifest = json.loads(body)
+        hour = next((h for h in self._hours_to(self.upto) if hour_manifest_key(h) == key), None)
+        if hour is None:
+            self._violated("I6", f"{key}: closes an hour that is not wholly before {self.upto}")
+            return
+        self.closed.add(hour)
+        date, digits = date_and_hour(hour)
+        tail = f"/date={date}/hour={digits}"
+        stems = [s for s, (_, period, lines) in self._expected.items() if lines and hour_of(period) == hour]
+        for stem in stems:
+            self._check_whole(stem)
+        rows = [*manifest["partitions"], *manifest["rejected"]]
+        folders = sorted({stem.rpartition("/")[0] for stem in stems})
+        if sorted(row["folder"] for row in rows) != folders or any(not f.endswith(tail) for f in folders):
+            self._violated("I6", f"{key}: names other folders than the hour has")
+        self._check_rows(key, rows)
+        wanted = sum(len(self._expected[stem][2]) for stem in stems if not stem.startswith("_rejected/"))
+        dropped = self._walks.dropped_of(range(hour, hour + HOUR_MS))
+        told = manifest["counts"]
+        if (told["accepted"], told["published"], told["dropped"]) != (wanted + dropped, wanted, dropped):
+            self._violated("D9", f"{key}: counts {told}, should be {wanted} published, {dropped} dropped")
+        if manifest["totals"]["rows"] != wanted:
+            self._violated("I6", f"{key}: {manifest['totals']['rows']} rows, should be {wanted}")
+
+    def _check_rows(self, key: str, rows: list[dict[str, Any]]) -> None:
+        objects = self._store.objects
+        for row in rows:
+            listed = json.loads(objects.get(row["manifest"], b'{"entries": []}'))["entries"]
+            told = {e["url"].removeprefix("memory://store/"): e["meta"]["content_length"] for e in listed}
+            there = {k: len(objects[k]) for k in self._keys(row["folder"] + "/")}
+            if told != there:
+                self._violated("I6", f"{key}: {row['manifest']} does not list what the folder holds")
+
+    def _keys(self, prefix: str) -> list[str]:
+        return [row.key for row in self._store.rows(prefix, "", 10_000)]
+
+    def _hours_to(self, upto: int) -> list[int]:
+        """Every hour before `upto` that must have a manifest: all since the first start, and older ones with data."""
+        since = range(max(self.first_hour, hour_of(self.opens_from)), hour_of(upto), HOUR_MS)
+        return sorted({hour for hour in self._held if hour + HOUR_MS <= upto} | set(since))
+
+    def part(self, k: int, number: int, body: bytes) -> None:
+        """A range of a plan is done: what it names is there, and is the plan's."""
+        part, bad, name = json.loads(body), self._violated, f"plan {k}, range {number}"
+        if (
+            k >= len(self.plans)
+            or not 0 <= number < self.plans[k]["ranges"]
+            or (part["k"], part["range"]) != (k, number)
+        ):
+            bad("I3", f"{name}: no plan has it")
+            return
+        for row in part["objects"]:
+            found = _OBJECT.match(row["key"])
+            if found is None or self._expected.get(found[1], (-1,))[0] != k or row["key"] not in self._store.objects:
+                bad("I3", f"{name}: {row['key']} is not there, or not the plan's")
+
+    def finished(self, k: int, body: bytes) -> None:
+        """A plan's done document was written: all of it must be there."""
+        if k != len(self.plans) - 1 or self.done != k - 1:
+            self._violated("I3", f"plan {k} is done, of {len(self.plans)}")
+            return
+        for stem, (made_by, _, _) in self._expected.items():
+            if made_by == k:
+                self._check_whole(stem)
+        self._walks.finished(self.plans[k], json.loads(body))
+        missing = [hour for hour in self._hours_to(self.upto) if hour not in self.closed]
+        if missing:
+            self._violated("I6", f"plan {k} is done, hour {moment(missing[0])} has no manifest")
+        self.done = k
+
+    # Clean-up.
+
+    def deleted(self, shard: str, n: int) -> None:
+        """A segment was deleted: nobody may need it any more."""
+        self.cleaned.add((shard, n))
+        log, bad, name = self._logs.logs.get(shard, []), self._violated, f"{shard} segment {n}"
+        if n >= len(log) - 1:
+            bad("I3", f"{name} was deleted, and is the head of its log")
+            return
+        entry = self._last_entry(shard)
+        if entry is None or n > entry["to"] or any(p >= self.published for p in log[n].footer.periods):
+            bad("I3", f"{name} was deleted, and is not published")
+        if entry is not None and n == entry["to"]:
+            bad("I3", f"{name} was deleted, and its log is read from there on")
+        if entry is not None and n >= entry["next"] and not entry["ended"]:
+            bad("I3", f"{name} was deleted, and the next plan begins at {entry['next']}")
+
+    def deleted_decision(self, k: int, part: int) -> None:
+        """D6: a file of decisions was deleted; no plan needs it any more."""
+        if not self.plans or k >= self.plans[self.done]["since"] or self.done < 0:
+            self._violated("D6", f"plan {k}, part {part}: what was decided on it was deleted, and is needed")
+
+    def finish(self) -> None:
+        """What must hold of all plans together."""
+        self._walks.finish(self.plans[: self.done + 1])
+
+    @property
+    def walks(self) -> WalkModel:
+        """What was decided on duplicates."""
+        return self._walks
+
+    def _last_entry(self, shard: str) -> dict[str, Any] | None:
+        for plan in reversed(self.plans[: self.done + 1]):
+            if shard in plan["shards"]:
+                entry: dict[str, Any] = plan["shards"][shard]
+                return entry
+        return None
+
+
+def _within(lines: list[bytes], wanted: list[bytes]) -> bool:
+    return any(wanted[at : at + len(lines)] == lines for at in range(len(wanted) - len(lines) + 1))

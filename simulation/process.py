@@ -1,0 +1,364 @@
+"""One simulated process: the real `App` (all loops, as shipped) over ports that know whether it is paused, or dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
+
+from simulation.faults import Weather
+from simulation.memstream import MemoryStream, StreamView
+from simulation.simstore import NEWER, SimStore, StoreView
+from simulation.simtable import SimTable, TableView
+from simulation.vtime import NullMeter, VirtualClock
+from vortex.config.settings import Settings
+from vortex.core.ingest.pacing import MOST_RECORDS
+from vortex.core.ingest.shard_state import Draft
+from vortex.core.log.segment import VERSION, Footer, OtherVersion
+from vortex.core.model import Page, Position, ShardInfo, StreamInfo
+from vortex.exits import Exit
+from vortex.ports import Denied, Unavailable
+from vortex.retry import Health, Retry
+from vortex.runtime.app import App, Parts, publisher_of
+from vortex.runtime.factories import first_start
+from vortex.runtime.first_start import take_up
+from vortex.runtime.trust import TrustedClock, TrustedStream
+
+T = TypeVar("T")
+
+
+class Observer(Protocol):
+    """Who is told what a process does: the checks."""
+
+    def began(self, process: Process) -> None:
+        """A process starts."""
+        ...
+
+    def read(self, process: Process, shard: str) -> None:
+        """It is about to ask for a shard's records."""
+        ...
+
+    def committed(self, process: Process, shard: str, footer: Footer) -> None:
+        """One of its workers knows that it has committed."""
+        ...
+
+    def violated(self, invariant: str, what: str) -> None:
+        """Something that must never be."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What a process finds around it."""
+
+    store: SimStore
+    stream: MemoryStream
+    table: SimTable
+    weather: Weather
+    epoch_ms: int
+    dates_off_ms: int
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told of everything that matters to a checker."""
+        ...
+
+    def say(self, who: str, what: str) -> None:
+        """A line of the run's log."""
+        ...
+
+
+class Process:
+    """One life of one process. `run` ends when it stops, dies or fails."""
+
+    def __init__(
+        self,
+        world: Surroundings,
+        owner: str,
+        settings: Settings,
+        rng: Random,
+        skew_ms: int,
+        *,
+        drain: bool,
+        newer: bool = False,
+    ) -> None:
+        self.owner, self.settings, self.skew_ms, self.drain = owner, settings, skew_ms, drain
+        self.world = world
+        self.newer = newer
+        """Whether it is a newer program, which writes segments that others cannot read."""
+        self.outdated = False
+        """Whether it has met such a segment, and is not newer."""
+        self.dead = False
+        self.delayed = False
+        """Whether it was ever paused or held up: then it may come too late for an iterator."""
+        self.app: _App | None = None
+        self.outcome = ""
+        self.dies_at_call = 0
+        self.rng = rng
+        self.health = _Health(self)
+        self._calls = 0
+        self._paused_until = 0.0
+        self._locked_out = 0.0, False
+        self._main: asyncio.Future[Exit] | None = None
+
+    async def run(self) -> None:
+        """Until it ends, however that happens."""
+        self.world.observer.began(self)
+        self._main = asyncio.ensure_future(self._live())
+        try:
+            await asyncio.wait([self._main])
+        finally:
+            self.dead = True
+            self._main.cancel()
+        if self._main.cancelled():
+            self.outcome = self.outcome or "died"
+        elif (problem := self._main.exception()) is not None:
+            self.outcome = f"failed: {problem!r}"
+            self.world.observer.violated("I8", f"process {self.owner} failed: {problem!r}")
+        else:
+            self.outcome = self._main.result().name
+        self.say(f"ends: {self.outcome}")
+
+    async def _live(self) -> Exit:
+        world, settings = self.world, self.settings
+        clock = _Clock(self)
+        view = world.stream.seen_by(self.owner)
+        retry = Retry(clock, NullMeter(), self.health, Random(self.rng.getrandbits(64)))
+        store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
+        store.version = NEWER if self.newer else VERSION
+        trusted = TrustedClock(clock, self.health, NullMeter())
+        parts = Parts(
+            settings=settings,
+            stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
+            trusted=trusted,
+            store=store,
+            clock=cast(Any, clock),
+            meter=cast(Any, NullMeter()),
+            health=self.health,
+            retry=retry,
+            offload=cast(Any, self._offload),
+            owner=self.owner,
+            table=self._table(),
+            token=lambda: f"{self.rng.getrandbits(64):016x}",
+        )
+        try:
+            return await self._run(parts)
+        except OtherVersion as problem:
+            self.health.bad("shard", str(problem))
+            return Exit.LOST_STATE
+
+    async def _run(self, parts: Parts) -> Exit:
+        settings = self.settings
+        state, journal = await take_up(
+            parts.stream,
+            parts.store,
+            parts.retry,
+            first_start(settings),
+            lateness_ms=settings.hours.allowed_lateness,
+            seed=7,
+            older=lambda state, journal: publisher_of(parts, state, journal),
+        )
+        self.app = _App(self, parts, state, journal, drain=self.drain)
+        return await self.app.run()
+
+    def _table(self) -> TableView | None:
+        world = self.world
+        if self.settings.coordination.mode == "local":
+            return None
+        return TableView(world.table, self.owner, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
+
+    # What may happen to it.
+
+    def die(self, why: str) -> None:
+        """At once. Tasks are cancelled, memory is gone; what is on the wire may still land."""
+        if not self.dead:
+            self.say(f"dies: {why}")
+            self.dead = True
+            self.outcome = "died"
+            if self._main is not None:
+                self._main.cancel()
+
+    def pause(self, seconds: float) -> None:
+        """Stand still: no call goes out, no reply is taken, until the time is over."""
+        self.say(f"stands still for {seconds:.0f} s")
+        self.delayed = True
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+
+    def lock_out(self, seconds: float, denied: bool) -> None:
+        """Its credentials are not renewed: every call fails, or is denied, until the time is over."""
+        self.say(f"has no credentials for {seconds:.0f} s")
+        self._locked_out = asyncio.get_running_loop().time() + seconds, denied
+
+    def wake(self) -> None:
+        """Go on at the next call."""
+        self._locked_out = 0.0, False
+        self._paused_until = 0.0
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.say("is asked to stop")
+        if self.app is not None:
+            self.app.stop()
+        else:
+            self.die("stopped before it had begun")
+
+    def say(self, what: str) -> None:
+        """A line of the run's log."""
+        self.world.say(self.owner, what)
+
+    # What its ports go through.
+
+    async def gate(self, what: str) -> None:
+        """Ahead of every call of a port."""
+        self._calls += 1
+        if self._calls == self.dies_at_call:
+            self.die(f"before call {self._calls}, {what}")
+        await self.awake()
+        if asyncio.get_running_loop().time() < self._locked_out[0]:
+            raise Denied(what) if self._locked_out[1] else Unavailable(what, "credentials")
+
+    async def awake(self) -> None:
+        """Ahead of whatever it does next."""
+        loop = asyncio.get_running_loop()
+        # A pause may be cut short, or drawn out, while it lasts.
+        while not self.dead and (left := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, 60.0))
+        if self.dead:
+            raise asyncio.CancelledError
+
+    async def _offload(self, fn: Callable[..., T], /, *args: object) -> T:
+        if self.world.weather.strikes("process.slow_threads", self.rng):
+            await asyncio.sleep(self.rng.uniform(0.01, 8.0))
+        else:
+            await asyncio.sleep(0)
+        if self.newer and (draft := getattr(fn, "__self__", None)) is not None and isinstance(draft, Draft):
+            draft.footer.version = NEWER
+        result = fn(*args)
+        await self.awake()
+        return result
+
+    def outdate(self) -> None:
+        """It has met a newer program's segment; whoever sees to it replaces it within minutes."""
+        if not self.outdated:
+            self.say("is outdated")
+            self.outdated = True
+            asyncio.get_running_loop().call_later(self.rng.uniform(0, 300), self.stop)
+
+
+class _App(App):
+    """The program; it tells what it commits. Gauges and the comparison of clocks are left out: they decide nothing."""
+
+    def __init__(self, process: Process, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._process = process
+
+    def _committed(self, shard: str, footer: Footer) -> None:
+        super()._committed(shard, footer)
+        if not self._process.dead:
+            self._process.world.observer.committed(self._process, shard, footer)
+
+    async def _watch(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class _Health(Health):
+    """A shard or a publisher that stops for a person is a violation: nothing but an older program needs one."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self._process = process
+
+    def bad(self, name: str, detail: str, *, again: bool = True) -> None:
+        """See `Health`."""
+        super().bad(name, detail, again=again)
+        if "format version" in detail and not self._process.newer:
+            self._process.outdate()
+        elif (name in ("publisher", "stream") or name.startswith("shard ")) and not self._process.dead:
+            self._process.world.observer.violated("I8", f"{self._process.owner}: {name} stops: {detail}")
+
+
+class _Clock(VirtualClock):
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.world.epoch_ms, process.skew_ms)
+        self._process = process
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._process.awake()
+
+
+class _Stream:
+    """The stream as the process has it: slow and failing at times, and seen only while the process is awake."""
+
+    def __init__(self, process: Process, view: StreamView, rng: Random) -> None:
+        self._process, self._view, self._rng = process, view, rng
+        self._odd_in = 0
+
+    async def describe(self) -> StreamInfo:
+        await self._before("describe")
+        return await self._after(await self._view.describe())
+
+    async def server_time(self) -> int:
+        await self._before("server_time")
+        return await self._after(self._date(await self._view.server_time()))
+
+    async def list_shards(self) -> list[ShardInfo]:
+        await self._before("list_shards")
+        listed, weather = await self._view.list_shards(), self._process.world.weather
+        if weather.strikes("stream.stale_list", self._rng):
+            listed = [msgspec.structs.replace(info, end_sequence=None) for info in listed]
+        if weather.strikes("stream.short_list", self._rng):
+            listed.pop(self._rng.randrange(len(listed)))
+        return await self._after(listed)
+
+    async def iterator(self, shard: str, position: Position) -> str | None:
+        await self._before(f"iterator {shard}")
+        found = await self._after(await self._view.iterator(shard, position))
+        if self._process.world.weather.strikes("stream.no_iterator", self._rng):
+            self._process.say(f"iterator {shard}: none in the reply")
+            return None
+        return found
+
+    async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
+        await self._before(f"read {shard}")
+        self._process.world.observer.read(self._process, shard)
+        page = await self._after(await self._view.read(shard, iterator, limit))
+        page = replace(page, server_ms=self._date(page.server_ms))
+        if page.iterator is not None and self._process.world.weather.strikes("stream.false_end", self._rng):
+            self._process.say(f"read {shard}: no next iterator, which is no end")
+            page = replace(page, iterator=None)
+        if page.records:
+            self._process.say(f"read {shard}: {page.records[0].sequence}..{page.records[-1].sequence}")
+        elif page.iterator is None:
+            self._process.say(f"read {shard}: its end, children {[child.id for child in page.children]}")
+        return page
+
+    def _date(self, date_ms: int) -> int:
+        """The reply's Date, as a proxy's odd clock may have it; one odd reply is never followed by another soon."""
+        process, rng = self._process, self._rng
+        date_ms += process.world.dates_off_ms
+        self._odd_in -= 1
+        if self._odd_in <= 0 and process.world.weather.strikes("stream.odd_date", rng):
+            self._odd_in = 4
+            off = int(rng.choice((600_000, 7_200_000, 172_800_000)) * rng.uniform(-1, 1)) // 1000 * 1000
+            process.say(f"a reply whose Date is {off / 1000:+.0f} s off")
+            return date_ms + off
+        return date_ms
+
+    async def _before(self, what: str) -> None:
+        process, weather = self._process, self._process.world.weather
+        await process.gate(what)
+        await asyncio.sleep(self._rng.uniform(0.001, 0.03))
+        if weather.strikes("stream.slow", self._rng):
+            process.delayed = True
+            await asyncio.sleep(self._rng.choice((2.0, 10.0, 400.0)) * self._rng.random())
+        await process.awake()
+        if weather.strikes("stream.error", self._rng):
+            raise Unavailable(what, "throttled")
+
+    async def _after(self, reply: T) -> T:
+        await self._process.awake()
+        return reply

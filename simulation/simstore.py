@@ -1,0 +1,225 @@
+"""An object store whose requests live apart from their callers: a write may take effect long after who sent it died.
+
+`SimStore` is what is true; a `StoreView` is one process's connection to it, with everything that `faults` has for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import AsyncIterator, Callable, Iterable
+from random import Random
+from typing import Protocol
+
+from simulation.faults import Weather
+from vortex.core.log.segment import TRAILER, VERSION, OtherVersion
+from vortex.core.model import ObjectInfo
+from vortex.ports import Clock, Denied, NotFound, Unavailable
+
+NEWER = VERSION + 1
+"""The version of segments that programs with the fault `process.version` write, and others cannot read."""
+
+
+class Gate(Protocol):
+    """What stands between a process and the world: it may be paused, or dead."""
+
+    async def gate(self, what: str) -> None:
+        """Ahead of a call."""
+        ...
+
+    async def awake(self) -> None:
+        """Ahead of taking a reply."""
+        ...
+
+
+class SimStore:
+    """The objects, and who watches them. Writes that are still on their way are in `on_the_wire`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.on_write: Callable[[str, bytes], None] = lambda key, body: None
+        self.on_delete: Callable[[str], None] = lambda key: None
+        self.on_the_wire: dict[int, tuple[asyncio.TimerHandle, str, bytes]] = {}
+        self.troubles: dict[str, float] = {}
+        """Until when (loop time) a trouble of the whole store lasts."""
+        self._clock = clock
+        self._keys: list[bytes] = []
+        self._modified: dict[str, int] = {}
+        self._sent = 0
+
+    def effect(self, key: str, body: bytes) -> bool:
+        """Put if absent, now."""
+        if key in self.objects:
+            return False
+        self.objects[key] = body
+        self._modified[key] = self._clock.now_ms()
+        insort(self._keys, key.encode())
+        self.on_write(key, body)
+        return True
+
+    def remove(self, key: str) -> None:
+        """Delete, now."""
+        if self.objects.pop(key, None) is not None:
+            del self._keys[bisect_left(self._keys, key.encode())]
+            self.on_delete(key)
+
+    def rows(self, prefix: str, start_after: str, limit: int) -> list[ObjectInfo]:
+        """One page of a listing."""
+        after = start_after.encode()
+        begin = (
+            bisect_right(self._keys, after) if after >= prefix.encode() else bisect_left(self._keys, prefix.encode())
+        )
+        found = []
+        for raw in self._keys[begin : begin + limit]:
+            key = raw.decode()
+            if not key.startswith(prefix):
+                break
+            found.append(ObjectInfo(key, len(self.objects[key]), self._modified[key]))
+        return found
+
+    def send(self, key: str, body: bytes, delay: float) -> tuple[int, asyncio.Future[bool]]:
+        """A write on its way; the future tells its outcome to whoever still listens."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[bool] = loop.create_future()
+        self._sent += 1
+        number = self._sent
+
+        def land() -> None:
+            del self.on_the_wire[number]
+            created = self.effect(key, body)
+            if not outcome.done():
+                outcome.set_result(created)
+
+        self.on_the_wire[number] = (loop.call_later(delay, land), key, body)
+        return number, outcome
+
+    def lose(self, number: int) -> None:
+        """The write never arrives."""
+        if (sent := self.on_the_wire.pop(number, None)) is not None:
+            sent[0].cancel()
+
+    def land_all(self) -> int:
+        """Whatever is still on the wire arrives now; how much it was."""
+        late = list(self.on_the_wire.values())
+        self.on_the_wire.clear()
+        for handle, key, body in late:
+            handle.cancel()
+            self.effect(key, body)
+        return len(late)
+
+
+class StoreView:
+    """The `ObjectStore` of one process."""
+
+    def __init__(self, store: SimStore, gate: Gate, weather: Weather, rng: Random, say: Callable[[str], None]) -> None:
+        self._store, self._gate, self._weather, self._rng, self._say = store, gate, weather, rng, say
+        self.version = NEWER
+        """Of the program that looks."""
+
+    @property
+    def url(self) -> str:
+        """A name, no address."""
+        return "memory://store"
+
+    async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+        """See the port."""
+        await self._before("put", key)
+        rng, weather = self._rng, self._weather
+        if self._in_trouble("disk_full"):
+            raise Unavailable(f"put {key}: no space left", "disk_full")
+        if weather.strikes("store.conflict", rng):
+            self._say(f"409 {key}")
+            raise Unavailable(f"put {key}: 409", "conflict")
+        if weather.strikes("store.late_put", rng):
+            delay = rng.choice((rng.uniform(20, 600), rng.uniform(600, 7200)))
+            self._say(f"late by {delay:.0f} s: put {key}")
+            self._store.send(key, bytes(body), delay)
+            await asyncio.sleep(10)
+            await self._gate.awake()
+            raise Unavailable(f"put {key}: timed out", "timeout")
+        lost = weather.strikes("store.lost_reply", rng)
+        number, outcome = self._store.send(key, bytes(body), rng.uniform(0.001, 0.05))
+        survives = rng.random() < 0.5
+        try:
+            created = await outcome
+            await asyncio.sleep(rng.uniform(0.001, 0.03))
+            await self._gate.awake()
+        except asyncio.CancelledError:
+            if not survives:
+                self._store.lose(number)
+            raise
+        if lost:
+            self._say(f"reply lost: put {key} -> {created}")
+            raise Unavailable(f"put {key}: connection lost", "timeout")
+        self._say(f"put {key} -> {created}")
+        return created
+
+    async def get(self, key: str) -> bytes:
+        """See the port."""
+        return await self._get(key)
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """See the port."""
+        return (await self._get(key))[offset : offset + length]
+
+    async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """See the port."""
+        body = await self._get(key)
+        return body[max(0, len(body) - length) :], len(body)
+
+    async def _get(self, key: str) -> bytes:
+        await self._before("get", key)
+        body = self._store.objects.get(key)
+        await self._gate.awake()
+        if body is None:
+            raise NotFound(f"{key}: no such object")
+        if self.version < NEWER and key.endswith(".seg") and TRAILER.unpack(body[-TRAILER.size :])[2] > self.version:
+            raise OtherVersion(f"{key}: format version {NEWER}; this program knows {self.version}")
+        return body
+
+    async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        """See the port. Where it is slow, its pages are of different moments, as in S3."""
+        await self._before("list", prefix)
+        slow = self._weather.strikes("store.slow_list", self._rng)
+        limit, after = (self._rng.randint(1, 4) if slow else 1000), start_after
+        while True:
+            rows = self._store.rows(prefix, after, limit)
+            for row in rows:
+                yield row
+            if len(rows) < limit:
+                return
+            after = rows[-1].key
+            await asyncio.sleep(self._rng.choice((0.05, 3.0)) if slow else 0.01)
+            await self._before("list", prefix)
+
+    async def list_folders(self, prefix: str) -> AsyncIterator[str]:
+        """See the port."""
+        last = ""
+        async for info in self.list(prefix):
+            name, slash, _ = info.key[len(prefix) :].partition("/")
+            if slash and name != last:
+                last = name
+                yield name
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """See the port; a process may die, or a call fail, in the middle."""
+        for key in keys:
+            await self._before("delete", key)
+            self._say(f"delete {key}")
+            self._store.remove(key)
+
+    async def _before(self, operation: str, key: str) -> None:
+        await self._gate.gate(f"{operation} {key}")
+        rng, weather = self._rng, self._weather
+        if self._in_trouble("denied"):
+            raise Denied(f"{operation} {key}")
+        if operation != "put":
+            await asyncio.sleep(rng.uniform(0.001, 0.05))
+        if weather.strikes("store.slow", rng):
+            await asyncio.sleep(rng.choice((1.0, 5.0, 60.0)) * rng.random())
+        await self._gate.awake()
+        if weather.strikes("store.error", rng):
+            raise Unavailable(f"{operation} {key}: 503", "throttled")
+
+    def _in_trouble(self, name: str) -> bool:
+        return not self._weather.quiet and self._store.troubles.get(name, 0.0) > asyncio.get_running_loop().time()

@@ -1,0 +1,122 @@
+"""The lease table of a simulated fleet: what each process sees of it, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import TypeVar
+
+from simulation.faults import Weather
+from simulation.memtable import MemoryTable
+from simulation.simstore import Gate
+from vortex.core.fleet.lease import Checkpoint, Lease
+from vortex.ports import Unavailable
+
+T = TypeVar("T")
+
+_HISTORY_S = 60.0
+"""A snapshot is kept so often."""
+_RESTORED_S = 3600.0
+_STALE = 3
+"""A stale look is of at most so many snapshots ago."""
+
+
+class SimTable(MemoryTable):
+    """The table, with its history: it may be restored, and a look may come too late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: list[tuple[float, dict[str, Lease]]] = []
+        self.cut: dict[str, float] = {}
+        """Until when a process cannot reach it."""
+        self.on_checkpoint: Callable[[Lease], None] = lambda row: None
+
+    async def remember(self) -> None:
+        """Keep its history, for ever."""
+        while True:
+            self.history.append((asyncio.get_running_loop().time(), self.snapshot()))
+            await asyncio.sleep(_HISTORY_S)
+
+    def go_back(self) -> bool:
+        """Restored to an hour ago (or to its beginning); False where it has no past yet."""
+        now = asyncio.get_running_loop().time()
+        older = [rows for at, rows in self.history if at <= now - _RESTORED_S] or [rows for _, rows in self.history[:1]]
+        if older:
+            self.restore(older[-1])
+        return bool(older)
+
+
+class TableView:
+    """The `LeaseTable` of one process."""
+
+    def __init__(
+        self, table: SimTable, owner: str, gate: Gate, weather: Weather, rng: Random, say: Callable[[str], None]
+    ) -> None:
+        self._table, self._owner, self._gate, self._weather, self._rng = table, owner, gate, weather, rng
+        self._say = say
+
+    async def ensure(self) -> None:
+        """See the port."""
+        await self._before("ensure", "")
+        await self._after("ensure", "", "")
+
+    async def rows(self) -> list[Lease]:
+        """See the port; at times the rows are older than the question."""
+        await self._before("rows", "")
+        rows = await self._table.rows()
+        if self._weather.strikes("table.stale", self._rng) and self._table.history:
+            old = list(self._rng.choice(self._table.history[-_STALE:])[1].values())
+            self._say(f"a stale look at the leases: {len(old)} of {len(rows)} rows")
+            rows = old
+        return await self._after("rows", "", rows)
+
+    async def create(self, lease: Lease) -> bool:
+        """See the port."""
+        await self._before("create", lease.key)
+        return await self._after("create", lease.key, await self._table.create(lease))
+
+    async def renew(self, lease: Lease) -> Lease | None:
+        """See the port."""
+        await self._before("renew", lease.key)
+        return await self._after("renew", lease.key, await self._table.renew(lease))
+
+    async def take(self, lease: Lease, owner: str, token: str) -> Lease | None:
+        """See the port."""
+        await self._before("take", lease.key)
+        found = await self._table.take(lease, owner, token)
+        self._say(f"take lease of {lease.key} from {lease.owner} -> {found is not None}")
+        return await self._after("take", lease.key, found)
+
+    async def checkpoint(self, lease: Lease, checkpoint: Checkpoint, *, children: tuple[str, ...] = ()) -> Lease | None:
+        """See the port."""
+        await self._before("checkpoint", lease.key)
+        found = await self._table.checkpoint(lease, checkpoint, children=children)
+        if found is not None:
+            self._table.on_checkpoint(found)
+        return await self._after("checkpoint", lease.key, found)
+
+    async def release(self, lease: Lease) -> Lease | None:
+        """See the port."""
+        await self._before("release", lease.key)
+        self._say(f"release lease of {lease.key}")
+        return await self._after("release", lease.key, await self._table.release(lease))
+
+    async def _before(self, operation: str, key: str) -> None:
+        await self._gate.gate(f"{operation} lease {key}")
+        rng, weather = self._rng, self._weather
+        await asyncio.sleep(rng.uniform(0.001, 0.02))
+        if weather.strikes("table.slow", rng):
+            await asyncio.sleep(rng.choice((1.0, 5.0, 30.0)) * rng.random())
+        await self._gate.awake()
+        if not weather.quiet and self._table.cut.get(self._owner, 0.0) > asyncio.get_running_loop().time():
+            raise Unavailable(f"{operation} lease {key}: no way there", "connection")
+        if weather.strikes("table.error", rng):
+            raise Unavailable(f"{operation} lease {key}: throttled", "throttled")
+
+    async def _after(self, operation: str, key: str, reply: T) -> T:
+        await asyncio.sleep(self._rng.uniform(0.001, 0.02))
+        await self._gate.awake()
+        if self._weather.strikes("table.lost_reply", self._rng):
+            raise Unavailable(f"{operation} lease {key}: connection lost", "timeout")
+        return reply

@@ -1,0 +1,197 @@
+"""What must be decided on duplicates (D2 to D5, D8, D9), told by a walk over rows that knows names and whole logs.
+
+The model reads a file of decisions by its own few lines; it has no hashes and no sorted arrays.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from simulation.logchecks import Row, Violated
+
+Place = tuple[str, int, int]
+_RUN = struct.Struct("<IQqqqII")
+
+
+class WalkModel:
+    """Follows what is decided, plan by plan."""
+
+    def __init__(self, violated: Violated) -> None:
+        self.files: dict[tuple[int, int], list[bytes]] = {}
+        """By plan and part the ids that were published."""
+        self._violated = violated
+        self._published: dict[str, list[tuple[Row, int]]] = defaultdict(list)
+        """By key what was published of it, and in which plan."""
+        self._dropped: dict[int, dict[Place, Row]] = {}
+        """By plan, what must be dropped."""
+        self._plan_of: dict[Place, int] = {}
+        self._rows: dict[Place, Row] = {}
+        self._told: dict[int, Counter[Place]] = defaultdict(Counter)
+        """By plan, what its files say is dropped."""
+
+    # When a plan is made.
+
+    def planned(self, plan: dict[str, Any], before: dict[str, Any] | None, rows: Sequence[Row]) -> None:
+        """D8: bounds never go back, and hold; `since` follows from them."""
+        name, bad, (least, most) = f"plan {plan['k']}", self._violated, plan["arrived"]
+        if before is not None and (least < before["arrived"][0] or plan["since"] < before["since"]):
+            bad("D8", f"{name}: came from {least}, since plan {plan['since']}: goes back")
+        if any(row.lo < least or row.hi > most for row in rows):
+            bad("D8", f"{name}: has rows that did not come in {least}..{most}")
+        known = [] if before is None else [*before["recent"], [before["k"], before["arrived"][1], 0, 0]]
+        needed = max(least, most - plan["reach"]) - plan["window"]
+        first = next((k for k, upto, *_ in known if upto >= needed), plan["k"])
+        if plan["since"] != max(first, before["since"] if before else 0):
+            bad("D8", f"{name}: says since plan {plan['since']}, should be {first}")
+        if [one[0] for one in plan["recent"]] != list(range(plan["since"], plan["k"])):
+            bad("D8", f"{name}: does not tell of all plans since {plan['since']}")
+        if plan["rows"] != len(rows) or bool(plan["parts"]) != bool(rows and plan["window"]):
+            bad("D9", f"{name}: says {plan['rows']} rows in {plan['parts']} parts, has {len(rows)}")
+
+    def came(self, least: int, rows: Iterable[Row]) -> None:
+        """D8: nothing that comes later comes before the bound of a plan that was made."""
+        for row in rows:
+            if row.lo < least:
+                self._violated("D8", f"{row.shard} segment {row.n}: came at {row.lo}, a plan said {least} at least")
+                return
+
+    def walk(self, plan: dict[str, Any], rows: Sequence[Row]) -> set[Place]:
+        """The rows that the plan drops."""
+        out = self._dropped.setdefault(plan["k"], {})
+        for row in sorted(rows, key=_order):
+            place = (row.shard, row.n, row.row)
+            self._plan_of[place], self._rows[place] = plan["k"], row
+            held = [one for one, k in self._published[row.key] if k >= plan["since"]]
+            if plan["parts"] and any(_apart(row, one) <= plan["window"] for one in held):
+                out[place] = row
+            else:
+                self._published[row.key].append((row, plan["k"]))
+        return set(out)
+
+    def dropped_of(self, periods: range) -> int:
+        """How many rows of these periods are dropped."""
+        return sum(row.period in periods for out in self._dropped.values() for row in out.values())
+
+    def dropped_lines(self, done: int) -> Counter[bytes]:
+        """The lines that the plans up to this one drop."""
+        return Counter(row.line for k, out in self._dropped.items() if k <= done for row in out.values())
+
+    # When it is decided on.
+
+    def whole(self, plan: dict[str, Any]) -> bool:
+        """Whether all of it was decided on."""
+        return all((plan["k"], part) in self.files for part in range(plan["parts"]))
+
+    def decided(self, plan: dict[str, Any], part: int, body: bytes) -> None:
+        """D5, as it happens: a file says what the walk says."""
+        k, name = plan["k"], f"plan {plan['k']}, part {part}"
+        if not 0 <= part < plan["parts"]:
+            self._violated("D2", f"{name}: no plan has that part")
+            return
+        ids, out = _read(body)
+        self.files[k, part] = ids
+        if ids != sorted(ids) or any(int.from_bytes(one[:8]) * plan["parts"] >> 64 != part for one in ids):
+            self._violated("D2", f"{name}: its ids are not in order, or not of its part")
+        self._told[k].update(out)
+        if odd := set(out) - set(self._dropped[k]):
+            self._violated("D5", f"{name}: drops {sorted(odd)[:3]}, which the walk publishes")
+        if self.whole(plan):
+            wanted = set(self._dropped[k])
+            if set(self._told[k]) != wanted or self._told[k].total() != len(wanted):
+                missing = sorted(wanted - set(self._told[k]))
+                self._violated("D5", f"plan {k}: publishes {missing[:3]}, which the walk drops, or drops a row twice")
+            published = sum(len(self.files[k, each]) for each in range(plan["parts"]))
+            if published + len(wanted) != plan["rows"]:
+                self._violated("D2", f"plan {k}: {published} published, {len(wanted)} dropped, of {plan['rows']}")
+
+    def finished(self, plan: dict[str, Any], document: dict[str, Any]) -> None:
+        """D9: the sums of each period."""
+        name, k = f"plan {plan['k']}", plan["k"]
+        if not self.whole(plan):
+            self._violated("D2", f"{name}: is done, and not all of it was decided on")
+        rows = Counter(row.period for place, row in self._rows.items() if self._plan_of[place] == k)
+        out = Counter(row.period for row in self._dropped[k].values())
+        for period, counts in document["periods"].items():
+            at = int(period)
+            told = (counts["accepted"], counts["published"], counts["dropped"])
+            if told != (rows.pop(at, 0), told[0] - out[at], out[at]):
+                self._violated("D9", f"{name}, period {at}: says {told} accepted, published and dropped")
+        if rows or len(document["decided"]) != plan["parts"]:
+            self._violated("D9", f"{name}: leaves out the periods {sorted(rows)[:3]}")
+
+    # At the end.
+
+    def finish(self, plans: Sequence[dict[str, Any]]) -> None:
+        """D3, D4, D5 over everything."""
+        for key, several in self._published.items():
+            for at, (row, k) in enumerate(several):
+                for other, j in several[:at]:
+                    if self._twice(plans, row, k, other, j):
+                        self._violated("D3", f"{key!r}: {row[:3]} and {other[:3]} are both published, and near")
+        for k, out in self._dropped.items():
+            for row in out.values() if k < len(plans) else ():
+                self._check_dropped(plans[k], row)
+        if len({plan["window"] for plan in plans}) == 1 and not any(map(_capped, plans)):
+            self._check_function(plans[0]["window"], len(plans))
+
+    def _twice(self, plans: Sequence[dict[str, Any]], row: Row, k: int, other: Row, j: int) -> bool:
+        first, last = min(j, k), max(j, k)
+        between = plans[first + 1 : last + 1] if first < last else plans[last : last + 1]
+        if last >= len(plans) or any(map(_capped, between)):
+            return False
+        least = min(plan["window"] for plan in between)
+        return bool(least) and _apart(row, other) <= least
+
+    def _check_dropped(self, plan: dict[str, Any], row: Row) -> None:
+        for other, k in self._published[row.key]:
+            near = _apart(row, other) <= plan["window"]
+            if near and plan["since"] <= k <= plan["k"] and _order(other) < _order(row) and other.period <= row.period:
+                return
+        self._violated("D4", f"{row.key!r}: {row[:3]} is dropped, and nothing near was published before it")
+
+    def _check_function(self, window: int, done: int) -> None:
+        """D5: the outcome is a function of the logs. These lines know no plans."""
+        published: dict[str, list[Row]] = defaultdict(list)
+        for row in sorted((r for place, r in self._rows.items() if self._plan_of[place] < done), key=_order):
+            if not window or all(_apart(row, other) > window for other in published[row.key]):
+                published[row.key].append(row)
+        for key, several in self._published.items():
+            mine = [row for row, k in several if k < done]
+            if sorted(mine, key=_order) != published[key]:
+                self._violated(
+                    "D5", f"{key!r}: published are {[r[:3] for r in mine]}, not {[r[:3] for r in published[key]]}"
+                )
+
+
+def _order(row: Row) -> tuple[int, str, int, int]:
+    return row.period, row.shard, row.n, row.row
+
+
+def _apart(one: Row, other: Row) -> int:
+    return max(0, one.lo - other.hi, other.lo - one.hi)
+
+
+def _capped(plan: dict[str, Any]) -> bool:
+    least, most = plan["arrived"]
+    return bool(least < most - plan["reach"])
+
+
+def _read(body: bytes) -> tuple[list[bytes], list[Place]]:
+    """The ids that a file publishes, and the rows that it drops."""
+    _, length, _, _ = struct.unpack("<16sII8s", body[-32:])
+    rest = body[-32 - length : -32]
+    (binary,) = struct.unpack_from("<I", rest)
+    document = msgspec.json.decode(rest[4 + binary :])
+    at = len(body) - 32 - length - 4 * document["dropped"]
+    ids = [body[place : place + 16] for place in range(0, at, 20)]
+    out: list[Place] = []
+    for number in range(document["runs"]):
+        shard, n, *_, dropped = _RUN.unpack_from(rest, 4 + number * _RUN.size)
+        out += [(document["shards"][shard], n, row) for row in struct.unpack_from(f"<{dropped}I", body, at)]
+        at += 4 * dropped
+    return ids, out

@@ -1,0 +1,265 @@
+"""What clients do when AWS refuses a key, or the time of a signature: each of their calls, and the prepared ones."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.faultproxy import FaultProxy, in_thread
+from tests.faults.strikes import error_reply
+from tests.faults.wire import Headers, Reply, Request
+from tests.issuer import CONTAINER, Issuer
+from vortex.adapters import secrecy
+from vortex.adapters.aws.client import new_session
+from vortex.adapters.aws.credential_sources import Sources
+from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
+from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
+from vortex.adapters.s3.store import S3Store, open_s3_store
+from vortex.ports import Denied, Unavailable
+
+SUMMARY = {
+    "StreamName": "s", "StreamARN": "a", "StreamStatus": "ACTIVE", "RetentionPeriodHours": 24, "OpenShardCount": 1,
+    "StreamCreationTimestamp": 1_700_000_000, "EnhancedMonitoring": [],
+}  # fmt: skip
+ANSWERS: dict[str, object] = {
+    "GetRecords": {"Records": [], "NextShardIterator": "i", "MillisBehindLatest": 0},
+    "ListShards": {"Shards": []},
+    "DescribeStreamSummary": {"StreamDescriptionSummary": SUMMARY},
+    "Scan": {"Items": [], "Count": 0},
+}
+
+
+class Aws:
+    """Answers each call well; the guard looks at keys and clocks."""
+
+    def __init__(self) -> None:
+        self.issuer = Issuer(life_s=36_000)
+        self.signed: list[tuple[str, str]] = []
+        """Calls that were carried out, and the key that signed each."""
+
+    async def __call__(self, request: Request) -> Reply:
+        if request.service in ("credentials", "sts"):
+            return await self.issuer(request)
+        self.signed.append((request.call, request.headers.value("authorization").split("Credential=")[1].split("/")[0]))
+        told = formatdate(time.time() + self.issuer.skew_s, usegmt=True)
+        headers = Headers([("Date", told), ("ETag", '"e"')])
+        if request.call == "ListObjectsV2":
+            return Reply(
+                200, headers=headers, body=b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+            )
+        if request.call == "GetObject":
+            return Reply(206, headers=Headers([*headers, ("Content-Range", "bytes 0-1/2")]), body=b"ab")
+        answer = ANSWERS.get(request.call)
+        return Reply(200, headers=headers, body=b"" if answer is None else json.dumps(answer).encode())
+
+    def guard(self, request: Request) -> Reply | None:
+        refused = self.issuer.guard(request)
+        if refused is None:
+            return None
+        return refused.having(("Date", formatdate(time.time() + self.issuer.skew_s, usegmt=True)))
+
+    def forget(self) -> None:
+        """No key that was given so far is good any more."""
+        for key in self.issuer._ends:
+            self.issuer._ends[key] = 0.0
+
+
+class Clients:
+    """One of each, of one session."""
+
+    def __init__(self, aws: Aws, proxy: FaultProxy, stream: KinesisStream, store: S3Store, table: DynamoTable) -> None:
+        self.aws, self.proxy, self.stream, self.store, self.table = aws, proxy, stream, store, table
+
+    def call(self, name: str) -> Awaitable[Any]:
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
+            "GetRecords": lambda: self.stream.read("shard", "iterator"),
+            "ListShards": self.stream.list_shards,
+            "DescribeStreamSummary": self.stream.describe,
+            "PutObject": lambda: self.store.put_if_absent("k", b"ab"),
+            "GetObject": lambda: self.store.get_range("k", 0, 2),
+            "ListObjectsV2": self.listed,
+            "Scan": self.table.rows,
+        }
+        return calls[name]()
+
+    async def listed(self) -> list[str]:
+        return [info.key async for info in self.store.list("")]
+
+
+CALLS = ["GetRecords", "ListShards", "DescribeStreamSummary", "PutObject", "GetObject", "ListObjectsV2", "Scan"]
+
+
+@pytest_asyncio.fixture
+async def clients(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Clients]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    aws = Aws()
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(FaultProxy(aws, guard=aws.guard))
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", proxy.url + CONTAINER)
+        session = new_session("us-east-1")
+        stream = await stack.enter_async_context(open_kinesis_stream("s", "us-east-1", proxy.url, session=session))
+        store = await stack.enter_async_context(
+            open_s3_store("s3://b/p", region="us-east-1", endpoint_url=proxy.url, session=session)
+        )
+        table = await stack.enter_async_context(
+            open_dynamo_table("t", region="us-east-1", endpoint_url=proxy.url, session=session)
+        )
+        yield Clients(aws, proxy, stream, store, table)
+
+
+async def test_all_clients_share_one_pair(clients: Clients) -> None:
+    """Which is asked for once."""
+    for name in CALLS:
+        await clients.call(name)
+    assert clients.proxy.calls["ContainerCredentials"] == 1
+    assert [call for call, _ in clients.aws.signed] == CALLS
+    assert len({key for _, key in clients.aws.signed}) == 1
+
+
+async def test_an_expired_token_is_answered_with_a_new_one(clients: Clients) -> None:
+    """At once, within the call, whichever it is."""
+    for number, name in enumerate(CALLS, 1):
+        await clients.call(name)
+        clients.aws.forget()
+        await clients.call(name)
+        assert len({key for _, key in clients.aws.signed}) == clients.proxy.calls["ContainerCredentials"] == number + 1
+
+
+async def test_a_local_clock_that_is_wrong_is_corrected(clients: Clients) -> None:
+    """By two refusals, within the call, and for every other call, too; so is a correction that is wrong by now."""
+    for name in CALLS:
+        for skew_s in (3600, -3600, 0):
+            clients.aws.issuer.skew_s = skew_s
+            await clients.call(name)
+            refused = clients.aws.issuer.refused
+            for other in CALLS:
+                await clients.call(other)
+            assert clients.aws.issuer.refused == refused, name
+
+
+async def test_a_refusal_for_the_time_says_how_far(clients: Clients) -> None:
+    """Where it cannot be corrected: of another day."""
+    clients.aws.issuer.skew_s = 3 * 86_400
+    for name in ("GetRecords", "PutObject", "Scan"):
+        with pytest.raises(Unavailable, match=r"clock: the local clock is 259... s behind the service's") as caught:
+            await clients.call(name)
+        assert caught.value.cause == "clock"
+
+
+async def test_a_refusal_of_credentials_names_their_source_and_the_region(clients: Clients) -> None:
+    """And is no denial: others are looked for."""
+    await clients.call("GetRecords")
+    clients.aws.issuer.life_s = -100.0  # what the endpoint gives from now on is stale
+
+    for name in ("GetRecords", "ListShards", "PutObject", "Scan"):
+        clients.aws.forget()
+        with pytest.raises(Unavailable) as caught:
+            await clients.call(name)
+        assert caught.value.cause == "credentials"
+        assert f"container endpoint localhost:{clients.proxy.port}" in str(caught.value)
+        assert "us-east-1" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["GetRecords", "ListShards", "PutObject", "Scan"])
+async def test_a_denial_names_source_and_region_too(clients: Clients, name: str) -> None:
+    """A policy or the wrong role: which one it is stands there."""
+
+    async def origin(request: Request) -> Reply:
+        if request.service == "credentials":
+            return await clients.aws.issuer(request)
+        return error_reply(
+            request.service, 403, "AccessDenied" if name == "PutObject" else "AccessDeniedException", "m"
+        )
+
+    clients.proxy._origins[""] = origin
+    with pytest.raises(Denied, match=f"container endpoint localhost:{clients.proxy.port}.*us-east-1"):
+        await clients.call(name)
+    assert clients.proxy.calls["ContainerCredentials"] == 1
+
+
+async def test_what_a_service_repeats_of_a_request_is_not_said(clients: Clients) -> None:
+    """The JSON services answer a wrong signature with all that was signed, the token included."""
+    seen: list[str] = []
+
+    async def origin(request: Request) -> Reply:
+        if request.service == "credentials":
+            return await clients.aws.issuer(request)
+        signature = request.headers.value("authorization").rpartition("Signature=")[2]
+        token = request.headers.value("x-amz-security-token")
+        seen.extend([signature, token])
+        told = (
+            f"The signature {signature} does not match; token {token}. authorization: Signature={signature}. "
+            f"The Canonical String for this request should have been 'x-amz-security-token:{token}'"
+        )
+        code = "SignatureDoesNotMatch" if request.service == "s3" else "InvalidSignatureException"
+        return error_reply(request.service, 403, code, told)
+
+    clients.proxy._origins[""] = origin
+    for name in CALLS:
+        with pytest.raises(Unavailable) as caught:
+            await clients.call(name)
+        told = str(caught.value)
+        assert "does not match" in told
+        assert not any(secret in told for secret in [*seen, *clients.aws.issuer.secrets]), told
+
+
+def test_sts_is_asked_at_its_own_time_where_the_local_clock_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To assume a role is a signed call, too."""
+    issuer, ahead = Issuer(life_s=7200), 3600.0
+
+    def guard(request: Request) -> Reply | None:
+        if request.call != "AssumeRole":
+            return None
+        signed = datetime.strptime(request.headers.value("x-amz-date"), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        if abs(signed.timestamp() - time.time() - ahead) < 300:
+            return None
+        reply = error_reply("sts", 403, "SignatureDoesNotMatch", "Signature expired: x is now earlier than y")
+        return reply.having(("Date", formatdate(time.time() + ahead, usegmt=True)))
+
+    proxy = FaultProxy(issuer, guard=guard)
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile night]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = day\n"
+        "[profile day]\naws_access_key_id = AK\naws_secret_access_key = SK\n"
+    )
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "night")
+    session = new_session("us-east-1")
+    with in_thread(proxy):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", proxy.url)
+        found = Sources("us-east-1", session._hook_source).find()
+    assert found.frozen.secret_key in issuer.secrets
+    assert session.clock.offset == pytest.approx(ahead, abs=5)
+    assert proxy.calls == {"AssumeRole": 3}
+
+
+def test_secrets_are_hidden_wherever_they_stand() -> None:
+    """Those that were found, and what looks like one."""
+    secrecy.keep("wJalrXUtnFEMI/K7MDENG", None, "", "short")
+    for text in (
+        "a wJalrXUtnFEMI/K7MDENG b",
+        "Authorization: AWS4-HMAC-SHA256 Credential=AKIA/2026/us-east-1/s3/aws4_request, Signature=0a1b2c",
+        "x-amz-security-token:FwoGZXIvYXdzEJr",
+        '{"SecretAccessKey": "abc", "SessionToken": "def"}',
+    ):
+        told = secrecy.hidden(text)
+        for secret in ("wJalr", "AKIA", "0a1b2c", "FwoGZ", "abc", "def"):
+            assert secret not in told, told
+    assert secrecy.hidden("a short and ordinary text: nothing is hidden in it") == (
+        "a short and ordinary text: nothing is hidden in it"
+    )

@@ -1,0 +1,393 @@
+"""Each source of credentials, well and unwell: what is found, what is said of what fails, and no secret in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.utils import ContainerMetadataFetcher
+
+from tests.faultproxy import FAULTS, FaultProxy, in_thread, no_fault
+from tests.faults.wire import Request
+from tests.issuer import CONTAINER, Issuer
+from vortex.adapters.aws import credential_sources as sources
+from vortex.adapters.aws.credential_process import Failed, output_of
+from vortex.adapters.aws.credential_sources import Found, SourceFailed, Sources
+
+SECRET = "hunter2-hunter2-hunter2"
+SLOW = {"silence", "silence_after", "silence_midway", "slow", "endless", "trickle"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No source is there, and those that will be do not keep a test waiting."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    monkeypatch.setattr(ContainerMetadataFetcher, "TIMEOUT_SECONDS", 0.5)
+
+
+@pytest.fixture
+def issuer() -> Issuer:
+    return Issuer(life_s=3600)
+
+
+@pytest.fixture
+def proxy(issuer: Issuer) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(issuer, hang_s=2)
+    with in_thread(proxy):
+        yield proxy
+
+
+def found(**kept: Any) -> Found:
+    return Sources("us-east-1").find(**kept)
+
+
+def failure() -> SourceFailed:
+    with pytest.raises(SourceFailed) as caught:
+        found()
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, (
+        "a traceback would print what was quoted"
+    )
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def write(path: Path, profile: str = "default", **settings: str) -> None:
+    heading = f"profile {profile}" if path.name == "config" and profile != "default" else profile
+    path.write_text(f"[{heading}]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+
+
+def keys(key: str) -> dict[str, str]:
+    return {"aws_access_key_id": key, "aws_secret_access_key": SECRET}
+
+
+# Files.
+
+
+def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+    """And all places are named."""
+    told = str(failure())
+    assert told.startswith("environment, profile default (in ")
+    assert str(tmp_path / "credentials") in told and "instance metadata service" in told
+
+
+def test_a_file_that_appears_and_changes_is_read_each_time(tmp_path: Path) -> None:
+    """And is told from what it was before."""
+    chain = Sources(None)
+    with pytest.raises(SourceFailed):
+        chain.find()
+    before = chain.files()
+    write(tmp_path / "credentials", **keys("AK1"))
+    assert chain.files() != before
+    one = chain.find()
+    assert (one.frozen.access_key, one.expires) == ("AK1", None)
+    assert one.source == f"profile default in {tmp_path / 'credentials'}"
+    before = chain.files()
+    write(tmp_path / "credentials", **keys("AK2"))
+    assert chain.files() != before
+    assert chain.find().frozen.access_key == "AK2"
+
+
+def test_the_section_of_a_profile_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS_PROFILE stays; what stands there changes."""
+    monkeypatch.setenv("AWS_PROFILE", "night")
+    assert "profile (night) could not be found" in str(failure())
+    write(tmp_path / "config", "night", region="eu-west-1", **keys("AK1"))
+    assert found().source == f"profile night in {tmp_path / 'config'}"
+    write(tmp_path / "config", "night", region="eu-west-1", **keys("AK2"))
+    assert found().frozen.access_key == "AK2"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"[default\naws_access_key_id = AK", "Unable to parse config file"),
+        (b"\xff\xfe\0[", "Unable to parse config file"),
+        (b"[default]\naws_access_key_id = AK\n", "Partial credentials"),
+        (b"[default]\naws_access_key_id = A K\naws_secret_access_key = " + SECRET.encode(), "cannot be sent"),
+        (b"", "none found"),
+    ],
+    ids=["cut", "binary", "half", "odd", "empty"],
+)
+def test_a_broken_file_is_a_failure(tmp_path: Path, text: bytes, said: str) -> None:
+    """It may be in the middle of being written."""
+    (tmp_path / "credentials").write_bytes(text)
+    assert said in str(failure())
+
+
+def test_nobody_is_asked_for_a_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Botocore would ask standard input, which a service has none of."""
+    role = {"role_arn": "arn:aws:iam::1:role/r", "source_profile": "default", "mfa_serial": "arn:aws:iam::1:mfa/m"}
+    write(tmp_path / "config", "night", **role)
+    write(tmp_path / "credentials", **keys("AK"))
+    monkeypatch.setenv("AWS_PROFILE", "night")
+    assert "mfa_serial" in str(failure())
+
+
+def test_an_sso_session_that_has_expired_is_said_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the token, and the command that gets another."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told = {"sso_start_url": "https://x.awsapps.com/start", "sso_region": "us-east-1"}
+    write(tmp_path / "config", "night", **told, sso_account_id="123456789012", sso_role_name="r")
+    monkeypatch.setenv("AWS_PROFILE", "night")
+    problem = failure()
+    assert str(problem) == "sso of profile night: its token has expired, or is missing"
+    assert "aws sso login" in problem.hint
+
+
+def test_a_question_does_not_hold_up_the_loop() -> None:
+    """Whatever it waits for: it is asked in a thread."""
+
+    async def longest_gap() -> float:
+        longest, last = 0.0, time.monotonic()
+        asking = asyncio.ensure_future(sources.in_thread(time.sleep, 0.5))
+        while not asking.done():
+            await asyncio.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        return longest
+
+    assert asyncio.run(longest_gap()) < 0.4
+
+
+async def test_what_a_question_raises_is_raised_where_it_was_asked() -> None:
+    """From the thread."""
+    with pytest.raises(ZeroDivisionError):
+        await sources.in_thread(lambda: 1 / 0)
+
+
+# A command.
+
+
+def command(tmp_path: Path, body: str) -> str:
+    script = tmp_path / "helper.py"
+    script.write_text(f"import json, os, subprocess, sys, time\nsecret = {SECRET!r}\n{body}\n")
+    return shlex.join([sys.executable, "-I", "-S", str(script)])
+
+
+def printed(**changes: object) -> str:
+    told = {"Version": 1, "AccessKeyId": "AK", "SecretAccessKey": SECRET, "SessionToken": "t", **changes}
+    return f"print(json.dumps({ {name: value for name, value in told.items() if value is not None}!r}))"
+
+
+def test_a_credential_process_gives_credentials(tmp_path: Path) -> None:
+    """Until when it says; for good where it says nothing."""
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    write(tmp_path / "config", credential_process=command(tmp_path, printed(Expiration=until.isoformat())))
+    one = found()
+    assert one.expires == pytest.approx(until.timestamp())
+    assert (one.source, one.frozen.token) == ("credential_process of profile default", "t")
+    write(tmp_path / "config", credential_process=command(tmp_path, printed()))
+    assert found().expires is None
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("print(secret, file=sys.stderr); sys.exit(3)", "the command ended with code 3"),
+        ("os.kill(os.getpid(), 9)", "the command ended with code -9"),
+        ("print('not json', secret)", "the command printed no JSON"),
+        ("print('[' * 100000)", "the command printed no JSON"),
+        ("print(json.dumps([secret]))", "the command printed no JSON object"),
+        ("sys.stdout.buffer.write(bytes(range(256)))", "the command printed no JSON"),
+        ("pass", "the command printed no JSON"),
+        ("print('x' * 5_000_000)", "the command prints too much"),
+        (printed(Version=2), "the command printed another Version than 1"),
+        (printed(AccessKeyId=None), "the command printed no AccessKeyId"),
+        (printed(SecretAccessKey=7), "the command printed no SecretAccessKey"),
+        (printed(AccessKeyId="A\nK"), "it answered with a key or a token that cannot be sent"),
+        (printed(SessionToken=["t"]), "it answered with a key or a token that cannot be sent"),
+        (printed(Expiration="soon"), "its answer makes no sense"),
+        (printed(Expiration=7), "its answer makes no sense"),
+    ],
+)
+def test_a_credential_process_that_fails_is_quoted_with_no_word(tmp_path: Path, body: str, said: str) -> None:
+    """What it prints may be, or hold, a secret."""
+    write(tmp_path / "config", credential_process=command(tmp_path, body))
+    assert str(failure()) == f"credential_process of profile default: {said}"
+
+
+@pytest.mark.parametrize("told", ["/nowhere/at-all", '"unclosed', " ' '"])
+def test_a_credential_process_that_cannot_be_run_is_said(tmp_path: Path, told: str) -> None:
+    """A command that is missing, or none."""
+    write(tmp_path / "config", credential_process=told)
+    assert "the command cannot be run" in str(failure())
+
+
+@pytest.mark.parametrize("body", ["time.sleep(60)", "subprocess.Popen(['sleep', '60']).wait()"])
+def test_a_credential_process_that_hangs_is_ended(tmp_path: Path, body: str) -> None:
+    """With those that it has started."""
+    begun = time.monotonic()
+    with pytest.raises(Failed, match=r"did not end within 0\.5 s"):
+        output_of(command(tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n{body}"), 0.5)
+    assert time.monotonic() - begun < 20
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_hanging_credential_process_of_a_source_profile_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role is assumed with what it prints: it runs within the same bounds."""
+    monkeypatch.setattr(sources, "PROCESS_S", 0.5)
+    monkeypatch.setenv("AWS_PROFILE", "night")
+    (tmp_path / "config").write_text(
+        "[profile night]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = day\n"
+        f"[profile day]\ncredential_process = {command(tmp_path, 'time.sleep(60)')}\n"
+    )
+    told = str(failure())
+    assert told == "role arn:aws:iam::1:role/r of profile night: the command did not end within 0.5 s"
+
+
+# Endpoints.
+
+
+def of_container(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", proxy.url + CONTAINER)
+
+
+def of_instance(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", proxy.url)
+
+
+def of_identity(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, token: Path) -> None:
+    token.write_text(SECRET)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", proxy.url)
+
+
+def always(name: str) -> Any:
+    def choose(request: Request) -> str | None:
+        return name if request.call in FAULTS[name].calls else None
+
+    return choose
+
+
+def test_a_container_endpoint_gives_credentials(
+    proxy: FaultProxy, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked once; its path, which may be all that protects it, is not said."""
+    of_container(proxy, monkeypatch)
+    one = found()
+    assert one.frozen.secret_key in issuer.secrets
+    assert one.source == f"container endpoint localhost:{proxy.port}"
+    assert proxy.calls == {"ContainerCredentials": 1}
+
+
+def test_credentials_of_seconds_are_asked_for_once(
+    proxy: FaultProxy, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Botocore would renew at once what has less than a quarter of an hour."""
+    issuer.life_s = 5
+    of_container(proxy, monkeypatch)
+    assert found().expires == pytest.approx(time.time() + 5, abs=2)
+    assert proxy.calls == {"ContainerCredentials": 1}
+
+
+def test_the_metadata_service_is_asked_again_when_it_was_late(
+    proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None found the first time, some the next."""
+    of_instance(proxy, monkeypatch)
+    proxy.choose = always("html_503")
+    assert "none found" in str(failure())
+    proxy.choose = no_fault
+    assert found().source == "instance metadata service"
+
+
+def test_a_web_identity_token_that_comes_late_or_changes_is_read(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a file among those that are looked at."""
+    token = tmp_path / "token"
+    of_identity(proxy, monkeypatch, token)
+    token.unlink()
+    chain = Sources("us-east-1")
+    with pytest.raises(SourceFailed, match="token: No such file or directory"):
+        chain.find()
+    before = chain.files()
+    token.write_text("another token")
+    assert chain.files() != before
+    assert chain.find().source == f"web identity token {token}, role arn:aws:iam::123456789012:role/r"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("throttled", "AssumeRoleWithWebIdentity was answered with Throttling (HTTP 400)"),
+        ("denied", "AssumeRoleWithWebIdentity was answered with AccessDenied (HTTP 403)"),
+        ("expired_token", "AssumeRoleWithWebIdentity was answered with ExpiredTokenException (HTTP 403)"),
+        ("idp_silent", "AssumeRoleWithWebIdentity was answered with IDPCommunicationError (HTTP 400)"),
+        ("internal", "AssumeRoleWithWebIdentity was answered with InternalFailure (HTTP 500)"),
+        ("html_502", "(HTTP 502)"),
+        ("html_200", ""),
+        ("empty_200", ""),
+        ("half_body", ""),
+        ("refused", "it cannot be reached"),
+        ("junk", "it cannot be reached"),
+    ],
+)
+def test_an_sts_that_fails_is_said_with_its_code(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str
+) -> None:
+    """And with nothing of its message."""
+    of_identity(proxy, monkeypatch, tmp_path / "token")
+    proxy.choose = always(fault)
+    told = str(failure())
+    assert said in told
+    assert told.startswith(f"web identity token {tmp_path / 'token'}")
+
+
+def test_a_role_is_assumed_with_the_credentials_of_another_profile(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the region that is given where nothing else names one."""
+    write(tmp_path / "credentials", **keys("AK"))
+    write(tmp_path / "config", "night", role_arn="arn:aws:iam::1:role/r", source_profile="default")
+    monkeypatch.setenv("AWS_PROFILE", "night")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", proxy.url)
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert found().source == "role arn:aws:iam::1:role/r of profile night"
+    assert proxy.calls == {"AssumeRole": 1}
+
+
+@pytest.mark.parametrize("endpoint", ["container", "instance"])
+def test_no_answer_of_an_endpoint_is_more_than_a_failure(
+    proxy: FaultProxy, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    """The whole table of faults (a quarter, where three requests are made): credentials that can be sent and expire at
+    a time, or a failure without a secret.
+    """
+    of_container(proxy, monkeypatch) if endpoint == "container" else of_instance(proxy, monkeypatch)
+    begun, calls = time.monotonic(), {"ContainerCredentials", "ImdsToken", "ImdsRole", "ImdsCredentials"}
+    names = [name for name, fault in FAULTS.items() if fault.calls & calls and name not in SLOW]
+    assert len(names) > 100
+    for name in names if endpoint == "container" else names[::4]:
+        proxy.choose = always(name)
+        try:
+            one = found()
+        except SourceFailed as problem:
+            told = str(problem)
+            assert not any(secret in told for secret in issuer.secrets), (name, told)
+            assert "\n" not in told and len(told) < 400, (name, told)
+        else:
+            assert one.expires is not None, name
+            assert json.dumps(one.frozen), name
+    assert time.monotonic() - begun < 120

@@ -1,0 +1,410 @@
+"""GetRecords replies as they come over the wire: usual, odd and wrong. The server is a script on loopback."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.adapters.kinesis.get_records import decode_reply
+from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
+from vortex.core.model import Position, Record, ShardInfo, Start
+from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
+
+ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/events"
+DATE = "Tue, 18 Dec 2018 07:05:09 GMT"
+DATE_MS = 1_545_116_709_000
+SHARD = "shardId-000000000000"
+AFTER = Position(Start.AFTER_SEQUENCE_NUMBER, "5")
+FULL_RANGE = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
+
+
+def answer(body: object, status: int = 200, date: str | None = DATE) -> web.Response:
+    text = body if isinstance(body, str) else json.dumps(body)
+    response = web.Response(text=text, status=status, content_type="application/x-amz-json-1.1")
+    if date is not None:
+        response.headers["Date"] = date
+    return response
+
+
+def failure(code: str, message: str = "why", status: int = 400) -> web.Response:
+    return answer({"__type": code, "message": message}, status)
+
+
+def wire(sequence: str, data: bytes, arrival: float = 1.5) -> dict[str, object]:
+    return {
+        "SequenceNumber": sequence,
+        "ApproximateArrivalTimestamp": arrival,
+        "Data": b64encode(data).decode(),
+        "PartitionKey": "key",
+        "EncryptionType": "NONE",
+    }
+
+
+def child(shard: str, *parents: str) -> dict[str, object]:
+    return {"ShardId": shard, "ParentShards": parents, "HashKeyRange": FULL_RANGE}
+
+
+def listed(shard: str, start: int, end: int, closed: bool = False, **parents: str) -> dict[str, object]:
+    numbers = {"StartingSequenceNumber": "1"} | ({"EndingSequenceNumber": "9"} if closed else {})
+    span = {"StartingHashKey": str(start), "EndingHashKey": str(end)}
+    return {"ShardId": shard, "HashKeyRange": span, "SequenceNumberRange": numbers, **parents}
+
+
+SUMMARY = {
+    "StreamDescriptionSummary": {
+        "StreamName": "events",
+        "StreamARN": ARN,
+        "StreamStatus": "ACTIVE",
+        "RetentionPeriodHours": 48,
+        "StreamCreationTimestamp": 1_545_000_000.123,
+        "EnhancedMonitoring": [],
+        "OpenShardCount": 1,
+    }
+}
+
+
+class Script:
+    """Answers by operation, in order, the last one again and again; keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Any]] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.url = ""
+
+    def on(self, operation: str, *answers: Callable[[], web.Response]) -> None:
+        self.answers[operation] = list(answers)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        operation = request.headers["X-Amz-Target"].split(".")[1]
+        self.asked.append((operation, await request.json()))
+        answers = self.answers[operation]
+        response: web.Response = (answers.pop(0) if len(answers) > 1 else answers[0])()
+        return response
+
+
+@pytest_asyncio.fixture
+async def script(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Script]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    script = Script()
+    app = web.Application()
+    app.router.add_post("/", script.handle)
+    async with TestServer(app, host="127.0.0.1") as server:
+        script.url = str(server.make_url("/"))
+        yield script
+
+
+@pytest_asyncio.fixture
+async def stream(script: Script) -> AsyncIterator[KinesisStream]:
+    async with open_kinesis_stream("events", "us-east-1", script.url) as stream:
+        yield stream
+
+
+def page(*records: dict[str, object], **rest: object) -> Callable[[], web.Response]:
+    return lambda: answer({"Records": records, "MillisBehindLatest": 0, "NextShardIterator": "next"} | rest)
+
+
+async def test_a_page(script: Script, stream: KinesisStream) -> None:
+    script.on("GetRecords", page(wire("7", b"one"), wire("8", b"\x00\xff", 1545116709.123), MillisBehindLatest=1234))
+    got = await stream.read(SHARD, "this")
+    assert got.records == [Record("7", 1.5, b"one"), Record("8", 1545116709.123, b"\x00\xff")]
+    assert (got.iterator, got.behind_ms, got.server_ms, got.children, got.size) == ("next", 1234, DATE_MS, (), 5)
+    assert script.asked == [("GetRecords", {"ShardIterator": "this", "Limit": 10_000})]
+
+
+async def test_an_arn_goes_along(script: Script) -> None:
+    script.on("GetRecords", page())
+    script.on("GetShardIterator", lambda: answer({"ShardIterator": "first"}))
+    async with open_kinesis_stream(ARN, endpoint_url=script.url) as stream:
+        await stream.read(SHARD, "this")
+        assert await stream.iterator(SHARD, AFTER) == "first"
+    assert [asked["StreamARN"] for _, asked in script.asked] == [ARN, ARN]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=50), st.floats(0, 4e9)), max_size=5))
+def test_what_was_encoded_is_decoded(records: list[tuple[bytes, float]]) -> None:
+    body = json.dumps({"Records": [wire("1", *record) for record in records], "MillisBehindLatest": 3})
+    assert [(record.data, record.arrival) for record in decode_reply(body.encode()).records] == records
+
+
+@pytest.mark.parametrize("arrival", [1545116709, 1.545116709e9, 0])
+async def test_numbers_in_any_notation(script: Script, stream: KinesisStream, arrival: float) -> None:
+    script.on("GetRecords", page(wire("7", b"", arrival)))
+    assert (await stream.read(SHARD, "this")).records[0].arrival == arrival
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("<html>", id="no JSON"),
+        pytest.param("[]", id="no object"),
+        pytest.param('{"Records":[', id="cut"),
+        pytest.param('{"MillisBehindLatest":0}', id="no records"),
+        pytest.param('{"Records":[],"NextShardIterator":"next"}', id="no lag: not to be taken for zero"),
+        pytest.param('{"Records":[],"MillisBehindLatest":null}', id="null lag"),
+        pytest.param('{"Records":[{"SequenceNumber":"1","Data":""}],"MillisBehindLatest":0}', id="no arrival"),
+        pytest.param(
+            '{"Records":[{"SequenceNumber":"1","Data":"!","ApproximateArrivalTimestamp":1}],"MillisBehindLatest":0}',
+            id="no base64",
+        ),
+        pytest.param('{"Records":[],"MillisBehindLatest":0,"NextShardIterator":5}', id="iterator of another type"),
+    ],
+)
+async def test_a_body_that_makes_no_sense_is_asked_for_again(script: Script, stream: KinesisStream, body: str) -> None:
+    script.on("GetRecords", lambda: answer(body), page(wire("7", b"one")))
+    with pytest.raises(Unavailable) as refused:
+        await stream.read(SHARD, "this")
+    assert refused.value.cause == "malformed"
+    assert "events" in str(refused.value)
+    assert len((await stream.read(SHARD, "this")).records) == 1
+
+
+def test_a_reply_that_is_not_utf8_is_malformed_like_others() -> None:
+    """It is asked for again, like any other; a UnicodeDecodeError would have ended the worker."""
+    with pytest.raises(msgspec.MsgspecError):
+        decode_reply(b'{"Records":[],"MillisBehindLatest":0,"NextShardIterator":"\xff"}')
+
+
+@given(st.binary(max_size=100))
+def test_rubbish_raises_one_kind_of_error(body: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode_reply(body)
+
+
+@pytest.mark.parametrize("date", ["yesterday", ""])
+async def test_a_reply_without_a_usable_date(script: Script, stream: KinesisStream, date: str) -> None:
+    script.on(
+        "GetRecords", lambda: answer({"Records": [], "MillisBehindLatest": 0, "NextShardIterator": "n"}, 200, date)
+    )
+    with pytest.raises(Unavailable) as refused:
+        await stream.read(SHARD, "this")
+    assert refused.value.cause == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ExpiredIteratorException", IteratorExpired),
+        ("InvalidArgumentException", IteratorExpired),
+        ("ResourceNotFoundException", IteratorExpired),
+        ("ProvisionedThroughputExceededException", Unavailable),
+        ("KMSThrottlingException", Unavailable),
+        ("InternalFailure", Unavailable),
+        ("ExpiredTokenException", Unavailable),
+        ("AccessDeniedException", Denied),
+    ],
+)
+async def test_error_replies_to_get_records(
+    script: Script, stream: KinesisStream, code: str, kind: type[PortError]
+) -> None:
+    """They go through botocore's own parser, and each is told to the caller by what there is to do."""
+    script.on("GetRecords", lambda: failure(code))
+    with pytest.raises(kind) as refused:
+        await stream.read(SHARD, "this")
+    assert type(refused.value) is kind
+    assert "events" in str(refused.value)
+    assert len(script.asked) == 1, "no retries under the caller's feet"
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_gateways_error_page(script: Script, stream: KinesisStream, status: int) -> None:
+    script.on("GetRecords", lambda: answer("<html>Bad Gateway</html>", status))
+    with pytest.raises(Unavailable):
+        await stream.read(SHARD, "this")
+
+
+async def test_a_server_that_is_not_there(stream: KinesisStream, script: Script) -> None:
+    async with open_kinesis_stream("events", "us-east-1", "http://127.0.0.1:1") as nowhere:
+        with pytest.raises(Unavailable):
+            await nowhere.read(SHARD, "this")
+
+
+async def test_the_end_of_a_split(script: Script, stream: KinesisStream) -> None:
+    children = [child("shardId-000000000001", SHARD), child("shardId-000000000002", SHARD)]
+    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None, ChildShards=children))
+    got = await stream.read(SHARD, "this")
+    assert (len(got.records), got.iterator) == (1, None)
+    assert [(info.id, info.parents, info.end_hash) for info in got.children] == [
+        ("shardId-000000000001", (SHARD,), 2**128 - 1),
+        ("shardId-000000000002", (SHARD,), 2**128 - 1),
+    ]
+
+
+async def test_the_end_of_a_merge_keeps_both_parents(script: Script, stream: KinesisStream) -> None:
+    merged = child("shardId-000000000002", SHARD, "shardId-000000000001")
+    body = {"Records": [], "MillisBehindLatest": 0, "ChildShards": [merged]}  # the iterator left out, not null
+    script.on("GetRecords", lambda: answer(body))
+    assert (await stream.read(SHARD, "this")).children[0].parents == (SHARD, "shardId-000000000001")
+
+
+async def test_children_beside_an_iterator_are_not_an_end(script: Script, stream: KinesisStream) -> None:
+    script.on("GetRecords", page(ChildShards=[child("shardId-000000000001", SHARD)]))
+    got = await stream.read(SHARD, "this")
+    assert (got.iterator, got.children) == ("next", ())
+
+
+@pytest.mark.parametrize(
+    "children",
+    [
+        [{}],
+        [7],
+        "x",
+        [child("shardId-000000000001", SHARD) | {"HashKeyRange": {"StartingHashKey": "a", "EndingHashKey": "b"}}],
+        [child("shardId-000000000001", SHARD) | {"HashKeyRange": None}],
+        [child("shardId-000000000001", SHARD) | {"ParentShards": [None]}],
+    ],
+    ids=str,
+)
+async def test_children_of_nonsense_are_malformed(script: Script, stream: KinesisStream, children: object) -> None:
+    script.on("GetRecords", page(NextShardIterator=None, ChildShards=children))
+    with pytest.raises(Unavailable, match=f"events {SHARD} in us-east-1") as refused:
+        await stream.read(SHARD, "this")
+    assert refused.value.cause == "malformed"
+
+
+async def test_an_empty_next_iterator_beside_records_is_none(script: Script, stream: KinesisStream) -> None:
+    """An end to be proved, and its records are taken."""
+    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator="", ChildShards=[child("c", SHARD)]))
+    got = await stream.read(SHARD, "this")
+    assert (len(got.records), got.iterator) == (1, None)
+
+
+HALF = 2**127
+CLOSED = listed(SHARD, 0, 2**128 - 1, closed=True)
+LEFT = listed("shardId-000000000001", 0, HALF - 1, ParentShardId=SHARD)
+RIGHT = listed("shardId-000000000002", HALF, 2**128 - 1, ParentShardId=SHARD)
+
+
+@pytest.mark.parametrize("named", [None, []])
+async def test_an_end_without_children_looks_them_up(script: Script, stream: KinesisStream, named: object) -> None:
+    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None, ChildShards=named))
+    script.on("ListShards", lambda: answer({"Shards": [CLOSED, LEFT, RIGHT]}))
+    got = await stream.read(SHARD, "this")
+    assert [info.id for info in got.children] == ["shardId-000000000001", "shardId-000000000002"]
+    assert len(got.records) == 1
+
+
+async def test_a_merges_child_is_found_by_either_parent(script: Script, stream: KinesisStream) -> None:
+    other = "shardId-000000000001"
+    parts = [listed(SHARD, 0, HALF - 1, True), listed(other, HALF, 2**128 - 1, True)]
+    merged = listed("shardId-000000000002", 0, 2**128 - 1, ParentShardId=SHARD, AdjacentParentShardId=other)
+    script.on("GetRecords", page(NextShardIterator=None))
+    script.on("ListShards", lambda: answer({"Shards": [*parts, merged]}))
+    for shard in (SHARD, other):
+        (found,) = (await stream.read(shard, "this")).children
+        assert found.parents == (SHARD, other)
+
+
+@pytest.mark.parametrize("shards", [[], [CLOSED], [CLOSED, LEFT]], ids=["nothing", "no child", "half a split"])
+async def test_an_inconsistent_end_is_asked_for_again(script: Script, stream: KinesisStream, shards: list[Any]) -> None:
+    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None))
+    script.on("ListShards", lambda: answer({"Shards": shards}))
+    with pytest.raises(Unavailable) as refused:
+        await stream.read(SHARD, "this")
+    assert refused.value.cause == "inconsistent_end"
+
+
+async def test_shards_over_several_pages(script: Script, stream: KinesisStream) -> None:
+    """A token goes alone; a shard listed twice is kept once, by the row that knows its end."""
+    script.on(
+        "ListShards",
+        lambda: answer({"Shards": [RIGHT, listed(SHARD, 0, 2**128 - 1)], "NextToken": "more"}),
+        lambda: answer({"Shards": [CLOSED, LEFT], "NextToken": "last"}),
+        lambda: answer({"Shards": [listed(SHARD, 0, 2**128 - 1)]}),
+    )
+    assert await stream.list_shards() == [
+        ShardInfo(SHARD, (), 0, 2**128 - 1, "1", "9"),
+        ShardInfo("shardId-000000000001", (SHARD,), 0, HALF - 1, "1", None),
+        ShardInfo("shardId-000000000002", (SHARD,), HALF, 2**128 - 1, "1", None),
+    ]
+    assert [asked for _, asked in script.asked] == [
+        {"StreamName": "events"},
+        {"NextToken": "more"},
+        {"NextToken": "last"},
+    ]
+
+
+async def test_an_expired_token_starts_the_listing_over(script: Script, stream: KinesisStream) -> None:
+    script.on(
+        "ListShards",
+        lambda: answer({"Shards": [CLOSED], "NextToken": "old"}),
+        lambda: failure("ExpiredNextTokenException"),
+        lambda: answer({"Shards": [LEFT]}),
+    )
+    assert [info.id for info in await stream.list_shards()] == ["shardId-000000000001"]
+    assert [asked for _, asked in script.asked] == [
+        {"StreamName": "events"},
+        {"NextToken": "old"},
+        {"StreamName": "events"},
+    ]
+
+
+async def test_describe(script: Script, stream: KinesisStream) -> None:
+    script.on("DescribeStreamSummary", lambda: answer(SUMMARY))
+    info = await stream.describe()
+    assert (info.name, info.arn, info.created_ms, info.retention_ms) == ("events", ARN, 1_545_000_000_123, 172_800_000)
+    assert await stream.server_time() == DATE_MS
+
+
+@pytest.mark.parametrize(
+    ("position", "asked"),
+    [
+        (Position(Start.TRIM_HORIZON), {}),
+        (Position(Start.LATEST), {}),
+        (AFTER, {"StartingSequenceNumber": "5"}),
+        (Position(Start.AT_SEQUENCE_NUMBER, "6"), {"StartingSequenceNumber": "6"}),
+        (Position(Start.AT_TIMESTAMP, "1545116709123"), {"Timestamp": 1545116709.123}),
+        (Position(Start.AT_TIMESTAMP, "1545116709000"), {"Timestamp": 1545116709}),
+    ],
+)
+async def test_positions(script: Script, stream: KinesisStream, position: Position, asked: dict[str, Any]) -> None:
+    script.on("GetShardIterator", lambda: answer({"ShardIterator": "first"}))
+    assert await stream.iterator(SHARD, position) == "first"
+    expected = {"StreamName": "events", "ShardId": SHARD, "ShardIteratorType": position.kind.value} | asked
+    assert script.asked == [("GetShardIterator", expected)]
+
+
+@pytest.mark.parametrize("body", [{}, {"ShardIterator": None}])
+async def test_a_reply_without_an_iterator(script: Script, stream: KinesisStream, body: dict[str, None]) -> None:
+    script.on("GetShardIterator", lambda: answer(body))
+    assert await stream.iterator(SHARD, AFTER) is None
+
+
+async def test_a_refused_position(script: Script, stream: KinesisStream) -> None:
+    script.on("GetShardIterator", lambda: failure("InvalidArgumentException"))
+    with pytest.raises(InvalidPosition, match=SHARD):
+        await stream.iterator(SHARD, AFTER)
+
+
+async def test_a_missing_shard_is_told_from_a_missing_stream(script: Script, stream: KinesisStream) -> None:
+    script.on("GetShardIterator", lambda: failure("ResourceNotFoundException"))
+    script.on("DescribeStreamSummary", lambda: answer(SUMMARY), lambda: failure("ResourceNotFoundException"))
+    with pytest.raises(NotFound, match=SHARD):
+        await stream.iterator(SHARD, AFTER)
+    with pytest.raises(Denied, match="events"):
+        await stream.iterator(SHARD, AFTER)
+
+
+async def test_a_missing_stream(script: Script, stream: KinesisStream) -> None:
+    for operation in ("DescribeStreamSummary", "ListShards"):
+        script.on(operation, lambda: failure("ResourceNotFoundException"))
+    for call in (stream.describe(), stream.server_time(), stream.list_shards()):
+        with pytest.raises(Denied, match="events"):
+            await call
+
+
+async def test_a_stream_still_being_created(script: Script, stream: KinesisStream) -> None:
+    script.on("ListShards", lambda: failure("ResourceInUseException"))
+    with pytest.raises(Unavailable):
+        await stream.list_shards()

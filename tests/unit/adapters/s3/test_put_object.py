@@ -1,0 +1,178 @@
+"""PutObject goes its own way to the wire: what botocore would do with the request must still be done."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+from urllib.parse import unquote
+
+import botocore.auth
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from vortex.adapters.aws.exchange import HttpSession
+from vortex.adapters.s3.put_object import PutCall
+from vortex.adapters.s3.store import open_s3_store
+from vortex.ports import Denied, PortError, Unavailable
+
+ODD_KEY = "customer=a%2Fb/event_type=über ~+'()/date=2026-01-01/0000-000.json.gz"
+
+
+class Wire:
+    """Keeps what came; answers with the given statuses one after the other, then with 200. Status 0 hangs up."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[str, Mapping[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.came.append((request.raw_path, request.headers.copy(), await request.read()))
+        status = self.statuses.pop(0) if self.statuses else 200
+        if not status:
+            assert request.transport is not None
+            request.transport.close()
+        code = {412: "PreconditionFailed", 403: "AccessDenied", 503: "SlowDown"}.get(status, "Odd")
+        if status >= 300:
+            return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
+        return web.Response(headers={"ETag": '"e"'})
+
+
+@pytest_asyncio.fixture
+async def wire() -> AsyncIterator[Wire]:
+    wire = Wire()
+    app = web.Application(client_max_size=2**25)
+    app.router.add_route("*", "/{path:.*}", wire.handle)
+    async with TestServer(app, host="127.0.0.1") as server:
+        wire.url = str(server.make_url("/")).rstrip("/")
+        yield wire
+
+
+def store(wire: Wire, **options: Any) -> Any:
+    return open_s3_store("s3://bucket/pre/fix", region="eu-west-1", endpoint_url=wire.url, **options)
+
+
+@pytest.mark.parametrize("size", [0, 5, 2**20 + 1, 2**24 + 1])
+async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """The signature, made again from what came over the wire, is the same; so are the sums of the body."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    async with store(wire, server_side_encryption="aws:kms", kms_key_id="k", expected_bucket_owner="123") as opened:
+        assert await opened.put_if_absent(ODD_KEY, body, "application/x-ndjson")
+    ((path, headers, arrived),) = wire.came
+    assert arrived == body
+    assert unquote(path) == f"/bucket/pre/fix/{ODD_KEY}"
+    assert headers["If-None-Match"] == "*"
+    assert headers["Content-Type"] == "application/x-ndjson"
+    assert headers["X-Amz-Server-Side-Encryption"] == "aws:kms"
+    assert headers["X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"] == "k"
+    assert headers["X-Amz-Expected-Bucket-Owner"] == "123"
+    assert headers["X-Amz-Security-Token"] == "token"
+    assert base64.b64decode(headers["X-Amz-Checksum-Crc32"]) == zlib.crc32(body).to_bytes(4, "big")
+    assert headers["X-Amz-Content-Sha256"] == sha256(body).hexdigest()
+    assert headers.get("Expect") == ("100-continue" if size >= 2**20 else None)
+    _, signed, signature = headers["Authorization"].removeprefix("AWS4-HMAC-SHA256 ").split(", ")
+    names = signed.removeprefix("SignedHeaders=").split(";")
+    assert {"host", "content-type", "if-none-match", "x-amz-checksum-crc32", "x-amz-content-sha256"} <= set(names)
+    at = datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda at=at: at)
+    again = AWSRequest("PUT", wire.url + path, {name: headers[name] for name in names}, body)
+    S3SigV4Auth(Credentials("test", "test", "token"), "s3", "eu-west-1").add_auth(again)
+    assert again.headers["Authorization"].endswith(signature)
+
+
+async def test_an_error_that_nobody_foresaw_is_tried_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of one call: whoever asked may ask again, and does not end for it."""
+    monkeypatch.setattr(ClientSession, "request", AsyncMock(side_effect=RuntimeError("odd")))
+    async with store(wire) as opened:
+        with pytest.raises(Unavailable, match="odd"):
+            await opened.put_if_absent("key", b"body")
+
+
+async def test_by_way_of_a_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by the environment, as for any client of AWS."""
+    monkeypatch.setenv("HTTP_PROXY", wire.url)
+    async with open_s3_store("s3://bucket", region="eu-west-1", endpoint_url="http://store.invalid") as opened:
+        assert await opened.put_if_absent("key", b"body")
+    ((path, headers, body),) = wire.came
+    assert (path, headers["Host"], body) == ("http://store.invalid/bucket/key", "store.invalid", b"body")
+
+
+async def test_no_checksum_where_none_is_wanted(wire: Wire) -> None:
+    """Some stores do not know them."""
+    async with store(wire, request_checksum_calculation="when_required") as opened:
+        assert await opened.put_if_absent("key", b"body")
+    ((_, headers, _),) = wire.came
+    assert not [name for name in headers if "checksum" in name.lower()]
+
+
+async def test_a_key_that_exists(wire: Wire) -> None:
+    """One call tells it."""
+    wire.statuses = [412]
+    async with store(wire) as opened:
+        assert not await opened.put_if_absent("key", b"body")
+    assert len(wire.came) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "cause"),
+    [
+        (0, Unavailable, "connection"),
+        (301, Unavailable, "malformed"),
+        (400, Unavailable, "other"),
+        (403, Denied, ""),
+        (409, Unavailable, "conflict"),
+        (500, Unavailable, "server"),
+        (503, Unavailable, "throttled"),
+    ],
+)
+async def test_an_error_has_its_meaning_and_some_are_tried_again_at_once(
+    wire: Wire, status: int, error: type[PortError], cause: str
+) -> None:
+    """Whoever asked tries the rest again, and counts why."""
+    wire.statuses = [status] * 9
+    told: list[str] = []
+    async with store(wire, on_retry=told.append) as opened:
+        with pytest.raises(error) as caught:
+            await opened.put_if_absent("key", b"body")
+    assert getattr(caught.value, "cause", "") == cause
+    assert {body for _, _, body in wire.came} == {b"body"}
+    assert told == ([cause] * 2 if cause in ("server", "connection") else [])
+
+
+@pytest.mark.parametrize(
+    ("checksum", "sum_of_body"), [(True, "UNSIGNED-PAYLOAD"), (False, sha256(b"body").hexdigest())]
+)
+async def test_over_tls_one_sum_of_the_body_is_enough(
+    monkeypatch: pytest.MonkeyPatch, checksum: bool, sum_of_body: str
+) -> None:
+    """As botocore has it: it signs a SHA-256 of a body that comes without a checksum."""
+    sent = []
+
+    async def exchange(_: HttpSession, method: str, url: str, headers: Any, body: bytes) -> Mock:
+        sent.append((url, headers))
+        return Mock(status=200, read=AsyncMock(return_value=b""), headers={"ETag": '"e"'})
+
+    monkeypatch.setattr(HttpSession, "exchange", exchange)
+    calculation: Any = "when_supported" if checksum else "when_required"
+    async with open_s3_store("s3://bucket", region="eu-west-1", request_checksum_calculation=calculation) as opened:
+        assert await opened.put_if_absent("a b", b"body")
+    ((url, headers),) = sent
+    assert url == "https://bucket.s3.eu-west-1.amazonaws.com/a%20b"
+    assert headers["X-Amz-Content-SHA256"] == sum_of_body
+
+
+@pytest.mark.parametrize("bucket", ["logs--use1-az4--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"])
+async def test_buckets_with_ways_of_their_own(bucket: str) -> None:
+    """Sessions of directory buckets, names that are resolved: not prepared. Nothing is asked of the client."""
+    assert await PutCall.prepare(None, bucket, {}, checksum=True) is None

@@ -1,0 +1,232 @@
+"""The summed metrics of `--processes`: no counter falls, whoever is silent, dies, or begins anew."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from random import Random
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from vortex.adapters.metrics import PrometheusMeter
+from vortex.adapters.process_lives import Lives
+from vortex.config.places import MOST_SOCKET_BYTES
+from vortex.config.settings import ConfigError, load
+from vortex.exits import Exit
+from vortex.runtime import supervisor as supervising
+from vortex.runtime.supervisor import Supervisor, socket_folder
+
+OWN = PrometheusMeter().page().decode()
+
+
+def worker(events: int, lag: float = 1.0) -> PrometheusMeter:
+    """A worker that has counted so many events."""
+    meter = PrometheusMeter()
+    meter.add("vortex_records_total", events)
+    meter.add("vortex_events_total", events, outcome="accepted")
+    meter.set("vortex_shard_lag_seconds", lag, shard="s-1")
+    meter.observe("vortex_commit_seconds", 0.02)
+    return meter
+
+
+def text(events: int, lag: float = 1.0) -> str:
+    """Its page."""
+    return worker(events, lag).page().decode()
+
+
+def values(page: bytes) -> dict[str, float]:
+    """Every sample by its name and labels."""
+    return {
+        sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+    }
+
+
+def test_a_silent_worker_counts_on_and_says_nothing_of_its_state() -> None:
+    """It fell out of the sum, which Prometheus took for a counter that began anew."""
+    lives = Lives()
+    for life, events in (("a", 5), ("b", 7)):
+        lives.begun(life)
+        lives.told(life, text(events, lag=events))
+    found = values(lives.page(OWN, {"a": text(6, lag=6)}))
+    assert found["vortex_records_total"] == 6 + 7
+    assert found["vortex_commit_seconds_count"] == 2
+    assert found["vortex_shard_lag_seconds shard=s-1"] == 6
+
+
+def test_a_dead_worker_counts_for_ever() -> None:
+    """Beside the one that takes its place and counts from nothing; its gauges are gone."""
+    lives = Lives()
+    for life in range(1000):
+        lives.begun(str(life))
+        if life == 0:
+            lives.told("0", text(3, lag=9))
+            began = values(lives.page(OWN, {}))["vortex_commit_seconds_created"]
+        lives.told(str(life), text(3, lag=9)) if life < 20 else None
+        lives.ended(str(life))
+    found = values(lives.page(OWN, {}))
+    assert found["vortex_records_total"] == 60
+    assert found["vortex_events_total outcome=accepted"] == 60
+    assert found["vortex_commit_seconds_bucket le=0.03"] == 20
+    assert found["vortex_commit_seconds_created"] <= began
+    assert "vortex_shard_lag_seconds shard=s-1" not in found
+    assert len(lives.page(OWN, {})) < 2 * len(text(3)), "the dead are one sum"
+
+
+def test_a_page_that_comes_late_of_one_that_has_ended_is_not_counted_twice() -> None:
+    """Asked while it lived; it died before the sum was made."""
+    lives = Lives()
+    lives.begun("a")
+    page = text(5)
+    lives.told("a", page)
+    lives.ended("a")
+    lives.told("a", page)
+    assert values(lives.page(OWN, {"a": page}))["vortex_records_total"] == 5
+
+
+def test_an_errors_text_is_no_page() -> None:
+    """What was told before stays."""
+    lives = Lives()
+    lives.begun("a")
+    lives.told("a", text(5))
+    with pytest.raises(ValueError, match=r"."):
+        lives.told("a", "500 Internal Server Error\n\nServer got itself in trouble")
+    assert values(lives.page(OWN, {}))["vortex_records_total"] == 5
+
+
+def test_no_counter_ever_falls() -> None:
+    """Whatever happens to workers, in any order."""
+    rng, lives = Random(5), Lives()
+    living: dict[str, PrometheusMeter] = {}
+    before: dict[str, float] = {}
+    for turn in range(50):
+        if len(living) < 3:
+            life = f"life-{turn}"
+            living[life] = worker(0)
+            lives.begun(life)
+        fresh = {}
+        for life, meter in list(living.items()):
+            meter.add("vortex_records_total", rng.randrange(10))
+            if rng.random() < 0.7:
+                fresh[life] = meter.page().decode()
+                lives.told(life, fresh[life])
+            if rng.random() < 0.1:
+                lives.ended(life)
+                del living[life]
+        now = values(lives.page(OWN, fresh))
+        falling = {name for name, value in before.items() if "_total" in name and now[name] < value}
+        assert falling - {"process_cpu_seconds_total"} == set()
+        before = now
+    assert before["vortex_records_total"] > 150
+
+
+CONFIG = """
+[source]
+stream = "s"
+[event]
+customer = "c"
+type = "t"
+id = "i"
+time = "x"
+[store]
+url = "file:///x"
+[http]
+port = 0
+"""
+WORKER = """
+import asyncio, os, sys
+from vortex.adapters.http.server import serve
+from vortex.adapters.metrics import PrometheusMeter
+
+async def main():
+    meter = PrometheusMeter()
+    meter.add("vortex_records_total", 10)
+    async def page(): return meter.page()
+    async def ready(): return [("store", True, "")]
+    async with serve(os.environ["VORTEX_HTTP__HOST"], 0, page, ready):
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_worker_that_is_killed_leaves_its_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the sockets of real processes, and the one that comes after it begins at nothing."""
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG)
+    monkeypatch.setattr(supervising, "_LISTEN_S", 0.1)
+    with socket_folder() as folder:
+        running = Supervisor(load(config, {}), [sys.executable, "-c", WORKER], 2, Path(folder))
+        task = asyncio.ensure_future(running.run())
+
+        async def counted(number: float) -> None:
+            while values(await running.page())["vortex_records_total"] != number:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # other processes, in real time
+
+        await asyncio.wait_for(counted(20), 30)
+        victim = running._children[0].process
+        assert victim is not None
+        victim.kill()
+        seen = set()
+        while running._children[0].starts < 2:
+            seen.add(values(await running.page())["vortex_records_total"])
+            await asyncio.sleep(0.05)
+        assert seen == {20}
+        await asyncio.wait_for(counted(30), 30)
+        os.kill(running._children[1].process.pid, signal.SIGSTOP)  # type: ignore[union-attr]
+        monkeypatch.setattr("vortex.adapters.http.server._ASK_S", 0.3)
+        assert values(await running.page())["vortex_records_total"] == 30
+        os.kill(running._children[1].process.pid, signal.SIGCONT)  # type: ignore[union-attr]
+        running.stop(signal.SIGKILL)
+        await asyncio.wait_for(task, 30)
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """There may be room for a process again; the others go on meanwhile."""
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG)
+    running = Supervisor(load(config, {}), ["/nowhere/python"], 1, tmp_path)
+    task = asyncio.ensure_future(running.run())
+    while "vortex_process_restarts_total 1.0" not in running.meter.page().decode():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)  # of real time, until the system has refused
+    running.stop(signal.SIGTERM)
+    assert await asyncio.wait_for(task, 10) == Exit.OK
+    assert "worker 0 cannot be started: " in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_sockets_lie_where_their_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beneath a long TMPDIR no socket can be made; the workers ended, and a setting was named that nobody had set."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with socket_folder() as folder:
+        assert len(f"{folder}/0000-0000000000.sock") <= MOST_SOCKET_BYTES
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
+    assert list(deep.iterdir()) == []
+
+
+def test_a_short_tmpdir_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may have chosen it."""
+    with tempfile.TemporaryDirectory(prefix="v", dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        with socket_folder() as folder:
+            assert Path(folder).parent == Path(short)
+
+
+def test_no_folder_for_sockets_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That names the variable."""
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/long")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(ConfigError, match=r"^TMPDIR: /long: Permission denied; set it to a short path"):
+        socket_folder()

@@ -1,0 +1,254 @@
+"""The edges of the store adapters: what goes wrong on disks and in AWS, and what it means to the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+
+from vortex.adapters.aws.client import new_session, translate
+from vortex.adapters.disk.rename import rename_exclusively
+from vortex.adapters.disk.store import LocalDirStore
+from vortex.adapters.s3.store import S3Store
+from vortex.commands.probes import StoreProbe
+from vortex.ports import Denied, IteratorExpired, NotFound, PortError, Unavailable
+
+
+async def test_a_full_disk_is_waited_for_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unavailable: the same bytes are put again later; no part of a file is ever seen."""
+    store = LocalDirStore(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="the disk is full") as caught:
+        await store.put_if_absent("a/b", b"x" * 100)
+    assert caught.value.cause == "disk_full"
+    monkeypatch.undo()
+    assert [info async for info in store.list("")] == []
+    assert list((tmp_path / "a").iterdir()) == []
+    assert await store.put_if_absent("a/b", b"y")
+
+
+async def test_a_folder_without_permission_is_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said with what to do."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "folder")
+
+    monkeypatch.setattr(os, "link", forbidden)
+    with pytest.raises(Denied, match="check owner and permissions"):
+        await LocalDirStore(tmp_path).put_if_absent("a", b"x")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+async def test_a_disk_without_hard_links_is_renamed_into(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a call that replaces nothing; of racing writers one wins, and no half file is left."""
+
+    def no_links(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "a", None, "b")
+
+    monkeypatch.setattr(os, "link", no_links)
+    stores = [LocalDirStore(tmp_path) for _ in range(4)]
+    bodies = [b"%d" % number * 1000 for number in range(20)]
+    won = await asyncio.gather(*(stores[n % 4].put_if_absent("a/raced", body) for n, body in enumerate(bodies)))
+    assert won.count(True) == 1
+    assert await stores[0].get("a/raced") == bodies[won.index(True)]
+    assert not await stores[0].put_if_absent("a/raced", b"again")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["raced"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM])
+async def test_a_disk_that_can_neither_link_nor_rename_so_is_refused(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it lacks, and what to do: it was told to check its owner."""
+
+    def cannot(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "a")
+
+    monkeypatch.setattr(os, "link", lambda *_: cannot() if number != errno.EINVAL else no_links())
+    monkeypatch.setattr("vortex.adapters.disk.store.rename_exclusively", cannot)
+
+    def no_links() -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    store = LocalDirStore(tmp_path / "store")
+    with pytest.raises(Denied, match=r"has neither hard links nor a rename .* Put the store on another disk") as caught:
+        await store.put_if_absent("a", b"x")
+    assert "owner" not in str(caught.value)
+    assert list((tmp_path / "store").iterdir()) == []
+    said = {line.what: line.detail for line in [one async for one in StoreProbe(store).lines()] if not line.ok}
+    assert "neither hard links nor a rename" in said["store put"]
+
+
+def test_a_rename_that_replaces_nothing(tmp_path: Path) -> None:
+    """As it says; and a missing source is told."""
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    with pytest.raises(FileExistsError):
+        rename_exclusively(tmp_path / "a", tmp_path / "b")
+    rename_exclusively(tmp_path / "a", tmp_path / "c é")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"b": "b", "c é": "a"}
+    with pytest.raises(FileNotFoundError):
+        rename_exclusively(tmp_path / "a", tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning", "told"),
+    [
+        (errno.EROFS, Denied, "mounted read-only"),
+        (errno.EACCES, Denied, "check owner and permissions"),
+        (errno.ENAMETOOLONG, Denied, "no names that long"),
+        (errno.ELOOP, Denied, "loop of symbolic links"),
+        (errno.EDQUOT, Unavailable, "the disk is full"),
+        (errno.EIO, Unavailable, "Input/output error"),
+        (errno.ESTALE, Unavailable, "Stale file handle"),
+        (errno.EMFILE, Unavailable, "Too many open files"),
+        (errno.ENOENT, Unavailable, "No such file or directory: folder"),
+    ],
+)
+async def test_what_a_disk_says_has_its_meaning(
+    number: int, meaning: type[PortError], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a put: what will not pass by itself is denied, all else is tried again."""
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "folder")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(meaning, match=told) as caught:
+        await LocalDirStore(tmp_path).put_if_absent("a", b"x")
+    assert type(caught.value) is meaning
+
+
+@pytest.mark.parametrize("key", ["file/a", "file/a/b", "folder/file/a"])
+async def test_a_file_where_a_folder_is_needed_is_denied(key: str, tmp_path: Path) -> None:
+    """And it is named; what would lie below it is not there."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder/file").write_text("x")
+    with pytest.raises(Denied, match=f"a file stands where a folder is needed: {tmp_path}/.*file.*; see store.url"):
+        await LocalDirStore(tmp_path).put_if_absent(key, b"x")
+    with pytest.raises(NotFound):
+        await LocalDirStore(tmp_path).get(key)
+    with pytest.raises(Denied, match="a file stands where a folder is needed"):
+        await LocalDirStore(tmp_path / "file").put_if_absent("a", b"x")
+
+
+async def test_a_disk_that_cannot_sync_folders_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some have nothing to sync there."""
+    sync = os.fsync
+
+    def files_alone(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    assert await LocalDirStore(tmp_path / "s").put_if_absent("a/b", b"x")
+
+
+async def test_what_a_crash_left_is_never_listed(tmp_path: Path) -> None:
+    """A temporary file is no object."""
+    store = LocalDirStore(tmp_path)
+    await store.put_if_absent("a/b", b"x")
+    (tmp_path / "a" / ".tmp-0123").write_bytes(b"half")
+    assert [info.key async for info in store.list("")] == ["a/b"]
+
+
+@pytest.mark.parametrize("key", ["../x", "a/../../x", "/x", "a//b", "", ".", "a/.", "a\0b", "a/.tmp-x"])
+async def test_no_key_leaves_the_root(tmp_path: Path, key: str) -> None:
+    """Such a key is a bug of the caller."""
+    with pytest.raises(ValueError, match="no key"):
+        await LocalDirStore(tmp_path / "root").put_if_absent(key, b"x")
+
+
+def reply(code: str, status: int = 400) -> ClientError:
+    """An error reply of AWS."""
+    return ClientError(
+        {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        "Call",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning", "cause"),
+    [
+        (reply("ProvisionedThroughputExceededException"), Unavailable, "throttled"),
+        (reply("SlowDown", 503), Unavailable, "throttled"),
+        (reply("ConditionalRequestConflict", 409), Unavailable, "conflict"),
+        (reply("ExpiredTokenException"), Unavailable, "credentials"),
+        (reply("KMSThrottlingException"), Unavailable, "kms"),
+        (reply("TransactionConflictException"), Unavailable, "conflict"),
+        (reply("RequestLimitExceeded"), Unavailable, "throttled"),
+        (reply("InternalServerError", 500), Unavailable, "server"),
+        (reply("ValidationException"), Denied, ""),
+        (reply("InternalFailure", 500), Unavailable, "server"),
+        (reply("SomethingNew", 400), Unavailable, "other"),
+        (ReadTimeoutError(endpoint_url="u", error="e"), Unavailable, "timeout"),
+        (EndpointConnectionError(endpoint_url="u"), Unavailable, "connection"),
+        (ConnectionResetError("reset"), Unavailable, "connection"),
+        (reply("AccessDenied", 403), Denied, ""),
+        (reply("NoSuchBucket", 404), Denied, ""),
+        (reply("ResourceNotFoundException"), Denied, ""),
+        (NoCredentialsError(), Unavailable, "credentials"),
+        (reply("InvalidClientTokenId", 403), Unavailable, "credentials"),
+        (reply("SignatureDoesNotMatch", 403), Unavailable, "credentials"),
+        (reply("NoSuchKey", 404), NotFound, ""),
+        (reply("ExpiredIteratorException"), IteratorExpired, ""),
+        (reply("InvalidArgumentException"), Unavailable, "other"),  # of a listing's token: ask from the beginning
+    ],
+)
+def test_errors_are_sorted_by_what_the_caller_must_do(error: Exception, meaning: type[PortError], cause: str) -> None:
+    """And the message names what the call was about."""
+    found = translate(error, "read shard-1")
+    assert type(found) is meaning
+    assert "read shard-1" in str(found)
+    assert getattr(found, "cause", "") == cause
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning", "cause"), [("AccessDenied", Denied, ""), ("InternalError", Unavailable, "delete")]
+)
+async def test_a_key_that_is_not_deleted_is_named(code: str, meaning: type[PortError], cause: str) -> None:
+    """DeleteObjects answers 200, and tells of each key by itself."""
+
+    class Client:
+        meta = SimpleNamespace(region_name="eu-west-1", config=SimpleNamespace(connect_timeout=1, read_timeout=1))
+
+        async def delete_objects(self, **_: object) -> dict[str, object]:
+            return {"Errors": [{"Key": "pre/fix/a", "Code": code, "Message": "m"}]}
+
+    with pytest.raises(PortError, match=rf"delete s3://bucket/pre/fix/a \(region eu-west-1\): {code}") as caught:
+        await S3Store(Client(), "bucket", "pre/fix").delete(["a"])
+    assert type(caught.value) is meaning
+    assert getattr(caught.value, "cause", "") == cause
+
+
+def test_a_bug_is_not_translated() -> None:
+    """What is no service's error passes through."""
+    with pytest.raises(KeyError):
+        translate(KeyError("x"), "read")
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["2018-12-18T07:05:09Z", "2018-12-18T07:05:09.000Z", "Tue, 18 Dec 2018 07:05:09 GMT", 1545116709, 1545116709.0],
+)
+def test_times_in_replies_however_they_are_written(told: object) -> None:
+    """As botocore reads them, in a tenth of the time."""
+    parser = new_session().get_component("response_parser_factory").create_parser("rest-xml")
+    assert parser._timestamp_parser(told) == datetime(2018, 12, 18, 7, 5, 9, tzinfo=UTC)

@@ -1,0 +1,322 @@
+"""The benchmark's servers answer real AWS clients, its streams hold what they say; the baseline reads them right."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import sys
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import StringIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from rich.console import Console
+from xxhash import xxh3_64_intdigest
+
+from benchmarks.dedup import measure, of_filter
+from benchmarks.pages import MASK, STREAM, Backlog, Shard, sequence_of
+from benchmarks.processes import Server, Usage, measured, server
+from benchmarks.replay_server import Refusal, admit
+from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Published, Results, Scaled
+from benchmarks.run import GROUPS, options, settings_text
+from benchmarks.store_client import forget_published
+from benchmarks.store_server import Bucket, Stored, counted, page_of, unchunked
+from benchmarks.workload import PERIOD_MS, WORKLOADS, events, recent_start, records
+from vortex.adapters.kinesis.stream import open_kinesis_stream
+from vortex.adapters.s3.store import open_s3_store
+from vortex.core.decode.kpl import deaggregate
+from vortex.core.model import Position, Start
+
+EVENTS = 3000
+SHARD = "shardId-000000000003"
+START = recent_start(int(time.time() * 1000))
+
+
+@pytest.fixture(scope="module")
+def replay() -> Iterator[Server]:
+    arguments = ("--workload=d", f"--events={EVENTS}", f"--start-ms={START}", "--page-records=100")
+    with server("benchmarks.replay_server", *arguments) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Server]:
+    with server("benchmarks.store_server") as running:
+        yield running
+
+
+@pytest.fixture
+def kinesis(replay: Server) -> Any:
+    return boto3.client("kinesis", endpoint_url=replay.url, config=Config(retries={"total_max_attempts": 1}))
+
+
+def pages(kinesis: Any, limit: int = 10_000, **where: Any) -> list[dict[str, Any]]:
+    """Every reply from there to the tip."""
+    token = kinesis.get_shard_iterator(StreamName=STREAM, ShardId=SHARD, **where)["ShardIterator"]
+    replies: list[dict[str, Any]] = []
+    while not replies or replies[-1]["Records"]:
+        replies.append(kinesis.get_records(ShardIterator=token, Limit=limit))
+        token = replies[-1]["NextShardIterator"]
+    return replies
+
+
+def read(kinesis: Any, limit: int = 10_000, **where: Any) -> list[dict[str, Any]]:
+    return [record for reply in pages(kinesis, limit, **where) for record in reply["Records"]]
+
+
+def test_the_shards_tile_the_hash_keys(kinesis: Any) -> None:
+    shards = kinesis.list_shards(StreamName=STREAM)["Shards"]
+    ranges = [(int(s["HashKeyRange"]["StartingHashKey"]), int(s["HashKeyRange"]["EndingHashKey"])) for s in shards]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == 2**128 - 1
+    assert all(later[0] == earlier[1] + 1 for earlier, later in pairwise(ranges))
+
+
+def test_pages_come_in_order_and_end_at_the_tip(kinesis: Any) -> None:
+    replies = pages(kinesis, ShardIteratorType="TRIM_HORIZON")
+    assert [len(reply["Records"]) for reply in replies] == [100, 100, 100, 75, 0]
+    behind = [reply["MillisBehindLatest"] for reply in replies]
+    assert behind == sorted(behind, reverse=True)
+    assert behind[2] > 0
+    assert behind[3:] == [0, 0]
+    numbers = [int(record["SequenceNumber"]) for reply in replies for record in reply["Records"]]
+    assert numbers == sorted(set(numbers))
+
+
+def test_every_kind_of_iterator_begins_where_it_should(kinesis: Any) -> None:
+    everything = read(kinesis, ShardIteratorType="TRIM_HORIZON")
+    middle = everything[150]
+    at = {"StartingSequenceNumber": middle["SequenceNumber"]}
+    assert read(kinesis, ShardIteratorType="AT_SEQUENCE_NUMBER", **at) == everything[150:]
+    assert read(kinesis, ShardIteratorType="AFTER_SEQUENCE_NUMBER", **at) == everything[151:]
+    when = middle["ApproximateArrivalTimestamp"]
+    assert read(kinesis, ShardIteratorType="AT_TIMESTAMP", Timestamp=when) == everything[150:]
+    assert read(kinesis, ShardIteratorType="LATEST") == []
+    assert read(kinesis, ShardIteratorType="TRIM_HORIZON", limit=7) == everything
+    shards = kinesis.list_shards(StreamName=STREAM)["Shards"]
+    before = {"StartingSequenceNumber": shards[3]["SequenceNumberRange"]["StartingSequenceNumber"]}
+    assert read(kinesis, ShardIteratorType="AT_SEQUENCE_NUMBER", **before) == everything
+
+
+def test_what_is_wrong_is_refused_by_its_name(kinesis: Any) -> None:
+    for call, code in (
+        (lambda: kinesis.list_shards(StreamName="other"), "ResourceNotFoundException"),
+        (lambda: kinesis.get_records(ShardIterator="nonsense"), "InvalidArgumentException"),
+        (lambda: kinesis.put_record(StreamName=STREAM, Data=b"", PartitionKey="k"), "UnknownOperationException"),
+        (
+            lambda: kinesis.get_shard_iterator(StreamName=STREAM, ShardId="none", ShardIteratorType="LATEST"),
+            "ResourceNotFoundException",
+        ),
+    ):
+        with pytest.raises(ClientError) as refused:
+            call()
+        assert refused.value.response["Error"]["Code"] == code
+
+
+async def test_vortex_reads_it(replay: Server) -> None:
+    """The worker's own client gets what the stream says it holds."""
+    async with open_kinesis_stream(STREAM, "us-east-1", replay.url) as stream:
+        assert (await stream.describe()).created_ms == START - PERIOD_MS
+        found = 0
+        for shard in await stream.list_shards():
+            iterator = await stream.iterator(shard.id, Position(Start.TRIM_HORIZON))
+            while iterator and (page := await stream.read(shard.id, iterator)).records:
+                found += len(page.records)
+                iterator = page.iterator
+        assert found == replay.told["records"] == EVENTS
+    assert replay.told["unique"] == EVENTS * 8 // 10
+
+
+def test_limits_refuse_the_sixth_call_of_a_second() -> None:
+    shard, now = Shard(), int(time.time())
+    for _ in range(5):
+        admit(shard, now)
+    with pytest.raises(Refusal, match="Rate exceeded"):
+        admit(shard, now)
+    with pytest.raises(Refusal, match="expired"):
+        admit(Shard(), now - 301)
+
+
+async def test_the_store_serves_vortex(store: Server) -> None:
+    """Put if absent, ranges, listings by folder and by page, deletion: as the worker's adapter asks."""
+    async with open_s3_store("s3://shelf/root", region="us-east-1", endpoint_url=store.url) as shelf:
+        keys = [f"f{n % 3}/{n:04d} %=é" for n in range(1200)]
+        for key in keys:
+            assert await shelf.put_if_absent(key, key.encode())
+        assert not await shelf.put_if_absent(keys[7], b"other")
+        assert await shelf.get(keys[7]) == keys[7].encode()
+        assert await shelf.get_range(keys[7], 3, 4) == b"0007"
+        assert await shelf.get_range(keys[7], 3, 4000) == keys[7].encode()[3:]
+        assert await shelf.get_range(keys[7], 4000, 1) == b""
+        assert await shelf.get_tail(keys[7], 2) == ("é".encode(), len(keys[7].encode()))
+        assert [o.key async for o in shelf.list("")] == sorted(keys)
+        behind = sorted(key for key in keys if key.startswith("f1/") and key > keys[601])
+        assert [o.key async for o in shelf.list("f1/", keys[601])] == behind
+        assert [name async for name in shelf.list_folders("")] == ["f0", "f1", "f2"]
+        await shelf.delete([*keys, "never there"])
+        assert [o async for o in shelf.list("")] == []
+
+
+def test_listings_go_on_where_they_stopped() -> None:
+    """Pages of one, with folders: each name once, none left out."""
+    names = ["a", "b/1", "b/2", "b/3", "c", "d/1", "d/2"]
+    seen: list[str] = []
+    after, more = "", True
+    while more:
+        rows, after, more = page_of([name for name in names if name > after], "", "/", after, 1)
+        seen += [name for name, _ in rows]
+    assert seen == ["a", "b/", "c", "d/"]
+
+
+def test_large_bodies_and_heads(store: Server) -> None:
+    """Bodies of several reads, 100-continue included, and HEAD, with boto3's defaults."""
+    s3 = boto3.client("s3", endpoint_url=store.url)
+    body = bytes(range(256)) * 40_000
+    s3.put_object(Bucket="shelf", Key="large", Body=body, Metadata={"digest": "7"})
+    assert s3.get_object(Bucket="shelf", Key="large")["Body"].read() == body
+    head = s3.head_object(Bucket="shelf", Key="large")
+    assert (head["ContentLength"], head["Metadata"]) == (len(body), {"digest": "7"})
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket="shelf", Key="missing")
+    assert unchunked(b"3;chunk-signature=0\r\nabc\r\n2\r\nde\r\n0\r\nx-amz-checksum-crc32:0\r\n\r\n") == b"abcde"
+
+
+async def test_publishing_can_be_forgotten(store: Server) -> None:
+    """Logs stay, and what tells of their stream: a worker that starts has all to publish again, and nothing to read."""
+    logs = ["_vortex/s@1/shards/shardId-1/000000000000.seg", "_vortex/s@1/stream.json"]
+    async with open_s3_store("s3://forgetful", region="us-east-1", endpoint_url=store.url) as shelf:
+        published = ["_vortex/s@1/plans/0000000000/plan.json", "_hours/x", "_manifests/x", "customer=/shards/x.gz"]
+        for key in [*logs, *published]:
+            await shelf.put_if_absent(key, b"")
+        forget_published(store.url, "forgetful")
+        assert [each.key async for each in shelf.list("")] == logs
+
+
+def test_the_baseline_writes_every_event_once(replay: Server, store: Server, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.baseline"]
+    command += [f"--kinesis={replay.url}", f"--store={store.url}", "--bucket=baseline"]
+    usage = measured(command, tmp_path / "log")
+    held = store.ask("rows/baseline/customer=")
+    assert (held["rows"], held["digest"]) == (replay.told["unique"], replay.told["digest"])
+    assert usage.cpu_s > 0
+    assert usage.peak_rss > 2**24
+
+
+def test_counting_tells_other_lines_apart() -> None:
+    def told(*members: bytes) -> dict[str, int]:
+        bucket, body = Bucket(), b"".join(gzip.compress(member) for member in members)
+        bucket.put("k", Stored(body, "", datetime.now(UTC), {}))
+        return counted(bucket, "")
+
+    assert told(b"a\nb\n")["digest"] == told(b"b\n", b"a\n")["digest"]
+    assert told(b"a\nb\n")["rows"] == 2
+    assert told(b"a\nb\n")["digest"] not in (told(b"a\na\n")["digest"], told(b"b\nb\n")["digest"])
+
+
+def test_events_are_as_large_as_they_should_be_and_repeatable() -> None:
+    made = list(events(1, 4000))
+    assert made == list(events(1, 4000))
+    assert made != list(events(2, 4000))
+    assert 974 < sum(map(len, made)) / len(made) < 994
+    small = list(events(1, 4000, small=True))
+    assert 190 < sum(map(len, small)) / len(small) < 210
+    for event in (*map(json.loads, made), *map(json.loads, small)):
+        assert event["messageId"]
+        assert event["context"]["app"]["namespace"]
+        assert event["type"] == "track" or "event" not in event
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c-ndjson", "c-kpl", "d"])
+def test_records_carry_all_events(name: str) -> None:
+    workload = WORKLOADS[name]
+    made = list(records(workload, 1, 4321, START))
+    assert sum(record.events for record in made) == 4321
+    lines = []
+    for record in made:
+        if workload.packing == "kpl":
+            parts = deaggregate(record.data)
+            assert parts is not None
+            lines += parts
+        else:
+            lines += record.data.split(b"\n")
+    assert len(lines) == 4321
+    assert len(set(lines)) == round(4321 * (1 - workload.duplicates))
+    arrivals = [(record.shard, record.arrival_ms) for record in made]
+    for shard in range(workload.shards):
+        mine = [at for index, at in arrivals if index == shard]
+        assert mine == sorted(mine)
+        assert START <= mine[0] <= mine[-1] < START + PERIOD_MS
+
+
+def test_a_backlog_is_the_same_whenever_it_is_read() -> None:
+    """Its pages are made on demand, in any order and perhaps twice; each line is there once, at its own time."""
+    workload = WORKLOADS["e"]
+    backlog = Backlog(workload, 1, 10_007, START, 100)
+    shards = backlog.shards()
+    assert sum(len(shard.arrivals) for shard in shards) == 10_007
+    places = [(index, page) for index, shard in enumerate(shards) for page in shard.pages]
+    assert backlog.facts.pages == len(places)
+    made = {(index, page.first): backlog.read(index, page) for index, page in reversed(places)}
+    facts = backlog.facts.told()
+    assert all(made[index, page.first] == backlog.read(index, page) for index, page in places[::7])
+    assert backlog.facts.told() == facts
+    rows = [(index, row) for (index, _), page in made.items() for row in json.loads(page + b"}")["Records"]]
+    lines = {b64decode(row["Data"]) for _, row in rows}
+    assert len(lines) == len(rows) == facts["unique"] == 10_007
+    assert sum(map(len, lines)) + len(lines) == facts["line_bytes"]
+    assert sum(map(xxh3_64_intdigest, lines)) & MASK == facts["digest"]
+    for index, shard in enumerate(shards):
+        numbers = sorted(int(row["SequenceNumber"]) for at, row in rows if at == index)
+        assert numbers == [sequence_of(index, number) for number in range(len(shard.arrivals))]
+        assert list(shard.arrivals) == sorted(shard.arrivals)
+        assert START <= shard.arrivals[0] <= shard.arrivals[-1] < START + workload.span_ms
+
+
+def test_the_report_puts_ratios_first(tmp_path: Path) -> None:
+    """Start-up is taken off, and shown; the figures of deciding are real ones."""
+
+    def consumed(cpu_s: float, start_s: float) -> Consumed:
+        return Consumed(Usage(cpu_s, 0, 9, 2**27), Usage(start_s, 0, 1, 2**26), {"objects": 7, "rows": 10**6})
+
+    row = Measured("a", "title", 10**6, 10**6, 10**9, 10**6, 1000, consumed(11, 1), consumed(51.5, 1.5), 2.0)
+    idle = Idle("f", "idle", 30, 3, 6000, 0, Usage(3, 0, 30, 2**27, 2**26))
+    caught_up = CaughtUp("e", "backlog", 10**6, 10**9, consumed(11, 1))
+    dedup = asyncio.run(measure(tmp_path, plans=3, rows=32_000, copies=0.1, memory=2**20))
+    assert dedup["dropped"] == 3198, "a tenth, in three equal parts"
+    dedup["filter"] = of_filter(20_000, 1000)
+    scaled = Scaled("two", "shared", 10**6, Usage(9, 1, 10, 2**27), Usage(10, 1, 6, 2**27))
+    published = Published("b", "title", 10**6, 500, [Usage(n, 0, 1, 2**27) for n in (9, 2, 4)], [Usage(1, 0, 1, 2**26)])
+    results = Results([row], [published], [caught_up], [scaled], [idle], dedup)
+    told = results.document(page_records=1000)
+    assert told["published"]["b"]["of_the_mark"] == pytest.approx(3 / 1.5), "the median of three, less a start"
+    assert told["workloads"]["a"]["ratios"] == pytest.approx(
+        {"baseline_marginal": 5.0, "baseline_all_in": 51.5 / 11, "floor_marginal": 5.0}
+    )
+    assert told["idle"]["f"]["ms_per_poll"] == pytest.approx(0.5)
+    assert told["caught_up"]["e"]["events_per_s"] == pytest.approx(10**6 / 9)
+    assert told["scaled"]["two"]["speed_up_by_cpu"] == pytest.approx(20 / 11)
+    json.dumps(told)
+    console = Console(width=136, file=StringIO())
+    for table in results.tables():
+        console.print(table)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "5.0 (4.7)" in shown
+    assert "10.0 (11.0)" in shown
+
+
+def test_options() -> None:
+    assert set(GROUPS) - set(options([]).workload) == {"e", "two"}, "which take minutes"
+    assert settings_text(["commit.every=10s", "commit.max_bytes=1MiB"]) == (
+        '\n[commit]\nevery = "10s"\nmax_bytes = "1MiB"\n'
+    )
+    with pytest.raises(SystemExit):
+        options(["--workload", "z"])

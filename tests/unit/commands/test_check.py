@@ -1,0 +1,214 @@
+"""`vortex check` against stores that do one thing wrong: which line says so, what it means; and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+
+from simulation.memstore import MemoryStore
+from simulation.vtime import VirtualClock, run
+from vortex.adapters.disk.store import LocalDirStore
+from vortex.commands.probes import STEP_S, Line, StoreProbe, leaving_no_folders
+from vortex.core.model import ObjectInfo
+from vortex.ports import Denied, ObjectStore, Unavailable
+
+STEPS = [
+    "store put",
+    "store missing key",
+    "store put-if-absent",
+    "store race",
+    "store get",
+    "store range",
+    "store tail",
+    "store large body",
+    "store list",
+    "store names",
+    "store delete",
+]
+
+
+async def lines(store: ObjectStore) -> list[Line]:
+    """All that is said of a store."""
+    return [line async for line in StoreProbe(store).lines()]
+
+
+def wrong(found: list[Line]) -> dict[str, str]:
+    """What failed, with its words."""
+    return {line.what: line.detail for line in found if not line.ok}
+
+
+class Faulty(MemoryStore):
+    """A store with one fault, which a test names."""
+
+    def __init__(self, fault: str = "") -> None:
+        super().__init__(VirtualClock())
+        self.fault = fault
+        self.conflicts: list[bytes] = []
+        self.before = self._refuse
+
+    async def _refuse(self, operation: str, key: str) -> None:
+        await asyncio.sleep(0)
+        if operation in self.fault.split(" denied")[0].split(", ") and self.fault.endswith("denied"):
+            raise Denied(f"{key}: AccessDenied")
+        if self.fault == f"{operation} hangs":
+            await asyncio.sleep(10 * STEP_S)
+
+    def put_now(self, key: str, body: bytes) -> bool:
+        """A put."""
+        if self.fault.startswith("overwrites") and key in self.objects:
+            self.objects[key] = body
+            return self.fault == "overwrites"
+        if self.fault == "one case":
+            key = key.lower()
+        if self.fault == "cut" and len(body) > 2**20:
+            body = body[: 2**20]
+        if self.fault == "odd":
+            raise KeyError("ETag")
+        return super().put_now(key, body)
+
+    async def put_if_absent(self, key: str, body: bytes, content_type: str = "") -> bool:
+        """A put that looks first, and then writes; or one that says nothing of its outcome."""
+        if self.fault == "looks first":
+            there = key in self.objects
+            await asyncio.sleep(0)
+            if not there and not self.put_now(key, body):
+                self.objects[key] = body
+            return not there
+        made = await super().put_if_absent(key, body, content_type)
+        if self.fault == "two winners" and key.endswith("/race") and body.startswith(b"1"):
+            return True
+        if self.fault == "conflicts" and key.endswith("/race") and not made and body not in self.conflicts:
+            self.conflicts.append(body)
+            raise Unavailable(f"{key}: ConditionalRequestConflict", "conflict")
+        return made
+
+    async def get(self, key: str) -> bytes:
+        """A get; of a missing key an empty one."""
+        if self.fault == "finds everything" and key not in self.objects:
+            return b""
+        return await super().get(key)
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """A range, which gets the whole."""
+        return await (self.get(key) if self.fault == "ignores ranges" else super().get_range(key, offset, length))
+
+    async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """A tail; 416 where it is longer than the object."""
+        body, size = await super().get_tail(key, length)
+        return (b"", 0) if self.fault == "416" and length > size else (body, size)
+
+    async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        """A listing, late, in no order, or from the beginning."""
+        found = [info async for info in super().list(prefix, "" if self.fault == "no start-after" else start_after)]
+        if self.fault == "unordered":
+            found.reverse()
+        for info in found[1:] if self.fault == "lists late" else found:
+            yield info
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """A deletion; or none."""
+        await super().delete([] if self.fault == "keeps" else keys)
+
+
+APART = "nothing could keep two writers apart: Vortex cannot run on it"
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("", {}),
+        ("conflicts", {}),
+        ("overwrites", {"store put-if-absent": APART, "store race": f"16 were told {APART}"}),
+        ("overwrites in silence", {"store put-if-absent": f"a refused put took effect; {APART}", "store race": APART}),
+        ("looks first", {"store race": APART}),
+        ("two winners", {"store race": f"were told that they created the same key; {APART}"}),
+        ("finds everything", {"store missing key": "a get of a key that does not exist was answered"}),
+        (
+            "ignores ranges",
+            {"store range": "four bytes were asked for, 10 came, or others; segments are read by ranges"},
+        ),
+        ("416", {"store tail": "a suffix range longer than the object; the newest segments are read by their tails"}),
+        ("cut", {"store large body": "a body of more than 1 MiB came back as another"}),
+        ("unordered", {"store list": "in the order of their bytes; logs are found by listings"}),
+        ("no start-after", {"store list": "start-after"}),
+        ("lists late", {"store list": "keys are not listed at once"}),
+        ("one case", {"store names": "n/X: names that differ by a capital"}),
+        ("keeps", {"store delete": "keys are still there; see _vortex/_check/"}),
+        ("odd", {"store put": "an answer that makes no sense: KeyError: 'ETag'", "store": "the rest was not tried"}),
+    ],
+)
+def test_a_store_that_does_one_thing_wrong_is_told_by_the_line_of_that_thing(fault: str, found: dict[str, str]) -> None:
+    """What it means stands beside it; the other lines are well."""
+    store = Faulty(fault)
+    said = wrong(run(lines(store)))
+    assert set(said) == set(found)
+    for what, words in found.items():
+        assert all(part in said[what] for part in words.split(" told ")), said[what]
+    assert fault in ("keeps", "one case") or store.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("put denied", {"store put": "s3:PutObject", "store": "the rest was not tried"}),
+        ("put, delete denied", {"store put": "s3:PutObject", "store": "not tried", "store delete": "s3:DeleteObject"}),
+        ("delete denied", {"store delete": "s3:DeleteObject"}),
+        ("list denied", {"store list": "AccessDenied; needed is s3:ListBucket on the prefix"}),
+        ("put hangs", {"store put": f"no answer within {STEP_S:.0f} s; is the endpoint", "store": "not tried"}),
+        ("delete hangs", {"store delete": f"no answer within {STEP_S:.0f} s"}),
+    ],
+)
+def test_a_denial_is_told_by_its_own_line_and_hides_none_behind_it(fault: str, found: dict[str, str]) -> None:
+    """That of a put stood behind that of the deletion after it; a call that hangs takes a step's time."""
+    said = wrong(run(lines(Faulty(fault))))
+    assert set(said) == set(found)
+    for what, words in found.items():
+        assert words in said[what]
+
+
+def test_a_missing_key_that_is_denied_is_told(tmp_path: Path) -> None:
+    """S3 answers so where nobody may list."""
+    said = wrong(run(lines(Faulty("get denied"))))
+    assert "needed is s3:ListBucket on the prefix" in said["store missing key"]
+    assert "needed is s3:GetObject" in said["store get"]
+
+
+def test_every_step_has_a_line_in_turn() -> None:
+    """One each."""
+    found = run(lines(Faulty()))
+    assert [line.what for line in found] == STEPS
+    assert all(line.detail and "\n" not in line.detail for line in found)
+
+
+def test_nothing_is_left_where_it_is_interrupted() -> None:
+    """Ctrl-C in the middle of it."""
+
+    async def interrupted() -> Faulty:
+        store = Faulty("get hangs")
+        task = asyncio.ensure_future(lines(store))
+        await asyncio.sleep(STEP_S / 2)
+        assert store.objects
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return store
+
+    assert run(interrupted()).objects == {}
+
+
+@pytest.mark.parametrize("there", ["", "root", "root/_vortex", "root/_vortex/s@1"])
+def test_nothing_is_left_on_disk(tmp_path: Path, there: str) -> None:
+    """No file, and no folder that was not there before."""
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    root = tmp_path / "root"
+    probe = StoreProbe(LocalDirStore(root))
+
+    async def check() -> list[Line]:
+        return [line async for line in probe.lines()]
+
+    with leaving_no_folders(root, probe.folder):
+        assert wrong(asyncio.run(check())) == {}
+    assert sorted(tmp_path.rglob("*")) == before

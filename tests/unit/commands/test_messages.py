@@ -1,0 +1,223 @@
+"""What is said where something is not as it should be: a line, which names it, and the code that belongs to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from simulation.memstore import MemoryStore
+from simulation.vtime import VirtualClock
+from vortex.adapters.http.server import not_served
+from vortex.cli import main
+from vortex.commands import demo
+from vortex.commands.standing import NoState, meaning
+from vortex.config.settings import ConfigError
+from vortex.core.log.rules import BrokenLog, RootStart, StreamState
+from vortex.core.log.segment import CorruptSegment, OtherVersion
+from vortex.core.model import Position, ShardInfo, Start
+from vortex.exits import Exit
+from vortex.log.store import Journal
+from vortex.ports import Denied, NotFound, Unavailable
+from vortex.retry import Once
+from vortex.runtime.first_start import ForeignState
+
+LEAST = '[source]\nstream="s"\nendpoint_url="http://127.0.0.1:9"\n[event]\ncustomer="c"\ntype="t"\nid="i"\ntime="x"\n'
+
+
+def program(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The program as a process, as a user starts it."""
+    command = [sys.executable, "-m", "vortex", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with settings and other things."""
+    (tmp_path / "v.toml").write_text(LEAST + '[store]\nurl="file:///nowhere/x"\n[http]\nport=0\n')
+    (tmp_path / "bom.toml").write_text("[sorce]\n", "utf-8-sig")
+    (tmp_path / "twice.toml").write_text("[source]\n[source]\n")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").write_text("x")
+    (tmp_path / "file").write_text("x")
+    return tmp_path
+
+
+TABLE: list[tuple[str, Exit, str]] = [
+    ("run -c none.toml", Exit.CONFIG, "none.toml: no such file; `vortex init` writes one to begin with"),
+    ("run -c full", Exit.CONFIG, "full: cannot be read: Is a directory"),
+    ("run -c latin.toml", Exit.CONFIG, "latin.toml: is not UTF-8: "),
+    ("run -c twice.toml", Exit.CONFIG, "twice.toml: is not TOML: "),
+    ("run -c bom.toml", Exit.CONFIG, "bom.toml: sorce: no such setting; did you mean 'source'?"),
+    ("run", Exit.CONFIG, "environment: [source]: the section is missing"),
+    ("run -c v.toml --processes 2", Exit.CONFIG, '--processes: several workers need coordination.mode = "dynamodb"'),
+    ("run -c v.toml --processes none", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
+    ("run -c v.toml --processes 257", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
+    ("run -c v.toml --processes -1", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
+    ("run -c v.toml --processes 2 --drain", Exit.USAGE, "leave --processes out"),
+    ("status -c v.toml", Exit.UNREACHABLE, 'Could not connect to the endpoint URL: "http://127.0.0.1:9/"'),
+    ("close -c v.toml --before 2026-01-01", Exit.UNREACHABLE, "Could not connect to the endpoint URL"),
+    ("close -c v.toml --before yesterday", Exit.USAGE, "'yesterday' is no time after 1970; write for example"),
+    ("close -c v.toml --before 0001-01-01T00:00:00+14:00", Exit.USAGE, "is no time after 1970"),
+    ("close -c v.toml", Exit.USAGE, "Missing option '--before'"),
+    ("verify -c v.toml", Exit.FAILED, "FAULT state file:///nowhere/x: no Vortex state lies there"),
+    ("init full", Exit.USAGE, "is a directory"),
+    ("init none/x.toml", Exit.USAGE, "none/x.toml: No such file or directory"),
+    ("init v.toml", Exit.USAGE, "v.toml: exists already; it was left as it is"),
+    ("demo --events 0", Exit.USAGE, "0 is not in the range 1<=x<=10000000"),
+    ("demo --events many", Exit.USAGE, "'many' is not a valid integer"),
+    ("demo --keep full", Exit.FAILED, "full: is not empty; give an empty or a new directory"),
+    ("demo --keep file", Exit.USAGE, "Directory 'file' is a file"),
+    ("demo --keep file/x", Exit.FAILED, "file/x: cannot be written to: Not a directory"),
+    ("fly", Exit.USAGE, "No such command 'fly'"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "told"), TABLE, ids=[row[0] for row in TABLE])
+def test_what_is_wrong_is_said_in_a_line(
+    line: str, code: Exit, told: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no traceback, whatever it is."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    usual = signal.getsignal(signal.SIGTERM)
+    done = CliRunner().invoke(main, line.split())
+    signal.signal(signal.SIGTERM, usual)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == code
+    assert told in done.output
+
+
+def test_an_address_that_is_taken_is_one_line(folder: Path) -> None:
+    """By the settings that name it, from a real process."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = program(folder, "run", "-c", "v.toml", VORTEX_HTTP__PORT=port)
+    assert done.returncode == Exit.CONFIG
+    assert done.stderr.splitlines() == [
+        f"http.host, http.port (or VORTEX_HTTP__HOST, VORTEX_HTTP__PORT): 127.0.0.1:{port}: is taken: another program, "
+        "or another worker, listens there"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "problem", "told"),
+    [
+        ("0.0.0.0", 80, PermissionError(13, "error while attempting to bind"), "0.0.0.0:80: Permission denied"),
+        ("8.8.8.8", 1, OSError(99, "error while …"), "8.8.8.8:1: Cannot assign requested address"),
+        ("nohost", 1, socket.gaierror(-2, "Name or service not known"), "nohost:1: Name or service not known"),
+        ("unix:/a/s", 0, FileNotFoundError(2, "No such file"), ": unix:/a/s: No such file or directory"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_named(host: str, port: int, problem: OSError, told: str) -> None:
+    """With why."""
+    assert not_served(host, port, problem).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (ConfigError("x"), Exit.CONFIG),
+        (Denied("x"), Exit.UNREACHABLE),
+        (Unavailable("x"), Exit.UNREACHABLE),
+        (NotFound("x"), Exit.UNREACHABLE),
+        (NoState("x", Exit.FAILED), Exit.FAILED),
+        (BrokenLog("x"), Exit.LOST_STATE),
+        (CorruptSegment("x"), Exit.LOST_STATE),
+        (OtherVersion("x"), Exit.LOST_STATE),
+        (ForeignState("x"), Exit.LOST_STATE),
+        (KeyError("x"), None),
+    ],
+)
+def test_an_error_that_says_all_has_its_code(
+    problem: Exception, code: Exit | None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever command meets it; a bug has its traceback."""
+    assert meaning(problem) == code
+
+    def fail(*_: object) -> int:
+        raise problem
+
+    monkeypatch.setattr("vortex.commands.verify.verify", fail)
+    done = CliRunner().invoke(main, ["verify", "-c", str(folder / "v.toml")])
+    if code is None:
+        assert done.exception is problem
+    else:
+        assert (done.exit_code, done.stderr) == (code, "x\n")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"stream": 5}', b"\xff\xfe", b"<html>"])
+@pytest.mark.parametrize(
+    ("key", "read"),
+    [
+        ("r/stream.json", lambda journal: journal.state()),
+        ("r/plans/0000000007/plan.json", lambda journal: journal.plan(7)),
+        ("r/plans/0000000007/done.json", lambda journal: journal.done(7)),
+        ("r/plans/0000000007/done-1.json", lambda journal: journal.part(7, 1)),
+    ],
+)
+async def test_a_damaged_document_is_named(key: str, read: Callable[[Journal], object], body: bytes) -> None:
+    """It was a traceback out of the decoder, and nobody knew of which file."""
+    store = MemoryStore(VirtualClock())
+    await store.put_if_absent(key, body)
+    with pytest.raises(BrokenLog, match=f"^{key}: is damaged, or was written by something else"):
+        await read(Journal(store, "r", Once()))  # type: ignore[misc]
+
+
+async def test_a_document_that_was_damaged_on_its_way_is_read_again() -> None:
+    """The store's own is whole."""
+    store = MemoryStore(VirtualClock())
+    await store.put_if_absent("r/stream.json", b"<html>")
+
+    async def mend(operation: str, key: str) -> None:
+        asked.append(key)
+        if len(asked) == 3:
+            store.objects[key] = msgspec.json.encode(
+                StreamState(stream="s", arn="a", created=0, roots=(root,), opens_from=0, first_hour=0, seed=1)
+            )
+
+    asked: list[str] = []
+    root = RootStart(ShardInfo("shard"), Position(Start.TRIM_HORIZON))
+    store.before = mend
+    found = await Journal(store, "r", Once()).state()
+    assert found is not None
+    assert found.stream == "s"
+
+
+def test_the_demo_reaches_nobodys_own_stream_or_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings and credentials of whoever tries it are left out."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setenv("VORTEX_STORE__URL", "s3://production/x")
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://production")
+    monkeypatch.setattr(demo, "_moto", lambda: (_ for _ in ()).throw(demo.DemoFailed("far enough")))
+    assert demo.run(None, 1) == Exit.FAILED
+    seen = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "VORTEX_"))}
+    assert seen == {name: value for name, value in demo._SURROUNDINGS.items() if name.startswith("AWS_")}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_name_forges_no_line(folder: Path, as_json: bool) -> None:
+    """Keys are named by whoever may write there: line breaks, escapes of terminals, bytes that are no text."""
+    odd = folder / "odd"
+    odd.mkdir()
+    (odd / os.fsdecode(b"\xff\nevery invariant holds\x1b[2J")).write_text("x")
+    settings = {"VORTEX_STORE__URL": odd.as_uri()}
+    done = program(folder, "verify", "-c", "v.toml", *(["--json"] if as_json else []), **settings)
+    assert done.returncode == Exit.FAILED
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    said = done.stdout if as_json else done.stderr
+    assert "every invariant holds" in said
+    assert not any(line.startswith("every invariant holds") for line in (done.stdout + done.stderr).splitlines())

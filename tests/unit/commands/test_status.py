@@ -1,0 +1,83 @@
+"""What `vortex status` says of a fleet."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from tests.unit.fleet.test_leased import FleetWorld, scenario
+from vortex.commands.status import Status, gather, untimed
+from vortex.config.settings import Settings
+from vortex.core.log.segment import Counts
+
+SETTINGS = Settings.model_validate(
+    {
+        "source": {"stream": "events"},
+        "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
+        "store": {"url": "file:///nowhere"},
+        "publish": {"period": "1m", "target_object_size": 1 << 20},
+        "coordination": {"mode": "dynamodb"},
+    }
+)
+
+
+async def status(world: FleetWorld) -> Status:
+    journal, state = await world.journal_and_state()
+    return await gather(journal, state, world.stream, SETTINGS, world.table.snapshot())
+
+
+def test_workers_owners_and_what_is_late() -> None:
+    """At work: who has what, nothing late; with everybody gone: each shard without owner, and what it holds up."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=4, period_ms=60_000)
+        members = [await world.join() for _ in range(2)]
+        await world.run(200)
+        found = await status(world)
+        assert {(row.worker, row.shards) for row in found.workers} == {(one.owner, 2) for one in members}
+        assert {row.owner for row in found.shards} == {one.owner for one in members}
+        assert found.late == []
+        await members[0].leave()
+        await members[1].kill()
+        await world.clock.sleep(600)
+        found = await status(world)
+        assert [row.shards for row in found.workers] == [2], "whose leases have expired tells only a second look"
+        shards = [row.shard for row in found.shards]
+        assert [line for line in found.late if "no worker has it" in line] == [
+            f"{row.shard}: no worker has it" for row in found.shards if not row.owner
+        ]
+        assert [line.partition(":")[0] for line in found.late if "holds everything from" in line] == shards
+
+    scenario(main())
+
+
+def test_the_ranges_of_a_plan_in_progress() -> None:
+    """Who takes which, and which are done."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=4, period_ms=60_000, range_bytes=1)
+        members = [await world.join() for _ in range(4)]
+        await world.run(205)
+        plan = max(key for key in world.store.objects if key.endswith("/plan.json")).removesuffix("plan.json")
+        for member in members:
+            await member.kill()
+        await world.store.delete([f"{plan}done.json", f"{plan}done-1.json"])
+        found = await status(world)
+        assert found.last_plan_state == "in progress"
+        assert [(row.range, row.done) for row in found.ranges] == [(0, True), (1, False), (2, True), (3, True)]
+        assert f"range 1 of {found.ranges[1].taker} is not done" in found.late[-1]
+
+    scenario(main())
+
+
+def test_shards_with_times_that_cannot_be_read_are_named() -> None:
+    """With how many there are, among the segments that no plan has covered yet."""
+
+    def view(*counts: Counts) -> Any:
+        return SimpleNamespace(heads=[SimpleNamespace(footer=SimpleNamespace(counts=some)) for some in counts])
+
+    views = {
+        "fine": view(Counts(accepted=9)),
+        "odd": view(Counts(accepted=9, untimed=2), Counts(accepted=1, untimed=1)),
+    }
+    assert untimed(views) == ["odd: 3 of 10 events lately have no time that can be read; they go by arrival"]

@@ -1,0 +1,189 @@
+"""Every wrong setting or surrounding, over every command that has settings: one line that names it, and exit code 3."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from vortex.adapters.aws import preflight as surroundings
+from vortex.cli import main
+from vortex.exits import Exit
+
+SETTINGS = """
+[source]
+stream = "clicks"
+endpoint_url = "http://127.0.0.1:9"
+[event]
+customer = "c"
+type = "t"
+id = "i"
+time = "x"
+[store]
+url = "s3://bucket/prefix"
+endpoint_url = "http://127.0.0.1:9"
+[coordination]
+mode = "dynamodb"
+endpoint_url = "http://127.0.0.1:9"
+[http]
+port = 0
+"""
+COMMANDS = {
+    "run": ["run"],
+    "drain": ["run", "--drain"],
+    "check": ["check", "--json"],
+    "status": ["status"],
+    "verify": ["verify"],
+    "close": ["close", "--before", "2026-01-01T00:00:00Z"],
+}
+ARN = "arn:aws:kinesis:eu-central-1:123456789012:stream"
+WRONG = {
+    "stream with odd characters": ("VORTEX_SOURCE__STREAM", "cli cks", "source.stream"),
+    "stream ARN cut short": ("VORTEX_SOURCE__STREAM", "arn:aws:kinesis", "source.stream"),
+    "stream ARN of a consumer": ("VORTEX_SOURCE__STREAM", f"{ARN}/s/consumer/c:1", "source.stream"),
+    "stream endpoint without scheme": ("VORTEX_SOURCE__ENDPOINT_URL", "localhost:4566", "source.endpoint_url"),
+    "store endpoint without scheme": ("VORTEX_STORE__ENDPOINT_URL", "localhost:9000", "store.endpoint_url"),
+    "table endpoint without scheme": ("VORTEX_COORDINATION__ENDPOINT_URL", "db", "coordination.endpoint_url"),
+    "region of one word": ("VORTEX_COORDINATION__REGION", "a b", "coordination.region"),
+    "bucket name": ("VORTEX_STORE__URL", "s3://My Bucket/p", "store.url"),
+    "store of another scheme": ("VORTEX_STORE__URL", "gs://bucket/p", "store.url"),
+    "fragment": ("VORTEX_STORE__URL", "file:///a#1", "store.url"),
+    "relative folder": ("VORTEX_STORE__URL", "file://data", "store.url"),
+    "directory bucket": ("VORTEX_STORE__URL", "s3://b--use1-az4--x-s3", "store.url"),
+    "KMS key": ("VORTEX_STORE__KMS_KEY_ID", "arn:aws:kms:x", "store.kms_key_id"),
+    "bucket owner": ("VORTEX_STORE__EXPECTED_BUCKET_OWNER", "me", "store.expected_bucket_owner"),
+    "negative duration": ("VORTEX_COMMIT__EVERY", "-5s", "commit.every"),
+    "negative size": ("VORTEX_MEMORY__LIMIT", "-1", "memory.limit"),
+    "negative port": ("VORTEX_HTTP__PORT", "-1", "http.port"),
+    "listening host": ("VORTEX_HTTP__HOST", "http://0.0.0.0", "http.host"),
+    "table name": ("VORTEX_COORDINATION__TABLE", "a/b", "coordination.table"),
+    "mistyped variable": ("VORTEX_STORE__URI", "s3://b", "VORTEX_STORE__URI"),
+    "unknown profile": ("AWS_PROFILE", "nobody", "AWS_PROFILE"),
+    "region in the environment": ("AWS_DEFAULT_REGION", "eu central", "AWS_DEFAULT_REGION"),
+    "region of other SDKs": ("AWS_REGION", "eu central", "AWS_REGION"),
+    "IMDS endpoint": ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "here", "AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+    "a time-out in words": ("AWS_METADATA_SERVICE_TIMEOUT", "soon", "AWS_METADATA_SERVICE_TIMEOUT"),
+    "defaults mode": ("AWS_DEFAULTS_MODE", "fast", "AWS_DEFAULTS_MODE"),
+    "CA bundle": ("AWS_CA_BUNDLE", "/nowhere/ca.pem", "AWS_CA_BUNDLE"),
+    "proxy": ("HTTPS_PROXY", "socks5://user:secret@host:1", "HTTPS_PROXY"),
+}
+"""By name: a variable, what it is set to, and what the line must name."""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Settings that are right but for what a test adds; nothing of this machine's own configuration."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    path = tmp_path / "v.toml"
+    path.write_text(SETTINGS)
+    usual = signal.getsignal(signal.SIGTERM), logging.getLogger().handlers[:]
+    yield path
+    signal.signal(signal.SIGTERM, usual[0])
+    logging.getLogger().handlers[:] = usual[1]
+
+
+def said(command: str, config: Path) -> tuple[int, list[str]]:
+    """The exit code, and the lines on standard error."""
+    done = CliRunner().invoke(main, [*COMMANDS[command], "-c", str(config)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_setting_is_one_line_and_a_code_of_its_own(
+    wrong: str, command: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever command finds it, wherever it comes from; and no secret is in it."""
+    variable, value, named = WRONG[wrong]
+    monkeypatch.setenv(variable, value)
+    code, lines = said(command, config)
+    assert code == Exit.CONFIG
+    assert len(lines) == 1, lines
+    assert named in lines[0]
+    assert "secret" not in lines[0]
+    assert not variable.startswith("VORTEX_") or variable in lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("aws-config", "[default\n", "aws-config"),
+        ("aws-credentials", "[default\n", "aws-credentials"),
+        ("aws-config", "[default]\ndefaults_mode = fast\n", "AWS_CONFIG_FILE"),
+        ("aws-config", "[default]\nca_bundle = /nowhere/ca.pem\n", "ca_bundle"),
+    ],
+)
+def test_a_wrong_file_of_aws_is_one_line_and_a_code_of_its_own(
+    name: str, text: str, named: str, command: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the file's name."""
+    (config.parent / name).write_text(text)
+    code, lines = said(command, config)
+    assert code == Exit.CONFIG
+    assert len(lines) == 1, lines
+    assert named in lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_region_that_aws_cannot_have_is_said(command: str, config: Path) -> None:
+    """It looks like one; without an endpoint of its own it leads nowhere."""
+    lines = [line for line in SETTINGS.splitlines() if "endpoint_url" not in line]
+    config.write_text("\n".join(lines).replace('stream = "clicks"', 'stream = "clicks"\nregion = "xx-nowhere-1"'))
+    code, said_ = said(command, config)
+    assert code == Exit.CONFIG
+    assert said_ == [
+        "source.region (or VORTEX_SOURCE__REGION): botocore knows no region like 'xx-nowhere-1'; if there is one, set "
+        "endpoint_url, too"
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_settings_are_all_said_at_once(command: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line each: mending one by one would take as many starts."""
+    monkeypatch.setenv("VORTEX_STORE__URL", "bucket")
+    monkeypatch.setenv("VORTEX_SOURCE__STREAM", "a b")
+    monkeypatch.setenv("VORTEX_HTTP__PORT", "70000")
+    code, lines = said(command, config)
+    assert code == Exit.CONFIG
+    assert len(lines) == 3
+    assert all(line.startswith(f"{config}: ") for line in lines)
+
+
+def test_regions_that_there_are_or_may_be_are_known() -> None:
+    """Of every part of AWS; a new number is no mistake."""
+    for name in ("eu-central-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1", "us-iso-east-1", "ap-southeast-19"):
+        assert surroundings.is_region(name)
+    for name in ("mars-north-1", "xx-nowhere-1", "eu-central"):
+        assert not surroundings.is_region(name)
+
+
+def test_blame_falls_on_what_holds_the_value() -> None:
+    """By whole words; and never on a variable that holds a secret."""
+    environ = {"AWS_PROFILE": "x", "AWS_SECRET_ACCESS_KEY": "mode", "AWS_ACCESS_KEY_ID": "bad", "AWS_RETRY_MODE": "fo"}
+    assert surroundings.blamed(ValueError("bad mode 'fo',\n not x"), environ) == (
+        "AWS_PROFILE, AWS_RETRY_MODE: bad mode 'fo', not x"
+    )
+    assert surroundings.blamed(ValueError("bad mode foo"), environ).startswith("the AWS configuration (AWS_CONFIG_FILE")
+
+
+@pytest.mark.parametrize("there", ["nothing", "no folder", "other files"])
+def test_a_proof_of_a_wrong_prefix_fails(there: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that every invariant holds."""
+    root = config.parent / "store"
+    if there != "no folder":
+        root.mkdir()
+    if there == "other files":
+        (root / "x.csv").write_text("1")
+    monkeypatch.setenv("VORTEX_STORE__URL", root.as_uri())
+    code, lines = said("verify", config)
+    assert code == Exit.FAILED
+    assert len(lines) == 1
+    assert lines[0].startswith(f"FAULT state {root.as_uri()}: no Vortex state lies there")

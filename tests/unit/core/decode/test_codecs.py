@@ -1,0 +1,146 @@
+"""Compressed records: every format, members, padding, bounds; and the names of what is not read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from random import Random
+
+import cramjam
+import lz4.frame
+import pytest
+
+from vortex.core.decode.codecs import decompress
+from vortex.core.decode.decoder import Decoder
+from vortex.core.decode.fields import Fields
+from vortex.core.decode.reasons import Reason, Refused
+from vortex.core.model import Record
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ROOM = 1 << 20
+TEXT = b'{"c":"a","t":"b","id":"%d"}\n' * 500
+SKIPPABLE = struct.pack("<II", 0x184D2A53, 5) + b"hello"
+CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, mtime=0),
+    "zlib": zlib.compress,
+    "zstd": zstd.compress,
+    "lz4": lz4.frame.compress,
+    "snappy": lambda data: bytes(cramjam.snappy.compress(data)),
+}
+every = pytest.mark.parametrize("fold", CODECS.values(), ids=CODECS)
+
+
+def rejected(data: bytes) -> tuple[Reason, str]:
+    """Why the record's one part is rejected."""
+    out = Decoder(Fields(("c",), ("t",), ("id",), ("at",))).page([Record("1", 1.0, data)])
+    assert not out.lines and [each.data for each in out.rejected] == [data]
+    return out.rejected[0].reason, out.rejected[0].detail
+
+
+def test_what_is_not_compressed_is_told() -> None:
+    for data in (b"", b"{", b"{}", b"[]", b"x", b"hello", b"\x1f", b"8 is no zlib"):
+        assert decompress(data, ROOM) is None
+
+
+@every
+def test_members_are_one_text_with_padding_behind_each(fold: Callable[[bytes], bytes]) -> None:
+    for padding in (b"", b"\n", b"\0" * 600, b" \r\n\t\0"):
+        assert decompress(fold(TEXT) + padding, ROOM) == TEXT
+        assert decompress(fold(TEXT) + padding + fold(b"") + fold(TEXT) + padding, ROOM) == TEXT + TEXT
+
+
+@pytest.mark.parametrize("fold", [CODECS["zstd"], CODECS["lz4"]], ids=["zstd", "lz4"])
+def test_skippable_frames_are_skipped(fold: Callable[[bytes], bytes]) -> None:
+    assert decompress(SKIPPABLE + fold(TEXT) + SKIPPABLE + fold(TEXT) + SKIPPABLE, ROOM) == TEXT + TEXT
+    with pytest.raises(Refused) as refused:
+        decompress(fold(TEXT) + SKIPPABLE[:-1], ROOM)
+    assert refused.value.reason is Reason.BAD_COMPRESSION
+
+
+def test_chunks_that_snappy_skips_are_skipped() -> None:
+    folded = CODECS["snappy"](TEXT)
+    assert decompress(folded[:10] + b"\xfe\3\0\0abc" + folded[10:] + b"\x80\1\0\0x", ROOM) == TEXT
+
+
+@pytest.mark.parametrize("window", range(9, 16))
+def test_zlib_of_every_window_is_read(window: int) -> None:
+    folder = zlib.compressobj(6, zlib.DEFLATED, window)
+    assert decompress(folder.compress(TEXT) + folder.flush(), ROOM) == TEXT
+
+
+@every
+def test_what_is_unfolded_never_exceeds_the_room(fold: Callable[[bytes], bytes]) -> None:
+    assert decompress(fold(TEXT), len(TEXT)) == TEXT
+    for room in (0, 1, len(TEXT) - 1):
+        with pytest.raises(Refused) as refused:
+            decompress(fold(TEXT), room)
+        assert refused.value.reason is Reason.TOO_LARGE
+    with pytest.raises(Refused) as refused:
+        decompress(fold(b"x" * 50_000_000), 1000)
+    assert refused.value.reason is Reason.TOO_LARGE
+
+
+@every
+def test_broken_data_are_refused(fold: Callable[[bytes], bytes]) -> None:
+    """Cut anywhere behind their magic, with bytes behind them that are no member, or with any bytes changed."""
+    whole = fold(TEXT)
+    for broken in (*(whole[:size] for size in range(12, len(whole))), whole + b"more", whole + b"\n{}"):
+        with pytest.raises(Refused) as refused:
+            decompress(broken, ROOM)
+        assert refused.value.reason is Reason.BAD_COMPRESSION
+    rng = Random(4)
+    for _ in range(500):
+        changed = bytearray(whole)
+        for _ in range(rng.randint(1, 3)):
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+        try:
+            decompress(bytes(changed), ROOM)
+        except Refused as problem:
+            assert problem.reason in (Reason.BAD_COMPRESSION, Reason.TOO_LARGE)
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd", "lz4"])
+def test_a_record_has_no_members_without_end(name: str) -> None:
+    """Empty ones take no room, but time."""
+    with pytest.raises(Refused) as refused:
+        decompress(CODECS[name](b"") * 33_000, ROOM)
+    assert refused.value.reason is Reason.TOO_MANY_MEMBERS
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (bz2.compress(TEXT), "bzip2"),
+        (lzma.compress(TEXT), "xz"),
+        (b"\x02\x21\x4c\x18" + b"\0" * 9, "LZ4"),
+        (b"\x82SNAPPY\0" + b"\0" * 9, "snappy-java"),
+        (b"PK\x03\x04" + b"\0" * 9, "zip"),
+        (b"Obj\x01" + b"\0" * 9, "Avro"),
+        (b"PAR1" + b"\0" * 9, "Parquet"),
+        (b"ORC" + b"\0" * 9, "ORC"),
+        (b"\xf3\x89\x9a\xc2" + b"\0" * 30, "KPL"),
+        (b"eyJjIjoiYSJ9", "Base64"),
+        (gzip.compress(gzip.compress(TEXT, mtime=0), mtime=0), "gzip"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(data: bytes, name: str) -> None:
+    text = decompress(data, ROOM)
+    out = Decoder(Fields(("c",), ("t",), ("id",), ("at",))).page([Record("1", 1.0, data)])
+    (found,) = out.rejected
+    assert not out.lines and found.reason is Reason.UNSUPPORTED_FORMAT and name in found.detail
+    assert found.data == (data if text is None else text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
+def test_text_in_another_encoding_is_named(encoding: str) -> None:
+    reason, detail = rejected('{"c":"é"}'.encode(encoding))
+    assert reason in (Reason.NOT_UTF8, Reason.NOT_JSON) and "UTF-16" in detail

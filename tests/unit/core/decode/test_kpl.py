@@ -1,0 +1,189 @@
+"""KPL aggregates: what an encoder puts in comes out; anything else stands for itself."""
+
+from __future__ import annotations
+
+from hashlib import md5
+from typing import Any
+
+import pytest
+from aws_kinesis_agg.aggregator import RecordAggregator
+from aws_kinesis_agg.messages_pb2 import AggregatedRecord
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.core.decode.kpl import DIGEST_SIZE, MAGIC, deaggregate, rest
+
+EXTRAS = [b"\x20\x05", b"\x2a\x03abc", b"\x31" + b"\1" * 8, b"\x3d" + b"\2" * 4, b"\x98\x06\x01"]
+"""Fields no version of the format has: a varint, bytes, a fixed64, a fixed32, and a two-byte tag."""
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def sub_record(data: bytes, index: int = 0, explicit: int | None = None, extra: bytes = b"") -> bytes:
+    hashed = b"" if explicit is None else field(2, explicit)
+    return field(3, field(1, index) + hashed + field(3, data) + extra)
+
+
+def sealed(body: bytes) -> bytes:
+    return MAGIC + body + md5(body).digest()
+
+
+def aggregate(payloads: list[bytes], keys: tuple[bytes, ...] = (b"key",)) -> bytes:
+    return sealed(b"".join(field(1, key) for key in keys) + b"".join(sub_record(data) for data in payloads))
+
+
+@given(st.lists(st.binary(max_size=400), max_size=30), st.lists(st.binary(max_size=20).map(bytes), max_size=5))
+def test_every_sub_record_comes_out_in_order(payloads: list[bytes], keys: list[bytes]) -> None:
+    assert deaggregate(aggregate(payloads, tuple(keys))) == payloads
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.binary(max_size=300),
+            st.integers(0, 2**64 - 1),
+            st.none() | st.integers(0, 2**64 - 1),
+            st.sampled_from([b"", field(4, field(1, b"tag") + field(2, b"value")), *EXTRAS]),
+        ),
+        max_size=10,
+    ),
+    st.sampled_from([b"", field(2, b"123456789"), *EXTRAS]),
+)
+def test_optional_and_unknown_fields_are_passed_over(subs: list[tuple[Any, ...]], between: bytes) -> None:
+    body = between.join([b"", *(sub_record(*sub) for sub in subs), b""])
+    assert deaggregate(sealed(body)) == [sub[0] for sub in subs]
+
+
+@given(
+    st.lists(st.binary(max_size=40), max_size=8),
+    st.sampled_from([b"", field(2, b"123456789"), *EXTRAS]),
+    st.integers(1, 9),
+)
+def test_what_is_left_when_some_were_taken(payloads: list[bytes], between: bytes, taken: int) -> None:
+    """An aggregate of the others, with everything else that it held; nothing, when there are no others."""
+    whole = sealed(between.join([field(1, b"key"), *map(sub_record, payloads), b""]))
+    left = rest(whole, taken)
+    if taken >= len(payloads):
+        assert left is None
+    else:
+        kept = [b"" if n < taken else sub_record(data) for n, data in enumerate(payloads)]
+        assert left == sealed(between.join([field(1, b"key"), *kept, b""]))
+        assert deaggregate(left) == payloads[taken:]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", MAGIC, MAGIC + b"x" * 40])
+def test_a_plain_record_is_taken_whole(data: bytes) -> None:
+    """It is a single user record, whatever it holds."""
+    assert rest(data, 1) is None
+
+
+def test_long_payloads() -> None:
+    payloads = [b"a" * 127, b"b" * 128, b"c" * 16_384, b"d" * 3_000_000, b""]
+    assert deaggregate(aggregate(payloads)) == payloads
+
+
+def test_the_last_of_a_repeated_field_wins() -> None:
+    body = field(3, field(3, b"first") + field(1, 0) + field(3, b"last"))
+    assert deaggregate(sealed(body)) == [b"last"]
+
+
+@pytest.mark.parametrize("data", [b"", MAGIC, MAGIC[:3], MAGIC + b"x" * 15, MAGIC + b"x" * 16, b'{"a":1}', b"\x1f\x8b"])
+def test_what_is_no_aggregate(data: bytes) -> None:
+    assert deaggregate(data) is None
+
+
+def test_an_aggregate_of_nothing() -> None:
+    assert deaggregate(sealed(b"")) == []
+
+
+@given(st.data())
+def test_one_changed_byte_is_noticed(data: st.DataObject) -> None:
+    whole = aggregate([b"one", b"two"])
+    at = data.draw(st.integers(0, len(whole) - 1))
+    changed = bytearray(whole)
+    changed[at] ^= data.draw(st.integers(1, 255))
+    assert deaggregate(bytes(changed)) is None
+
+
+@given(st.integers(1, 200))
+def test_a_cut_aggregate_is_noticed(cut: int) -> None:
+    whole = aggregate([b"x" * 100, b"y" * 100])
+    assert deaggregate(whole[:-cut]) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"\x1a", id="no length"),
+        pytest.param(b"\x1a\x80", id="length cut"),
+        pytest.param(b"\x1a\x05\x08\x00", id="record beyond the end"),
+        pytest.param(field(3, b"\x08\x00\x1a\x05ab"), id="data beyond the record"),
+        pytest.param(field(3, b"\x08\x00"), id="no data"),
+        pytest.param(field(3, field(3, b"x")), id="no partition key index"),
+        pytest.param(field(3, b""), id="empty record"),
+        pytest.param(b"\xff" * 10 + b"\x01", id="number of eleven bytes"),
+        pytest.param(b"\x00\x00", id="field number 0"),
+        pytest.param(b"\x2b\x2c", id="group"),
+        pytest.param(b"\x31\x00", id="fixed64 cut"),
+        pytest.param(b"\x3d\x00", id="fixed32 cut"),
+        pytest.param(b"\x2a\x7f", id="unknown bytes beyond the end"),
+        pytest.param(sub_record(b"good") + b"\x1a\x02\x08", id="a good one, then rubbish"),
+    ],
+)
+def test_malformed_protobuf_under_a_good_digest(body: bytes) -> None:
+    assert deaggregate(sealed(body)) is None
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_under_a_good_digest_never_raises(body: bytes) -> None:
+    records = deaggregate(sealed(body))
+    assert records is None or sum(map(len, records)) <= len(body)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(min_size=1, max_size=20),
+            st.none() | st.integers(0, 2**128 - 1).map(str),
+            st.binary(min_size=1, max_size=200),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_what_the_aws_aggregator_writes(records: list[tuple[str, str | None, bytes]]) -> None:
+    aggregator = RecordAggregator()
+    for key, explicit, data in records:
+        aggregator.add_user_record(key, data, explicit)
+    _, _, whole = aggregator.clear_and_get().get_contents()
+    assert deaggregate(whole) == [data for _, _, data in records]
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.data())
+def test_what_the_google_parser_makes_of_the_same_bytes(payloads: list[bytes], data: st.DataObject) -> None:
+    """Damage under a digest made to fit: what both accept, both read alike."""
+    body = bytearray(b"".join(sub_record(payload, 1, 2) for payload in payloads))
+    body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    ours = deaggregate(sealed(bytes(body)))
+    try:
+        theirs = [bytes(record.data) for record in AggregatedRecord.FromString(bytes(body)).records]
+    except DecodeError:
+        return
+    assert ours is None or ours == theirs
+
+
+def test_digest_size() -> None:
+    assert md5().digest_size == DIGEST_SIZE

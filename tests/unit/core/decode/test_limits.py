@@ -1,0 +1,218 @@
+"""What one record may cost: beyond it all of it is one rejection, with its bytes, and its neighbours do not mind."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+
+from simulation import vtime
+from simulation.logchecks import Segment, parsed
+from tests.loops import World
+from tests.native import without_native
+from tests.unit.core.decode.test_kpl import aggregate
+from vortex.core.decode.decoder import Decoder
+from vortex.core.decode.fields import Fields
+from vortex.core.decode.limits import Limits
+from vortex.core.decode.reasons import Reason
+from vortex.core.ingest.shard_state import Policy, ShardIngest
+from vortex.core.layout import Layout
+from vortex.core.model import Page, Position, Record, ShardInfo, Start
+from vortex.core.periods import Rules
+from vortex.verify.store import verify_store
+
+NOW = 1_700_000_000_000
+SMALL = Limits(record=10_000, page=5_000, events=20, rejections=3_000)
+GOOD = b'{"c":"a","t":"b","id":"%d"}'
+
+
+def ingest(limits: Limits = SMALL) -> ShardIngest:
+    """A shard that nobody has read."""
+    policy = Policy(
+        Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
+        Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
+        Rules(300_000, 60_000),
+        3_600_000,
+        seed=7,
+        limits=limits,
+    )
+    start = Position(Start.TRIM_HORIZON)
+    return ShardIngest(ShardInfo("s"), policy, n=-1, position=start, watermark=0, open_from=0)
+
+
+def page(datas: list[bytes]) -> Page:
+    """These records."""
+    return Page([Record(str(1 + number), NOW / 1000, data) for number, data in enumerate(datas)], "i", 0, NOW)
+
+
+def taken(datas: list[bytes], limits: Limits = SMALL) -> Segment:
+    """The segment that they come to."""
+    shard = ingest(limits)
+    shard.take(page(datas))
+    return parsed("x", shard.cut("me", 0).seal("").body)
+
+
+def rejections(segment: Segment) -> list[dict[str, object]]:
+    """The lines of a segment's rejections."""
+    return [
+        json.loads(line)
+        for (folder, _), lines in segment.lines.items()
+        if folder.startswith("_rejected/") and not folder.endswith("/records")
+        for line in lines
+    ]
+
+
+def packed(data: bytes) -> bytes:
+    """As gzip."""
+    return gzip.compress(data, mtime=0)
+
+
+def incompressible(size: int) -> bytes:
+    """An event that unfolds to about its own size."""
+    return GOOD[:-1] % 50 + b',"x":"' + base64.b64encode(bytes(n * n * 7 % 251 for n in range(size * 3 // 4))) + b'"}'
+
+
+BEYOND = {
+    "unfolds too far": (packed(GOOD % 1 + b" " * 20_000), Reason.TOO_LARGE),
+    "aggregates what unfolds too far": (
+        aggregate([packed(GOOD % n + b" " * 6_000) for n in range(2)]),
+        Reason.TOO_LARGE,
+    ),
+    "lines": (b"\n".join(GOOD % n for n in range(21)), Reason.TOO_MANY_EVENTS),
+    "packed lines": (packed(b"\n".join(GOOD % n for n in range(21))), Reason.TOO_MANY_EVENTS),
+    "objects one after another": (b"".join(GOOD % n for n in range(21)), Reason.TOO_MANY_EVENTS),
+    "an array": (b"[" + b",".join([GOOD % n for n in range(21)]) + b"]", Reason.TOO_MANY_EVENTS),
+    "an array of numbers": (b"[" + b"1," * 200 + b"1]", Reason.TOO_MANY_EVENTS),
+    "an aggregate": (aggregate([GOOD % n for n in range(21)]), Reason.TOO_MANY_SUB_RECORDS),
+    "an aggregate of lines": (
+        aggregate([GOOD % n + b"\n" + GOOD % (99 - n) for n in range(11)]),
+        Reason.TOO_MANY_EVENTS,
+    ),
+    "an aggregate of nothing": (aggregate([b""] * 21), Reason.TOO_MANY_SUB_RECORDS),
+    "rejections": (b"\n".join([GOOD % 1, *[b'{"a":"' + b"\\\\" * 100 + b'"}'] * 18]), Reason.REJECTIONS_TOO_LARGE),
+    "control characters": (packed(b"\x01" * 900), Reason.NOT_JSON),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BEYOND)
+@pytest.mark.parametrize("native", [True, False])
+def test_a_record_beyond_a_limit_is_one_rejection_with_its_bytes(name: str, native: bool) -> None:
+    """None of its events is taken; the records around it are, as if it were not there."""
+    data, reason = BEYOND[name]
+    around = [GOOD % 100, data, GOOD % 101]
+    if native:
+        segment = taken(around)
+    else:
+        with without_native():
+            segment = taken(around)
+    (line,) = rejections(segment)
+    assert (line["reason"], line["sequence"], line["sub"]) == (reason, "2", 0)
+    assert line.get("whole", True) is True
+    kept = line["data"].encode() if "data" in line else base64.b64decode(line["data_base64"])  # type: ignore
+    assert kept == data
+    counts = segment.footer.counts
+    assert (counts.records, counts.events, counts.accepted, counts.rejected) == (3, 3, 2, 1)
+
+
+def test_as_many_as_a_limit_allows_are_taken() -> None:
+    """To the last one."""
+    for data in (
+        b"\n".join(GOOD % n for n in range(20)),
+        packed(b"\n".join(GOOD % n for n in range(20))),
+        b"[" + b",".join([GOOD % n for n in range(20)]) + b"]",
+        aggregate([GOOD % n for n in range(20)]),
+    ):
+        assert taken([data]).footer.counts.accepted == 20
+
+
+def test_a_page_has_a_budget_and_each_record_its_share() -> None:
+    """What unfolds far is refused once the budget is used up; what does not depends on no neighbour."""
+    limits = Limits(record=100_000, page=80_000, events=20)
+    far = [packed(GOOD % n + b" " * 90_000) for n in range(3)]
+    near = packed(incompressible(20_000))
+    segment = taken([*far, near, GOOD % 5], limits)
+    assert [line["reason"] for line in rejections(segment)] == ["page_too_large"] * 2
+    assert segment.footer.counts.accepted == 3
+
+
+def test_bytes_that_have_no_room_in_a_line_stand_beside_it() -> None:
+    """In a folder of their own, which counts as nothing; the line tells where."""
+    data = b'{"c":' + bytes(range(128, 256)) * 30_000
+    segment = taken([data, GOOD % 1], Limits())
+    (line,) = rejections(segment)
+    assert len(json.dumps(line)) < 500
+    ((folder, _),) = [place for place in segment.lines if place[0] == line["data_beside"]]
+    (beside,) = (json.loads(text) for text in segment.lines[folder, segment.footer.open_from])
+    assert base64.b64decode(beside["data_base64"]) == data
+    assert (beside["shard"], beside["sequence"], beside["sub"]) == (line["shard"], line["sequence"], line["sub"])
+    assert folder.startswith("_rejected/") and folder.endswith("/records")
+    counts = segment.footer.counts
+    assert (counts.events, counts.accepted, counts.rejected) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_slices_end_with_records_and_come_to_the_same_as_the_page_at_once(native: bool) -> None:
+    """Wherever one is `whole` the sums hold, and the position is the last record's of what was taken."""
+    datas = [
+        *(GOOD % n for n in range(3_000)),
+        packed(b"\n".join(GOOD[:-1] % n + b',"x":"' + b"y" * 900 + b'"}' for n in range(4_000))),
+        *(b"{broken %d" % n if n % 3 else packed(GOOD % n) for n in range(3_000)),
+        b"{}" * 5_000,
+    ]
+
+    def run() -> tuple[str, list[int]]:
+        shard, ends = ingest(Limits()), []
+        for step in shard.slices(page(datas)):
+            if step is not None:
+                pending = shard.pending
+                assert pending.events == pending.accepted + pending.filtered + pending.rejected
+                assert sum(step.reasons.values()) == step.counts.rejected
+                if step.whole:
+                    assert int(shard.position.value) == pending.records
+                    ends.append(pending.records)
+        return shard.cut("me", 0).seal("").digest, ends
+
+    at_once = ingest(Limits())
+    at_once.take(page(datas))
+    wanted = at_once.cut("me", 0).seal("").digest
+    if native:
+        digest, ends = run()
+    else:
+        with without_native():
+            digest, ends = run()
+    assert digest == wanted
+    assert ends[-1] == len(datas) and ends == sorted(set(ends)) and len(ends) > 3
+
+
+def test_what_stands_beside_rejections_is_published_once_and_proved() -> None:
+    """Manifests list its folder apart, verify counts it as what it is, and a crash on the way changes nothing."""
+    data = b'{"c":' + bytes(range(128, 256)) * 30_000
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        world.put("one")
+        world.stream.put("large", data)
+        for _ in range(3):
+            worker = await world.begin()
+            await world.clock.sleep(31)
+            await worker.kill()
+        worker = await world.begin()
+        await world.clock.sleep(2 * 3600)
+        await worker.kill()
+        report = await verify_store(world.store)
+        assert report.faults == []
+        assert (report.checked["rejections"], report.checked["records beside rejections"]) == (1, 1)
+        keys = [key for key in world.store.objects if "/records/" in key and not key.startswith("_")]
+        assert keys == []
+        (key,) = [key for key in world.store.objects if key.startswith("_rejected/") and "/records/" in key]
+        (line,) = gzip.decompress(world.store.objects[key]).splitlines()
+        assert base64.b64decode(json.loads(line)["data_base64"]) == data
+        manifests = [json.loads(body) for key, body in world.store.objects.items() if key.startswith("_hours/")]
+        (told,) = [one for one in manifests if "beside" in one]
+        assert [row["folder"] for row in told["beside"]] == [key.rpartition("/")[0]]
+        assert [row["folder"] for row in told["rejected"]] == [key.partition("/records/")[0]]
+        assert told["counts"]["rejected"] == 1
+
+    vtime.run(scenario())

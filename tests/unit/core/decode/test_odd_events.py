@@ -1,0 +1,222 @@
+"""Events that two readers could read as two things, or not at all: decided one by one, in C and in Python alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.native import without_native
+from tests.unit.core.native.test_native import read
+from vortex.core.decode.fields import Fields
+from vortex.core.decode.reasons import Reason
+from vortex.core.native import NO_PERIOD
+
+FIELDS = Fields(("org.login", "customer"), ("event", "type"), ("id",), ("meta.at", "at"))
+PERIOD = 1000
+
+
+def both(*datas: bytes, fields: Fields = FIELDS) -> tuple[list[Any], list[Any]]:
+    """What the page comes to, in C and in Python; and each of its records alone, which is the same."""
+    found = read(list(datas), fields, PERIOD)
+    with without_native():
+        assert read(list(datas), fields, PERIOD) == found
+        alone = [read([data], fields, PERIOD) for data in datas]
+    assert alone == [read([data], fields, PERIOD) for data in datas]
+    assert [row[:-1] for row in found[0]] == [row[:-1] for rows, _ in alone for row in rows]
+    assert [each[1:] for each in found[1]] == [each[1:] for _, several in alone for each in several]
+    return found
+
+
+def event(text: str = "", **more: object) -> bytes:
+    """A good event, with members behind it."""
+    members = json.dumps({"customer": "acme", "event": "view", "id": "1", **more})
+    return (members[:-1] + ("," + text if text else "") + "}").encode()
+
+
+TWICE = [
+    '{"customer":"a","event":"v","id":"1","id":"2"}',
+    '{"customer":"a","customer":"a","event":"v","id":"1"}',
+    '{"customer":"a","custom\\u0065r":"b","event":"v","id":"1"}',
+    '{"custom\\u0065r":"a","customer":"b","event":"v","id":"1"}',
+    '{"cust\\u006fmer":"a","custom\\u0065r":"b","event":"v","id":"1"}',
+    '{"customer":"a","event":"v","id":null,"id":"1"}',
+    '{"customer":"a","event":"v","id":"1","i\\u0064":null}',
+    '{"customer":"a","event":"v","event":"w","id":"1"}',
+    '{"customer":"a","event":"v","type":1,"type":2,"id":"1"}',
+    '{"customer":"a","event":"v","id":"1","at":1,"at":2}',
+    '{"customer":"a","event":"v","id":"1","meta":{"at":1,"at":2}}',
+    '{"customer":"a","event":"v","id":"1","meta":{},"meta":{"at":2}}',
+    '{"org":{"login":"a"},"org":{"login":"b"},"event":"v","id":"1"}',
+    '{"org":null,"org":{"login":"b"},"event":"v","id":"1"}',
+    '{"org":{"login":"a","log\\u0069n":"b"},"event":"v","id":"1"}',
+    '{"org":{"login":"a"},"o\\u0072g":3,"event":"v","id":"1"}',
+    '{"customer":"a","event":"v","id":"1","id":{"x":[]}}',
+    '{"customer":"a","event":"v","id":1e999,"id":"1"}',
+]
+ONCE = [
+    event(),
+    event(x={"id": 1, "customer": 2, "y": {"id": 3}}),
+    event(id=None),
+    event(id=None, x='"id":"id"'),
+    b'{"event":"v","id":"1"}',
+    b'{"org":{"login":"a","id":"x"},"event":"v","id":"1"}',
+    b'{"x":1,"x":2,"customer":"a","event":"v","id":"1","y":{"a":1,"a":2}}',
+    b'{"custom\\u0065r":"a","event":"v","id":"1","note":"customer\\u0065"}',
+    b"{}",
+]
+
+
+@pytest.mark.parametrize("data", TWICE)
+def test_a_key_that_stands_twice_is_found_whatever_stands_beside_the_event(data: str) -> None:
+    """Among neighbours that have the key, that lack it, and that have it elsewhere; for every key of a path."""
+    for neighbours in ([], ONCE[:1], ONCE[-1:] * 3, ONCE):
+        _, rejected = both(*neighbours, data.encode(), *neighbours)
+        reasons = [each[2] for each in rejected if each[0] == len(neighbours)]
+        assert reasons == [Reason.DUPLICATE_KEY]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([*map(str.encode, TWICE), *ONCE]), min_size=1, max_size=8))
+def test_no_event_is_decided_by_its_neighbours(datas: list[bytes]) -> None:
+    """As pages, as lines of one record, and one behind the other."""
+    rows, rejected = both(*datas)
+    for between in (b"\n", b"", b" "):
+        several, others = both(between.join(datas))
+        assert [row[:-1] for row in several] == [row[:-1] for row in rows]
+        assert [each[2:] for each in others] == [each[2:] for each in rejected]
+
+
+SURROGATES = [r"\ud83d", r"x\udc00", r"\uDBFF\uDBFF\uDFFF", r"\ud83d\\ude00", r"\ud83d\u0041"]
+
+
+@pytest.mark.parametrize("half", SURROGATES)
+def test_an_event_with_half_a_character_keeps_its_bytes(half: str) -> None:
+    """Where Vortex reads nothing of it; in one of its own fields no text could be made of it."""
+    data = event(f'"x":"{half}","{half}":[]')
+    rows, _ = both(event(), data, event())
+    assert [row[0] for row in rows] == [event(), data, event()] and rows[1][1:-1] == rows[0][1:-1]
+    for field, reason in (("customer", "bad_customer"), ("event", "bad_type"), ("id", "bad_id")):
+        values = {"customer": "a", "event": "b", "id": "c", field: half}
+        members = ",".join(f'"{name}":"{value}"' for name, value in values.items())
+        rows, rejected = both(event(), f"{{{members}}}".encode())
+        assert len(rows) == 1 and [each[2].value for each in rejected] == [reason]
+    rows, _ = both(event(f'"at":"{half}"'))
+    assert rows[0][3] == NO_PERIOD, "no time"
+
+
+def test_half_characters_can_be_rejected() -> None:
+    """By setting; whole ones, and what only looks like one, are none."""
+    fields = Fields(("customer",), ("event",), ("id",), ("at",), lone_surrogates="reject")
+    whole = event(r'"x":"\ud83d\ude00 \\ud83d"')
+    rows, rejected = both(whole, event(r'"x":"\ud83d"'), fields=fields)
+    assert [row[0] for row in rows] == [whole]
+    assert [each[2] for each in rejected] == [Reason.LONE_SURROGATE]
+
+
+def test_a_character_of_two_halves_is_the_same_written_as_itself() -> None:
+    """So that a duplicate is one however the producer writes it."""
+    rows, _ = both(
+        r'{"customer":"\ud83d\ude00","event":"v","id":"é"}'.encode(),
+        '{"customer":"😀","event":"v","id":"\\u00e9"}'.encode(),
+    )
+    assert rows[0][1:-1] == rows[1][1:-1]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 400, "1" * 5000, "0.1e-9999", "1.5e+308", "-0"])
+def test_a_number_that_nobody_reads_is_kept(number: str) -> None:
+    """However large; also beside what makes the event odd."""
+    for data in (event(f'"x":{number}'), event(rf'"x":[{number},"\ud83d"]'), event(f'"x":{{"id":{number}}}', id=7)):
+        rows, rejected = both(event(), data)
+        assert [row[0] for row in rows] == [event(), data] and not rejected
+
+
+@pytest.mark.parametrize(
+    "digits", ["1", "9007199254740993", "18446744073709551616", "123456789012345678901234567890", "7" * 5000]
+)
+def test_a_whole_number_as_an_id_is_exact(digits: str) -> None:
+    """The same as its text, and another than its neighbour."""
+    one, other = digits, digits[:-1] + ("2" if digits[-1] != "2" else "3")
+    members = '{{"customer":"a","event":"v","id":{}}}'
+    rows, _ = both(*(members.format(value).encode() for value in (one, f'"{one}"', other, f"-{one}")))
+    keys = [row[2] for row in rows]
+    assert keys[0] == keys[1] == xxhash.xxh3_128_digest(f"1:a{one}".encode(), 7)
+    assert len({keys[0], keys[2], keys[3]}) == 3
+
+
+@pytest.mark.parametrize("number", ["1.0", "1e3", "1e999", "0.1", "-1E+2", "123456789012345678901234567890.0"])
+def test_a_number_with_a_fraction_or_an_exponent_is_no_id(number: str) -> None:
+    """Two producers could write one such number in many ways."""
+    _, rejected = both(event(), f'{{"customer":"a","event":"v","id":{number}}}'.encode(), event())
+    assert [(each[0], each[2]) for each in rejected] == [(1, Reason.BAD_ID)]
+
+
+def test_zero_is_an_id_with_and_without_a_sign() -> None:
+    rows, _ = both(event(id=0), b'{"customer": "acme", "event": "view", "id": -0}', event(id="0"))
+    assert len({row[2] for row in rows}) == 1
+
+
+def test_an_event_over_the_limit_is_rejected_and_its_neighbours_are_not() -> None:
+    """Alone, as a line among others, and as an element of an array."""
+    fields = Fields(("customer",), ("event",), ("id",), ("at",), max_bytes=100)
+    fits, over = event(x="y" * 43), event(x="y" * 44)
+    assert (len(fits), len(over)) == (100, 101)
+    for datas in ([fits, over, fits], [b"\n".join([fits, over, fits])], [b"[" + b",".join([fits, over, fits]) + b"]"]):
+        rows, rejected = both(*datas, fields=fields)
+        assert [row[0] for row in rows] == [fits, fits]
+        assert [(each[2], each[4]) for each in rejected] == [(Reason.EVENT_TOO_LARGE, over)]
+
+
+@pytest.mark.parametrize(
+    ("depth", "fits"), [(64, True), (65, True), (511, True), (512, False), (5000, False), (300_000, False)]
+)
+def test_depth_is_told_alike(depth: int, fits: bool) -> None:
+    """512 levels, the event's own included."""
+    for one, other in ("[]", ('{"a":', "}")):
+        inner = one * depth + ("" if one == "[" else "1") + other * depth
+        rows, rejected = both(event(), event(f'"x":{inner}'), event(x="[" * 600 + "{" * 600))
+        assert [row[-1] for row in rows] == ([0, 1, 2] if fits else [0, 2])
+        assert [each[2] for each in rejected] == ([] if fits else [Reason.TOO_DEEP])
+
+
+def test_the_first_time_that_can_be_read_is_taken() -> None:
+    """Of several paths; an event of which none can be read, or that has none, has no period."""
+    good = '"at":"2018-12-18T07:05:09Z"'
+    datas = [
+        event(good),
+        event(f'"meta":{{"at":"yesterday"}},{good}'),
+        event(f'"meta":{{"at":true}},{good}'),
+        event(f'"meta":{{"at":1e999}},{good}'),
+        event(f'"meta":{{"at":""}},{good}'),
+        event(f'"meta":{{"at":"\\ud83d"}},{good}'),
+        event(f'"meta":[],{good}'),
+        event('"meta":{"at":"yesterday"},"at":"tomorrow"'),
+        event(),
+    ]
+    rows, _ = both(*datas)
+    assert [row[3] for row in rows] == [1_545_116_709_000] * 7 + [NO_PERIOD] * 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        event() * 2,
+        event() + b" " + event() + b"\r\n",
+        b"\xef\xbb\xbf" + event() + b"\n\xef\xbb\xbf" + event(),
+        b"\x1e" + event() + b"\n\x1e" + event() + b"\n",
+        b"\n\n " + event() + b"\n\n" + event() + b" ",
+        b"[" + event() + b"][\n" + event() + b"]",
+        event().replace(b", ", b",\n") + event(),
+    ],
+)
+def test_events_are_the_same_however_they_are_put_together(data: bytes) -> None:
+    """Their lines are, and so are their keys: also of those without an id, which are known by their line."""
+    rows, rejected = both(data)
+    assert [row[0].replace(b" ", b"") for row in rows] == [event().replace(b" ", b"")] * 2 and not rejected
+    bare = data.replace(b', "id": "1"', b"").replace(b',\n"id": "1"', b"")
+    rows, _ = both(bare, bare)
+    assert rows[0][2] == rows[2][2]

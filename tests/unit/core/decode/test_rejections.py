@@ -1,0 +1,59 @@
+"""Rejections are made by column, and take little more memory than is counted."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+import tracemalloc
+
+import pytest
+
+from tests.unit.core.decode.test_limits import NOW, ingest
+from vortex.core.decode.limits import Limits
+from vortex.core.decode.records import Records
+from vortex.core.model import Page, Record
+from vortex.core.native import native
+
+PAGES, RECORDS = 15, 4_000
+_PAD = {"context": {"a": "x" * 200, "b": ["y"] * 20}, "pad": "z" * 450}
+
+
+def renamed(number: int) -> Page:
+    """A page of ordinary events of 1 KB, whose field of the customer has another name."""
+    records = []
+    for event in range(number * RECORDS, (number + 1) * RECORDS):
+        data = json.dumps({"customer": "acme", "t": "page", "id": f"{event:08d}", "at": NOW, **_PAD}).encode()
+        records.append(Record(str(event + 1), NOW / 1000, data))
+    return Page(Records.of(records), "i", 0, NOW)
+
+
+def test_rejections_take_no_more_memory_than_is_counted() -> None:
+    """A third more at most; most of it the events' own bytes."""
+    shard = ingest(Limits())
+    shard.take(renamed(0))
+    shard = ingest(Limits())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(3):
+            shard.take(renamed(number))
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    print(f"{held / shard.pending.rejected:.0f} bytes a rejection, {held / shard.buffered:.2f} times what is counted")
+    assert shard.pending.rejected == 3 * RECORDS
+    assert held <= 1.3 * shard.buffered
+
+
+@pytest.mark.skipif(native is None, reason="the mark is of an install with the steps in C")
+def test_a_rejection_costs_little_more_than_an_event() -> None:
+    """10 µs by the thread's own time, which other work on the machine can still double: four times as much fails."""
+    pages, shard, least = [renamed(number) for number in range(5)], ingest(Limits()), 1.0
+    for page in pages:
+        begun = time.thread_time()
+        shard.take(page)
+        least = min(least, (time.thread_time() - begun) / RECORDS)
+    print(f"{1e6 * least:.1f} us a rejection")
+    assert least < 40e-6

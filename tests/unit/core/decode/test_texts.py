@@ -1,0 +1,148 @@
+"""Texts of several JSON values: taken apart at the same places however they are put together."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.core.decode import texts as module
+from vortex.core.decode.limits import DEFAULT, Budget, Limits, Pot
+from vortex.core.decode.reasons import OverBudget, Reason
+from vortex.core.decode.steps import at_once
+from vortex.core.decode.surrogates import masked
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('a"\\}{][,:\n\ud83d\ude00é '), max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a}{", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+_OBJECTS = st.dictionaries(st.text(max_size=3), _VALUES, max_size=3)
+_BETWEEN = st.sampled_from(["", "", " ", "\n", "\r\n", "\n\n", "\t", "\ufeff", "\n\ufeff", "\x1e", "\n\x1e"])
+
+
+def values_of(text: bytes, limits: Limits = DEFAULT) -> list[bytes]:
+    """At once."""
+    return at_once(module.values_of(text, Budget(len(text), limits, Pot(limits))))
+
+
+@given(st.lists(st.tuples(_OBJECTS, _BETWEEN, st.sampled_from([None, 1])), min_size=1, max_size=6), _BETWEEN)
+def test_objects_are_taken_apart_whatever_stands_between_them(
+    several: list[tuple[dict[str, object], str, int | None]], end: str
+) -> None:
+    """Pretty-printed or not; lone surrogates, and brackets and quotes within strings, do not matter."""
+    texts = [json.dumps(value, indent=indent) for value, _, indent in several]
+    whole = "".join(between + text for text, (_, between, _) in zip(texts, several, strict=True)) + end.strip(
+        "\ufeff\x1e"
+    )
+    assert values_of(whole.encode()) == [text.encode() for text in texts]
+
+
+@given(st.lists(_OBJECTS, min_size=1, max_size=4), st.sampled_from([",", " ,\n", ",\r\n "]), _BETWEEN)
+def test_elements_of_arrays_are_values(several: list[dict[str, object]], comma: str, between: str) -> None:
+    """Also where several arrays follow one another."""
+    texts = [json.dumps(value) for value in several]
+    array = "[" + comma.join(texts) + "]"
+    assert values_of((array + between + array).encode()) == [text.encode() for text in texts] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (b"", [b""]),
+        (b"\xef\xbb\xbf", [b""]),
+        (b"17\n18", [b"17\n18"]),
+        (b"hello\nworld", [b"hello\nworld"]),
+        (b"{broken\n{}", [b"{broken", b"{}"]),
+        (b'{"a":1}\nhello\n{"a":2}{"a":3}', [b'{"a":1}', b"hello", b'{"a":2}', b'{"a":3}']),
+        (b'{"a":"1}\n{"a":"2"}', [b'{"a":"1}', b'{"a":"2"}']),
+        (b'{"a":[1\n{"a":2}{"a":3}', [b'{"a":[1', b'{"a":2}', b'{"a":3}']),
+        (b'{"a":1}{"a":2}junk', [b'{"a":1}', b'{"a":2}junk']),
+        (b'{"a":{"b":1}{"c":2}', [b'{"a":{"b":1}', b'{"c":2}']),
+        (b'[{"a":1}][{"b":', [b'{"a":1}', b'[{"b":']),
+        (b"[]", [b"[]"]),
+        (b"[[{}]]", [b"[{}]"]),
+        (b'[1,{"a":2}]', [b"1", b'{"a":2}']),
+        (b'{"a":\n[1,\n', [b'{"a":\n[1,']),
+    ],
+)
+def test_what_is_broken_does_not_harm_its_neighbours(text: bytes, values: list[bytes]) -> None:
+    assert values_of(text) == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"',
+        b'\\"',
+        b'"' + b'\\"' * 9,
+        b"{\n",
+        b'{"a":1\n',
+        b"\x1e",
+        b"\xef\xbb\xbf",
+        b'{"a":"\n}',
+        b"}" + b" " * 99,
+        b"[",
+    ],
+)
+def test_no_text_takes_more_than_its_share(text: bytes) -> None:
+    """Each byte is looked at a few times, whatever stands around it; were it a few times for each other one, this would
+    not end.
+    """
+    values_of(text * (300_000 // len(text)), Limits(events=1_000_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        (rb'"\ud83d"', rb'"\ufffd"'),
+        (rb'"\uDC00\ud83d\ude00"', rb'"\ufffd\ud83d\ude00"'),
+        (rb'"\ud800\ud800\udc00"', rb'"\ufffd\ud800\udc00"'),
+        (rb'"\ud83d\\ude00"', rb'"\ufffd\\ude00"'),
+    ],
+)
+def test_lone_surrogates_are_masked(text: bytes, hidden: bytes) -> None:
+    assert masked(text) == hidden
+
+
+@pytest.mark.parametrize(
+    "text", [rb'"\\ud83d"', rb'"\ud83d\ude00"', rb'"\ud8"', rb'"\u00e9\ud83d\ude00"', rb'"\\\\ud800\\"']
+)
+def test_what_is_no_lone_surrogate_stays(text: bytes) -> None:
+    assert masked(text) is text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{}" * 101,
+        b"{}\n" * 101,
+        b"[" + b"{}," * 100 + b"{}]",
+        b"[" + b'"a,b",' * 100 + b"1]",
+        b"[" * 3 + b"{}" * 101,
+        b"{broken" + b"{}" * 150,
+        b"{broken\n" + b"{}\n" * 101,
+        b"{}\n{broken\n" + b"17\n" * 101,
+        b'""' * 101 + b"{}",
+        b"-1" * 101 + b"{}",
+        b"{}{broken}[" + b"1," * 100 + b"1]",
+    ],
+)
+def test_a_text_of_too_many_values_is_refused_before_they_are_made(text: bytes) -> None:
+    """However they are put together; one less is taken."""
+    with pytest.raises(OverBudget) as refused:
+        values_of(text, Limits(events=100))
+    assert refused.value.reason is Reason.TOO_MANY_EVENTS
+    assert values_of(text, Limits(events=500))
+
+
+def test_what_stands_within_values_does_not_count() -> None:
+    """Commas, brackets and quotes of an event's own; escaped ones, too."""
+    event = json.dumps({"a": ["x,{}[]", '"\\', {"b": [1, 2, [3]]}] * 50}).encode()
+    texts = [event * 9, b"\n \n".join([event] * 9), b"[" + b" , ".join([event] * 9) + b"]", b"\n" * 999 + event * 9]
+    for text in texts:
+        assert values_of(text, Limits(events=9)) == [event] * 9
+        with pytest.raises(OverBudget):
+            values_of(text, Limits(events=8))

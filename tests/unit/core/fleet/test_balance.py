@@ -1,0 +1,147 @@
+"""Balance: from any start the fleet comes to equal shares, and then stays still."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vortex.core.fleet.balance import MAX_WEIGHT, Decision, Seen, decide, look_again, look_every, roster, told, weights
+from vortex.core.fleet.lease import TRIM_HORIZON, Checkpoint, Lease, taken
+
+FAILOVER = 10.0
+
+
+def lease(key: str, owner: str | None = None, throughput: float | None = None) -> Lease:
+    return Lease(key, owner, 1, Checkpoint(TRIM_HORIZON), throughput=throughput)
+
+
+class Table:
+    """A fleet that acts in turn on one table; who is not among `alive` has died."""
+
+    def __init__(self, rows: list[Lease], alive: list[str]) -> None:
+        self.rows, self.alive = {row.key: row for row in rows}, alive
+
+    def look(self, me: str) -> Decision:
+        seen = [Seen(row, 0.0 if row.owner in self.alive else 99.0) for row in self.rows.values()]
+        return decide(seen, me, {row.key for row in self.rows.values() if row.owner == me}, FAILOVER)
+
+    def turn(self, me: str) -> int:
+        decision = self.look(me)
+        assert not (decision.take and decision.steal)
+        for one in [*decision.take, *([decision.steal] if decision.steal else [])]:
+            self.rows[one.key] = taken(one, me, "token")
+        return len(decision.take) + (decision.steal is not None)
+
+    def loads(self) -> dict[str, int]:
+        loads = dict.fromkeys(self.alive, 0)
+        for key, weight in weights(self.rows.values()).items():
+            owner = self.rows[key].owner
+            assert owner is not None
+            loads[owner] += weight
+        return loads
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 9), st.booleans())
+def test_any_start_comes_to_rest_in_balance(seed: int, shards: int, workers: int, differ: bool) -> None:
+    """Free, owned, left behind by the dead, hot and cold: every shard is owned, no move helps, nothing moves."""
+    rng = Random(seed)
+    alive = [f"w{n}" for n in range(workers)]
+    owners = [None, "dead", *alive[: rng.randint(1, workers)]]
+    rates = [None, 1.0, 5.0, 5.0, 100.0] if differ else [None]
+    rows = [lease(f"s{n:03d}", rng.choice(owners), rng.choice(rates)) for n in range(shards)]
+    table = Table(rows, alive)
+    for _ in range(200):
+        if not sum(table.turn(me) for me in rng.sample(alive, workers)):
+            break
+    else:
+        raise AssertionError("still moving after 200 rounds")
+    loads, weight = table.loads(), weights(rows)
+    for row in table.rows.values():
+        assert row.owner is not None
+        assert loads[row.owner] - min(loads.values()) <= weight[row.key], "a move would have helped"
+    if not differ:
+        assert max(loads.values()) - min(loads.values()) <= 1
+
+
+def test_all_who_start_at_once_see_each_other_before_they_take_much() -> None:
+    """The first round shows the workers, the second gives them four times that: hardly anything has to be stolen."""
+    rows = [lease(f"s{n:04d}") for n in range(1000)]
+    everyone = [f"w{n}" for n in range(50)]
+    table = Table(rows, everyone)
+    rounds = 0
+    while any(row.owner is None for row in table.rows.values()):
+        decisions = [table.look(me) for me in everyone]  # all look at the same state, then act
+        for me, decision in zip(everyone, decisions, strict=True):
+            for one in decision.take:
+                if table.rows[one.key].counter == one.counter:
+                    table.rows[one.key] = taken(one, me, "token")
+        rounds += 1
+    assert rounds <= 12
+    assert max(table.loads().values()) == 20
+
+
+def test_a_hot_shard_is_worth_several() -> None:
+    """Sixteen shards of which one gets most: its owner has little else."""
+    rows = [lease("hot", throughput=900.0), *(lease(f"s{n:02d}", throughput=10.0) for n in range(15))]
+    assert weights(rows) == {"hot": 14, **{f"s{n:02d}": 1 for n in range(15)}}
+    table = Table(rows, ["a", "b", "c"])
+    for _ in range(30):
+        for me in ("a", "b", "c"):
+            table.turn(me)
+    its = [row.key for row in table.rows.values() if row.owner == table.rows["hot"].owner]
+    assert len(its) == 1
+    assert sorted(table.loads().values()) == [7, 8, 14]
+    assert weights([lease("one", throughput=10.0**9), *(lease(f"s{n}") for n in range(50))])["one"] == 1
+    most = [lease("hot", throughput=10.0**9), *(lease(f"s{n}", throughput=1.0) for n in range(50))]
+    assert weights(most)["hot"] == MAX_WEIGHT
+
+
+def test_expiry_is_the_observers_own_matter() -> None:
+    """A lease is free only where its counter has stood still for the failover time; one's own never is."""
+    row = lease("s", "other")
+    assert decide([Seen(row, FAILOVER - 0.1)], "me", set(), FAILOVER) == Decision()
+    assert decide([Seen(row, FAILOVER)], "me", set(), FAILOVER) == Decision(take=(row,))
+    mine = lease("s", "me")
+    assert decide([Seen(mine, 99.0)], "me", {"s"}, FAILOVER) == Decision()
+    # In my name, but not held: an acquisition whose reply was lost.
+    assert decide([Seen(mine, 0.0)], "me", set(), FAILOVER) == Decision(take=(mine,))
+
+
+def test_a_standby_leaves_a_fleet_alone_that_has_too_few_shards_for_it() -> None:
+    """Nothing to gain, nothing is moved."""
+    seen = [Seen(lease(f"s{n}", f"w{n}"), 0.0) for n in range(4)]
+    assert decide(seen, "standby", set(), FAILOVER) == Decision()
+
+
+def test_the_roster_begins_with_the_planner() -> None:
+    """The owner of the least shard; who owns nothing comes after all."""
+    seen = [Seen(lease("s3", "a"), 0.0), Seen(lease("s1", "b"), 0.0), Seen(lease("s0", "gone"), 99.0)]
+    assert roster(seen, "a", {"s3"}, FAILOVER) == roster(seen[::-1], "a", {"s3"}, FAILOVER)
+    assert roster(seen, "a", {"s3"}, FAILOVER).workers == ("b", "a")
+    mine = {"b": {"s1"}, "a": {"s3"}, "standby": set[str]()}
+    assert [roster(seen, me, held, FAILOVER).rank for me, held in mine.items()] == [0, 1, 2]
+
+
+def test_what_is_told_keeps_still() -> None:
+    """Measurements waver; the table hears of real changes only."""
+    assert told(None, 0.0) == told(1.0, 0.0) == 1.0
+    assert told(100.0, 140.0) == 100.0
+    assert told(100.0, 160.0) == 160.0
+    assert told(100.0, 60.0) == 60.0
+
+
+def test_long_tables_are_read_less_often() -> None:
+    """From four times in a failover time to once in two."""
+    assert [look_every(rows, 10.0) for rows in (0, 125, 500, 1000, 9000)] == [2.5, 2.5, 10.0, 20.0, 20.0]
+
+
+def test_a_lease_that_stands_still_is_looked_at_when_it_expires() -> None:
+    """So that a death is noticed then, and not a look later; one's own, and the free ones, do not count."""
+    still = [Seen(lease("s1", "a"), 8.0), Seen(lease("s2", "b"), 2.0)]
+    assert look_again(still, set(), FAILOVER) == 2.0
+    assert look_again(still, {"s1"}, FAILOVER) == 2.5
+    assert look_again([Seen(lease("s1", "a"), 9.9)], set(), FAILOVER) == 1.0
+    assert look_again([Seen(lease("s1"), 9.0), Seen(lease("s2", "a"), 99.0)], set(), FAILOVER) == 2.5

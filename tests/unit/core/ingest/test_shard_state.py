@@ -1,0 +1,327 @@
+"""One shard's state: routing by the rule, sums that hold, and a shortcut that is only a shortcut."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.native import without_native
+from tests.unit.core.decode.test_kpl import aggregate as kpl_aggregate
+from vortex.core.decode import events
+from vortex.core.decode.decoder import Decoder
+from vortex.core.decode.fields import Fields
+from vortex.core.fleet.lease import WHOLE
+from vortex.core.ingest.shard_state import Draft, Policy, ShardIngest
+from vortex.core.layout import Layout
+from vortex.core.log.lines import Lines
+from vortex.core.log.segment import unfold, within
+from vortex.core.model import Page, Position, Record, ShardInfo, Start
+from vortex.core.periods import Rules, floor_period
+
+MINUTE = 60_000
+NOW = 1_700_000_000_000
+POLICY = Policy(
+    Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
+    Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
+    Rules(5 * MINUTE, 10 * MINUTE),
+    60 * MINUTE,
+    seed=7,
+)
+
+
+def ingest(window_ms: int = 60 * MINUTE) -> ShardIngest:
+    """A shard that nobody has read."""
+    return ShardIngest(
+        ShardInfo("s"),
+        replace(POLICY, window_ms=window_ms),
+        n=-1,
+        position=Position(Start.TRIM_HORIZON),
+        watermark=0,
+        open_from=0,
+    )
+
+
+def pages(seed: int, number: int, spread_ms: int) -> list[Page]:
+    """Pages whose arrivals go on (and sometimes back), with times around them, duplicates and broken records."""
+    rng = Random(seed)
+    made, sequence, arrival = [], 100, NOW
+    for _ in range(number):
+        records = []
+        for _ in range(rng.randint(0, 30)):
+            sequence += 1
+            arrival += rng.randint(-2000, 20_000)
+            event: dict[str, object] = {"c": rng.choice("ab"), "t": rng.choice("xy"), "id": rng.randint(0, 60)}
+            if rng.random() < 0.9:
+                event["at"] = (arrival + rng.randint(-spread_ms, spread_ms // 4)) / 1000
+            data = json.dumps(event).encode() if rng.random() < 0.95 else b"{broken"
+            records.append(Record(str(sequence), arrival / 1000, data))
+        made.append(Page(records, "i", 0, arrival + rng.randint(-5000, 5000)))
+    return made
+
+
+def drafts(seed: int, spread_ms: int) -> list[Draft]:
+    """What several pages come to, cut now and then."""
+    shard = ingest()
+    made = []
+    for number, page in enumerate(pages(seed, 12, spread_ms)):
+        shard.take(page)
+        if number % 3 == 2:
+            made.append(shard.cut("me", number))
+    return made
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 1000, MINUTE, 20 * MINUTE, 90 * MINUTE]))
+def test_the_steps_in_c_make_the_same_segments(seed: int, spread_ms: int) -> None:
+    """With them and without, byte for byte."""
+    quick = [draft.seal("") for draft in drafts(seed, spread_ms)]
+    with without_native():
+        slow = [draft.seal("") for draft in drafts(seed, spread_ms)]
+    assert [sealed.digest for sealed in quick] == [sealed.digest for sealed in slow]
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE]), st.booleans())
+def test_names_that_begin_anew_change_nothing(seed: int, spread_ms: int, native: bool) -> None:
+    """A reader that has had too many names numbers them from the start; a segment may then have seen both."""
+    wanted = [draft.seal("").digest for draft in drafts(seed, spread_ms)]
+    with pytest.MonkeyPatch.context() as patch, contextlib.nullcontext() if native else without_native():
+        patch.setattr(events, "_MOST_NAMES", 3)
+        assert [draft.seal("").digest for draft in drafts(seed, spread_ms)] == wanted
+
+
+def test_an_ordinary_page_takes_the_short_way() -> None:
+    """Else a slip would only cost time, and nobody would know."""
+    shard = ingest()
+    rows = [Record("1", NOW / 1000, json.dumps({"c": "a", "t": "x", "id": 1, "at": NOW / 1000}).encode())]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(Rules, "open_from_each")
+        assert shard.take(Page(rows, "i", 0, NOW)).accepted == 1
+
+
+def told_one_by_one(page: Page, watermark: int, open_from: int) -> tuple[list[tuple[int, int]], int]:
+    """The rule, event by event: the period that takes it, and -1 for late or 1 for early; and W at the end."""
+    rules, rows = POLICY.rules, []
+    for record in page.records:
+        arrived = min(int(record.arrival * 1000), page.server_ms)
+        if arrived > watermark:  # else what the log says is open stays so, whatever today's settings would say of it
+            watermark, open_from = arrived, max(open_from, rules.open_from(arrived))
+        try:
+            at = json.loads(record.data).get("at")
+        except ValueError:
+            continue
+        period = floor_period(arrived if at is None else int(at * 1000), rules.period_ms)
+        own = floor_period(watermark, rules.period_ms)
+        shift = -1 if period < open_from else 1 if period > own else 0
+        rows.append((max(own, open_from) if shift else period, shift))
+    return rows, watermark
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0, 1000, MINUTE, 20 * MINUTE, 90 * MINUTE]),
+    st.sampled_from([0, 5, 60, 600]),
+    st.sampled_from([0, 5, 120]),
+)
+def test_a_page_is_routed_as_the_rule_would(seed: int, spread_ms: int, ahead_s: int, lateness_min: int) -> None:
+    """By column as event by event, over pages in which periods close, and after a log written with another lateness."""
+    shard, routed = ingest(), []
+    shard.watermark = NOW + 1000 * ahead_s
+    shard.open_from = floor_period(shard.watermark - lateness_min * MINUTE, POLICY.rules.period_ms)
+    with pytest.MonkeyPatch.context() as patch:
+        route = ShardIngest._routed
+
+        def seen(self: ShardIngest, *args: Any) -> Any:
+            period, shift = answer = route(self, *args)
+            routed.append(list(zip(period.tolist(), shift.tolist(), strict=True)))
+            return answer
+
+        patch.setattr(ShardIngest, "_routed", seen)
+        for page in pages(seed, 6, spread_ms):
+            wanted, watermark = told_one_by_one(page, shard.watermark, shard.open_from)
+            routed.clear()
+            shard.take(page)
+            assert [row for rows in routed for row in rows] == wanted
+            assert shard.watermark == watermark
+
+
+def test_events_without_a_time_that_can_be_read_go_by_arrival_and_are_counted() -> None:
+    """Missing, unreadable, or of a wrong type; not those that are duplicates; and in the period that took them."""
+    times: list[Any] = [NOW, None, "yesterday", True, "2018-02-30T00:00:00Z", str(NOW), NOW]
+    rows = [{"c": "a", "t": "x", "id": str(number), "at": at} for number, at in enumerate(times)]
+    rows.append(rows[2])
+    for whole in (contextlib.nullcontext(), without_native()):
+        with whole:
+            shard = ingest()
+            records = [Record(str(100 + n), NOW / 1000, json.dumps(row).encode()) for n, row in enumerate(rows)]
+            taken = shard.take(Page(records, "i", 0, NOW))
+            footer = shard.cut("me", 0).footer
+        assert (taken.accepted, taken.filtered, taken.untimed) == (7, 1, 4)
+        assert {period: counts.untimed for period, counts in footer.periods.items()} == {
+            floor_period(NOW, POLICY.rules.period_ms): 4
+        }
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE, 90 * MINUTE]))
+def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> None:
+    """I9 in every segment; no segment writes below the bound of the one before it."""
+    bound = 0
+    for draft in drafts(seed, spread_ms):
+        sealed = draft.seal("")
+        footer = sealed.footer
+        counts = footer.counts
+        assert counts.events == counts.accepted + counts.filtered + counts.rejected
+        for name in ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes"):
+            assert sum(getattr(some, name) for some in footer.periods.values()) == getattr(counts, name)
+        assert all(period >= bound for period in footer.periods)
+        assert footer.open_from >= bound
+        bound = footer.open_from
+        rows = 0
+        begins, _ = within(footer.member_rows)
+        for (folder, _, offset, length, count, raw, _), begin in zip(
+            footer.member_rows.tolist(), begins.tolist(), strict=True
+        ):
+            text = unfold(sealed.body[offset : offset + length], "x")[begin : begin + raw]
+            lines = text.split(b"\n")[:-1]
+            assert len(lines) == count
+            rows += 0 if footer.folders[folder].rejected else count
+        assert rows == counts.accepted == footer.ids
+
+
+def test_records_at_or_before_the_position_are_skipped() -> None:
+    """A page read again changes nothing."""
+    shard = ingest()
+    page = pages(1, 1, 0)[0]
+    assert page.records
+    taken = shard.take(page)
+    assert taken.records == len(page.records)
+    assert shard.take(page).records == 0
+    assert shard.cut("me", 0).footer.counts.records == len(page.records)
+
+
+def lines_after(position: Position, *records: Record) -> list[str]:
+    """The ids of what a shard at `position` takes of a page."""
+    shard = ingest()
+    shard.position = position
+    shard.take(Page(list(records), "i", 0, NOW))
+    lines = Lines(shard.cut("me", 0).pages)
+    return [json.loads(line)["id"] for line in lines.text(np.arange(len(lines))).splitlines()]
+
+
+def test_a_record_that_another_application_took_in_part_is_gone_on_with() -> None:
+    """Sub-records 0..sub are done, the others not; a plain record is done, with all the events that it holds."""
+
+    def event(name: str) -> bytes:
+        return json.dumps({"c": "a", "t": "x", "id": name}).encode()
+
+    def record(sequence: int, data: bytes) -> Record:
+        return Record(str(sequence), NOW / 1000, data)
+
+    aggregate = record(7, kpl_aggregate([event("7.0"), event("7.1"), event("7.2")]))
+    page = [record(6, event("6")), aggregate, record(8, event("8"))]
+
+    def at(taken: int) -> Position:
+        return Position(Start.AT_SEQUENCE_NUMBER, "7", taken)
+
+    assert lines_after(at(1), *page) == ["7.1", "7.2", "8"]
+    assert lines_after(at(2), *page) == ["7.2", "8"]
+    assert lines_after(at(3), *page) == ["8"]
+    assert lines_after(at(WHOLE + 1), *page) == ["8"]
+    assert lines_after(at(1), record(7, event("7.0") + b"\n" + event("7.1")), page[2]) == ["8"]
+    assert lines_after(at(1), page[2]) == ["8"], "the record itself was trimmed"
+
+
+def test_a_part_of_a_record_is_taken_once() -> None:
+    """From then on the position is after it; until then the segments begin where the other application was."""
+    start = Position(Start.AT_SEQUENCE_NUMBER, "7", 1)
+    shard = ingest()
+    shard.position = start
+    shard.idle(NOW)
+    assert shard.cut("me", 0).footer.position == start
+    data = kpl_aggregate([b'{"c":"a","t":"x","id":"0"}', b'{"c":"a","t":"x","id":"1"}'])
+    page = Page([Record("7", NOW / 1000, data)], "i", 0, NOW)
+    assert shard.take(page).events == 1
+    assert shard.take(page).events == 0
+    assert shard.position == Position(Start.AFTER_SEQUENCE_NUMBER, "7")
+
+
+def same(sequence: int, at_ms: int) -> Page:
+    """A page with the same event again."""
+    data = json.dumps({"c": "a", "t": "x", "id": "same"}).encode()
+    return Page([Record(str(sequence), at_ms / 1000, data)], "i", 0, at_ms)
+
+
+def test_a_retry_is_filtered_for_a_while() -> None:
+    """Within half of the horizon surely, beyond it never; by the watermark, whatever was cut meanwhile."""
+    shard = ingest()
+    assert shard.take(same(1, NOW)).accepted == 1
+    shard.cut("me", 0)
+    assert shard.take(same(2, NOW + 4 * MINUTE)).filtered == 1
+    assert shard.take(same(3, NOW + 11 * MINUTE)).accepted == 1
+
+
+def test_a_shard_that_is_resumed_knows_no_keys() -> None:
+    """What it accepted before may be in no log: it is accepted again, and publishing decides."""
+    shard = ingest()
+    shard.take(same(1, NOW))
+    assert ingest().take(same(1, NOW)).accepted == 1
+
+
+def test_a_window_of_nothing_turns_the_filter_off() -> None:
+    """Then every event is published, however often it comes."""
+    shard = ingest(0)
+    assert [shard.take(same(sequence, NOW)).accepted for sequence in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_rows_of_a_segment_span_an_eighth_of_the_window_at_most() -> None:
+    """Of a quiet shard that is caught up with a page spans days: it is taken in parts, with a cut ahead of each."""
+    shard, made = ingest(), list[Draft]()
+    rng, at = Random(5), NOW
+    rows = []
+    for sequence in range(1, 200):
+        at += rng.choice((1000, MINUTE, 30 * MINUTE))
+        data = json.dumps({"c": "a", "t": "x", "id": sequence}).encode()
+        rows.append(Record(str(sequence), at / 1000, data))
+    for page in (Page(rows[:70], "i", 0, at), Page(rows[70:], "i", 0, at)):
+        for part in shard.parts(page):
+            if shard.spans_too_far(part):
+                made.append(shard.cut("me", 0))
+            shard.take(part)
+    made.append(shard.cut("me", 0))
+    footers = [draft.footer for draft in made]
+    assert sum(footer.counts.accepted for footer in footers) == len(rows)
+    before = 0
+    for footer in footers:
+        lo, hi = footer.arrived
+        assert before <= lo <= hi <= lo + 60 * MINUTE // 8
+        before = hi
+    assert before == int(rows[-1].arrival * 1000)
+    assert shard.parts(Page(rows[:1], "i", 0, NOW + 10**9))[0].records == rows[:1]
+
+
+def test_a_segment_without_rows_says_its_own_watermark() -> None:
+    """It holds nothing, and nothing later comes before it."""
+    shard = ingest()
+    shard.idle(NOW)
+    footer = shard.cut("me", 0).footer
+    assert footer.arrived == (footer.watermark, footer.watermark)
+
+
+def test_an_idle_shard_follows_the_services_clock() -> None:
+    """Its bound moves, period by period, and asks for a commit each time."""
+    shard = ingest()
+    shard.idle(NOW)
+    assert shard.moved
+    bound = shard.open_from
+    shard.cut("me", 0)
+    shard.idle(NOW + 1000)
+    assert not shard.moved
+    shard.idle(NOW + 5 * MINUTE)
+    assert shard.open_from == bound + 5 * MINUTE
+    assert shard.moved

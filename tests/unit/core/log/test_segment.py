@@ -1,0 +1,226 @@
+"""The segment codec: what goes in comes out, and any corruption is detected, never read as data."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from contextlib import suppress
+from random import Random
+
+import lz4.frame
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vortex.core.log.lines import Lines, Taken
+from vortex.core.log.segment import (
+    ALONE_BYTES,
+    OLDEST,
+    SHARED_BYTES,
+    TRAILER,
+    Cell,
+    CorruptSegment,
+    Counts,
+    Folder,
+    Footer,
+    OtherVersion,
+    Sealed,
+    check_blob,
+    check_ids,
+    compress,
+    fold,
+    folder_hash,
+    parse_footer,
+    seal,
+    unfold,
+    within,
+)
+from vortex.core.model import Position, ShardInfo, Start
+
+
+def footer(**changes: object) -> Footer:
+    """A footer with nothing in it, but for `changes`."""
+    values: dict[str, object] = {
+        "shard": "s",
+        "n": 3,
+        "prev": "ab",
+        "owner": "me",
+        "start": Position(Start.TRIM_HORIZON),
+        "position": Position(Start.AFTER_SEQUENCE_NUMBER, "17"),
+        "watermark": 5,
+        "open_from": 4,
+        "created": 6,
+        "counts": Counts(),
+        "periods": {0: Counts(filtered=2)},
+        "folders": [],
+        "members": b"",
+        "ids": 0,
+        "ids_digest": b"",
+        "data_bytes": 0,
+        "arrived": (4, 5),
+        "children": (ShardInfo("c", ("s",), 0, 2**128 - 1),),
+    }
+    return Footer(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def sealed(lines: dict[tuple[str, int], list[bytes]], ids: bytes = b"") -> Sealed:
+    """A segment of these lines by folder and period."""
+    return seal(footer(), [cell(*each) for each in lines], Lines.of(lines.values()), ids)
+
+
+def cell(path: str, period: int) -> Cell:
+    """A folder and a period."""
+    return Cell(Folder(path, folder_hash(path)), period)
+
+
+LINES = st.dictionaries(
+    st.tuples(st.text(st.characters(exclude_categories=("Cs",)), max_size=8), st.integers(-(2**40), 2**40)),
+    st.lists(st.binary(max_size=40).filter(lambda b: b"\n" not in b), min_size=1, max_size=5),
+    max_size=8,
+)
+
+
+@given(LINES)
+def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]]) -> None:
+    """Members by folder and period, ids, and every field of the footer."""
+    ids = sum(map(len, lines.values()))
+    made = sealed(lines, b"i" * 16 * ids)
+    back, digest = parse_footer(made.body, len(made.body), "x.seg")
+    assert digest == made.digest
+    assert back == made.footer
+    offset, length = back.ids_range
+    assert check_ids(back, made.body[offset : offset + length], "x") == b"i" * 16 * ids
+    found = {}
+    begins, wholes = within(back.member_rows)
+    for row, begin, whole in zip(back.member_rows, begins.tolist(), wholes.tolist(), strict=True):
+        folder, period, at, size, rows, raw, blob_digest = row.tolist()
+        blob = check_blob(made.body[at : at + size], blob_digest, "x")
+        text = unfold(blob, "x")
+        assert text == (gzip if raw == whole else lz4.frame).decompress(blob)
+        assert len(text) == whole
+        text = text[begin : begin + raw]
+        assert len(text) == raw
+        assert text.count(b"\n") == rows
+        found[back.folders[folder].path, period] = text.split(b"\n")[:-1]
+    assert found == lines
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
+    """By the footer's digest, a member's or the ids'; whoever reads that part raises."""
+    made = sealed({("a", 0): [b"one", b"two"], ("b", 5): [b"three"]}, b"k" * 32)
+    body = bytearray(made.body)
+    at = data.draw(st.integers(0, len(body) - 1))
+    body[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises((CorruptSegment, OtherVersion)):
+        back, _ = parse_footer(bytes(body), len(body), "x.seg")
+        for row in back.member_rows:
+            check_blob(bytes(body[row["offset"] : row["offset"] + row["length"]]), row["digest"].tobytes(), "x")
+        offset, length = back.ids_range
+        check_ids(back, bytes(body[offset : offset + length]), "x")
+
+
+@given(st.data())
+def test_a_cut_segment_is_noticed(data: st.DataObject) -> None:
+    """At either end, anywhere."""
+    made = sealed({("a", 0): [b"one"]}, b"k" * 16)
+    begin = data.draw(st.integers(0, len(made.body)))
+    end = data.draw(st.integers(0, len(made.body)).filter(lambda e: (begin, e) != (0, len(made.body))))
+    part = made.body[begin:end]
+    with pytest.raises((CorruptSegment, OtherVersion)):
+        parse_footer(part, len(part), "x.seg")
+
+
+def test_a_newer_version_is_told_apart_from_corruption() -> None:
+    """A worker that meets one gives the shard up, it does not call it broken."""
+    made = sealed({})
+    digest, length, version, magic = TRAILER.unpack(made.body[-TRAILER.size :])
+    newer = made.body[: -TRAILER.size] + TRAILER.pack(digest, length, version + 1, magic)
+    with pytest.raises(OtherVersion, match=f"version {version + 1}"):
+        parse_footer(newer, len(newer), "x.seg")
+
+
+def test_members_are_ordered_as_they_are_published() -> None:
+    """So that a period, and in it a range of hashes, is one range of bytes."""
+    made = sealed({(f"folder{n}", p): [b"x"] for n in range(20) for p in (5, 1)})
+    rows = made.footer.member_rows
+    order = [
+        (p, made.footer.folders[f].hash) for f, p in zip(rows["folder"].tolist(), rows["period"].tolist(), strict=True)
+    ]
+    assert order == sorted(order)
+    assert rows["offset"].tolist() == sorted(rows["offset"].tolist())
+
+
+def test_small_members_share_a_blob_and_large_ones_do_not() -> None:
+    """A blob is of one period; it is closed once it is full, and where a large member comes between."""
+    small, large = [b"s" * 999] * 10, [b"l" * 999] * (ALONE_BYTES // 1000 + 1)
+    made = sealed({(f"folder{n}", p): list(small) for n in range(20) for p in (5, 1)} | {("large", 5): large})
+    rows = made.footer.member_rows
+    begins, wholes = within(rows)
+    for period in (1, 5):
+        blobs = {
+            at: wholes[rows["offset"] == at][0].item() for at in set(rows["offset"][rows["period"] == period].tolist())
+        }
+        sizes = Counter(blobs.values())
+        assert sum(blobs.values()) == 20 * 10_000 + (period == 5) * 1000 * len(large)
+        assert max(sizes) <= SHARED_BYTES + 10_000
+        assert sizes[70_000] >= 1, "seven of ten thousand bytes fill a blob"
+    alone = rows["raw"] >= ALONE_BYTES
+    assert alone.sum() == 1
+    assert (begins[alone] == 0).all()
+    assert (wholes[alone] == rows["raw"][alone]).all()
+
+
+def test_what_has_all_of_a_blob_is_gzip() -> None:
+    """An object may take it over as it is, whatever without lines lies beside it."""
+    made = sealed({("a", 0): [b"one"], ("b", 0): []})
+    back, _ = parse_footer(made.body, len(made.body), "x.seg")
+    assert gzip.decompress(made.body[: back.data_bytes]) == b"one\n"
+
+
+@given(st.integers(0, 2**32))
+def test_a_blob_that_is_cut_or_broken_is_not_unfolded(seed: int) -> None:
+    """Of either kind: to what it was, which no digest vouches for here, or not at all."""
+    rng = Random(seed)
+    text = b"".join(b"%d\n" % rng.randrange(1000) for _ in range(500))
+    for blob in (compress(text), fold(text)):
+        with pytest.raises(CorruptSegment, match="x"):
+            unfold(blob[: rng.randrange(1, len(blob))], "x")
+        broken = bytearray(blob)
+        broken[rng.randrange(len(blob))] ^= 1 << rng.randrange(8)
+        with suppress(CorruptSegment):
+            unfold(bytes(broken), "x")
+
+
+def test_an_older_version_is_refused_with_what_to_do() -> None:
+    """Its ids are in another order, and it does not tell when its rows came."""
+    old = footer()
+    old.version = OLDEST - 1
+    made = seal(old, [cell("a", 0)], Lines.of([[b"line"]]))
+    with pytest.raises(OtherVersion, match=r"version 3; this program reads 4.*Drain.*another prefix"):
+        parse_footer(made.body, len(made.body), "x.seg")
+
+
+def test_ids_are_in_the_order_of_lines() -> None:
+    """Whatever the order they were accepted in: row and line correspond. Rejections have none."""
+    cells = [cell(path, period) for path, period in (("b", 5), ("a", 5), ("a", 1))]
+    rejected = Cell(Folder("_rejected", folder_hash("_rejected"), rejected=True), 1)
+    groups = [2, 0, 1, 0, 2, 1, 0]
+    pages = [Taken.of([b"%d" % number], group) for number, group in enumerate(groups)]
+    lines = Lines([*pages, Taken.of([b"no event"], 3)])
+    ids = b"".join(b"%16d" % number for number in range(len(groups)))
+    made = seal(footer(), [*cells, rejected], lines, ids)
+    back = made.footer
+    offset, length = back.ids_range
+    numbers = [int(made.body[at : at + 16]) for at in range(offset, offset + length, 16)]
+    begins, _ = within(back.member_rows)
+    rows = zip(
+        back.member_rows.tolist(), begins.tolist(), back.first_rows.tolist(), back.rejections.tolist(), strict=True
+    )
+    for (_, _, at, size, count, raw, _), begin, first, odd in rows:
+        text = unfold(made.body[at : at + size], "x")[begin : begin + raw]
+        if not odd:
+            assert [int(line) for line in text.split()] == numbers[first : first + count]
+    assert sorted(numbers) == list(range(len(groups)))
+    assert back.rejections.sum() == 1

@@ -1,0 +1,79 @@
+"""What a plan comes to, as functions of logs."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.core.log.lines import Lines
+from vortex.core.log.rules import Head
+from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash, seal, within
+from vortex.core.model import HOUR_MS, Position, Start
+from vortex.core.publish.contents import closed_hours, objects
+from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
+
+PERIOD = 300_000
+
+
+def log(shard: str, segments: int, rng: Random) -> LogView:
+    """A log whose segments hold random members, each within its bounds."""
+    heads: list[Head] = []
+    bound = 0
+    for n in range(segments):
+        cells, lines = [], []
+        for path in {f"folder{rng.randrange(30)}" for _ in range(rng.randrange(12))}:
+            folder = Folder(path, folder_hash(path))
+            cells.append(Cell(folder, bound + PERIOD * rng.randrange(3)))
+            lines.append([b"x" * rng.randrange(1, 50)])
+        bound += PERIOD * rng.randrange(2)
+        footer = Footer(
+            shard=shard, n=n, prev=heads[-1].digest if heads else "", owner="me", start=Position(Start.TRIM_HORIZON),
+            position=Position(Start.TRIM_HORIZON), watermark=bound, open_from=bound, created=0, counts=Counts(),
+            periods={cell.period: Counts() for cell in cells}, folders=[], members=b"", ids=0, ids_digest=b"",
+            data_bytes=0, arrived=(bound, bound),
+        )  # fmt: skip
+        sealed = seal(footer, cells, Lines.of(lines))
+        heads.append(Head(shard, n, sealed.digest, sealed.footer))
+    return LogView(heads)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 40, 10_000]))
+def test_plans_publish_every_member_once_whatever_the_shares(seed: int, target: int) -> None:
+    """Plan by plan up to the frontier; shares of the hash space cut the work, never the outcome."""
+    rng = Random(seed)
+    views = {name: log(name, rng.randint(1, 8), rng) for name in ("a", "b")}
+    plan = Plan(k=-1, after=0, upto=0, shards={name: PlanShard() for name in views}, target=target)
+    published: list[tuple[str, int, int, int, int]] = []
+    while (following := propose(plan, views, Rules(target), limit=200)) is not None:
+        plan = following
+        whole = objects(plan, views, {})
+        parts = [spec for share in range(8) for spec in objects(plan, views, {}, share, 8)]
+        assert sorted(parts, key=lambda spec: spec.key) == sorted(whole, key=lambda spec: spec.key)
+        for spec in whole:
+            assert plan.after <= spec.period < plan.upto
+            published += [(piece.shard, piece.n, piece.offset, piece.begin, piece.raw) for piece in spec.pieces]
+    members = [
+        (head.shard, head.n, offset, begin, raw)
+        for view in views.values()
+        for head in view.heads
+        if head.footer
+        for (_, period, offset, _, _, raw, _), begin in zip(
+            head.footer.member_rows.tolist(), within(head.footer.member_rows)[0].tolist(), strict=True
+        )
+        if period < plan.upto
+    ]
+    assert sorted(published) == sorted(members)
+    bounds = [view.heads[-1].footer.open_from for view in views.values() if view.heads[-1].footer]
+    assert plan.upto == min(bounds)
+
+
+def test_a_backfill_closes_its_own_hours_and_no_empty_ones() -> None:
+    """However far back it reaches; from the hour of the first start on every hour closes."""
+    first = 500_000 * HOUR_MS
+    old = 10 * HOUR_MS
+    assert closed_hours(0, first, first, [old, old + PERIOD]) == [old]
+    assert closed_hours(first, first + 3 * HOUR_MS, first, []) == [first + n * HOUR_MS for n in range(3)]
+    assert closed_hours(first + PERIOD, first + 2 * PERIOD, first, [first + PERIOD]) == []
+    assert closed_hours(first + PERIOD, first + HOUR_MS, first, []) == [first]

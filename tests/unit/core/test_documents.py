@@ -1,0 +1,161 @@
+"""Documents of nonsense: a clear error that names the file, never a traceback, never a plan of nonsense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from simulation import vtime
+from simulation.memstore import MemoryStore
+from tests.loops import World
+from vortex.core.documents import done_of, part_of, plan_of, state_of
+from vortex.core.log.rules import Damaged
+from vortex.core.publish.plan import PLAN_VERSION, Plan
+from vortex.log.store import Journal
+from vortex.retry import Once
+from vortex.verify.store import verify_store
+
+STATE: dict[str, Any] = {
+    "stream": "s", "arn": "a", "created": 5, "opens_from": 0, "first_hour": 0, "seed": 1,
+    "roots": [{"shard": {"id": "shard"}, "position": {"kind": "TRIM_HORIZON"}}],
+}  # fmt: skip
+ENTRY = {"from": 0, "to": 1, "digest": "d", "next": 2}
+PLAN: dict[str, Any] = {
+    "version": PLAN_VERSION,
+    "k": 3,
+    "after": 0,
+    "upto": 60_000,
+    "target": 5,
+    "shards": {"shard": ENTRY},
+}
+
+
+def changed(document: dict[str, Any], **changes: Any) -> bytes:
+    return json.dumps(document | changes).encode()
+
+
+def root(**position: Any) -> list[Any]:
+    return [{"shard": {"id": "shard"}, "position": position}]
+
+
+def test_whole_documents_are_read() -> None:
+    assert state_of(changed(STATE)).seed == 1
+    assert plan_of(changed(PLAN), 3, "plan").shards["shard"].next == 2
+    assert plan_of(msgspec.json.encode(plan_of(changed(PLAN), 3, "plan")), 3, "plan") == plan_of(
+        changed(PLAN), 3, "plan"
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>log in</html>", b"[]", b"null", b"{}", b'{"k":3', b"\xff\xfe", b"0" * 9999]
+)
+def test_what_is_no_document_is_refused(body: bytes) -> None:
+    reads: list[Callable[[bytes], object]] = [
+        state_of,
+        lambda body: plan_of(body, 3, "plan"),
+        lambda body: done_of(body, 3),
+        lambda body: part_of(body, 3, 0),
+    ]
+    for read in reads:
+        with pytest.raises(ValueError):
+            read(body)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"roots": []},
+        {"roots": root(kind="TRIM_HORIZON") * 2},
+        {"roots": root(kind="AFTER_SEQUENCE_NUMBER", value="x")},
+        {"roots": root(kind="AT_TIMESTAMP")},
+        {"roots": root(kind="AT_TIMESTAMP", value="9" * 5000)},
+        {"roots": root(kind="SOMEWHERE")},
+        {"roots": [{"shard": {"id": "../plans"}, "position": {"kind": "TRIM_HORIZON"}}]},
+        {"opens_from": 10**18},
+        {"opens_from": "yesterday"},
+        {"first_hour": -(10**18)},
+        {"seed": None},
+    ],
+    ids=str,
+)
+def test_a_state_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        state_of(changed(STATE, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k": 4},
+        {"upto": -1},
+        {"after": 10**18, "upto": 10**18},
+        {"target": 0},
+        {"ranges": 0},
+        {"ranges": 3},
+        {"gone": {"shard": -2}},
+        {"shards": {"shard": ENTRY | {"to": -2}}},
+        {"shards": {"shard": ENTRY | {"next": 99}}},
+        {"shards": {"shard": ENTRY | {"digest": ""}}},
+        {"shards": {"shard": ENTRY | {"to": 1e300}}},
+        {"shards": []},
+    ],
+    ids=str,
+)
+def test_a_plan_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        plan_of(changed(PLAN, **changes), 3, "plan")
+
+
+class Garbled(MemoryStore):
+    """A store before which something answers for it, so many times."""
+
+    garbled = 0
+    key = "stream.json"
+
+    async def get(self, key: str) -> bytes:
+        if key.endswith(self.key) and self.garbled:
+            self.garbled -= 1
+            return b"<html>"
+        return await super().get(key)
+
+
+def test_a_document_is_read_again_before_it_is_taken_for_damaged() -> None:
+    async def scenario() -> None:
+        store = Garbled(vtime.VirtualClock())
+        journal = Journal(store, "_vortex/s@1", Once())
+        await journal.begin(state_of(changed(STATE)))
+        store.garbled = 2
+        assert (await journal.state()) == state_of(changed(STATE))
+        store.garbled = 3
+        with pytest.raises(Damaged, match=r"_vortex/s@1/stream.json: is damaged.*Restore"):
+            await journal.state()
+
+    vtime.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["stream.json", "plan.json", "done.json"])
+def test_a_damaged_document_is_a_fault_of_the_store_and_stops_whoever_needs_it(name: str) -> None:
+    async def scenario() -> None:
+        world = World(shards=1)
+        for number in range(5):
+            world.put(f"id{number}")
+            await world.clock.sleep(1)
+        await (await world.begin()).kill()
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        key = [key for key in world.store.objects if key.endswith(name)][-1]
+        world.store.objects[key] = world.store.objects[key][:-10]
+        report = await verify_store(world.store)
+        assert report.faults[0].invariant == "state"
+        assert key in report.faults[0].what
+        if name != "done.json":
+            with pytest.raises(Damaged, match=key):
+                plan: Plan = await (await world.begin()).journal.last_plan(worker.state, 1)
+                raise AssertionError(plan)
+
+    vtime.run(scenario())

@@ -1,0 +1,172 @@
+"""Where reading begins and goes on, and what is said of records that cannot be read any more."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+
+from simulation import vtime
+from simulation.memstream import MemoryStream
+from tests.loops import World
+from vortex.core.model import Start
+from vortex.runtime.first_start import ForeignState
+from vortex.verify.store import verify_store
+
+
+def test_latest_means_children_too() -> None:
+    """A shard that was split before the first start ends without a record; its children were there before, too."""
+
+    async def scenario() -> None:
+        world = World(shards=1, start=Start.LATEST)
+        for _ in range(3):
+            world.stream.put("x", b"{}")
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        for number in range(20):
+            world.stream.put(f"old{number}", b"{}")
+        await world.clock.sleep(60)
+        worker = await world.begin()
+        await world.clock.sleep(600)
+        for number in range(20):
+            world.put(f"new{number}")
+        world.stream.split(world.stream.shards()[1].id, 1 << 126)
+        await world.clock.sleep(3600)
+        await worker.kill()
+        assert world.gaps() == []
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_another_stream_is_refused() -> None:
+    """Its name differs: two live streams would share keys."""
+
+    async def scenario() -> None:
+        world = World()
+        await (await world.begin()).kill()
+        world.stream = MemoryStream(world.clock, name="other", random=Random(3))
+        with pytest.raises(ForeignState, match="prefix of its own"):
+            await world.begin()
+
+    vtime.run(scenario())
+
+
+def test_a_trimmed_position_is_an_explicit_gap() -> None:
+    """Down for longer than the retention: an error in the log and the health, and reading goes on."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        worker = await world.begin()
+        world.put("before")
+        await world.clock.sleep(600)
+        await worker.kill()
+        world.put("lost")
+        world.sent.pop("lost")
+        await world.clock.sleep(30 * 3600)
+        worker = await world.begin()
+        world.put("after")
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert ["trimmed before they were read" in gap for gap in world.gaps()] == [True]
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_child_that_is_read_too_late_begins_with_an_explicit_gap() -> None:
+    """Its oldest record is not its first one any more, and nothing in the replies tells."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        worker = await world.begin()
+        world.put("before")
+        await world.clock.sleep(600)
+        await worker.kill()
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        for _ in range(20):
+            world.put(f"lost{len(world.sent)}")
+            world.sent.popitem()
+            await world.clock.sleep(60)
+        await world.clock.sleep(23.9 * 3600)
+        kept = [f"kept{number}" for number in range(20)]
+        for name in kept:
+            world.put(name)
+        worker = await world.begin()
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert sorted("may have been trimmed" in gap for gap in world.gaps()) == [False, True, True], (
+            "the parent's, too"
+        )
+        report = await verify_store(world.store)
+        assert report.faults == []
+        assert {json.loads(line)["id"] for line in world.lines("c=")} >= {"before", *kept}
+
+    vtime.run(scenario())
+
+
+def test_an_idle_shard_that_nobody_looked_at_for_too_long_has_an_explicit_gap() -> None:
+    """No record of it was ever read, so no position is older than the retention; still, some may be lost."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        world.stream.put("lost", b"{}")
+        await world.clock.sleep(30 * 3600)
+        worker = await world.begin()
+        world.put("after")
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert ["may have been trimmed" in gap for gap in world.gaps()] == [True]
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_shard_that_ends_without_an_iterator_says_what_may_be_lost() -> None:
+    """It was closed and all its records trimmed before it was read: there is no page to tell of either."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        world.stream.null_iterators = True
+        worker = await world.begin()
+        await world.clock.sleep(600)
+        await worker.kill()
+        world.stream.put("lost", b"{}")
+        await world.clock.sleep(1800)
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        await world.clock.sleep(24 * 3600 - 600)
+        world.put("after")
+        worker = await world.begin()
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert len(world.gaps()) == 3, "its own, and those of its children, which may be as old"
+        assert all("may have been trimmed" in gap for gap in world.gaps())
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_an_iterator_that_falls_behind_the_retention_is_renewed() -> None:
+    """A root without a log waits for its first read while its oldest records are trimmed: it is not stuck for ever."""
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        world.put("lost")
+        world.sent.pop("lost")
+        await world.clock.sleep(24 * 3600 - 30)
+        world.put("kept")
+
+        async def slowly(operation: str, shard: str) -> None:
+            if operation == "read" and world.clock.monotonic() < 24 * 3600:
+                await world.clock.sleep(60)
+
+        world.stream.before = slowly
+        worker = await world.begin()
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())

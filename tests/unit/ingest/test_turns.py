@@ -1,0 +1,140 @@
+"""Pages in slices: one shard at a time, others in between, and commits on the way where a page takes much memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from itertools import groupby
+
+import pytest
+
+from simulation import vtime
+from tests.loops import World
+from vortex.core.decode import events
+from vortex.core.ingest.shard_state import ShardIngest
+from vortex.core.log.segment import parse_footer
+from vortex.ingest.memory import Turns
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that few events are many slices."""
+    monkeypatch.setattr(events, "_ROWS", 500)
+
+
+def test_turns_are_taken_one_at_a_time_in_the_order_of_asking() -> None:
+    """Also where one is given up while it waits."""
+
+    async def scenario() -> None:
+        turns, log = Turns(), list[str]()
+
+        async def work(name: str) -> None:
+            async with turns:
+                for step in range(3):
+                    log.append(f"{name}{step}")
+                    await asyncio.sleep(0)
+
+        tasks = [asyncio.ensure_future(work(name)) for name in "abcd"]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert log == [f"{name}{step}" for name in "acd" for step in range(3)]
+
+    asyncio.run(scenario())
+
+
+def test_no_more_is_read_while_many_pages_wait() -> None:
+    """Each of them is in memory."""
+
+    async def scenario() -> None:
+        turns = Turns(most_waiting=2)
+        await turns.few()
+        async with turns:
+            waiting = [asyncio.ensure_future(turns.__aenter__()) for _ in range(2)]
+            reading = asyncio.ensure_future(turns.few())
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not reading.done()
+        await waiting[0]
+        await reading
+        await turns.__aexit__()
+        await waiting[1]
+
+    asyncio.run(scenario())
+
+
+def lines(world: World, record: int, count: int) -> None:
+    """A record of so many events, which take their turn in slices."""
+    ids = [f"{record}.{number}" for number in range(count)]
+    data = [json.dumps({"c": "c", "t": "v", "id": name, "x": "x" * 300}) for name in ids]
+    world.stream.put(str(record), "\n".join(data).encode())
+    world.sent.update(ids)
+
+
+def test_a_page_that_takes_much_memory_is_committed_on_the_way() -> None:
+    """Of one page many segments, none of them much larger than the limit; each event is published once."""
+
+    async def scenario() -> None:
+        world = World(shards=1, limit=60_000, every_s=10_000, keep_ms=1 << 40)
+        for record in range(40):
+            lines(world, record, 200)
+        worker = await world.begin()
+        await world.clock.sleep(1200)
+        await worker.kill()
+        bodies = [(key, body) for key, body in world.store.objects.items() if key.endswith(".seg")]
+        footers = [parse_footer(body, len(body), key)[0] for key, body in sorted(bodies)]
+        assert max(footer.counts.accepted for footer in footers) <= 3 * 500
+        assert sum(footer.counts.records > 0 for footer in footers) > 3
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_worker_that_ends_within_a_page_loses_nothing() -> None:
+    """Whatever was taken of it and not committed is read again, once."""
+
+    async def scenario() -> None:
+        world = World(shards=2, limit=60_000, every_s=10_000)
+        for record in range(30):
+            lines(world, record, 150)
+        for turn in range(6):
+            worker = await world.begin()
+            for _ in range(40 + 37 * turn):
+                await asyncio.sleep(0)
+            await worker.kill()
+        worker = await world.begin()
+        await world.clock.sleep(1500)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_shards_take_turns_at_the_ends_of_records() -> None:
+    """Never two within a record, and none waits for the other's whole page."""
+    seen: list[tuple[str, bool]] = []
+    slices = ShardIngest.slices
+
+    def watched(self: ShardIngest, page: object) -> object:
+        for step in slices(self, page):  # type: ignore[arg-type]
+            seen.append((self.shard.id, step is not None and step.whole))
+            yield step
+
+    async def scenario() -> None:
+        world = World(shards=2, every_s=10_000)
+        for record in range(24):
+            lines(world, record, 400)
+        worker = await world.begin()
+        await world.clock.sleep(30)
+        await worker.kill()
+
+    ShardIngest.slices = watched  # type: ignore[method-assign, assignment]
+    try:
+        vtime.run(scenario())
+    finally:
+        ShardIngest.slices = slices  # type: ignore[method-assign]
+    runs = [[whole for _, whole in run] for _, run in groupby(seen, key=lambda one: one[0])]
+    assert all(run[-1] for run in runs[:-1])
+    assert Counter(shard for shard, _ in seen).keys() == {"shardId-000000000000", "shardId-000000000001"}
+    assert len(runs) > 4

@@ -1,0 +1,88 @@
+"""What arrives damaged is read again: a copy may be broken on its way while the store's own is whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulation import vtime
+from simulation.memstore import MemoryStore
+from tests.loops import World
+from vortex.core.log.segment import CorruptSegment
+from vortex.log.store import READINGS
+
+
+class Damaging(MemoryStore):
+    """Every part of a segment has one bit wrong when it is read for the first `times` times; documents are cut off."""
+
+    times = 1
+
+    def _damaged(self, key: str, data: bytes) -> bytes:
+        self.readings: dict[tuple[str, int], int] = getattr(self, "readings", {})
+        place = key, len(data)
+        self.readings[place] = self.readings.get(place, 0) + 1
+        if not key.endswith(".seg") or not data or self.readings[place] > self.times:
+            return data
+        at = len(data) // 2
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+    async def get(self, key: str) -> bytes:
+        data = await super().get(key)
+        self._damaged(key, data)
+        return data[:-1] if key.endswith(".json") and self.readings[key, len(data)] <= self.times else data
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        return self._damaged(key, await super().get_range(key, offset, length))
+
+    async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        tail, size = await super().get_tail(key, length)
+        return self._damaged(key, tail) if length > 1 else tail, size
+
+
+def test_documents_footers_ids_and_blobs_are_read_again_when_they_came_damaged() -> None:
+    """Everything is published, across a restart, which reads the log; nobody gives a shard up."""
+
+    async def scenario() -> None:
+        world = World()
+        world.store = Damaging(world.clock)
+        for life in range(3):
+            worker = await world.begin()
+            for _ in range(40):
+                for _ in range(5):
+                    world.put(f"id{len(world.sent)}")
+                await world.clock.sleep(30)
+            if life == 2:
+                await world.clock.sleep(7200)
+            await worker.kill()
+            assert not world.health.report()
+        world.store.times = 0
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_segment_that_is_damaged_in_the_store_is_called_broken() -> None:
+    """After as many readings as it takes to know, and by its name."""
+
+    async def scenario() -> None:
+        world = World()
+        worker = await world.begin()
+        world.put("a")
+        await world.clock.sleep(60)
+        await worker.kill()
+        key = next(key for key in world.store.objects if key.endswith("000.seg"))
+        shard = key.split("/")[-2]
+        body = bytearray(world.store.objects[key])
+        body[-40] ^= 1
+        world.store.objects[key] = bytes(body)
+        readings = 0
+
+        async def count(operation: str, asked: str) -> None:
+            nonlocal readings
+            readings += asked == key
+
+        world.store.before = count
+        with pytest.raises(CorruptSegment, match=shard):
+            await worker.journal.head(shard, 0)
+        assert readings == READINGS
+
+    vtime.run(scenario())

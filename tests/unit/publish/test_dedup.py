@@ -1,0 +1,201 @@
+"""Deciding as the publisher does it: what it has in memory, and what stands in the store already."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from simulation import vtime
+from tests.loops import MINUTE, Worker, World
+from vortex.core.dedup.keys import Keys
+from vortex.publish.dedup import log
+from vortex.publish.object_writer import ForeignObject
+
+
+async def traffic(world: World, seconds: int) -> None:
+    """An event a second, and each of them again half a minute later, under another partition key."""
+    for at in range(seconds):
+        world.put(f"id{len(world.sent)}")
+        again = f"id{max(0, len(world.sent) - 30)}"
+        world.put(again, f"again {at}")
+        await world.clock.sleep(1)
+
+
+def test_a_copy_on_another_shard_is_published_once_and_memory_spares_files() -> None:
+    """Nothing is read of a file that this worker wrote, as long as it lives; a new one reads them."""
+
+    async def scenario() -> None:
+        world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE)
+        worker, reads = await world.begin(), list[str]()
+        worker.publisher.dedup.keys._on_read = lambda: reads.append("first")
+        await traffic(world, 400)
+        assert not reads
+        keys = worker.publisher.dedup.keys
+        assert 250 <= len(keys) <= 400
+        assert keys.nbytes >= 20 * len(keys)
+        await worker.kill()
+        worker = await world.begin()
+        worker.publisher.dedup.keys._on_read = lambda: reads.append("second")
+        await traffic(world, 200)
+        assert set(reads) == {"second"}
+        await world.clock.sleep(1200)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_memory_that_is_too_small_is_gone_without() -> None:
+    """By sub-ranges, one after the other; the outcome is the same."""
+
+    async def scenario() -> None:
+        world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE)
+        worker = await world.begin()
+        worker.publisher.dedup.keys.limit = 700
+        await traffic(world, 500)
+        assert worker.publisher.dedup.keys.nbytes <= 700
+        await world.clock.sleep(1200)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def _empty(keys: Keys) -> Keys:
+    none, small = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32)
+    return Keys(none, none, small, keys.lo, keys.hi)
+
+
+def test_with_wrong_memory_it_is_decided_again_from_files() -> None:
+    """Another one was first, and knew better."""
+
+    async def scenario() -> None:
+        world = World(shards=2, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
+        wrong, right = await world.begin(), await world.begin()
+        cache, journal = wrong.publisher.dedup.keys, wrong.publisher._ports.journal
+        keep, put = cache.keep, journal.put_decided
+
+        async def late(k: int, part: int, body: bytes) -> bool:
+            await world.clock.sleep(5)
+            return await put(k, part, body)
+
+        with (
+            patch.object(cache, "keep", lambda k, part, parts, keys: keep(k, part, parts, _empty(keys))),
+            patch.object(journal, "put_decided", late),
+            patch.object(log, "warning") as warned,
+        ):
+            await traffic(world, 400)
+        assert warned.called
+        await world.clock.sleep(1200)
+        for worker in (wrong, right):
+            await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+async def _no(k: int, part: int) -> bool:
+    return False
+
+
+def test_anothers_decision_that_follows_from_nothing_stops_publishing() -> None:
+    """It is not overwritten, and nothing is made of it."""
+
+    async def stopped(worker: Worker) -> str:
+        with pytest.raises(ForeignObject) as problem:
+            while True:
+                await worker.publisher.step()
+                await worker.world.clock.sleep(1)
+        return str(problem.value)
+
+    async def scenario() -> None:
+        world = World(shards=2, period_ms=MINUTE, window_ms=10 * MINUTE)
+        worker = await world.begin()
+        worker.tasks[1].cancel()
+        await traffic(world, 300)
+        key = f"{worker.journal.root}/dedup/0000000000-0"
+        await world.store.put_if_absent(key, b"something else")
+        with patch.object(worker.journal, "has_decided", _no):  # it came between the look and the put
+            said = await stopped(worker)
+        assert key in said and "publishing has stopped" in said
+        assert world.store.objects[key] == b"something else"
+        assert not world.lines("c=")
+        worker.tasks[0].cancel()
+        await asyncio.gather(*worker.tasks, return_exceptions=True)
+
+    vtime.run(scenario())
+
+
+def test_where_most_members_lose_lines_segments_are_folded() -> None:
+    """So that their lines are compressed as gzip once; and where copies have stopped, no more."""
+
+    async def scenario() -> None:
+        world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE, every_s=50)
+        worker = await world.begin()
+
+        def long(number: int, key: str) -> None:
+            world.stream.put(key, json.dumps({"c": "c", "t": "v", "id": f"id{number}", "x": "x" * 9000}).encode())
+            world.sent[f"id{number}"] += 1
+
+        folded = []
+        for number in range(1200):
+            long(number, f"k{number}")
+            if number < 600:
+                long(number, f"again {number}")
+            await world.clock.sleep(1)
+            folded.append(worker.publisher.status.fold)
+        assert not any(folded[:60]) and any(folded[300:600]) and not any(folded[-120:])
+        await world.clock.sleep(1200)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_late_segment_where_a_planned_one_was_cleaned_up_stops_nobody() -> None:
+    """Who reads it carries out a plan that is done by now: what lies there is nothing to it."""
+
+    async def scenario() -> None:
+        world = World(shards=1, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
+        late, other = await world.begin(), await world.begin()
+        ids = late.journal.ids
+
+        async def slow(head: Any) -> bytes:
+            key = f"{late.journal.root}/shards/{head.shard}/{head.n:012d}.seg"
+            for _ in range(600):
+                if key not in world.store.objects:
+                    await world.store.put_if_absent(key, b"another's")
+                    break
+                await world.clock.sleep(1)
+            return await ids(head)
+
+        with patch.object(late.journal, "ids", slow):
+            await traffic(world, 300)
+        await world.clock.sleep(1200)
+        assert not any(task.done() for worker in (late, other) for task in worker.tasks)
+        for worker in (late, other):
+            await worker.kill()
+
+    vtime.run(scenario())
+
+
+def test_a_window_of_nothing_publishes_all() -> None:
+    """No file is written, and every copy is a line."""
+
+    async def scenario() -> None:
+        world = World(shards=2, period_ms=MINUTE, window_ms=0)
+        worker = await world.begin()
+        await traffic(world, 200)
+        await world.clock.sleep(1200)
+        await worker.kill()
+        assert not [key for key in world.store.objects if "/dedup/" in key]
+        found: Any = Counter(json.loads(line)["id"] for line in world.lines("c="))
+        assert found == world.sent
+
+    vtime.run(scenario())

@@ -1,0 +1,132 @@
+"""What an object is made of: the lines of its pieces, whether they have their blobs for themselves or share them."""
+
+from __future__ import annotations
+
+import gzip
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.core.log.lines import Lines
+from vortex.core.log.rules import Head
+from vortex.core.log.segment import ALONE_BYTES, Cell, CorruptSegment, Counts, Folder, Footer, Sealed, folder_hash, seal
+from vortex.core.model import Position, Start
+from vortex.core.publish.contents import objects
+from vortex.core.publish.plan import SMALL_MEMBER, LogView, Plan, PlanShard
+from vortex.publish import object_writer as module
+from vortex.publish.object_writer import _bodies
+
+Expected = dict[tuple[str, int], list[bytes]]
+_PERIODS = (0, 300_000, 600_000)
+
+
+def segment(n: int, lines: Expected, folded: bool = False) -> Sealed:
+    """Segment `n` of shard "s"; `folded`: large members are LZ4, too."""
+    at = Position(Start.TRIM_HORIZON)
+    footer = Footer(
+        shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, open_from=10**6, created=0,
+        counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, arrived=(0, 0),
+    )  # fmt: skip
+    cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
+    return seal(footer, cells, Lines.of(lines.values()), folded=folded)
+
+
+def some_lines(rng: Random) -> Expected:
+    """Members of a few bytes, and some that are large enough to be alone."""
+    sizes = (1, 20, 900, ALONE_BYTES)
+    return {
+        (f"folder{folder}", period): [rng.randbytes(3).hex().encode() * (rng.choice(sizes) // 6) for _ in range(3)]
+        for folder in range(12)
+        for period in _PERIODS
+        if rng.random() < 0.7
+    }
+
+
+def laid_out(sealed: list[Sealed]) -> tuple[Plan, dict[str, LogView], dict[tuple[str, int, int], memoryview]]:
+    """A plan of all, what the planner knows, and the blobs as they are read from the store."""
+    heads = [Head("s", n, one.digest, one.footer) for n, one in enumerate(sealed)]
+    data = {
+        ("s", n, offset): memoryview(one.body)[offset : offset + length]
+        for n, one in enumerate(sealed)
+        for _, _, offset, length, *_ in one.footer.member_rows.tolist()
+    }
+    plan = Plan(k=0, after=0, upto=10**6, shards={"s": PlanShard(first=0, to=len(sealed) - 1)}, target=10**9)
+    return plan, {"s": LogView(heads)}, data
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 500, SMALL_MEMBER]), st.sampled_from([1, 4]))
+def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, shares: int) -> None:
+    """Segment after segment, whatever shares a blob, is left out, and whichever part of the folders is worked on."""
+    rng = Random(seed)
+    lines = [some_lines(rng) for _ in range(3)]
+    sealed = [segment(n, some, n == 1) for n, some in enumerate(lines)]
+    plan, views, data = laid_out(sealed)
+    dropped = {
+        ("s", n): np.array(sorted(rng.sample(range(rows), rng.choice((1, rows // 2, rows)))))
+        for n, one in enumerate(sealed)
+        if (rows := int(one.footer.member_rows["rows"].sum())) and rng.random() < 0.7
+    }
+    found: Expected = {}
+    for share in range(shares):
+        specs = objects(plan, views, dropped, share, shares)
+        for spec, (body, raw) in zip(specs, _bodies(specs, data, small), strict=True):
+            text = gzip.decompress(body)
+            assert (len(text), text.count(b"\n")) == (raw, spec.rows)
+            found[spec.folder.path, spec.period] = text.split(b"\n")[:-1]
+    expected: Expected = {}
+    for n, some in enumerate(lines):
+        footer, out = sealed[n].footer, set(dropped.get(("s", n), np.empty(0)).tolist())
+        for (folder, period, *_), first in zip(footer.member_rows.tolist(), footer.first_rows.tolist(), strict=True):
+            place = (footer.folders[folder].path, period)
+            kept = [line for row, line in enumerate(some[place], first) if row not in out]
+            if kept:
+                expected.setdefault(place, []).extend(kept)
+    assert found == expected
+
+
+def test_a_shared_blob_is_unfolded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many objects want some of it: they come in the order of the blobs."""
+    lines: Expected = {(f"folder{n}", period): [b"x" * 99] * 50 for n in range(200) for period in _PERIODS}
+    plan, views, data = laid_out([segment(n, lines) for n in range(2)])
+    unfolded: list[bytes] = []
+
+    def unfold(blob: bytes, name: str) -> bytes:
+        unfolded.append(blob)
+        return really(blob, name)
+
+    really = module.unfold
+    monkeypatch.setattr(module, "unfold", unfold)
+    specs = objects(plan, views, {})
+    assert len(_bodies(specs, data, SMALL_MEMBER)) == 600
+    assert len(unfolded) == len(data) < 600 / 5
+
+
+def test_a_large_member_is_taken_over_as_it_is() -> None:
+    """And so is a small one that was alone in its period."""
+    lines: Expected = {("large", 0): [b"l" * ALONE_BYTES], ("small", 300_000): [b"s"]}
+    sealed = segment(0, lines)
+    plan, views, data = laid_out([sealed])
+    made = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
+    assert [body for body, _ in made] == list(map(bytes, data.values()))
+
+
+def test_an_object_is_gzip_whatever_its_segments_are() -> None:
+    """A large member that was folded is not taken over."""
+    lines: Expected = {("large", 0): [b"l" * ALONE_BYTES]}
+    plan, views, data = laid_out([segment(0, lines, folded=True), segment(1, lines)])
+    ((body, raw),) = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
+    assert gzip.decompress(body) == 2 * (b"l" * ALONE_BYTES + b"\n")
+    assert raw == 2 * (ALONE_BYTES + 1)
+
+
+def test_a_blob_that_is_not_as_it_was_sealed_is_no_object() -> None:
+    """Nothing of it is published."""
+    plan, views, data = laid_out([segment(0, {("a", 0): [b"one"], ("b", 0): [b"two"]})])
+    (place,) = data
+    broken = bytearray(data[place])
+    broken[-1] ^= 1
+    with pytest.raises(CorruptSegment, match="s segment 0 at 0"):
+        _bodies(objects(plan, views, {}), {place: memoryview(broken)}, SMALL_MEMBER)

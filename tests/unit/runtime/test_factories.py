@@ -1,0 +1,90 @@
+"""From settings to clients: which region, which bucket, which folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from vortex.config.settings import Settings, load
+from vortex.runtime.factories import open_store, open_stream
+
+POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/clicks"
+
+
+@pytest.fixture
+def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The least that must be set; no region in the environment."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    names = {"SOURCE__STREAM": "s", "STORE__URL": "s3://bucket/p"}
+    names |= {f"EVENT__{name}": name for name in ("CUSTOMER", "TYPE", "ID", "TIME")}
+    return {f"VORTEX_{name}": value for name, value in names.items()}
+
+
+async def regions(settings: Settings) -> tuple[str, str]:
+    """Of the stream's client, and of the store's."""
+    stream: Any
+    store: Any
+    async with open_stream(settings) as stream, open_store(settings) as store:
+        return stream._client.meta.region_name, store._client.meta.region_name
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"AWS_REGION": "eu-west-3"}, ("eu-west-3", "eu-west-3")),
+        ({"AWS_DEFAULT_REGION": "eu-west-3"}, ("eu-west-3", "eu-west-3")),
+        ({"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "us-east-1"}, ("eu-west-3", "eu-west-3")),
+        ({"AWS_REGION": "eu-west-3", "VORTEX_SOURCE__REGION": "us-east-2"}, ("us-east-2", "us-east-2")),
+        ({"VORTEX_SOURCE__REGION": "us-east-2", "VORTEX_STORE__REGION": "eu-west-1"}, ("us-east-2", "eu-west-1")),
+        ({"AWS_REGION": "eu-west-3", "VORTEX_STORE__URL": f"s3://{POINT}/p"}, ("eu-west-3", "eu-west-1")),
+        (
+            {"AWS_REGION": "eu-west-3", "VORTEX_SOURCE__STREAM": f"arn:aws:kinesis:us-west-2:{'1' * 12}:stream/s"},
+            ("us-west-2", "eu-west-3"),
+        ),
+    ],
+)
+async def test_the_region_that_counts(
+    variables: dict[str, str], found: tuple[str, str], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting before an ARN, an ARN before AWS_REGION, that before what botocore reads by itself."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert await regions(load(None, {**environ, **variables})) == found
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("s3://bucket/pre/fix", "bucket.s3.amazonaws.com", "/pre/fix/k"),
+        (f"s3://{POINT}/pre/fix/", "clicks-123456789012.s3-accesspoint.eu-west-1.amazonaws.com", "/pre/fix/k"),
+        (f"s3://{POINT}", "clicks-123456789012.s3-accesspoint.eu-west-1.amazonaws.com", "/k"),
+    ],
+)
+async def test_an_access_point_is_asked_at_its_own_host(
+    url: str, host: str, path: str, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands behind its name in the ARN is the prefix."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    store: Any
+    async with open_store(load(None, {**environ, "VORTEX_STORE__URL": url})) as store:
+        assert store.url == url.rstrip("/")
+        where = {"Bucket": store._bucket, "Key": f"{store._prefix}k"}
+        asked = urlsplit(await store._client.generate_presigned_url("get_object", Params=where))
+    assert (asked.netloc, asked.path) == (host, path)
+
+
+async def test_folders_that_differ_by_a_fragment_are_two_stores(environ: dict[str, str], tmp_path: Path) -> None:
+    """What one puts, the other does not have."""
+    found = []
+    for name in ("a#1", "a#2", "a"):
+        url = (tmp_path / name).as_uri()
+        async with open_store(load(None, {**environ, "VORTEX_STORE__URL": url})) as store:
+            assert store.url == url
+            assert await store.put_if_absent("k", name.encode())
+            found.append(await store.get("k"))
+    assert found == [b"a#1", b"a#2", b"a"]

@@ -1,0 +1,165 @@
+"""A stream that a KCL application read before: what it took is not taken again, everything else is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from simulation import vtime
+from tests.loops import World
+from tests.unit.core.decode.test_kpl import aggregate
+from vortex.core.decode.kpl import deaggregate
+from vortex.core.fleet.lease import SHARD_END, TRIM_HORIZON, Checkpoint, Lease
+from vortex.core.model import ShardInfo
+
+
+class Kcl:
+    """A KCL application in a world: it takes a shard up to some sub-record, and leaves its rows behind."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._made = 0
+
+    def put(self, shard: ShardInfo, number: int, *, subs: int = 0) -> None:
+        """Events, plain or in aggregates of `subs`."""
+        for _ in range(number):
+            names = [f"id{self._made + n}" for n in range(max(subs, 1))]
+            self._made += len(names)
+            events = [json.dumps({"c": "a", "t": "v", "id": name}).encode() for name in names]
+            data = aggregate(events) if subs else events[0]
+            self.world.stream.put("key", data, explicit_hash=shard.start_hash)
+            self.world.sent.update(names)
+
+    def take(self, shard: ShardInfo, record: int, sub: int) -> Checkpoint:
+        """All before the record of that number, and 0..sub of it: what nobody may take again."""
+        read = self.world.stream.records(shard.id)[: record + 1]
+        for each in read:
+            subs = deaggregate(each.data) or [each.data]
+            for event in subs[: sub + 1] if each is read[-1] else subs:
+                del self.world.sent[json.loads(event)["id"]]
+        return Checkpoint(read[-1].sequence, sub)
+
+    async def leave(self, rows: dict[str, Checkpoint]) -> None:
+        """The table of a worker that was killed."""
+        for key, checkpoint in rows.items():
+            await self.world.table.create(Lease(key, "kcl-1", 9, checkpoint))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_every_shard_goes_on_where_the_kcl_was(killed: bool) -> None:
+    """In the middle of an aggregate, after a plain record, before anything; also where the first worker dies early."""
+
+    async def scenario() -> None:
+        world = World(shards=3)
+        kcl = Kcl(world)
+        first, second, third = world.stream.shards()
+        for shard in (first, second, third):
+            kcl.put(shard, 4, subs=5)
+            kcl.put(shard, 4)
+        rows = {
+            first.id: kcl.take(first, 2, 1),
+            second.id: kcl.take(second, 5, 0),
+            third.id: Checkpoint(TRIM_HORIZON),
+        }
+        await kcl.leave(rows)
+        worker = await world.begin()
+        await world.clock.sleep(1)
+        if killed:
+            await worker.kill()
+            worker = await world.begin()
+        await world.clock.sleep(60)
+        kcl.put(first, 3, subs=2)
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_merge_of_which_one_parent_was_read_to_its_end() -> None:
+    """Its child waits for the other one, and is read from its beginning."""
+
+    async def scenario() -> None:
+        world = World(shards=2)
+        kcl = Kcl(world)
+        low, high = world.stream.shards()
+        for shard in (low, high):
+            kcl.put(shard, 6, subs=3)
+        world.stream.merge(low.id, high.id)
+        child = world.stream.shards()[-1]
+        kcl.put(child, 5)
+        kcl.take(low, 5, 2)
+        rows = {low.id: Checkpoint(SHARD_END), high.id: kcl.take(high, 3, 1), child.id: Checkpoint(TRIM_HORIZON)}
+        await kcl.leave(rows)
+        worker = await world.begin()
+        assert {root.shard.id for root in worker.state.roots} == {low.id, high.id}
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_children_of_an_ended_shard_are_roots() -> None:
+    """One goes on at its checkpoint, the other one has no row yet."""
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        kcl = Kcl(world)
+        (parent,) = world.stream.shards()
+        kcl.put(parent, 3)
+        kcl.take(parent, 2, 0)
+        world.stream.split(parent.id, 2**127)
+        left, right = world.stream.shards()[1:]
+        kcl.put(left, 4, subs=2)
+        kcl.put(right, 4, subs=2)
+        await kcl.leave({parent.id: Checkpoint(SHARD_END), left.id: kcl.take(left, 1, 0)})
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_second_start_reads_no_table() -> None:
+    """The log counts from then on, whatever the rows say."""
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        worker = await world.begin()
+        world.put("before")
+        await world.clock.sleep(120)
+        await worker.kill()
+        (shard,) = world.stream.shards()
+        await Kcl(world).leave({shard.id: Checkpoint("99999")})
+        world.put("after")
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_the_table_of_an_earlier_life_of_the_stream_tells_nothing() -> None:
+    """Its shards had the same names."""
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        worker = await world.begin()
+        world.put("old")
+        await world.clock.sleep(600)
+        await worker.kill()
+        world.stream.delete()
+        await world.clock.sleep(2)
+        world.stream.recreate(1)
+        await Kcl(world).leave({"shardId-000000000000": Checkpoint("99999")})
+        worker = await world.begin()
+        world.put("new")
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())

@@ -1,0 +1,48 @@
+"""What a worker tells of itself goes on being told while the world does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+
+from simulation import vtime
+from vortex.ports import Unavailable
+from vortex.retry import Health, Retry
+from vortex.runtime.app import App
+from vortex.runtime.trust import TrustedClock, TrustedStream
+
+
+def test_gauges_stay_fresh_while_the_stream_does_not_answer() -> None:
+    """The clocks are compared when it does again."""
+
+    async def scenario() -> None:
+        clock, health, updates, down = vtime.VirtualClock(), Health(), list[float](), True
+
+        async def server_time() -> int:
+            if down:
+                raise Unavailable("no way there", "connection")
+            return clock.now_ms() + 3_600_000
+
+        world = SimpleNamespace(
+            clock=clock,
+            health=health,
+            retry=Retry(clock, vtime.NullMeter(), health, Random(1), "kinesis"),
+            stream=TrustedStream(
+                cast(Any, SimpleNamespace(server_time=server_time)), TrustedClock(clock, health, vtime.NullMeter())
+            ),
+        )
+        app = App.__new__(App)
+        app._world = cast(Any, world)
+        app.gauges = cast(Any, SimpleNamespace(update=lambda: updates.append(clock.monotonic())))
+        watching = asyncio.ensure_future(app._watch())
+        await asyncio.sleep(300)
+        assert updates == [2.0 * number for number in range(150)]
+        assert list(health.report()) == ["kinesis"]
+        down = False
+        await asyncio.sleep(21)
+        assert list(health.report()) == ["clock"]
+        watching.cancel()
+
+    vtime.run(scenario())

@@ -1,0 +1,192 @@
+"""The proof of published objects against the segments that they are made of, and what it takes to read them."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+from collections import Counter
+
+import pytest
+
+from simulation import vtime
+from simulation.memstore import MemoryStore
+from tests.loops import MINUTE, World
+from vortex.commands.standing import NoState, begun
+from vortex.core.log.segment import fold
+from vortex.exits import Exit
+from vortex.ports import NotFound
+from vortex.verify.published import Report
+from vortex.verify.store import verify_store
+
+CUSTOMERS = 40
+OTHER_LINES = "its lines are not those of the segments it is made of"
+
+
+async def published() -> World:
+    """A store with objects of many customers, each in one shard, of which every segment is still there."""
+    world = World(period_ms=MINUTE, keep_ms=10**9)
+    worker = await world.begin()
+    for number in range(300):
+        event = {"c": f"customer-{number % CUSTOMERS}", "t": "view", "id": f"id{number}"}
+        world.stream.put(event["c"], json.dumps(event).encode())
+        await world.clock.sleep(0.5)
+    await world.clock.sleep(600)
+    await worker.kill()
+    return world
+
+
+def faults(report: Report, key: str) -> list[str]:
+    """What is wrong with one key."""
+    return [fault.what for fault in report.faults if fault.key == key]
+
+
+async def looked_over(world: World, gone: tuple[str, int] | None = None) -> tuple[Report, Counter[str]]:
+    """The report, and how often each key was asked for; `gone`: a key that is missing from so many questions on."""
+    asked: Counter[str] = Counter()
+
+    async def count(operation: str, key: str) -> None:
+        asked[key] += operation == "get"
+        if gone is not None and key == gone[0] and asked[key] >= gone[1]:
+            raise NotFound(f"{key}: cleaned up")
+
+    seen = MemoryStore(world.clock, count)
+    vars(seen).update({name: part for name, part in vars(world.store).items() if name != "before"})
+    return await verify_store(seen), asked
+
+
+def test_a_prefix_without_state_is_a_fault() -> None:
+    """Nothing can be proved of it; once every invariant was said to hold."""
+
+    async def scenario() -> None:
+        world = World()
+        (fault,) = (await verify_store(world.store)).faults
+        assert (fault.invariant, fault.key) == ("state", world.store.url)
+        assert fault.what == (
+            "no Vortex state lies there: nothing can be proved; nothing at all does: is store.url right?"
+        )
+        await world.store.put_if_absent("customer=a/x.json.gz", b"")
+        await world.store.put_if_absent("_vortex/_check/x", b"")
+        (fault,) = (await verify_store(world.store)).faults
+        assert "other things do, beginning with _vortex/_check/x: is store.url right?" in fault.what
+
+    vtime.run(scenario())
+
+
+def test_the_state_of_another_stream_is_a_fault() -> None:
+    """Of this one nothing is proved by it."""
+
+    async def scenario() -> None:
+        world = await published()
+        name = (await world.stream.describe()).name
+        assert (await verify_store(world.store, name)).faults == []
+        (fault,) = (await verify_store(world.store, "other")).faults
+        assert "none of stream other" in fault.what
+        assert name in fault.what
+
+    vtime.run(scenario())
+
+
+def test_a_stream_without_its_beginning_is_a_fault() -> None:
+    """Its logs may be there, but where it begins is lost."""
+
+    async def scenario() -> None:
+        world = await published()
+        (key,) = [key for key in world.store.objects if key.endswith("/stream.json")]
+        await world.store.delete([key])
+        assert faults(await verify_store(world.store), key) == ["is missing: the state was lost"]
+
+    vtime.run(scenario())
+
+
+def test_commands_that_need_a_state_say_whose_lies_there() -> None:
+    """And end with a code other than 0: nothing begun, another stream's, an earlier life."""
+
+    async def scenario() -> None:
+        world = await published()
+        info = await world.stream.describe()
+        assert (await begun(world.store, info))[1].stream == info.name
+        for other, code, told in (
+            (dataclasses.replace(info, name="other"), Exit.LOST_STATE, f"holds the state of stream {info.name}"),
+            (dataclasses.replace(info, created_ms=info.created_ms + 5000), Exit.FAILED, "an earlier life"),
+        ):
+            with pytest.raises(NoState, match=told) as caught:
+                await begun(world.store, other)
+            assert caught.value.code == code
+        with pytest.raises(NoState, match=r"was never started there .* or store.url is wrong") as caught:
+            await begun(World().store, info)
+        assert caught.value.code == Exit.FAILED
+
+    vtime.run(scenario())
+
+
+def test_neighbours_of_a_segment_are_read_together() -> None:
+    """A segment is asked for what is in it, and once for the objects of each plan, however many there are."""
+
+    async def scenario() -> None:
+        world = await published()
+        report, asked = await looked_over(world)
+        assert report.faults == []
+        assert report.checked["objects"] >= 2 * CUSTOMERS
+        segments = [key for key in asked if key.endswith(".seg") and asked[key]]
+        assert len(segments) > 3
+        assert max(asked[key] for key in segments) <= 7, (
+            "footer, data, ids; two plans at the border of a period, their ids and their objects"
+        )
+
+    vtime.run(scenario())
+
+
+def test_other_lines_than_the_segments_have_are_found() -> None:
+    """As many, and as long: the digest that was published tells, and so do the segments."""
+
+    async def scenario() -> None:
+        world = await published()
+        key = next(key for key in sorted(world.store.objects) if key.startswith("c="))
+        lines = gzip.decompress(world.store.objects[key])
+        world.store.objects[key] = gzip.compress(lines.replace(b'"view"', b'"vieW"'))
+        report = await verify_store(world.store)
+        assert [fault.key for fault in report.faults] == [key] * 2
+        assert faults(report, key) == [
+            "its bytes have changed since it was published",
+            OTHER_LINES,
+        ]
+
+    vtime.run(scenario())
+
+
+def test_an_object_has_to_be_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where it was published as something else, that a segment could hold."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr("vortex.publish.object_writer.compress", fold)
+        world = await published()
+        keys = [key for key in world.store.objects if key.startswith("c=")]
+        assert any(world.store.objects[key][:2] != b"\x1f\x8b" for key in keys)
+        report = await verify_store(world.store)
+        for key in keys:
+            not_gzip = [what for what in faults(report, key) if what.startswith("is no whole gzip file")]
+            assert len(not_gzip) == (world.store.objects[key][:2] != b"\x1f\x8b")
+
+    vtime.run(scenario())
+
+
+def test_what_lacks_a_segment_does_not_spare_its_neighbours() -> None:
+    """One segment is cleaned up meanwhile: objects of the same plan that are made of others are held against them."""
+
+    async def scenario() -> None:
+        world = await published()
+        for key in [key for key in world.store.objects if key.startswith("c=")]:
+            lines = gzip.decompress(world.store.objects[key])
+            world.store.objects[key] = gzip.compress(lines.replace(b'"view"', b'"vieW"'))
+        report, asked = await looked_over(world)
+        everything = {fault.key for fault in report.faults if fault.what == OTHER_LINES}
+        most = max((key for key in asked if key.endswith(".seg")), key=lambda key: (asked[key], key))
+        report, _ = await looked_over(world, (most, asked[most]))
+        found = {fault.key for fault in report.faults if fault.what == OTHER_LINES}
+        lacking = everything - found
+        periods = {key.rpartition("/")[2] for key in lacking}
+        assert lacking
+        assert any(key.rpartition("/")[2] in periods for key in found), "of the same plan"
+
+    vtime.run(scenario())

@@ -1,0 +1,167 @@
+"""A lease as a row of the table, in DynamoDB's JSON.
+
+Attribute by attribute that of the Kinesis Client Library 2.x (and 3.x): DynamoDBLeaseSerializer of
+https://github.com/awslabs/amazon-kinesis-client.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from vortex.adapters.aws.exchange import Malformed
+from vortex.core.fleet.lease import Checkpoint, Lease
+from vortex.core.model import HASH_KEYS
+
+T = TypeVar("T")
+KEY = "leaseKey"
+COUNTER = "leaseCounter"
+OWNER = "leaseOwner"
+SWITCHES = "ownerSwitchesSinceCheckpoint"
+CHECKPOINT = "checkpoint"
+SUB = "checkpointSubSequenceNumber"
+PENDING = ("pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState")
+PARENTS = "parentShardId"
+CHILDREN = "childShardIds"
+START_HASH = "startingHashKey"
+END_HASH = "endingHashKey"
+THROUGHPUT = "throughputKBps"  # from here on 3.x
+GIVER = "checkpointOwner"
+ENTITY = "entityType"
+TOKEN = "vortexToken"  # this and the next are not the KCL's
+STREAM = "vortexStreamCreated"
+
+ATTRIBUTES = (OWNER, *PENDING, PARENTS, CHILDREN, START_HASH, END_HASH, THROUGHPUT, GIVER, TOKEN, STREAM)
+"""What a row need not have."""
+
+Value = dict[str, Any]
+"""Of an attribute, with its type: `{"S": "text"}`, `{"N": "1"}`, `{"SS": ["a", "b"]}`."""
+
+
+_MOST = 10**18
+"""Of a counter: one more has to be a number of DynamoDB's still (38 digits)."""
+
+
+def row_of(item: Mapping[str, Value]) -> Lease | None:
+    """`read_row`. Raises Malformed, which names the row, where it cannot be read."""
+    try:
+        return read_row(item)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Malformed(f"row {str(item.get(KEY))[:100]}: {type(error).__name__}: {error}") from error
+
+
+def read_row(item: Mapping[str, Value]) -> Lease | None:
+    """A lease of a row in DynamoDB's JSON; None for a row of another entity (3.x), or without counter or checkpoint.
+
+    Raises KeyError, TypeError, ValueError where key, counter, owner or checkpoint make no sense; what else makes none
+    counts as not there: a row that somebody wrote junk to must not keep a shard from being read.
+    """
+    key = _str(item, KEY)
+    if item.get(ENTITY, {"S": "LEASE"}).get("S") != "LEASE" or COUNTER not in item or CHECKPOINT not in item:
+        return None
+    return Lease(
+        key=key,
+        owner=_str(item, OWNER) if OWNER in item else None,
+        counter=_counter(item),
+        checkpoint=Checkpoint(_str(item, CHECKPOINT), max(0, _perhaps(_int, item, SUB) or 0)),
+        switches=max(0, _perhaps(_int, item, SWITCHES) or 0),
+        parents=_perhaps(_strs, item, PARENTS) or (),
+        children=_perhaps(_strs, item, CHILDREN) or (),
+        start_hash=_perhaps(_hash, item, START_HASH),
+        end_hash=_perhaps(_hash, item, END_HASH),
+        token=_perhaps(_str, item, TOKEN) or "",
+        throughput=_perhaps(_rate, item, THROUGHPUT),
+        giver=_perhaps(_str, item, GIVER),
+        stream=_perhaps(_int, item, STREAM) or 0,
+    )
+
+
+def write_row(lease: Lease) -> dict[str, Value]:
+    """The row of a lease in DynamoDB's JSON, as the KCL would put it; what is not known is left out."""
+    row = {
+        KEY: text(lease.key),
+        COUNTER: number(lease.counter),
+        CHECKPOINT: text(lease.checkpoint.sequence),
+        SUB: number(lease.checkpoint.sub),
+        SWITCHES: number(lease.switches),
+    }
+    if lease.owner:
+        row[OWNER] = text(lease.owner)
+    if lease.token:
+        row[TOKEN] = text(lease.token)
+    if lease.parents:
+        row[PARENTS] = texts(lease.parents)
+    if lease.children:
+        row[CHILDREN] = texts(lease.children)
+    if lease.start_hash is not None and lease.end_hash is not None:
+        row |= {START_HASH: text(str(lease.start_hash)), END_HASH: text(str(lease.end_hash))}
+    if lease.throughput is not None:
+        row[THROUGHPUT] = number(round(lease.throughput, 3))
+    if lease.giver:
+        row[GIVER] = text(lease.giver)
+    if lease.stream:
+        row[STREAM] = number(lease.stream)
+    return row
+
+
+def text(value: str) -> Value:
+    """S."""
+    return {"S": value}
+
+
+def number(value: float) -> Value:
+    """N."""
+    return {"N": str(value)}
+
+
+def texts(values: tuple[str, ...]) -> Value:
+    """SS; DynamoDB refuses an empty one."""
+    return {"SS": sorted(values)}
+
+
+def _perhaps(read: Callable[[Mapping[str, Value], str], T], item: Mapping[str, Value], name: str) -> T | None:
+    """What `read` reads; None where there is nothing of its kind."""
+    try:
+        return read(item, name)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _counter(item: Mapping[str, Value]) -> int:
+    counter = _int(item, COUNTER)
+    if abs(counter) > _MOST:
+        raise ValueError(f"{COUNTER} is {counter}")
+    return counter
+
+
+def _int(item: Mapping[str, Value], name: str) -> int:
+    return int(item[name]["N"])
+
+
+def _hash(item: Mapping[str, Value], name: str) -> int:
+    key = int(_str(item, name))
+    if not 0 <= key < HASH_KEYS:
+        raise ValueError(f"{name} is no hash key")
+    return key
+
+
+def _rate(item: Mapping[str, Value], name: str) -> float:
+    rate = float(item[name]["N"])
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"{name} is no rate")
+    return rate
+
+
+def _str(item: Mapping[str, Value], name: str) -> str:
+    value = item[name]["S"]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _strs(item: Mapping[str, Value], name: str) -> tuple[str, ...]:
+    values = item[name]["SS"] if name in item else []
+    if not all(isinstance(value, str) for value in values):
+        raise Malformed(f"{name} is no set of texts, though DynamoDB has no other under SS")
+    return tuple(sorted(values))

@@ -1,0 +1,405 @@
+"""The lease table in DynamoDB, attribute by attribute that of the Kinesis Client Library 2.x (and 3.x).
+
+API: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html. Attributes, conditions and
+increments: DynamoDBLeaseSerializer and DynamoDBLeaseRefresher of https://github.com/awslabs/amazon-kinesis-client.
+
+Only UpdateItem writes, so attributes that others keep on a row survive. The conditions hold the owner and the token
+besides the KCL's counter: after a table was restored to an earlier moment, a counter alone may come round again.
+Nothing is retried in here; what failed with an outcome unknown may be called again by the caller, at its own pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from vortex.adapters.aws.client import Session, calling, client_config, code_of, new_session, patience_of
+from vortex.adapters.aws.exchange import Malformed
+from vortex.adapters.dynamodb.lease_row import (
+    ATTRIBUTES,
+    CHECKPOINT,
+    CHILDREN,
+    COUNTER,
+    GIVER,
+    KEY,
+    OWNER,
+    PENDING,
+    STREAM,
+    SUB,
+    SWITCHES,
+    THROUGHPUT,
+    TOKEN,
+    Value,
+    number,
+    row_of,
+    text,
+    texts,
+    write_row,
+)
+from vortex.core.fleet.lease import Checkpoint, Lease, outlived, renewed, same_acquisition
+from vortex.ports import Denied, NotFound, Unavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_ACTIVE_S = 60
+_TRIES = 5
+_PATIENCE_S = 8.0
+
+
+class _Refused(Exception):
+    """A condition did not hold. `found` is the row as it is; None where there is none, or only `junk`."""
+
+    def __init__(self, found: Lease | None, junk: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.found, self.junk = found, junk
+
+
+class DynamoTable:
+    """LeaseTable over an aiobotocore client."""
+
+    def __init__(self, client: Any, table: str, patience_s: float = _PATIENCE_S) -> None:
+        self._client, self._table, self._patience_s = client, table, patience_s
+        self._junk: dict[str, int] = {}
+        """By key: how often in a row the row made no sense."""
+
+    async def ensure(self) -> None:
+        """See the port. Denied, too, where a table of that name has another key."""
+        waited, pause = 0.0, 0.05
+        while waited < _ACTIVE_S:
+            if await self.active():
+                return
+            await asyncio.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, 2.0)
+        raise Unavailable(f"table {self._table}: not active after {_ACTIVE_S} s", "creating")
+
+    async def active(self, *, create: bool = True) -> bool:
+        """Whether the table is there and ready; where it is missing it is created, unless told not to: NotFound."""
+
+        def read(reply: dict[str, Any]) -> tuple[list[tuple[str, str]], str]:
+            table = reply["Table"]
+            return [(part["AttributeName"], part["KeyType"]) for part in table["KeySchema"]], table["TableStatus"]
+
+        try:
+            key, status = await self._call("DescribeTable", read)
+        except NotFound:
+            if not create:
+                raise
+            await self._create_table()
+            return False
+        if key != [(KEY, "HASH")]:
+            raise Denied(f"table {self._table}: its key is {key}, not {KEY} alone: it is no lease table; name another")
+        return status in ("ACTIVE", "UPDATING")
+
+    async def probe(self) -> None:
+        """Prove that conditions are honoured, by an update that must be refused and leaves nothing behind.
+
+        Raises Denied where the table let it pass: two workers could then both take a lease.
+        """
+        key = "vortex-check"
+        try:
+            await self._update(key, put={COUNTER: number(0), CHECKPOINT: text("none")}, expect={KEY: text(key)})
+        except _Refused:
+            return
+        raise Denied(f"table {self._table} does not honour conditional writes: it took an update that it must refuse")
+
+    async def rows(self) -> list[Lease]:
+        """See the port."""
+        found: dict[str, Lease] = {}
+        begun: set[str] = set()
+        start: dict[str, Any] = {}
+
+        def read(page: dict[str, Any]) -> dict[str, Any]:
+            for item in page["Items"]:
+                if (lease := self._readable(item)) is not None:
+                    found[lease.key] = lease
+            following = page.get("LastEvaluatedKey")
+            if following:
+                if (key := following[KEY]["S"]) in begun:
+                    raise Malformed(f"the scan begins at {key} again")
+                begun.add(key)
+            return {"ExclusiveStartKey": following} if following else {}
+
+        while True:
+            start = await self._call("Scan", read, ConsistentRead=True, **start)
+            if not start:
+                return list(found.values())
+
+    def _readable(self, item: dict[str, Any]) -> Lease | None:
+        """`row_of`. What makes no sense time and again is not a reply's fault, but stands in the table: whoever misses
+        the row will write over it (`create`).
+        """
+        try:
+            lease = row_of(item)
+        except Malformed as problem:
+            key = str(item.get(KEY))
+            self._junk[key] = self._junk.get(key, 0) + 1
+            if self._junk[key] < _TRIES:
+                raise
+            log.warning("lease table %s: %s: taken as missing", self._table, problem)
+            return None
+        self._junk.pop(str(item.get(KEY)), None)
+        return lease
+
+    async def create(self, lease: Lease) -> bool:
+        """See the port."""
+        row = write_row(lease)
+        del row[KEY]
+        try:
+            await self._update(lease.key, put=row, expect={KEY: None}, over_junk=True)
+        except _Refused as refused:
+            found, junk = refused.found, refused.junk
+        else:
+            return True
+        if junk is not None:
+            expect = {attribute: junk.get(attribute) for attribute in (COUNTER, OWNER, CHECKPOINT)}
+        elif found is not None and outlived(found, lease.stream):
+            expect = {COUNTER: number(found.counter), STREAM: number(found.stream)}
+        else:
+            return found is not None and bool(lease.token) and same_acquisition(lease, found)
+        rest = tuple(attribute for attribute in ATTRIBUTES if attribute not in row)
+        try:
+            await self._update(lease.key, put=row, remove=rest, expect=expect)
+        except _Refused:
+            return False
+        return True
+
+    async def renew(self, lease: Lease) -> Lease | None:
+        """See the port."""
+        put = {COUNTER: number(renewed(lease).counter)}
+        if lease.throughput is not None:
+            put[THROUGHPUT] = number(round(lease.throughput, 3))
+        try:
+            return await self._update(lease.key, put=put, expect=_held(lease))
+        except _Refused as refused:
+            return _still_mine(lease, refused.found)
+
+    async def take(self, lease: Lease, owner: str, token: str) -> Lease | None:
+        """See the port."""
+        put = {COUNTER: number(lease.counter + 1), OWNER: text(owner), TOKEN: text(token)}
+        switched = lease.owner is not None and lease.owner != owner
+        if switched:
+            put[GIVER] = text(str(lease.owner))
+        if lease.stream:
+            put[STREAM] = number(lease.stream)
+        try:
+            return await self._update(
+                lease.key,
+                put=put,
+                add={SWITCHES: 1} if switched else {},
+                remove=() if switched else (GIVER,),
+                expect={COUNTER: number(lease.counter), OWNER: text(lease.owner) if lease.owner else None},
+            )
+        except _Refused as refused:
+            return _still_mine(msgspec.structs.replace(lease, owner=owner, token=token), refused.found)
+
+    async def checkpoint(self, lease: Lease, checkpoint: Checkpoint, *, children: tuple[str, ...] = ()) -> Lease | None:
+        """See the port. Tried again at once where only one's own heartbeat was faster."""
+        put = {CHECKPOINT: text(checkpoint.sequence), SUB: number(checkpoint.sub), SWITCHES: number(0)}
+        if children:
+            put[CHILDREN] = texts(children)
+        held: Lease | None = lease
+        for _ in range(_TRIES):
+            assert held is not None
+            counter = {COUNTER: number(held.counter + 1)}
+            try:
+                return await self._update(lease.key, put=put | counter, remove=PENDING, expect=_held(held))
+            except _Refused as refused:
+                held = _still_mine(lease, refused.found)
+            if held is None or (held.checkpoint == checkpoint and set(children) <= set(held.children)):
+                return held
+        raise Unavailable(f"checkpoint {lease.key} in {self._table}: overtaken {_TRIES} times", "conflict")
+
+    async def release(self, lease: Lease) -> Lease | None:
+        """See the port."""
+        expect = _held(lease)
+        del expect[COUNTER]
+        try:
+            return await self._update(lease.key, add={COUNTER: 1}, remove=(OWNER, TOKEN, GIVER), expect=expect)
+        except _Refused as refused:
+            found = refused.found
+        if found is None or found.owner is None:
+            return found
+        if found.giver is not None and found.giver == lease.owner:
+            await self._hand_over(lease.key, found.giver)
+        return None
+
+    async def _hand_over(self, key: str, giver: str) -> None:
+        """Tell the one who took the lease not to wait any longer; no heartbeat of anybody's, so the counter stays."""
+        with contextlib.suppress(_Refused):  # it was taken on meanwhile, or waits no longer
+            await self._update(key, remove=(GIVER,), expect={GIVER: text(giver)})
+
+    async def _create_table(self) -> None:
+        try:
+            await self._call(
+                "CreateTable",
+                dict,
+                KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        except _InUse:
+            return  # another worker was faster
+
+    async def _update(
+        self,
+        key: str,
+        *,
+        expect: Mapping[str, Value | None],
+        put: Mapping[str, Value] | None = None,
+        add: Mapping[str, int] | None = None,
+        remove: tuple[str, ...] = (),
+        over_junk: bool = False,
+    ) -> Lease:
+        """One conditional UpdateItem; `expect` maps attributes to their values, None where one must be absent.
+
+        Raises _Refused, with the row that stood in the way.
+        """
+        names: dict[str, str] = {}
+        values: dict[str, Value] = {}
+
+        def name(attribute: str) -> str:
+            # Through a placeholder: some names are words of the expression language.
+            names[f"#{attribute}"] = attribute
+            return f"#{attribute}"
+
+        def value(kind: str, attribute: str, given: Value) -> str:
+            values[f":{kind}{attribute}"] = given
+            return f":{kind}{attribute}"
+
+        clauses = []
+        if put:
+            clauses.append("SET " + ", ".join(f"{name(a)} = {value('put', a, v)}" for a, v in put.items()))
+        if add:
+            clauses.append("ADD " + ", ".join(f"{name(a)} {value('add', a, number(n))}" for a, n in add.items()))
+        if remove:
+            clauses.append("REMOVE " + ", ".join(map(name, remove)))
+        conditions = [
+            f"attribute_not_exists({name(a)})" if v is None else f"{name(a)} = {value('is', a, v)}"
+            for a, v in expect.items()
+        ]
+
+        def read(reply: dict[str, Any]) -> Lease | None:
+            row = row_of(reply["Attributes"])
+            if row is not None and row.key != key:
+                raise Malformed(f"the reply is of row {row.key}")
+            return row
+
+        try:
+            row = await self._call(
+                "UpdateItem",
+                read,
+                key,
+                Key={KEY: text(key)},
+                UpdateExpression=" ".join(clauses),
+                ConditionExpression=" AND ".join(conditions),
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except _ConditionFailed as failed:
+            item = failed.item or await self._item(key)
+            try:
+                raise _Refused(row_of(item) if item else None) from None
+            except Malformed as problem:
+                if over_junk:
+                    raise _Refused(None, item) from None
+                raise Unavailable(f"dynamodb:UpdateItem on table {self._table}: {problem}", "malformed") from problem
+        if row is None:
+            raise Denied(f"table {self._table}, row {key}: is no lease")
+        return row
+
+    async def _item(self, key: str) -> dict[str, Any]:
+        """The row that made a condition fail; some servers do not send it along. Empty where there is none."""
+
+        def read(reply: dict[str, Any]) -> dict[str, Any]:
+            return dict(reply.get("Item") or {})
+
+        return await self._call("GetItem", read, key, Key={KEY: text(key)}, ConsistentRead=True)
+
+    async def _call(self, operation: str, read: Callable[[dict[str, Any]], T], /, key: str = "", **arguments: Any) -> T:
+        """What `read` takes out of the reply; whatever it stumbles over is the reply's fault."""
+        what = f"dynamodb:{operation} on table {self._table} {key}".rstrip()
+        async with calling(what, self._patience_s):
+            try:
+                return read(await getattr(self._client, METHODS[operation])(TableName=self._table, **arguments))
+            except ClientError as error:
+                code = code_of(error)
+                if code == "ResourceNotFoundException" and operation == "DescribeTable":
+                    raise NotFound(f"{what}: there is no such table") from error
+                if code == "ConditionalCheckFailedException":
+                    refused: Exception = _ConditionFailed(dict(error.response.get("Item") or {}))
+                elif code == "ResourceInUseException" and operation == "CreateTable":
+                    refused = _InUse()
+                else:
+                    raise
+        raise refused
+
+
+METHODS = {
+    "CreateTable": "create_table",
+    "DescribeTable": "describe_table",
+    "GetItem": "get_item",
+    "Scan": "scan",
+    "UpdateItem": "update_item",
+}
+"""What a worker must be allowed to do (IAM action to method)."""
+
+
+class _ConditionFailed(Exception):
+    def __init__(self, item: dict[str, Any]) -> None:
+        super().__init__()
+        self.item = item
+
+
+class _InUse(Exception):
+    """The table is being created, or is there already."""
+
+
+def _held(lease: Lease) -> dict[str, Value | None]:
+    """The condition that the row is as its owner knows it."""
+    return {
+        COUNTER: number(lease.counter),
+        OWNER: text(lease.owner) if lease.owner else None,
+        TOKEN: text(lease.token) if lease.token else None,
+    }
+
+
+def _still_mine(lease: Lease, found: Lease | None) -> Lease | None:
+    """What to go on from after a condition failed: the row, where the acquisition is still the same."""
+    return found if found is not None and same_acquisition(lease, found) else None
+
+
+@asynccontextmanager
+async def open_dynamo_table(
+    table: str,
+    *,
+    session: Session | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    connect_timeout_s: float = 3,
+    read_timeout_s: float = 5,
+) -> AsyncIterator[DynamoTable]:
+    """The table of that name, with the credentials of the session.
+
+    Time-outs are short: a heartbeat that takes longer than a lease lives is worth nothing.
+    """
+    session = session or new_session(region)
+    config = client_config(
+        session,
+        max_pool_connections=16,
+        connect_timeout=connect_timeout_s,
+        read_timeout=read_timeout_s,
+        retries={"total_max_attempts": 1},
+    )
+    async with session.create_client(
+        "dynamodb", region_name=region, endpoint_url=endpoint_url, config=config
+    ) as client:
+        yield DynamoTable(client, table, patience_of(client))

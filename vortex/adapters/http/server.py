@@ -1,0 +1,106 @@
+"""Metrics and health over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from vortex.adapters.http.limits import Gate
+
+UNIX = "unix:"
+_ASK_S = 3.0
+_LEAVE_S = 1.0
+"""What a reply under way is left when the server stops."""
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_TOO_MUCH = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_requests = logging.getLogger(f"{__name__}.requests")
+_requests.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+"""A malformed request is answered, with 400; it is no event of this program, and certainly no traceback."""
+
+Check = tuple[str, bool, str]
+"""Name, whether it is well, detail."""
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    host: str, port: int, page: Callable[[], Awaitable[bytes]], ready: Callable[[], Awaitable[Sequence[Check]]]
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve /metrics, /livez and /readyz while the context lasts; yields the address bound (port 0: any free one).
+
+    A host of the form `unix:/path` is a socket in the file system; its port is 0.
+    /livez answers as long as the loop turns and asks nothing of AWS: a restart mends no outage there.
+    A connection is for one request, and all of them are bounded (`gate`). Raises OSError where the address is taken.
+    """
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            reply = web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="GET alone\n")
+        elif request.path == "/metrics":
+            reply = web.Response(body=await page(), headers={"Content-Type": _METRICS})
+        elif request.path == "/livez":
+            reply = web.Response(text="ok\n")
+        elif request.path == "/readyz":
+            reply = _readiness(await ready(), verbose="verbose" in request.query)
+        else:
+            reply = web.Response(status=404, text="there are /metrics, /livez and /readyz\n")
+        reply.force_close()
+        return reply
+
+    gate, server = Gate(_TOO_MUCH), web.Server(answer, access_log=None, logger=_requests)
+    loop, factory = asyncio.get_running_loop(), gate.guarded(server)
+    if host.startswith(UNIX):
+        listening, address = await loop.create_unix_server(factory, host.removeprefix(UNIX)), (host, 0)
+    else:
+        listening = await loop.create_server(factory, host, port)
+        address = listening.sockets[0].getsockname()[:2]
+    try:
+        yield address
+    finally:
+        listening.close()
+        await server.shutdown(_LEAVE_S)
+
+
+def not_served(host: str, port: int, problem: OSError) -> str:
+    """A line for an address that cannot be listened on, by the settings that name it."""
+    address = host if host.startswith(UNIX) else f"{host}:{port}"
+    if problem.errno == errno.EADDRINUSE:
+        why = "is taken: another program, or another worker, listens there"
+    else:
+        number = problem.errno or 0
+        why = os.strerror(number) if number > 0 else problem.strerror or str(problem)  # of a name: less than 0
+    return f"http.host, http.port (or VORTEX_HTTP__HOST, VORTEX_HTTP__PORT): {address}: {why}"
+
+
+def _readiness(checks: Sequence[Check], *, verbose: bool) -> web.Response:
+    well = all(ok for _, ok, _ in checks)
+    text = "ok\n" if well else "not ready; ask /readyz?verbose\n"
+    if verbose:
+        text = "".join(f"{'ok' if ok else 'FAIL'} {name}: {detail}\n" for name, ok, detail in checks)
+    return web.Response(text=text, status=200 if well else 503)
+
+
+async def ask(host: str, path: str) -> str:
+    """What a server at `unix:/path` answers, whatever its status. Raises OSError, TimeoutError."""
+    connector = UnixConnector(host.removeprefix(UNIX))
+    async with (
+        ClientSession(connector=connector, timeout=ClientTimeout(total=_ASK_S)) as session,
+        session.get(f"http://localhost{path}") as reply,
+    ):
+        return await reply.text()
+
+
+def checks_of(text: str) -> list[Check]:
+    """What /readyz?verbose said, taken apart again."""
+    rows = []
+    for line in text.splitlines():
+        verdict, _, rest = line.partition(" ")
+        name, _, detail = rest.partition(": ")
+        rows.append((name, verdict == "ok", detail))
+    return rows

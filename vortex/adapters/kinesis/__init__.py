@@ -1,0 +1,1 @@
+"""Kinesis as a `ports.Stream`."""

@@ -1,0 +1,339 @@
+"""An object store in S3, or in anything that speaks its protocol and honours `If-None-Match: *`.
+
+API: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html. A 412 says that the key exists; a
+409 that another conditional write was under way, and has to be tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from botocore.exceptions import ClientError
+
+from vortex.adapters.aws.client import (
+    Session,
+    calling,
+    client_config,
+    code_of,
+    new_session,
+    patience_of,
+    status_of,
+    translate,
+)
+from vortex.adapters.aws.exchange import MOST_BYTES, Answer, Malformed, whole
+from vortex.adapters.s3.get_object import GetCall, Span, whole_object
+from vortex.adapters.s3.put_object import CHECKSUM, PutCall, check_created
+from vortex.config.places import Bucket, store_place
+from vortex.core.model import ObjectInfo
+from vortex.ports import Denied, PortError, Unavailable
+
+T = TypeVar("T")
+_DELETE_BATCH = 1000  # of DeleteObjects
+_EXISTS = "PreconditionFailed"
+_EMPTY_RANGE = "InvalidRange"
+_ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+_AT_ONCE = {"server", "connection"}
+_PAUSES_S = (0.2, 0.8)
+"""Before the second and the third try, at most."""
+_WHOLE = 2**30
+"""Bytes of a whole object, and of a part that may be as large, at most."""
+_ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?:\w+:)?(\w+)[\s/>]")
+"""Of an XML document: the name of its element."""
+
+
+class S3Store:
+    """ObjectStore below `prefix` of a bucket. `put_extras` are parameters of every put (encryption); `put_call` and
+    `get_call` are quicker ways than the client's, for a bucket in the client's own region. `sums`: S3 keeps checksums.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        prefix: str = "",
+        *,
+        put_extras: dict[str, str] | None = None,
+        expected_bucket_owner: str | None = None,
+        put_call: PutCall | None = None,
+        get_call: GetCall | None = None,
+        sums: bool = True,
+        on_retry: Callable[[str], None] = lambda cause: None,
+    ) -> None:
+        self._client, self._put_call, self._get_call, self._on_retry = client, put_call, get_call, on_retry
+        self._bucket = bucket
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self._put_extras = put_extras or {}
+        self._common = {"Bucket": bucket}
+        if expected_bucket_owner:
+            self._common["ExpectedBucketOwner"] = expected_bucket_owner
+        self._patience_s, self._sums = patience_of(client), sums
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix`, without a trailing slash."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+        """See the port."""
+
+        async def ask() -> bool:
+            try:
+                await self._put(self._prefix + key, body, content_type)
+            except ClientError as error:
+                if code_of(error) == _EXISTS:
+                    return False
+                if status_of(error) != 412:
+                    raise
+                return await self._stands(key)
+            return True
+
+        return await self._call(key, ask)
+
+    async def _put(self, name: str, body: bytes, content_type: str) -> None:
+        if self._put_call is not None:
+            try:
+                return await self._put_call(name, body, content_type)
+            except ClientError as error:
+                self._follow(error)
+        reply = await self._client.put_object(
+            **self._common, **self._put_extras, Key=name, Body=body, ContentType=content_type, IfNoneMatch="*"
+        )
+        return check_created(reply["ResponseMetadata"]["HTTPStatusCode"], reply.get("ETag"))
+
+    async def _stands(self, key: str) -> bool:
+        """False: the key does exist, though it was not S3 who said so. Raises Malformed where it does not."""
+        try:
+            await self._part(key, Span(None, 1))
+        except ClientError as error:
+            if code_of(error) != "NoSuchKey":
+                raise
+            raise Malformed("status 412 to a put, and there is no such key") from error
+        return False
+
+    async def get(self, key: str) -> bytes:
+        """See the port."""
+        return (await self._get(key, Span()))[0]
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """See the port."""
+        if length <= 0:
+            return b""
+        return (await self._get(key, Span(offset, length)))[0]
+
+    async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """See the port."""
+        return await self._get(key, Span(None, length))
+
+    async def _get(self, key: str, span: Span) -> tuple[bytes, int]:
+        return await self._call(key, lambda: self._part(key, span), max(span.length or _WHOLE, MOST_BYTES))
+
+    async def _part(self, key: str, span: Span) -> tuple[bytes, int]:
+        name = self._prefix + key
+        if span == Span() and self._sums:
+            answer = await self._ask(name, {})
+            if CHECKSUM in answer.headers:
+                return whole_object(answer), len(answer.body)
+        try:
+            return span.of(await self._ask(name, {"Range": span.header}))
+        except ClientError as error:
+            if code_of(error) != _EMPTY_RANGE:
+                raise
+        if span.first:  # it begins where the object has ended
+            return b"", 0
+        body = whole_object(await self._ask(name, {}))  # empty; or the server refuses what is longer than the object
+        return span.of_whole(body), len(body)
+
+    async def _ask(self, name: str, wanted: dict[str, str]) -> Answer:
+        if self._get_call is not None:
+            try:
+                return await self._get_call(name, wanted)
+            except ClientError as error:
+                self._follow(error)
+        reply = await self._client.get_object(**self._common, Key=name, **wanted)
+        return await whole(reply["Body"].raw_stream)
+
+    def _follow(self, error: ClientError) -> None:
+        """Leave it to the client to find the bucket's region, now and from now on. Raises any other error again."""
+        if code_of(error) not in _ELSEWHERE and not 300 <= status_of(error) < 400:
+            raise error
+        self._put_call = self._get_call = None
+
+    async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        """See the port."""
+        whole, after = self._prefix + prefix, self._prefix + start_after if start_after else ""
+
+        def read(page: dict[str, Any]) -> Sequence[ObjectInfo]:
+            nonlocal after
+            found = []
+            for row in page.get("Contents", ()):
+                key, size = row["Key"], int(row["Size"])
+                modified = int(row["LastModified"].timestamp() * 1000)
+                if not key.startswith(whole) or key <= after or size < 0 or modified < 0:
+                    raise Malformed(f"a listing of {whole!r} after {after!r} with {key!r}, {size} bytes, of {modified}")
+                after = key
+                found.append(ObjectInfo(key[len(self._prefix) :], size, modified))
+            return found
+
+        extra = {"StartAfter": after} if after else {}
+        async for info in self._pages(prefix, read, **extra):
+            yield info
+
+    async def list_folders(self, prefix: str) -> AsyncIterator[str]:
+        """See the port."""
+        whole, after = self._prefix + prefix, ""
+
+        def read(page: dict[str, Any]) -> Sequence[str]:
+            nonlocal after
+            found = []
+            for row in page.get("CommonPrefixes", ()):
+                folder = row["Prefix"]
+                if not folder.startswith(whole) or not folder.endswith("/") or folder <= after:
+                    raise Malformed(f"a listing of {whole!r} after {after!r} with the folder {folder!r}")
+                after = folder
+                found.append(folder[len(whole) : -1])
+            return found
+
+        async for name in self._pages(prefix, read, Delimiter="/"):
+            yield name
+
+    async def _pages(
+        self, prefix: str, read: Callable[[dict[str, Any]], Sequence[T]], **query: str
+    ) -> AsyncIterator[T]:
+        """What `read` makes of each page. A listing that would never end is malformed, too."""
+        tokens: set[str] = set()
+        token: dict[str, str] = {}
+
+        async def ask() -> tuple[Sequence[T], str]:
+            page = await self._client.list_objects_v2(**self._common, Prefix=self._prefix + prefix, **query, **token)
+            rows, following = read(page), page.get("NextContinuationToken", "")
+            if page["IsTruncated"] != bool(following) or following in tokens:
+                raise Malformed(f"a listing, truncated: {page['IsTruncated']}, that goes on at {following!r}")
+            return rows, following
+
+        while True:
+            rows, following = await self._call(prefix, ask)
+            for row in rows:
+                yield row
+            if not following:
+                return
+            tokens.add(following)
+            token = {"ContinuationToken": following}
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """See the port."""
+        names = [self._prefix + key for key in keys]
+        for begin in range(0, len(names), _DELETE_BATCH):
+            batch = names[begin : begin + _DELETE_BATCH]
+            await self._call(batch[0][len(self._prefix) :], partial(self._delete, batch))
+
+    async def _delete(self, names: Sequence[str]) -> None:
+        reply = await self._client.delete_objects(**self._common, Delete={"Objects": [{"Key": name} for name in names]})
+        failed = [row for row in reply.get("Errors", ()) if row.get("Code") != "NoSuchKey"]
+        if failed:
+            raise _of_delete(failed[0], self._named(str(failed[0].get("Key"))))
+        gone = {row.get("Key") for field in ("Deleted", "Errors") for row in reply.get(field, ())}
+        if not gone.issuperset(names):
+            raise Malformed(f"of {len(names)} keys to delete the reply names {len(gone)}")
+
+    def _named(self, key: str) -> str:
+        """What errors say they are about: the whole key, and where it was looked for."""
+        return f"s3://{self._bucket}/{key} (region {self._client.meta.region_name or 'unknown'})"
+
+    async def _call(self, key: str, ask: Callable[[], Awaitable[T]], most_bytes: int = MOST_BYTES) -> T:
+        """What `ask` answers. What S3 wants to be tried again at once is, and told to `on_retry`; the caller, who has
+        more patience, sees the rest.
+        """
+        name = self._named(self._prefix + key)
+        for pause_s in _PAUSES_S:
+            try:
+                async with calling(name, self._patience_s, most_bytes):
+                    return await ask()
+            except Unavailable as problem:
+                if problem.cause not in _AT_ONCE:
+                    raise
+                self._on_retry(problem.cause)
+            await asyncio.sleep(random.uniform(0, pause_s))
+        async with calling(name, self._patience_s, most_bytes):
+            return await ask()
+
+
+def _of_delete(row: dict[str, Any], what: str) -> PortError:
+    """DeleteObjects answers 200 and tells of each key that it did not delete."""
+    error = {"Code": str(row.get("Code")), "Message": str(row.get("Message"))}
+    found = translate(ClientError({"Error": error}, "DeleteObjects"), f"delete {what}")
+    return found if isinstance(found, Denied) else Unavailable(str(found), "delete")
+
+
+def _check_root(name: str) -> Callable[..., None]:
+    """A check that a reply's document is of that name: botocore takes any other, a page of XHTML, for an empty one."""
+
+    def check(response_dict: dict[str, Any], **_: Any) -> None:
+        root = _ROOT.match(response_dict["body"])
+        if response_dict["status_code"] < 300 and (root is None or root[1] != name.encode()):
+            raise Malformed(f"status {response_dict['status_code']} without a {name}")
+
+    return check
+
+
+@contextlib.asynccontextmanager
+async def open_s3_store(
+    url: str,
+    *,
+    session: Session | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    server_side_encryption: str | None = None,
+    kms_key_id: str | None = None,
+    expected_bucket_owner: str | None = None,
+    request_checksum_calculation: Literal["when_required", "when_supported"] = "when_supported",
+    on_retry: Callable[[str], None] = lambda cause: None,
+    connect_timeout_s: float = 5,
+    read_timeout_s: float = 60,
+) -> AsyncIterator[S3Store]:
+    """The store at `s3://bucket/prefix`, with the credentials of the session. Raises ValueError.
+
+    `on_retry` is told the cause of what is tried again in here: what S3 asks to try again at once.
+    """
+    place = store_place(url)
+    if not isinstance(place, Bucket):
+        raise ValueError(f"{url} is not in S3")
+    bucket, prefix = place.name, place.prefix
+    extras = {}
+    if server_side_encryption:
+        extras["ServerSideEncryption"] = server_side_encryption
+    if kms_key_id:
+        extras["SSEKMSKeyId"] = kms_key_id
+    session = session or new_session(region)
+    config = client_config(
+        session,
+        max_pool_connections=64,
+        connect_timeout=connect_timeout_s,
+        read_timeout=read_timeout_s,
+        retries={"total_max_attempts": 1},
+        request_checksum_calculation=request_checksum_calculation,
+        response_checksum_validation=request_checksum_calculation,
+        s3={"addressing_style": "path"} if endpoint_url and place.region is None else None,  # an ARN has no path
+    )
+    async with session.create_client("s3", region_name=region, endpoint_url=endpoint_url, config=config) as client:
+        client.meta.events.register("before-parse.s3.ListObjectsV2", _check_root("ListBucketResult"))
+        client.meta.events.register("before-parse.s3.DeleteObjects", _check_root("DeleteResult"))
+        owner = {"ExpectedBucketOwner": expected_bucket_owner} if expected_bucket_owner else {}
+        checksum = request_checksum_calculation == "when_supported"
+        put_call = await PutCall.prepare(client, bucket, {**owner, **extras}, checksum=checksum)
+        yield S3Store(
+            client,
+            bucket,
+            prefix,
+            put_extras=extras,
+            expected_bucket_owner=expected_bucket_owner,
+            put_call=put_call,
+            get_call=await GetCall.prepare(client, bucket, owner),
+            sums=checksum,
+            on_retry=on_retry,
+        )

@@ -1,0 +1,1 @@
+"""From a page's bytes to events by column, and rejections for what is no event."""

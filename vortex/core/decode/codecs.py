@@ -1,0 +1,215 @@
+"""Compressed records: told by their first bytes, unfolded within bounds.
+
+Read are gzip (RFC 1952), zlib (RFC 1950), Zstandard (RFC 8878), LZ4 frames and framed Snappy. A record may have several
+members, skippable frames among them, and zeros or white space as padding behind each: tools that append, and blocks of
+fixed size, leave such. What is known by sight but not read gets its name into the rejection.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import cramjam
+import lz4.frame
+from isal import igzip_lib
+
+from vortex.core.decode.reasons import Reason, Refused
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_MEMBERS = 32_768
+"""Members that a record may have: of empty ones, which take no room, a record could hold a million."""
+_WINDOW_LOG = 26
+"""A Zstandard frame may ask for a window of 64 MiB; what a record unfolds to is bounded by as much."""
+_WINDOW = zstd.DecompressionParameter.window_log_max
+_PADDING = b"\0 \t\r\n"
+_FIRST, _STEP = 1024, 1 << 20
+"""Bytes that a decompressor gets at first, and at most: it copies what lies behind its member."""
+_BROKEN: tuple[type[Exception], ...] = (
+    igzip_lib.IsalError,  # type: ignore[assignment]  # its stub says an instance
+    zstd.ZstdError,
+    cramjam.DecompressionError,
+    RuntimeError,  # of lz4
+    EOFError,
+)
+_SNAPPY = b"\xff\x06\x00\x00sNaPpY"
+_UNREAD = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x02\x21\x4c\x18": "LZ4 in its legacy frames",
+    b"\x82SNAPPY\0": "Snappy in the blocks of snappy-java",
+    b"\x89LZO": "lzop",
+    b"PK\x03\x04": "a zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\xf3\x89\x9a\xc2": "a KPL aggregate, but its MD5 does not fit, or it is not the record itself",
+    b"Obj\x01": "an Avro file",
+    b"\xc3\x01": "an Avro object with the fingerprint of its schema",
+    b"\x03\0": "a message of the Glue schema registry",
+    b"\x03\x05": "a message of the Glue schema registry",
+    b"PAR1": "Parquet",
+    b"ORC": "ORC",
+    b"ARROW1": "Arrow",
+    b"\xe0\x01\0\xea": "Ion",
+    b":)\n": "Smile",
+    b"\xd9\xd9\xf7": "CBOR",
+    b"eyJ": "JSON in Base64",
+    b"H4sI": "gzip in Base64",
+    b"\x1f\x8b": "gzip within what is compressed already",
+    b"\x28\xb5\x2f\xfd": "Zstandard within what is compressed already",
+    b"\x04\x22\x4d\x18": "LZ4 within what is compressed already",
+}
+_WIDE = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")
+
+
+class _Codec(NamedTuple):
+    """`read` takes the data, the place of a member and the room; it gives what that holds, and the place behind it."""
+
+    name: str
+    read: Callable[[memoryview, int, int], tuple[list[bytes], int]]
+
+
+def decompress(data: bytes, room: int) -> bytes | None:
+    """What the data unfold to, all members of it; None for data that are not compressed.
+
+    Raises Refused for data that are broken or cut, and, without unfolding any further, for more than `room` bytes.
+    """
+    codec = _codec(data, 0)
+    if codec is None:
+        return None
+    parts: list[bytes] = []
+    whole, at, left = memoryview(data), 0, room
+    for _ in range(_MEMBERS):
+        try:
+            member, at = codec.read(whole, at, left)
+        except _BROKEN as problem:
+            if not parts and data[0] != 0x78 and codec.read is _zlib:
+                return None  # one text in a thousand that begins with one of these letters looks like zlib
+            raise Refused(Reason.BAD_COMPRESSION, f"{codec.name}: {problem}") from None
+        parts += member
+        left -= sum(map(len, member))
+        if left < 0:
+            raise Refused(Reason.TOO_LARGE, f"unfolds to more than {room} bytes")
+        at = _behind_padding(data, at)
+        if at == len(data):
+            return b"".join(parts)
+        before, codec = codec, _codec(data, at)
+        if codec is None:
+            raise Refused(Reason.BAD_COMPRESSION, f"{before.name}: {len(data) - at} bytes behind the end are no member")
+    raise Refused(Reason.TOO_MANY_MEMBERS, f"has more than {_MEMBERS} compressed members")
+
+
+def unread_format(data: bytes) -> str | None:
+    """The name of a format that is known by sight, but not read; asked of what is no JSON."""
+    return next((name for magic, name in _UNREAD.items() if data.startswith(magic)), None)
+
+
+def is_wide(data: bytes) -> bool:
+    """Whether it is text in UTF-16 or UTF-32, by its byte order mark or by the first character of JSON."""
+    return data.startswith(_WIDE)
+
+
+def _codec(data: bytes, at: int) -> _Codec | None:
+    """What reads the member at this place."""
+    head = data[at : at + 4]
+    if head[:2] == b"\x1f\x8b":
+        return _GZIP
+    # https://www.rfc-editor.org/rfc/rfc1950#section-2.2: deflate, its window, a checksum, no dictionary.
+    if len(head) > 1 and head[0] & 0x8F == 0x08 and not head[1] & 0x20 and (head[0] << 8 | head[1]) % 31 == 0:
+        return _ZLIB
+    if head == b"\x28\xb5\x2f\xfd":
+        return _ZSTD
+    if head == b"\x04\x22\x4d\x18":
+        return _LZ4
+    if head[1:] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
+        return _SKIPPABLE
+    return _FRAMED if data.startswith(_SNAPPY, at) else None
+
+
+def _behind_padding(data: bytes, at: int) -> int:
+    if at < len(data) and data[at] in _PADDING:
+        return len(data) - len(data[at:].lstrip(_PADDING))
+    return at
+
+
+def _stream(decompressor: Any, data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
+    """One member, by a decompressor of the shape that the standard library's have. Raises what that does."""
+    parts: list[bytes] = []
+    window = _FIRST
+    while not decompressor.eof:
+        chunk = data[at : at + window] if decompressor.needs_input else data[:0]
+        at += len(chunk)
+        part = decompressor.decompress(chunk, room + 1)
+        if not chunk and not part and not decompressor.eof:
+            raise EOFError("the compressed data is cut off")
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            break
+        window = min(4 * window, _STEP)
+    return parts, at - len(decompressor.unused_data or b"")
+
+
+def _gzip(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
+    return _stream(igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), data, at, room)
+
+
+def _zlib(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
+    return _stream(igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB), data, at, room)
+
+
+def _zstd(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
+    return _stream(zstd.ZstdDecompressor(options={int(_WINDOW): _WINDOW_LOG}), data, at, room)
+
+
+def _lz4(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
+    return _stream(lz4.frame.LZ4FrameDecompressor(), data, at, room)
+
+
+def _skippable(data: memoryview, at: int, _: int) -> tuple[list[bytes], int]:
+    """A frame for others, as Zstandard and LZ4 both have it: RFC 8878, section 3.1.2."""
+    end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    if at + 8 > len(data) or end > len(data):
+        raise EOFError("a skippable frame is cut off")
+    return [], end
+
+
+def _framed_snappy(data: memoryview, begin: int, room: int) -> tuple[list[bytes], int]:
+    """All chunks: https://github.com/google/snappy/blob/main/framing_format.txt. Each says what it unfolds to."""
+    at, size = begin, 0
+    while at + 4 <= len(data):
+        kind, length = data[at], int.from_bytes(data[at + 1 : at + 4], "little")
+        if 0x02 <= kind < 0x80 or (kind == 0x00 and length == 0):
+            break  # padding, or another member: no chunk that one has to know begins so, and each has a checksum
+        body = data[at + 4 : at + 4 + length]
+        if len(body) < length:
+            raise EOFError("a chunk is cut off")
+        if kind == 0x00:
+            size += _varint(body[4:])
+        elif kind == 0x01:
+            size += max(length - 4, 0)
+        if size > room:
+            raise Refused(Reason.TOO_LARGE, f"unfolds to more than {room} bytes")
+        at += 4 + length
+    return [bytes(cramjam.snappy.decompress(data[begin:at], output_len=size))], at
+
+
+def _varint(data: memoryview) -> int:
+    value = 0
+    for place, byte in enumerate(data[:5]):
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value
+    raise EOFError("a chunk's size is cut off")
+
+
+_GZIP = _Codec("gzip", _gzip)
+_ZLIB = _Codec("zlib", _zlib)
+_ZSTD = _Codec("Zstandard", _zstd)
+_LZ4 = _Codec("LZ4", _lz4)
+_FRAMED = _Codec("Snappy", _framed_snappy)
+_SKIPPABLE = _Codec("a skippable frame", _skippable)

@@ -1,0 +1,248 @@
+"""From a page's bytes to events: the four fields that Vortex reads, by column, and rejections for what is no event.
+
+Bad input never raises: what cannot be taken as an event becomes a rejection with its reason and its original bytes.
+An event is decoded once, by a msgspec Struct made of the configured paths alone, so that the rest of it is skipped at
+C speed. What has to be asked of the bytes or of the values besides is asked of whole columns; a column in which
+something is odd is halved until the odd one is alone, and that one is looked at closely.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, TypeVar
+
+import msgspec
+
+from vortex.core.decode.containers import Parts, one_line, parts_of
+from vortex.core.decode.depth import MAX_DEPTH, is_too_deep
+from vortex.core.decode.diagnosis import NAME_LIMIT, CloseReader, missing
+from vortex.core.decode.fields import NAMES, Fields, paths_of
+from vortex.core.decode.reasons import OverBudget, Reason, Refused
+from vortex.core.decode.rejections import Rejected
+from vortex.core.decode.shape import Once, Shape
+from vortex.core.decode.time_formats import time_format
+from vortex.core.model import Record
+
+_UTF8_STEP = 1 << 20
+_utf8 = codecs.getincrementaldecoder("utf-8")
+_T = TypeVar("_T")
+_Which = range | list[int]
+"""Parts, in order."""
+_ODD = (msgspec.MsgspecError, RecursionError, ValueError)
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The events of a page as columns (one Python object an event is too many), in stream order.
+
+    `ids` holds None where the event has no id and is to be known by its content. `records[i]` is the index of the
+    record that event i came from.
+    """
+
+    lines: list[bytes] = field(default_factory=list)
+    customers: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    times: list[Any] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+class Decoder:
+    """Decodes pages by one set of paths. Raises ValueError for a path with an empty part, or a wrong time format."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields, self.paths = fields, paths_of(fields)
+        self.hash_missing = fields.missing_id == "hash"
+        self.formats = [time_format(pattern) for pattern in fields.time_format]
+        self._shape, self._once = Shape(self.paths), Once(self.paths)
+        self._close = CloseReader(fields)
+
+    def times(self, line: bytes) -> list[Any]:
+        """The values at all paths of the time, in their order, of a line that is an event."""
+        return self._close.times(line)
+
+    def page(self, records: Sequence[Record]) -> Decoded:
+        """Every event and rejection of the page, in order."""
+        return self.parts(parts_of([record.data for record in records]))
+
+    def parts(self, parts: Parts) -> Decoded:
+        """Every event and rejection among the parts, in order."""
+        out = Decoded()
+        events = self._events(parts.data)
+        if None not in events:
+            self._several(range(len(events)), parts, events, out)
+        else:
+            begin = 0
+            for odd, run in groupby(events, key=_is_none):
+                end = begin + sum(1 for _ in run)
+                if odd:
+                    for part in range(begin, end):
+                        self._one(part, parts, out)
+                else:
+                    self._several(range(begin, end), parts, events, out)
+                begin = end
+        out.rejected.sort(key=_place)
+        return out
+
+    def _events(self, datas: list[bytes]) -> list[Any]:
+        """Each part as a Struct; None for those that are not one JSON object."""
+        try:
+            if max(map(len, datas), default=0) <= self.fields.max_bytes:
+                return list(map(self._shape.decode, datas))
+        except _ODD:
+            pass
+        return list(map(self._event, datas))
+
+    def _event(self, data: bytes) -> Any:
+        try:
+            return self._shape.decode(data) if len(data) <= self.fields.max_bytes else None
+        except _ODD:
+            return None
+
+    def _several(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> None:
+        """Parts that are one object each, by column; in halves where any is odd."""
+        if not which or self._columns(which, parts, events, out):
+            return
+        rest = self._without_names(which, parts, events, out)
+        if len(rest) < len(which):
+            self._several(rest, parts, events, out)
+            return
+        if len(which) == 1:
+            self._one(which[0], parts, out)
+            return
+        middle = len(which) // 2
+        self._several(which[:middle], parts, events, out)
+        self._several(which[middle:], parts, events, out)
+
+    def _without_names(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> _Which:
+        """Reject the parts that have no customer, type or id, by column; those that are left."""
+        why: dict[int, Refused] = {}
+        chosen = _chosen(events, which)
+        for name in NAMES[:2] if self.hash_missing else NAMES[:3]:
+            try:
+                values = _first_present(self._shape.getters[name], chosen)
+            except AttributeError:
+                return which
+            if None in values or "" in values:
+                refused = missing(name, self.paths)
+                for part, value in zip(which, values, strict=True):
+                    if value is None or value == "":
+                        why.setdefault(part, refused)
+        datas = [parts.data[part] for part in why]
+        if not datas or not self._are_well(datas, b"".join(datas)):
+            return which
+        for part, data in zip(why, datas, strict=True):
+            refused = why[part]
+            out.rejected.append(Rejected(parts.owners[part], parts.sub(part), refused.reason, refused.detail, data))
+        return [part for part in which if part not in why]
+
+    def _are_well(self, datas: Sequence[bytes], joined: bytes) -> bool:
+        """Whether these are objects of text, not too deep or large, none of which gives a key twice."""
+        if max(map(len, datas)) > self.fields.max_bytes or not _is_utf8(joined):
+            return False
+        if any(is_too_deep(data) for data in datas if len(data) > 2 * MAX_DEPTH):
+            return False
+        return all(map(self._once, datas))
+
+    def _columns(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> bool:
+        """Take these parts; False, with nothing done, if any is odd."""
+        whole = len(which) == len(events)
+        datas = _chosen(parts.data, which)
+        joined = parts.joined if whole and parts.joined is not None else b"".join(datas)
+        chosen = _chosen(events, which)
+        try:
+            customers, kinds, ids, times = (_first_present(self._shape.getters[name], chosen) for name in NAMES)
+        except AttributeError:
+            return False
+        if not (_all_text(customers) and _all_text(kinds) and self._are_well(datas, joined)):
+            return False
+        if not _all_text(ids):
+            if not self.hash_missing and ("" in ids or None in ids):
+                return False
+            ids = [str(key) if key is not None and key != "" else None for key in ids]
+        if max(map(len, customers)) + max(map(len, kinds)) > NAME_LIMIT:
+            return False
+        out.lines += map(one_line, datas) if b"\n" in joined or b"\r" in joined else datas
+        out.customers += customers
+        out.types += kinds
+        out.ids += ids
+        out.times += times
+        out.records += _chosen(parts.owners, which)
+        return True
+
+    def _one(self, part: int, parts: Parts, out: Decoded) -> None:
+        """A part that is odd, or seems to be."""
+        data = parts.data[part]
+        try:
+            if part in parts.refused:
+                raise parts.refused[part]
+            if len(data) > self.fields.max_bytes:
+                raise Refused(Reason.EVENT_TOO_LARGE, f"over {self.fields.max_bytes} bytes (event.max_bytes)")
+            customer, kind, key, time = self._close(data)
+        except Refused as refused:
+            place = parts.owners[part], parts.sub(part)
+            whole = isinstance(refused, OverBudget)
+            out.rejected.append(Rejected(*place, refused.reason, refused.detail, data, whole))
+            return
+        out.lines.append(one_line(data))
+        out.customers.append(customer)
+        out.types.append(kind)
+        out.ids.append(key)
+        out.times.append(time)
+        out.records.append(parts.owners[part])
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _place(rejected: Rejected) -> tuple[int, int]:
+    return rejected.record, rejected.sub
+
+
+def _chosen(column: Sequence[_T], which: _Which) -> Sequence[_T]:
+    """The rows of a column: itself where that is all of them."""
+    if isinstance(which, range):
+        return column if len(which) == len(column) else column[which.start : which.stop]
+    return [column[row] for row in which]
+
+
+def _is_utf8(data: bytes) -> bool:
+    """The decoder does not check strings that it skips. Parts begin and end in ASCII: joining them hides nothing."""
+    if data.isascii():
+        return True
+    decoder = _utf8()
+    try:
+        for at in range(0, len(data), _UTF8_STEP):  # the text may take four times the room of its bytes
+            decoder.decode(data[at : at + _UTF8_STEP])
+        decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _first_present(getters: list[Callable[[Any], Any]], events: Sequence[Any]) -> list[Any]:
+    """For each event the first of its values that is neither absent nor empty. Raises AttributeError, as getters do.
+
+    By column, since a tuple of values an event would be one more object for the garbage collector to look at.
+    """
+    first = list(map(getters[0], events))
+    for get in getters[1:]:
+        if all(first):
+            break
+        first = [one if one or one == 0 else two for one, two in zip(first, map(get, events), strict=True)]
+    return first
+
+
+def _all_text(column: list[Any]) -> bool:
+    """Whether all are text (integers made so in place), none empty."""
+    kinds = set(map(type, column))
+    if kinds == {int, str} or kinds == {int}:
+        column[:] = map(str, column)
+    elif kinds != {str}:
+        return False
+    return "" not in column

@@ -1,0 +1,476 @@
+"""The events of a page by column, each with its key and period: read in C where that suffices, else by `Decoder`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate, groupby, repeat
+from operator import add, attrgetter
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from vortex.core.decode.containers import Opened, Parts, open_record, plain_parts, refused_whole
+from vortex.core.decode.decoder import Decoded, Decoder
+from vortex.core.decode.diagnosis import time_value
+from vortex.core.decode.fields import NAMES, Fields, Paths
+from vortex.core.decode.interning import Names
+from vortex.core.decode.kpl import aggregates
+from vortex.core.decode.limits import DEFAULT, Limits, Pot
+from vortex.core.decode.reasons import OverBudget
+from vortex.core.decode.records import Records
+from vortex.core.decode.rejections import Rejected, as_one, lines_bytes
+from vortex.core.decode.steps import Steps, at_once
+from vortex.core.native import ASK_KEY, ASK_TIME, ASKED, NO_ID, NO_PERIOD, native
+from vortex.core.native.sorting import stable_order
+from vortex.core.periods import PeriodReader
+
+Keys = NDArray[np.void]
+_KEY = np.dtype("V16")
+_MOST_NAMES = 20_000
+"""How many names a reader keeps before it begins anew: some events have types without number."""
+_MOST_CHARACTERS = 4 << 20
+"""Of the names that it keeps."""
+_ROWS = 16_384
+"""Events of a slice, if they are of several records."""
+_STEP_PARTS, _STEP_BYTES = 1000, 1 << 20
+"""What the long way takes in one step, if it is not one part."""
+_STEP_ASKED = 10_000
+
+
+@dataclass(slots=True)
+class Events:
+    """The events of a page, in stream order.
+
+    Event i is the line `text[start[i]:start[i] + size[i]]` of record `record[i]`; its customer and type are
+    `names[name[i]]`. `keys` has sixteen bytes for each. `period` is NO_PERIOD where the time is missing or unreadable.
+    """
+
+    text: bytes
+    start: NDArray[np.int64]
+    size: NDArray[np.int32]
+    record: NDArray[np.int32]
+    name: NDArray[np.int32]
+    names: Names
+    keys: Keys
+    period: NDArray[np.int64]
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def rows(self, which: slice | NDArray[np.bool_]) -> Events:
+        """These of the events, in the same text; without rejections."""
+        return Events(
+            self.text,
+            self.start[which],
+            self.size[which],
+            self.record[which],
+            self.name[which],
+            self.names,
+            self.keys[which],
+            self.period[which],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Events of the records from `first` to before `upto`; all that are left of them, if it is the `last`."""
+
+    events: Events
+    first: int
+    upto: int
+    last: bool = True
+
+
+class _Prefixes(dict[str, str]):
+    """The customer as a key's beginning: with its length, so that no customer and id run into another pair."""
+
+    def __missing__(self, customer: str) -> str:
+        if len(self) > 100_000:
+            self.clear()
+        prefix = self[customer] = f"{len(customer)}:{customer}"
+        return prefix
+
+
+class EventReader:
+    """Reads pages for one shard. A key is the XXH3-128 of the customer (its length before it) and the id; where there
+    is no id, of the customer and the line.
+    """
+
+    def __init__(self, decoder: Decoder, period_ms: int, seed: int, limits: Limits = DEFAULT) -> None:
+        self._decoder, self._period_ms, self._seed, self._limits = decoder, period_ms, seed, limits
+        self._periods = PeriodReader(period_ms, decoder.formats)
+        self._other_times = len(decoder.paths["time"]) > 1
+        self._prefixes = _Prefixes()
+        self._names = Names(seed)
+        self._plan = _plan_of(decoder.fields, decoder.paths)
+
+    def page(self, records: Records) -> Events:
+        """Every event and rejection of the page, in order, at once."""
+        found = [one.events for one in self.slices(records) if one is not None]
+        return _in_one(found) if found else self._none()
+
+    def slices(self, records: Records) -> Iterator[Slice | None]:
+        """Every event and rejection of the page, in order and in slices; None where others may have their turn.
+
+        Whole records, and of one record no event before it is known that none of its limits refuses it.
+        """
+        self._forget_names()
+        plain, odd = self._none(), list(range(len(records)))
+        if self._plan is not None:
+            aggregate = aggregates(records.data, records.bounds)
+            plain, odd = yield from self._plainly(records.data, records.bounds, aggregate)
+        page, pot = _Page(plain, records, odd[-1] if odd else -1), Pot(self._limits)
+        for some in _batches(records, odd):
+            datas = [records.datas[index] for index in some]
+            if (group := plain_parts(datas, some)) is not None:
+                yield from self._slices_of(page, group)
+            else:
+                yield from self._apart(page, some, pot)
+        yield from page.plain_up_to(len(records))
+
+    def _apart(self, page: _Page, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:
+        """Records that have to be taken apart: several in one where they are small.
+
+        Nothing that was unfolded is held where others may have their turn: theirs may have to unfold, too.
+        """
+        group, opened = Parts(owners=[]), None
+        for index in some:
+            self._forget_names()
+            data = page.records.datas[index]
+            try:
+                opened = yield from open_record(data, self._limits, pot)
+                found = yield from self._of_text(opened, index)
+                parts = Parts() if found else (yield from opened.split())
+            except OverBudget as over:
+                found, parts = [], refused_whole(data, over)
+            opened = None
+            if found or (group.data and _is_large(group.data, parts.data)):
+                yield from self._slices_of(page, group)
+                group = Parts(owners=[])
+            if found:
+                yield from page.plain_up_to(index)
+                self._forget_names()  # which live until these events are taken
+                yield page.give(found.pop(), index, index + 1)
+            group.append(parts, index)
+        yield from self._slices_of(page, group)
+
+    def _forget_names(self) -> None:
+        if len(self._names) > _MOST_NAMES or self._names.characters > _MOST_CHARACTERS:
+            self._names = Names(self._seed)
+            self._prefixes.clear()
+
+    def _of_text(self, opened: Opened, index: int) -> Steps[list[Events]]:
+        """The events of a record that unfolded to a large text, where it can be read as it is; else nothing."""
+        if self._plan is None or len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < _STEP_BYTES // 4:
+            return []
+        text = opened.texts[0]
+        bounds = np.array([0, len(text)], dtype=np.int64)
+        events, odd = yield from self._plainly(text, bounds, np.zeros(1, dtype=np.bool_))
+        events.record = np.full(len(events), index, dtype=np.int32)
+        return [] if odd else [events]
+
+    def _slices_of(self, page: _Page, parts: Parts) -> Iterator[Slice | None]:
+        """The events of these parts, with those of plain records between them; before that all that come before."""
+        if not parts.data:
+            return
+        found = yield from self._read(parts, page.records)
+        first, upto = page.around(parts) if len(found) == 1 else (parts.owners[0], parts.owners[-1] + 1)
+        parts.data.clear()
+        yield from page.plain_up_to(first)
+        if len(found) == 1:
+            found = [_merged(page.between(first, upto), found[0])]
+        found.reverse()
+        while found:
+            yield page.give(found.pop(), first, upto, last=not found)
+
+    def _read(self, parts: Parts, records: Records) -> Steps[list[Events]]:
+        """The events of some records in one, or of one record in several."""
+        if not _is_large(parts.data):
+            events = self._of_parts(parts)
+            yield
+            return [self._without_floods(events, parts, records)]
+        record, found, size = parts.owners[0], list[Events](), 0
+        data, limit = records.datas[record], self._most_rejections(records, record)
+        for some in parts.several(_STEP_PARTS, _STEP_BYTES):
+            events = self._of_parts(some)
+            found.append(events)
+            size += lines_bytes(events.rejected, limit)
+            if size > limit:
+                none = self._none()
+                none.rejected = [as_one(events.rejected, record, data, limit, alone=len(parts.data) == 1)]
+                return [none]
+            yield
+        return found
+
+    def _without_floods(self, events: Events, parts: Parts, records: Records) -> Events:
+        """Where the rejections of a record would take too much, it is one rejection."""
+        if lines_bytes(events.rejected, self._limits.rejections) <= self._limits.rejections:
+            return events
+        kept: list[Rejected] = []
+        for record, several in groupby(events.rejected, key=attrgetter("record")):
+            its, limit = list(several), self._most_rejections(records, record)
+            if lines_bytes(its, limit) > limit:
+                alone = parts.owners.count(record) == 1
+                its = [as_one(its, record, records.datas[record], limit, alone=alone)]
+                events = events.rows(events.record != record)
+            kept += its
+        events.rejected = kept
+        return events
+
+    def _most_rejections(self, records: Records, record: int) -> int:
+        return max(self._limits.rejections, 2 * len(records.datas[record]))
+
+    def _none(self) -> Events:
+        none = np.empty(0, dtype=np.int64)
+        numbers = none.astype(np.int32)
+        return Events(b"", none, numbers, numbers, numbers, self._names, np.empty(0, dtype=_KEY), none)
+
+    def _of_parts(self, parts: Parts) -> Events:
+        """The events of parts; each record's are numbered as `owners` has it."""
+        if self._plan is None or parts.joined is not None:  # else each is a record as it came, and was tried
+            return self._slowly(self._decoder.parts(parts))
+        text = b"".join(parts.data)
+        bounds = np.zeros(len(parts.data) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, parts.data), np.int64, len(parts.data)), out=bounds[1:])
+        # Aggregates hold none.
+        events, odd = at_once(self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_)))
+        if odd:
+            refused = {place: parts.refused[part] for place, part in enumerate(odd) if part in parts.refused}
+            alone = Parts([parts.data[part] for part in odd], range(len(odd)), refused)
+            slow = self._slowly(self._decoder.parts(alone))
+            slow.record = np.array(odd, dtype=np.int32)[slow.record]
+            for rejected in slow.rejected:
+                part = odd[rejected.record]
+                rejected.record, rejected.sub = parts.owners[part], parts.sub(part)
+            events = _merged(events, slow)
+        events.record = np.array(parts.owners, dtype=np.int32)[events.record]
+        return events
+
+    def _plainly(
+        self, text: bytes, bounds: NDArray[np.int64], aggregate: NDArray[np.bool_]
+    ) -> Steps[tuple[Events, list[int]]]:
+        """The events of the records that hold nothing odd, and which records do."""
+        assert native is not None
+        names = self._names
+        most = self._limits.events
+        found = native.events(self._plan, names.table, text, bounds, aggregate, self._period_ms, self._seed, most)
+        start, size, record, name, keys, period, asked, new, odd = found
+        events = Events(
+            text,
+            np.frombuffer(start, dtype=np.int64),
+            np.frombuffer(size, dtype=np.int32),
+            np.frombuffer(record, dtype=np.int32),
+            names.of_table(np.frombuffer(name, dtype=np.int32), new),
+            names,
+            np.frombuffer(keys, dtype=_KEY),
+            np.frombuffer(period, dtype=np.int64),
+        )
+        if asked:
+            questions = np.frombuffer(asked, dtype=ASKED)
+            events.keys, events.period = events.keys.copy(), events.period.copy()
+            for at in range(0, len(questions), _STEP_ASKED):
+                self._answer(events, questions[at : at + _STEP_ASKED])
+                if at:
+                    yield
+        return events, odd
+
+    def _answer(self, events: Events, asked: NDArray[np.void]) -> None:
+        """Fill in the keys and periods that are left to Python."""
+        text, start, names = events.text, events.start[asked["row"]], events.names
+        if len(which := np.flatnonzero(asked["ask"] & ASK_KEY)):
+            row, without = asked["row"][which], (asked["ask"][which] & NO_ID).astype(np.bool_)
+            at = start[which] + np.where(without, 0, asked["id_at"][which])
+            size = np.where(without, events.size[row], asked["id_size"][which])
+            some = [names[name][0] for name in events.name[row].tolist()], without.tolist(), _slices(text, at, size)
+            found = [
+                self._key(customer, None, line) if none else self._key(customer, line.decode(), b"")
+                for customer, none, line in zip(*some, strict=True)
+            ]
+            events.keys[row] = np.frombuffer(b"".join(found), dtype=_KEY)
+        if len(which := np.flatnonzero(asked["ask"] & ASK_TIME)):
+            texts = _slices(text, start[which] + asked["time_at"][which], asked["time_size"][which])
+            row = asked["row"][which]
+            lines = partial(_slices, text, events.start[row], events.size[row])
+            events.period[row] = self._periods_of(list(map(time_value, texts)), lines)
+
+    def _slowly(self, decoded: Decoded) -> Events:
+        lines, count = decoded.lines, len(decoded.lines)
+        size = np.fromiter(map(len, lines), np.int32, count)
+        name = self._names.number(zip(decoded.customers, decoded.types, strict=True))
+        return Events(
+            b"".join(lines),
+            np.cumsum(size, dtype=np.int64) - size,
+            size,
+            np.array(decoded.records, dtype=np.int32),
+            name,
+            self._names,
+            np.frombuffer(b"".join(self._keys(decoded)), dtype=_KEY),
+            self._periods_of(decoded.times, lambda: lines),
+            decoded.rejected,
+        )
+
+    def _periods_of(self, times: list[Any], lines: Callable[[], list[bytes]]) -> NDArray[np.int64]:
+        """The periods of these times, or, where the first is none, of others that the lines have."""
+        periods = self._periods.column(times)
+        if self._other_times and None in periods:
+            every = lines()
+            for at, time in enumerate(times):
+                if periods[at] is None and time is not None:
+                    several = map(self._periods.read, self._decoder.times(every[at]))
+                    periods[at] = next((period for period in several if period is not None), None)
+        return np.array([NO_PERIOD if period is None else period for period in periods], dtype=np.int64)
+
+    def _keys(self, decoded: Decoded) -> list[bytes]:
+        seed, digest, prefixes = self._seed, xxhash.xxh3_128_digest, self._prefixes
+        if None not in decoded.ids:
+            texts: Any = map(add, map(prefixes.__getitem__, decoded.customers), decoded.ids)
+            return list(map(digest, map(str.encode, texts), repeat(seed)))
+        return list(map(self._key, decoded.customers, decoded.ids, decoded.lines))
+
+    def _key(self, customer: str, key: str | None, line: bytes) -> bytes:
+        if key is None:
+            return xxhash.xxh3_128_digest(self._prefixes[customer].encode() + line, self._seed ^ 1)
+        return xxhash.xxh3_128_digest((self._prefixes[customer] + key).encode(), self._seed)
+
+
+class _Page:
+    """What is plain of a page; its records before `done` have been given out."""
+
+    def __init__(self, plain: Events, records: Records, last_odd: int) -> None:
+        """`last_odd`: the last record that is not plain, or -1."""
+        self.records, self.done = records, 0
+        self._plain, self._last_odd = plain, last_odd
+
+    def around(self, parts: Parts) -> tuple[int, int]:
+        """The records that a slice with these parts may be of: with plain ones before, and behind where none is odd."""
+        first, upto = parts.owners[0], parts.owners[-1] + 1
+        if self._rows(self.done, upto) <= _ROWS:
+            first = self.done
+        if upto == self._last_odd + 1 and self._rows(first, len(self.records)) <= _ROWS:
+            upto = len(self.records)
+        return first, upto
+
+    def _rows(self, first: int, upto: int) -> int:
+        begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
+        return int(end - begin)
+
+    def plain_up_to(self, record: int) -> Iterator[Slice]:
+        """What is plain of the records that are left before this one, which have nothing else."""
+        while self.done < record:
+            begin, end = np.searchsorted(self._plain.record, (self.done, record)).tolist()
+            upto = record
+            if end - begin > _ROWS:
+                upto = max(self.done + 1, int(self._plain.record[begin + _ROWS]))
+                end = int(np.searchsorted(self._plain.record, upto))
+            whole = end - begin == len(self._plain)
+            yield self.give(self._plain if whole else self._plain.rows(slice(begin, end)), self.done, upto)
+
+    def give(self, events: Events, first: int, upto: int, *, last: bool = True) -> Slice:
+        """The next slice."""
+        self.done = upto
+        return Slice(events, first, upto, last)
+
+    def between(self, first: int, upto: int) -> Events:
+        """What is plain of these records, in a text that is theirs."""
+        begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
+        events = self._plain.rows(slice(begin, end))
+        if end > begin:
+            at, behind = self.records.bounds[[first, upto]].tolist()
+            events.text, events.start = events.text[at:behind], events.start - at
+        return events
+
+
+def _batches(records: Records, odd: Sequence[int]) -> Iterator[list[int]]:
+    """Runs of records that are not much together, if they are not one."""
+    sizes = np.diff(records.bounds)[odd].tolist() if odd else []
+    some: list[int] = []
+    size = 0
+    for record, its in zip(odd, sizes, strict=True):
+        if some and (size + its > _STEP_BYTES or len(some) == _STEP_PARTS):
+            yield some
+            some, size = [], 0
+        some.append(record)
+        size += its
+    if some:
+        yield some
+
+
+def _is_large(*datas: Sequence[bytes]) -> bool:
+    """Whether that is more than one step takes."""
+    return sum(map(len, datas)) > _STEP_PARTS or sum(sum(map(len, some)) for some in datas) > _STEP_BYTES
+
+
+def _in_one(several: Sequence[Events]) -> Events:
+    """Events that follow each other."""
+    if len(several) == 1:
+        return several[0]
+    befores = accumulate((len(each.text) for each in several), initial=0)
+    starts = [each.start + before for each, before in zip(several, befores, strict=False)]
+    return Events(
+        b"".join(each.text for each in several),
+        np.concatenate(starts),
+        np.concatenate([each.size for each in several]),
+        np.concatenate([each.record for each in several]),
+        np.concatenate([each.name for each in several]),
+        several[0].names,
+        np.concatenate([each.keys for each in several]),
+        np.concatenate([each.period for each in several]),
+        [one for each in several for one in each.rejected],
+    )
+
+
+def _slices(text: bytes, start: NDArray[np.integer], size: NDArray[np.integer]) -> list[bytes]:
+    return [text[at:end] for at, end in zip(start.tolist(), (start + size).tolist(), strict=True)]
+
+
+def _merged(one: Events, other: Events) -> Events:
+    """Both, in order of their records, none of which is in both."""
+    if not len(one):
+        other.rejected = one.rejected + other.rejected
+        return other
+    record = np.concatenate((one.record, other.record))
+    order = stable_order(record)
+    return Events(
+        one.text + other.text,
+        np.concatenate((one.start, other.start + len(one.text)))[order],
+        np.concatenate((one.size, other.size))[order],
+        record[order],
+        np.concatenate((one.name, other.name))[order],
+        one.names,
+        np.concatenate((one.keys, other.keys))[order],
+        np.concatenate((one.period, other.period))[order],
+        one.rejected + other.rejected,
+    )
+
+
+def _plan_of(fields: Fields, paths: Paths) -> Any:
+    """The fields for `native.events`; None where it is not installed, or cannot have them: where one path leads on from
+    the end of another, and where there are very many.
+    """
+    if native is None:
+        return None
+    nodes: list[dict[str, tuple[int, int]]] = [{}]
+    numbers: dict[tuple[str, ...], int] = {}
+    for path in (path for name in NAMES for path in paths[name]):
+        at = 0
+        for part in path[:-1]:
+            below, leaf = nodes[at].setdefault(part, (len(nodes), -1))
+            if leaf >= 0:
+                return None
+            if below == len(nodes):
+                nodes.append({})
+            at = below
+        number = numbers.setdefault(path, len(numbers))
+        if nodes[at].setdefault(path[-1], (-1, number)) != (-1, number):
+            return None
+    table = [[(key.encode(), *to) for key, to in node.items()] for node in nodes]
+    try:
+        several = [[numbers[path] for path in paths[name]] for name in NAMES]
+        return native.plan(table, several, fields.missing_id == "hash", bool(fields.time_format), fields.max_bytes)
+    except ValueError:
+        return None

@@ -1,0 +1,120 @@
+"""What is no event, and the lines that say so: why, where from, and the bytes as they came.
+
+A line is no longer than what every reader of JSON lines takes. Where the bytes do not fit in, they stand beside it: in
+a line of their own, in a folder of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.decode.reasons import Reason
+
+LINE_BYTES = 4_000_000
+"""Of a rejection line. Redshift takes 4 MB of one JSON object, other readers more:
+https://docs.aws.amazon.com/redshift/latest/dg/copy-usage_notes-copy-from-json.html."""
+_AROUND = 400
+"""Bytes of a line beside its data, about."""
+_DETAIL = 200
+"""Characters of a detail: one that names a place may go deep."""
+_SHORT = b"\b\t\n\f\r"
+_CONTROLS = bytes(set(range(0x20)) - set(_SHORT))
+
+
+class Rejected(msgspec.Struct, gc=False):
+    """`record` is the index in the page, `sub` the place within the record, `data` the original bytes.
+
+    `whole`: the record as a whole, as it came.
+    """
+
+    record: int
+    sub: int
+    reason: Reason
+    detail: str
+    data: bytes
+    whole: bool = False
+
+
+class _Line(msgspec.Struct, omit_defaults=True, gc=False):
+    reason: Reason
+    detail: str
+    shard: str
+    sequence: str
+    sub: int
+    arrival: float
+    whole: bool | msgspec.UnsetType = msgspec.UNSET
+    data: str | msgspec.UnsetType = msgspec.UNSET
+    data_base64: str | msgspec.UnsetType = msgspec.UNSET
+    data_beside: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Beside(msgspec.Struct, gc=False):
+    shard: str
+    sequence: str
+    sub: int
+    data_base64: str
+
+
+def readable_bytes(data: bytes) -> int:
+    """What the data take as a JSON string."""
+    short = len(data) - len(data.translate(None, _SHORT))
+    long = len(data) - len(data.translate(None, _CONTROLS))
+    return len(data) + data.count(b'"') + data.count(b"\\") + short + 5 * long
+
+
+def lines_bytes(rejected: Sequence[Rejected], enough: int) -> int:
+    """What the lines take; of much less than `enough` only that it is not more."""
+    size, most = sum(len(one.data) for one in rejected), _AROUND * len(rejected)
+    if 6 * size + most <= enough:
+        return 6 * size + most
+    return sum(readable_bytes(one.data) for one in rejected) + most
+
+
+def as_one(rejected: Sequence[Rejected], record: int, data: bytes, most: int, *, alone: bool) -> Rejected:
+    """One rejection of a record, whose lines would come to more than `most` bytes; `alone`: it is one part."""
+    if alone and len(rejected) == 1:
+        return Rejected(record, 0, rejected[0].reason, rejected[0].detail, data, True)
+    detail = f"what it holds makes more than {most} bytes of rejections (limits.rejections)"
+    return Rejected(record, 0, Reason.REJECTIONS_TOO_LARGE, detail, data, True)
+
+
+def lines_of(
+    rejected: Sequence[Rejected], sequences: Sequence[str], arrivals: NDArray[np.float64], shard: str, beside: str
+) -> tuple[bytes, bytes]:
+    """The lines of rejections of one period, and those that stand in the folder `beside`; each with its line break.
+
+    A line is one JSON object: why, where from, and the bytes as `data` (text) or `data_base64`; or `data_beside`, which
+    names the folder that has a line with the same shard, sequence and sub, and the bytes there.
+    """
+    lines, besides = [], []
+    for one in rejected:
+        sequence = sequences[one.record]
+        line = _Line(one.reason, one.detail[:_DETAIL], shard, sequence, one.sub, float(arrivals[one.record]))
+        if one.whole:
+            line.whole = True
+        if not _tell(line, one.data):
+            line.data_beside = beside
+            besides.append(_Beside(shard, sequence, one.sub, base64.b64encode(one.data).decode()))
+        lines.append(line)
+    encoder = msgspec.json.Encoder()
+    return encoder.encode_lines(lines), encoder.encode_lines(besides)
+
+
+def _tell(line: _Line, data: bytes) -> bool:
+    """Put the data into the line; False where it has no room for them."""
+    size = len(data)
+    if 6 * size + _AROUND <= LINE_BYTES or readable_bytes(data) + _AROUND <= LINE_BYTES:
+        try:
+            line.data = data.decode()
+            return True
+        except UnicodeDecodeError:
+            pass
+    if size * 4 // 3 + _AROUND > LINE_BYTES:
+        return False
+    line.data_base64 = base64.b64encode(data).decode()
+    return True

@@ -1,0 +1,134 @@
+"""The brackets of JSON texts, by numpy in pieces: how deep they nest, and how many values a decoder would make of them.
+
+That is asked before a decoder is: a mebibyte may hold half a million values, each of which takes a hundred bytes then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.decode.steps import Steps
+
+_PIECE = 1 << 20
+_QUOTE, _COMMA, _ARRAY = b'",['
+
+
+def table(chars: bytes) -> NDArray[np.bool_]:
+    """For each byte whether it is one of these."""
+    table = np.zeros(256, dtype=np.bool_)
+    table[list(chars)] = True
+    return table
+
+
+_TOKENS = table(b'"[]{},')
+_SCALARS = table(b"-+.0123456789eEnultrfas")
+_ODD = ~(_SCALARS | table(b" \t\r\n"))
+_DEEPER = np.zeros(256, dtype=np.int32)
+_DEEPER[list(b"[{")] = 1
+_DEEPER[list(b"]}")] = -1
+
+
+class _Piece(NamedTuple):
+    """The brackets, commas and quotes of a piece: their places, and what is `depth` and whether text is `within` a
+    string behind each. Before the first of them both are as behind the last of the piece before.
+    """
+
+    octets: NDArray[np.uint8]
+    place: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    depth: NDArray[np.int32]
+    within: NDArray[np.bool_]
+
+
+def nests_deeper(text: bytes, most: int) -> Steps[bool]:
+    """Whether brackets stand in each other more than `most` deep."""
+    for piece in _pieces(text):
+        if len(piece.depth) and int(piece.depth.max()) > most:
+            return True
+        yield
+    return False
+
+
+def has_more_values(text: bytes, most: int) -> Steps[bool]:
+    """Whether a decoder of values that stand one after another, and of the items of arrays among them, might find more
+    than `most` before it finds something that is wrong. Never False where it would.
+    """
+    if len(text) < 2 * most:  # each takes two bytes: itself, and something between or around it
+        return False
+    found, container = 0, np.uint8(0)
+    depth, within = np.int32(0), np.bool_(False)
+    for piece in _pieces(text):
+        octets, place, kind, *_ = piece
+        before = np.concatenate(([depth], piece.depth[:-1])), np.concatenate(([within], piece.within[:-1]))
+        top = (piece.depth == 1) & (before[0] == 0)
+        # What the container at the top is, behind each token.
+        last = np.maximum.accumulate(np.where(top, np.arange(len(place)), -1))
+        around = np.where(last < 0, container, kind[last])
+        counts = top | ((kind == _COMMA) & (piece.depth == 1) & ~piece.within & (around == _ARRAY))
+        counts |= (kind == _QUOTE) & piece.within & (piece.depth == 0)
+        wrong = (piece.depth < 0) | ((kind == _COMMA) & (piece.depth == 0) & ~piece.within)
+        stop = int(np.argmax(wrong)) if wrong.any() else len(place)
+        # Scalars at the top, byte by byte: words need nothing between them.
+        begins, ends = np.concatenate(([0], place + 1)), np.concatenate((place, [len(octets)]))
+        free = (
+            (np.concatenate(([depth], piece.depth)) == 0) & ~np.concatenate(([within], piece.within)) & (begins < ends)
+        )
+        free[stop + 1 :] = False
+        if free.any():
+            odd = _first_within(np.flatnonzero(_ODD[octets]), begins[free], ends[free])
+            if odd < len(octets):
+                stop = min(stop, int(np.searchsorted(place, odd)))
+            sums = np.concatenate(([0], np.cumsum(_SCALARS[octets], dtype=np.int32)))
+            found += int((sums[np.minimum(ends[free], odd)] - sums[np.minimum(begins[free], odd)]).sum())
+        else:
+            odd = len(octets)
+        found += int(np.count_nonzero(counts[:stop]))
+        if found > most:
+            return True
+        if stop < len(place) or odd < len(octets):
+            return False
+        if len(place):
+            depth, within, container = piece.depth[-1], piece.within[-1], around[-1]
+        yield
+    return False
+
+
+def _first_within(places: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
+    """The first of the places that lies in one of the ranges; a large number where none does."""
+    at = np.searchsorted(places, begins)
+    some = at < len(places)
+    inside = places[at[some]] < ends[some]
+    return int(places[at[some]][inside][0]) if inside.any() else 1 << 62
+
+
+def _pieces(text: bytes) -> Iterator[_Piece]:
+    depth, inside, backs = 0, 0, 0
+    for at in range(0, len(text), _PIECE):
+        octets = np.frombuffer(text, dtype=np.uint8, count=min(_PIECE, len(text) - at), offset=at)
+        place = np.flatnonzero(_TOKENS[octets])
+        if backs or text.find(b"\\", at, at + len(octets)) >= 0:
+            escaped, backs = behind_backslashes(octets, backs)
+            place = place[~(escaped[place] & (octets[place] == _QUOTE))]
+        kind = octets[place]
+        quotes = kind == _QUOTE
+        within = ((np.cumsum(quotes, dtype=np.int32) + inside) & 1).astype(np.bool_)
+        real = quotes | ~within  # what stands in a string is none
+        place, kind, within, quotes = place[real], kind[real], within[real], quotes[real]
+        deep = np.cumsum(np.where(quotes, 0, _DEEPER[kind]), dtype=np.int32) + np.int32(depth)
+        if len(place):
+            depth, inside = int(deep[-1]), int(within[-1])
+        yield _Piece(octets, place, kind, deep, within)
+
+
+def behind_backslashes(octets: NDArray[np.uint8], before: int) -> tuple[NDArray[np.bool_], int]:
+    """Which bytes stand behind an odd number of backslashes, `before` of which came before; how many are at the end."""
+    back = octets == ord("\\")
+    place = np.arange(len(octets))
+    last = np.maximum.accumulate(np.where(back, -1 - before, place))  # the last byte that is no backslash
+    odd = (place - last) % 2 == 1
+    escaped = np.concatenate(([bool(before % 2)], odd[:-1]))
+    return escaped, int(len(octets) - 1 - last[-1])

@@ -1,0 +1,145 @@
+"""Texts that hold several JSON values: one after another, with or without line breaks, or as elements of an array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from vortex.core.decode.depth import MAX_DEPTH
+from vortex.core.decode.limits import Budget
+from vortex.core.decode.steps import Steps
+from vortex.core.decode.structure import has_more_values, nests_deeper
+from vortex.core.decode.surrogates import masked
+
+WHITE = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+_RS = b"\x1e"  # before each value of a JSON text sequence, RFC 7464
+_values = msgspec.json.Decoder(msgspec.Raw).decode_lines
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_MARK = re.compile(rb'["}\]]')
+# To the line's end where it is not closed: so each byte is looked at once.
+_STRING = re.compile(rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?+')
+_BETWEEN = re.compile(rb"(?:[ \t\r\n\x1e]|\xef\xbb\xbf)*+")
+_STEP_BYTES = 1 << 18
+_STEP_VALUES, _STEP_LOOKS = 500, 10_000
+_BLANKS, _COMMAS = re.compile(rb"[ \t\r\n]*+"), re.compile(rb"[ \t\r\n,]*+")
+
+
+def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
+    """The JSON values in a text, without what stands between them; elements of arrays one by one.
+
+    What is no JSON stays together as far as values around it can be told from it: at most to the ends of its line.
+    A text of which nothing is an object is one value, broken or not. Raises OverBudget.
+    """
+    text = trimmed(text)
+    found = yield from _all_of(text, budget)
+    if found is None:
+        found = []
+        for number, piece in enumerate((yield from _pieces(text, budget))):
+            found += (yield from _all_of(piece, budget)) or (yield from _by_lines(piece, budget))
+            if number % _STEP_VALUES == 0:
+                yield
+    budget.split(len(found))
+    return found
+
+
+def trimmed(text: bytes) -> bytes:
+    """The text without white space around it, and without a byte order mark or a record separator at its beginning."""
+    text = text.strip(WHITE)
+    if text[:1] in (_BOM[:1], _RS):
+        text = text[_end_of(_BETWEEN, text, 0) :]
+    return text
+
+
+def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
+    """The values of a text that is nothing but values; None for another one, or where none could be an event."""
+    if (yield from has_more_values(text, budget.parts)):
+        raise budget.too_many()
+    hidden = masked(text)
+    try:
+        found = _sliced(text, hidden, _values(hidden), _BLANKS)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if len(text) > _STEP_BYTES:
+        yield
+    if not any(value[:1] in b"{[" for value in found):
+        return None
+    if not any(value[:1] == b"[" for value in found):
+        return found
+    return [element for value in found for element in _elements_of(value)]
+
+
+def _elements_of(value: bytes) -> list[bytes]:
+    """The elements of an array; what is none, or empty, stands for itself."""
+    if value[:1] != b"[":
+        return [value]
+    hidden = masked(value)
+    return _sliced(value[1:], hidden[1:], _elements(hidden), _COMMAS) or [value]
+
+
+def _sliced(text: bytes, hidden: bytes, raws: Iterable[msgspec.Raw], between: re.Pattern[bytes]) -> list[bytes]:
+    """These values of `hidden` as they stand in the text."""
+    if hidden is text:
+        return [bytes(raw) for raw in raws]
+    slices, at = [], 0
+    for raw in raws:
+        begin = _end_of(between, hidden, at)
+        at = begin + len(bytes(raw))
+        slices.append(text[begin:at])
+    return slices
+
+
+def _pieces(text: bytes, budget: Budget) -> Steps[list[bytes]]:
+    """The text cut wherever one value ends and another begins: inside of a value nothing opens behind what closed."""
+    pieces, begin, at, looks = [], 0, 0, 0
+    while at < len(text):
+        mark = _MARK.search(text, at, at + _STEP_BYTES)
+        looks += 1
+        if mark is None or looks % _STEP_LOOKS == 0:
+            yield
+        if mark is None:
+            at += _STEP_BYTES
+            continue
+        end = _end_of(_STRING, text, mark.start()) if mark[0] == b'"' else mark.end()
+        at = _end_of(_BETWEEN, text, end) if text[end - 1] in b"}]" else end
+        if text[end - 1] in b"}]" and text[at : at + 1] in (b"{", b"["):
+            pieces.append(text[begin:end])
+            begin = at
+            if len(pieces) > budget.parts:
+                raise budget.too_many()
+    return [*pieces, text[begin:]]
+
+
+def _end_of(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
+    found = pattern.match(text, at)
+    assert found  # perhaps empty
+    return found.end()
+
+
+def _by_lines(piece: bytes, budget: Budget) -> Steps[list[bytes]]:
+    """A broken piece: the lines of it, where one of them is an object after all."""
+    if b"\n" not in piece or (yield from nests_deeper(piece, MAX_DEPTH)):
+        return [piece]
+    lines: list[tuple[bytes, list[bytes] | None]] = []
+    for begin, end in _lines_of(piece):
+        if line := trimmed(piece[begin:end]):
+            lines.append((line, (yield from _all_of(line, budget))))
+            if len(lines) > budget.parts:
+                raise budget.too_many()
+        if begin // _STEP_BYTES != end // _STEP_BYTES or len(lines) % _STEP_VALUES == 0:
+            yield
+    if not any(found for _, found in lines):
+        return [piece]
+    return [value for line, found in lines for value in found or [line]]
+
+
+def _lines_of(text: bytes) -> Iterator[tuple[int, int]]:
+    """Where each line begins and ends; of lines of blanks some are left out."""
+    at = 0
+    while at < len(text):
+        at = _end_of(_BLANKS, text, at)
+        end = text.find(b"\n", at)
+        yield at, (end if end >= 0 else len(text))
+        at = end + 1 if end >= 0 else len(text)

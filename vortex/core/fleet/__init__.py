@@ -1,0 +1,1 @@
+"""Leases, and who should work on which shard."""

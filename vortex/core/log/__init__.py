@@ -1,0 +1,1 @@
+"""The shard log: its segments, its rules, and the documents beside it."""

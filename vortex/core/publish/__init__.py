@@ -1,0 +1,1 @@
+"""Plans: which periods are closed for every shard, which objects and manifests a plan makes."""

@@ -1,0 +1,318 @@
+"""Plans: which periods are closed for everybody, what a plan says, and which segments are needed no more.
+
+All bounds are half-open in period start times: a plan publishes the periods in [after, upto). Everything below is a
+function of immutable inputs (the logs, the plans before), so a plan can be made again by anyone, with one outcome.
+What it comes to is in `vortex.core.publish.contents`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from vortex.core.log.rules import Head, StreamState
+from vortex.core.log.segment import Footer, known_version
+from vortex.core.publish.bounds import Recent, needed_from, parts_of, since
+
+SMALL_MEMBER = 32 * 1024
+"""Where members are smaller than this on average (raw bytes), an object is compressed afresh as one member."""
+PLAN_BYTES = 2 * 1024**3
+"""Compressed bytes that one plan publishes at most, unless a single period holds more: catching up takes several."""
+PLAN_ROWS = 8_000_000
+"""Rows of it at most, likewise: whoever decides on them has their ids in memory."""
+
+
+PLAN_VERSION = 2
+"""Version 1 knew no duplicates beyond one shard's: what it says of a plan is not enough to carry it out."""
+_LONG_AGO = -(2**62)
+
+
+class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
+    """One live shard in a plan: it is made of segments first..to (to = -1: none yet).
+
+    `next` is the first segment that a later plan still needs; `opens`, `arrives` and `parents` describe a child whose
+    log has not begun: it holds the frontier at `opens`, and its first row comes at `arrives` or later.
+    """
+
+    first: int = 0
+    to: int = -1
+    digest: str = ""
+    next: int = 0
+    ended: bool = False
+    opens: int = 0
+    arrives: int = 0
+    parents: tuple[str, ...] = ()
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """`plan.json`: everything that the outcome depends on. Who is to take which range or part is advice, and so is
+    `fold`: of most large members some line was left out, so they need not be such that an object can take them over.
+
+    `window` and `reach` are in milliseconds; `since` is the first plan whose keys its `rows` are held against, `recent`
+    is about the plans since..k-1, and `parts` is 0 where there is nothing to decide. No row of this plan or a later one
+    comes before the first of `arrived`, none of this plan after the second.
+    """
+
+    k: int
+    after: int
+    upto: int
+    shards: dict[str, PlanShard]
+    gone: dict[str, int] = {}
+    ranges: int = 1
+    target: int
+    small: int = SMALL_MEMBER
+    takers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    window: int = 0
+    reach: int = 0
+    since: int = 0
+    rows: int = 0
+    parts: int = 0
+    resolvers: tuple[str, ...] = ()
+    arrived: tuple[int, int] = (0, 0)
+    recent: tuple[Recent, ...] = ()
+    fold: bool = False
+    version: int = PLAN_VERSION
+
+
+@dataclass(slots=True)
+class LogView:
+    """What the planner knows of a live shard: its verified segments from `next` of the last plan to the head."""
+
+    heads: list[Head] = field(default_factory=list)
+
+    @property
+    def last(self) -> Footer | None:
+        """The newest footer."""
+        return self.heads[-1].footer if self.heads else None
+
+    def between(self, first: int, to: int) -> list[Head]:
+        """Segments first..to."""
+        return [head for head in self.heads if first <= head.n <= to]
+
+
+def before_all(state: StreamState, target: int) -> Plan:
+    """The state before plan 0: nothing published, all roots live."""
+    return Plan(
+        k=-1,
+        after=state.opens_from,
+        upto=state.opens_from,
+        shards={root.shard.id: PlanShard(opens=state.opens_from, arrives=_LONG_AGO) for root in state.roots},
+        target=target,
+        arrived=(_LONG_AGO, _LONG_AGO),
+    )
+
+
+def carried(last: Plan) -> tuple[dict[str, PlanShard], dict[str, int]]:
+    """The live shards after `last`, and those that are gone: ended, with nothing left to publish."""
+    live, gone = {}, dict(last.gone)
+    for shard, entry in last.shards.items():
+        if entry.ended and entry.next == entry.to + 1:
+            gone[shard] = entry.to
+        else:
+            live[shard] = entry
+    return live, gone
+
+
+def joined(live: dict[str, PlanShard], gone: Mapping[str, int], views: Mapping[str, LogView]) -> dict[str, PlanShard]:
+    """`live` with the children that ended logs name; each joins once, and holds the frontier until its log begins."""
+    shards = dict(live)
+    for view in views.values():
+        footer = view.last
+        if footer is None or not footer.ended:
+            continue
+        for child in footer.children:
+            if child.id in gone:
+                continue
+            opens, arrives = footer.open_from, footer.watermark
+            known = shards.get(child.id) or PlanShard(opens=opens, arrives=arrives, parents=child.parents)
+            opens, arrives = max(known.opens, opens), min(known.arrives, arrives)
+            shards[child.id] = msgspec.structs.replace(known, opens=opens, arrives=arrives)
+    return shards
+
+
+def bound(entry: PlanShard, view: LogView | None) -> int | None:
+    """How far this shard lets the frontier go; None where it does not hold it (its log has ended)."""
+    footer = view.last if view else None
+    if footer is None:
+        return entry.opens
+    return None if footer.ended else footer.open_from
+
+
+def frontier(shards: Mapping[str, PlanShard], views: Mapping[str, LogView]) -> tuple[int, str] | None:
+    """The least bound over all live shards, and the shard that holds it; None where no log is open."""
+    bounds = [(b, shard) for shard, entry in shards.items() if (b := bound(entry, views.get(shard))) is not None]
+    return min(bounds) if bounds else None
+
+
+def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dict[int, tuple[int, int]]:
+    """Compressed bytes and rows of each period."""
+    sizes: dict[int, tuple[int, int]] = {}
+    for view in views.values():
+        for head in view.heads:
+            assert head.footer is not None
+            rows = head.footer.member_rows
+            rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
+            blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # of one period each
+            for period in np.unique(blobs["period"]).tolist():
+                size, number = sizes.get(period, (0, 0))
+                size += int(blobs["length"][blobs["period"] == period].sum())
+                sizes[period] = size, number + int(rows["rows"][rows["period"] == period].sum())
+    return sizes
+
+
+def _capped(views: Mapping[str, LogView], after: int, upto: int, limit: int) -> int:
+    """`upto`, or less where that would be more than `limit` bytes, or too many rows; at least one period of data."""
+    total = rows = 0
+    for number, (period, (size, more)) in enumerate(sorted(_sizes_by_period(views, after, upto).items())):
+        total, rows = total + size, rows + more
+        if number and (total > limit or rows > PLAN_ROWS):
+            return period
+    return upto
+
+
+def planned_bytes(plan: Plan, views: Mapping[str, LogView]) -> int:
+    """Compressed bytes that the plan publishes."""
+    return sum(size for size, _ in _sizes_by_period(views, plan.after, plan.upto).values())
+
+
+def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
+    """The shards that keep the plan after `last` from being made: none of their periods is closed beyond it."""
+    live, gone = carried(last)
+    shards = joined(live, gone, views)
+    return [s for s, entry in shards.items() if (b := bound(entry, views.get(s))) is not None and b <= last.upto]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a planner's settings say: the size at which objects are cut, and the window and its reach in milliseconds.
+
+    A part of the keys has `part_rows` at least, where there are `workers` to share them out to.
+    """
+
+    target: int
+    window: int = 0
+    reach: int = 0
+    part_rows: int = 1 << 18
+    workers: int = 1
+
+
+def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int = PLAN_BYTES) -> Plan | None:
+    """The plan after `last`, once the frontier has passed `last.upto`; else None.
+
+    `views` holds, for every live shard, its segments from `next` on, their chain checked.
+    """
+    live, gone = carried(last)
+    shards = joined(live, gone, views)
+    at = frontier(shards, views)
+    upto = at[0] if at else max((view.last.open_from for view in views.values() if view.last), default=last.upto)
+    if upto <= last.upto:
+        return None
+    upto = _capped(views, last.upto, upto, limit)
+    entries = {shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())}
+    plan = Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, target=rules.target)
+    return _deciding(plan, last, views, rules)
+
+
+def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules) -> Plan:
+    """The plan with what it takes to decide what is a duplicate."""
+    arrived = _arrived(plan, last, views)
+    before = (*last.recent, Recent(last.k, last.arrived[1], last.parts, last.rows)) if last.k >= 0 else ()
+    first = since(last.since, before, plan.k, needed_from(arrived, rules.window, rules.reach))
+    rows = _planned_rows(plan, views)
+    return msgspec.structs.replace(
+        plan,
+        window=rules.window,
+        reach=rules.reach,
+        since=first,
+        rows=rows,
+        parts=parts_of(rows, rules.workers, rules.part_rows, last.parts) if rules.window else 0,
+        arrived=arrived,
+        recent=tuple(one for one in before if one.k >= first),
+    )
+
+
+def _arrived(plan: Plan, last: Plan, views: Mapping[str, LogView]) -> tuple[int, int]:
+    """When rows came: of this plan or later ones the least, over all live shards; of this plan the greatest."""
+    least: list[int] = []
+    most: list[int] = []
+    for shard, entry in plan.shards.items():
+        heads = views[shard].heads if shard in views else []
+        came = {head.n: head.footer for head in heads if head.footer is not None}
+        if (first := came.get(entry.first)) is not None:
+            least.append(first.arrived[0])
+        elif entry.to >= 0:
+            least.append(came[entry.to].watermark)
+        else:
+            least.append(entry.arrives)
+        if entry.to >= 0:
+            most.append(came[entry.to].watermark)
+    return min(least, default=last.arrived[0]), max(most, default=last.arrived[1])
+
+
+def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
+    rows = 0
+    for shard, entry in plan.shards.items():
+        for head in views[shard].between(entry.first, entry.to) if shard in views else ():
+            assert head.footer is not None
+            members = head.footer.member_rows
+            chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~head.footer.rejections
+            rows += int(members["rows"][chosen].sum())
+    return rows
+
+
+def read_plan(body: bytes, name: str) -> Plan:
+    """The plan of these bytes. Raises OtherVersion: whoever does not know it cannot carry it out; msgspec's errors."""
+    known_version(msgspec.json.decode(body, type=_Version).version, PLAN_VERSION, PLAN_VERSION, name)
+    return msgspec.json.decode(body, type=Plan)
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
+    """The shard's part of a plan up to `upto`; `entry` is its part of the plan before."""
+    to, digest, ended = entry.to, entry.digest, entry.ended
+    for head in view.heads:
+        assert head.footer is not None
+        if head.n < entry.to:
+            continue
+        if head.n > to:
+            to, digest = head.n, head.digest
+        ended = head.footer.ended
+        if head.footer.open_from >= upto:
+            break
+    following = to + 1
+    for head in view.between(entry.next, to):
+        if _reaches(head.footer, upto):
+            following = head.n
+            break
+    return PlanShard(
+        first=entry.next,
+        to=to,
+        digest=digest,
+        next=following,
+        ended=ended,
+        opens=entry.opens,
+        arrives=entry.arrives,
+        parents=entry.parents,
+    )
+
+
+def _reaches(footer: Footer | None, upto: int) -> bool:
+    """Whether the segment holds a member, or a count, of a period that is not published by then."""
+    assert footer is not None
+    return any(period >= upto for period in footer.periods)
+
+
+def unneeded(shard: str, plan: Plan, head: int) -> int:
+    """Segments of `shard` below this number are needed by nobody: published, and not the head.
+
+    `plan` is the last done one.
+    """
+    entry = plan.shards.get(shard)
+    limit = min(entry.next, entry.to) if entry else plan.gone.get(shard, 0)
+    return max(0, min(limit, head))

@@ -1,0 +1,47 @@
+"""A plan's ranges: equal parts of the folders' hash space, so that several workers carry it out side by side.
+
+How many there are is fixed in the plan; who takes which is advice. Each is a function of the plan and the logs, so what
+is not done in time is done by anybody, with the same outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from vortex.core.publish.contents import PublishedObject, shares
+from vortex.core.publish.plan import LogView, Plan
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """`done-<range>.json`: the objects of one range of a plan."""
+
+    k: int
+    range: int
+    objects: list[PublishedObject]
+    version: int = 1
+
+
+def range_count(size: int, workers: int, enough: int) -> int:
+    """How many ranges for `size` compressed bytes: a power of two, each of `enough` at least, none without a worker."""
+    most = min(workers, size // max(1, enough))
+    return 1 << max(0, most.bit_length() - 1)
+
+
+def takers(workers: Sequence[str], me: str, ranges: int) -> tuple[str, ...]:
+    """Who takes which range: the planner the first, then the others in turn."""
+    order = [me, *(worker for worker in workers if worker != me)]
+    return tuple(order[number % len(order)] for number in range(ranges))
+
+
+def taken_by(plan: Plan, me: str) -> list[int]:
+    """The ranges that `me` is to carry out."""
+    return [number for number, taker in enumerate(plan.takers or ()) if taker == me]
+
+
+def shares_of(plan: Plan, views: Mapping[str, LogView], number: int) -> tuple[range, int]:
+    """In which shares of the hash space to work through a range, and of how many: none has many members."""
+    total = max(plan.ranges, shares(plan, views))
+    each = total // plan.ranges
+    return range(number * each, (number + 1) * each), total

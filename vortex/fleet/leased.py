@@ -1,0 +1,233 @@
+"""Which shards run here, in a fleet: those whose leases this process holds.
+
+Three things go on at once, and none waits for another: looking (read the table, take what is due), heartbeats, and one
+task for each shard held: wait for the one it was taken from, work, name the children, release. Correctness is with the
+shard logs: whatever goes wrong here costs work done twice, never a wrong file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from asyncio import FIRST_COMPLETED
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vortex.core.fleet.balance import SOON, Roster, Seen, begin_at, decide, look_again, owner_of, roster
+from vortex.core.fleet.lease import Lease, checkpoint_of
+from vortex.core.log.segment import Footer
+from vortex.core.model import ShardInfo
+from vortex.fleet.lease_holder import Leases, new_lease
+from vortex.fleet.local import GIVE_UP
+from vortex.ingest.worker import ShardWorker
+from vortex.log.shard_tree import Family
+from vortex.ports import Clock
+from vortex.retry import Health
+
+log = logging.getLogger(__name__)
+
+_BEATS = 3
+"""Heartbeats in a failover time."""
+
+
+@dataclass(slots=True)
+class _Holding:
+    """A shard that is held: its worker, and the task that runs it once its time has come."""
+
+    shard: ShardInfo
+    lease: Lease
+    worker: ShardWorker
+    stolen: bool
+    working: asyncio.Future[Footer | None] | None = None
+    lost: bool = False
+
+
+class LeasedFleet:
+    """Takes leases, runs their shards, gives them up. `run` ends when all is released after `stop`."""
+
+    def __init__(
+        self,
+        family: Family,
+        leases: Leases,
+        health: Health,
+        clock: Clock,
+        worker: Callable[[ShardInfo], ShardWorker],
+    ) -> None:
+        self.workers: dict[str, ShardWorker] = {}
+        self.given_up: dict[str, str] = {}
+        self.roster = Roster(rank=1)
+        """As last seen; before that, a fleet of nobody, in which this worker does not plan yet."""
+        self._family, self._leases, self._health, self._clock, self._make = family, leases, health, clock, worker
+        self._holdings: dict[str, _Holding] = {}
+        self._tasks: dict[str, asyncio.Future[None]] = {}
+        self._next_at: dict[str, float] = {}
+        """Of shards that were here before: when they may be asked again, should they come back soon."""
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._begun = asyncio.Event()
+        """Set when there is a new task to be waited for."""
+
+    async def run(self) -> None:
+        """Until `stop`, and every shard is committed and released."""
+        looking: asyncio.Future[None] = asyncio.ensure_future(self._look_on())
+        beating: asyncio.Future[None] = asyncio.ensure_future(self._beat_on())
+        try:
+            while not looking.done() or self._tasks:
+                self._begun.clear()
+                begun: asyncio.Future[Any] = asyncio.ensure_future(self._begun.wait())
+                waiting: list[asyncio.Future[Any]] = [begun, beating, *self._tasks.values()]
+                try:
+                    await asyncio.wait(waiting if looking.done() else [*waiting, looking], return_when=FIRST_COMPLETED)
+                finally:
+                    begun.cancel()
+                for task in [each for each in (looking, beating) if each.done()]:
+                    task.result()
+                for shard in [shard for shard, task in self._tasks.items() if task.done()]:
+                    self._tasks.pop(shard).result()
+        finally:
+            tasks = [looking, beating, *self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Take nothing more; commit and release every shard."""
+        self._stopping = True
+        self._wake.set()
+        for holding in self._holdings.values():
+            holding.worker.orders.stop.set()
+
+    # Looking.
+
+    async def _look_on(self) -> None:
+        await self._leases.ensure()
+        while not self._stopping:
+            self._wake.clear()
+            pause = await self._look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _look(self) -> float:
+        """Read the table and act on it; seconds until the next look."""
+        leases, family = self._leases, self._family
+        seen = await leases.look()
+        rows = [one.lease for one in seen]
+        await family.learn(rows)
+        known = {row.key for row in rows}
+        if missing := [shard for shard in family.live.values() if shard.id not in known]:
+            await leases.create(self._new_leases(missing))
+            return SOON * leases.failover_s
+        await self._tidy(seen)
+        live = [one for one in seen if one.lease.key in family.live]
+        self.roster = roster(live, leases.me, self._holdings.keys(), leases.failover_s)
+        due = [one for one in live if self._may_run(one)]
+        decision = decide(due, leases.me, self._holdings.keys(), leases.failover_s)
+        waiting = any(holding.stolen and holding.working is None for holding in self._holdings.values())
+        steal = [] if waiting or decision.steal is None else [decision.steal]
+        await asyncio.gather(*(self._take(lease, lease in steal) for lease in [*decision.take, *steal]))
+        if decision.take or decision.steal:
+            return SOON * leases.failover_s
+        return look_again(seen, self._holdings, leases.failover_s)
+
+    def _new_leases(self, missing: list[ShardInfo]) -> list[Lease]:
+        """Rows to add, beginning at a place of one's own, so that those who start together share the work."""
+        missing.sort(key=lambda shard: shard.id)
+        first = begin_at(self._leases.me, len(missing))
+        stream, begins = self._leases.stream, self._family.begins
+        return [new_lease(shard, begins(shard.id), stream) for shard in missing[first:] + missing[:first]]
+
+    async def _tidy(self, seen: list[Seen]) -> None:
+        """A table that was restored may show an ended shard as one to be read; one such row at a time is mended."""
+        for one in seen:
+            key = one.lease.key
+            if key in self._family.ended and not one.lease.checkpoint.ended and key not in self._tasks:
+                leases = self._leases
+                if owner_of(one, leases.me, (), leases.failover_s) is None and await leases.take(one.lease):
+                    held = leases.held[key].lease
+                    await leases.end(key, self._family.ended[key], [])
+                    await leases.release(key, held)
+                return
+
+    def _may_run(self, one: Seen) -> bool:
+        key = one.lease.key
+        return key not in self.given_up and self._family.ready(self._family.live[key])
+
+    async def _take(self, lease: Lease, stolen: bool) -> None:
+        if self._stopping or lease.key in self._tasks or not await self._leases.take(lease):
+            return
+        shard = self._family.live[lease.key]
+        log.info("shard %s: taken%s", shard.id, f" from {lease.owner}" if lease.owner else "")
+        worker = self._make(shard)
+        worker.orders.holds = lambda: self._leases.sure(shard.id)
+        worker.next_at = self._next_at.pop(shard.id, 0.0)
+        holding = _Holding(shard, self._leases.held[shard.id].lease, worker, stolen)
+        self._holdings[shard.id] = holding
+        self._tasks[shard.id] = asyncio.ensure_future(self._hold(holding))
+        self._begun.set()
+
+    # Holding a shard.
+
+    async def _hold(self, holding: _Holding) -> None:
+        """The life of a holding, from taking to release."""
+        shard, leases = holding.shard.id, self._leases
+        try:
+            if holding.stolen:
+                await leases.handed_over(shard, lambda: self._stopping or holding.lost)
+                self._wake.set()  # the next steal waits for this one
+            if not self._stopping and not holding.lost:
+                footer = await self._work(holding)
+                if footer is not None:
+                    born = await self._family.succeed(shard, footer)
+                    await leases.end(shard, [child.id for child in footer.children], self._new_leases(born))
+                    self._wake.set()
+        except GIVE_UP as problem:
+            self.given_up[shard] = str(problem)
+            self._health.bad(f"shard {shard}", f"given up: {problem}")
+        finally:
+            self._holdings.pop(shard)
+        await leases.release(shard, holding.lease)
+
+    async def _work(self, holding: _Holding) -> Footer | None:
+        """Run the worker; None where it was stopped, or has lost its lease."""
+        shard, working = holding.shard.id, asyncio.ensure_future(holding.worker.run())
+        holding.working = working
+        self.workers[shard] = holding.worker
+        try:
+            await asyncio.wait([working])
+            return None if working.cancelled() else working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            self.workers.pop(shard)
+            self._next_at[shard] = holding.worker.next_at
+
+    # Heartbeats.
+
+    async def _beat_on(self) -> None:
+        """Renew all leases, whatever else is going on; shards that were lost stop."""
+        every = self._leases.failover_s / _BEATS
+        due = self._clock.monotonic()
+        while True:
+            for shard, holding in self._holdings.items():
+                self._leases.measure(shard, holding.worker.status.totals.bytes)
+            for shard, awaited in await self._leases.renew():
+                self._lose(self._holdings.get(shard), awaited)
+            due = max(due + every, self._clock.monotonic())
+            await self._clock.sleep(due - self._clock.monotonic())
+
+    def _lose(self, holding: _Holding | None, awaited: bool) -> None:
+        """Somebody else has the lease, and waits for the last commit (`awaited`), or works already: stop at once."""
+        if holding is None:
+            return
+        log.info("shard %s: another worker has it now", holding.shard.id)
+        holding.lost = True
+        holding.worker.orders.stop.set()
+        if not awaited and holding.working is not None:
+            holding.working.cancel()
+
+    def committed(self, footer: Footer) -> None:
+        """A shard's log has come further: its lease tells it at the next heartbeat."""
+        if not footer.ended:
+            self._leases.note(footer.shard, checkpoint_of(footer.position))

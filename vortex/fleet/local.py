@@ -1,0 +1,112 @@
+"""Which shards run here. Local coordination: this one process runs every live shard, and follows splits and merges."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from vortex.core.fleet.balance import Roster
+from vortex.core.log.rules import BrokenLog
+from vortex.core.log.segment import CorruptSegment, Footer, OtherVersion
+from vortex.core.model import ShardInfo
+from vortex.ingest.worker import ShardWorker
+from vortex.log.shard_tree import Family
+from vortex.ports import Clock, InvalidPosition
+from vortex.retry import Health
+
+_LOOK = 0.1  # seconds between two looks at whether all have drained
+
+GIVE_UP = (BrokenLog, CorruptSegment, OtherVersion, InvalidPosition)
+"""What makes a worker give its shard up: a person must look at it, and the other shards go on meanwhile."""
+
+
+class LocalFleet:
+    """Runs a worker for each live shard; a child begins when the logs of all its parents have ended."""
+
+    def __init__(
+        self,
+        family: Family,
+        health: Health,
+        clock: Clock,
+        worker: Callable[[ShardInfo], ShardWorker],
+        *,
+        drain: bool = False,
+    ) -> None:
+        self.workers: dict[str, ShardWorker] = {}
+        self.given_up: dict[str, str] = {}
+        self.roster = Roster()
+        """Alone: this process plans, and carries out all."""
+        self._family, self._health, self._clock, self._make = family, health, clock, worker
+        self._waiting: dict[str, ShardInfo] = {}
+        self._tasks: dict[asyncio.Task[Footer | None], str] = {}
+        self._draining = drain
+        self._drain: asyncio.Future[int] | None = None
+        self._stopping = False
+        self._surveyed = False
+
+    async def run(self) -> None:
+        """Until every worker has stopped: by `stop`, by draining, or because all shards have ended."""
+        if self._draining:
+            self._drain = asyncio.get_running_loop().create_future()
+        await self._family.survey()
+        self._waiting = dict(self._family.live)
+        self._start_ready()
+        self._surveyed = True
+        try:
+            while self._tasks:
+                finished, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in self._tasks if task in finished]:  # in order: sets have none
+                    await self._finished(task)
+                self._start_ready()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Ask every worker to commit and stop."""
+        self._stopping = True
+        for worker in self.workers.values():
+            worker.orders.stop.set()
+
+    def committed(self, footer: Footer) -> None:
+        """Nobody else needs to know."""
+
+    async def at_tip(self) -> None:
+        """While draining: wait until every live shard has been read to its tip and waits for `finish`."""
+        while not self._settled():
+            await self._clock.sleep(_LOOK)
+
+    def _settled(self) -> bool:
+        if not self._surveyed or any(self._family.ready(shard) for shard in self._waiting.values()):
+            return False
+        return all(worker.orders.at_tip.is_set() for worker in self.workers.values())
+
+    def finish(self, open_from: int) -> None:
+        """Let drained workers write their last segment, closing what lies before `open_from`."""
+        assert self._drain is not None
+        self._drain.set_result(open_from)
+
+    def _start_ready(self) -> None:
+        if self._stopping:
+            return
+        for shard in [s for s in self._waiting.values() if self._family.ready(s)]:
+            del self._waiting[shard.id]
+            worker = self._make(shard)
+            worker.orders.drain = self._draining
+            worker.orders.finish = self._drain
+            self.workers[shard.id] = worker
+            task = asyncio.ensure_future(worker.run())
+            self._tasks[task] = shard.id
+
+    async def _finished(self, task: asyncio.Task[Footer | None]) -> None:
+        shard = self._tasks.pop(task)
+        try:
+            footer = task.result()
+            if footer is not None:
+                self._waiting.update((child.id, child) for child in await self._family.succeed(shard, footer))
+        except GIVE_UP as problem:
+            self.given_up[shard] = str(problem)
+            self._health.bad(f"shard {shard}", f"given up: {problem}")
+        finally:
+            self.workers.pop(shard)

@@ -1,0 +1,1 @@
+"""The ingest loop of one shard: resume, read pages, commit segments."""

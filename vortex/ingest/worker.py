@@ -1,0 +1,462 @@
+"""The ingest loop of one shard: resume from the log, read pages, commit segments, until the shard ends or is given up.
+
+The log alone says where a shard stands. After anything odd (a lost race, a refused position) the worker throws its
+state away and resumes; there is one way to begin, and no second one to mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
+from vortex.core.log.rules import StreamState, heirs
+from vortex.core.log.segment import Counts, Footer
+from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
+from vortex.ingest.commits import Commits
+from vortex.ingest.memory import MemoryBudget, Turns
+from vortex.ingest.reading import NoIterator, Reader, following
+from vortex.ingest.resume import LostRace, Resumer
+from vortex.log.shard_tree import Family
+from vortex.log.store import Journal
+from vortex.ports import Clock, Denied, InvalidPosition, Meter, NotFound, Offload, Stream
+from vortex.retry import Retry
+
+log = logging.getLogger(__name__)
+
+_AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
+_IN_HASTE = 5.0
+"""Seconds between commits of a shard whose bound others moved: they will move it again, and take its next number."""
+_STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
+_REFUSALS = 5
+"""So often a position is refused before its shard is given up for a person to look at."""
+_ODD_PAUSE = 1.0, 10.0
+"""Seconds after a reply that makes no sense, and after many of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRules:
+    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines."""
+
+    every_s: float
+    max_bytes: int
+
+
+@dataclass(slots=True)
+class ShardStatus:
+    """What the outside may know of a running shard; times in epoch milliseconds."""
+
+    shard: str
+    position: Position | None = None
+    watermark: int = 0
+    open_from: int = 0
+    behind_ms: int = 0
+    committed_n: int = -1
+    buffered: int = 0
+    filter_ids: int = 0
+    filter_bytes: int = 0
+    oldest_uncommitted_ms: int | None = None
+    totals: Counts = field(default_factory=Counts)
+    pending: Counts = field(default_factory=Counts)
+
+
+@dataclass(slots=True)
+class IngestPorts:
+    """What a shard worker needs from the world."""
+
+    stream: Stream
+    journal: Journal
+    clock: Clock
+    meter: Meter
+    retry: Retry
+    offload: Offload
+    memory: MemoryBudget
+    owner: str
+    reads: asyncio.Semaphore
+    folds: Callable[[], bool] = lambda: False
+    """Whether of most large members some line was left out lately (`Plan.fold`)."""
+    turns: Turns = field(default_factory=Turns)
+
+
+@dataclass(slots=True)
+class Orders:
+    """What the fleet asks of a worker. `drain`: stop at the tip and wait for `finish` (the open_from to close with).
+
+    `holds`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
+    """
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    drain: bool = False
+    at_tip: asyncio.Event = field(default_factory=asyncio.Event)
+    finish: asyncio.Future[int] | None = None
+    holds: Callable[[], bool] = lambda: True
+
+
+class ShardWorker:
+    """Runs one shard. `run` returns the ending footer, or None when it was told to stop, or no longer holds it."""
+
+    def __init__(
+        self,
+        shard: ShardInfo,
+        state: StreamState,
+        policy: Policy,
+        rules: CommitRules,
+        ports: IngestPorts,
+        *,
+        target: int,
+        poll_s: float = 2.0,
+        on_commit: Callable[[str, Footer], None] = lambda shard, footer: None,
+    ) -> None:
+        """`poll_s`: how often a shard that is read to its tip is asked."""
+        self.shard = shard
+        self.orders = Orders()
+        self.status = ShardStatus(shard.id)
+        self._state, self._policy, self._rules, self._ports = state, policy, rules, ports
+        self._name, self._target = f"shard {shard.id} of {state.arn or state.stream}", target
+        self._on_commit = on_commit
+        self._ingest: ShardIngest
+        self._commits = Commits(
+            shard.id,
+            journal=ports.journal,
+            clock=ports.clock,
+            meter=ports.meter,
+            offload=ports.offload,
+            memory=ports.memory,
+            on_commit=self._committed,
+            folds=ports.folds,
+        )
+        self._since: float | None = None
+        self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.reads, poll_s)
+        self._odd = 0
+        """Replies in a row that make no sense; of them so many `_refusals` of the position."""
+        self._refusals = 0
+        self._pushed = False
+        """Others moved the shard's bound, and what was read since is not committed."""
+        self._oldest = False
+        """Whether the iterator is at the oldest record left, no record having been read of the shard yet."""
+        self._drain_from: int | None = None
+
+    @property
+    def next_at(self) -> float:
+        """When the shard may, or should, be asked again; monotonic seconds."""
+        return self.reader.next_at
+
+    @next_at.setter
+    def next_at(self, at: float) -> None:
+        self.reader.next_at = at
+
+    async def run(self) -> Footer | None:
+        """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, OtherVersion: give the shard up."""
+        while True:
+            try:
+                await self._resume()
+                return await self._follow()
+            except LostRace:
+                log.warning("shard %s: another worker writes its log; resuming from there", self.shard.id)
+                self._ports.meter.add("vortex_commits_total", result="lost")
+                if not self.orders.holds():
+                    return None
+            finally:
+                await self._commits.abandon()
+            await self._ports.clock.sleep(_AFTER_LOSS)
+
+    async def _resume(self) -> None:
+        ports = self._ports
+        looked_at = ports.clock.monotonic()
+        resumer = Resumer(
+            ports.stream, ports.journal, ports.clock, ports.retry, ports.offload, ports.owner, self._state, self._target
+        )
+        head, self._ingest = await resumer.resume(self.shard, self._policy)
+        self._commits.resume(head, looked_at)
+        self._pushed = head.footer is not None and head.footer.bump
+        self._since = None
+        self.reader.restart()
+        self._note()
+
+    # Following the shard.
+
+    async def _follow(self) -> Footer | None:
+        orders = self.orders
+        if orders.drain:
+            self.reader.poll_s = 0.0
+        await self.reader.rest()
+        while not orders.stop.is_set():
+            if (ended := self._commits.ended) is not None:
+                return ended
+            await self._ports.turns.few()
+            page = await self._read()
+            if page is not None:
+                await self._take(page)
+                over, at_tip = page.iterator is None, self._at_tip(page)
+                del page  # ten megabytes, perhaps, that nobody needs while the next page comes
+                if over:
+                    await self._end_if_proved("an end")
+                elif orders.drain and at_tip:
+                    await self._drained()
+                    return None
+            if self._commits.ended is None and self._due():
+                await self._cut()
+            await self.reader.rest()
+        await self._flush()
+        return None
+
+    async def _read(self) -> Page | None:
+        """One page, or None where the iterator had to be given up."""
+        ports = self._ports
+        if ports.memory.full:
+            await self._flush()
+            await ports.memory.room()
+        try:
+            return await self._page()
+        except NotFound:
+            await self._vanished()
+        except NoIterator:
+            await self._end_if_proved("no iterator")
+        except InvalidPosition as problem:
+            await self._refused(problem)
+        return None
+
+    async def _page(self) -> Page | None:
+        position, reader = self._ingest.position, self.reader
+        page = await reader.read(position)
+        if page is None:
+            return None
+        self._refusals = 0
+        if page.iterator is not None:
+            self._odd = 0
+        if reader.first:
+            self._oldest = position.kind is not Start.AFTER_SEQUENCE_NUMBER
+        if self._oldest:
+            await self._check_oldest(page.server_ms)
+        if not page.records and page.behind_ms >= _STALE and await self._reread_if_trimmed(page):
+            return None
+        return page
+
+    # What may be an end.
+
+    async def _end_if_proved(self, told: str) -> None:
+        """A reply seems to say that the shard has ended (`told`; `vortex.ingest.reading`). If not, reading goes on."""
+        ports = self._ports
+        listed = await ports.retry("list shards", ports.stream.list_shards)
+        if not any(each.id == self.shard.id for each in listed):
+            await self._vanished()
+            return
+        children = following(self.shard.id, listed)
+        if children is None:
+            await self._ask_again(f"{told}, of a shard that the listing has open, or without heirs")
+            return
+        try:
+            proved = await self.reader.proves_end(self._ingest.position)
+        except NotFound:
+            await self._vanished()
+            return
+        if proved:
+            await self._end(children)
+        else:
+            await self._ask_again(f"{told}, though more may be left")
+
+    async def _refused(self, problem: InvalidPosition) -> None:
+        """The position may be the shard's very last record, after which Kinesis gives no iterator; or the reply odd."""
+        self._refusals += 1
+        if self._refusals >= _REFUSALS:
+            raise problem
+        await self._end_if_proved("a position refused")
+
+    async def _ask_again(self, what: str) -> None:
+        """A reply makes no sense: say so, and wait a little longer each time."""
+        self.reader.restart()
+        self._odd += 1
+        first, longest = _ODD_PAUSE
+        pause = min(longest, first * 2.0 ** min(self._odd - 1, 10))
+        self._ports.meter.add("vortex_retries_total", cause="malformed")
+        log.warning("%s: a reply that makes no sense: %s; asked again in %.0f s", self._name, what, pause)
+        await self._ports.clock.sleep(pause)
+
+    # What may be a gap.
+
+    async def _check_oldest(self, now_ms: int) -> None:
+        """The oldest record is the first, unless nobody looked (nor at its parents) for as long as records are kept."""
+        info = await self._ports.retry("describe", self._ports.stream.describe)
+        # Where nothing was read of its ancestors either, nothing counts that is older than the first start.
+        if max(self._ingest.watermark, self._state.first_hour) <= now_ms - info.retention_ms:
+            await self._gap("it was not looked at for so long that its first records may have been trimmed")
+        self._oldest = False
+
+    async def _reread_if_trimmed(self, page: Page) -> bool:
+        """A position older than the retention shows as endless empty pages: say so in the log, read what is left."""
+        info = await self._ports.retry("describe", self._ports.stream.describe)
+        position = self._ingest.position
+        if not position.by_record:
+            if page.behind_ms >= info.retention_ms:  # the oldest record when the iterator was made, trimmed since
+                self.reader.restart()
+            return page.behind_ms >= info.retention_ms
+        if self._ingest.watermark > page.server_ms - info.retention_ms:
+            return False
+        await self._gap(f"records after {position.value!r} were trimmed before they were read")
+        self._ingest.watermark = max(self._ingest.watermark, page.empty_until - info.retention_ms)
+        await self.reader.open(Position(Start.TRIM_HORIZON), told=True)
+        return True
+
+    async def _vanished(self) -> None:
+        """The shard is no longer listed: what it still held is lost, what follows it is not."""
+        ports = self._ports
+        listed = await ports.retry(f"list shards without {self.shard.id}", self._listed_without)
+        if listed is None:
+            await self._ask_again("no such shard, though it is listed")
+            return
+        family = Family(self._state, ports.journal, ports.stream, ports.retry, target=self._target)
+        await family.survey()
+        await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live, family.ended))
+
+    async def _listed_without(self) -> list[ShardInfo] | None:
+        """What is listed, and the shard is not; None where it is. Raises Denied where it cannot be gone yet."""
+        ports = self._ports
+        listed = await ports.stream.list_shards()
+        if any(each.id == self.shard.id for each in listed):
+            return None
+        info = await ports.stream.describe()
+        if ports.clock.now_ms() < self._ingest.watermark + info.retention_ms:
+            raise Denied(
+                f"{self._name} is not listed, though it was read less than {info.retention_ms // HOUR_MS} h ago; for "
+                "such a time shards are listed: a gap is not assumed"
+            )
+        return listed
+
+    async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
+        log.error("%s: a gap in the data: %s", self._name, why)
+        self._ports.meter.add("vortex_gaps_total")
+        await self._cut(children=children, gap=why)
+        await self._commits.settle()
+
+    async def _take(self, page: Page) -> None:
+        ingest, ports = self._ingest, self._ports
+        if page.records:
+            for part in ingest.parts(page):
+                if ingest.spans_too_far(part):
+                    await self._cut()
+                await self._work_through(part)
+            ports.meter.add("vortex_read_bytes_total", page.size)
+        elif page.behind_ms == 0 and page.iterator is not None:
+            ingest.idle(page.empty_until)
+        self.status.behind_ms = page.behind_ms
+        self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
+        self._note()
+        await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
+
+    async def _work_through(self, page: Page) -> None:
+        """Take the page in slices, with others' turns between them; commit on the way where memory runs short."""
+        ingest, ports = self._ingest, self._ports
+        steps = ingest.slices(page)
+        over = False
+        while not over:
+            async with ports.turns:
+                # Before what comes is unfolded; when the turn came, since others had theirs meanwhile.
+                if not (full := ports.memory.full):
+                    over = not await self._to_the_next_record(steps)
+                    await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
+            if full:  # whoever waits has committed what it held
+                await self._flush()
+                await ports.memory.room()
+            elif not over and self._short_of_memory():
+                await self._cut()
+
+    async def _to_the_next_record(self, steps: Iterator[Step | None]) -> bool:
+        """Work on to where a record ends; False where the page does."""
+        clock = self._ports.clock
+        for step in steps:
+            if step is not None:
+                if step.counts.records and self._since is None:
+                    self._since = clock.monotonic()
+                    self.status.oldest_uncommitted_ms = clock.now_ms()
+                self._count(step)
+            await clock.sleep(0)
+            if step is not None and step.whole:
+                return True
+        return False
+
+    def _short_of_memory(self) -> bool:
+        """Whether to commit at once, and not only when it is time."""
+        ingest = self._ingest
+        if ingest.buffered >= self._rules.max_bytes:
+            return True
+        return bool(ingest.buffered) and not self._commits.busy and self._ports.memory.asks(self.shard.id)
+
+    def _due(self) -> bool:
+        ingest, rules = self._ingest, self._rules
+        if ingest.moved or self._short_of_memory():
+            return True
+        if self._since is None:
+            return False
+        every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
+        if not self.orders.holds():
+            every_s *= 2  # who may have lost the shard commits after the one who has it, and the race tells
+        return self._ports.clock.monotonic() - self._since >= every_s
+
+    def _at_tip(self, page: Page) -> bool:
+        """Nothing is left, or (for traffic that never pauses) what came last arrived after draining began."""
+        if self._drain_from is None:
+            self._drain_from = page.empty_until
+        if page.behind_ms > 0:
+            return False
+        return not page.records or page.records[-1].arrival * 1000 > self._drain_from
+
+    # Committing.
+
+    async def _end(self, children: tuple[ShardInfo, ...]) -> None:
+        await self._cut(children=children)
+        await self._commits.settle()
+
+    async def _drained(self) -> None:
+        """Everything read is committed, with the bound that closes it for the whole fleet."""
+        if self._ingest.moved:  # by the clock of the service, at the tip: nobody knows of that until it is committed
+            await self._cut()
+        await self._flush()
+        self.orders.at_tip.set()
+        if self.orders.finish is not None:
+            open_from = await self.orders.finish
+            if open_from > self._ingest.open_from:
+                await self._cut(open_from=open_from)
+                await self._commits.settle()
+
+    async def _flush(self) -> None:
+        if self._ingest.has_progress:
+            await self._cut()
+        await self._commits.settle()
+
+    async def _cut(
+        self, *, children: tuple[ShardInfo, ...] | None = None, gap: str = "", open_from: int | None = None
+    ) -> None:
+        """Close the segment being built and put it; at most one is in flight, so this waits for the one before."""
+        await self._commits.settle()
+        ports = self._ports
+        draft = self._ingest.cut(ports.owner, ports.clock.now_ms(), children=children, gap=gap, open_from=open_from)
+        self._since, self.status.oldest_uncommitted_ms = None, None
+        await self._commits.begin(draft, self._ingest)
+
+    def _committed(self, footer: Footer) -> None:
+        self.status.committed_n = footer.n
+        self._on_commit(self.shard.id, footer)
+
+    # Telling.
+
+    def _count(self, step: Step) -> None:
+        meter, taken = self._ports.meter, step.counts
+        for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
+            if number := getattr(taken, outcome):
+                name = "duplicate" if outcome == "filtered" else outcome
+                meter.add("vortex_events_total", number, outcome=name)
+        meter.add("vortex_records_total", taken.records)
+        meter.add("vortex_events_read_total", taken.events)
+        for reason, number in step.reasons.items():
+            meter.add("vortex_rejections_total", number, reason=reason)
+        self.status.totals.add(taken)
+
+    def _note(self) -> None:
+        ingest, status = self._ingest, self.status
+        status.position, status.watermark, status.open_from = ingest.position, ingest.watermark, ingest.open_from
+        status.buffered = ingest.buffered + self._commits.in_flight
+        status.filter_ids, status.filter_bytes = len(ingest.filter), ingest.filter.nbytes
+        status.pending = ingest.pending
+        status.committed_n = self._commits.head.n

@@ -1,0 +1,398 @@
+"""The state folder of a stream, read and written through the object store: shard logs, plans, stream.json.
+
+Ingest, publisher, fleet and the commands share it. It decides nothing; the rules are in `core`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.dedup.decided import Decided, parse, rest_length
+from vortex.core.dedup.keys import Keys
+from vortex.core.documents import done_of, part_of, plan_of, state_of
+from vortex.core.log.rules import BrokenLog, Damaged, Head, StreamState, check_follows, segment_key, segment_number
+from vortex.core.log.segment import (
+    CorruptSegment,
+    Folder,
+    Footer,
+    OtherVersion,
+    Sealed,
+    check_ids,
+    footer_length,
+    parse_footer,
+)
+from vortex.core.publish.contents import Done
+from vortex.core.publish.plan import LogView, Plan, PlanShard, before_all
+from vortex.core.publish.ranges import Part
+from vortex.ports import NotFound, ObjectStore
+from vortex.retry import Retry
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+READINGS = 3
+"""So often something is read before it is called broken: a copy may be damaged on its way, and the store's be whole."""
+_TAIL = 64 * 1024
+DECIDED = "dedup"
+_PARALLEL = 16
+_FOLDERS = 200_000
+
+
+class Journal:
+    """Typed access to `<root>/`: every read is retried until the store answers, every chain is checked."""
+
+    def __init__(self, store: ObjectStore, root: str, retry: Retry) -> None:
+        self.store = store
+        self.root = root
+        self.retry = retry.of("store")
+        self._gate = asyncio.Semaphore(_PARALLEL)
+        self._folders: dict[str, Folder] = {}
+        """Footers name the same folders over and over: each is held once, or thousands of partitions would add up."""
+        self._newest: Plan | None = None
+        self._done = -1
+
+    # Documents.
+
+    async def state(self) -> StreamState | None:
+        """`stream.json`, or None before the first start."""
+        return await self._document(f"{self.root}/stream.json", state_of)
+
+    async def begin(self, state: StreamState) -> StreamState:
+        """Write `stream.json` if it is absent; what stands there then."""
+        await self._put(f"{self.root}/stream.json", msgspec.json.encode(state))
+        found = await self.state()
+        assert found is not None
+        return found
+
+    async def plan(self, k: int) -> Plan | None:
+        """Plan k, or None."""
+        return await self._document(self._plan_key(k, "plan"), lambda body: plan_of(body, k, self._plan_key(k, "plan")))
+
+    async def put_plan(self, plan: Plan) -> Plan:
+        """Put the plan if its number is free; the plan that stands there then (one wins, a loser takes it up)."""
+        await self._put(self._plan_key(plan.k, "plan"), msgspec.json.encode(plan))
+        found = await self.plan(plan.k)
+        assert found is not None
+        return found
+
+    async def done(self, k: int) -> Done | None:
+        """The done document of plan k, or None."""
+        return await self._document(self._plan_key(k, "done"), lambda body: done_of(body, k))
+
+    async def put_done(self, document: Done) -> None:
+        """Put the done document if absent. Raises BrokenLog where another one stands there."""
+        key = self._plan_key(document.k, "done")
+        body = msgspec.json.encode(document)
+        if not await self._put(key, body) and await self._get(key) != body:
+            raise BrokenLog(f"{key}: exists with other content")
+
+    async def is_done(self, k: int) -> bool:
+        """Whether plan k is done: known for good once it is, or once a later plan stands there."""
+        if k > self._done and await self._stands(self._plan_key(k, "done")):
+            self._done = k
+        return k <= self._done
+
+    async def has_part(self, k: int, number: int) -> bool:
+        """Whether a range of plan k is done."""
+        return await self._stands(self._plan_key(k, f"done-{number}"))
+
+    async def part(self, k: int, number: int) -> Part:
+        """What a range of plan k came to. Raises NotFound."""
+        key = self._plan_key(k, f"done-{number}")
+        part = await self._document(key, lambda body: part_of(body, k, number))
+        if part is None:
+            raise NotFound(f"{key}: no such object")
+        return part
+
+    async def put_part(self, part: Part) -> None:
+        """Put the document of a range if absent; another worker's says the same, but for how it compressed."""
+        await self._put(self._plan_key(part.k, f"done-{part.range}"), msgspec.json.encode(part))
+
+    async def last_plan(self, state: StreamState, target: int) -> Plan:
+        """The greatest plan, or the state before all plans. Plans are never deleted and have no holes."""
+        known = self._newest
+        k = await self._last_k(-1 if known is None else known.k)
+        if k >= 0 and (known is None or known.k != k):
+            self._newest = await self.plan(k)
+        return self._newest or before_all(state, target)
+
+    async def _last_k(self, low: int) -> int:
+        """Gallop, then bisect: plans are kept for ever, and one listing of all would grow for ever."""
+        step = 1
+        while await self._exists(low + step):
+            low, step = low + step, step * 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if await self._exists(middle) else (low, middle)
+        return low
+
+    async def _exists(self, k: int) -> bool:
+        return await self._stands(self._plan_key(k, "plan"))
+
+    def _plan_key(self, k: int, name: str) -> str:
+        return f"{self.root}/plans/{k:010d}/{name}.json"
+
+    async def _document(self, key: str, read: Callable[[bytes], T]) -> T | None:
+        """What `read` makes of the document; None where it is missing. Raises Damaged where that is nothing."""
+
+        async def look() -> T | None:
+            try:
+                return read(await self.store.get(key))
+            except NotFound:
+                return None
+            except ValueError as problem:
+                raise Damaged(
+                    f"{key}: is damaged, or was written by something else: {problem}. Restore it in {self.store.url}; "
+                    "starting over would lose or repeat data"
+                ) from problem
+
+        return await self._sound(f"get {key}", look)
+
+    async def _get(self, key: str) -> bytes | None:
+        async def read() -> bytes | None:
+            try:
+                return await self.store.get(key)
+            except NotFound:
+                return None
+
+        return await self.retry(f"get {key}", read)
+
+    async def _stands(self, key: str) -> bool:
+        """Whether there is such a key, without reading what may be megabytes."""
+
+        async def look() -> bool:
+            try:
+                await self.store.get_tail(key, 1)
+            except NotFound:
+                return False
+            return True
+
+        return await self.retry(f"look for {key}", look)
+
+    async def _put(self, key: str, body: bytes) -> bool:
+        return await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body, "application/json"))
+
+    # Shard logs.
+
+    async def commit(self, shard: str, sealed: Sealed) -> bool:
+        """Put the segment if its number is free: True when this very segment stands there, False for another's.
+
+        A lost reply looks like another's write until the digests are compared.
+        """
+        key = segment_key(self.root, shard, sealed.footer.n)
+        created = await self.retry(f"commit {key}", lambda: self.store.put_if_absent(key, sealed.body))
+        try:
+            return created or (await self.head(shard, sealed.footer.n)).digest == sealed.digest
+        except NotFound:
+            return False  # another's stood there, and was cleaned up meanwhile: the log is long past this number
+
+    async def numbers(self, shard: str, after: int) -> list[int]:
+        """The numbers of the segments after `after`, in order, as listed."""
+
+        async def listing() -> list[int]:
+            start = segment_key(self.root, shard, after) if after >= 0 else ""
+            found = self.store.list(f"{self.root}/shards/{shard}/", start)
+            return [n async for info in found if (n := segment_number(info.key)) is not None]
+
+        return await self.retry(f"list log of {shard}", listing)
+
+    async def head(self, shard: str, n: int) -> Head:
+        """Segment n. Raises NotFound, CorruptSegment, OtherVersion."""
+        key = segment_key(self.root, shard, n)
+
+        async def read() -> tuple[Footer, str]:
+            tail, size = await self.store.get_tail(key, _TAIL)
+            if (length := footer_length(tail, key)) > len(tail) and len(tail) < size:
+                tail, size = await self.store.get_tail(key, length)
+            return parse_footer(tail, size, key)
+
+        async with self._gate:
+            footer, digest = await self._sound(f"read {key}", read)
+        if len(self._folders) > _FOLDERS:
+            self._folders.clear()
+        footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
+        return Head(shard, n, digest, footer)
+
+    async def walk(self, before: Head) -> list[Head]:
+        """Every segment after `before`, in order, each checked to follow the one before it. Raises BrokenLog."""
+        numbers = await self.numbers(before.shard, before.n)
+        if numbers != list(range(before.n + 1, before.n + 1 + len(numbers))):
+            raise BrokenLog(f"log of {before.shard}: after segment {before.n} come {numbers[:5]}…: a hole")
+        heads = list(await asyncio.gather(*(self.head(before.shard, n) for n in numbers)))
+        for earlier, later in zip([before, *heads], heads, strict=False):
+            check_follows(earlier, later, self.root)
+        return heads
+
+    async def follow(self, before: Head) -> list[Head]:
+        """What `walk` finds, by asking for the next numbers until one is missing: no listing, which costs as much as a
+        put. A hole would look like an end; who resumes a log walks it, and sees.
+        """
+        heads: list[Head] = []
+        ahead = 1
+        while True:
+            found = await asyncio.gather(*(self._at(before.shard, before.n + 1 + i) for i in range(ahead)))
+            for head in found:
+                if head is None:
+                    return heads
+                check_follows(before, head, self.root)
+                heads.append(head)
+                before = head
+            ahead = min(2 * ahead, _PARALLEL)
+
+    async def _at(self, shard: str, n: int) -> Head | None:
+        try:
+            return await self.head(shard, n)
+        except NotFound:
+            return None
+
+    async def back_from(self, shard: str, first: int, to: int, digest: str) -> list[Head]:
+        """Segments first..to, the chain of digests checked backwards from `to`'s. Raises BrokenLog, NotFound."""
+        heads = list(await asyncio.gather(*(self.head(shard, n) for n in range(first, to + 1))))
+        wanted = digest
+        for head in reversed(heads):
+            if head.digest != wanted:
+                raise BrokenLog(f"{segment_key(self.root, shard, head.n)}: is not the segment that the plan names")
+            assert head.footer is not None
+            wanted = head.footer.prev
+        return heads
+
+    async def view(self, shard: str, entry: PlanShard) -> LogView:
+        """The log as the planner needs it: from `next` of the plan's entry (or `to`) to the head.
+
+        Raises BrokenLog where the log ends below what a plan was made of: lost state, to be looked at by a person.
+        """
+        heads: list[Head] = []
+        if entry.to >= 0:
+            try:
+                heads = await self.back_from(shard, min(entry.next, entry.to), entry.to, entry.digest)
+            except NotFound as problem:
+                raise BrokenLog(
+                    f"log of {shard}: {problem}; a plan was made of segment {entry.to}, so state was lost. Restore it; "
+                    "starting over would lose or repeat data"
+                ) from None
+        before = heads[-1] if heads else Head(shard, -1, "", None)
+        return LogView(heads + await self.walk(before))
+
+    async def newest(self, shard: str, entry: PlanShard | None) -> Head:
+        """The head of a log, walked from the last plan's `to`; n = -1 where the log has not begun."""
+        before = Head(shard, -1, "", None)
+        if entry is not None and entry.to >= 0:
+            view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to))
+            return view.heads[-1]
+        walked = await self.walk(before)
+        return walked[-1] if walked else before
+
+    async def ids(self, head: Head) -> bytes:
+        """The id block of a segment, checked."""
+        footer = head.footer
+        assert footer is not None
+        if not footer.ids:
+            return b""
+        offset, length = footer.ids_range
+        key = segment_key(self.root, head.shard, head.n)
+
+        async def read() -> bytes:
+            return check_ids(footer, await self.store.get_range(key, offset, length), key)
+
+        async with self._gate:
+            return await self._sound(f"read ids {key}", read)
+
+    async def range(self, shard: str, n: int, offset: int, length: int) -> bytes:
+        """Part of a segment's data. Raises CorruptSegment where it is shorter than asked."""
+        key = segment_key(self.root, shard, n)
+
+        async def read() -> bytes:
+            data = await self.store.get_range(key, offset, length)
+            if len(data) != length:
+                raise CorruptSegment(f"{key}: {len(data)} bytes at {offset}, not {length}")
+            return data
+
+        async with self._gate:
+            return await self._sound(f"read {key}", read)
+
+    async def _sound(self, what: str, read: Callable[[], Awaitable[T]]) -> T:
+        """What `read` brings, which checks it; read anew where it is broken. Raises what `read` raises then."""
+        for _ in range(READINGS - 1):
+            try:
+                return await self.retry(what, read)
+            except (CorruptSegment, OtherVersion, Damaged) as problem:
+                log.warning("%s; reading it again", problem)
+        return await self.retry(what, read)
+
+    async def drop(self, shard: str, numbers: Iterable[int]) -> None:
+        """Delete segments (clean-up)."""
+        keys = [segment_key(self.root, shard, n) for n in numbers]
+        if keys:
+            await self.retry(f"clean up log of {shard}", lambda: self.store.delete(keys))
+
+    # What was decided on duplicates.
+
+    def decided_key(self, k: int, part: int) -> str:
+        """The key of the file that says what was decided on a part of plan k."""
+        return f"{self.root}/{DECIDED}/{k:010d}-{part}"
+
+    async def put_decided(self, k: int, part: int, body: bytes) -> bool:
+        """Put the file if it is absent: True where these very bytes stand there, False for others. Raises NotFound."""
+        key = self.decided_key(k, part)
+        created = await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body))
+        return created or await self.retry(f"compare {key}", lambda: self.store.get(key)) == body
+
+    async def has_decided(self, k: int, part: int) -> bool:
+        """Whether there is a decision on a part of plan k."""
+        return await self._stands(self.decided_key(k, part))
+
+    async def decided(self, k: int, part: int) -> Decided:
+        """What was decided on a part of plan k, but for its keys. Raises NotFound, CorruptSegment, OtherVersion."""
+        key = self.decided_key(k, part)
+
+        async def read() -> Decided:
+            tail, size = await self.store.get_tail(key, _TAIL)
+            if (length := rest_length(tail, key)) > len(tail) and len(tail) < size:
+                tail, size = await self.store.get_tail(key, length)
+            return parse(tail, size, key)
+
+        async with self._gate:
+            return await self._sound(f"read {key}", read)
+
+    async def published(self, decided: Decided, first: int, last: int) -> Keys:
+        """The keys in the buckets first..last (half-open) of the file. Raises NotFound, CorruptSegment."""
+
+        async def read() -> Keys:
+            return decided.keys_in(await self._block(decided, decided.bucket_bytes(first, last)), first, last)
+
+        async with self._gate:
+            return await self._sound(f"read keys {decided.name}", read)
+
+    async def dropped(self, decided: Decided) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
+        """The rows that the file drops, by segment. Raises NotFound, CorruptSegment."""
+
+        async def read() -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
+            return decided.dropped_rows(await self._block(decided, decided.dropped_range))
+
+        async with self._gate:
+            return await self._sound(f"read {decided.name}", read)
+
+    async def _block(self, decided: Decided, place: tuple[int, int]) -> bytes:
+        return await self.store.get_range(decided.name, *place) if place[1] else b""
+
+    async def decided_before(self, k: int, oldest_ms: int) -> list[str]:
+        """The keys of the files of plans before k that were last written before `oldest_ms` (clean-up)."""
+
+        async def listing() -> list[str]:
+            limit, found = self.decided_key(k, 0), []
+            async for info in self.store.list(f"{self.root}/{DECIDED}/"):
+                if info.key >= limit:
+                    break
+                if info.modified_ms <= oldest_ms:
+                    found.append(info.key)
+            return found
+
+        return await self.retry("list what was decided", listing)

@@ -1,0 +1,1 @@
+"""The publishing loop: plans, deduplication, objects, hours, clean-up."""

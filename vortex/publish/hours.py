@@ -1,0 +1,68 @@
+"""Closes hours: the manifests of the partitions, then the hour's own, from what the plans came to."""
+
+from __future__ import annotations
+
+import asyncio
+
+from vortex.core.layout import hour_of
+from vortex.core.log.rules import BrokenLog, StreamState
+from vortex.core.publish.contents import Done, closed_hours, hour_documents
+from vortex.core.publish.plan import Plan
+from vortex.log.store import Journal
+from vortex.publish.object_writer import ForeignObject
+
+_PARALLEL_PUTS = 16
+
+
+class Hours:
+    """Of one stream."""
+
+    def __init__(self, journal: Journal, state: StreamState) -> None:
+        self._journal, self._state = journal, state
+        self._recent: list[Done] = []
+        """Done documents of the hour that is not closed yet, oldest first."""
+
+    async def close(self, plan: Plan, document: Done) -> int | None:
+        """Put the manifests of the hours that the plan closes; the last of those hours. Raises ForeignObject."""
+        closed = None
+        dones = [*await self._dones_since(hour_of(plan.after), plan), document]
+        held = {one.period for d in dones for one in d.objects} | {p for d in dones for p in d.periods}
+        for hour in closed_hours(plan.after, plan.upto, self._state.first_hour, held):
+            partitions, manifest = hour_documents(self._state, hour, dones, self._journal.store.url)
+            gate = asyncio.Semaphore(_PARALLEL_PUTS)
+
+            async def put(key: str, body: bytes, gate: asyncio.Semaphore = gate) -> None:
+                async with gate:
+                    await self._put_document(key, body)
+
+            await asyncio.gather(*(put(key, body) for key, body in partitions))
+            await self._put_document(*manifest)
+            closed = hour
+        self._recent = [d for d in dones if d.upto > hour_of(plan.upto)]
+        return closed
+
+    async def _dones_since(self, hour: int, plan: Plan) -> list[Done]:
+        """The done documents of the plans before `plan` that published anything of `hour`, oldest first."""
+        if plan.after <= hour:
+            return []
+        found = [d for d in self._recent if d.k < plan.k and d.upto > hour]
+        if found and found[-1].k != plan.k - 1:
+            found = []  # another process published since
+        k = (found[0].k if found else plan.k) - 1
+        while k >= 0 and (not found or found[0].after > hour):
+            earlier = await self._journal.done(k)
+            if earlier is None:
+                raise BrokenLog(f"plan {k} is not done, though plan {plan.k} was made after it")
+            if earlier.upto <= hour:
+                break
+            found.insert(0, earlier)
+            k -= 1
+        return found
+
+    async def _put_document(self, key: str, body: bytes) -> None:
+        journal = self._journal
+        created = await journal.retry(
+            f"publish {key}", lambda: journal.store.put_if_absent(key, body, "application/json")
+        )
+        if not created and await journal.retry(f"compare {key}", lambda: journal.store.get(key)) != body:
+            raise ForeignObject(f"{key}: exists with other content; nothing was overwritten, publishing has stopped")

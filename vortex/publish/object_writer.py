@@ -1,0 +1,239 @@
+"""Writes the objects of a plan: blobs read in few requests, joined or compressed afresh, put if absent, compared."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from vortex.core.log.segment import CorruptSegment, check_blob, compress, gunzip, is_folded, unfold
+from vortex.core.publish.contents import ObjectSpec, Piece, PublishedObject
+from vortex.log.store import READINGS, Journal
+from vortex.ports import Meter, Offload
+
+log = logging.getLogger(__name__)
+
+_BATCH = 32 * 1024 * 1024
+"""Compressed bytes, and objects, worked on at a time: with the objects being built, what publishing takes of memory."""
+_BATCH_OBJECTS = 500
+_NEAR = 256 * 1024  # blobs closer than this in a segment are read in one request
+_BUILD_BYTES = 32 * 1024 * 1024
+"""Bytes of lines that one thread makes objects of in one go, so that neighbours find shared blobs unfolded."""
+_PARALLEL_BUILDS = 2
+_PARALLEL_PUTS = 16
+NDJSON = "application/x-ndjson"
+BlobData = dict[tuple[str, int, int], memoryview]
+"""Blobs as they were read, by (shard, n, offset)."""
+
+
+class ForeignObject(Exception):
+    """A key that a plan names exists with other content. Publishing stops: it must not be overwritten, nor skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectWriter:
+    """Writes batches of objects (see `batches`) to the journal's store."""
+
+    journal: Journal
+    meter: Meter
+    offload: Offload
+
+    async def write(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
+        """Read a batch's members, build its objects, put them. Raises ForeignObject, CorruptSegment."""
+        data = await blobs_of(self.journal, specs)
+        building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
+
+        async def put(spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
+            async with putting:
+                return await self._put_object(spec, body, raw)
+
+        async def some(several: Sequence[ObjectSpec]) -> list[PublishedObject]:
+            async with building:
+                made = await self._built(several, data, small)
+                return await asyncio.gather(*(put(spec, *one) for spec, one in zip(several, made, strict=True)))
+
+        parts = await asyncio.gather(*map(some, _runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS)))
+        return [published for part in parts for published in part]
+
+    async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
+        """The objects, each with the bytes of its lines; blobs that do not match their digests are read anew.
+
+        Raises CorruptSegment.
+        """
+        for _ in range(READINGS - 1):
+            try:
+                return await self.offload(_bodies, specs, data, small)
+            except CorruptSegment as problem:
+                log.warning("%s; reading it again", problem)
+                data = await blobs_of(self.journal, specs)
+        return await self.offload(_bodies, specs, data, small)
+
+    async def _put_object(self, spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
+        journal = self.journal
+        created = await journal.retry(
+            f"publish {spec.key}", lambda: journal.store.put_if_absent(spec.key, body, NDJSON)
+        )
+        if not created:
+            body = await self._compared(spec.key, body)
+        self.meter.observe("vortex_object_bytes", len(body))
+        return PublishedObject(
+            key=spec.key,
+            folder=spec.folder.path,
+            period=spec.period,
+            customer=spec.folder.customer,
+            event_type=spec.folder.event_type,
+            rejected=spec.folder.rejected,
+            rows=spec.rows,
+            bytes=len(body),
+            raw=raw,
+            digest=xxhash.xxh3_128_hexdigest(body),
+            beside=spec.folder.beside,
+        )
+
+    async def _compared(self, key: str, body: bytes) -> bytes:
+        """What stands there, where its lines are the same, by whatever compressor. Raises ForeignObject."""
+        for _ in range(READINGS):
+            there = await self.journal.retry(f"compare {key}", lambda: self.journal.store.get(key))
+            with contextlib.suppress(CorruptSegment):
+                if there == body or await self.offload(_same_lines, there, body, key):
+                    return there
+        raise ForeignObject(
+            f"{key}: exists with other content than plan says; another program or stream writes to this store. "
+            "Nothing was overwritten; publishing has stopped"
+        )
+
+
+def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
+    """The objects in runs that are small enough to be worked on at a time."""
+    return _runs_of(specs, lambda spec: spec.length, _BATCH, _BATCH_OBJECTS)
+
+
+async def blobs_of(journal: Journal, specs: Iterable[ObjectSpec]) -> BlobData:
+    """The blobs of some objects; neighbours in a segment are read in one request. Raises NotFound."""
+    by_segment: dict[tuple[str, int], list[Piece]] = {}
+    for spec in specs:
+        for piece in spec.pieces:
+            by_segment.setdefault((piece.shard, piece.n), []).append(piece)
+    runs = [run for several in by_segment.values() for run in _runs(several)]
+
+    async def read(run: Sequence[Piece]) -> BlobData:
+        first, last = run[0], run[-1]
+        length = last.offset + last.length - first.offset
+        block = memoryview(await journal.range(first.shard, first.n, first.offset, length))
+        return {
+            (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length] for p in run
+        }
+
+    found: BlobData = {}
+    for part in await asyncio.gather(*(read(run) for run in runs)):
+        found.update(part)
+    return found
+
+
+def _runs_of(
+    specs: Sequence[ObjectSpec], size_of: Callable[[ObjectSpec], int], most: int, number: int
+) -> Iterator[list[ObjectSpec]]:
+    """Runs of at most `number` objects, and of sizes that come to `most` together, unless one alone is larger."""
+    run: list[ObjectSpec] = []
+    total = 0
+    for spec in specs:
+        size = size_of(spec)
+        if run and (total + size > most or len(run) >= number):
+            yield run
+            run, total = [], 0
+        run.append(spec)
+        total += size
+    if run:
+        yield run
+
+
+def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    run: list[Piece] = []
+    for piece in sorted(pieces, key=lambda p: p.offset):
+        if run and piece.offset - (run[-1].offset + run[-1].length) > _NEAR:
+            yield run
+            run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+class Blobs:
+    """The blobs of a batch, checked, and unfolded no more than once while neighbours share them."""
+
+    def __init__(self, data: BlobData) -> None:
+        self._data = data
+        self._unfolded: dict[tuple[str, int], tuple[int, bytes]] = {}
+        """By segment the offset and the lines of the last one: objects are made in the order of blobs."""
+
+    def fits(self, piece: Piece) -> bool:
+        """Whether the piece's blob may go into an object as it is."""
+        return piece.whole_blob and not is_folded(self._data[piece.shard, piece.n, piece.offset])
+
+    def whole(self, piece: Piece) -> memoryview:
+        """The piece's blob. Raises CorruptSegment."""
+        return check_blob(self._data[piece.shard, piece.n, piece.offset], piece.digest, _name(piece))
+
+    def lines(self, piece: Piece) -> bytes:
+        """The piece's lines, but for those that are left out. Raises CorruptSegment."""
+        text = self._all_lines(piece)
+        return without(text, piece.out, _name(piece)) if len(piece.out) else text
+
+    def _all_lines(self, piece: Piece) -> bytes:
+        if not piece.shares:
+            return unfold(self.whole(piece), _name(piece))
+        segment = piece.shard, piece.n
+        offset, text = self._unfolded.get(segment, (-1, b""))
+        if offset != piece.offset:
+            text = unfold(self.whole(piece), _name(piece))
+            self._unfolded[segment] = piece.offset, text
+        return text[piece.begin : piece.begin + piece.raw]
+
+
+def _name(piece: Piece) -> str:
+    return f"{piece.shard} segment {piece.n} at {piece.offset}"
+
+
+def without(text: bytes, out: NDArray[np.int64], name: str) -> bytes:
+    """The lines of `text` without those whose numbers are `out`. Raises CorruptSegment where it has fewer."""
+    ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")) + 1
+    if out[-1] >= len(ends):
+        raise CorruptSegment(f"{name}: has {len(ends)} lines, of which line {out[-1]} is to be left out")
+    begins = np.concatenate(([0], ends))[out].tolist()
+    kept = zip([0, *ends[out].tolist()], [*begins, len(text)], strict=True)
+    return b"".join([text[begin:end] for begin, end in kept])
+
+
+def _bodies(specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
+    """The bytes of some objects that follow each other, and how many bytes their lines have."""
+    blobs = Blobs(data)
+    return [_body(spec, blobs, small) for spec in specs]
+
+
+def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
+    """The object's bytes: blobs as they are, and one fresh member of lines whose blob cannot be taken over.
+
+    One fresh member of all lines where the pieces are small.
+    """
+    members: list[bytes | memoryview] = []
+    raw, afresh = 0, spec.afresh(small)
+    for whole, pieces in groupby(spec.pieces, key=lambda piece: not afresh and blobs.fits(piece)):
+        if whole:
+            for piece in pieces:
+                members.append(blobs.whole(piece))
+                raw += piece.raw
+        elif text := b"".join(map(blobs.lines, pieces)):
+            members.append(compress(text))
+            raw += len(text)
+    return b"".join(members), raw
+
+
+def _same_lines(there: bytes, ours: bytes, key: str) -> bool:
+    return gunzip(there, key) == gunzip(ours, key)

@@ -1,0 +1,175 @@
+"""The keys that earlier plans published: read from their files, and kept in memory as far as there is room.
+
+A file never changes, so what is kept of one is as good as the file. Nothing is kept of a decision before its file is
+known to say the same. The youngest plans are kept whole, at 20 bytes a key; of older ones fingerprints, at 3.3 bytes,
+which tell where in the file to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+from vortex.core.dedup.decided import Decided
+from vortex.core.dedup.index import Fingerprints, Words
+from vortex.core.dedup.keys import Keys, joined
+from vortex.core.publish.bounds import Recent
+from vortex.log.store import Journal
+from vortex.ports import Offload
+
+_READS = 2
+"""Files that are worked on at a time: each may be in memory whole meanwhile."""
+_NEAR = 256 * 1024
+"""Bytes between two wanted buckets of a file that are read, too, to save a request."""
+_MOST = 8 * 2**20
+"""Bytes that one request asks for at most."""
+Range = tuple[int, int]
+"""Which of how many equal ranges of all keys."""
+
+
+class KeyCache:
+    """By plan and range, what was published there. `limit` is in bytes; `on_read` is told of each request."""
+
+    def __init__(
+        self, journal: Journal, offload: Offload, limit: int, on_read: Callable[[], None] = lambda: None
+    ) -> None:
+        self.limit = limit
+        self._journal, self._offload, self._on_read = journal, offload, on_read
+        self._held: dict[int, dict[Range, Keys | Fingerprints]] = {}
+        self._decided: dict[tuple[int, int], Decided] = {}
+        self._reading = asyncio.Semaphore(_READS)
+        self._keeping = asyncio.Lock()
+
+    def __len__(self) -> int:
+        return sum(len(its) for _, _, its in self.held())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(its.nbytes for _, _, its in self.held()) + sum(file.nbytes for file in self._decided.values())
+
+    def held(self) -> Iterator[tuple[int, Range, Keys | Fingerprints]]:
+        """What is in memory: plan, range, keys."""
+        for k, ranges in self._held.items():
+            for place, its in ranges.items():
+                yield k, place, its
+
+    def forget(self, before: int | None = None) -> None:
+        """What plans before this one published; or all."""
+        if before is None:
+            self._held, self._decided = {}, {}
+        else:
+            self._held = {k: ranges for k, ranges in self._held.items() if k >= before}
+            self._decided = {place: file for place, file in self._decided.items() if place[0] >= before}
+
+    async def keep(self, k: int, part: int, parts: int, keys: Keys) -> None:
+        """Hold what plan k published in a range, as its file has it; older plans shrink to make room."""
+        async with self._keeping:
+            self._held.setdefault(k, {})[part, parts] = keys
+            for ranges, place, its in self._by_age():
+                if self.nbytes > self.limit and isinstance(its, Keys):
+                    ranges[place] = await self._offload(Fingerprints, its.high, *place)
+            for ranges, place, _ in self._by_age():
+                if self.nbytes > self.limit:
+                    del ranges[place]
+            if self.nbytes > self.limit:
+                self._decided.clear()
+
+    def _by_age(self) -> list[tuple[dict[Range, Keys | Fingerprints], Range, Keys | Fingerprints]]:
+        return [(ranges, *row) for _, ranges in sorted(self._held.items()) for row in ranges.items()]
+
+    async def published(self, plan: Recent, part: int, parts: int) -> Keys | None:
+        """All that a plan published in a range; None where it had nothing to decide.
+
+        Raises NotFound, CorruptSegment.
+        """
+        if not plan.parts:
+            return None
+        found = self._covering(plan.k, part, parts)
+        if isinstance(found, Keys):
+            return found.within(part, parts)
+        keys = await self._read(plan, part, parts)
+        if found is None:
+            await self.keep(plan.k, part, parts, keys)
+        return keys
+
+    async def among(self, plans: Iterable[Recent], part: int, parts: int, high: Words, low: Words) -> list[Keys]:
+        """What plans published in a range, as far as it is among the sorted keys that are given; perhaps more.
+
+        Raises NotFound, CorruptSegment.
+        """
+        known = (self._known(plan, part, parts, high, low) for plan in plans if plan.parts)
+        return list(await asyncio.gather(*known))
+
+    async def _known(self, plan: Recent, part: int, parts: int, high: Words, low: Words) -> Keys:
+        async with self._reading:
+            found = self._covering(plan.k, part, parts)
+            if isinstance(found, Keys):
+                return found
+            if isinstance(found, Fingerprints):
+                wanted = high[await self._offload(found.may_have, high)]
+                keys = joined([await self._wanted(plan, number, wanted) for number in _files(plan, part, parts)])
+            else:
+                keys = await self._read(plan, part, parts)
+                await self.keep(plan.k, part, parts, keys)
+            return await self._offload(keys.among, high, low)  # and all else of the file is let go of
+
+    def _covering(self, k: int, part: int, parts: int) -> Keys | Fingerprints | None:
+        """What is held of a range, or, whole, of one that it lies in."""
+        its = self._held.get(k, {}).items()
+        return next((held for (one, of), held in its if of <= parts and part * of // parts == one), None)
+
+    async def _read(self, plan: Recent, part: int, parts: int) -> Keys:
+        """A range of a plan, out of its files."""
+        found = []
+        for number in _files(plan, part, parts):
+            decided = await self._file(plan.k, number)
+            mine = decided.buckets_of(part, parts) if plan.parts <= parts else (0, len(decided.buckets))
+            found.append(await self._buckets(decided, *mine))
+        return joined(found).within(part, parts)
+
+    async def _wanted(self, plan: Recent, number: int, high: Words) -> Keys:
+        """The buckets of a file in which keys with these first words may lie."""
+        decided = await self._file(plan.k, number)
+        pieces = [await self._buckets(decided, *run) for run in _runs(decided, decided.buckets_with(high).tolist())]
+        return joined(pieces or [await self._buckets(decided, 0, 0)])
+
+    async def _buckets(self, decided: Decided, first: int, last: int) -> Keys:
+        found = []
+        for one, next_ in _requests(decided, first, last):
+            self._on_read()
+            found.append(await self._journal.published(decided, one, next_))
+        return joined(found or [decided.keys_in(b"", 0, 0)])
+
+    async def _file(self, k: int, number: int) -> Decided:
+        """A file but for its keys."""
+        if (k, number) not in self._decided:
+            self._on_read()
+            self._decided[k, number] = await self._journal.decided(k, number)
+        return self._decided[k, number]
+
+
+def _files(plan: Recent, part: int, parts: int) -> range:
+    """The numbers of the files that a range lies in."""
+    first = part * plan.parts // parts
+    return range(first, first + max(1, plan.parts // parts))
+
+
+def _runs(decided: Decided, buckets: list[int]) -> Iterator[tuple[int, int]]:
+    """Runs of buckets, first..last (half-open), of which the gaps are small."""
+    ends = [0] + [
+        at for at, (one, next_) in enumerate(pairwise(buckets), 1) if decided.bucket_bytes(one + 1, next_)[1] > _NEAR
+    ]
+    for begin, end in pairwise([*ends, len(buckets)]):
+        if begin < end:
+            yield buckets[begin], buckets[end - 1] + 1
+
+
+def _requests(decided: Decided, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The buckets first..last in runs of about _MOST bytes."""
+    begin = first
+    for at in range(first + 1, last + 1):
+        if at == last or decided.bucket_bytes(begin, at + 1)[1] > _MOST:
+            yield begin, at
+            begin = at

@@ -1,0 +1,427 @@
+"""The publisher: watches the logs, and once the frontier has passed a period makes a plan and carries it out.
+
+    plan.json -> what is a duplicate -> objects -> partition manifests -> hour manifests -> done.json -> clean-up
+
+Each step puts what is absent and compares what is there, so a plan that was begun by anybody is simply done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from vortex.core.fleet.balance import Roster
+from vortex.core.layout import hour_of
+from vortex.core.log.rules import BrokenLog, Head, StreamState, bumped
+from vortex.core.log.segment import CorruptSegment, seal
+from vortex.core.model import HOUR_MS
+from vortex.core.publish.bounds import resolvers
+from vortex.core.publish.contents import done, period_counts
+from vortex.core.publish.plan import (
+    LogView,
+    Plan,
+    PlanShard,
+    Rules,
+    carried,
+    frontier,
+    holders,
+    joined,
+    planned_bytes,
+    propose,
+)
+from vortex.core.publish.ranges import range_count, taken_by, takers
+from vortex.log.store import Journal
+from vortex.ports import Clock, Meter, NotFound, Offload
+from vortex.publish.cleanup import Cleaner
+from vortex.publish.dedup import Deduplicator, Resolver
+from vortex.publish.hours import Hours
+from vortex.publish.object_writer import ObjectWriter
+from vortex.publish.published_keys import KeyCache
+from vortex.publish.ranges import Ranges
+from vortex.publish.sharing import Sharing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRules:
+    """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
+
+    `range_bytes` is what a range of a plan holds at least, compressed, and `part_rows` what a part does: less is not
+    worth another worker's while. `keys_bytes`: the memory for published keys.
+    """
+
+    period_ms: int
+    target: int
+    keep_ms: int
+    max_delay_ms: int | None = None
+    range_bytes: int = 256 * 1024 * 1024
+    part_rows: int = 1 << 18
+    window_ms: int = HOUR_MS
+    reach_ms: int = 24 * HOUR_MS
+    keys_bytes: int = 1 << 30
+
+    @property
+    def interval_s(self) -> float:
+        """After how long without a plan its absence is noticed."""
+        return max(30.0, self.period_ms / 1000)
+
+
+@dataclass(slots=True)
+class PublisherStatus:
+    """What the outside may know; times in epoch milliseconds."""
+
+    frontier: int | None = None
+    holder: str = ""
+    upto: int | None = None
+    last_plan: int = -1
+    closed_hour: int | None = None
+    unpublished_since: int | None = None
+    working_on: int | None = None
+    fold: bool = False
+
+
+@dataclass(slots=True)
+class PublisherPorts:
+    """What the publisher needs from the world."""
+
+    journal: Journal
+    clock: Clock
+    meter: Meter
+    offload: Offload
+    owner: str
+
+
+@dataclass(slots=True)
+class _Logs:
+    """The planner's picture: the last plan, and each live log from that plan on."""
+
+    plan: Plan
+    views: dict[str, LogView] = field(default_factory=dict)
+    walked_at: float = 0.0
+    """When all of the logs were looked at."""
+
+
+class Publisher:
+    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that a person must look at.
+
+    In a fleet the first of the `roster` plans; the others carry out the ranges that a plan gives them, and look at no
+    log but for those. Who is the n-th of them plans after 2n intervals in which nothing moved.
+    """
+
+    def __init__(
+        self,
+        state: StreamState,
+        rules: PublishRules,
+        ports: PublisherPorts,
+        roster: Callable[[], Roster] = Roster,
+    ) -> None:
+        self.status = PublisherStatus()
+        self._state, self._rules, self._ports, self._roster = state, rules, ports, roster
+        writer = ObjectWriter(ports.journal, ports.meter, ports.offload)
+        self._sharing = Sharing(ports.clock, ports.owner)
+        self._ranges = Ranges(ports.journal, ports.offload, writer, self._sharing)
+        keys = KeyCache(
+            ports.journal, ports.offload, rules.keys_bytes, lambda: ports.meter.add("vortex_decided_reads_total")
+        )
+        resolver = Resolver(ports.journal, ports.offload, keys)
+        self.dedup = Deduplicator(resolver, ports.journal, ports.clock, ports.meter, self._sharing)
+        self._moved: tuple[int, bool] = (-1, True)
+        self._moved_at = ports.clock.monotonic()
+        self._logs: _Logs | None = None
+        self._hours = Hours(ports.journal, state)
+        self._cleaner = Cleaner(ports.journal, ports.clock, rules.period_ms, rules.keep_ms)
+
+    # The loop's step.
+
+    async def step(self, *, thorough: bool = False) -> bool:
+        """Look once; publish one plan if the frontier has moved. Whether there may be more to do at once.
+
+        `thorough` looks at every log, where otherwise those are enough that hold the frontier.
+        """
+        journal = self._ports.journal
+        plan = await journal.last_plan(self._state, self._rules.target)
+        finished = plan.k < 0 or await journal.is_done(plan.k)
+        self.status.fold = plan.fold
+        planning = thorough or self._plans(plan.k, finished)
+        try:
+            if not planning:
+                self.status.frontier, self.status.holder, self.status.unpublished_since = None, "", None
+                return not finished and await self._help(plan)
+            more = await self._step(plan, finished, thorough)
+        except (
+            BrokenLog,
+            CorruptSegment,
+            NotFound,
+        ) as problem:  # a put that was late may stand where one was cleaned up
+            self._logs = None
+            newest = await journal.last_plan(self._state, self._rules.target)
+            if newest.k != plan.k or (plan.k >= 0 and await journal.is_done(plan.k) != finished):
+                return True  # another process published, and cleaned up, what this one was about to read
+            if isinstance(problem, NotFound):
+                raise BrokenLog(str(problem)) from problem
+            raise
+        self._moved_at = self._ports.clock.monotonic()
+        return more
+
+    def leave(self) -> None:
+        """This process stops, and others go on: what they have not done yet is left to them."""
+        self._sharing.leaving = True
+
+    @property
+    def left(self) -> bool:
+        """Whether it has been told to leave."""
+        return self._sharing.leaving
+
+    def _plans(self, k: int, finished: bool) -> bool:
+        """Whether it is for this worker to plan, and to see a plan through: the first one, or the next after a time."""
+        if (k, finished) != self._moved:
+            self._moved, self._moved_at = (k, finished), self._ports.clock.monotonic()
+        rank = self._roster().rank
+        return self._ports.clock.monotonic() - self._moved_at >= 2 * rank * self._rules.interval_s
+
+    async def _help(self, plan: Plan) -> bool:
+        """Do the parts and ranges of another's plan that are this worker's; nothing more is to be done at once."""
+        journal, me = self._ports.journal, self._ports.owner
+        mine = taken_by(plan, me)
+        parts = [part for part, taker in enumerate(plan.resolvers) if taker == me]
+        left = [await journal.has_part(plan.k, number) for number in mine]
+        left += [await journal.has_decided(plan.k, part) for part in parts]
+        if not all(left):
+            shards = list(plan.shards.items())
+            heads = await asyncio.gather(
+                *(journal.back_from(shard, entry.first, entry.to, entry.digest) for shard, entry in shards)
+            )
+            views = {shard: LogView(several) for (shard, _), several in zip(shards, heads, strict=True)}
+            await self.dedup.own(plan, views)
+            if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
+                await self._ranges.own(plan, views, decisions.dropped)
+        return False
+
+    async def _step(self, plan: Plan, finished: bool, thorough: bool) -> bool:
+        logs = await self._refresh(plan, finished, thorough)
+        if not finished:
+            return await self._carry_out(plan, self._views_for(logs, plan))
+        await self._push_laggards(logs)
+        proposed = self._shared_out(propose(plan, logs.views, self._planning()), logs)
+        self._note(logs)
+        if proposed is None:
+            await self._cleaner.clean_up(logs.plan, logs.views)
+            return False
+        won = await self._ports.journal.put_plan(proposed)
+        if msgspec.json.encode(won) != msgspec.json.encode(proposed):
+            return True  # another planner's: it is taken up by the next step
+        logs.plan = won
+        return await self._carry_out(won, self._views_for(logs, won))
+
+    def _shared_out(self, plan: Plan | None, logs: _Logs) -> Plan | None:
+        """The plan in as many ranges as its bytes and the workers are worth; who takes which, and which part."""
+        workers = self._roster().workers
+        if plan is None:
+            return plan
+        plan = msgspec.structs.replace(plan, fold=self._ranges.touched())
+        if len(workers) < 2:
+            return plan
+        if plan.parts > 1:
+            chosen = resolvers(workers, plan.parts, logs.plan.resolvers)
+            plan = msgspec.structs.replace(plan, resolvers=chosen)
+        size = planned_bytes(plan, self._views_for(logs, plan))
+        ranges = range_count(size, len(workers), self._rules.range_bytes)
+        if ranges == 1:
+            return plan
+        return msgspec.structs.replace(plan, ranges=ranges, takers=takers(workers, self._ports.owner, ranges))
+
+    def _planning(self) -> Rules:
+        rules = self._rules
+        workers = len(self._roster().workers)
+        return Rules(rules.target, rules.window_ms, rules.reach_ms, rules.part_rows, max(1, workers))
+
+    async def unpublished_end(self) -> int | None:
+        """Where to close so that everything in the logs is published; None where all is. For draining.
+
+        That is the end of the last period with anything in it; of its hour, where that hour is over by the clock.
+        """
+        while await self.step(thorough=True):
+            pass
+        assert self._logs is not None
+        logs, plan = self._logs, self._logs.plan
+        periods = [p for v in logs.views.values() for h in v.heads if h.footer for p in h.footer.periods]
+        last = max((p for p in periods if p >= plan.upto), default=None)
+        if last is None:
+            return None
+        hour_end = hour_of(last) + HOUR_MS
+        return hour_end if hour_end <= self._ports.clock.now_ms() else last + self._rules.period_ms
+
+    async def finish(self) -> int:
+        """Close and publish everything in the logs of a stream that nobody reads any more; up to where."""
+        end = await self.unpublished_end()
+        if end is not None:
+            assert self._logs is not None
+            for view in self._logs.views.values():
+                if view.last is not None and not view.last.ended and view.last.open_from < end:
+                    await self.push(view.heads[-1], end)
+            while await self.step(thorough=True):
+                pass
+        plan = await self._ports.journal.last_plan(self._state, self._rules.target)
+        if end is not None and plan.upto < end:
+            raise BrokenLog(f"{self._ports.journal.root}: shard {self.status.holder} has no log to close")
+        return plan.upto
+
+    async def _refresh(self, plan: Plan, finished: bool, thorough: bool) -> _Logs:
+        """Bring the picture up to date: plans made since, new segments, children that joined."""
+        now = self._ports.clock.monotonic()
+        if self._logs is None or self._logs.plan.k != plan.k:
+            views = self._logs.views if self._logs else {}
+            self._logs = _Logs(plan, {}, now)
+            await self._draw(plan.shards, views, finished)
+        else:
+            await self._look_on(self._logs, thorough, now)
+        await self._join_children()
+        return self._logs
+
+    async def _look_on(self, logs: _Logs, thorough: bool, now: float) -> None:
+        """New segments. While one log is found that still holds the frontier, the others do not matter."""
+        held = [shard for shard in holders(logs.plan, logs.views) if shard in logs.views]
+        due = now - logs.walked_at >= self._rules.period_ms / 1000  # the age of what waits is to be told, too
+        if not (thorough or due):
+            left, some, read = held, 1, set(held)
+            while left:
+                await self._read_on(logs, left[:some])
+                if not set(left[:some]).isdisjoint(holders(logs.plan, logs.views)):
+                    return
+                left, some = left[some:], 4 * some
+            if holders(logs.plan, logs.views):
+                return  # a child without a log
+            await self._read_on(logs, [shard for shard in logs.views if shard not in read])
+        else:
+            await self._read_on(logs, list(logs.views))
+        logs.walked_at = now
+
+    async def _read_on(self, logs: _Logs, shards: Sequence[str]) -> None:
+        journal, plan = self._ports.journal, logs.plan
+        fresh = await asyncio.gather(*(journal.follow(_end_of(s, logs.views[s], plan)) for s in shards))
+        for shard, heads in zip(shards, fresh, strict=True):
+            logs.views[shard].heads += heads
+
+    async def _draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
+        """Views from what is known, or from the store: a finished plan's log from `next`, an unfinished one's whole."""
+        assert self._logs is not None
+        journal = self._ports.journal
+
+        async def one(shard: str, entry: PlanShard) -> LogView:
+            begin = min(entry.next if finished else entry.first, entry.to)  # `first` is beyond `to` where nothing came
+            view = old.get(shard)
+            at = next((h for h in view.heads if h.n == entry.to), None) if view and entry.to >= 0 else None
+            if view is None or at is None or at.digest != entry.digest or view.heads[0].n > begin:
+                return await journal.view(shard, msgspec.structs.replace(entry, next=begin))
+            heads = [head for head in view.heads if head.n >= begin]
+            return LogView(heads + await journal.follow(heads[-1]))
+
+        views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
+        self._logs.views.update(zip(shards, views, strict=True))
+
+    async def _join_children(self) -> None:
+        assert self._logs is not None
+        while True:
+            live, gone = carried(self._logs.plan)
+            shards = joined(live, gone, self._logs.views)
+            new = {shard: entry for shard, entry in shards.items() if shard not in self._logs.views}
+            if not new:
+                return
+            await self._draw(new, {}, True)
+
+    def _views_for(self, logs: _Logs, plan: Plan) -> dict[str, LogView]:
+        return {shard: logs.views.get(shard, LogView()) for shard in plan.shards}
+
+    # Carrying out a plan.
+
+    async def _carry_out(self, plan: Plan, views: Mapping[str, LogView]) -> bool:
+        """Objects, hours, done. False where this process left, and somebody else has to see to it."""
+        begun = self._ports.clock.monotonic()
+        self.status.working_on = plan.k
+        decisions = await self.dedup.all(plan, views, lambda: self._roster().workers)
+        if decisions is None:
+            return False
+        published = await self._ranges.all(plan, views, decisions.dropped, lambda: self._roster().workers)
+        if published is None:
+            return False
+        periods = period_counts(plan, views, published, decisions.periods)
+        document = done(plan, published, periods, decisions.digests)
+        if (closed := await self._hours.close(plan, document)) is not None:
+            self.status.closed_hour = closed
+        await self._ports.journal.put_done(document)
+        self._forget_published(plan)
+        self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
+        meter = self._ports.meter
+        meter.add("vortex_objects_published_total", len(published))
+        meter.add("vortex_rows_total", sum(counts.published for counts in periods.values()), outcome="published")
+        meter.add("vortex_rows_total", sum(counts.dropped for counts in periods.values()), outcome="dropped")
+        meter.observe("vortex_publish_seconds", self._ports.clock.monotonic() - begun)
+        told = document.totals
+        log.info(
+            "published plan %d: %d objects, %d rows, %d dropped", plan.k, told["objects"], told["rows"], told["dropped"]
+        )
+        return True
+
+    def _forget_published(self, plan: Plan) -> None:
+        """Segments that no later plan needs leave the picture; `to` stays, the walk goes on from it."""
+        if self._logs is None or self._logs.plan.k != plan.k:
+            return
+        for shard, entry in plan.shards.items():
+            view = self._logs.views.get(shard)
+            if view is None:
+                continue
+            keep = min(entry.next, entry.to)
+            view.heads = [head for head in view.heads if head.n >= keep]
+        live, _ = carried(plan)
+        self._logs.views = {shard: view for shard, view in self._logs.views.items() if shard in live}
+
+    # A shard that lags for hours.
+
+    async def _push_laggards(self, logs: _Logs) -> None:
+        """With `hours.max_delay`: move the bound of a log that holds everybody for longer than that."""
+        if self._rules.max_delay_ms is None:
+            return
+        least = self._ports.clock.now_ms() - self._rules.max_delay_ms
+        least -= least % self._rules.period_ms
+        for shard, view in logs.views.items():
+            footer = view.last
+            if footer is None or footer.ended or footer.open_from >= least or footer.open_from > logs.plan.upto:
+                continue  # what does not hold the frontier was perhaps not looked at
+            log.warning("shard %s lags: hours before its position close without it (hours.max_delay)", shard)
+            await self.push(view.heads[-1], least)
+
+    async def push(self, head: Head, open_from: int) -> bool:
+        """Append the segment that only moves `open_from`; False where another segment came first."""
+        footer = bumped(head, open_from, owner=self._ports.owner, created=self._ports.clock.now_ms())
+        return await self._ports.journal.commit(head.shard, seal(footer))
+
+    # Telling.
+
+    def _note(self, logs: _Logs) -> None:
+        live, gone = carried(logs.plan)
+        at = frontier(joined(live, gone, logs.views), logs.views)
+        status = self.status
+        status.frontier, status.holder = at if at else (None, "")
+        status.last_plan, status.upto = logs.plan.k, logs.plan.upto
+        waiting = [
+            head.footer.created
+            for view in logs.views.values()
+            for head in view.heads
+            if head.footer is not None and any(p >= logs.plan.upto for p in head.footer.periods)
+        ]
+        status.unpublished_since = min(waiting, default=None)
+        if status.closed_hour is None and logs.plan.k >= 0 and logs.plan.upto - HOUR_MS >= self._state.first_hour:
+            status.closed_hour = hour_of(logs.plan.upto) - HOUR_MS
+
+
+def _end_of(shard: str, view: LogView, plan: Plan) -> Head:
+    """Where the walk goes on: the newest segment known, or the plan's `to`."""
+    if view.heads:
+        return view.heads[-1]
+    entry = plan.shards.get(shard)
+    return Head(shard, entry.to, entry.digest, None) if entry else Head(shard, -1, "", None)

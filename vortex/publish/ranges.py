@@ -1,0 +1,67 @@
+"""Carrying out the ranges of a plan: one's own, and as planner those, too, that nobody did in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from vortex.core.publish.contents import Dropped, PublishedObject, objects
+from vortex.core.publish.plan import LogView, Plan
+from vortex.core.publish.ranges import Part, shares_of
+from vortex.log.store import Journal
+from vortex.ports import Offload
+from vortex.publish.object_writer import ObjectWriter, batches
+from vortex.publish.sharing import Doing, Sharing
+
+
+class Ranges:
+    """A plan of one range is carried out in one piece; of several, each leaves its `done-<range>.json`."""
+
+    def __init__(self, journal: Journal, offload: Offload, writer: ObjectWriter, sharing: Sharing) -> None:
+        self._journal, self._offload, self._writer, self._sharing = journal, offload, writer, sharing
+        self._large = self._touched = 0
+
+    async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
+        """Carry out the ranges that the plan gives this worker."""
+        await self._sharing.own(plan.takers or (), self._doing(plan, views, dropped))
+
+    async def all(
+        self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, workers: Callable[[], Sequence[str]]
+    ) -> list[PublishedObject] | None:
+        """Every object of the plan, by the help of the other workers; None where this process left before the end."""
+        if plan.ranges == 1:
+            return await self._carry_out(plan, views, dropped, 0)
+        takers = plan.takers or (self._sharing.me,) * plan.ranges
+        doing = self._doing(plan, views, dropped)
+        if not await self._sharing.all(f"plan {plan.k}: range", takers, doing, workers):
+            return None
+        parts = [await self._journal.part(plan.k, number) for number in range(plan.ranges)]
+        return [published for part in parts for published in part.objects]
+
+    def touched(self) -> bool:
+        """Whether of most large members some line was left out, since this was asked last."""
+        large, touched = self._large, self._touched
+        self._large = self._touched = 0
+        return 2 * touched > large
+
+    def _doing(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> Doing:
+        async def has(number: int) -> bool:
+            return await self._journal.has_part(plan.k, number)
+
+        async def do(number: int) -> None:
+            published = await self._carry_out(plan, views, dropped, number)
+            await self._journal.put_part(Part(k=plan.k, range=number, objects=published))
+
+        return has, do
+
+    async def _carry_out(
+        self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int
+    ) -> list[PublishedObject]:
+        published: list[PublishedObject] = []
+        chosen, of = shares_of(plan, views, number)
+        for share in chosen:
+            for batch in batches(await self._offload(objects, plan, views, dropped, share, of)):
+                published += await self._writer.write(batch, plan.small)
+                large = [piece for spec in batch for piece in spec.pieces if not piece.shares]
+                self._large += len(large)
+                self._touched += sum(len(piece.out) > 0 for piece in large)
+        return published

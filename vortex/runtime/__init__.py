@@ -1,0 +1,1 @@
+"""The composition root, and the process around it: settings to adapters, signals, health, workers."""

@@ -1,0 +1,164 @@
+"""First start: what is fixed once for a stream, and the older life of a stream that was recreated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from vortex.core.fleet.kcl_migration import inherited
+from vortex.core.fleet.lease import Lease, outlived
+from vortex.core.layout import STATE, hour_of, moment
+from vortex.core.log.rules import RootStart, StreamState, stream_root
+from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
+from vortex.core.periods import EARLIEST_MS
+from vortex.log.store import Journal
+from vortex.ports import ObjectStore, Stream
+from vortex.publish.publisher import Publisher
+from vortex.retry import Retry
+
+log = logging.getLogger(__name__)
+
+
+class ForeignState(Exception):
+    """The store belongs to another stream, or holds what this program cannot take up; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """Where a stream begins (`source.start`): a Kinesis kind, and epoch milliseconds for AT_TIMESTAMP."""
+
+    kind: Start
+    at_ms: int = 0
+
+
+async def no_leases() -> list[Lease]:
+    """There is no lease table."""
+    return []
+
+
+def roots_of(shards: list[ShardInfo]) -> list[ShardInfo]:
+    """The shards that no other listed shard is a parent of: their hash ranges tile the key space."""
+    listed = {shard.id for shard in shards}
+    return [shard for shard in shards if not listed & set(shard.parents)]
+
+
+def first_state(
+    info: StreamInfo,
+    shards: list[ShardInfo],
+    start: FirstStart,
+    *,
+    server_ms: int,
+    lateness_ms: int,
+    seed: int,
+    leases: Sequence[Lease] = (),
+) -> StreamState:
+    """What `stream.json` says. `latest` is fixed to the service's clock here and now: nobody reads LATEST twice.
+
+    Where `leases` tell of the stream's shards, they go before `start`.
+    """
+    oldest = max(info.created_ms, server_ms - info.retention_ms) if info.created_ms else server_ms
+    if start.kind is Start.TRIM_HORIZON:
+        position, begins = Position(Start.TRIM_HORIZON), oldest
+    else:
+        begins = server_ms if start.kind is Start.LATEST else start.at_ms
+        position = Position(Start.AT_TIMESTAMP, str(begins))
+    roots = inherited(shards, leases, otherwise=position, now_ms=server_ms)
+    if roots:
+        begins = min(begins, oldest)  # a checkpoint tells no time, so the oldest record may be the next one
+    else:
+        roots = tuple(RootStart(shard, position) for shard in roots_of(shards))
+        if leases:
+            log.warning("none of the %d rows of the lease table can be of this stream as it is now", len(leases))
+    return StreamState(
+        stream=info.name,
+        arn=info.arn,
+        created=info.created_ms,
+        roots=roots,
+        opens_from=hour_of(max(begins - lateness_ms, EARLIEST_MS)),
+        first_hour=hour_of(max(server_ms, oldest)),
+        seed=seed,
+    )
+
+
+async def take_up(
+    stream: Stream,
+    store: ObjectStore,
+    retry: Retry,
+    start: FirstStart,
+    *,
+    lateness_ms: int,
+    seed: int,
+    older: Callable[[StreamState, Journal], Publisher],
+    leases: Callable[[], Awaitable[list[Lease]]] = no_leases,
+) -> tuple[StreamState, Journal]:
+    """The stream's state and journal, made at the first start, from `leases` where those tell. Raises ForeignState."""
+    info = await retry("describe stream", stream.describe)
+    root = stream_root(info.name, info.created_ms)
+    journal = Journal(store, root, retry)
+    if (state := await journal.state()) is not None:
+        return state, journal
+    server = await retry("server time", stream.server_time)  # first: what follows goes by clocks that agree
+    published = await _older_lives(store, retry, info, root, older)
+    shards = await retry("list shards", stream.list_shards)
+    # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
+    rows = await retry.of("lease table")("read leases", leases) if published is None else []
+    found = [lease for lease in rows if not outlived(lease, info.created_ms)]
+    state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
+    if published is not None and published > state.opens_from:
+        # Below this an earlier life of the stream has published; those keys are never written again.
+        opens = -(-published // HOUR_MS) * HOUR_MS if published % HOUR_MS else published
+        state = _reopened(state, opens)
+    log.info("first start of stream %s: %d root shards, %s", info.name, len(state.roots), start.kind)
+    told = [root for root in state.roots if root.position.by_record]
+    if told:
+        log.info("%d of them begin at the checkpoints of a KCL application", len(told))
+    return await journal.begin(state), journal
+
+
+def _reopened(state: StreamState, opens_from: int) -> StreamState:
+    return StreamState(
+        stream=state.stream,
+        arn=state.arn,
+        created=state.created,
+        roots=state.roots,
+        opens_from=opens_from,
+        first_hour=max(state.first_hour, opens_from),
+        seed=state.seed,
+    )
+
+
+async def _older_lives(
+    store: ObjectStore,
+    retry: Retry,
+    info: StreamInfo,
+    root: str,
+    older: Callable[[StreamState, Journal], Publisher],
+) -> int | None:
+    """Publish what earlier streams of this name left in their logs; up to where they published."""
+
+    async def folders() -> list[str]:
+        return [name async for name in store.list_folders(f"{STATE}/")]
+
+    upto: int | None = None
+    for name in await retry.of("store")(f"list {STATE}/", folders):
+        if "@" not in name or f"{STATE}/{name}" == root:
+            continue
+        if name.rpartition("@")[0] != info.name:
+            raise ForeignState(
+                f"{store.url} holds the state of stream {name!r}, and this is stream {info.name!r}: two streams in one "
+                "place would share keys and manifests. Give each a prefix of its own in store.url"
+            )
+        journal = Journal(store, f"{STATE}/{name}", retry)
+        state = await journal.state()
+        if state is None:
+            continue
+        if state.created > info.created_ms:
+            raise ForeignState(
+                f"stream {info.name} says that it was made at {moment(info.created_ms):%FT%TZ}; {store.url} holds its "
+                f"state from {moment(state.created):%FT%TZ}, which is later: is this the right account, or endpoint?"
+            )
+        log.warning("stream %s was recreated: publishing what its earlier life %s left", info.name, name)
+        ended = await older(state, journal).finish()
+        upto = ended if upto is None else max(upto, ended)
+    return upto

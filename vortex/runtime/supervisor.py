@@ -1,0 +1,208 @@
+"""Several workers on one machine: `vortex run --processes N`.
+
+Each is a process of the same program, a member of the fleet with an id of its own. The supervisor starts them, starts
+them again when they die, passes signals on, and serves one set of metrics and one health for all on the one port.
+It touches neither stream nor store: what it does not know cannot break.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import ClientError
+
+from vortex.adapters.http.server import UNIX, Check, ask, checks_of, not_served, serve
+from vortex.adapters.metrics import PrometheusMeter
+from vortex.adapters.process_lives import Lives
+from vortex.config.environment import variable
+from vortex.config.places import MOST_SOCKET_BYTES
+from vortex.config.settings import ConfigError, Settings
+from vortex.exits import Exit
+
+log = logging.getLogger(__name__)
+
+_SOCKET = "/0000-0000000000.sock"
+"""As long as the longest name of a socket."""
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+_LISTEN_S = 5.0
+_STEADY_S = 60.0
+"""Who has lived for so long is started again without waiting."""
+_FINAL = {Exit.USAGE, Exit.CONFIG, Exit.LOST_STATE}
+"""What a person must look at: starting again would end the same way."""
+
+
+@dataclass(slots=True)
+class _Child:
+    """One place for a worker: the process in it, and where its metrics are."""
+
+    number: int
+    process: asyncio.subprocess.Process | None = None
+    address: str = ""
+    starts: int = 0
+    wait: float = _FIRST_WAIT
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """`count` workers of `command`, each with the settings of this process but for its address and its share of memory.
+
+    `command` begins with the program, e.g. `[sys.executable, "-m", "vortex", "run", "--supervised"]`.
+    """
+
+    settings: Settings
+    command: list[str]
+    count: int
+    folder: Path
+    meter: PrometheusMeter = field(default_factory=PrometheusMeter)
+    _children: list[_Child] = field(default_factory=list)
+    _lives: Lives = field(default_factory=Lives)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> Exit:
+        """Until stopped, and all have ended; or until one of them says that a person is needed. The worst exit code."""
+        self._children = [_Child(number) for number in range(self.count)]
+        async with contextlib.AsyncExitStack() as serving:
+            http = self.settings.http
+            try:
+                await serving.enter_async_context(serve(http.host, http.port, self.page, self.ready))
+            except OSError as problem:
+                raise ConfigError(not_served(http.host, http.port, problem)) from problem
+            listening = asyncio.ensure_future(self._listen())
+            try:
+                ended = await asyncio.gather(*(self._keep(child) for child in self._children))
+            finally:
+                listening.cancel()
+        return Exit(max(ended))
+
+    def stop(self, number: int) -> None:
+        """Pass a signal on; nobody is started again."""
+        self._stopping.set()
+        for child in self._children:
+            if child.process is not None and child.process.returncode is None:
+                child.process.send_signal(number)
+
+    async def _keep(self, child: _Child) -> int:
+        """Keep one place filled; the exit code of its last process."""
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            code = await self._live(child)
+            if code in _FINAL and not self._stopping.is_set():
+                log.error("worker %d ended with code %d: stopping all", child.number, code)
+                self.stop(signal.SIGTERM)
+            if self._stopping.is_set():
+                return max(code, 0) if code in set(Exit) or code < 0 else Exit.FAILED
+            child.wait = _FIRST_WAIT if loop.time() - begun >= _STEADY_S else min(2 * child.wait, _LONGEST_WAIT)
+            self.meter.add("vortex_process_restarts_total")
+            log.error("worker %d ended with code %d; starting again in %.0f s", child.number, code, child.wait)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), child.wait)
+                return Exit.OK
+
+    async def _live(self, child: _Child) -> int:
+        """One life of one process. Its standard input ends when this process does, however it ends; then it stops."""
+        child.starts += 1
+        child.address = f"{UNIX}{self.folder}/{child.number}-{child.starts}.sock"
+        environment = {
+            **os.environ,
+            variable("http", "host"): child.address,
+            variable("memory", "limit"): str(max(2**20, self.settings.memory.limit // self.count)),
+        }
+        try:
+            child.process = await asyncio.create_subprocess_exec(
+                *self.command,
+                env=environment,
+                stdin=asyncio.subprocess.PIPE,
+                start_new_session=True,  # an interrupt at the terminal comes through the supervisor alone, and once
+            )
+        except OSError as problem:  # no memory, no file descriptor, no room for a process: that passes
+            log.error("worker %d cannot be started: %s", child.number, problem)
+            return Exit.FAILED
+        self._lives.begun(child.address)
+        log.info("worker %d: process %d", child.number, child.process.pid)
+        if self._stopping.is_set():
+            child.process.send_signal(signal.SIGTERM)
+        code = await child.process.wait()
+        self._lives.ended(child.address)
+        return code
+
+    # One set of metrics, one health.
+
+    async def page(self) -> bytes:
+        """For /metrics: the sum of all workers there have been; of their state, what those say that answer."""
+        return self._lives.page(self.meter.page().decode(), await self._pages())
+
+    async def _pages(self) -> dict[str, str]:
+        """The page of each worker that answers, by its address."""
+        found: dict[str, str] = {}
+
+        async def ask_one(address: str) -> None:
+            page = await self._ask(address, "/metrics")
+            with contextlib.suppress(ValueError):  # an error's text
+                if page is not None:
+                    self._lives.told(address, page)
+                    found[address] = page
+
+        await asyncio.gather(*(ask_one(child.address) for child in self._children))
+        return found
+
+    async def _listen(self) -> None:
+        """Keep the pages fresh, scraped or not: what a worker counts after its last one dies with it."""
+        while True:
+            await asyncio.sleep(_LISTEN_S)
+            await self._pages()
+
+    async def ready(self) -> list[Check]:
+        """For /readyz: what each worker says of itself."""
+        rows: list[Check] = []
+        told = await asyncio.gather(*(self._ask(child.address, "/readyz?verbose") for child in self._children))
+        for child, text in zip(self._children, told, strict=True):
+            checks = [("process", False, "does not answer")] if text is None else checks_of(text)
+            rows += [(f"worker {child.number} {name}", well, detail) for name, well, detail in checks]
+        return rows
+
+    async def _ask(self, address: str, path: str) -> str | None:
+        try:
+            return await ask(address, path)
+        except (OSError, TimeoutError, ClientError):
+            return None
+
+
+def socket_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder of its own for the sockets, whose paths may not be long. Raises ConfigError."""
+    told = ""
+    for base in (None, "/tmp", "/dev/shm", "/var/tmp"):
+        try:
+            made = tempfile.TemporaryDirectory(prefix="vortex-", dir=base)
+        except OSError as problem:
+            told = told or f"{problem.filename or 'no folder'}: {problem.strerror or problem}"
+            continue
+        if len(os.fsencode(made.name)) + len(_SOCKET) <= MOST_SOCKET_BYTES:
+            return made
+        told = told or f"{made.name}: too long for the path of a socket"
+        made.cleanup()
+    raise ConfigError(f"TMPDIR: {told}; set it to a short path that can be written to")
+
+
+async def _main(settings: Settings, command: list[str], count: int) -> Exit:
+    with socket_folder() as folder:
+        supervisor = Supervisor(settings, command, count, Path(folder))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop, number)
+        return await supervisor.run()
+
+
+def run(settings: Settings, config: Path | None, count: int) -> int:
+    """`vortex run --processes N`: the exit code."""
+    chosen = ["-c", str(config)] if config else []
+    command = [sys.executable, "-m", "vortex", "run", "--supervised", *chosen]
+    return int(asyncio.run(_main(settings, command, count)))

@@ -1,0 +1,1 @@
+"""Reads a store back and proves the invariants on it."""

@@ -1,0 +1,158 @@
+"""What a proof of a store finds, and the part of it that is about published objects.
+
+An object is held against the row that was published of it, and against the segments that it is made of, where they
+still exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import xxhash
+
+from vortex.core.log.segment import CorruptSegment, gunzip
+from vortex.core.publish.contents import Done, Dropped, ObjectSpec, PublishedObject, objects
+from vortex.core.publish.plan import LogView, Plan
+from vortex.log.store import Journal
+from vortex.ports import NotFound
+from vortex.publish.object_writer import Blobs, batches, blobs_of
+
+_PARALLEL = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One broken promise: which invariant, where, and what is wrong there."""
+
+    invariant: str
+    key: str
+    what: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, and how much was looked at."""
+
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checked: dict[str, int] = field(default_factory=dict)
+
+    def fault(self, invariant: str, key: str, what: str) -> None:
+        """Add a fault."""
+        self.faults.append(Fault(invariant, key, what))
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count what was looked at."""
+        self.checked[what] = self.checked.get(what, 0) + number
+
+
+class ObjectProof:
+    """The proof for the objects of one stream; `views` are its logs as far as they still exist."""
+
+    def __init__(self, journal: Journal, views: Mapping[str, LogView], report: Report) -> None:
+        self._journal, self._views, self._report = journal, views, report
+
+    async def check(self, plans: Sequence[Plan], dones: Sequence[Done], dropped: Mapping[int, Dropped]) -> set[str]:
+        """The objects of all plans, of which all but perhaps the last are done. Returns every key they name.
+
+        `dropped`, by plan, are the rows that were decided to be duplicates, where that is known.
+        """
+        named: set[str] = set()
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(row: PublishedObject, document: Done, lines_digest: bytes | None) -> None:
+            async with gate:
+                await self._check(row, document, lines_digest)
+
+        for plan in plans:
+            finished = plan.k < len(dones)
+            specs = self._specs(plan, dropped.get(plan.k, None if finished else {}))
+            if not finished:
+                named |= set(specs or ())
+                self._report.count("objects in progress", len(specs or ()))
+                continue
+            document = dones[plan.k]
+            if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
+                self._report.fault("I3", f"plan {plan.k}", "its done document is about something else")
+            keys = {row.key for row in document.objects}
+            for key in sorted(keys & named):
+                self._report.fault("I3", key, "two plans published it")
+            named |= keys
+            if specs is not None and keys != set(specs):
+                odd = sorted(keys ^ set(specs))
+                self._report.fault(
+                    "I3", odd[0], f"plan {plan.k} published other objects than follow from it: {odd[:3]}"
+                )
+            digests = await self._from_segments(list((specs or {}).values()))
+            await asyncio.gather(*(one(row, document, digests.get(row.key)) for row in document.objects))
+        return named
+
+    def _specs(self, plan: Plan, dropped: Dropped | None) -> dict[str, ObjectSpec] | None:
+        """The plan's objects by key, where all its segments still exist, and what was decided on them."""
+        if dropped is None:
+            return None
+        for shard, entry in plan.shards.items():
+            if len(self._views.get(shard, LogView()).between(entry.first, entry.to)) != entry.to - entry.first + 1:
+                return None
+        return {spec.key: spec for spec in objects(plan, self._views, dropped)}
+
+    async def _check(self, row: PublishedObject, document: Done, lines_digest: bytes | None) -> None:
+        """`lines_digest` is of the lines as the object's segments hold them, where they still exist."""
+        fault = self._report.fault
+        self._report.count("objects")
+        try:
+            body = await self._journal.store.get(row.key)
+            text = gunzip(body, row.key)
+        except NotFound:
+            fault("I3", row.key, "was published, and is missing")
+            return
+        except CorruptSegment as problem:
+            fault("I3", row.key, f"is no whole gzip file: {problem}")
+            return
+        if (len(body), xxhash.xxh3_128_hexdigest(body)) != (row.bytes, row.digest):
+            fault("I3", row.key, "its bytes have changed since it was published")
+        if not document.after <= row.period < document.upto:
+            fault("I3", row.key, f"its period is not one of plan {document.k}")
+        lines = text.split(b"\n")
+        if lines.pop() or len(lines) != row.rows or len(text) != row.raw:
+            fault("I3", row.key, f"holds {len(lines)} lines, {row.rows} were published")
+        kind = "records beside rejections" if row.beside else "rejections" if row.rejected else "rows"
+        self._report.count(kind, len(lines))
+        for line in lines:
+            if not _is_object(line):
+                fault("I3", row.key, "a line is not one JSON object")
+                break
+        if lines_digest not in (xxhash.xxh3_128_digest(text), None):
+            fault("I3", row.key, "its lines are not those of the segments it is made of")
+
+    async def _from_segments(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
+        """By key the digest of the object's lines as its segments hold them; not where one was cleaned up meanwhile."""
+        digests: dict[str, bytes] = {}
+        for batch in batches(specs):
+            try:
+                digests |= await self._digests(batch)
+            except NotFound:  # what another object lacks, this one may not
+                for spec in batch:
+                    with contextlib.suppress(NotFound):
+                        digests |= await self._digests([spec])
+        return digests
+
+    async def _digests(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
+        blobs, digests = Blobs(await blobs_of(self._journal, specs)), {}
+        for spec in specs:
+            try:
+                digests[spec.key] = xxhash.xxh3_128_digest(b"".join(map(blobs.lines, spec.pieces)))
+            except CorruptSegment as problem:  # whole when its log was read, a moment ago
+                self._report.fault("I2", spec.key, str(problem))
+        return digests
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return line[:1] in b"{ \t" and msgspec.json.decode(line, type=dict[str, msgspec.Raw]) is not None
+    except (msgspec.MsgspecError, RecursionError):
+        return False
