@@ -68,7 +68,7 @@ def fresh() -> ShardIngest:
         n=-1,
         position=position,
         watermark=0,
-        open_from=0,
+        closed_before=0,
     )
 
 

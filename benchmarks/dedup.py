@@ -31,10 +31,10 @@ from vortex.core.dedup.index import Words, in_order
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.ingest.filter import KEY_BYTES, Filter
-from vortex.core.log.rules import Head
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.plan import Plan
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.publish.dedup import Resolver
 from vortex.publish.published_keys import KeyCache
 from vortex.retry import Once
@@ -89,8 +89,8 @@ def runs_of(k: int, rows: int) -> PlanRuns:
     table["n"] = np.arange(_SEGMENTS)
     table["period"], table["lo"], table["hi"] = k * _PERIOD_MS, k * _PERIOD_MS, (k + 1) * _PERIOD_MS
     table["rows"] = rows // _SEGMENTS
-    heads = [Head("shard", n, "", None) for n in range(_SEGMENTS)]
-    return PlanRuns(["shard"], table, heads, [0] * _SEGMENTS)
+    headers = [SegmentHeader("shard", n, "", None) for n in range(_SEGMENTS)]
+    return PlanRuns(["shard"], table, headers, [0] * _SEGMENTS)
 
 
 def file_of(k: int, rows: int) -> bytes:
@@ -142,16 +142,16 @@ class _Timed:
 async def measure(folder: Path, plans: int, rows: int, copies: float, memory: int) -> dict[str, Any]:
     """All figures of one window."""
     rows = rows // _SEGMENTS * _SEGMENTS
-    journal, offload, reads = Journal(LocalDirStore(folder), "root", Once()), _Timed(), [0]
+    log_store, offload, reads = LogStore(LocalDirStore(folder), "root", Once()), _Timed(), [0]
     with ProcessPoolExecutor(1) as other:  # whose memory is not measured
         for k in range(plans):
-            await journal.put_decided(k, 0, other.submit(file_of, k, rows).result())
+            await log_store.put_decided(k, 0, other.submit(file_of, k, rows).result())
     runs, blocks, copied = rows_to_decide(plans, rows, copies, plans)
 
     def read() -> None:
         reads[0] += 1
 
-    cache = KeyCache(journal, offload, memory, read)
+    cache = KeyCache(log_store, offload, memory, read)
     recent = tuple(Recent(k, (k + 1) * _PERIOD_MS, 1, rows) for k in range(plans))
     none = np.empty(0, dtype=np.uint64)
     begun, before = time.perf_counter(), time.process_time()
@@ -163,7 +163,7 @@ async def measure(folder: Path, plans: int, rows: int, copies: float, memory: in
     offload.spent.clear()
     plan = SimpleNamespace(k=plans, parts=1, recent=recent, window=plans * _PERIOD_MS, since=0)
     begun, before = time.perf_counter(), time.process_time()
-    body, published = await Resolver(journal, offload, cache).decide(cast(Plan, plan), (runs, blocks), 0)
+    body, published = await Resolver(log_store, offload, cache).decide(cast(Plan, plan), (runs, blocks), 0)
     spent = time.process_time() - before
     offload.close()
     if rows - len(published) != copied:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from simulation.traffic import MARK, Truth, Written
 from vortex.config.settings import Settings
 from vortex.core.layout import BESIDE, date_and_hour
-from vortex.core.log.rules import Head, StreamState
-from vortex.core.log.segment import Counts, Footer, parse_footer, unfold
+from vortex.core.log.rules import SegmentHeader, StreamState
+from vortex.core.log.segment import Counts, Footer, decompress, parse_footer
 from vortex.core.model import Position, ShardInfo, Start
 
 Violated = Callable[[str, str], None]
@@ -49,9 +49,9 @@ class Segment:
     ids: list[bytes]
     rows: list[Row] = field(default_factory=list)
 
-    def as_head(self) -> Head:
+    def as_head(self) -> SegmentHeader:
         """As the journal would read it."""
-        return Head(self.footer.shard, self.footer.n, self.digest, self.footer)
+        return SegmentHeader(self.footer.shard, self.footer.n, self.digest, self.footer)
 
 
 def parsed(key: str, body: bytes) -> Segment:
@@ -61,7 +61,7 @@ def parsed(key: str, body: bytes) -> Segment:
     rest: dict[int, bytes] = {}
     for folder, period, offset, length, _, raw, _ in footer.member_rows.tolist():
         if offset not in rest:
-            rest[offset] = unfold(body[offset : offset + length], key)
+            rest[offset] = decompress(body[offset : offset + length], key)
         lines[footer.folders[folder].path, period] = rest[offset][:raw].split(b"\n")[:-1]
         rest[offset] = rest[offset][raw:]
     assert not any(rest.values()), f"{key}: a blob holds more than its members"
@@ -170,18 +170,18 @@ class LogModel:
             bad("I2", f"{name}: follows the end of its log")
         if footer.start != earlier.position or _number(footer.position) < _number(earlier.position):
             bad("I2", f"{name}: {footer.start}..{footer.position} after {earlier.position}")
-        if footer.watermark < earlier.watermark or footer.open_from < earlier.open_from:
-            bad("I2", f"{name}: watermark or open_from goes back")
-        if any(period < earlier.open_from for period in footer.periods):
-            bad("I6", f"{name}: writes into a period before {earlier.open_from}, which its log had closed")
+        if footer.watermark < earlier.watermark or footer.closed_before < earlier.closed_before:
+            bad("I2", f"{name}: watermark or closed_before goes back")
+        if any(period < earlier.closed_before for period in footer.periods):
+            bad("I6", f"{name}: writes into a period before {earlier.closed_before}, which its log had closed")
         if footer.watermark > max(earlier.watermark, self._now()):
             bad("I6", f"{name}: its watermark is {footer.watermark - self._now()} ms ahead of the time")
         owner = self.settings.get(footer.owner)
-        if owner is not None and not footer.bump and footer.owner not in self.drains:
+        if owner is not None and not footer.advances and footer.owner not in self.drains:
             allowed = footer.watermark - owner.hours.allowed_lateness
-            bound = max(earlier.open_from, allowed - allowed % owner.publish.period)
-            if footer.open_from > bound:
-                bad("I6", f"{name}: open_from {footer.open_from} is later than its watermark allows")
+            bound = max(earlier.closed_before, allowed - allowed % owner.publish.period)
+            if footer.closed_before > bound:
+                bad("I6", f"{name}: closed_before {footer.closed_before} is later than its watermark allows")
 
     def _check_first(self, name: str, footer: Footer) -> None:
         parents = self.parents.get(footer.shard, ())
@@ -192,8 +192,8 @@ class LogModel:
         ends = [self.logs[parent][-1].footer for parent in parents]
         if ends and footer.watermark != min(end.watermark for end in ends):
             self._violated("I2", f"{name}: its first watermark is not the least of its parents'")
-        if ends and footer.open_from != max(end.open_from for end in ends):
-            self._violated("I2", f"{name}: its first open_from is not the greatest of its parents'")
+        if ends and footer.closed_before != max(end.closed_before for end in ends):
+            self._violated("I2", f"{name}: its first closed_before is not the greatest of its parents'")
         unread = all(end.position.kind is Start.AT_TIMESTAMP for end in ends)
         if ends and footer.position != (ends[0].position if unread else _OLDEST):
             self._violated("I5", f"{name}: a child begins at {footer.position}")
@@ -317,7 +317,7 @@ class LogModel:
         """Every event in its own period, or, where that is closed or to come, in the current one; bytes unchanged."""
         footer = segment.footer
         step = self.settings[footer.owner].publish.period if footer.owner in self.settings else 1
-        latest = max(footer.watermark - footer.watermark % step, footer.open_from)
+        latest = max(footer.watermark - footer.watermark % step, footer.closed_before)
         earliest = before.footer.watermark if before else 0
         came: dict[int, list[Written]] = {}
         for record in records:
@@ -334,7 +334,7 @@ class LogModel:
                 at = record.arrival_ms if truth.at is None else truth.at
                 own = at - at % step
                 moved = row.period != own and not (truth.at is None and abs(row.period - own) <= step)
-                return not (row.period > latest or (moved and footer.open_from <= own <= earliest - step))
+                return not (row.period > latest or (moved and footer.closed_before <= own <= earliest - step))
 
             if not any(map(fits, came[truth.number])):
                 self._violated("I1", f"{name}: event {truth.number} lies in period {row.period}")

@@ -11,7 +11,7 @@ from vortex.core.fleet.lease import (
     Lease,
     checkpointed,
     handed_over,
-    outlived,
+    of_earlier_stream,
     released,
     renewed,
     same_acquisition,
@@ -63,7 +63,7 @@ class MemoryTable:
         """See the port."""
         await self.before("create", lease.key)
         found = self.table.get(lease.key)
-        created = found is None or outlived(found, lease.stream)
+        created = found is None or of_earlier_stream(found, lease.stream)
         if created:
             self._write(lease)
         await self.after("create", lease.key)
@@ -108,7 +108,7 @@ class MemoryTable:
         if found is not None and same_acquisition(lease, found):
             found = self._write(released(found))
         elif found is not None and found.owner is not None:
-            if found.giver == lease.owner:
+            if found.previous_owner == lease.owner:
                 self._write(handed_over(found))
             found = None
         await self.after("release", lease.key)

@@ -23,7 +23,7 @@ class PlanModel:
         self.done = -1
         self.closed: set[int] = set()
         self.cleaned: set[tuple[str, int]] = set()
-        self.opens_from = 0
+        self.closed_before = 0
         self.first_hour = 0
         self._store, self._logs, self._violated = store, logs, violated
         self._expected: dict[str, tuple[int, int, list[bytes]]] = {}
@@ -36,16 +36,16 @@ class PlanModel:
     @property
     def upto(self) -> int:
         """Where the greatest plan ends."""
-        return int(self.plans[-1]["upto"]) if self.plans else self.opens_from
+        return int(self.plans[-1]["upto"]) if self.plans else self.closed_before
 
     @property
     def published(self) -> int:
         """Where the last done plan ends."""
-        return int(self.plans[self.done]["upto"]) if self.done >= 0 else self.opens_from
+        return int(self.plans[self.done]["upto"]) if self.done >= 0 else self.closed_before
 
     def begins(self, state: dict[str, Any]) -> None:
         """`stream.json` was written."""
-        self.opens_from, self.first_hour = state["opens_from"], state["first_hour"]
+        self.closed_before, self.first_hour = state["closed_before"], state["first_hour"]
 
     # Plans.
 
@@ -203,7 +203,7 @@ class PlanModel:
 
     def _hours_to(self, upto: int) -> list[int]:
         """Every hour before `upto` that must have a manifest: all since the first start, and older ones with data."""
-        since = range(max(self.first_hour, hour_of(self.opens_from)), hour_of(upto), HOUR_MS)
+        since = range(max(self.first_hour, hour_of(self.closed_before)), hour_of(upto), HOUR_MS)
         return sorted({hour for hour in self._held if hour + HOUR_MS <= upto} | set(since))
 
     def part(self, k: int, number: int, body: bytes) -> None:

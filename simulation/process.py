@@ -23,9 +23,9 @@ from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.exits import Exit
 from vortex.ports import Denied, Unavailable
 from vortex.retry import Health, Retry
-from vortex.runtime.app import App, Parts, publisher_of
+from vortex.runtime.app import App, RecordParts, publisher_of
 from vortex.runtime.factories import first_start
-from vortex.runtime.first_start import take_up
+from vortex.runtime.first_start import load_or_create_state
 from vortex.runtime.trust import TrustedClock, TrustedStream
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class Process:
         store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
         store.version = NEWER if self.newer else VERSION
         trusted = TrustedClock(clock, self.health, NullMeter())
-        parts = Parts(
+        parts = RecordParts(
             settings=settings,
             stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
             trusted=trusted,
@@ -150,18 +150,18 @@ class Process:
             self.health.bad("shard", str(problem))
             return Exit.LOST_STATE
 
-    async def _run(self, parts: Parts) -> Exit:
+    async def _run(self, parts: RecordParts) -> Exit:
         settings = self.settings
-        state, journal = await take_up(
+        state, log_store = await load_or_create_state(
             parts.stream,
             parts.store,
             parts.retry,
             first_start(settings),
             lateness_ms=settings.hours.allowed_lateness,
             seed=7,
-            older=lambda state, journal: publisher_of(parts, state, journal),
+            older=lambda state, log_store: publisher_of(parts, state, log_store),
         )
-        self.app = _App(self, parts, state, journal, drain=self.drain)
+        self.app = _App(self, parts, state, log_store, drain=self.drain)
         return await self.app.run()
 
     def _table(self) -> TableView | None:

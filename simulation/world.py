@@ -188,7 +188,9 @@ class World:
         slowest = max(s.publish.period + s.hours.allowed_lateness for s in self.observer.settings.values())
         skew = max((abs(p.skew_ms) for p in self.processes), default=0)
         # Drains close what is not over yet: what comes then lies in periods to come, and waits for them.
-        ahead = max((log[-1].footer.open_from for log in self.observer.logs.values()), default=0) - self.clock.now_ms()
+        ahead = (
+            max((log[-1].footer.closed_before for log in self.observer.logs.values()), default=0) - self.clock.now_ms()
+        )
         limit = begun + (2 * slowest + skew + max(0, ahead) + HOUR_MS) / 1000 + 600
         while (missing := self.observer.unsettled(slowest)) is not None:
             if self.clock.monotonic() > limit:
@@ -309,13 +311,13 @@ class World:
         shard = rng.choice(sorted(self.observer.logs) or [""])
         if shard and (head := self.observer.head(shard)) is not None and not head.footer.ended:
             self.say("operator", f"moves the bound of {shard} to {moment(bound):%H:%M:%S}")
-            push = asyncio.ensure_future(publisher.push(head.as_head(), bound))
+            advance = asyncio.ensure_future(publisher.advance(head.as_head(), bound))
             try:
-                await asyncio.wait([push])  # who dies meanwhile cancels it; that is no reason to end with it
+                await asyncio.wait([advance])  # who dies meanwhile cancels it; that is no reason to end with it
             finally:
-                push.cancel()
-            if not push.cancelled():
-                push.result()
+                advance.cancel()
+            if not advance.cancelled():
+                advance.result()
 
 
 async def _live(seed: int, trace: bool, wanted: Sequence[str], fleet: bool) -> Outcome:

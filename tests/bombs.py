@@ -39,10 +39,10 @@ from vortex.core.model import Start
 from vortex.core.periods import Rules
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher
 from vortex.retry import Health, Retry
-from vortex.runtime.first_start import FirstStart, take_up
+from vortex.runtime.first_start import FirstStart, load_or_create_state
 
 MIB = 2**20
 LIMIT = 64 * MIB
@@ -227,11 +227,11 @@ async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
     store, offload = LocalDirStore(folder), ThreadOffload()
     retry = Retry(clock, meter, health, Random(1))
 
-    def older(state: StreamState, journal: Journal) -> Publisher:
+    def older(state: StreamState, log_store: LogStore) -> Publisher:
         raise AssertionError("the store is empty")
 
     start = FirstStart(Start.TRIM_HORIZON)
-    state, journal = await take_up(stream, store, retry, start, lateness_ms=60_000, seed=5, older=older)
+    state, log_store = await load_or_create_state(stream, store, retry, start, lateness_ms=60_000, seed=5, older=older)
     policy = Policy(
         Decoder(Fields(("customer",), ("type",), ("id",), ("time",), max_bytes=4_000_000)),
         Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
@@ -239,7 +239,9 @@ async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
         3_600_000,
         state.seed,
     )
-    ports = IngestPorts(stream, journal, clock, meter, retry, offload, MemoryBudget(LIMIT), "me", asyncio.Semaphore(8))
+    ports = IngestPorts(
+        stream, log_store, clock, meter, retry, offload, MemoryBudget(LIMIT), "me", asyncio.Semaphore(8)
+    )
     workers = [
         ShardWorker(shard, state, policy, CommitRules(0.2, 64 * MIB), ports, target=MIB, poll_s=0.25)
         for shard in await stream.list_shards()

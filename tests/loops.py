@@ -26,12 +26,12 @@ from vortex.core.periods import Rules
 from vortex.fleet.local import LocalFleet
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
-from vortex.log.shard_tree import Family
-from vortex.log.store import Journal
+from vortex.log.shard_tree import ShardTree
+from vortex.log.store import LogStore
 from vortex.ports import Stream
 from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
-from vortex.runtime.first_start import FirstStart, take_up
+from vortex.runtime.first_start import FirstStart, load_or_create_state
 from vortex.runtime.trust import TrustedClock, TrustedStream
 from vortex.verify.store import verify_store
 
@@ -80,12 +80,12 @@ class World:
             self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes, window_ms=self.window_ms
         )
 
-        def publisher(state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster) -> Publisher:
-            ports = PublisherPorts(journal, self.trusted, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
+        def publisher(state: StreamState, log_store: LogStore, roster: Callable[[], Roster] = Roster) -> Publisher:
+            ports = PublisherPorts(log_store, self.trusted, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
             return Publisher(state, rules, ports, roster)
 
         self.trusted = TrustedClock(self.clock, self.health, vtime.NullMeter())
-        state, journal = await take_up(
+        state, log_store = await load_or_create_state(
             TrustedStream(self.seen_by(f"w{self._starts}"), self.trusted),
             self.store,
             retry,
@@ -95,8 +95,8 @@ class World:
             older=publisher,
             leases=self.table.rows,
         )
-        made = (kind or Worker)(self, state, journal, retry, f"w{self._starts}")
-        made.begin(publisher(state, journal, lambda: made.fleet.roster))
+        made = (kind or Worker)(self, state, log_store, retry, f"w{self._starts}")
+        made.begin(publisher(state, log_store, lambda: made.fleet.roster))
         return made
 
     def seen_by(self, owner: str) -> Stream:
@@ -125,12 +125,12 @@ class World:
 class Worker:
     """A fleet and a publisher, as in one process."""
 
-    def __init__(self, world: World, state: StreamState, journal: Journal, retry: Retry, owner: str) -> None:
-        self.world, self.state, self.journal = world, state, journal
+    def __init__(self, world: World, state: StreamState, log_store: LogStore, retry: Retry, owner: str) -> None:
+        self.world, self.state, self.log_store = world, state, log_store
         ports = IngestPorts(
-            TrustedStream(world.seen_by(owner), world.trusted), journal, world.clock, vtime.NullMeter(), retry,
+            TrustedStream(world.seen_by(owner), world.trusted), log_store, world.clock, vtime.NullMeter(), retry,
             vtime.in_place, MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
-            folds=lambda: self.publisher.status.fold,
+            lz4=lambda: self.publisher.status.lz4,
         )  # fmt: skip
         policy = Policy(
             Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
@@ -147,7 +147,7 @@ class Worker:
             )  # fmt: skip
 
         self.make = make
-        self.family = Family(state, journal, ports.stream, retry, target=1 << 20)
+        self.shard_tree = ShardTree(state, log_store, ports.stream, retry, target=1 << 20)
         self.fleet = self._make_fleet(retry, owner)
 
     def begin(self, publisher: Publisher) -> None:
@@ -156,7 +156,7 @@ class Worker:
         self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
 
     def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
-        return LocalFleet(self.family, self.world.health, self.world.clock, self.make)
+        return LocalFleet(self.shard_tree, self.world.health, self.world.clock, self.make)
 
     async def _publish(self) -> None:
         while True:

@@ -69,8 +69,8 @@ def _reshard(world: World, rng: Random, change: str) -> None:
 
 
 async def _told(worker: Worker) -> Counter[str]:
-    plan = await worker.journal.last_plan(worker.state, 1)
-    dones = [await worker.journal.done(k) for k in range(plan.k + 1)]
+    plan = await worker.log_store.last_plan(worker.state, 1)
+    dones = [await worker.log_store.done(k) for k in range(plan.k + 1)]
     totals: Counter[str] = Counter()
     for done in dones:
         totals.update(done.totals if done else {})

@@ -131,7 +131,7 @@ class LeaseTable(Protocol):
     async def create(self, lease: Lease) -> bool:
         """Add a row: True. False where its key is there already, by whomever; it is then untouched.
 
-        A row of an earlier stream (`outlived`) is written over, as if it were absent.
+        A row of an earlier stream (`of_earlier_stream`) is written over, as if it were absent.
         """
         ...
 
@@ -153,7 +153,7 @@ class LeaseTable(Protocol):
     async def release(self, lease: Lease) -> Lease | None:
         """Give the lease up: the row as it is without an owner. None: somebody else has it, or it is gone.
 
-        Where it was taken from the caller (`Lease.giver`), this tells the one who took it not to wait any longer.
+        Where it was taken from the caller (`Lease.previous_owner`), this tells the one who took it to wait no longer.
         """
         ...
 

@@ -98,7 +98,7 @@ def test_check_status_verify_and_close_on_a_living_stream(moto_url: str, tmp_pat
     assert [row["state"] for row in status["shards"]] == ["open", "open"]
     assert status["last_plan_state"] == "done"
     assert status["holder"] in {row["shard"] for row in status["shards"]}
-    closed = site.call("close", "--before", status["shards"][0]["open_from"], "--json")
+    closed = site.call("close", "--before", status["shards"][0]["closed_before"], "--json")
     assert (closed.returncode, json.loads(closed.stdout)) == (0, [])
     ahead = site.call("close", "--before", "2999-01-01T00:00:00Z")
     assert ahead.returncode == 2

@@ -199,7 +199,9 @@ async def test_a_steal_counts_as_a_switch_until_the_next_checkpoint(table: Lease
     """The old owner's writes are refused from then on, whatever they are."""
     first = await held(table)
     second = await table.take(first, "two", "t2")
-    assert second == msgspec.structs.replace(first, owner="two", token="t2", counter=2, switches=1, giver="one")
+    assert second == msgspec.structs.replace(
+        first, owner="two", token="t2", counter=2, switches=1, previous_owner="one"
+    )
     assert await table.renew(first) is None
     assert await table.checkpoint(first, Checkpoint("42")) is None
     assert await row(table) == second
@@ -214,20 +216,20 @@ async def test_the_one_that_it_was_taken_from_tells_when_it_has_committed(table:
     second = await table.take(first, "two", "t2")
     assert second is not None
     assert await table.release(first) is None
-    assert await row(table) == msgspec.structs.replace(second, giver=None)
+    assert await row(table) == msgspec.structs.replace(second, previous_owner=None)
     renewed = await table.renew(second)
     assert renewed == await row(table)
     assert renewed is not None
     third = await table.take(renewed, "three", "t3")
     assert third is not None
     assert await table.release(first) is None
-    assert (await row(table)).giver == "two"
+    assert (await row(table)).previous_owner == "two"
     told = await table.checkpoint(third, Checkpoint("42"))
     assert told is not None
-    assert told.giver == "two"
+    assert told.previous_owner == "two"
     given = await table.release(told)
     assert given is not None
-    assert (given.owner, given.giver) == (None, None)
+    assert (given.owner, given.previous_owner) == (None, None)
 
 
 async def test_a_free_lease_is_no_switch(table: LeaseTable) -> None:

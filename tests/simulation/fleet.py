@@ -29,15 +29,15 @@ from simulation.memtable import MemoryTable
 from vortex.adapters.dynamodb.lease_row import write_row
 from vortex.core.fleet.balance import weights
 from vortex.core.fleet.lease import Lease
-from vortex.core.log.lines import Lines
-from vortex.core.log.rules import Head, StreamState, first_footer
+from vortex.core.log.lines import LineTable
+from vortex.core.log.rules import SegmentHeader, StreamState, first_footer
 from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash, seal
 from vortex.core.model import ShardInfo, Start
 from vortex.fleet.lease_holder import Leases
 from vortex.fleet.leased import LeasedFleet
 from vortex.ingest.worker import Orders, ShardStatus, ShardWorker
-from vortex.log.shard_tree import Family
-from vortex.log.store import Journal
+from vortex.log.shard_tree import ShardTree
+from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.runtime.first_start import FirstStart, first_state
@@ -56,7 +56,7 @@ class StandIn:
 
     shard: ShardInfo
     world: World
-    journal: Journal
+    log_store: LogStore
     fleet: list[LeasedFleet]
     wake: asyncio.Event
     orders: Orders = field(default_factory=Orders)
@@ -73,22 +73,22 @@ class StandIn:
 
     async def run(self) -> Footer | None:
         """Until told to stop, or lost."""
-        plan = await self.journal.last_plan(self.world.state, TARGET)
-        head = await self.journal.newest(self.shard.id, plan.shards.get(self.shard.id))
+        plan = await self.log_store.last_plan(self.world.state, TARGET)
+        head = await self.log_store.newest(self.shard.id, plan.shards.get(self.shard.id))
         pause = self.world.commit_s * self.world.rng.random()
         moved_to = 0
         while not self.orders.stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.orders.stop.wait(), pause)
             pause = self.world.commit_s
-            sealed = seal(self._footer(head), [self._cell()], Lines.of([[b"{}"]]), self.world.rng.randbytes(16))
-            if not await self.journal.commit(self.shard.id, sealed):
+            sealed = seal(self._footer(head), [self._cell()], LineTable.of([[b"{}"]]), self.world.rng.randbytes(16))
+            if not await self.log_store.commit(self.shard.id, sealed):
                 self.world.lost_races += 1
                 return None
-            head = Head(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
+            head = SegmentHeader(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
             self.fleet[0].committed(sealed.footer)
-            if sealed.footer.open_from > moved_to:  # as the program does
-                moved_to = sealed.footer.open_from
+            if sealed.footer.closed_before > moved_to:  # as the program does
+                moved_to = sealed.footer.closed_before
                 self.wake.set()
         return None
 
@@ -100,17 +100,17 @@ class StandIn:
         path = f"customer=c{self.world.rng.randrange(100)}/hour=x"
         return Cell(Folder(path, folder_hash(path)), self._period())
 
-    def _footer(self, head: Head) -> Footer:
+    def _footer(self, head: SegmentHeader) -> Footer:
         begins = self.world.state.roots[0].position
         first = first_footer(
-            self.shard, begins, 0, self.world.state.opens_from, owner="", created=self.world.clock.now_ms()
+            self.shard, begins, 0, self.world.state.closed_before, owner="", created=self.world.clock.now_ms()
         )
         now = self.world.clock.now_ms()
         closed = now - LATENESS_MS
-        bound = max(closed - closed % self.world.rules.period_ms, (head.footer or first).open_from)
+        bound = max(closed - closed % self.world.rules.period_ms, (head.footer or first).closed_before)
         counts = Counts(records=1, events=1, accepted=1)
         return msgspec.structs.replace(
-            first, n=head.n + 1, prev=head.digest, watermark=now, open_from=bound, counts=counts,
+            first, n=head.n + 1, prev=head.digest, watermark=now, closed_before=bound, counts=counts,
             periods={}, arrived=(now, now),
         )  # fmt: skip
 
@@ -164,8 +164,8 @@ class World:
         name = f"host-{self._names}:{1000 + self._names}:{self.rng.getrandbits(64):016x}"
         health = Health()
         retry = Retry(self.clock, vtime.NullMeter(), health, Random(self._names))
-        journal = Journal(self.store, "_vortex/events@1", retry)
-        family = Family(self.state, journal, self.stream, retry, target=TARGET)
+        log_store = LogStore(self.store, "_vortex/events@1", retry)
+        shard_tree = ShardTree(self.state, log_store, self.stream, retry, target=TARGET)
         leases = Leases(
             self.table, self.clock, retry, health, name, lambda: f"{self.rng.getrandbits(64):016x}", self.failover_s,
             self.state.created,
@@ -173,11 +173,11 @@ class World:
         wake, fleets = asyncio.Event(), list[LeasedFleet]()
 
         def worker(shard: ShardInfo) -> ShardWorker:
-            return cast(ShardWorker, StandIn(shard, self, journal, fleets, wake))
+            return cast(ShardWorker, StandIn(shard, self, log_store, fleets, wake))
 
-        fleet = LeasedFleet(family, leases, health, self.clock, worker)
+        fleet = LeasedFleet(shard_tree, leases, health, self.clock, worker)
         fleets.append(fleet)
-        ports = PublisherPorts(journal, self.clock, vtime.NullMeter(), vtime.in_place, name)
+        ports = PublisherPorts(log_store, self.clock, vtime.NullMeter(), vtime.in_place, name)
         publisher = Publisher(self.state, self.rules, ports, lambda: fleet.roster)
         running = [asyncio.ensure_future(fleet.run()), asyncio.ensure_future(_publish(publisher, wake))]
         self.workers[name] = (fleet, running)

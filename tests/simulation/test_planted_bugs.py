@@ -29,14 +29,14 @@ from tests.simulation.planting import Bug, Plant, hunt
 from vortex.core.clocks import Times
 from vortex.core.decode.records import Records
 from vortex.core.ingest.shard_state import ShardIngest
-from vortex.core.log.rules import BrokenLog, Head, segment_key
+from vortex.core.log.rules import BrokenLog, SegmentHeader, segment_key
 from vortex.core.log.segment import Footer, Sealed, seal
 from vortex.core.model import Position, Start
 from vortex.ingest.commits import Commits
 from vortex.ingest.reading import Reader
 from vortex.ingest.worker import CommitRules, ShardWorker
-from vortex.log.shard_tree import Family
-from vortex.log.store import Journal
+from vortex.log.shard_tree import ShardTree
+from vortex.log.store import LogStore
 from vortex.ports import Denied
 from vortex.publish.hours import Hours
 from vortex.retry import Once, Retry
@@ -44,29 +44,29 @@ from vortex.runtime.trust import TrustedClock, TrustedStream
 
 
 def _commit_before_the_put() -> Any:
-    put, tasks = Journal.commit, set()
+    put, tasks = LogStore.commit, set()
 
-    async def commit(self: Journal, shard: str, sealed: Any) -> bool:
+    async def commit(self: LogStore, shard: str, sealed: Any) -> bool:
         task = asyncio.ensure_future(put(self, shard, sealed))
         tasks.add(task)
         task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return True
 
-    return patch.object(Journal, "commit", commit)
+    return patch.object(LogStore, "commit", commit)
 
 
 def _refusal_taken_as_mine() -> Any:
-    put = Journal.commit
+    put = LogStore.commit
 
-    async def commit(self: Journal, shard: str, sealed: Any) -> bool:
+    async def commit(self: LogStore, shard: str, sealed: Any) -> bool:
         await put(self, shard, sealed)
         return True
 
-    return patch.object(Journal, "commit", commit)
+    return patch.object(LogStore, "commit", commit)
 
 
 def _rebuilt(worker: ShardWorker, new: ShardIngest, **other: Any) -> ShardIngest:
-    names = ("position", "watermark", "open_from")
+    names = ("position", "watermark", "closed_before")
     kept: dict[str, Any] = {name: getattr(new, name) for name in names} | other
     return ShardIngest(worker.shard, worker._policy, n=worker._commits.head.n, **kept)
 
@@ -82,17 +82,17 @@ def _children_from_latest() -> Any:
 
 @contextlib.contextmanager
 def _child_before_parents() -> Iterator[None]:
-    async def ends(journal: Journal, state: Any, shard: Any, target: int, listed: Any) -> list[Footer]:
-        plan = await journal.last_plan(state, target)
-        heads = [
-            await journal.head(p, plan.gone[p]) if p in plan.gone else await journal.newest(p, plan.shards.get(p))
+    async def ends(log_store: LogStore, state: Any, shard: Any, target: int, listed: Any) -> list[Footer]:
+        plan = await log_store.last_plan(state, target)
+        headers = [
+            await log_store.head(p, plan.gone[p]) if p in plan.gone else await log_store.newest(p, plan.shards.get(p))
             for p in shard.parents
         ]
-        return [head.footer for head in heads if head.footer]
+        return [head.footer for head in headers if head.footer]
 
     with (
         patch.object(vortex.ingest.resume, "parent_ends", ends),
-        patch.object(Family, "ready", lambda self, shard: True),
+        patch.object(ShardTree, "ready", lambda self, shard: True),
     ):
         yield
 
@@ -134,11 +134,11 @@ def _resumed_with(change: Callable[[Any, ShardIngest], dict[str, Any]]) -> Any:
 
 
 def _bound_from_settings() -> Any:
-    return _resumed_with(lambda _, new: {"open_from": new._policy.rules.open_from(new.watermark)})
+    return _resumed_with(lambda _, new: {"closed_before": new._policy.rules.closed_before(new.watermark)})
 
 
 def _bump_ignored() -> Any:
-    return _resumed_with(lambda old, _: {"open_from": old.open_from} if old is not None else {})
+    return _resumed_with(lambda old, _: {"closed_before": old.closed_before} if old is not None else {})
 
 
 def _from_is_to_plus_one() -> Any:
@@ -152,23 +152,23 @@ def _from_is_to_plus_one() -> Any:
 
 
 def _plan_overwritten() -> Any:
-    put = Journal.put_plan
+    put = LogStore.put_plan
 
-    async def overwrite(self: Journal, plan: Any) -> Any:
+    async def overwrite(self: LogStore, plan: Any) -> Any:
         await self.retry("overwrite", lambda: self.store.delete([self._plan_key(plan.k, "plan")]))
         return await put(self, plan)
 
-    return patch.object(Journal, "put_plan", overwrite)
+    return patch.object(LogStore, "put_plan", overwrite)
 
 
 def _loser_carries_out_its_own_plan() -> Any:
-    put = Journal.put_plan
+    put = LogStore.put_plan
 
-    async def stubborn(self: Journal, plan: Any) -> Any:
+    async def stubborn(self: LogStore, plan: Any) -> Any:
         await put(self, plan)
         return plan
 
-    return patch.object(Journal, "put_plan", stubborn)
+    return patch.object(LogStore, "put_plan", stubborn)
 
 
 def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
@@ -183,7 +183,7 @@ def _done_before_manifests() -> Any:
     close = Hours.close
 
     async def late(self: Hours, plan: Any, document: Any) -> int | None:
-        await self._journal.put_done(document)
+        await self._log_store.put_done(document)
         return await close(self, plan, document)
 
     return patch.object(Hours, "close", late)
@@ -211,9 +211,9 @@ def _cleaning_of_empty_ones() -> Any:
 
     async def lax(self: Any, shard: str, below: int, gone: bool) -> None:
         await clean(self, shard, below, gone)
-        heads = [await self._journal.head(shard, n) for n in await self._journal.numbers(shard, -1)]
-        empty = [head.n for head in heads[:-1] if head.footer and not head.footer.counts.records]
-        await self._journal.drop(shard, empty)
+        headers = [await self._log_store.head(shard, n) for n in await self._log_store.numbers(shard, -1)]
+        empty = [head.n for head in headers[:-1] if head.footer and not head.footer.counts.records]
+        await self._log_store.drop(shard, empty)
 
     return patch.object(vortex.publish.cleanup.Cleaner, "_clean_log", lax)
 
@@ -239,14 +239,14 @@ def _text_order() -> Any:
 
 def _watermark_of_the_fastest() -> Any:
     def state(parents: Any) -> tuple[int, int]:
-        return max(p.watermark for p in parents), max(p.open_from for p in parents)
+        return max(p.watermark for p in parents), max(p.closed_before for p in parents)
 
     return patch.object(vortex.ingest.resume, "child_state", state)
 
 
 def _bound_of_the_slowest() -> Any:
     def state(parents: Any) -> tuple[int, int]:
-        return min(p.watermark for p in parents), min(p.open_from for p in parents)
+        return min(p.watermark for p in parents), min(p.closed_before for p in parents)
 
     return patch.object(vortex.ingest.resume, "child_state", state)
 
@@ -259,13 +259,13 @@ def _manifest_of_one_plan() -> Any:
 
 
 def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
-    def carried(last: Any) -> tuple[dict[str, Any], dict[str, int]]:
+    def live_and_retired(last: Any) -> tuple[dict[str, Any], dict[str, int]]:
         ended = {shard: entry.to for shard, entry in last.shards.items() if entry.ended}
         return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.gone, **ended}
 
     stack = contextlib.ExitStack()
     for module in (vortex.core.publish.plan, vortex.publish.publisher, vortex.log.shard_tree):
-        stack.enter_context(patch.object(module, "carried", carried))
+        stack.enter_context(patch.object(module, "live_and_retired", live_and_retired))
     return stack
 
 
@@ -358,11 +358,16 @@ BUGS = (
         _UNBORN,
     ),
     Bug("no re-homing", _no_rehoming, "I6.*which its log had closed", ("traffic.late",)),
-    Bug("open_from from settings, not the log", _bound_from_settings, "I[26].*", ("process.settings", "operator.bump")),
+    Bug(
+        "closed_before from settings, not the log",
+        _bound_from_settings,
+        "I[26].*",
+        ("process.settings", "operator.bump"),
+    ),
     Bug(
         "a bump ignored",
         _bump_ignored,
-        "I2.*open_from goes back|I6.*writes before",
+        "I2.*closed_before goes back|I6.*writes before",
         ("operator.bump", "operator.max_delay"),
     ),
     Bug("`from` = to + 1", _from_is_to_plus_one, "I3.*the next plan begins at", ("traffic.late",)),
@@ -393,7 +398,7 @@ BUGS = (
     Bug(
         "a child's bound from its slowest parent",
         _bound_of_the_slowest,
-        "I2.*first open_from",
+        "I2.*first closed_before",
         (*_FAMILY, "traffic.idle", "process.beside"),
     ),
     Bug(
@@ -443,17 +448,17 @@ def test_a_log_is_never_read_without_checking_prev() -> None:
 
     async def scenario() -> None:
         clock = vtime.VirtualClock()
-        journal = Journal(MemoryStore(clock), "_vortex/s@1", Once())
-        heads = []
+        log_store = LogStore(MemoryStore(clock), "_vortex/s@1", Once())
+        headers = []
         for n in range(3):
-            sealed = seal(_empty(n, heads[-1].digest if heads else "", "one"))
-            assert await journal.commit("shard", sealed)
-            heads.append(Head("shard", n, sealed.digest, sealed.footer))
-        await journal.drop("shard", [0])
-        assert await journal.commit("shard", seal(_empty(0, "", "another"))), "lands where nothing is"
-        assert [head.n for head in await journal.walk(heads[1])] == [2], "from what a plan names, the log is whole"
+            sealed = seal(_empty(n, headers[-1].digest if headers else "", "one"))
+            assert await log_store.commit("shard", sealed)
+            headers.append(SegmentHeader("shard", n, sealed.digest, sealed.footer))
+        await log_store.drop("shard", [0])
+        assert await log_store.commit("shard", seal(_empty(0, "", "another"))), "lands where nothing is"
+        assert [head.n for head in await log_store.walk(headers[1])] == [2], "from what a plan names, the log is whole"
         with pytest.raises(BrokenLog, match="does not follow"):
-            await journal.walk(Head("shard", -1, "", None))
+            await log_store.walk(SegmentHeader("shard", -1, "", None))
 
     vtime.run(scenario())
 
@@ -470,20 +475,20 @@ async def _false_end() -> bool:
     world.stream.split(world.stream.shards()[0].id, 1 << 127)
     first = await world.begin()
     await first.kill()
-    put, awake = first.journal.commit, asyncio.Event()
+    put, awake = first.log_store.commit, asyncio.Event()
 
     async def late(shard: str, sealed: Sealed) -> bool:
         await awake.wait()
         return await put(shard, sealed)
 
-    with patch.object(first.journal, "commit", late):
+    with patch.object(first.log_store, "commit", late):
         sleeper = first.fleet._make(world.stream.shards()[0])
         sleeper._rules = CommitRules(3600, 1 << 30)  # all in one segment: number 0
         sleeping = asyncio.ensure_future(sleeper.run())
         await world.clock.sleep(30)
         world.stream.page_records = 1
         second = await world.begin()
-        zero = segment_key(first.journal.root, sleeper.shard.id, 0)
+        zero = segment_key(first.log_store.root, sleeper.shard.id, 0)
         for there in (True, False):  # it comes, and it is cleaned up
             while (zero in world.store.objects) is not there:
                 await world.clock.sleep(1)

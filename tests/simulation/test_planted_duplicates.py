@@ -38,14 +38,14 @@ from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, chosen, part_of
 from vortex.core.ingest.filter import Filter
 from vortex.core.ingest.shard_state import ShardIngest
-from vortex.core.log.lines import Lines
-from vortex.core.log.rules import Head, first_footer
+from vortex.core.log.lines import LineTable
+from vortex.core.log.rules import SegmentHeader, first_footer
 from vortex.core.log.segment import Cell, Folder, Footer, folder_hash, seal
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
 from vortex.ingest.worker import ShardWorker
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import NotFound
 from vortex.publish.cleanup import Cleaner
 from vortex.publish.dedup import Decisions, Deduplicator
@@ -199,8 +199,8 @@ def _arrived_without(which: Callable[[Any, Any], bool]) -> Any:
 
     def lax(plan: Plan, last: Plan, views: Any) -> tuple[int, int]:
         def left(shard: str, entry: Any) -> bool:
-            heads = views[shard].heads if shard in views else []
-            return not which(entry, heads)
+            headers = views[shard].headers if shard in views else []
+            return not which(entry, headers)
 
         chosen = {shard: entry for shard, entry in plan.shards.items() if left(shard, entry)}
         return arrived(msgspec.structs.replace(plan, shards=chosen), last, views)
@@ -208,24 +208,24 @@ def _arrived_without(which: Callable[[Any, Any], bool]) -> Any:
     return patch.object(vortex.core.publish.plan, "_arrived", lax)
 
 
-def _idle(entry: Any, heads: Any) -> bool:
-    return entry.to >= 0 and not any(h.n >= entry.first and h.footer and h.footer.counts.accepted for h in heads)
+def _idle(entry: Any, headers: Any) -> bool:
+    return entry.to >= 0 and not any(h.n >= entry.first and h.footer and h.footer.counts.accepted for h in headers)
 
 
-def _unborn(entry: Any, heads: Any) -> bool:
+def _unborn(entry: Any, headers: Any) -> bool:
     return bool(entry.to < 0)
 
 
 def _accepted_with_stale_memory() -> Any:
-    put = Journal.put_decided
+    put = LogStore.put_decided
 
-    async def lax(self: Journal, k: int, part: int, body: bytes) -> bool:
+    async def lax(self: LogStore, k: int, part: int, body: bytes) -> bool:
         await put(self, k, part, body)
         return True
 
     stack = contextlib.ExitStack()
     stack.enter_context(_keys_of(_Stale))
-    stack.enter_context(patch.object(Journal, "put_decided", lax))
+    stack.enter_context(patch.object(LogStore, "put_decided", lax))
     return stack
 
 
@@ -238,9 +238,9 @@ def _runs_by(key: Callable[[Any], Any]) -> Any:
 
     def lax(plan: Plan, views: Any) -> PlanRuns:
         runs = plan_runs(plan, views)
-        order = sorted(range(len(runs.heads)), key=lambda at: key(runs.table[at].tolist()))
-        heads, first = [runs.heads[at] for at in order], [runs.first[at] for at in order]
-        return PlanRuns(runs.shards, runs.table[order], heads, first)
+        order = sorted(range(len(runs.headers)), key=lambda at: key(runs.table[at].tolist()))
+        headers, first = [runs.headers[at] for at in order], [runs.first[at] for at in order]
+        return PlanRuns(runs.shards, runs.table[order], headers, first)
 
     return patch.object(vortex.publish.dedup, "plan_runs", lax)
 
@@ -276,13 +276,13 @@ def _rows_of_all_periods() -> Any:
 
 
 def _overwritten() -> Any:
-    put = Journal.put_decided
+    put = LogStore.put_decided
 
-    async def lax(self: Journal, k: int, part: int, body: bytes) -> bool:
+    async def lax(self: LogStore, k: int, part: int, body: bytes) -> bool:
         await self.retry("overwrite", lambda: self.store.delete([self.decided_key(k, part)]))
         return await put(self, k, part, body)
 
-    return patch.object(Journal, "put_decided", lax)
+    return patch.object(LogStore, "put_decided", lax)
 
 
 def _upto_of_the_first() -> Any:
@@ -290,7 +290,7 @@ def _upto_of_the_first() -> Any:
 
     def lax(plan: Plan, last: Plan, views: Any) -> tuple[int, int]:
         firsts = [
-            next((h.footer.watermark for h in views[shard].heads if h.n >= entry.first), 0)
+            next((h.footer.watermark for h in views[shard].headers if h.n >= entry.first), 0)
             for shard, entry in plan.shards.items()
             if shard in views
         ]
@@ -340,10 +340,10 @@ def _cleaned_by_an_unfinished_plan() -> Any:
 
 
 def _proposed_before_done() -> Any:
-    async def done(self: Journal, k: int) -> bool:
+    async def done(self: LogStore, k: int) -> bool:
         return True
 
-    return patch.object(Journal, "is_done", done)
+    return patch.object(LogStore, "is_done", done)
 
 
 def _rejections_count() -> Any:
@@ -450,13 +450,13 @@ def test_the_simulation_finds(bug: Bug) -> None:
 # What chance finds too seldom is shown directly: with the bug, and without it.
 
 
-def _segment(shard: str, n: int, watermark: int, period: int, **more: Any) -> Head:
+def _segment(shard: str, n: int, watermark: int, period: int, **more: Any) -> SegmentHeader:
     first = first_footer(ShardInfo(shard), Position(Start.TRIM_HORIZON), watermark, 600_000, owner="", created=0)
     footer = msgspec.structs.replace(first, n=n, **more)
     path = f"{shard}/{period}"
     cell = Cell(Folder(path, folder_hash(path)), period)
-    sealed = seal(footer, [cell], Lines.of([[b"{}"]]), b"k" * 16)
-    return Head(shard, n, sealed.digest, sealed.footer)
+    sealed = seal(footer, [cell], LineTable.of([[b"{}"]]), b"k" * 16)
+    return SegmentHeader(shard, n, sealed.digest, sealed.footer)
 
 
 def _after_a_parent_is_gone() -> tuple[int, int]:
@@ -505,22 +505,22 @@ async def _late_decision() -> Counter[str]:
     for shard in world.stream.shards():
         world.stream.split(shard.id, (shard.start_hash + shard.end_hash) // 2 + 1)
     sleeper, reached, awake = await world.begin(), asyncio.Event(), asyncio.Event()
-    decided = sleeper.journal.decided
+    decided = sleeper.log_store.decided
 
     async def late(k: int, part: int) -> Any:
         reached.set()
         await awake.wait()
         return await decided(k, part)
 
-    with patch.object(sleeper.journal, "decided", late):
+    with patch.object(sleeper.log_store, "decided", late):
         await reached.wait()
         sleeper.tasks[0].cancel()
-        k = (await sleeper.journal.last_plan(sleeper.state, 1)).k
+        k = (await sleeper.log_store.last_plan(sleeper.state, 1)).k
         second = await world.begin()
         for number in range(1500):
             world.put(f"other{number}")
             await world.clock.sleep(1)
-        assert sleeper.journal.decided_key(k, 0) not in world.store.objects, "cleaned up"
+        assert sleeper.log_store.decided_key(k, 0) not in world.store.objects, "cleaned up"
         awake.set()
         await world.clock.sleep(60)
     await world.clock.sleep(300)
@@ -540,7 +540,7 @@ def test_what_is_missing_is_never_taken_for_empty() -> None:
 
 async def _keys_in_fewer_parts(kind: type[KeyCache]) -> int:
     """How many keys a cache has of all, once it has had them by four parts."""
-    journal, rng = Journal(MemoryStore(vtime.VirtualClock()), "_vortex/s@1", Once()), np.random.default_rng(1)
+    log_store, rng = LogStore(MemoryStore(vtime.VirtualClock()), "_vortex/s@1", Once()), np.random.default_rng(1)
     runs = PlanRuns(["s"], np.zeros(1, dtype=RUN), [], [])
     high, number = rng.integers(0, 2**64, 64, dtype=np.uint64), np.arange(64, dtype=np.uint32)
     rows = Rows(high, high, np.zeros(64, dtype=np.uint32), number)
@@ -548,8 +548,8 @@ async def _keys_in_fewer_parts(kind: type[KeyCache]) -> int:
         mine = chosen(rows, np.flatnonzero(part_of(high, 4) == part))
         order = in_order(mine.high, mine.low)
         body = encode(0, part, 4, runs, mine, resolve(mine, order, runs.table, [], 1), order)
-        await journal.put_decided(0, part, body)
-    cache, plan = kind(journal, vtime.in_place, 1 << 20), Recent(0, 0, 4, 64)
+        await log_store.put_decided(0, part, body)
+    cache, plan = kind(log_store, vtime.in_place, 1 << 20), Recent(0, 0, 4, 64)
     for part in range(4):
         await cache.published(plan, part, 4)
     found = await cache.published(plan, 0, 1)
@@ -565,15 +565,15 @@ def test_memory_is_kept_by_range_and_not_by_number() -> None:
 
 async def _keys_of_older_plans(kind: type[KeyCache]) -> int:
     """How many keys of a plan below `since` a cache still finds."""
-    journal, rng = Journal(MemoryStore(vtime.VirtualClock()), "_vortex/s@1", Once()), np.random.default_rng(1)
+    log_store, rng = LogStore(MemoryStore(vtime.VirtualClock()), "_vortex/s@1", Once()), np.random.default_rng(1)
     runs, keys = PlanRuns(["s"], np.zeros(1, dtype=RUN), [], []), []
     for k in range(2):
         high = np.sort(rng.integers(0, 2**64, 64, dtype=np.uint64))
         rows = Rows(high, high, np.zeros(64, dtype=np.uint32), np.arange(64, dtype=np.uint32))
         order, none = np.arange(64), np.zeros(64, dtype=bool)
-        await journal.put_decided(k, 0, encode(k, 0, 1, runs, rows, none, order))
+        await log_store.put_decided(k, 0, encode(k, 0, 1, runs, rows, none, order))
         keys.append(high)
-    cache, plans = kind(journal, vtime.in_place, 1 << 20), [Recent(k, 0, 1, 64) for k in range(2)]
+    cache, plans = kind(log_store, vtime.in_place, 1 << 20), [Recent(k, 0, 1, 64) for k in range(2)]
     await cache.among(plans, 0, 1, keys[0], keys[0])
     cache.forget(1)
     found = await cache.among(plans[1:], 0, 1, keys[0], keys[0])

@@ -16,8 +16,8 @@ from vortex.core.fleet.balance import Seen
 from vortex.core.publish.ranges import Part
 from vortex.fleet.leased import LeasedFleet
 from vortex.ingest.commits import Commits
-from vortex.log.shard_tree import Family
-from vortex.log.store import Journal
+from vortex.log.shard_tree import ShardTree
+from vortex.log.store import LogStore
 from vortex.ports import NotFound
 
 
@@ -52,18 +52,18 @@ def _told_before_the_commit() -> Any:
 
 
 def _ranges_not_waited_for() -> Any:
-    part = Journal.part
+    part = LogStore.part
 
-    async def there(self: Journal, k: int, number: int) -> bool:
+    async def there(self: LogStore, k: int, number: int) -> bool:
         return True
 
-    async def as_it_is(self: Journal, k: int, number: int) -> Part:
+    async def as_it_is(self: LogStore, k: int, number: int) -> Part:
         try:
             return await part(self, k, number)
         except NotFound:
             return Part(k=k, range=number, objects=[])
 
-    return patch.multiple(Journal, has_part=there, part=as_it_is)
+    return patch.multiple(LogStore, has_part=there, part=as_it_is)
 
 
 _FAMILY = ("stream.split", "stream.merge")
@@ -71,7 +71,7 @@ BUGS = (
     Bug("leases that never expire", _leases_for_ever, "I8.*not committed", ("process.crash",)),
     Bug(
         "a child taken before its parents' end",
-        lambda: patch.object(Family, "ready", lambda *_: True),
+        lambda: patch.object(ShardTree, "ready", lambda *_: True),
         "I8.*not ended yet",
         _FAMILY,
     ),

@@ -23,7 +23,7 @@ from vortex.core.periods import floor_period
 from vortex.core.publish.plan import LogView
 from vortex.exits import Exit
 from vortex.ingest.resume import parent_ends
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Stream
 from vortex.runtime.factories import open_store, open_stream
 
@@ -64,12 +64,12 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
 async def _close(settings: Settings, shards: Sequence[str], before: int) -> list[Moved]:
     async with open_stream(settings) as stream, open_store(settings) as store:
         info = await stream.describe()
-        journal, state = await begun(store, info)
-        return await close_logs(journal, state, stream, settings, shards, before)
+        log_store, state = await begun(store, info)
+        return await close_logs(log_store, state, stream, settings, shards, before)
 
 
 async def close_logs(
-    journal: Journal, state: StreamState, stream: Stream, settings: Settings, shards: Sequence[str], before: int
+    log_store: LogStore, state: StreamState, stream: Stream, settings: Settings, shards: Sequence[str], before: int
 ) -> list[Moved]:
     """Append the segments that move the bounds. Raises ValueError for an unknown shard or a time that is not over."""
     period, target = settings.publish.period, settings.publish.target_object_size
@@ -77,52 +77,52 @@ async def close_logs(
     now = min(await stream.server_time(), time.time_ns() // 1_000_000)  # one clock may be wrong
     if before > floor_period(now, period) + period:
         raise ValueError(f"{_iso(before)} lies ahead: only what the clock has reached can be closed")
-    plan = await journal.last_plan(state, target)
-    views = await live_logs(journal, plan)
+    plan = await log_store.last_plan(state, target)
+    views = await live_logs(log_store, plan)
     if unknown := sorted(set(shards) - set(views)):
         raise ValueError(f"no live shard {', '.join(unknown)}; live are {', '.join(sorted(views))}")
     moved = []
     for shard in sorted(shards or views):
         for _ in range(_TRIES):
-            was = await _bound(journal, state, stream, shard, views[shard], target)
+            was = await _bound(log_store, state, stream, shard, views[shard], target)
             if was is None or was >= before:
                 break
-            head = await journal.newest(shard, plan.shards.get(shard))
+            head = await log_store.newest(shard, plan.shards.get(shard))
             footer = bumped(head, before, owner=_owner(), created=time.time_ns() // 1_000_000)
-            if await journal.commit(shard, seal(footer)):
+            if await log_store.commit(shard, seal(footer)):
                 moved.append(Moved(shard, _iso(was), _iso(before)))
                 break
-            views = await live_logs(journal, plan)  # its owner committed first: look again
+            views = await live_logs(log_store, plan)  # its owner committed first: look again
         else:
             raise BrokenLog(f"shard {shard}: its owner was faster {_TRIES} times; try again")
     return moved
 
 
 async def _bound(
-    journal: Journal, state: StreamState, stream: Stream, shard: str, view: LogView, target: int
+    log_store: LogStore, state: StreamState, stream: Stream, shard: str, view: LogView, target: int
 ) -> int | None:
     """The log's bound; None for an ended one. A log without segments gets its first here."""
     if view.last is None:
-        footer = await _first(journal, state, stream, shard, target)
-        await journal.commit(shard, seal(footer))
-        return footer.open_from
-    return None if view.last.ended else view.last.open_from
+        footer = await _first(log_store, state, stream, shard, target)
+        await log_store.commit(shard, seal(footer))
+        return footer.closed_before
+    return None if view.last.ended else view.last.closed_before
 
 
-async def _first(journal: Journal, state: StreamState, stream: Stream, shard: str, target: int) -> Footer:
+async def _first(log_store: LogStore, state: StreamState, stream: Stream, shard: str, target: int) -> Footer:
     """Segment 0 of a log that has not begun: a root's, or a child's under the child's rule."""
     now = time.time_ns() // 1_000_000
     for root in state.roots:
         if root.shard.id == shard:
             # What is read of it later counts as of then at least, or it would hold the keys of all time.
             return first_footer(
-                root.shard, root.position, state.opens_from, state.opens_from, owner=_owner(), created=now
+                root.shard, root.position, state.closed_before, state.closed_before, owner=_owner(), created=now
             )
     listed = await stream.list_shards()
     info = next((s for s in listed if s.id == shard), None) or ShardInfo(shard)
-    parents = await parent_ends(journal, state, info, target, listed)
-    watermark, open_from = child_state(parents)
-    return first_footer(info, Position(Start.TRIM_HORIZON), watermark, open_from, owner=_owner(), created=now)
+    parents = await parent_ends(log_store, state, info, target, listed)
+    watermark, closed_before = child_state(parents)
+    return first_footer(info, Position(Start.TRIM_HORIZON), watermark, closed_before, owner=_owner(), created=now)
 
 
 def _owner() -> str:

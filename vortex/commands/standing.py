@@ -9,7 +9,7 @@ from vortex.core.layout import STATE
 from vortex.core.log.rules import StreamState, stream_root
 from vortex.core.model import StreamInfo
 from vortex.exits import Exit
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import ObjectStore, PortError
 from vortex.retry import Once
 from vortex.runtime.app import STOPS
@@ -46,12 +46,12 @@ def foreign(names: Sequence[str], stream: str) -> str:
     return f"holds the state of stream {others}, and this is stream {stream}: see store.url" if others else ""
 
 
-async def begun(store: ObjectStore, info: StreamInfo) -> tuple[Journal, StreamState]:
+async def begun(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamState]:
     """The stream's journal and state. Raises NoState."""
-    journal = Journal(store, stream_root(info.name, info.created_ms), Once())
-    state = await journal.state()
+    log_store = LogStore(store, stream_root(info.name, info.created_ms), Once())
+    state = await log_store.state()
     if state is not None:
-        return journal, state
+        return log_store, state
     names = await streams_at(store)
     if told := foreign(names, info.name):
         raise NoState(f"{store.url} {told}", Exit.LOST_STATE)

@@ -14,13 +14,13 @@ from rich.table import Table
 
 from vortex.commands.standing import begun
 from vortex.config.settings import Settings
-from vortex.core.fleet.lease import Lease, outlived
+from vortex.core.fleet.lease import Lease, of_earlier_stream
 from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import StreamState
 from vortex.core.model import HOUR_MS
-from vortex.core.publish.plan import LogView, Plan, carried, frontier, joined
+from vortex.core.publish.plan import LogView, Plan, frontier, joined, live_and_retired
 from vortex.exits import Exit
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import NotFound, Stream
 from vortex.runtime.factories import open_lease_table, open_store, open_stream
 
@@ -37,7 +37,7 @@ class ShardRow:
     position: str
     lag_s: float | None
     watermark: str
-    open_from: str
+    closed_before: str
     segments_unpublished: int
 
 
@@ -97,8 +97,8 @@ def status(settings: Settings, as_json: bool) -> int:
 async def _status(settings: Settings) -> Status:
     async with open_stream(settings) as stream, open_store(settings) as store:
         info = await stream.describe()
-        journal, state = await begun(store, info)
-        return await gather(journal, state, stream, settings, await _leases(settings, info.created_ms))
+        log_store, state = await begun(store, info)
+        return await gather(log_store, state, stream, settings, await _leases(settings, info.created_ms))
 
 
 async def _leases(settings: Settings, stream: int) -> dict[str, Lease] | None:
@@ -110,34 +110,34 @@ async def _leases(settings: Settings, stream: int) -> dict[str, Lease] | None:
             await table.active(create=False)
         except NotFound:
             return {}
-        return {row.key: row for row in await table.rows() if not outlived(row, stream)}
+        return {row.key: row for row in await table.rows() if not of_earlier_stream(row, stream)}
 
 
-async def live_logs(journal: Journal, plan: Plan) -> dict[str, LogView]:
+async def live_logs(log_store: LogStore, plan: Plan) -> dict[str, LogView]:
     """Every live log from the last plan on, children included."""
-    live, gone = carried(plan)
+    live, gone = live_and_retired(plan)
     views: dict[str, LogView] = {}
     while new := [s for s in joined(live, gone, views) if s not in views]:
         shards = joined(live, gone, views)
-        read = await asyncio.gather(*(journal.view(shard, shards[shard]) for shard in new))
+        read = await asyncio.gather(*(log_store.view(shard, shards[shard]) for shard in new))
         views.update(zip(new, read, strict=True))
     return views
 
 
 async def gather(
-    journal: Journal, state: StreamState, stream: Stream, settings: Settings, leases: dict[str, Lease] | None
+    log_store: LogStore, state: StreamState, stream: Stream, settings: Settings, leases: dict[str, Lease] | None
 ) -> Status:
     """The status of a stream that has begun."""
-    plan = await journal.last_plan(state, settings.publish.target_object_size)
-    done = plan.k < 0 or await journal.is_done(plan.k)
-    views = await live_logs(journal, plan)
-    live, gone = carried(plan)
+    plan = await log_store.last_plan(state, settings.publish.target_object_size)
+    done = plan.k < 0 or await log_store.is_done(plan.k)
+    views = await live_logs(log_store, plan)
+    live, gone = live_and_retired(plan)
     held = frontier(joined(live, gone, views), views)
     now = await stream.server_time()
     closed = plan.upto if done else plan.after
-    has_closed = plan.k >= 0 and hour_of(closed) > state.opens_from
+    has_closed = plan.k >= 0 and hour_of(closed) > state.closed_before
     shards = [_row(shard, view, plan.upto, now, leases) for shard, view in sorted(views.items())]
-    ranges = [] if done else await _ranges(journal, plan)
+    ranges = [] if done else await _ranges(log_store, plan)
     return Status(
         stream=state.stream,
         coordination=settings.coordination.mode,
@@ -169,9 +169,9 @@ def _workers(leases: dict[str, Lease]) -> list[WorkerRow]:
     ]
 
 
-async def _ranges(journal: Journal, plan: Plan) -> list[RangeRow]:
+async def _ranges(log_store: LogStore, plan: Plan) -> list[RangeRow]:
     takers = plan.takers or ("",) * plan.ranges
-    done = await asyncio.gather(*(journal.has_part(plan.k, number) for number in range(plan.ranges)))
+    done = await asyncio.gather(*(log_store.has_part(plan.k, number) for number in range(plan.ranges)))
     return [RangeRow(number, taker, well) for number, (taker, well) in enumerate(zip(takers, done, strict=True))]
 
 
@@ -185,8 +185,8 @@ def _late_shards(
         footer = views[row.shard].last
         if fleet and not row.owner and (footer is None or not footer.ended):
             found.append(f"{row.shard}: no worker has it")
-        if footer is not None and not footer.ended and footer.open_from < due - due % period:
-            found.append(f"{row.shard}: holds everything from {_iso(footer.open_from)} on")
+        if footer is not None and not footer.ended and footer.closed_before < due - due % period:
+            found.append(f"{row.shard}: holds everything from {_iso(footer.closed_before)} on")
     return found
 
 
@@ -199,7 +199,7 @@ def untimed(views: Mapping[str, LogView]) -> list[str]:
     """Shards with events whose time could not be read, among those that no plan has covered yet."""
     found = []
     for shard, view in sorted(views.items()):
-        counts = [head.footer.counts for head in view.heads if head.footer]
+        counts = [head.footer.counts for head in view.headers if head.footer]
         if number := sum(one.untimed for one in counts):
             events = sum(one.accepted for one in counts)
             found.append(
@@ -214,7 +214,7 @@ def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease
     footer = view.last
     if footer is None:
         return ShardRow(shard, "not begun", owner, "", None, "", "", 0)
-    waiting = sum(1 for head in view.heads if head.footer and any(p >= upto for p in head.footer.periods))
+    waiting = sum(1 for head in view.headers if head.footer and any(p >= upto for p in head.footer.periods))
     return ShardRow(
         shard=shard,
         state="ended" if footer.ended else "open",
@@ -222,7 +222,7 @@ def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease
         position=f"{footer.position.kind} {footer.position.value}".strip(),
         lag_s=None if footer.ended else max(0, now - footer.watermark) / 1000,
         watermark=_iso(footer.watermark),
-        open_from=_iso(footer.open_from),
+        closed_before=_iso(footer.closed_before),
         segments_unpublished=waiting,
     )
 

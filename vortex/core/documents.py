@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from vortex.core.log.rules import StreamState
+from vortex.core.log.rules import STATE_VERSION, StreamState
+from vortex.core.log.segment import Versioned, known_version
 from vortex.core.model import Position, Start
 from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.contents import Done
@@ -21,15 +22,16 @@ _LATEST_MS = 253_402_300_799_999
 _DIGITS = 200
 
 
-def state_of(body: bytes) -> StreamState:
-    """`stream.json`."""
+def state_of(body: bytes, name: str) -> StreamState:
+    """`stream.json`, named `name`. Raises OtherVersion, too."""
+    known_version(msgspec.json.decode(body, type=Versioned).version, STATE_VERSION, STATE_VERSION, name)
     state = msgspec.json.decode(body, type=StreamState)
     names = [root.shard.id for root in state.roots]
     _claim(bool(names) and len(set(names)) == len(names), "its roots are none, or one comes twice")
     for root in state.roots:
         _claim("/" not in root.shard.id and bool(root.shard.id), f"{root.shard.id!r} names no shard")
         _claim(_meaningful(root.position), f"{root.position} is no place in {root.shard.id}")
-    _times(state.opens_from, state.first_hour)
+    _times(state.closed_before, state.first_hour)
     return state
 
 
@@ -37,7 +39,7 @@ def plan_of(body: bytes, k: int, name: str) -> Plan:
     """`plan.json` of plan `k`, named `name`. Raises OtherVersion, too."""
     plan = read_plan(body, name)
     _claim(plan.k == k, f"says that it is plan {plan.k}")
-    _times(plan.after, plan.upto, *(entry.opens for entry in plan.shards.values()))
+    _times(plan.after, plan.upto, *(entry.closed_before for entry in plan.shards.values()))
     _claim(plan.after <= plan.upto, "ends before it begins")
     _claim(plan.target > 0 and plan.small >= 0, "has sizes below 0")
     _claim(plan.ranges > 0 and plan.ranges & (plan.ranges - 1) == 0, f"{plan.ranges} ranges are no power of two")

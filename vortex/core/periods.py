@@ -1,7 +1,8 @@
 """Which period an event belongs to, and whether that period is still open to this shard.
 
 The one rule: a period is open while `end + allowed_lateness > W`; what belongs to a closed period, or to one after W's
-own, goes to W's period (or to `open_from` where that is later). So a shard never writes into what it declared closed.
+own, goes to W's period (or to `closed_before` where that is later). So a shard never writes into what it declared
+closed.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ class Rules:
     period_ms: int
     lateness_ms: int
 
-    def open_from(self, watermark: int) -> int:
+    def closed_before(self, watermark: int) -> int:
         """The least period that is open at `watermark`: the least p with p + period + lateness > W."""
         return floor_period(max(watermark - self.lateness_ms, EARLIEST_MS), self.period_ms)
 
-    def open_from_each(self, watermarks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """`open_from` at each of the watermarks."""
+    def closed_before_each(self, watermarks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`closed_before` at each of the watermarks."""
         earliest: NDArray[np.int64] = np.maximum(watermarks - self.lateness_ms, EARLIEST_MS)
         return earliest - earliest % self.period_ms
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from vortex.core.fleet.balance import Seen, told
-from vortex.core.fleet.lease import SHARD_END, Checkpoint, Lease, checkpoint_of, outlived
+from vortex.core.fleet.lease import SHARD_END, Checkpoint, Lease, checkpoint_of, of_earlier_stream
 from vortex.core.model import Position, ShardInfo
 from vortex.ports import Clock, Denied, LeaseTable, Unavailable
 from vortex.retry import Health, Retry
@@ -78,7 +78,7 @@ class Leases:
         answered = self._clock.monotonic()
         seen, still = [], {}
         for row in rows:
-            if outlived(row, self.stream):
+            if of_earlier_stream(row, self.stream):
                 continue  # of an earlier stream of this name: to be created as if it were not there
             counter, since = self._still.get(row.key, (row.counter, answered))
             if counter != row.counter:
@@ -115,9 +115,11 @@ class Leases:
     async def handed_over(self, shard: str, stopped: Callable[[], bool]) -> None:
         """Wait until the one that the lease was taken from has committed; for the failover time at most."""
         end = self._clock.monotonic() + self.failover_s
-        while (held := self.held.get(shard)) is not None and held.lease.giver is not None and not stopped():
+        while (held := self.held.get(shard)) is not None and held.lease.previous_owner is not None and not stopped():
             if self._clock.monotonic() >= end:
-                log.warning("shard %s: %s did not give it up in time; its log decides", shard, held.lease.giver)
+                log.warning(
+                    "shard %s: %s did not give it up in time; its log decides", shard, held.lease.previous_owner
+                )
                 return
             await self._clock.sleep(_ASK_S)
             await self._write(shard, held)

@@ -22,7 +22,7 @@ from vortex.core.model import ShardInfo
 from vortex.fleet.lease_holder import Leases, new_lease
 from vortex.fleet.local import GIVE_UP
 from vortex.ingest.worker import ShardWorker
-from vortex.log.shard_tree import Family
+from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock
 from vortex.retry import Health
 
@@ -49,7 +49,7 @@ class LeasedFleet:
 
     def __init__(
         self,
-        family: Family,
+        shard_tree: ShardTree,
         leases: Leases,
         health: Health,
         clock: Clock,
@@ -59,7 +59,13 @@ class LeasedFleet:
         self.given_up: dict[str, str] = {}
         self.roster = Roster(rank=1)
         """As last seen; before that, a fleet of nobody, in which this worker does not plan yet."""
-        self._family, self._leases, self._health, self._clock, self._make = family, leases, health, clock, worker
+        self._shard_tree, self._leases, self._health, self._clock, self._make = (
+            shard_tree,
+            leases,
+            health,
+            clock,
+            worker,
+        )
         self._holdings: dict[str, _Holding] = {}
         self._tasks: dict[str, asyncio.Future[None]] = {}
         self._next_at: dict[str, float] = {}
@@ -111,16 +117,16 @@ class LeasedFleet:
 
     async def _look(self) -> float:
         """Read the table and act on it; seconds until the next look."""
-        leases, family = self._leases, self._family
+        leases, shard_tree = self._leases, self._shard_tree
         seen = await leases.look()
         rows = [one.lease for one in seen]
-        await family.learn(rows)
+        await shard_tree.learn(rows)
         known = {row.key for row in rows}
-        if missing := [shard for shard in family.live.values() if shard.id not in known]:
+        if missing := [shard for shard in shard_tree.live.values() if shard.id not in known]:
             await leases.create(self._new_leases(missing))
             return SOON * leases.failover_s
         await self._tidy(seen)
-        live = [one for one in seen if one.lease.key in family.live]
+        live = [one for one in seen if one.lease.key in shard_tree.live]
         self.roster = roster(live, leases.me, self._holdings.keys(), leases.failover_s)
         due = [one for one in live if self._may_run(one)]
         decision = decide(due, leases.me, self._holdings.keys(), leases.failover_s)
@@ -135,29 +141,29 @@ class LeasedFleet:
         """Rows to add, beginning at a place of one's own, so that those who start together share the work."""
         missing.sort(key=lambda shard: shard.id)
         first = begin_at(self._leases.me, len(missing))
-        stream, begins = self._leases.stream, self._family.begins
+        stream, begins = self._leases.stream, self._shard_tree.begins
         return [new_lease(shard, begins(shard.id), stream) for shard in missing[first:] + missing[:first]]
 
     async def _tidy(self, seen: list[Seen]) -> None:
         """A table that was restored may show an ended shard as one to be read; one such row at a time is mended."""
         for one in seen:
             key = one.lease.key
-            if key in self._family.ended and not one.lease.checkpoint.ended and key not in self._tasks:
+            if key in self._shard_tree.ended and not one.lease.checkpoint.ended and key not in self._tasks:
                 leases = self._leases
                 if owner_of(one, leases.me, (), leases.failover_s) is None and await leases.take(one.lease):
                     held = leases.held[key].lease
-                    await leases.end(key, self._family.ended[key], [])
+                    await leases.end(key, self._shard_tree.ended[key], [])
                     await leases.release(key, held)
                 return
 
     def _may_run(self, one: Seen) -> bool:
         key = one.lease.key
-        return key not in self.given_up and self._family.ready(self._family.live[key])
+        return key not in self.given_up and self._shard_tree.ready(self._shard_tree.live[key])
 
     async def _take(self, lease: Lease, stolen: bool) -> None:
         if self._stopping or lease.key in self._tasks or not await self._leases.take(lease):
             return
-        shard = self._family.live[lease.key]
+        shard = self._shard_tree.live[lease.key]
         log.info("shard %s: taken%s", shard.id, f" from {lease.owner}" if lease.owner else "")
         worker = self._make(shard)
         worker.orders.holds = lambda: self._leases.sure(shard.id)
@@ -179,7 +185,7 @@ class LeasedFleet:
             if not self._stopping and not holding.lost:
                 footer = await self._work(holding)
                 if footer is not None:
-                    born = await self._family.succeed(shard, footer)
+                    born = await self._shard_tree.succeed(shard, footer)
                     await leases.end(shard, [child.id for child in footer.children], self._new_leases(born))
                     self._wake.set()
         except GIVE_UP as problem:

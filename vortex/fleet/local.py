@@ -10,7 +10,7 @@ from vortex.core.log.rules import BrokenLog
 from vortex.core.log.segment import CorruptSegment, Footer, OtherVersion
 from vortex.core.model import ShardInfo
 from vortex.ingest.worker import ShardWorker
-from vortex.log.shard_tree import Family
+from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock, InvalidPosition
 from vortex.retry import Health
 
@@ -25,7 +25,7 @@ class LocalFleet:
 
     def __init__(
         self,
-        family: Family,
+        shard_tree: ShardTree,
         health: Health,
         clock: Clock,
         worker: Callable[[ShardInfo], ShardWorker],
@@ -36,7 +36,7 @@ class LocalFleet:
         self.given_up: dict[str, str] = {}
         self.roster = Roster()
         """Alone: this process plans, and carries out all."""
-        self._family, self._health, self._clock, self._make = family, health, clock, worker
+        self._shard_tree, self._health, self._clock, self._make = shard_tree, health, clock, worker
         self._waiting: dict[str, ShardInfo] = {}
         self._tasks: dict[asyncio.Task[Footer | None], str] = {}
         self._draining = drain
@@ -48,8 +48,8 @@ class LocalFleet:
         """Until every worker has stopped: by `stop`, by draining, or because all shards have ended."""
         if self._draining:
             self._drain = asyncio.get_running_loop().create_future()
-        await self._family.survey()
-        self._waiting = dict(self._family.live)
+        await self._shard_tree.survey()
+        self._waiting = dict(self._shard_tree.live)
         self._start_ready()
         self._surveyed = True
         try:
@@ -78,19 +78,19 @@ class LocalFleet:
             await self._clock.sleep(_LOOK)
 
     def _settled(self) -> bool:
-        if not self._surveyed or any(self._family.ready(shard) for shard in self._waiting.values()):
+        if not self._surveyed or any(self._shard_tree.ready(shard) for shard in self._waiting.values()):
             return False
         return all(worker.orders.at_tip.is_set() for worker in self.workers.values())
 
-    def finish(self, open_from: int) -> None:
-        """Let drained workers write their last segment, closing what lies before `open_from`."""
+    def finish(self, closed_before: int) -> None:
+        """Let drained workers write their last segment, closing what lies before `closed_before`."""
         assert self._drain is not None
-        self._drain.set_result(open_from)
+        self._drain.set_result(closed_before)
 
     def _start_ready(self) -> None:
         if self._stopping:
             return
-        for shard in [s for s in self._waiting.values() if self._family.ready(s)]:
+        for shard in [s for s in self._waiting.values() if self._shard_tree.ready(s)]:
             del self._waiting[shard.id]
             worker = self._make(shard)
             worker.orders.drain = self._draining
@@ -104,7 +104,7 @@ class LocalFleet:
         try:
             footer = task.result()
             if footer is not None:
-                self._waiting.update((child.id, child) for child in await self._family.succeed(shard, footer))
+                self._waiting.update((child.id, child) for child in await self._shard_tree.succeed(shard, footer))
         except GIVE_UP as problem:
             self.given_up[shard] = str(problem)
             self._health.bad(f"shard {shard}", f"given up: {problem}")

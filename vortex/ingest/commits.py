@@ -8,11 +8,11 @@ from collections.abc import Callable
 import msgspec
 
 from vortex.core.ingest.shard_state import Draft, ShardIngest
-from vortex.core.log.rules import Head
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Footer
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.resume import LostRace
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload
 
 _SURE_FOR = 60.0
@@ -26,26 +26,26 @@ class Commits:
         self,
         shard: str,
         *,
-        journal: Journal,
+        log_store: LogStore,
         clock: Clock,
         meter: Meter,
         offload: Offload,
         memory: MemoryBudget,
         on_commit: Callable[[Footer], None],
-        folds: Callable[[], bool],
+        lz4: Callable[[], bool],
     ) -> None:
-        """`on_commit` is told of every segment once it is in the log; `folds`: whether to fold large members, too."""
+        """`on_commit` hears of every segment in the log; `lz4`: whether large members are to be LZ4, too."""
         self._shard = shard
-        self._journal, self._clock, self._meter = journal, clock, meter
-        self._offload, self._memory, self._on_commit, self._folds = offload, memory, on_commit, folds
+        self._log_store, self._clock, self._meter = log_store, clock, meter
+        self._offload, self._memory, self._on_commit, self._lz4 = offload, memory, on_commit, lz4
         self._put: asyncio.Task[None] | None = None
         self._sure_at = 0.0
-        self.head: Head
+        self.head: SegmentHeader
         """What the log ends with, as far as this worker knows."""
         self.in_flight = 0
         """Bytes of memory that the segment in flight takes."""
 
-    def resume(self, head: Head, looked_at: float) -> None:
+    def resume(self, head: SegmentHeader, looked_at: float) -> None:
         """Go on upon `head`, which the log ended with at `looked_at` (monotonic seconds) or later."""
         self.head, self._sure_at, self.in_flight = head, looked_at, 0
 
@@ -86,15 +86,15 @@ class Commits:
 
     async def _commit(self, draft: Draft, ingest: ShardIngest) -> None:
         begun = self._clock.monotonic()
-        sealed = await self._offload(draft.seal, self.head.digest, self._folds())
-        if not await self._journal.commit(self._shard, sealed):
+        sealed = await self._offload(draft.seal, self.head.digest, self._lz4())
+        if not await self._log_store.commit(self._shard, sealed):
             raise LostRace
         if await self._overtaken(sealed.footer):
             raise LostRace
         self._sure_at = self._clock.monotonic()
         # Its index, which may be of thousands of partitions, nobody asks this one for.
         told = msgspec.structs.replace(sealed.footer, folders=[], members=b"")
-        self.head = Head(self._shard, sealed.footer.n, sealed.digest, told)
+        self.head = SegmentHeader(self._shard, sealed.footer.n, sealed.digest, told)
         self.in_flight = 0
         await self._memory.hold(self._shard, ingest.buffered)
         self._meter.add("vortex_commits_total", result="committed")
@@ -110,4 +110,4 @@ class Commits:
         """
         if not footer.ended and self._clock.monotonic() - self._sure_at <= _SURE_FOR:
             return False
-        return bool(await self._journal.numbers(self._shard, footer.n))
+        return bool(await self._log_store.numbers(self._shard, footer.n))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vortex.core.ingest.shard_state import Policy, ShardIngest
 from vortex.core.log.rules import (
     BrokenLog,
-    Head,
+    SegmentHeader,
     StreamState,
     child_position,
     child_state,
@@ -19,7 +19,7 @@ from vortex.core.log.rules import (
 from vortex.core.log.segment import Footer, seal
 from vortex.core.model import ShardInfo
 from vortex.core.publish.plan import Plan
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Clock, NotFound, Offload, Stream
 from vortex.retry import Retry
 
@@ -33,7 +33,7 @@ class Resumer:
     """What it takes to resume any shard of a stream."""
 
     stream: Stream
-    journal: Journal
+    log_store: LogStore
     clock: Clock
     retry: Retry
     offload: Offload
@@ -41,19 +41,19 @@ class Resumer:
     state: StreamState
     target: int
 
-    async def resume(self, shard: ShardInfo, policy: Policy) -> tuple[Head, ShardIngest]:
+    async def resume(self, shard: ShardInfo, policy: Policy) -> tuple[SegmentHeader, ShardIngest]:
         """The head of the shard's log, and the state that the worker which wrote it had, but for its filter.
 
         Raises BrokenLog where the log cannot be built on, LostRace where another worker began it.
         """
         while True:
-            plan = await self.journal.last_plan(self.state, self.target)
-            head: Head | None = None
+            plan = await self.log_store.last_plan(self.state, self.target)
+            head: SegmentHeader | None = None
             try:
                 if (last := plan.gone.get(shard.id)) is not None:
-                    head = await self.journal.head(shard.id, last)
+                    head = await self.log_store.head(shard.id, last)
                 else:
-                    head = await self.journal.newest(shard.id, plan.shards.get(shard.id))
+                    head = await self.log_store.newest(shard.id, plan.shards.get(shard.id))
                 if head.n < 0:
                     head = await self._begin(shard, head)
                 return head, self._built(shard, head, policy)
@@ -61,68 +61,68 @@ class Resumer:
                 if not await self._moved_on(shard, plan, head):
                     raise BrokenLog(str(problem)) from None
 
-    async def _moved_on(self, shard: ShardInfo, plan: Plan, head: Head | None) -> bool:
+    async def _moved_on(self, shard: ShardInfo, plan: Plan, head: SegmentHeader | None) -> bool:
         """Whether others wrote, published and cleaned up while this one was reading: then it reads again."""
-        newest = await self.journal.last_plan(self.state, self.target)
+        newest = await self.log_store.last_plan(self.state, self.target)
         if newest.k != plan.k:
             return True
-        numbers = await self.journal.numbers(shard.id, head.n) if head is not None else []
+        numbers = await self.log_store.numbers(shard.id, head.n) if head is not None else []
         return bool(numbers)
 
-    def _built(self, shard: ShardInfo, head: Head, policy: Policy) -> ShardIngest:
+    def _built(self, shard: ShardInfo, head: SegmentHeader, policy: Policy) -> ShardIngest:
         footer = head.footer
         if footer is None:  # a root that nobody has read yet
             root = next(root for root in self.state.roots if root.shard.id == shard.id)
-            start = (root.position, 0, self.state.opens_from)
+            start = (root.position, 0, self.state.closed_before)
         else:
-            start = (footer.position, footer.watermark, footer.open_from)
+            start = (footer.position, footer.watermark, footer.closed_before)
         return ShardIngest(
             shard,
             policy,
             n=head.n,
             position=start[0],
             watermark=start[1],
-            open_from=start[2],
+            closed_before=start[2],
         )
 
-    async def _begin(self, shard: ShardInfo, empty: Head) -> Head:
+    async def _begin(self, shard: ShardInfo, empty: SegmentHeader) -> SegmentHeader:
         """A child's empty segment 0, from its parents' last segments; a root needs none."""
         if any(root.shard.id == shard.id for root in self.state.roots):
             return empty
         listed = await self.retry("list shards", self.stream.list_shards)
-        parents = await parent_ends(self.journal, self.state, shard, self.target, listed)
-        watermark, open_from = child_state(parents)
+        parents = await parent_ends(self.log_store, self.state, shard, self.target, listed)
+        watermark, closed_before = child_state(parents)
         footer = first_footer(
             shard,
             child_position(parents),
             watermark,
-            open_from,
+            closed_before,
             owner=self.owner,
             created=self.clock.now_ms(),
         )
         sealed = seal(footer)
-        if not await self.journal.commit(shard.id, sealed):
+        if not await self.log_store.commit(shard.id, sealed):
             raise LostRace
-        return Head(shard.id, 0, sealed.digest, sealed.footer)
+        return SegmentHeader(shard.id, 0, sealed.digest, sealed.footer)
 
 
 async def parent_ends(
-    journal: Journal, state: StreamState, shard: ShardInfo, target: int, listed: list[ShardInfo]
+    log_store: LogStore, state: StreamState, shard: ShardInfo, target: int, listed: list[ShardInfo]
 ) -> list[Footer]:
     """The last footers of a child's parents. Raises BrokenLog while any is not ended (I5).
 
     A parent without a log that is neither a root, nor in the last plan, nor listed any more, lay before the start:
     nothing of it is waited for.
     """
-    plan = await journal.last_plan(state, target)
+    plan = await log_store.last_plan(state, target)
     awaited = {root.shard.id for root in state.roots} | set(plan.shards) | {s.id for s in listed}
     ends: list[Footer] = []
     for parent in shard.parents:
         gone = plan.gone.get(parent)
         head = (
-            await journal.head(parent, gone)
+            await log_store.head(parent, gone)
             if gone is not None
-            else await journal.newest(parent, plan.shards.get(parent))
+            else await log_store.newest(parent, plan.shards.get(parent))
         )
         if head.footer is None and parent not in awaited:
             continue

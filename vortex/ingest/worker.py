@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
-from vortex.core.log.rules import StreamState, heirs
+from vortex.core.log.rules import StreamState, successors
 from vortex.core.log.segment import Counts, Footer
 from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
 from vortex.ingest.commits import Commits
 from vortex.ingest.memory import MemoryBudget, Turns
 from vortex.ingest.reading import NoIterator, Reader, following
 from vortex.ingest.resume import LostRace, Resumer
-from vortex.log.shard_tree import Family
-from vortex.log.store import Journal
+from vortex.log.shard_tree import ShardTree
+from vortex.log.store import LogStore
 from vortex.ports import Clock, Denied, InvalidPosition, Meter, NotFound, Offload, Stream
 from vortex.retry import Retry
 
@@ -51,7 +51,7 @@ class ShardStatus:
     shard: str
     position: Position | None = None
     watermark: int = 0
-    open_from: int = 0
+    closed_before: int = 0
     behind_ms: int = 0
     committed_n: int = -1
     buffered: int = 0
@@ -67,7 +67,7 @@ class IngestPorts:
     """What a shard worker needs from the world."""
 
     stream: Stream
-    journal: Journal
+    log_store: LogStore
     clock: Clock
     meter: Meter
     retry: Retry
@@ -75,15 +75,16 @@ class IngestPorts:
     memory: MemoryBudget
     owner: str
     reads: asyncio.Semaphore
-    folds: Callable[[], bool] = lambda: False
-    """Whether of most large members some line was left out lately (`Plan.fold`)."""
+    lz4: Callable[[], bool] = lambda: False
+    """Whether of most large members some line was left out lately (`Plan.lz4`)."""
     turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(slots=True)
 class Orders:
-    """What the fleet asks of a worker. `drain`: stop at the tip and wait for `finish` (the open_from to close with).
+    """What the fleet asks of a worker.
 
+    `drain`: stop at the tip and wait for `finish`, which has the `closed_before` to close with.
     `holds`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
     """
 
@@ -119,13 +120,13 @@ class ShardWorker:
         self._ingest: ShardIngest
         self._commits = Commits(
             shard.id,
-            journal=ports.journal,
+            log_store=ports.log_store,
             clock=ports.clock,
             meter=ports.meter,
             offload=ports.offload,
             memory=ports.memory,
             on_commit=self._committed,
-            folds=ports.folds,
+            lz4=ports.lz4,
         )
         self._since: float | None = None
         self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.reads, poll_s)
@@ -166,11 +167,18 @@ class ShardWorker:
         ports = self._ports
         looked_at = ports.clock.monotonic()
         resumer = Resumer(
-            ports.stream, ports.journal, ports.clock, ports.retry, ports.offload, ports.owner, self._state, self._target
+            ports.stream,
+            ports.log_store,
+            ports.clock,
+            ports.retry,
+            ports.offload,
+            ports.owner,
+            self._state,
+            self._target,
         )
         head, self._ingest = await resumer.resume(self.shard, self._policy)
         self._commits.resume(head, looked_at)
-        self._pushed = head.footer is not None and head.footer.bump
+        self._pushed = head.footer is not None and head.footer.advances
         self._since = None
         self.reader.restart()
         self._note()
@@ -306,9 +314,11 @@ class ShardWorker:
         if listed is None:
             await self._ask_again("no such shard, though it is listed")
             return
-        family = Family(self._state, ports.journal, ports.stream, ports.retry, target=self._target)
-        await family.survey()
-        await self._gap("the shard is no longer listed", heirs(self.shard, listed, family.live, family.ended))
+        shard_tree = ShardTree(self._state, ports.log_store, ports.stream, ports.retry, target=self._target)
+        await shard_tree.survey()
+        await self._gap(
+            "the shard is no longer listed", successors(self.shard, listed, shard_tree.live, shard_tree.ended)
+        )
 
     async def _listed_without(self) -> list[ShardInfo] | None:
         """What is listed, and the shard is not; None where it is. Raises Denied where it cannot be gone yet."""
@@ -415,9 +425,9 @@ class ShardWorker:
         await self._flush()
         self.orders.at_tip.set()
         if self.orders.finish is not None:
-            open_from = await self.orders.finish
-            if open_from > self._ingest.open_from:
-                await self._cut(open_from=open_from)
+            closed_before = await self.orders.finish
+            if closed_before > self._ingest.closed_before:
+                await self._cut(closed_before=closed_before)
                 await self._commits.settle()
 
     async def _flush(self) -> None:
@@ -426,12 +436,14 @@ class ShardWorker:
         await self._commits.settle()
 
     async def _cut(
-        self, *, children: tuple[ShardInfo, ...] | None = None, gap: str = "", open_from: int | None = None
+        self, *, children: tuple[ShardInfo, ...] | None = None, gap: str = "", closed_before: int | None = None
     ) -> None:
         """Close the segment being built and put it; at most one is in flight, so this waits for the one before."""
         await self._commits.settle()
         ports = self._ports
-        draft = self._ingest.cut(ports.owner, ports.clock.now_ms(), children=children, gap=gap, open_from=open_from)
+        draft = self._ingest.cut(
+            ports.owner, ports.clock.now_ms(), children=children, gap=gap, closed_before=closed_before
+        )
         self._since, self.status.oldest_uncommitted_ms = None, None
         await self._commits.begin(draft, self._ingest)
 
@@ -455,7 +467,11 @@ class ShardWorker:
 
     def _note(self) -> None:
         ingest, status = self._ingest, self.status
-        status.position, status.watermark, status.open_from = ingest.position, ingest.watermark, ingest.open_from
+        status.position, status.watermark, status.closed_before = (
+            ingest.position,
+            ingest.watermark,
+            ingest.closed_before,
+        )
         status.buffered = ingest.buffered + self._commits.in_flight
         status.filter_ids, status.filter_bytes = len(ingest.filter), ingest.filter.nbytes
         status.pending = ingest.pending

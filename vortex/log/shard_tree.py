@@ -10,21 +10,21 @@ from vortex.core.fleet.lease import Lease
 from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.core.log.segment import Footer
 from vortex.core.model import Position, ShardInfo, Start
-from vortex.core.publish.plan import Plan, PlanShard, carried
-from vortex.log.store import Journal
+from vortex.core.publish.plan import Plan, PlanShard, live_and_retired
+from vortex.log.store import LogStore
 from vortex.ports import NotFound, Stream
 from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
 
 
-class Family:
+class ShardTree:
     """What is known of a stream's shards: the live ones, and of those that have ended which children they have."""
 
-    def __init__(self, state: StreamState, journal: Journal, stream: Stream, retry: Retry, *, target: int) -> None:
+    def __init__(self, state: StreamState, log_store: LogStore, stream: Stream, retry: Retry, *, target: int) -> None:
         self.live: dict[str, ShardInfo] = {}
         self.ended: dict[str, tuple[str, ...]] = {}
-        self._state, self._journal, self._stream, self._retry, self._target = state, journal, stream, retry, target
+        self._state, self._log_store, self._stream, self._retry, self._target = state, log_store, stream, retry, target
         self._roots = {root.shard.id: root.shard for root in state.roots}
         self._positions = {root.shard.id: root.position for root in state.roots}
         self._listed: set[str] = set()
@@ -59,26 +59,26 @@ class Family:
     async def survey(self) -> None:
         """The live shards; read again where others published and cleaned up what was about to be read."""
         while True:
-            plan = await self._journal.last_plan(self._state, self._target)
+            plan = await self._log_store.last_plan(self._state, self._target)
             try:
                 return await self._look_over(plan)
             except (BrokenLog, NotFound) as problem:
-                if (await self._journal.last_plan(self._state, self._target)).k == plan.k:
+                if (await self._log_store.last_plan(self._state, self._target)).k == plan.k:
                     raise BrokenLog(str(problem)) from problem
 
     async def _look_over(self, plan: Plan) -> None:
         """The live shards: roots and plan, and the children that ended logs name, down to the youngest."""
-        live, gone = carried(plan)
+        live, gone = live_and_retired(plan)
         found: dict[str, ShardInfo] = {}
         await self.list()
         infos = dict(self._roots)
         for parent in sorted({p for entry in live.values() for p in entry.parents if p in gone}):
-            footer = (await self._journal.head(parent, gone[parent])).footer
+            footer = (await self._log_store.head(parent, gone[parent])).footer
             assert footer is not None
             infos.update((child.id, child) for child in footer.children)
         ended: dict[str, tuple[str, ...]] = dict.fromkeys(gone, ())
-        heads = await asyncio.gather(*(self._journal.newest(shard, entry) for shard, entry in live.items()))
-        todo = list(zip(live, heads, strict=True))
+        headers = await asyncio.gather(*(self._log_store.newest(shard, entry) for shard, entry in live.items()))
+        todo = list(zip(live, headers, strict=True))
         while todo:
             shard, head = todo.pop()
             footer = head.footer
@@ -96,7 +96,7 @@ class Family:
                 if child.id not in infos and child.id not in gone:  # a child may be gone before all is published of it
                     infos[child.id] = child
                     if child.id not in live:
-                        todo.append((child.id, await self._journal.newest(child.id, None)))
+                        todo.append((child.id, await self._log_store.newest(child.id, None)))
         self.live, self.ended = found, ended
 
     # From the lease table: cheap, and as true as its rows.
@@ -107,7 +107,7 @@ class Family:
         A row may be of the past (a table that was restored), never of the future: a shard that has ended shows as live,
         is taken, and its log says the rest. Rows of other shards are left alone.
         """
-        plan = await self._journal.last_plan(self._state, self._target)
+        plan = await self._log_store.last_plan(self._state, self._target)
         try:
             complete = await self._follow(plan, {row.key: row for row in rows})
         except (BrokenLog, NotFound):
@@ -126,7 +126,7 @@ class Family:
 
     async def _follow(self, plan: Plan, rows: Mapping[str, Lease]) -> bool:
         """From the roots and the plan down to the youngest children; False where a shard is known by name alone."""
-        live, gone = carried(plan)
+        live, gone = live_and_retired(plan)
         for shard in gone:
             self._end(shard)  # its children are in the plan
         todo, seen = [*self._roots, *live], set[str]()
@@ -155,7 +155,7 @@ class Family:
             self.live.pop(shard, None)
             self.ended[shard] = row.children
             return
-        footer = (await self._journal.newest(shard, entry)).footer
+        footer = (await self._log_store.newest(shard, entry)).footer
         if footer is not None and footer.ended:
             self._end(shard, footer)
             self.live.update((child.id, child) for child in footer.children if child.id not in self.ended)

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from vortex.core.dedup.decided import Decided, parse, rest_length
 from vortex.core.dedup.keys import Keys
 from vortex.core.documents import done_of, part_of, plan_of, state_of
-from vortex.core.log.rules import BrokenLog, Damaged, Head, StreamState, check_follows, segment_key, segment_number
+from vortex.core.log.rules import (
+    BrokenLog,
+    Damaged,
+    SegmentHeader,
+    StreamState,
+    check_follows,
+    segment_key,
+    segment_number,
+)
 from vortex.core.log.segment import (
     CorruptSegment,
     Folder,
@@ -29,7 +37,7 @@ from vortex.core.log.segment import (
     parse_footer,
 )
 from vortex.core.publish.contents import Done
-from vortex.core.publish.plan import LogView, Plan, PlanShard, before_all
+from vortex.core.publish.plan import LogView, Plan, PlanShard, initial_plan
 from vortex.core.publish.ranges import Part
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
@@ -45,7 +53,7 @@ _PARALLEL = 16
 _FOLDERS = 200_000
 
 
-class Journal:
+class LogStore:
     """Typed access to `<root>/`: every read is retried until the store answers, every chain is checked."""
 
     def __init__(self, store: ObjectStore, root: str, retry: Retry) -> None:
@@ -62,7 +70,8 @@ class Journal:
 
     async def state(self) -> StreamState | None:
         """`stream.json`, or None before the first start."""
-        return await self._document(f"{self.root}/stream.json", state_of)
+        name = f"{self.root}/stream.json"
+        return await self._document(name, lambda body: state_of(body, name))
 
     async def begin(self, state: StreamState) -> StreamState:
         """Write `stream.json` if it is absent; what stands there then."""
@@ -121,7 +130,7 @@ class Journal:
         k = await self._last_k(-1 if known is None else known.k)
         if k >= 0 and (known is None or known.k != k):
             self._newest = await self.plan(k)
-        return self._newest or before_all(state, target)
+        return self._newest or initial_plan(state, target)
 
     async def _last_k(self, low: int) -> int:
         """Gallop, then bisect: plans are kept for ever, and one listing of all would grow for ever."""
@@ -204,7 +213,7 @@ class Journal:
 
         return await self.retry(f"list log of {shard}", listing)
 
-    async def head(self, shard: str, n: int) -> Head:
+    async def head(self, shard: str, n: int) -> SegmentHeader:
         """Segment n. Raises NotFound, CorruptSegment, OtherVersion."""
         key = segment_key(self.root, shard, n)
 
@@ -219,78 +228,78 @@ class Journal:
         if len(self._folders) > _FOLDERS:
             self._folders.clear()
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
-        return Head(shard, n, digest, footer)
+        return SegmentHeader(shard, n, digest, footer)
 
-    async def walk(self, before: Head) -> list[Head]:
+    async def walk(self, before: SegmentHeader) -> list[SegmentHeader]:
         """Every segment after `before`, in order, each checked to follow the one before it. Raises BrokenLog."""
         numbers = await self.numbers(before.shard, before.n)
         if numbers != list(range(before.n + 1, before.n + 1 + len(numbers))):
             raise BrokenLog(f"log of {before.shard}: after segment {before.n} come {numbers[:5]}…: a hole")
-        heads = list(await asyncio.gather(*(self.head(before.shard, n) for n in numbers)))
-        for earlier, later in zip([before, *heads], heads, strict=False):
+        headers = list(await asyncio.gather(*(self.head(before.shard, n) for n in numbers)))
+        for earlier, later in zip([before, *headers], headers, strict=False):
             check_follows(earlier, later, self.root)
-        return heads
+        return headers
 
-    async def follow(self, before: Head) -> list[Head]:
+    async def follow(self, before: SegmentHeader) -> list[SegmentHeader]:
         """What `walk` finds, by asking for the next numbers until one is missing: no listing, which costs as much as a
         put. A hole would look like an end; who resumes a log walks it, and sees.
         """
-        heads: list[Head] = []
+        headers: list[SegmentHeader] = []
         ahead = 1
         while True:
             found = await asyncio.gather(*(self._at(before.shard, before.n + 1 + i) for i in range(ahead)))
             for head in found:
                 if head is None:
-                    return heads
+                    return headers
                 check_follows(before, head, self.root)
-                heads.append(head)
+                headers.append(head)
                 before = head
             ahead = min(2 * ahead, _PARALLEL)
 
-    async def _at(self, shard: str, n: int) -> Head | None:
+    async def _at(self, shard: str, n: int) -> SegmentHeader | None:
         try:
             return await self.head(shard, n)
         except NotFound:
             return None
 
-    async def back_from(self, shard: str, first: int, to: int, digest: str) -> list[Head]:
+    async def back_from(self, shard: str, first: int, to: int, digest: str) -> list[SegmentHeader]:
         """Segments first..to, the chain of digests checked backwards from `to`'s. Raises BrokenLog, NotFound."""
-        heads = list(await asyncio.gather(*(self.head(shard, n) for n in range(first, to + 1))))
+        headers = list(await asyncio.gather(*(self.head(shard, n) for n in range(first, to + 1))))
         wanted = digest
-        for head in reversed(heads):
+        for head in reversed(headers):
             if head.digest != wanted:
                 raise BrokenLog(f"{segment_key(self.root, shard, head.n)}: is not the segment that the plan names")
             assert head.footer is not None
             wanted = head.footer.prev
-        return heads
+        return headers
 
     async def view(self, shard: str, entry: PlanShard) -> LogView:
         """The log as the planner needs it: from `next` of the plan's entry (or `to`) to the head.
 
         Raises BrokenLog where the log ends below what a plan was made of: lost state, to be looked at by a person.
         """
-        heads: list[Head] = []
+        headers: list[SegmentHeader] = []
         if entry.to >= 0:
             try:
-                heads = await self.back_from(shard, min(entry.next, entry.to), entry.to, entry.digest)
+                headers = await self.back_from(shard, min(entry.next, entry.to), entry.to, entry.digest)
             except NotFound as problem:
                 raise BrokenLog(
                     f"log of {shard}: {problem}; a plan was made of segment {entry.to}, so state was lost. Restore it; "
                     "starting over would lose or repeat data"
                 ) from None
-        before = heads[-1] if heads else Head(shard, -1, "", None)
-        return LogView(heads + await self.walk(before))
+        before = headers[-1] if headers else SegmentHeader(shard, -1, "", None)
+        return LogView(headers + await self.walk(before))
 
-    async def newest(self, shard: str, entry: PlanShard | None) -> Head:
+    async def newest(self, shard: str, entry: PlanShard | None) -> SegmentHeader:
         """The head of a log, walked from the last plan's `to`; n = -1 where the log has not begun."""
-        before = Head(shard, -1, "", None)
+        before = SegmentHeader(shard, -1, "", None)
         if entry is not None and entry.to >= 0:
             view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to))
-            return view.heads[-1]
+            return view.headers[-1]
         walked = await self.walk(before)
         return walked[-1] if walked else before
 
-    async def ids(self, head: Head) -> bytes:
+    async def ids(self, head: SegmentHeader) -> bytes:
         """The id block of a segment, checked."""
         footer = head.footer
         assert footer is not None

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from vortex.core.log.rules import segment_key, segment_number
 from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.plan import LogView, Plan, unneeded
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Clock
 
 
 class Cleaner:
     """Looks now and then: at most once a period, or a twenty-fourth of the time that segments are kept."""
 
-    def __init__(self, journal: Journal, clock: Clock, period_ms: int, keep_ms: int) -> None:
-        self._journal, self._clock, self._period_ms, self._keep_ms = journal, clock, period_ms, keep_ms
+    def __init__(self, log_store: LogStore, clock: Clock, period_ms: int, keep_ms: int) -> None:
+        self._log_store, self._clock, self._period_ms, self._keep_ms = log_store, clock, period_ms, keep_ms
         self._cleaned_at: float | None = None
         self._clean: set[str] = set()
         """Gone shards of which only the last segment is left."""
@@ -38,7 +38,7 @@ class Cleaner:
         self._cleaned_at = now
         for shard in [*plan.shards, *(s for s in plan.gone if s not in self._clean)]:
             view = views.get(shard)
-            head = view.heads[-1].n if view and view.heads else plan.gone.get(shard)
+            head = view.headers[-1].n if view and view.headers else plan.gone.get(shard)
             if head is None:
                 entry = plan.shards[shard]
                 head = entry.to
@@ -50,18 +50,18 @@ class Cleaner:
 
         By listing, so that what a delayed put brought back is found, too.
         """
-        journal = self._journal
-        keys = await journal.decided_before(since, self._oldest)
+        log_store = self._log_store
+        keys = await log_store.decided_before(since, self._oldest)
         if keys:
-            await journal.retry("clean up decisions", lambda: journal.store.delete(keys))
+            await log_store.retry("clean up decisions", lambda: log_store.store.delete(keys))
 
     async def _clean_log(self, shard: str, below: int, gone: bool) -> None:
-        journal = self._journal
+        log_store = self._log_store
 
         async def old() -> tuple[list[int], int]:
-            limit = segment_key(journal.root, shard, below)
+            limit = segment_key(log_store.root, shard, below)
             numbers, young = [], 0
-            async for info in journal.store.list(f"{journal.root}/shards/{shard}/"):
+            async for info in log_store.store.list(f"{log_store.root}/shards/{shard}/"):
                 self._store_ms = max(self._store_ms, info.modified_ms)
                 if info.key >= limit:
                     break
@@ -72,10 +72,10 @@ class Cleaner:
                     young += 1
             return numbers, young
 
-        numbers, young = await journal.retry(f"list log of {shard}", old)
+        numbers, young = await log_store.retry(f"list log of {shard}", old)
         before = self._old.get(shard, set())
         self._old[shard] = set(numbers) - before
-        await journal.drop(shard, [n for n in numbers if n in before])
+        await log_store.drop(shard, [n for n in numbers if n in before])
         if gone and not young and not self._old[shard]:
             self._clean.add(shard)
             del self._old[shard]

@@ -21,7 +21,7 @@ from vortex.core.dedup.rows import PlanRuns, Rows, chosen, part_of, plan_runs, r
 from vortex.core.log.rules import BrokenLog
 from vortex.core.publish.contents import Dropped
 from vortex.core.publish.plan import LogView, Plan
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload
 from vortex.publish.object_writer import ForeignObject
 from vortex.publish.published_keys import KeyCache
@@ -46,16 +46,16 @@ class Decisions:
 class Resolver:
     """Works out what the files of a plan have to say, by the logs and the plans before."""
 
-    def __init__(self, journal: Journal, offload: Offload, keys: KeyCache) -> None:
+    def __init__(self, log_store: LogStore, offload: Offload, keys: KeyCache) -> None:
         self.keys, self.offload = keys, offload
-        self._journal = journal
+        self._log_store = log_store
 
     async def ids(self, plan: Plan, views: Views) -> PlanIds:
         """The runs of a plan, and the ids of its segments."""
         runs = await self.offload(plan_runs, plan, views)
-        heads = {(head.shard, head.n): head for head in runs.heads}
-        blocks = await asyncio.gather(*map(self._journal.ids, heads.values()))
-        return runs, dict(zip(heads, blocks, strict=True))
+        headers = {(head.shard, head.n): head for head in runs.headers}
+        blocks = await asyncio.gather(*map(self._log_store.ids, headers.values()))
+        return runs, dict(zip(headers, blocks, strict=True))
 
     async def decide(self, plan: Plan, ids: PlanIds, part: int) -> tuple[bytes, Keys]:
         """The file of one part, and the keys that it publishes."""
@@ -93,10 +93,10 @@ class Resolver:
 class Deduplicator:
     """Decides on the plans of one stream."""
 
-    def __init__(self, resolver: Resolver, journal: Journal, clock: Clock, meter: Meter, sharing: Sharing) -> None:
-        self._resolver, self._journal, self._clock, self._meter, self._sharing = (
+    def __init__(self, resolver: Resolver, log_store: LogStore, clock: Clock, meter: Meter, sharing: Sharing) -> None:
+        self._resolver, self._log_store, self._clock, self._meter, self._sharing = (
             resolver,
-            journal,
+            log_store,
             clock,
             meter,
             sharing,
@@ -116,24 +116,24 @@ class Deduplicator:
         takers = plan.resolvers or (self._sharing.me,) * plan.parts
         if not await self._sharing.all(f"plan {plan.k}: part", takers, self._doing(plan, views), workers):
             return None
-        return await decisions_on(plan, views, self._journal, self._resolver.offload)
+        return await decisions_on(plan, views, self._log_store, self._resolver.offload)
 
     async def awaited(self, plan: Plan, views: Views) -> Decisions | None:
         """What was decided on the plan, as soon as it is; None where that takes too long, or this process leaves."""
         until = self._clock.monotonic() + PATIENCE_S
         for part in range(plan.parts):
-            while not await self._journal.has_decided(plan.k, part):
+            while not await self._log_store.has_decided(plan.k, part):
                 if self._sharing.leaving or self._clock.monotonic() >= until:
                     return None
                 await self._clock.sleep(ASK_S)
-        return await decisions_on(plan, views, self._journal, self._resolver.offload)
+        return await decisions_on(plan, views, self._log_store, self._resolver.offload)
 
     def _doing(self, plan: Plan, views: Views) -> Doing:
         """A worker reads the ids once for all of its parts."""
         read: list[PlanIds] = []
 
         async def has(part: int) -> bool:
-            return await self._journal.has_decided(plan.k, part)
+            return await self._log_store.has_decided(plan.k, part)
 
         async def do(part: int) -> None:
             begun = self._clock.monotonic()
@@ -149,26 +149,26 @@ class Deduplicator:
         self.keys.forget(plan.since)
         for again in (False, True):
             body, keys = await self._resolver.decide(plan, ids, part)
-            if await self._journal.put_decided(plan.k, part, body):
+            if await self._log_store.put_decided(plan.k, part, body):
                 await self.keys.keep(plan.k, part, plan.parts, keys)
                 return
             if not again:
                 log.warning("plan %d, part %d: another decision stands there; deciding again from files", plan.k, part)
                 self.keys.forget()
         raise ForeignObject(
-            f"{self._journal.decided_key(plan.k, part)}: says something else than follows from the logs and the plans "
-            "before. Nothing was overwritten; publishing has stopped"
+            f"{self._log_store.decided_key(plan.k, part)}: says something else than follows from the logs and the "
+            "plans before. Nothing was overwritten; publishing has stopped"
         )
 
 
-async def decisions_on(plan: Plan, views: Views, journal: Journal, offload: Offload) -> Decisions:
+async def decisions_on(plan: Plan, views: Views, log_store: LogStore, offload: Offload) -> Decisions:
     """What all files of the plan say. Raises NotFound; BrokenLog where they are about other rows than the plan."""
     if not plan.parts:
         return Decisions()
-    files = await asyncio.gather(*(journal.decided(plan.k, part) for part in range(plan.parts)))
+    files = await asyncio.gather(*(log_store.decided(plan.k, part) for part in range(plan.parts)))
     runs = await offload(plan_runs, plan, views)
     _check(plan, runs, files)
-    dropped = await asyncio.gather(*map(journal.dropped, files))
+    dropped = await asyncio.gather(*map(log_store.dropped, files))
     periods: dict[int, int] = {}
     for file in files:
         for period, number in zip(runs.table["period"].tolist(), file.runs["dropped"].tolist(), strict=True):

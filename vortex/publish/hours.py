@@ -8,7 +8,7 @@ from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.core.publish.contents import Done, closed_hours, hour_documents
 from vortex.core.publish.plan import Plan
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.publish.object_writer import ForeignObject
 
 _PARALLEL_PUTS = 16
@@ -17,8 +17,8 @@ _PARALLEL_PUTS = 16
 class Hours:
     """Of one stream."""
 
-    def __init__(self, journal: Journal, state: StreamState) -> None:
-        self._journal, self._state = journal, state
+    def __init__(self, log_store: LogStore, state: StreamState) -> None:
+        self._log_store, self._state = log_store, state
         self._recent: list[Done] = []
         """Done documents of the hour that is not closed yet, oldest first."""
 
@@ -28,7 +28,7 @@ class Hours:
         dones = [*await self._dones_since(hour_of(plan.after), plan), document]
         held = {one.period for d in dones for one in d.objects} | {p for d in dones for p in d.periods}
         for hour in closed_hours(plan.after, plan.upto, self._state.first_hour, held):
-            partitions, manifest = hour_documents(self._state, hour, dones, self._journal.store.url)
+            partitions, manifest = hour_documents(self._state, hour, dones, self._log_store.store.url)
             gate = asyncio.Semaphore(_PARALLEL_PUTS)
 
             async def put(key: str, body: bytes, gate: asyncio.Semaphore = gate) -> None:
@@ -50,7 +50,7 @@ class Hours:
             found = []  # another process published since
         k = (found[0].k if found else plan.k) - 1
         while k >= 0 and (not found or found[0].after > hour):
-            earlier = await self._journal.done(k)
+            earlier = await self._log_store.done(k)
             if earlier is None:
                 raise BrokenLog(f"plan {k} is not done, though plan {plan.k} was made after it")
             if earlier.upto <= hour:
@@ -60,9 +60,9 @@ class Hours:
         return found
 
     async def _put_document(self, key: str, body: bytes) -> None:
-        journal = self._journal
-        created = await journal.retry(
-            f"publish {key}", lambda: journal.store.put_if_absent(key, body, "application/json")
+        log_store = self._log_store
+        created = await log_store.retry(
+            f"publish {key}", lambda: log_store.store.put_if_absent(key, body, "application/json")
         )
-        if not created and await journal.retry(f"compare {key}", lambda: journal.store.get(key)) != body:
+        if not created and await log_store.retry(f"compare {key}", lambda: log_store.store.get(key)) != body:
             raise ForeignObject(f"{key}: exists with other content; nothing was overwritten, publishing has stopped")

@@ -13,9 +13,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vortex.core.log.segment import CorruptSegment, check_blob, compress, gunzip, is_folded, unfold
+from vortex.core.log.segment import CorruptSegment, check_blob, compress, decompress, gunzip, is_folded
 from vortex.core.publish.contents import ObjectSpec, Piece, PublishedObject
-from vortex.log.store import READINGS, Journal
+from vortex.log.store import READINGS, LogStore
 from vortex.ports import Meter, Offload
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,13 @@ class ForeignObject(Exception):
 class ObjectWriter:
     """Writes batches of objects (see `batches`) to the journal's store."""
 
-    journal: Journal
+    log_store: LogStore
     meter: Meter
     offload: Offload
 
     async def write(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
         """Read a batch's members, build its objects, put them. Raises ForeignObject, CorruptSegment."""
-        data = await blobs_of(self.journal, specs)
+        data = await blobs_of(self.log_store, specs)
         building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
 
         async def put(spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
@@ -72,13 +72,13 @@ class ObjectWriter:
                 return await self.offload(_bodies, specs, data, small)
             except CorruptSegment as problem:
                 log.warning("%s; reading it again", problem)
-                data = await blobs_of(self.journal, specs)
+                data = await blobs_of(self.log_store, specs)
         return await self.offload(_bodies, specs, data, small)
 
     async def _put_object(self, spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
-        journal = self.journal
-        created = await journal.retry(
-            f"publish {spec.key}", lambda: journal.store.put_if_absent(spec.key, body, NDJSON)
+        log_store = self.log_store
+        created = await log_store.retry(
+            f"publish {spec.key}", lambda: log_store.store.put_if_absent(spec.key, body, NDJSON)
         )
         if not created:
             body = await self._compared(spec.key, body)
@@ -100,7 +100,7 @@ class ObjectWriter:
     async def _compared(self, key: str, body: bytes) -> bytes:
         """What stands there, where its lines are the same, by whatever compressor. Raises ForeignObject."""
         for _ in range(READINGS):
-            there = await self.journal.retry(f"compare {key}", lambda: self.journal.store.get(key))
+            there = await self.log_store.retry(f"compare {key}", lambda: self.log_store.store.get(key))
             with contextlib.suppress(CorruptSegment):
                 if there == body or await self.offload(_same_lines, there, body, key):
                     return there
@@ -115,7 +115,7 @@ def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
     return _runs_of(specs, lambda spec: spec.length, _BATCH, _BATCH_OBJECTS)
 
 
-async def blobs_of(journal: Journal, specs: Iterable[ObjectSpec]) -> BlobData:
+async def blobs_of(log_store: LogStore, specs: Iterable[ObjectSpec]) -> BlobData:
     """The blobs of some objects; neighbours in a segment are read in one request. Raises NotFound."""
     by_segment: dict[tuple[str, int], list[Piece]] = {}
     for spec in specs:
@@ -126,7 +126,7 @@ async def blobs_of(journal: Journal, specs: Iterable[ObjectSpec]) -> BlobData:
     async def read(run: Sequence[Piece]) -> BlobData:
         first, last = run[0], run[-1]
         length = last.offset + last.length - first.offset
-        block = memoryview(await journal.range(first.shard, first.n, first.offset, length))
+        block = memoryview(await log_store.range(first.shard, first.n, first.offset, length))
         return {
             (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length] for p in run
         }
@@ -188,11 +188,11 @@ class Blobs:
 
     def _all_lines(self, piece: Piece) -> bytes:
         if not piece.shares:
-            return unfold(self.whole(piece), _name(piece))
+            return decompress(self.whole(piece), _name(piece))
         segment = piece.shard, piece.n
         offset, text = self._unfolded.get(segment, (-1, b""))
         if offset != piece.offset:
-            text = unfold(self.whole(piece), _name(piece))
+            text = decompress(self.whole(piece), _name(piece))
             self._unfolded[segment] = piece.offset, text
         return text[piece.begin : piece.begin + piece.raw]
 
@@ -223,8 +223,8 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
     One fresh member of all lines where the pieces are small.
     """
     members: list[bytes | memoryview] = []
-    raw, afresh = 0, spec.afresh(small)
-    for whole, pieces in groupby(spec.pieces, key=lambda piece: not afresh and blobs.fits(piece)):
+    raw, must_recompress = 0, spec.must_recompress(small)
+    for whole, pieces in groupby(spec.pieces, key=lambda piece: not must_recompress and blobs.fits(piece)):
         if whole:
             for piece in pieces:
                 members.append(blobs.whole(piece))

@@ -15,7 +15,7 @@ from vortex.core.dedup.decided import Decided
 from vortex.core.dedup.index import Fingerprints, Words
 from vortex.core.dedup.keys import Keys, joined
 from vortex.core.publish.bounds import Recent
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Offload
 
 _READS = 2
@@ -32,10 +32,10 @@ class KeyCache:
     """By plan and range, what was published there. `limit` is in bytes; `on_read` is told of each request."""
 
     def __init__(
-        self, journal: Journal, offload: Offload, limit: int, on_read: Callable[[], None] = lambda: None
+        self, log_store: LogStore, offload: Offload, limit: int, on_read: Callable[[], None] = lambda: None
     ) -> None:
         self.limit = limit
-        self._journal, self._offload, self._on_read = journal, offload, on_read
+        self._log_store, self._offload, self._on_read = log_store, offload, on_read
         self._held: dict[int, dict[Range, Keys | Fingerprints]] = {}
         self._decided: dict[tuple[int, int], Decided] = {}
         self._reading = asyncio.Semaphore(_READS)
@@ -139,14 +139,14 @@ class KeyCache:
         found = []
         for one, next_ in _requests(decided, first, last):
             self._on_read()
-            found.append(await self._journal.published(decided, one, next_))
+            found.append(await self._log_store.published(decided, one, next_))
         return joined(found or [decided.keys_in(b"", 0, 0)])
 
     async def _file(self, k: int, number: int) -> Decided:
         """A file but for its keys."""
         if (k, number) not in self._decided:
             self._on_read()
-            self._decided[k, number] = await self._journal.decided(k, number)
+            self._decided[k, number] = await self._log_store.decided(k, number)
         return self._decided[k, number]
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
-from vortex.core.log.rules import BrokenLog, Head, StreamState, bumped
+from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, bumped
 from vortex.core.log.segment import CorruptSegment, seal
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import resolvers
@@ -26,15 +26,15 @@ from vortex.core.publish.plan import (
     Plan,
     PlanShard,
     Rules,
-    carried,
     frontier,
     holders,
     joined,
+    live_and_retired,
     planned_bytes,
     propose,
 )
 from vortex.core.publish.ranges import range_count, taken_by, takers
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, NotFound, Offload
 from vortex.publish.cleanup import Cleaner
 from vortex.publish.dedup import Deduplicator, Resolver
@@ -82,14 +82,14 @@ class PublisherStatus:
     closed_hour: int | None = None
     unpublished_since: int | None = None
     working_on: int | None = None
-    fold: bool = False
+    lz4: bool = False
 
 
 @dataclass(slots=True)
 class PublisherPorts:
     """What the publisher needs from the world."""
 
-    journal: Journal
+    log_store: LogStore
     clock: Clock
     meter: Meter
     offload: Offload
@@ -122,19 +122,19 @@ class Publisher:
     ) -> None:
         self.status = PublisherStatus()
         self._state, self._rules, self._ports, self._roster = state, rules, ports, roster
-        writer = ObjectWriter(ports.journal, ports.meter, ports.offload)
+        writer = ObjectWriter(ports.log_store, ports.meter, ports.offload)
         self._sharing = Sharing(ports.clock, ports.owner)
-        self._ranges = Ranges(ports.journal, ports.offload, writer, self._sharing)
+        self._ranges = Ranges(ports.log_store, ports.offload, writer, self._sharing)
         keys = KeyCache(
-            ports.journal, ports.offload, rules.keys_bytes, lambda: ports.meter.add("vortex_decided_reads_total")
+            ports.log_store, ports.offload, rules.keys_bytes, lambda: ports.meter.add("vortex_decided_reads_total")
         )
-        resolver = Resolver(ports.journal, ports.offload, keys)
-        self.dedup = Deduplicator(resolver, ports.journal, ports.clock, ports.meter, self._sharing)
+        resolver = Resolver(ports.log_store, ports.offload, keys)
+        self.dedup = Deduplicator(resolver, ports.log_store, ports.clock, ports.meter, self._sharing)
         self._moved: tuple[int, bool] = (-1, True)
         self._moved_at = ports.clock.monotonic()
         self._logs: _Logs | None = None
-        self._hours = Hours(ports.journal, state)
-        self._cleaner = Cleaner(ports.journal, ports.clock, rules.period_ms, rules.keep_ms)
+        self._hours = Hours(ports.log_store, state)
+        self._cleaner = Cleaner(ports.log_store, ports.clock, rules.period_ms, rules.keep_ms)
 
     # The loop's step.
 
@@ -143,10 +143,10 @@ class Publisher:
 
         `thorough` looks at every log, where otherwise those are enough that hold the frontier.
         """
-        journal = self._ports.journal
-        plan = await journal.last_plan(self._state, self._rules.target)
-        finished = plan.k < 0 or await journal.is_done(plan.k)
-        self.status.fold = plan.fold
+        log_store = self._ports.log_store
+        plan = await log_store.last_plan(self._state, self._rules.target)
+        finished = plan.k < 0 or await log_store.is_done(plan.k)
+        self.status.lz4 = plan.lz4
         planning = thorough or self._plans(plan.k, finished)
         try:
             if not planning:
@@ -159,8 +159,8 @@ class Publisher:
             NotFound,
         ) as problem:  # a put that was late may stand where one was cleaned up
             self._logs = None
-            newest = await journal.last_plan(self._state, self._rules.target)
-            if newest.k != plan.k or (plan.k >= 0 and await journal.is_done(plan.k) != finished):
+            newest = await log_store.last_plan(self._state, self._rules.target)
+            if newest.k != plan.k or (plan.k >= 0 and await log_store.is_done(plan.k) != finished):
                 return True  # another process published, and cleaned up, what this one was about to read
             if isinstance(problem, NotFound):
                 raise BrokenLog(str(problem)) from problem
@@ -186,17 +186,17 @@ class Publisher:
 
     async def _help(self, plan: Plan) -> bool:
         """Do the parts and ranges of another's plan that are this worker's; nothing more is to be done at once."""
-        journal, me = self._ports.journal, self._ports.owner
+        log_store, me = self._ports.log_store, self._ports.owner
         mine = taken_by(plan, me)
         parts = [part for part, taker in enumerate(plan.resolvers) if taker == me]
-        left = [await journal.has_part(plan.k, number) for number in mine]
-        left += [await journal.has_decided(plan.k, part) for part in parts]
+        left = [await log_store.has_part(plan.k, number) for number in mine]
+        left += [await log_store.has_decided(plan.k, part) for part in parts]
         if not all(left):
             shards = list(plan.shards.items())
-            heads = await asyncio.gather(
-                *(journal.back_from(shard, entry.first, entry.to, entry.digest) for shard, entry in shards)
+            headers = await asyncio.gather(
+                *(log_store.back_from(shard, entry.first, entry.to, entry.digest) for shard, entry in shards)
             )
-            views = {shard: LogView(several) for (shard, _), several in zip(shards, heads, strict=True)}
+            views = {shard: LogView(several) for (shard, _), several in zip(shards, headers, strict=True)}
             await self.dedup.own(plan, views)
             if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
                 await self._ranges.own(plan, views, decisions.dropped)
@@ -212,7 +212,7 @@ class Publisher:
         if proposed is None:
             await self._cleaner.clean_up(logs.plan, logs.views)
             return False
-        won = await self._ports.journal.put_plan(proposed)
+        won = await self._ports.log_store.put_plan(proposed)
         if msgspec.json.encode(won) != msgspec.json.encode(proposed):
             return True  # another planner's: it is taken up by the next step
         logs.plan = won
@@ -223,7 +223,7 @@ class Publisher:
         workers = self._roster().workers
         if plan is None:
             return plan
-        plan = msgspec.structs.replace(plan, fold=self._ranges.touched())
+        plan = msgspec.structs.replace(plan, lz4=self._ranges.touched())
         if len(workers) < 2:
             return plan
         if plan.parts > 1:
@@ -249,7 +249,7 @@ class Publisher:
             pass
         assert self._logs is not None
         logs, plan = self._logs, self._logs.plan
-        periods = [p for v in logs.views.values() for h in v.heads if h.footer for p in h.footer.periods]
+        periods = [p for v in logs.views.values() for h in v.headers if h.footer for p in h.footer.periods]
         last = max((p for p in periods if p >= plan.upto), default=None)
         if last is None:
             return None
@@ -262,13 +262,13 @@ class Publisher:
         if end is not None:
             assert self._logs is not None
             for view in self._logs.views.values():
-                if view.last is not None and not view.last.ended and view.last.open_from < end:
-                    await self.push(view.heads[-1], end)
+                if view.last is not None and not view.last.ended and view.last.closed_before < end:
+                    await self.advance(view.headers[-1], end)
             while await self.step(thorough=True):
                 pass
-        plan = await self._ports.journal.last_plan(self._state, self._rules.target)
+        plan = await self._ports.log_store.last_plan(self._state, self._rules.target)
         if end is not None and plan.upto < end:
-            raise BrokenLog(f"{self._ports.journal.root}: shard {self.status.holder} has no log to close")
+            raise BrokenLog(f"{self._ports.log_store.root}: shard {self.status.holder} has no log to close")
         return plan.upto
 
     async def _refresh(self, plan: Plan, finished: bool, thorough: bool) -> _Logs:
@@ -302,24 +302,24 @@ class Publisher:
         logs.walked_at = now
 
     async def _read_on(self, logs: _Logs, shards: Sequence[str]) -> None:
-        journal, plan = self._ports.journal, logs.plan
-        fresh = await asyncio.gather(*(journal.follow(_end_of(s, logs.views[s], plan)) for s in shards))
-        for shard, heads in zip(shards, fresh, strict=True):
-            logs.views[shard].heads += heads
+        log_store, plan = self._ports.log_store, logs.plan
+        fresh = await asyncio.gather(*(log_store.follow(_end_of(s, logs.views[s], plan)) for s in shards))
+        for shard, headers in zip(shards, fresh, strict=True):
+            logs.views[shard].headers += headers
 
     async def _draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
         """Views from what is known, or from the store: a finished plan's log from `next`, an unfinished one's whole."""
         assert self._logs is not None
-        journal = self._ports.journal
+        log_store = self._ports.log_store
 
         async def one(shard: str, entry: PlanShard) -> LogView:
             begin = min(entry.next if finished else entry.first, entry.to)  # `first` is beyond `to` where nothing came
             view = old.get(shard)
-            at = next((h for h in view.heads if h.n == entry.to), None) if view and entry.to >= 0 else None
-            if view is None or at is None or at.digest != entry.digest or view.heads[0].n > begin:
-                return await journal.view(shard, msgspec.structs.replace(entry, next=begin))
-            heads = [head for head in view.heads if head.n >= begin]
-            return LogView(heads + await journal.follow(heads[-1]))
+            at = next((h for h in view.headers if h.n == entry.to), None) if view and entry.to >= 0 else None
+            if view is None or at is None or at.digest != entry.digest or view.headers[0].n > begin:
+                return await log_store.view(shard, msgspec.structs.replace(entry, next=begin))
+            headers = [head for head in view.headers if head.n >= begin]
+            return LogView(headers + await log_store.follow(headers[-1]))
 
         views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
         self._logs.views.update(zip(shards, views, strict=True))
@@ -327,7 +327,7 @@ class Publisher:
     async def _join_children(self) -> None:
         assert self._logs is not None
         while True:
-            live, gone = carried(self._logs.plan)
+            live, gone = live_and_retired(self._logs.plan)
             shards = joined(live, gone, self._logs.views)
             new = {shard: entry for shard, entry in shards.items() if shard not in self._logs.views}
             if not new:
@@ -353,7 +353,7 @@ class Publisher:
         document = done(plan, published, periods, decisions.digests)
         if (closed := await self._hours.close(plan, document)) is not None:
             self.status.closed_hour = closed
-        await self._ports.journal.put_done(document)
+        await self._ports.log_store.put_done(document)
         self._forget_published(plan)
         self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
         meter = self._ports.meter
@@ -376,8 +376,8 @@ class Publisher:
             if view is None:
                 continue
             keep = min(entry.next, entry.to)
-            view.heads = [head for head in view.heads if head.n >= keep]
-        live, _ = carried(plan)
+            view.headers = [head for head in view.headers if head.n >= keep]
+        live, _ = live_and_retired(plan)
         self._logs.views = {shard: view for shard, view in self._logs.views.items() if shard in live}
 
     # A shard that lags for hours.
@@ -390,20 +390,20 @@ class Publisher:
         least -= least % self._rules.period_ms
         for shard, view in logs.views.items():
             footer = view.last
-            if footer is None or footer.ended or footer.open_from >= least or footer.open_from > logs.plan.upto:
+            if footer is None or footer.ended or footer.closed_before >= least or footer.closed_before > logs.plan.upto:
                 continue  # what does not hold the frontier was perhaps not looked at
             log.warning("shard %s lags: hours before its position close without it (hours.max_delay)", shard)
-            await self.push(view.heads[-1], least)
+            await self.advance(view.headers[-1], least)
 
-    async def push(self, head: Head, open_from: int) -> bool:
-        """Append the segment that only moves `open_from`; False where another segment came first."""
-        footer = bumped(head, open_from, owner=self._ports.owner, created=self._ports.clock.now_ms())
-        return await self._ports.journal.commit(head.shard, seal(footer))
+    async def advance(self, head: SegmentHeader, closed_before: int) -> bool:
+        """Append the segment that only moves `closed_before`; False where another segment came first."""
+        footer = bumped(head, closed_before, owner=self._ports.owner, created=self._ports.clock.now_ms())
+        return await self._ports.log_store.commit(head.shard, seal(footer))
 
     # Telling.
 
     def _note(self, logs: _Logs) -> None:
-        live, gone = carried(logs.plan)
+        live, gone = live_and_retired(logs.plan)
         at = frontier(joined(live, gone, logs.views), logs.views)
         status = self.status
         status.frontier, status.holder = at if at else (None, "")
@@ -411,7 +411,7 @@ class Publisher:
         waiting = [
             head.footer.created
             for view in logs.views.values()
-            for head in view.heads
+            for head in view.headers
             if head.footer is not None and any(p >= logs.plan.upto for p in head.footer.periods)
         ]
         status.unpublished_since = min(waiting, default=None)
@@ -419,9 +419,9 @@ class Publisher:
             status.closed_hour = hour_of(logs.plan.upto) - HOUR_MS
 
 
-def _end_of(shard: str, view: LogView, plan: Plan) -> Head:
+def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentHeader:
     """Where the walk goes on: the newest segment known, or the plan's `to`."""
-    if view.heads:
-        return view.heads[-1]
+    if view.headers:
+        return view.headers[-1]
     entry = plan.shards.get(shard)
-    return Head(shard, entry.to, entry.digest, None) if entry else Head(shard, -1, "", None)
+    return SegmentHeader(shard, entry.to, entry.digest, None) if entry else SegmentHeader(shard, -1, "", None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from vortex.core.publish.contents import Dropped, PublishedObject, objects
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import Part, shares_of
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Offload
 from vortex.publish.object_writer import ObjectWriter, batches
 from vortex.publish.sharing import Doing, Sharing
@@ -16,8 +16,8 @@ from vortex.publish.sharing import Doing, Sharing
 class Ranges:
     """A plan of one range is carried out in one piece; of several, each leaves its `done-<range>.json`."""
 
-    def __init__(self, journal: Journal, offload: Offload, writer: ObjectWriter, sharing: Sharing) -> None:
-        self._journal, self._offload, self._writer, self._sharing = journal, offload, writer, sharing
+    def __init__(self, log_store: LogStore, offload: Offload, writer: ObjectWriter, sharing: Sharing) -> None:
+        self._log_store, self._offload, self._writer, self._sharing = log_store, offload, writer, sharing
         self._large = self._touched = 0
 
     async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
@@ -34,7 +34,7 @@ class Ranges:
         doing = self._doing(plan, views, dropped)
         if not await self._sharing.all(f"plan {plan.k}: range", takers, doing, workers):
             return None
-        parts = [await self._journal.part(plan.k, number) for number in range(plan.ranges)]
+        parts = [await self._log_store.part(plan.k, number) for number in range(plan.ranges)]
         return [published for part in parts for published in part.objects]
 
     def touched(self) -> bool:
@@ -45,11 +45,11 @@ class Ranges:
 
     def _doing(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> Doing:
         async def has(number: int) -> bool:
-            return await self._journal.has_part(plan.k, number)
+            return await self._log_store.has_part(plan.k, number)
 
         async def do(number: int) -> None:
             published = await self._carry_out(plan, views, dropped, number)
-            await self._journal.put_part(Part(k=plan.k, range=number, objects=published))
+            await self._log_store.put_part(Part(k=plan.k, range=number, objects=published))
 
         return has, do
 

@@ -41,14 +41,14 @@ from vortex.fleet.leased import LeasedFleet
 from vortex.fleet.local import LocalFleet
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
-from vortex.log.shard_tree import Family
-from vortex.log.store import Journal
+from vortex.log.shard_tree import ShardTree
+from vortex.log.store import LogStore
 from vortex.ports import Clock, LeaseTable, ObjectStore, Stream
 from vortex.publish.object_writer import ForeignObject
 from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Health, Retry
 from vortex.runtime.factories import aws_session, first_start, open_lease_table, open_store, open_stream
-from vortex.runtime.first_start import take_up
+from vortex.runtime.first_start import load_or_create_state
 from vortex.runtime.gauges import Gauges
 from vortex.runtime.trust import TrustedClock, TrustedStream
 
@@ -62,7 +62,7 @@ STOPS = (ForeignObject, BrokenLog, CorruptSegment, OtherVersion)
 
 
 @dataclass(slots=True)
-class Parts:
+class Environment:
     """What one process is made of."""
 
     settings: Settings
@@ -83,7 +83,7 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
+async def parts(settings: Settings) -> AsyncIterator[Environment]:
     """Everything that touches the world, opened and closed."""
     clock, meter, health, rng = SystemClock(), PrometheusMeter(), Health(), Random(secrets.randbits(64))
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
@@ -98,7 +98,9 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
     ):
         offload, stream = ThreadOffload(), TrustedStream(told, trusted)
         try:
-            yield Parts(settings, stream, store, clock, trusted, meter, health, retry, offload, owner, table, _token)
+            yield Environment(
+                settings, stream, store, clock, trusted, meter, health, retry, offload, owner, table, _token
+            )
         finally:
             offload.close()
 
@@ -158,14 +160,14 @@ def publish_rules(settings: Settings) -> PublishRules:
 
 
 def publisher_of(
-    world: Parts, state: StreamState, journal: Journal, roster: Callable[[], Roster] = Roster
+    world: Environment, state: StreamState, log_store: LogStore, roster: Callable[[], Roster] = Roster
 ) -> Publisher:
     """A publisher for the stream whose journal it is; alone, or one of the workers of `roster`."""
-    ports = PublisherPorts(journal, world.trusted, world.meter, world.offload, world.owner)
+    ports = PublisherPorts(log_store, world.trusted, world.meter, world.offload, world.owner)
     return Publisher(state, publish_rules(world.settings), ports, roster)
 
 
-async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
+async def loaded_state(world: Environment) -> tuple[StreamState, LogStore]:
     """The stream's state, made at the first start: by the lease table of a KCL application, if it left one behind.
 
     Raises ForeignState.
@@ -179,14 +181,14 @@ async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
         await world.table.ensure()
         return await world.table.rows()
 
-    return await take_up(
+    return await load_or_create_state(
         world.stream,
         world.store,
         world.retry,
         first_start(world.settings),
         lateness_ms=world.settings.hours.allowed_lateness,
         seed=secrets.randbits(63),
-        older=lambda state, journal: publisher_of(world, state, journal),
+        older=lambda state, log_store: publisher_of(world, state, log_store),
         leases=leases,
     )
 
@@ -194,7 +196,7 @@ async def taken_up(world: Parts) -> tuple[StreamState, Journal]:
 class App:
     """One running process: the fleet, the publisher, and what tells the world about them."""
 
-    def __init__(self, world: Parts, state: StreamState, journal: Journal, *, drain: bool = False) -> None:
+    def __init__(self, world: Environment, state: StreamState, log_store: LogStore, *, drain: bool = False) -> None:
         settings = world.settings
         self._world, self._drain = world, drain
         self._stop = asyncio.Event()
@@ -209,7 +211,7 @@ class App:
         commit = CommitRules(settings.commit.every / 1000, settings.commit.max_bytes)
         ingest = IngestPorts(
             world.stream,
-            journal,
+            log_store,
             world.clock,
             world.meter,
             world.retry,
@@ -217,7 +219,7 @@ class App:
             memory,
             world.owner,
             asyncio.Semaphore(_READS),
-            folds=lambda: self.publisher.status.fold,
+            lz4=lambda: self.publisher.status.lz4,
         )
 
         def worker(shard: ShardInfo) -> ShardWorker:
@@ -232,17 +234,17 @@ class App:
                 on_commit=self._committed,
             )
 
-        family = Family(state, journal, world.stream, world.retry, target=settings.publish.target_object_size)
+        shard_tree = ShardTree(state, log_store, world.stream, world.retry, target=settings.publish.target_object_size)
         self.fleet: LocalFleet | LeasedFleet
         if world.table is None or drain:  # draining, one process reads every shard to its tip by itself
-            self.fleet = LocalFleet(family, world.health, world.clock, worker, drain=drain)
+            self.fleet = LocalFleet(shard_tree, world.health, world.clock, worker, drain=drain)
         else:
             failover_s = settings.coordination.failover / 1000
             leases = Leases(
                 world.table, world.clock, world.retry, world.health, world.owner, world.token, failover_s, state.created
             )
-            self.fleet = LeasedFleet(family, leases, world.health, world.clock, worker)
-        self.publisher = publisher_of(world, state, journal, lambda: self.fleet.roster)
+            self.fleet = LeasedFleet(shard_tree, leases, world.health, world.clock, worker)
+        self.publisher = publisher_of(world, state, log_store, lambda: self.fleet.roster)
         self.gauges = Gauges(
             world.meter, world.clock, self.fleet.workers, self.publisher.status, self.publisher.dedup.keys
         )
@@ -250,8 +252,8 @@ class App:
     def _committed(self, shard: str, footer: Footer) -> None:
         """Only a bound that moved can move the frontier; looking at every commit would cost a listing of all logs."""
         self.fleet.committed(footer)
-        if footer.ended or footer.open_from > self._bounds.get(shard, footer.open_from - 1):
-            self._bounds[shard] = footer.open_from
+        if footer.ended or footer.closed_before > self._bounds.get(shard, footer.closed_before - 1):
+            self._bounds[shard] = footer.closed_before
             self._wake.set()
 
     def stop(self) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from vortex.core.fleet.kcl_migration import inherited
-from vortex.core.fleet.lease import Lease, outlived
+from vortex.core.fleet.lease import Lease, of_earlier_stream
 from vortex.core.layout import STATE, hour_of, moment
 from vortex.core.log.rules import RootStart, StreamState, stream_root
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
 from vortex.core.periods import EARLIEST_MS
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import ObjectStore, Stream
 from vortex.publish.publisher import Publisher
 from vortex.retry import Retry
@@ -75,13 +75,13 @@ def first_state(
         arn=info.arn,
         created=info.created_ms,
         roots=roots,
-        opens_from=hour_of(max(begins - lateness_ms, EARLIEST_MS)),
+        closed_before=hour_of(max(begins - lateness_ms, EARLIEST_MS)),
         first_hour=hour_of(max(server_ms, oldest)),
         seed=seed,
     )
 
 
-async def take_up(
+async def load_or_create_state(
     stream: Stream,
     store: ObjectStore,
     retry: Retry,
@@ -89,23 +89,23 @@ async def take_up(
     *,
     lateness_ms: int,
     seed: int,
-    older: Callable[[StreamState, Journal], Publisher],
+    older: Callable[[StreamState, LogStore], Publisher],
     leases: Callable[[], Awaitable[list[Lease]]] = no_leases,
-) -> tuple[StreamState, Journal]:
+) -> tuple[StreamState, LogStore]:
     """The stream's state and journal, made at the first start, from `leases` where those tell. Raises ForeignState."""
     info = await retry("describe stream", stream.describe)
     root = stream_root(info.name, info.created_ms)
-    journal = Journal(store, root, retry)
-    if (state := await journal.state()) is not None:
-        return state, journal
+    log_store = LogStore(store, root, retry)
+    if (state := await log_store.state()) is not None:
+        return state, log_store
     server = await retry("server time", stream.server_time)  # first: what follows goes by clocks that agree
     published = await _older_lives(store, retry, info, root, older)
     shards = await retry("list shards", stream.list_shards)
     # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
     rows = await retry.of("lease table")("read leases", leases) if published is None else []
-    found = [lease for lease in rows if not outlived(lease, info.created_ms)]
+    found = [lease for lease in rows if not of_earlier_stream(lease, info.created_ms)]
     state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
-    if published is not None and published > state.opens_from:
+    if published is not None and published > state.closed_before:
         # Below this an earlier life of the stream has published; those keys are never written again.
         opens = -(-published // HOUR_MS) * HOUR_MS if published % HOUR_MS else published
         state = _reopened(state, opens)
@@ -113,17 +113,17 @@ async def take_up(
     told = [root for root in state.roots if root.position.by_record]
     if told:
         log.info("%d of them begin at the checkpoints of a KCL application", len(told))
-    return await journal.begin(state), journal
+    return await log_store.begin(state), log_store
 
 
-def _reopened(state: StreamState, opens_from: int) -> StreamState:
+def _reopened(state: StreamState, closed_before: int) -> StreamState:
     return StreamState(
         stream=state.stream,
         arn=state.arn,
         created=state.created,
         roots=state.roots,
-        opens_from=opens_from,
-        first_hour=max(state.first_hour, opens_from),
+        closed_before=closed_before,
+        first_hour=max(state.first_hour, closed_before),
         seed=state.seed,
     )
 
@@ -133,7 +133,7 @@ async def _older_lives(
     retry: Retry,
     info: StreamInfo,
     root: str,
-    older: Callable[[StreamState, Journal], Publisher],
+    older: Callable[[StreamState, LogStore], Publisher],
 ) -> int | None:
     """Publish what earlier streams of this name left in their logs; up to where they published."""
 
@@ -149,8 +149,8 @@ async def _older_lives(
                 f"{store.url} holds the state of stream {name!r}, and this is stream {info.name!r}: two streams in one "
                 "place would share keys and manifests. Give each a prefix of its own in store.url"
             )
-        journal = Journal(store, f"{STATE}/{name}", retry)
-        state = await journal.state()
+        log_store = LogStore(store, f"{STATE}/{name}", retry)
+        state = await log_store.state()
         if state is None:
             continue
         if state.created > info.created_ms:
@@ -159,6 +159,6 @@ async def _older_lives(
                 f"state from {moment(state.created):%FT%TZ}, which is later: is this the right account, or endpoint?"
             )
         log.warning("stream %s was recreated: publishing what its earlier life %s left", info.name, name)
-        ended = await older(state, journal).finish()
+        ended = await older(state, log_store).finish()
         upto = ended if upto is None else max(upto, ended)
     return upto

@@ -16,8 +16,8 @@ from vortex.adapters.http.server import Check, not_served, serve
 from vortex.config.settings import ConfigError, Settings
 from vortex.core.log.rules import StreamState
 from vortex.exits import Exit
-from vortex.log.store import Journal
-from vortex.runtime.app import STOPS, App, Parts, parts, taken_up
+from vortex.log.store import LogStore
+from vortex.runtime.app import STOPS, App, Environment, loaded_state, parts
 from vortex.runtime.first_start import ForeignState
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 class Service:
     """What answers before the app exists: alive, not ready, and stoppable."""
 
-    def __init__(self, world: Parts) -> None:
+    def __init__(self, world: Environment) -> None:
         self._world = world
         self._app: App | None = None
         self._stopped = False
-        self._starting: asyncio.Future[tuple[StreamState, Journal]] | None = None
+        self._starting: asyncio.Future[tuple[StreamState, LogStore]] | None = None
 
     async def page(self) -> bytes:
         """For /metrics."""
@@ -64,9 +64,9 @@ class Service:
 
     async def run(self, *, drain: bool) -> Exit:
         """Take up the stream, then run."""
-        self._starting = asyncio.ensure_future(taken_up(self._world))
+        self._starting = asyncio.ensure_future(loaded_state(self._world))
         try:
-            state, journal = await self._starting
+            state, log_store = await self._starting
         except (ForeignState, *STOPS) as problem:
             log.error("%s", problem)
             return Exit.LOST_STATE
@@ -74,7 +74,7 @@ class Service:
             if not self._stopped:
                 raise
             return Exit.OK  # nothing had begun yet
-        self._app = App(self._world, state, journal, drain=drain)
+        self._app = App(self._world, state, log_store, drain=drain)
         return await self._app.run()
 
 

@@ -18,7 +18,7 @@ from vortex.core.log.segment import CorruptSegment, OtherVersion
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.contents import Done, Dropped
 from vortex.core.publish.plan import LogView, Plan
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import NotFound
 from vortex.publish.dedup import Resolver, decisions_on
 from vortex.publish.published_keys import KeyCache
@@ -35,9 +35,9 @@ async def _here(fn: Callable[..., T], /, *args: object) -> T:
 class DecisionProof:
     """The proof for one stream; `views` are its logs as far as they still exist."""
 
-    def __init__(self, journal: Journal, views: Mapping[str, LogView], report: Report) -> None:
-        self._journal, self._views, self._report = journal, views, report
-        self._resolver = Resolver(journal, _here, KeyCache(journal, _here, _KEYS_BYTES))
+    def __init__(self, log_store: LogStore, views: Mapping[str, LogView], report: Report) -> None:
+        self._log_store, self._views, self._report = log_store, views, report
+        self._resolver = Resolver(log_store, _here, KeyCache(log_store, _here, _KEYS_BYTES))
 
     async def check(self, plans: Sequence[Plan], dones: Sequence[Done]) -> dict[int, Dropped]:
         """All plans, of which all but perhaps the last are done. The dropped rows by plan, where they are known."""
@@ -56,7 +56,7 @@ class DecisionProof:
             if not self._whole(plan):
                 continue
             try:
-                dropped[plan.k] = (await decisions_on(plan, self._views, self._journal, _here)).dropped
+                dropped[plan.k] = (await decisions_on(plan, self._views, self._log_store, _here)).dropped
                 await self._decide_again(plan, files)
             except NotFound:
                 continue  # cleaned up since
@@ -67,11 +67,11 @@ class DecisionProof:
     async def _files(self, plan: Plan) -> list[Decided] | None:
         """The plan's files, or None where they were cleaned up, or are not all there yet."""
         try:
-            return [await self._journal.decided(plan.k, part) for part in range(plan.parts)]
+            return [await self._log_store.decided(plan.k, part) for part in range(plan.parts)]
         except NotFound:
             return None
         except (CorruptSegment, OtherVersion) as problem:
-            self._report.fault("I3", self._journal.decided_key(plan.k, 0), str(problem))
+            self._report.fault("I3", self._log_store.decided_key(plan.k, 0), str(problem))
             return None
 
     def _whole(self, plan: Plan) -> bool:
@@ -100,10 +100,12 @@ class DecisionProof:
             except NotFound:
                 return
             except CorruptSegment as problem:
-                self._report.fault("I3", self._journal.decided_key(plan.k, part), str(problem))
+                self._report.fault("I3", self._log_store.decided_key(plan.k, part), str(problem))
                 return
             if mine is not None and before is not None and _near(mine, before, plan.window):
-                self._report.fault("I1", self._journal.decided_key(plan.k, part), "publishes an id again that is near")
+                self._report.fault(
+                    "I1", self._log_store.decided_key(plan.k, part), "publishes an id again that is near"
+                )
 
 
 def _as_recent(plan: Plan) -> Recent:

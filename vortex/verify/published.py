@@ -17,7 +17,7 @@ import xxhash
 from vortex.core.log.segment import CorruptSegment, gunzip
 from vortex.core.publish.contents import Done, Dropped, ObjectSpec, PublishedObject, objects
 from vortex.core.publish.plan import LogView, Plan
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import NotFound
 from vortex.publish.object_writer import Blobs, batches, blobs_of
 
@@ -53,8 +53,8 @@ class Report:
 class ObjectProof:
     """The proof for the objects of one stream; `views` are its logs as far as they still exist."""
 
-    def __init__(self, journal: Journal, views: Mapping[str, LogView], report: Report) -> None:
-        self._journal, self._views, self._report = journal, views, report
+    def __init__(self, log_store: LogStore, views: Mapping[str, LogView], report: Report) -> None:
+        self._log_store, self._views, self._report = log_store, views, report
 
     async def check(self, plans: Sequence[Plan], dones: Sequence[Done], dropped: Mapping[int, Dropped]) -> set[str]:
         """The objects of all plans, of which all but perhaps the last are done. Returns every key they name.
@@ -105,7 +105,7 @@ class ObjectProof:
         fault = self._report.fault
         self._report.count("objects")
         try:
-            body = await self._journal.store.get(row.key)
+            body = await self._log_store.store.get(row.key)
             text = gunzip(body, row.key)
         except NotFound:
             fault("I3", row.key, "was published, and is missing")
@@ -142,7 +142,7 @@ class ObjectProof:
         return digests
 
     async def _digests(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
-        blobs, digests = Blobs(await blobs_of(self._journal, specs)), {}
+        blobs, digests = Blobs(await blobs_of(self._log_store, specs)), {}
         for spec in specs:
             try:
                 digests[spec.key] = xxhash.xxh3_128_digest(b"".join(map(blobs.lines, spec.pieces)))

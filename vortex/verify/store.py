@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 
 from vortex.core.layout import HOURS, MANIFESTS, STATE
-from vortex.core.log.rules import BrokenLog, Damaged, Head, StreamState, check_follows, segment_key
-from vortex.core.log.segment import CorruptSegment, Counts, OtherVersion, check_blob, unfold, within
+from vortex.core.log.rules import BrokenLog, Damaged, SegmentHeader, StreamState, check_follows, segment_key
+from vortex.core.log.segment import CorruptSegment, Counts, OtherVersion, check_blob, decompress, within
 from vortex.core.publish.contents import Done, closed_hours, hour_documents
-from vortex.core.publish.plan import LogView, Plan, carried
-from vortex.log.store import Journal
+from vortex.core.publish.plan import LogView, Plan, live_and_retired
+from vortex.log.store import LogStore
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Once
 from vortex.verify.decisions import DecisionProof
@@ -54,7 +54,7 @@ async def _looked_over(store: ObjectStore, stream: str) -> tuple[Report, list[_S
         return report, [], []
     if stream and all(name.rpartition("@")[0] != stream for name in streams):
         report.fault("state", store.url, f"holds the state of {', '.join(streams)}, none of stream {stream}")
-    proofs = [_Stream(Journal(store, f"{STATE}/{name}", Once()), report) for name in streams]
+    proofs = [_Stream(LogStore(store, f"{STATE}/{name}", Once()), report) for name in streams]
     named: set[str] = set()
     for one in proofs:
         if await one.verify():
@@ -72,10 +72,10 @@ async def _instead(store: ObjectStore) -> str:
 class _Stream:
     """The proof for one stream."""
 
-    def __init__(self, journal: Journal, report: Report) -> None:
+    def __init__(self, log_store: LogStore, report: Report) -> None:
         self.named: set[str] = set()
         """Every key outside the state folder that a plan accounts for."""
-        self._journal, self._report = journal, report
+        self._log_store, self._report = log_store, report
         self._views: dict[str, LogView] = {}
         self._plans: list[Plan] = []
         self._dones: list[Done] = []
@@ -83,18 +83,18 @@ class _Stream:
     async def verify(self) -> bool:
         """Whether the stream has begun."""
         try:
-            state = await self._journal.state()
+            state = await self._log_store.state()
             await self._read_plans()
         except Damaged as problem:
-            self._report.fault("state", self._journal.root, str(problem))
+            self._report.fault("state", self._log_store.root, str(problem))
             return False
         if state is None:
-            self._report.fault("state", f"{self._journal.root}/stream.json", "is missing: the state was lost")
+            self._report.fault("state", f"{self._log_store.root}/stream.json", "is missing: the state was lost")
             return False
         await self._read_logs(state)
         self._check_plans(state)
-        dropped = await DecisionProof(self._journal, self._views, self._report).check(self._plans, self._dones)
-        proof = ObjectProof(self._journal, self._views, self._report)
+        dropped = await DecisionProof(self._log_store, self._views, self._report).check(self._plans, self._dones)
+        proof = ObjectProof(self._log_store, self._views, self._report)
         self.named |= await proof.check(self._plans, self._dones, dropped)
         await self._check_hours(state)
         self._check_sums()
@@ -103,86 +103,88 @@ class _Stream:
     async def moved_on(self) -> bool:
         """Whether another plan was made since the plans were read, or the last one is done by now."""
         try:
-            if await self._journal.plan(len(self._plans)) is not None:
+            if await self._log_store.plan(len(self._plans)) is not None:
                 return True
             unfinished = len(self._dones) < len(self._plans)
-            return unfinished and await self._journal.done(self._plans[-1].k) is not None
+            return unfinished and await self._log_store.done(self._plans[-1].k) is not None
         except Damaged:
             return False
 
     # Reading.
 
     async def _read_plans(self) -> None:
-        while (plan := await self._journal.plan(len(self._plans))) is not None:
+        while (plan := await self._log_store.plan(len(self._plans))) is not None:
             self._plans.append(plan)
-            document = await self._journal.done(plan.k)
+            document = await self._log_store.done(plan.k)
             if document is not None:
                 self._dones.append(document)
         if len(self._dones) < len(self._plans) - 1:
-            self._report.fault("I3", f"{self._journal.root}/plans", "a plan was made before the one before it was done")
+            self._report.fault(
+                "I3", f"{self._log_store.root}/plans", "a plan was made before the one before it was done"
+            )
         elif len(self._dones) < len(self._plans):
             self._report.notes.append(f"plan {self._plans[-1].k} is in progress")
         self._report.count("plans", len(self._plans))
 
     async def _read_logs(self, state: StreamState) -> None:
-        store, root = self._journal.store, self._journal.root
-        live = carried(self._plans[-1])[0] if self._plans else {}
+        store, root = self._log_store.store, self._log_store.root
+        live = live_and_retired(self._plans[-1])[0] if self._plans else {}
         for shard in [name async for name in store.list_folders(f"{root}/shards/")]:
             try:
-                heads = await self._chain(shard)
+                headers = await self._chain(shard)
             except (CorruptSegment, OtherVersion) as problem:
                 self._report.fault("I2", shard, str(problem))
                 continue
-            self._views[shard] = LogView(heads)
+            self._views[shard] = LogView(headers)
             entry = live.get(shard)
-            needed = min(entry.next, max(entry.to, 0)) if entry else heads[-1].n
-            if heads[0].n > needed:
-                self._report.fault("I2", shard, f"the chain ends at segment {heads[0].n}; {needed} is still needed")
+            needed = min(entry.next, max(entry.to, 0)) if entry else headers[-1].n
+            if headers[0].n > needed:
+                self._report.fault("I2", shard, f"the chain ends at segment {headers[0].n}; {needed} is still needed")
         for shard, entry in live.items():
             if entry.to >= 0 and shard not in self._views:
                 self._report.fault("I2", shard, f"has no log, though a plan was made of its segment {entry.to}")
 
-    async def _chain(self, shard: str) -> list[Head]:
+    async def _chain(self, shard: str) -> list[SegmentHeader]:
         """The segments from the head back as far as they follow each other; older ones may have been cleaned up."""
-        numbers = await self._journal.numbers(shard, -1)
+        numbers = await self._log_store.numbers(shard, -1)
         gate = asyncio.Semaphore(_PARALLEL)
 
-        async def one(n: int) -> Head | None:
+        async def one(n: int) -> SegmentHeader | None:
             async with gate:
                 try:
                     return await self._checked(shard, n)
                 except NotFound:
                     return None  # cleaned up since it was listed
 
-        heads = [head for head in await asyncio.gather(*(one(n) for n in numbers)) if head is not None]
-        chain = heads[-1:]
-        for earlier in reversed(heads[:-1]):
+        headers = [head for head in await asyncio.gather(*(one(n) for n in numbers)) if head is not None]
+        chain = headers[-1:]
+        for earlier in reversed(headers[:-1]):
             following = chain[0].footer
             assert following is not None
             if earlier.n != chain[0].n - 1 or earlier.digest != following.prev:
                 self._report.notes.append(f"{shard}: segments up to {earlier.n} are remains, which nobody reads")
                 break
             try:
-                check_follows(earlier, chain[0], self._journal.root)
+                check_follows(earlier, chain[0], self._log_store.root)
             except BrokenLog as problem:
                 self._report.fault("I2", shard, str(problem))
             self._no_writing_back(earlier, chain[0])
             chain.insert(0, earlier)
         return chain
 
-    async def _checked(self, shard: str, n: int) -> Head:
+    async def _checked(self, shard: str, n: int) -> SegmentHeader:
         """A segment with all its bytes against their digests, and its sums."""
-        head = await self._journal.head(shard, n)
-        footer, key = head.footer, segment_key(self._journal.root, shard, n)
+        head = await self._log_store.head(shard, n)
+        footer, key = head.footer, segment_key(self._log_store.root, shard, n)
         assert footer is not None
-        body = await self._journal.range(shard, n, 0, footer.data_bytes) if footer.data_bytes else b""
-        await self._journal.ids(head)
+        body = await self._log_store.range(shard, n, 0, footer.data_bytes) if footer.data_bytes else b""
+        await self._log_store.ids(head)
         rows, rejected, at, text = 0, 0, -1, b""
         members = footer.member_rows
         places = zip(members.tolist(), *(column.tolist() for column in within(members)), strict=True)
         for (folder, _, offset, length, count, raw, digest), begin, whole in places:
             if offset != at:
-                at, text = offset, unfold(check_blob(body[offset : offset + length], digest, key), key)
+                at, text = offset, decompress(check_blob(body[offset : offset + length], digest, key), key)
             lines = text[begin : begin + raw]
             if len(text) != whole or lines.count(b"\n") != count or lines[-1:] != b"\n":
                 self._report.fault("I9", key, f"a member at {offset} holds other rows than its index says")
@@ -203,20 +205,20 @@ class _Stream:
         self._report.count("segments")
         return head
 
-    def _no_writing_back(self, earlier: Head, later: Head) -> None:
+    def _no_writing_back(self, earlier: SegmentHeader, later: SegmentHeader) -> None:
         assert earlier.footer is not None
         assert later.footer is not None
-        closed = [p for p in later.footer.periods if p < earlier.footer.open_from]
+        closed = [p for p in later.footer.periods if p < earlier.footer.closed_before]
         if closed:
-            key = segment_key(self._journal.root, later.shard, later.n)
+            key = segment_key(self._log_store.root, later.shard, later.n)
             self._report.fault("I2", key, f"writes into period {min(closed)}, which its log had closed")
 
     # Plans, sums.
 
     def _check_plans(self, state: StreamState) -> None:
-        upto, before = state.opens_from, None
+        upto, before = state.closed_before, None
         for plan in self._plans:
-            key = f"{self._journal.root}/plans/{plan.k:010d}/plan.json"
+            key = f"{self._log_store.root}/plans/{plan.k:010d}/plan.json"
             if plan.after != upto or plan.upto <= plan.after:
                 self._report.fault("I3", key, f"publishes from {plan.after}, the plan before ended at {upto}")
             upto = plan.upto
@@ -231,13 +233,13 @@ class _Stream:
                     self._report.fault("I3", key, f"{shard}: segment {entry.to} is not the one that was planned")
             before = plan
 
-    def _heads(self, shard: str) -> list[Head]:
+    def _heads(self, shard: str) -> list[SegmentHeader]:
         view = self._views.get(shard)
-        return view.heads if view else []
+        return view.headers if view else []
 
     def _check_sums(self) -> None:
         for document in self._dones:
-            key = f"{self._journal.root}/plans/{document.k:010d}/done.json"
+            key = f"{self._log_store.root}/plans/{document.k:010d}/done.json"
             lines: dict[tuple[int, bool], int] = {}
             for one in (each for each in document.objects if not each.beside):
                 lines[one.period, one.rejected] = lines.get((one.period, one.rejected), 0) + one.rows
@@ -258,7 +260,7 @@ class _Stream:
             known = [d for d in self._dones if d.k <= plan.k]
             held = {one.period for d in known for one in d.objects} | {p for d in known for p in d.periods}
             for hour in closed_hours(plan.after, plan.upto, state.first_hour, held):
-                partitions, manifest = hour_documents(state, hour, known, self._journal.store.url)
+                partitions, manifest = hour_documents(state, hour, known, self._log_store.store.url)
                 for key, body in [*partitions, manifest]:
                     self.named.add(key)
                     if done:
@@ -266,14 +268,14 @@ class _Stream:
                 self._report.count("closed hours", int(done))
         if self._plans and len(self._dones) < len(self._plans):
             # What the plan in progress will say of its hours is not known yet; nothing there is a fault.
-            async for info in self._journal.store.list(f"{MANIFESTS}/"):
+            async for info in self._log_store.store.list(f"{MANIFESTS}/"):
                 self.named.add(info.key)
-            async for info in self._journal.store.list(f"{HOURS}/"):
+            async for info in self._log_store.store.list(f"{HOURS}/"):
                 self.named.add(info.key)
 
     async def _check_document(self, key: str, body: bytes) -> None:
         try:
-            if await self._journal.store.get(key) != body:
+            if await self._log_store.store.get(key) != body:
                 self._report.fault("I6", key, "says something else than what was published")
         except NotFound:
             self._report.fault("I6", key, "is missing, though its hour is closed")

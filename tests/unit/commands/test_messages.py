@@ -25,7 +25,7 @@ from vortex.core.log.rules import BrokenLog, RootStart, StreamState
 from vortex.core.log.segment import CorruptSegment, OtherVersion
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.exits import Exit
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import Denied, NotFound, Unavailable
 from vortex.retry import Once
 from vortex.runtime.first_start import ForeignState
@@ -161,18 +161,18 @@ def test_an_error_that_says_all_has_its_code(
 @pytest.mark.parametrize(
     ("key", "read"),
     [
-        ("r/stream.json", lambda journal: journal.state()),
-        ("r/plans/0000000007/plan.json", lambda journal: journal.plan(7)),
-        ("r/plans/0000000007/done.json", lambda journal: journal.done(7)),
-        ("r/plans/0000000007/done-1.json", lambda journal: journal.part(7, 1)),
+        ("r/stream.json", lambda log_store: log_store.state()),
+        ("r/plans/0000000007/plan.json", lambda log_store: log_store.plan(7)),
+        ("r/plans/0000000007/done.json", lambda log_store: log_store.done(7)),
+        ("r/plans/0000000007/done-1.json", lambda log_store: log_store.part(7, 1)),
     ],
 )
-async def test_a_damaged_document_is_named(key: str, read: Callable[[Journal], object], body: bytes) -> None:
+async def test_a_damaged_document_is_named(key: str, read: Callable[[LogStore], object], body: bytes) -> None:
     """It was a traceback out of the decoder, and nobody knew of which file."""
     store = MemoryStore(VirtualClock())
     await store.put_if_absent(key, body)
     with pytest.raises(BrokenLog, match=f"^{key}: is damaged, or was written by something else"):
-        await read(Journal(store, "r", Once()))  # type: ignore[misc]
+        await read(LogStore(store, "r", Once()))  # type: ignore[misc]
 
 
 async def test_a_document_that_was_damaged_on_its_way_is_read_again() -> None:
@@ -184,13 +184,13 @@ async def test_a_document_that_was_damaged_on_its_way_is_read_again() -> None:
         asked.append(key)
         if len(asked) == 3:
             store.objects[key] = msgspec.json.encode(
-                StreamState(stream="s", arn="a", created=0, roots=(root,), opens_from=0, first_hour=0, seed=1)
+                StreamState(stream="s", arn="a", created=0, roots=(root,), closed_before=0, first_hour=0, seed=1)
             )
 
     asked: list[str] = []
     root = RootStart(ShardInfo("shard"), Position(Start.TRIM_HORIZON))
     store.before = mend
-    found = await Journal(store, "r", Once()).state()
+    found = await LogStore(store, "r", Once()).state()
     assert found is not None
     assert found.stream == "s"
 

@@ -22,8 +22,8 @@ SETTINGS = Settings.model_validate(
 
 
 async def status(world: FleetWorld) -> Status:
-    journal, state = await world.journal_and_state()
-    return await gather(journal, state, world.stream, SETTINGS, world.table.snapshot())
+    log_store, state = await world.journal_and_state()
+    return await gather(log_store, state, world.stream, SETTINGS, world.table.snapshot())
 
 
 def test_workers_owners_and_what_is_late() -> None:
@@ -74,7 +74,7 @@ def test_shards_with_times_that_cannot_be_read_are_named() -> None:
     """With how many there are, among the segments that no plan has covered yet."""
 
     def view(*counts: Counts) -> Any:
-        return SimpleNamespace(heads=[SimpleNamespace(footer=SimpleNamespace(counts=some)) for some in counts])
+        return SimpleNamespace(headers=[SimpleNamespace(footer=SimpleNamespace(counts=some)) for some in counts])
 
     views = {
         "fine": view(Counts(accepted=9)),

@@ -15,12 +15,12 @@ from tests.loops import World
 from vortex.core.documents import done_of, part_of, plan_of, state_of
 from vortex.core.log.rules import Damaged
 from vortex.core.publish.plan import PLAN_VERSION, Plan
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.retry import Once
 from vortex.verify.store import verify_store
 
 STATE: dict[str, Any] = {
-    "stream": "s", "arn": "a", "created": 5, "opens_from": 0, "first_hour": 0, "seed": 1,
+    "stream": "s", "arn": "a", "created": 5, "closed_before": 0, "first_hour": 0, "seed": 1,
     "roots": [{"shard": {"id": "shard"}, "position": {"kind": "TRIM_HORIZON"}}],
 }  # fmt: skip
 ENTRY = {"from": 0, "to": 1, "digest": "d", "next": 2}
@@ -75,8 +75,8 @@ def test_what_is_no_document_is_refused(body: bytes) -> None:
         {"roots": root(kind="AT_TIMESTAMP", value="9" * 5000)},
         {"roots": root(kind="SOMEWHERE")},
         {"roots": [{"shard": {"id": "../plans"}, "position": {"kind": "TRIM_HORIZON"}}]},
-        {"opens_from": 10**18},
-        {"opens_from": "yesterday"},
+        {"closed_before": 10**18},
+        {"closed_before": "yesterday"},
         {"first_hour": -(10**18)},
         {"seed": None},
     ],
@@ -126,13 +126,13 @@ class Garbled(MemoryStore):
 def test_a_document_is_read_again_before_it_is_taken_for_damaged() -> None:
     async def scenario() -> None:
         store = Garbled(vtime.VirtualClock())
-        journal = Journal(store, "_vortex/s@1", Once())
-        await journal.begin(state_of(changed(STATE)))
+        log_store = LogStore(store, "_vortex/s@1", Once())
+        await log_store.begin(state_of(changed(STATE)))
         store.garbled = 2
-        assert (await journal.state()) == state_of(changed(STATE))
+        assert (await log_store.state()) == state_of(changed(STATE))
         store.garbled = 3
         with pytest.raises(Damaged, match=r"_vortex/s@1/stream.json: is damaged.*Restore"):
-            await journal.state()
+            await log_store.state()
 
     vtime.run(scenario())
 
@@ -155,7 +155,7 @@ def test_a_damaged_document_is_a_fault_of_the_store_and_stops_whoever_needs_it(n
         assert key in report.faults[0].what
         if name != "done.json":
             with pytest.raises(Damaged, match=key):
-                plan: Plan = await (await world.begin()).journal.last_plan(worker.state, 1)
+                plan: Plan = await (await world.begin()).log_store.last_plan(worker.state, 1)
                 raise AssertionError(plan)
 
     vtime.run(scenario())

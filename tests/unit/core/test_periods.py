@@ -14,9 +14,9 @@ MINUTE = 60_000
 
 
 @given(st.integers(-(10**13), 10**13), st.sampled_from([MINUTE, 5 * MINUTE, 60 * MINUTE]), st.integers(0, 10**9))
-def test_open_from_is_the_least_open_period(watermark: int, period: int, lateness: int) -> None:
-    """P is open while p + period + lateness > W: true of open_from, false of the one before it."""
-    least = Rules(period, lateness).open_from(watermark)
+def test_closed_before_is_the_least_open_period(watermark: int, period: int, lateness: int) -> None:
+    """P is open while p + period + lateness > W: true of closed_before, false of the one before it."""
+    least = Rules(period, lateness).closed_before(watermark)
     assert least % period == 0
     assert least + period + lateness > watermark
     assert least - period + period + lateness <= watermark

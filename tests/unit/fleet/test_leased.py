@@ -19,7 +19,7 @@ from vortex.core.log.rules import StreamState, stream_root
 from vortex.core.model import Page, Position
 from vortex.fleet.lease_holder import Leases
 from vortex.fleet.leased import LeasedFleet
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.ports import LeaseTable, Stream, Unavailable
 from vortex.retry import Once, Retry
 
@@ -80,12 +80,14 @@ class FleetWorld(World):
         assert isinstance(worker, Member)
         return worker
 
-    async def journal_and_state(self) -> tuple[Journal, StreamState]:
+    async def journal_and_state(self) -> tuple[LogStore, StreamState]:
         """What a command reads the state with."""
-        journal = Journal(self.store, stream_root(self.stream.name, (await self.stream.describe()).created_ms), Once())
-        state = await journal.state()
+        log_store = LogStore(
+            self.store, stream_root(self.stream.name, (await self.stream.describe()).created_ms), Once()
+        )
+        state = await log_store.state()
         assert state is not None
-        return journal, state
+        return log_store, state
 
     async def run(self, seconds: float, every: float = 1.0) -> None:
         """Traffic for so long."""
@@ -126,7 +128,7 @@ class Member(Worker):
             FAILOVER,
             self.state.created,
         )
-        return LeasedFleet(self.family, self.leases, world.health, world.clock, self.make)
+        return LeasedFleet(self.shard_tree, self.leases, world.health, world.clock, self.make)
 
     async def leave(self) -> None:
         """SIGTERM: commit, release, and go."""

@@ -137,7 +137,7 @@ def test_a_split_shard_is_read_whole_whatever_a_reply_says(operation: str, lie: 
         assert world.liar.told[operation] == times
         assert world.gaps() == []
         await world.verified()
-        assert {shard.id for shard in worker.family.live.values()} == {s.id for s in world.stream.shards()[1:]}
+        assert {shard.id for shard in worker.shard_tree.live.values()} == {s.id for s in world.stream.shards()[1:]}
 
     vtime.run(scenario())
 

@@ -82,7 +82,7 @@ def test_a_segment_that_is_damaged_in_the_store_is_called_broken() -> None:
 
         world.store.before = count
         with pytest.raises(CorruptSegment, match=shard):
-            await worker.journal.head(shard, 0)
+            await worker.log_store.head(shard, 0)
         assert readings == READINGS
 
     vtime.run(scenario())

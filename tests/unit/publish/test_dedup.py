@@ -78,8 +78,8 @@ def test_with_wrong_memory_it_is_decided_again_from_files() -> None:
     async def scenario() -> None:
         world = World(shards=2, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
         wrong, right = await world.begin(), await world.begin()
-        cache, journal = wrong.publisher.dedup.keys, wrong.publisher._ports.journal
-        keep, put = cache.keep, journal.put_decided
+        cache, log_store = wrong.publisher.dedup.keys, wrong.publisher._ports.log_store
+        keep, put = cache.keep, log_store.put_decided
 
         async def late(k: int, part: int, body: bytes) -> bool:
             await world.clock.sleep(5)
@@ -87,7 +87,7 @@ def test_with_wrong_memory_it_is_decided_again_from_files() -> None:
 
         with (
             patch.object(cache, "keep", lambda k, part, parts, keys: keep(k, part, parts, _empty(keys))),
-            patch.object(journal, "put_decided", late),
+            patch.object(log_store, "put_decided", late),
             patch.object(log, "warning") as warned,
         ):
             await traffic(world, 400)
@@ -119,9 +119,9 @@ def test_anothers_decision_that_follows_from_nothing_stops_publishing() -> None:
         worker = await world.begin()
         worker.tasks[1].cancel()
         await traffic(world, 300)
-        key = f"{worker.journal.root}/dedup/0000000000-0"
+        key = f"{worker.log_store.root}/dedup/0000000000-0"
         await world.store.put_if_absent(key, b"something else")
-        with patch.object(worker.journal, "has_decided", _no):  # it came between the look and the put
+        with patch.object(worker.log_store, "has_decided", _no):  # it came between the look and the put
             said = await stopped(worker)
         assert key in said and "publishing has stopped" in said
         assert world.store.objects[key] == b"something else"
@@ -149,7 +149,7 @@ def test_where_most_members_lose_lines_segments_are_folded() -> None:
             if number < 600:
                 long(number, f"again {number}")
             await world.clock.sleep(1)
-            folded.append(worker.publisher.status.fold)
+            folded.append(worker.publisher.status.lz4)
         assert not any(folded[:60]) and any(folded[300:600]) and not any(folded[-120:])
         await world.clock.sleep(1200)
         await worker.kill()
@@ -164,10 +164,10 @@ def test_a_late_segment_where_a_planned_one_was_cleaned_up_stops_nobody() -> Non
     async def scenario() -> None:
         world = World(shards=1, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
         late, other = await world.begin(), await world.begin()
-        ids = late.journal.ids
+        ids = late.log_store.ids
 
         async def slow(head: Any) -> bytes:
-            key = f"{late.journal.root}/shards/{head.shard}/{head.n:012d}.seg"
+            key = f"{late.log_store.root}/shards/{head.shard}/{head.n:012d}.seg"
             for _ in range(600):
                 if key not in world.store.objects:
                     await world.store.put_if_absent(key, b"another's")
@@ -175,7 +175,7 @@ def test_a_late_segment_where_a_planned_one_was_cleaned_up_stops_nobody() -> Non
                 await world.clock.sleep(1)
             return await ids(head)
 
-        with patch.object(late.journal, "ids", slow):
+        with patch.object(late.log_store, "ids", slow):
             await traffic(world, 300)
         await world.clock.sleep(1200)
         assert not any(task.done() for worker in (late, other) for task in worker.tasks)

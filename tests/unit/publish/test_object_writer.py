@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.core.log.lines import Lines
-from vortex.core.log.rules import Head
+from vortex.core.log.lines import LineTable
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import ALONE_BYTES, Cell, CorruptSegment, Counts, Folder, Footer, Sealed, folder_hash, seal
 from vortex.core.model import Position, Start
 from vortex.core.publish.contents import objects
@@ -23,15 +23,15 @@ Expected = dict[tuple[str, int], list[bytes]]
 _PERIODS = (0, 300_000, 600_000)
 
 
-def segment(n: int, lines: Expected, folded: bool = False) -> Sealed:
-    """Segment `n` of shard "s"; `folded`: large members are LZ4, too."""
+def segment(n: int, lines: Expected, as_lz4: bool = False) -> Sealed:
+    """Segment `n` of shard "s"; `as_lz4`: large members are LZ4, too."""
     at = Position(Start.TRIM_HORIZON)
     footer = Footer(
-        shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, open_from=10**6, created=0,
+        shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, closed_before=10**6, created=0,
         counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, arrived=(0, 0),
     )  # fmt: skip
     cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
-    return seal(footer, cells, Lines.of(lines.values()), folded=folded)
+    return seal(footer, cells, LineTable.of(lines.values()), as_lz4=as_lz4)
 
 
 def some_lines(rng: Random) -> Expected:
@@ -47,14 +47,14 @@ def some_lines(rng: Random) -> Expected:
 
 def laid_out(sealed: list[Sealed]) -> tuple[Plan, dict[str, LogView], dict[tuple[str, int, int], memoryview]]:
     """A plan of all, what the planner knows, and the blobs as they are read from the store."""
-    heads = [Head("s", n, one.digest, one.footer) for n, one in enumerate(sealed)]
+    headers = [SegmentHeader("s", n, one.digest, one.footer) for n, one in enumerate(sealed)]
     data = {
         ("s", n, offset): memoryview(one.body)[offset : offset + length]
         for n, one in enumerate(sealed)
         for _, _, offset, length, *_ in one.footer.member_rows.tolist()
     }
     plan = Plan(k=0, after=0, upto=10**6, shards={"s": PlanShard(first=0, to=len(sealed) - 1)}, target=10**9)
-    return plan, {"s": LogView(heads)}, data
+    return plan, {"s": LogView(headers)}, data
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 500, SMALL_MEMBER]), st.sampled_from([1, 4]))
@@ -93,12 +93,12 @@ def test_a_shared_blob_is_unfolded_once(monkeypatch: pytest.MonkeyPatch) -> None
     plan, views, data = laid_out([segment(n, lines) for n in range(2)])
     unfolded: list[bytes] = []
 
-    def unfold(blob: bytes, name: str) -> bytes:
+    def decompress(blob: bytes, name: str) -> bytes:
         unfolded.append(blob)
         return really(blob, name)
 
-    really = module.unfold
-    monkeypatch.setattr(module, "unfold", unfold)
+    really = module.decompress
+    monkeypatch.setattr(module, "decompress", decompress)
     specs = objects(plan, views, {})
     assert len(_bodies(specs, data, SMALL_MEMBER)) == 600
     assert len(unfolded) == len(data) < 600 / 5
@@ -114,9 +114,9 @@ def test_a_large_member_is_taken_over_as_it_is() -> None:
 
 
 def test_an_object_is_gzip_whatever_its_segments_are() -> None:
-    """A large member that was folded is not taken over."""
+    """A large member that was compressed by LZ4 is not taken over."""
     lines: Expected = {("large", 0): [b"l" * ALONE_BYTES]}
-    plan, views, data = laid_out([segment(0, lines, folded=True), segment(1, lines)])
+    plan, views, data = laid_out([segment(0, lines, as_lz4=True), segment(1, lines)])
     ((body, raw),) = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
     assert gzip.decompress(body) == 2 * (b"l" * ALONE_BYTES + b"\n")
     assert raw == 2 * (ALONE_BYTES + 1)

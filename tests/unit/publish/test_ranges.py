@@ -13,7 +13,7 @@ from tests.unit.fleet.test_leased import FleetWorld, Member, all_leave, scenario
 from vortex.core.publish.contents import Dropped
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import range_count, takers
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.publish.ranges import Ranges
 
 MINUTE = 60_000
@@ -158,14 +158,14 @@ def test_a_frontier_that_stands_still_is_looked_at_by_few(monkeypatch: pytest.Mo
         members = [await world.join() for _ in range(6)]
         await world.run(120)
         looks = 0
-        real = Journal.follow
+        real = LogStore.follow
 
-        async def counted(self: Journal, before: Any) -> Any:
+        async def counted(self: LogStore, before: Any) -> Any:
             nonlocal looks
             looks += 1
             return await real(self, before)
 
-        monkeypatch.setattr(Journal, "follow", counted)
+        monkeypatch.setattr(LogStore, "follow", counted)
         stuck = members[0].fleet.workers[next(iter(members[0].fleet.workers))]
         monkeypatch.setattr(stuck, "_due", lambda: False)
         await world.run(1200, every=5.0)

@@ -12,7 +12,7 @@ from simulation import vtime
 from simulation.process import Process
 from simulation.world import World
 from vortex.core.log.rules import BrokenLog
-from vortex.log.shard_tree import Family
+from vortex.log.shard_tree import ShardTree
 from vortex.publish.publisher import Publisher
 
 
@@ -32,7 +32,7 @@ async def _broken(*args: object) -> None:
     raise BrokenLog("state was lost")
 
 
-@pytest.mark.parametrize(("part", "method"), [(Publisher, "unpublished_end"), (Family, "survey")])
+@pytest.mark.parametrize(("part", "method"), [(Publisher, "unpublished_end"), (ShardTree, "survey")])
 def test_a_drain_that_finds_state_lost_ends(part: type, method: str) -> None:
     """It does not wait for an end that nobody will tell."""
     with patch.object(part, method, _broken):

@@ -150,7 +150,7 @@ class Drainer(Worker):
         self.tasks = [asyncio.ensure_future(self._drain())]
 
     def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
-        return LocalFleet(self.family, self.world.health, self.world.clock, self.make, drain=True)
+        return LocalFleet(self.shard_tree, self.world.health, self.world.clock, self.make, drain=True)
 
     async def _drain(self) -> None:
         reading = asyncio.ensure_future(self.fleet.run())

@@ -48,7 +48,7 @@ def ahead(world: Lied) -> int:
     """How far any log's bound or watermark is ahead of the true time, in milliseconds."""
     now = world.clock.epoch_ms + int(world.clock.monotonic() * 1000)
     footers = [parse_footer(body, len(body), key)[0] for key, body in world.store.objects.items() if ".seg" in key]
-    return max(max(footer.watermark, footer.open_from) for footer in footers) - now
+    return max(max(footer.watermark, footer.closed_before) for footer in footers) - now
 
 
 def misplaced(world: Lied) -> list[str]:

@@ -13,7 +13,7 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
 from vortex.commands.standing import NoState, begun
-from vortex.core.log.segment import fold
+from vortex.core.log.segment import lz4_frame
 from vortex.exits import Exit
 from vortex.ports import NotFound
 from vortex.verify.published import Report
@@ -159,7 +159,7 @@ def test_an_object_has_to_be_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where it was published as something else, that a segment could hold."""
 
     async def scenario() -> None:
-        monkeypatch.setattr("vortex.publish.object_writer.compress", fold)
+        monkeypatch.setattr("vortex.publish.object_writer.compress", lz4_frame)
         world = await published()
         keys = [key for key in world.store.objects if key.startswith("c=")]
         assert any(world.store.objects[key][:2] != b"\x1f\x8b" for key in keys)

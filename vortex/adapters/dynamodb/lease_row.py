@@ -27,12 +27,12 @@ CHILDREN = "childShardIds"
 START_HASH = "startingHashKey"
 END_HASH = "endingHashKey"
 THROUGHPUT = "throughputKBps"  # from here on 3.x
-GIVER = "checkpointOwner"
+PREVIOUS_OWNER = "checkpointOwner"
 ENTITY = "entityType"
 TOKEN = "vortexToken"  # this and the next are not the KCL's
 STREAM = "vortexStreamCreated"
 
-ATTRIBUTES = (OWNER, *PENDING, PARENTS, CHILDREN, START_HASH, END_HASH, THROUGHPUT, GIVER, TOKEN, STREAM)
+ATTRIBUTES = (OWNER, *PENDING, PARENTS, CHILDREN, START_HASH, END_HASH, THROUGHPUT, PREVIOUS_OWNER, TOKEN, STREAM)
 """What a row need not have."""
 
 Value = dict[str, Any]
@@ -72,7 +72,7 @@ def read_row(item: Mapping[str, Value]) -> Lease | None:
         end_hash=_perhaps(_hash, item, END_HASH),
         token=_perhaps(_str, item, TOKEN) or "",
         throughput=_perhaps(_rate, item, THROUGHPUT),
-        giver=_perhaps(_str, item, GIVER),
+        previous_owner=_perhaps(_str, item, PREVIOUS_OWNER),
         stream=_perhaps(_int, item, STREAM) or 0,
     )
 
@@ -98,8 +98,8 @@ def write_row(lease: Lease) -> dict[str, Value]:
         row |= {START_HASH: text(str(lease.start_hash)), END_HASH: text(str(lease.end_hash))}
     if lease.throughput is not None:
         row[THROUGHPUT] = number(round(lease.throughput, 3))
-    if lease.giver:
-        row[GIVER] = text(lease.giver)
+    if lease.previous_owner:
+        row[PREVIOUS_OWNER] = text(lease.previous_owner)
     if lease.stream:
         row[STREAM] = number(lease.stream)
     return row

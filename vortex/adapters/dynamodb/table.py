@@ -27,10 +27,10 @@ from vortex.adapters.dynamodb.lease_row import (
     CHECKPOINT,
     CHILDREN,
     COUNTER,
-    GIVER,
     KEY,
     OWNER,
     PENDING,
+    PREVIOUS_OWNER,
     STREAM,
     SUB,
     SWITCHES,
@@ -43,7 +43,7 @@ from vortex.adapters.dynamodb.lease_row import (
     texts,
     write_row,
 )
-from vortex.core.fleet.lease import Checkpoint, Lease, outlived, renewed, same_acquisition
+from vortex.core.fleet.lease import Checkpoint, Lease, of_earlier_stream, renewed, same_acquisition
 from vortex.ports import Denied, NotFound, Unavailable
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class DynamoTable:
             return True
         if junk is not None:
             expect = {attribute: junk.get(attribute) for attribute in (COUNTER, OWNER, CHECKPOINT)}
-        elif found is not None and outlived(found, lease.stream):
+        elif found is not None and of_earlier_stream(found, lease.stream):
             expect = {COUNTER: number(found.counter), STREAM: number(found.stream)}
         else:
             return found is not None and bool(lease.token) and same_acquisition(lease, found)
@@ -185,7 +185,7 @@ class DynamoTable:
         put = {COUNTER: number(lease.counter + 1), OWNER: text(owner), TOKEN: text(token)}
         switched = lease.owner is not None and lease.owner != owner
         if switched:
-            put[GIVER] = text(str(lease.owner))
+            put[PREVIOUS_OWNER] = text(str(lease.owner))
         if lease.stream:
             put[STREAM] = number(lease.stream)
         try:
@@ -193,7 +193,7 @@ class DynamoTable:
                 lease.key,
                 put=put,
                 add={SWITCHES: 1} if switched else {},
-                remove=() if switched else (GIVER,),
+                remove=() if switched else (PREVIOUS_OWNER,),
                 expect={COUNTER: number(lease.counter), OWNER: text(lease.owner) if lease.owner else None},
             )
         except _Refused as refused:
@@ -221,19 +221,19 @@ class DynamoTable:
         expect = _held(lease)
         del expect[COUNTER]
         try:
-            return await self._update(lease.key, add={COUNTER: 1}, remove=(OWNER, TOKEN, GIVER), expect=expect)
+            return await self._update(lease.key, add={COUNTER: 1}, remove=(OWNER, TOKEN, PREVIOUS_OWNER), expect=expect)
         except _Refused as refused:
             found = refused.found
         if found is None or found.owner is None:
             return found
-        if found.giver is not None and found.giver == lease.owner:
-            await self._hand_over(lease.key, found.giver)
+        if found.previous_owner is not None and found.previous_owner == lease.owner:
+            await self._hand_over(lease.key, found.previous_owner)
         return None
 
-    async def _hand_over(self, key: str, giver: str) -> None:
+    async def _hand_over(self, key: str, previous_owner: str) -> None:
         """Tell the one who took the lease not to wait any longer; no heartbeat of anybody's, so the counter stays."""
         with contextlib.suppress(_Refused):  # it was taken on meanwhile, or waits no longer
-            await self._update(key, remove=(GIVER,), expect={GIVER: text(giver)})
+            await self._update(key, remove=(PREVIOUS_OWNER,), expect={PREVIOUS_OWNER: text(previous_owner)})
 
     async def _create_table(self) -> None:
         try:

@@ -27,7 +27,7 @@ _SEVERAL = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+\{").search
 
 
 @dataclass(slots=True)
-class Parts:
+class RecordParts:
     """The parts of some records, in stream order. `owners[i]` is the index of the record that part i came from.
 
     `joined` is all of them in one, where that was needed anyhow.
@@ -50,14 +50,14 @@ class Parts:
         self.refused[len(self.data)] = refused.bare()
         self.data.append(data)
 
-    def append(self, other: Parts, owner: int) -> None:
+    def append(self, other: RecordParts, owner: int) -> None:
         """Add the parts of one record more, which are gone from there; `owners` has to be a list."""
         self.refused.update({len(self.data) + part: refused for part, refused in other.refused.items()})
         self.owners += [owner] * len(other.data)  # type: ignore[operator]
         self.data += other.data
         other.data.clear()
 
-    def several(self, most: int, most_bytes: int) -> Iterator[Parts]:
+    def several(self, most: int, most_bytes: int) -> Iterator[RecordParts]:
         """Runs of at most so many parts, and of at most so many bytes, if they are not one part."""
         begin = size = 0
         for at, data in enumerate(self.data):
@@ -67,11 +67,11 @@ class Parts:
             size += len(data)
         yield self._run(begin, len(self.data))
 
-    def _run(self, begin: int, end: int) -> Parts:
+    def _run(self, begin: int, end: int) -> RecordParts:
         if end - begin == len(self.data):
             return self
         refused = {part - begin: why for part, why in self.refused.items() if begin <= part < end}
-        return Parts(self.data[begin:end], self.owners[begin:end], refused, before=self.sub(begin))
+        return RecordParts(self.data[begin:end], self.owners[begin:end], refused, before=self.sub(begin))
 
 
 @dataclass(slots=True)
@@ -86,11 +86,11 @@ class Opened:
     refused: dict[int, Refused] = field(default_factory=dict)
     plain: bool = False
 
-    def split(self) -> Steps[Parts]:
+    def split(self) -> Steps[RecordParts]:
         """Its parts; the texts are gone then. Raises OverBudget."""
         if self.plain:
-            return Parts(self.texts)
-        parts = Parts()
+            return RecordParts(self.texts)
+        parts = RecordParts()
         self.texts.reverse()
         for number in range(len(self.texts)):
             text = self.texts.pop()
@@ -124,11 +124,11 @@ def open_record(data: bytes, limits: Limits, pot: Pot) -> Steps[Opened]:
     return opened
 
 
-def parts_of(datas: list[bytes], limits: Limits = DEFAULT) -> Parts:
+def parts_of(datas: list[bytes], limits: Limits = DEFAULT) -> RecordParts:
     """The parts of a page's records, at once."""
     if (parts := plain_parts(datas, range(len(datas)))) is not None:
         return parts
-    parts, pot = Parts(owners=[]), Pot(limits)
+    parts, pot = RecordParts(owners=[]), Pot(limits)
     for index, data in enumerate(datas):
         try:
             one = at_once(at_once(open_record(data, limits, pot)).split())
@@ -138,15 +138,15 @@ def parts_of(datas: list[bytes], limits: Limits = DEFAULT) -> Parts:
     return parts
 
 
-def plain_parts(datas: list[bytes], owners: Sequence[int]) -> Parts | None:
+def plain_parts(datas: list[bytes], owners: Sequence[int]) -> RecordParts | None:
     """The parts of records of which each can only be one event on one line; None where one is not."""
     joined = _plain(datas)
-    return None if joined is None else Parts(datas, owners, joined=joined)
+    return None if joined is None else RecordParts(datas, owners, joined=joined)
 
 
-def refused_whole(data: bytes, over: OverBudget) -> Parts:
+def refused_whole(data: bytes, over: OverBudget) -> RecordParts:
     """A record that a limit stopped."""
-    parts = Parts()
+    parts = RecordParts()
     parts.refuse(data, over)
     return parts
 

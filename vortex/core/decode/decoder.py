@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from vortex.core.decode.containers import Parts, one_line, parts_of
+from vortex.core.decode.containers import RecordParts, one_line, parts_of
 from vortex.core.decode.depth import MAX_DEPTH, is_too_deep
-from vortex.core.decode.diagnosis import NAME_LIMIT, CloseReader, missing
+from vortex.core.decode.diagnosis import NAME_LIMIT, SlowDecoder, missing
 from vortex.core.decode.fields import NAMES, Fields, paths_of
 from vortex.core.decode.reasons import OverBudget, Reason, Refused
 from vortex.core.decode.rejections import Rejected
@@ -59,7 +59,7 @@ class Decoder:
         self.hash_missing = fields.missing_id == "hash"
         self.formats = [time_format(pattern) for pattern in fields.time_format]
         self._shape, self._once = Shape(self.paths), Once(self.paths)
-        self._close = CloseReader(fields)
+        self._close = SlowDecoder(fields)
 
     def times(self, line: bytes) -> list[Any]:
         """The values at all paths of the time, in their order, of a line that is an event."""
@@ -69,7 +69,7 @@ class Decoder:
         """Every event and rejection of the page, in order."""
         return self.parts(parts_of([record.data for record in records]))
 
-    def parts(self, parts: Parts) -> Decoded:
+    def parts(self, parts: RecordParts) -> Decoded:
         """Every event and rejection among the parts, in order."""
         out = Decoded()
         events = self._events(parts.data)
@@ -103,7 +103,7 @@ class Decoder:
         except _ODD:
             return None
 
-    def _several(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> None:
+    def _several(self, which: _Which, parts: RecordParts, events: list[Any], out: Decoded) -> None:
         """Parts that are one object each, by column; in halves where any is odd."""
         if not which or self._columns(which, parts, events, out):
             return
@@ -118,7 +118,7 @@ class Decoder:
         self._several(which[:middle], parts, events, out)
         self._several(which[middle:], parts, events, out)
 
-    def _without_names(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> _Which:
+    def _without_names(self, which: _Which, parts: RecordParts, events: list[Any], out: Decoded) -> _Which:
         """Reject the parts that have no customer, type or id, by column; those that are left."""
         why: dict[int, Refused] = {}
         chosen = _chosen(events, which)
@@ -148,7 +148,7 @@ class Decoder:
             return False
         return all(map(self._once, datas))
 
-    def _columns(self, which: _Which, parts: Parts, events: list[Any], out: Decoded) -> bool:
+    def _columns(self, which: _Which, parts: RecordParts, events: list[Any], out: Decoded) -> bool:
         """Take these parts; False, with nothing done, if any is odd."""
         whole = len(which) == len(events)
         datas = _chosen(parts.data, which)
@@ -174,7 +174,7 @@ class Decoder:
         out.records += _chosen(parts.owners, which)
         return True
 
-    def _one(self, part: int, parts: Parts, out: Decoded) -> None:
+    def _one(self, part: int, parts: RecordParts, out: Decoded) -> None:
         """A part that is odd, or seems to be."""
         data = parts.data[part]
         try:

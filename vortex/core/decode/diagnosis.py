@@ -44,7 +44,7 @@ class _Key:
 _members = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=lambda _, name: _Key(name)).decode
 
 
-class CloseReader:
+class SlowDecoder:
     """Reads the four fields of one event."""
 
     def __init__(self, fields: Fields) -> None:

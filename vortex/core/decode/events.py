@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vortex.core.decode.containers import Opened, Parts, open_record, plain_parts, refused_whole
+from vortex.core.decode.containers import Opened, RecordParts, open_record, plain_parts, refused_whole
 from vortex.core.decode.decoder import Decoded, Decoder
 from vortex.core.decode.diagnosis import time_value
 from vortex.core.decode.fields import NAMES, Fields, Paths
@@ -138,20 +138,20 @@ class EventReader:
 
         Nothing that was unfolded is held where others may have their turn: theirs may have to unfold, too.
         """
-        group, opened = Parts(owners=[]), None
+        group, opened = RecordParts(owners=[]), None
         for index in some:
             self._forget_names()
             data = page.records.datas[index]
             try:
                 opened = yield from open_record(data, self._limits, pot)
                 found = yield from self._of_text(opened, index)
-                parts = Parts() if found else (yield from opened.split())
+                parts = RecordParts() if found else (yield from opened.split())
             except OverBudget as over:
                 found, parts = [], refused_whole(data, over)
             opened = None
             if found or (group.data and _is_large(group.data, parts.data)):
                 yield from self._slices_of(page, group)
-                group = Parts(owners=[])
+                group = RecordParts(owners=[])
             if found:
                 yield from page.plain_up_to(index)
                 self._forget_names()  # which live until these events are taken
@@ -174,7 +174,7 @@ class EventReader:
         events.record = np.full(len(events), index, dtype=np.int32)
         return [] if odd else [events]
 
-    def _slices_of(self, page: _Page, parts: Parts) -> Iterator[Slice | None]:
+    def _slices_of(self, page: _Page, parts: RecordParts) -> Iterator[Slice | None]:
         """The events of these parts, with those of plain records between them; before that all that come before."""
         if not parts.data:
             return
@@ -188,7 +188,7 @@ class EventReader:
         while found:
             yield page.give(found.pop(), first, upto, last=not found)
 
-    def _read(self, parts: Parts, records: Records) -> Steps[list[Events]]:
+    def _read(self, parts: RecordParts, records: Records) -> Steps[list[Events]]:
         """The events of some records in one, or of one record in several."""
         if not _is_large(parts.data):
             events = self._of_parts(parts)
@@ -207,7 +207,7 @@ class EventReader:
             yield
         return found
 
-    def _without_floods(self, events: Events, parts: Parts, records: Records) -> Events:
+    def _without_floods(self, events: Events, parts: RecordParts, records: Records) -> Events:
         """Where the rejections of a record would take too much, it is one rejection."""
         if lines_bytes(events.rejected, self._limits.rejections) <= self._limits.rejections:
             return events
@@ -230,7 +230,7 @@ class EventReader:
         numbers = none.astype(np.int32)
         return Events(b"", none, numbers, numbers, numbers, self._names, np.empty(0, dtype=_KEY), none)
 
-    def _of_parts(self, parts: Parts) -> Events:
+    def _of_parts(self, parts: RecordParts) -> Events:
         """The events of parts; each record's are numbered as `owners` has it."""
         if self._plan is None or parts.joined is not None:  # else each is a record as it came, and was tried
             return self._slowly(self._decoder.parts(parts))
@@ -241,7 +241,7 @@ class EventReader:
         events, odd = at_once(self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_)))
         if odd:
             refused = {place: parts.refused[part] for place, part in enumerate(odd) if part in parts.refused}
-            alone = Parts([parts.data[part] for part in odd], range(len(odd)), refused)
+            alone = RecordParts([parts.data[part] for part in odd], range(len(odd)), refused)
             slow = self._slowly(self._decoder.parts(alone))
             slow.record = np.array(odd, dtype=np.int32)[slow.record]
             for rejected in slow.rejected:
@@ -346,7 +346,7 @@ class _Page:
         self.records, self.done = records, 0
         self._plain, self._last_odd = plain, last_odd
 
-    def around(self, parts: Parts) -> tuple[int, int]:
+    def around(self, parts: RecordParts) -> tuple[int, int]:
         """The records that a slice with these parts may be of: with plain ones before, and behind where none is odd."""
         first, upto = parts.owners[0], parts.owners[-1] + 1
         if self._rows(self.done, upto) <= _ROWS:

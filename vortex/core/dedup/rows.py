@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.ingest.filter import KEY_BYTES
-from vortex.core.log.rules import Head
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Footer
 from vortex.core.publish.plan import LogView, Plan
 
@@ -35,11 +35,11 @@ RunTable = NDArray[np.void]
 
 @dataclass(frozen=True, slots=True)
 class PlanRuns:
-    """The runs of a plan in the order; run i has the rows `first[i]` and on of segment `heads[i]`."""
+    """The runs of a plan in the order; run i has the rows `first[i]` and on of segment `headers[i]`."""
 
     shards: list[str]
     table: RunTable
-    heads: list[Head]
+    headers: list[SegmentHeader]
     first: list[int]
 
 
@@ -87,7 +87,7 @@ def _of_segment(footer: Footer | None, plan: Plan) -> Iterator[tuple[int, int, i
 def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:
     """The rows whose key is in this of `parts` equal ranges; `blocks` has the ids of each segment."""
     columns: list[tuple[Words, Words, NDArray[np.uint32], NDArray[np.uint32]]] = []
-    for at, (head, first, count) in enumerate(zip(runs.heads, runs.first, runs.table["rows"].tolist(), strict=True)):
+    for at, (head, first, count) in enumerate(zip(runs.headers, runs.first, runs.table["rows"].tolist(), strict=True)):
         words = np.frombuffer(blocks[head.shard, head.n], dtype=">u8", count=2 * count, offset=KEY_BYTES * first)
         high, low = (words.reshape(-1, 2)[:, column].astype(np.uint64) for column in (0, 1))
         row = np.arange(first, first + count, dtype=np.uint32)

@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     """A lease as last read, and for how many seconds of the observer's own clock its counter has stood still."""
 
     lease: Lease
-    still_s: float
+    unchanged_for_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,12 @@ def look_again(seen: Sequence[Seen], held: Container[str], failover_s: float) ->
     """Seconds until the next look of a fleet at rest: earlier where somebody's lease is about to expire."""
     pauses = [look_every(len(seen), failover_s)]
     for one in seen:
-        if one.lease.owner is not None and one.lease.key not in held and failover_s / 2 < one.still_s < failover_s:
-            pauses.append(failover_s - one.still_s)
+        if (
+            one.lease.owner is not None
+            and one.lease.key not in held
+            and failover_s / 2 < one.unchanged_for_s < failover_s
+        ):
+            pauses.append(failover_s - one.unchanged_for_s)
     return max(SOON * failover_s, min(pauses))
 
 
@@ -122,7 +126,7 @@ def owner_of(one: Seen, me: str, held: Container[str], failover_s: float) -> str
     lease = one.lease
     if lease.key in held:
         return me
-    if lease.owner is None or lease.owner == me or one.still_s >= failover_s:
+    if lease.owner is None or lease.owner == me or one.unchanged_for_s >= failover_s:
         return None
     return lease.owner
 

@@ -67,8 +67,8 @@ class Lease(msgspec.Struct, frozen=True):
     `throughput` is what the owner measured, kilobytes a second (an attribute of the KCL 3.x); None: not measured.
     `stream` is the creation time of the stream whose shard it is, epoch milliseconds; 0 where the row does not tell, as
     the KCL's do not. A stream that is deleted and made anew begins its shard ids again.
-    `giver` is the owner that it was taken from, until that one has committed and released it (`checkpointOwner` of the
-    KCL 3.x): who took it waits for that for a while, so that nothing is read twice.
+    `previous_owner` is the one that it was taken from, until that one has committed and released it (`checkpointOwner`
+    of the KCL 3.x): who took it waits for that for a while, so that nothing is read twice.
     """
 
     key: str
@@ -82,11 +82,11 @@ class Lease(msgspec.Struct, frozen=True):
     end_hash: int | None = None
     token: str = ""
     throughput: float | None = None
-    giver: str | None = None
+    previous_owner: str | None = None
     stream: int = 0
 
 
-def outlived(lease: Lease, stream: int) -> bool:
+def of_earlier_stream(lease: Lease, stream: int) -> bool:
     """Whether the row is of an earlier stream of the same name, and so counts as absent."""
     return bool(lease.stream and stream) and lease.stream != stream
 
@@ -110,7 +110,7 @@ def taken(lease: Lease, owner: str, token: str) -> Lease:
         token=token,
         counter=lease.counter + 1,
         switches=lease.switches + switched,
-        giver=lease.owner if switched else None,
+        previous_owner=lease.owner if switched else None,
     )
 
 
@@ -127,9 +127,9 @@ def checkpointed(lease: Lease, checkpoint: Checkpoint, children: tuple[str, ...]
 
 def released(lease: Lease) -> Lease:
     """After its owner gave it up."""
-    return msgspec.structs.replace(lease, owner=None, token="", counter=lease.counter + 1, giver=None)
+    return msgspec.structs.replace(lease, owner=None, token="", counter=lease.counter + 1, previous_owner=None)
 
 
 def handed_over(lease: Lease) -> Lease:
     """After the one that it was taken from has committed; no heartbeat, so the counter stays."""
-    return msgspec.structs.replace(lease, giver=None)
+    return msgspec.structs.replace(lease, previous_owner=None)

@@ -28,7 +28,7 @@ from vortex.core.decode.records import Records
 from vortex.core.decode.rejections import Rejected, lines_of
 from vortex.core.ingest.filter import HORIZON_MS, KEY_BYTES, Filter
 from vortex.core.layout import Layout
-from vortex.core.log.lines import Lines, Taken
+from vortex.core.log.lines import LineTable, PageLines
 from vortex.core.log.segment import Cell, Counts, Folder, Footer, Sealed, folder_hash, seal
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.native import NO_PERIOD
@@ -75,8 +75,8 @@ class _Build:
     start: Position
     arrived: tuple[int, int] | None = None
     groups: Groups = field(default_factory=Groups)
-    pages: list[Taken] = field(default_factory=list)
-    rejected: dict[tuple[int, bool], list[Taken]] = field(default_factory=lambda: defaultdict(list))
+    pages: list[PageLines] = field(default_factory=list)
+    rejected: dict[tuple[int, bool], list[PageLines]] = field(default_factory=lambda: defaultdict(list))
     """Rejections by period, and apart from them what stands beside them."""
     ids: list[bytes] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -91,13 +91,13 @@ class Draft:
     footer: Footer
     layout: Layout
     places: list[Place]
-    pages: list[Taken]
-    rejected: dict[tuple[int, bool], list[Taken]]
+    pages: list[PageLines]
+    rejected: dict[tuple[int, bool], list[PageLines]]
     ids: list[bytes]
     buffered: int
 
-    def seal(self, prev: str, folded: bool = False) -> Sealed:
-        """Compress and number it upon the segment with digest `prev`, all of it `folded` or what is shared alone.
+    def seal(self, prev: str, lz4: bool = False) -> Sealed:
+        """Compress and number it upon the segment with digest `prev`, all of it `lz4` or what is shared alone.
 
         Heavy: meant for a worker thread.
         """
@@ -105,9 +105,9 @@ class Draft:
         rejected = [
             one.in_group(len(self.places) + at) for at, several in enumerate(self.rejected.values()) for one in several
         ]
-        lines = Lines([*self.pages, *rejected], number)
+        lines = LineTable([*self.pages, *rejected], number)
         self.footer.prev = prev
-        sealed = seal(self.footer, cells, lines, b"".join(self.ids), folded=folded)
+        sealed = seal(self.footer, cells, lines, b"".join(self.ids), as_lz4=lz4)
         self.pages.clear()  # the draft lives on while the segment is put; its lines need not
         self.rejected.clear()
         return sealed
@@ -156,17 +156,17 @@ class ShardIngest:
         n: int,
         position: Position,
         watermark: int,
-        open_from: int,
+        closed_before: int,
     ) -> None:
         self.shard = shard
         self.position = position
         self.watermark = watermark
-        self.open_from = open_from
+        self.closed_before = closed_before
         self.filter = Filter(min(policy.window_ms, HORIZON_MS))
         self.next_n = n + 1
         self._policy = policy
         self._reader = EventReader(policy.decoder, policy.rules.period_ms, policy.seed, policy.limits)
-        self._cut_open_from = open_from
+        self._cut_closed_before = closed_before
         self._build = self._fresh()
 
     # What the loop asks before it decides.
@@ -183,8 +183,8 @@ class ShardIngest:
 
     @property
     def moved(self) -> bool:
-        """Whether open_from has moved since the last cut."""
-        return self.open_from > self._cut_open_from
+        """Whether closed_before has moved since the last cut."""
+        return self.closed_before > self._cut_closed_before
 
     @property
     def pending(self) -> Counts:
@@ -269,15 +269,15 @@ class ShardIngest:
         *,
         children: tuple[ShardInfo, ...] | None = None,
         gap: str = "",
-        open_from: int | None = None,
+        closed_before: int | None = None,
     ) -> Draft:
         """Close what is being built as the next segment. `children` (perhaps empty) ends the log.
 
-        `open_from` moves the bound further than the watermark does (draining).
+        `closed_before` moves the bound further than the watermark does (draining).
         """
         build = self._build
-        if open_from is not None:
-            self.open_from = max(self.open_from, open_from)
+        if closed_before is not None:
+            self.closed_before = max(self.closed_before, closed_before)
         footer = Footer(
             shard=self.shard.id,
             n=self.next_n,
@@ -286,7 +286,7 @@ class ShardIngest:
             start=build.start,
             position=self.position,
             watermark=self.watermark,
-            open_from=self.open_from,
+            closed_before=self.closed_before,
             created=now_ms,
             counts=build.counts,
             periods=dict(sorted(build.periods.items())),
@@ -302,7 +302,7 @@ class ShardIngest:
             settings=self._policy.fingerprint,
         )
         self.next_n += 1
-        self._cut_open_from = self.open_from
+        self._cut_closed_before = self.closed_before
         self._build = self._fresh()
         return Draft(
             footer, self._policy.layout, build.groups.places, build.pages, build.rejected, build.ids, build.buffered
@@ -331,7 +331,7 @@ class ShardIngest:
     def _advance(self, to: int) -> None:
         if to > self.watermark:
             self.watermark = to
-            self.open_from = max(self.open_from, self._policy.rules.open_from(to))
+            self.closed_before = max(self.closed_before, self._policy.rules.closed_before(to))
 
     def _take_events(self, events: Events, arrived: NDArray[np.int64], record: NDArray[np.int32]) -> None:
         """Filter, route and group some events. `arrived` is when each of the records did, `record` an event's."""
@@ -373,7 +373,7 @@ class ShardIngest:
         """
         rules = self._policy.rules
         first, last = max(self.watermark, int(arrived[0])), max(self.watermark, int(arrived.max()))
-        bound = self.open_from if last == self.watermark else max(self.open_from, rules.open_from(last))
+        bound = self.closed_before if last == self.watermark else max(self.closed_before, rules.closed_before(last))
         return bool(bound <= events.period.min() and events.period.max() <= floor_period(first, rules.period_ms))
 
     def _routed(
@@ -386,19 +386,19 @@ class ShardIngest:
         """
         if self._all_on_time(events, arrived):
             return events.period, np.zeros(len(events), dtype=np.int8)
-        own, open_from = (each[record] for each in self._bounds(arrived))
+        own, closed_before = (each[record] for each in self._bounds(arrived))
         at = arrived[record]
         period = np.where(events.period == NO_PERIOD, at - at % self._policy.rules.period_ms, events.period)
         shift = (period > own).astype(np.int8)
-        shift[period < open_from] = -1
-        return np.where(shift == 0, period, np.maximum(own, open_from)), shift
+        shift[period < closed_before] = -1
+        return np.where(shift == 0, period, np.maximum(own, closed_before)), shift
 
     def _bounds(self, arrived: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each record the period of its W, and the least one that is open then."""
         rules = self._policy.rules
         watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
-        bound = np.where(watermark > self.watermark, rules.open_from_each(watermark), self.open_from)
-        return watermark - watermark % rules.period_ms, np.maximum(bound, self.open_from)
+        bound = np.where(watermark > self.watermark, rules.closed_before_each(watermark), self.closed_before)
+        return watermark - watermark % rules.period_ms, np.maximum(bound, self.closed_before)
 
     def _keep(
         self,
@@ -412,7 +412,7 @@ class ShardIngest:
         """Put the lines of new events, given by column, into their groups."""
         build, before, characters = self._build, len(self._build.groups), self._build.groups.characters
         group = build.groups.number(events.names, name, period)
-        taken = Taken(events.text, start, size, group).compact()
+        taken = PageLines(events.text, start, size, group).compact()
         build.pages.append(taken)
         build.ids.append(keys.tobytes())
         build.counts.bytes += int(taken.size.sum()) + len(taken.size)
@@ -426,15 +426,15 @@ class ShardIngest:
         if not rejected:
             return Counter()
         build, layout = self._build, self._policy.layout
-        own, open_from = self._bounds(arrived)
+        own, closed_before = self._bounds(arrived)
         place = np.fromiter((one.record for one in rejected), np.int64, len(rejected)) - first
-        period = np.maximum(own, open_from)[place]
+        period = np.maximum(own, closed_before)[place]
         for at, number in _counted(period):
             its = rejected if number == len(rejected) else [rejected[row] for row in np.flatnonzero(period == at)]
             texts = lines_of(its, records.sequences, records.arrivals, self.shard.id, layout.beside_folder(at))
             for beside, text in zip((False, True), texts, strict=True):
                 if text:
-                    taken = Taken.of_text(text)
+                    taken = PageLines.of_text(text)
                     build.rejected[at, beside].append(taken)
                     build.buffered += taken.nbytes
             build.periods[at].rejected += number

@@ -21,7 +21,7 @@ _OBJECTS = 600
 
 
 @dataclass(slots=True)
-class Taken:
+class PageLines:
     """Lines of one page: line i is `text[start[i]:start[i] + size[i]]`, and belongs to `group[i]`."""
 
     text: bytes
@@ -35,36 +35,36 @@ class Taken:
         return len(self.text) + self.start.nbytes + self.size.nbytes + self.group.nbytes + _OBJECTS
 
     @classmethod
-    def of(cls, lines: Sequence[bytes], group: int) -> Taken:
+    def of(cls, lines: Sequence[bytes], group: int) -> PageLines:
         """Lines of one group that lie in no page."""
         size = np.array([len(line) for line in lines], dtype=np.int32)
         start = np.cumsum(size, dtype=np.int64) - size
         return cls(b"".join(lines), start, size, np.full(len(size), group, dtype=np.int32))
 
     @classmethod
-    def of_text(cls, text: bytes) -> Taken:
+    def of_text(cls, text: bytes) -> PageLines:
         """Lines of group 0, each with its line break."""
         ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
         start = np.concatenate(([0], ends[:-1] + 1))
         return cls(text, start, (ends - start).astype(np.int32), np.zeros(len(ends), dtype=np.int32))
 
-    def in_group(self, group: int) -> Taken:
+    def in_group(self, group: int) -> PageLines:
         """The same lines, all of this group."""
-        return Taken(self.text, self.start, self.size, np.full(len(self.size), group, dtype=np.int32))
+        return PageLines(self.text, self.start, self.size, np.full(len(self.size), group, dtype=np.int32))
 
-    def compact(self) -> Taken:
+    def compact(self) -> PageLines:
         """The same lines in not much more memory than they need."""
         used = int(self.size.sum())
         if len(self.text) <= _ROOM * used:
             return self
-        text = Lines([self]).text(np.arange(len(self.size)))
-        return Taken(text, np.cumsum(self.size + 1, dtype=np.int64) - self.size - 1, self.size, self.group)
+        text = LineTable([self]).text(np.arange(len(self.size)))
+        return PageLines(text, np.cumsum(self.size + 1, dtype=np.int64) - self.size - 1, self.size, self.group)
 
 
-class Lines:
+class LineTable:
     """Lines of several pages as rows, numbered through in the order they came in."""
 
-    def __init__(self, pages: Sequence[Taken], called: NDArray[np.int32] | None = None) -> None:
+    def __init__(self, pages: Sequence[PageLines], called: NDArray[np.int32] | None = None) -> None:
         """`called`: what each of the pages' groups is called here; several may be one."""
         self._texts = [page.text for page in pages]
         self._page = np.repeat(np.arange(len(pages), dtype=np.int32), [len(page.size) for page in pages])
@@ -74,9 +74,9 @@ class Lines:
         self._group = group if called is None else called[group]
 
     @classmethod
-    def of(cls, groups: Iterable[Sequence[bytes]]) -> Lines:
+    def of(cls, groups: Iterable[Sequence[bytes]]) -> LineTable:
         """Lines without their line breaks, by group."""
-        return cls([Taken.of(lines, number) for number, lines in enumerate(groups)])
+        return cls([PageLines.of(lines, number) for number, lines in enumerate(groups)])
 
     def __len__(self) -> int:
         return len(self._size)

@@ -26,6 +26,10 @@ class Damaged(BrokenLog):
     """A document of the state that cannot be read: somebody wrote over it, or the store gives back other bytes."""
 
 
+STATE_VERSION = 2
+"""Version 1 has another name for `closed_before`."""
+
+
 class RootStart(msgspec.Struct, frozen=True):
     """Where a root shard begins."""
 
@@ -40,14 +44,14 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     arn: str
     created: int
     roots: tuple[RootStart, ...]
-    opens_from: int
+    closed_before: int
     first_hour: int
     seed: int
-    version: int = 1
+    version: int = STATE_VERSION
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class SegmentHeader:
     """A segment as the log holds it; n = -1 with no footer stands for an empty log."""
 
     shard: str
@@ -72,7 +76,7 @@ def segment_number(key: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def check_follows(before: Head, after: Head, root: str) -> None:
+def check_follows(before: SegmentHeader, after: SegmentHeader, root: str) -> None:
     """Raises BrokenLog unless `after` is what was committed upon `before` (invariant I2)."""
     footer = after.footer
     assert footer is not None
@@ -86,8 +90,8 @@ def check_follows(before: Head, after: Head, root: str) -> None:
         return
     if earlier.ended:
         raise BrokenLog(f"{name}: follows the end of its log")
-    if footer.watermark < earlier.watermark or footer.open_from < earlier.open_from:
-        raise BrokenLog(f"{name}: watermark or open_from goes back")
+    if footer.watermark < earlier.watermark or footer.closed_before < earlier.closed_before:
+        raise BrokenLog(f"{name}: watermark or closed_before goes back")
     if footer.start != earlier.position:
         raise BrokenLog(f"{name}: starts at {footer.start.value!r}, not at {earlier.position.value!r}")
 
@@ -96,7 +100,7 @@ def first_footer(
     shard: ShardInfo,
     position: Position,
     watermark: int,
-    open_from: int,
+    closed_before: int,
     *,
     owner: str,
     created: int,
@@ -110,7 +114,7 @@ def first_footer(
         start=position,
         position=position,
         watermark=watermark,
-        open_from=open_from,
+        closed_before=closed_before,
         created=created,
         counts=Counts(),
         periods={},
@@ -123,7 +127,7 @@ def first_footer(
     )
 
 
-def heirs(
+def successors(
     gone: ShardInfo, listed: Iterable[ShardInfo], live: Mapping[str, ShardInfo], ended: Container[str]
 ) -> tuple[ShardInfo, ...]:
     """Who follows a shard that the stream no longer lists, so that no part of its range is left to nobody.
@@ -146,8 +150,8 @@ def heirs(
         if child or (oldest and not any(_overlap(shard, other) for other in named.values())):
             waits = tuple(sorted(log for log, other in live.items() if log != shard.id and _overlap(other, shard)))
             whole = known.issuperset(shard.parents)
-            heir = shard if whole else msgspec.structs.replace(shard, parents=waits)
-            found.setdefault(shard.id, live.get(shard.id, heir))
+            successor = shard if whole else msgspec.structs.replace(shard, parents=waits)
+            found.setdefault(shard.id, live.get(shard.id, successor))
     return tuple(shard for _, shard in sorted(found.items()))
 
 
@@ -167,12 +171,12 @@ def child_position(parents: Sequence[Footer]) -> Position:
 
 
 def child_state(parents: Sequence[Footer]) -> tuple[int, int]:
-    """A child's first watermark (the least) and open_from (the greatest of its parents')."""
-    return min(p.watermark for p in parents), max(p.open_from for p in parents)
+    """A child's first watermark (the least) and closed_before (the greatest of its parents')."""
+    return min(p.watermark for p in parents), max(p.closed_before for p in parents)
 
 
-def bumped(head: Head, open_from: int, *, owner: str, created: int) -> Footer:
-    """The segment that only moves `open_from`; position and watermark are the head's.
+def bumped(head: SegmentHeader, closed_before: int, *, owner: str, created: int) -> Footer:
+    """The segment that only moves `closed_before`; position and watermark are the head's.
 
     Raises BrokenLog for an ended log, which may not be moved.
     """
@@ -186,7 +190,7 @@ def bumped(head: Head, open_from: int, *, owner: str, created: int) -> Footer:
         prev=head.digest,
         owner=owner,
         start=footer.position,
-        open_from=max(footer.open_from, open_from),
+        closed_before=max(footer.closed_before, closed_before),
         created=created,
         counts=Counts(),
         periods={},
@@ -196,6 +200,6 @@ def bumped(head: Head, open_from: int, *, owner: str, created: int) -> Footer:
         ids_digest=b"",
         data_bytes=0,
         arrived=(footer.watermark, footer.watermark),
-        bump=True,
+        advances=True,
         gap="",
     )

@@ -31,12 +31,12 @@ import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from vortex.core.log.lines import Lines
+from vortex.core.log.lines import LineTable
 from vortex.core.model import Position, ShardInfo
 
-VERSION = 5
-"""Version 4 had nothing beside rejections."""
-OLDEST = 4
+VERSION = 6
+"""Version 6 has `closed_before` and `advances`; older ones have other names for them."""
+OLDEST = 6
 """The oldest that is read. Before, ids were in the order of acceptance, and no segment told when its rows came."""
 TRAILER = struct.Struct("<16sII8s")
 _MAGIC = b"VORTEXSG"
@@ -75,6 +75,12 @@ class CorruptSegment(Exception):
 
 class OtherVersion(Exception):
     """Something of a format that this program does not know: a later one, or one that it reads no more."""
+
+
+class Versioned(msgspec.Struct):
+    """A document of the state in JSON, as far as its version is concerned."""
+
+    version: int
 
 
 def known_version(version: int, oldest: int, newest: int, name: str) -> None:
@@ -129,7 +135,8 @@ class Footer(msgspec.Struct, kw_only=True):
 
     `position` is where reading goes on; `arrived` is the watermark at the segment's first row, and after its last one
     (its own where it has no rows): when its rows came, as near as anybody needs to know. `ended` closes the log, and
-    `children` are what follows it. A `bump` only moved `open_from`; a `gap` says what could not be read, and why.
+    `children` are what follows it. With `advances` it only moves `closed_before`; a `gap` says what could not be read,
+    and why.
     """
 
     shard: str
@@ -139,7 +146,7 @@ class Footer(msgspec.Struct, kw_only=True):
     start: Position
     position: Position
     watermark: int
-    open_from: int
+    closed_before: int
     created: int
     counts: Counts
     periods: dict[int, Counts]
@@ -151,7 +158,7 @@ class Footer(msgspec.Struct, kw_only=True):
     arrived: tuple[int, int]
     ended: bool = False
     children: tuple[ShardInfo, ...] = ()
-    bump: bool = False
+    advances: bool = False
     gap: str = ""
     settings: str = ""
     version: int = VERSION
@@ -211,7 +218,7 @@ def compress(data: bytes) -> bytes:
     return bytes(isal_zlib.compress(data, _LEVEL, _GZIP))
 
 
-def fold(data: bytes) -> bytes:
+def lz4_frame(data: bytes) -> bytes:
     """One LZ4 frame, for what is unfolded again before long."""
     return bytes(lz4.frame.compress(data, compression_level=_ACCELERATION))
 
@@ -229,11 +236,16 @@ def _blobs(sizes: list[int], periods: list[int]) -> list[int]:
 
 
 def seal(
-    footer: Footer, cells: Sequence[Cell] = (), lines: Lines | None = None, ids: bytes = b"", *, folded: bool = False
+    footer: Footer,
+    cells: Sequence[Cell] = (),
+    lines: LineTable | None = None,
+    ids: bytes = b"",
+    *,
+    as_lz4: bool = False,
 ) -> Sealed:
     """Compress the lines: those of group i are a member of `cells[i]`, each of which stands there once.
 
-    `ids` are those of the lines that are no rejections, which are the first ones, in the order of the lines. `folded`:
+    `ids` are those of the lines that are no rejections, which are the first ones, in the order of the lines. `as_lz4`:
     large members are LZ4, too, for of most of them some line will be left out.
 
     Fills in the footer's index, and what lines tell of their periods (accepted, bytes, events). Heavy: meant for a
@@ -242,14 +254,14 @@ def seal(
     order = [(cell.period, cell.folder.hash, cell.folder.path) for cell in cells]
     stored = sorted(range(len(cells)), key=order.__getitem__)
     cells = [cells[at] for at in stored]
-    lines = Lines(()) if lines is None else lines
+    lines = LineTable(()) if lines is None else lines
     rows, ends, sizes = lines.in_order(stored)
     begins = _blobs(sizes.tolist(), [cell.period for cell in cells])
     blobs = []
     for first, last in pairwise([*begins, len(cells)]):
         text = lines.text(rows[ends[first] : ends[last]])
         # What has all of a blob to itself may go into an object as it is, if it is gzip.
-        blobs.append(fold(text) if folded or np.count_nonzero(sizes[first:last]) > 1 else compress(text))
+        blobs.append(lz4_frame(text) if as_lz4 or np.count_nonzero(sizes[first:last]) > 1 else compress(text))
     folders: dict[str, Folder] = {}
     for cell in cells:
         folders.setdefault(cell.folder.path, cell.folder)
@@ -373,7 +385,7 @@ def is_folded(blob: bytes | memoryview) -> bool:
     return bool(blob[: len(_LZ4)] == _LZ4)
 
 
-def unfold(blob: bytes | memoryview, name: str) -> bytes:
+def decompress(blob: bytes | memoryview, name: str) -> bytes:
     """The raw bytes of a segment's blob. Raises CorruptSegment."""
     if not is_folded(blob):
         return gunzip(blob, name)

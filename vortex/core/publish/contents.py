@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.layout import hour_manifest_key, hour_of, moment, object_key, partition_manifest_key
-from vortex.core.log.rules import BrokenLog, Head, StreamState
+from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState
 from vortex.core.log.segment import Counts, Folder, Footer, within
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.plan import LogView, Plan
@@ -129,7 +129,7 @@ class ObjectSpec:
         """How many lines it has; an object without any is not written."""
         return sum(piece.rows - len(piece.out) for piece in self.pieces)
 
-    def afresh(self, small: int) -> bool:
+    def must_recompress(self, small: int) -> bool:
         """Whether its members are so small that one fresh member serves better."""
         return len(self.pieces) > 1 and self.raw < small * len(self.pieces)
 
@@ -170,7 +170,9 @@ def objects(
     return specs
 
 
-def _pieces(head: Head, plan: Plan, dropped: Dropped, share: int, of: int) -> Iterator[tuple[Folder, int, Piece]]:
+def _pieces(
+    head: SegmentHeader, plan: Plan, dropped: Dropped, share: int, of: int
+) -> Iterator[tuple[Folder, int, Piece]]:
     footer = head.footer
     assert footer is not None
     rows = footer.member_rows

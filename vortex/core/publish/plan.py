@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from vortex.core.log.rules import Head, StreamState
-from vortex.core.log.segment import Footer, known_version
+from vortex.core.log.rules import SegmentHeader, StreamState
+from vortex.core.log.segment import Footer, Versioned, known_version
 from vortex.core.publish.bounds import Recent, needed_from, parts_of, since
 
 SMALL_MEMBER = 32 * 1024
@@ -25,16 +25,16 @@ PLAN_ROWS = 8_000_000
 """Rows of it at most, likewise: whoever decides on them has their ids in memory."""
 
 
-PLAN_VERSION = 2
-"""Version 1 knew no duplicates beyond one shard's: what it says of a plan is not enough to carry it out."""
+PLAN_VERSION = 3
+"""Version 3 has `closed_before`, which version 2 calls `opens`; version 1 does not decide on duplicates."""
 _LONG_AGO = -(2**62)
 
 
 class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
     """One live shard in a plan: it is made of segments first..to (to = -1: none yet).
 
-    `next` is the first segment that a later plan still needs; `opens`, `arrives` and `parents` describe a child whose
-    log has not begun: it holds the frontier at `opens`, and its first row comes at `arrives` or later.
+    `next` is the first segment that a later plan still needs; `closed_before`, `arrives` and `parents` describe a child
+    whose log has not begun: it holds the frontier at `closed_before`, and its first row comes at `arrives` or later.
     """
 
     first: int = 0
@@ -42,14 +42,14 @@ class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
     digest: str = ""
     next: int = 0
     ended: bool = False
-    opens: int = 0
+    closed_before: int = 0
     arrives: int = 0
     parents: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, kw_only=True):
     """`plan.json`: everything that the outcome depends on. Who is to take which range or part is advice, and so is
-    `fold`: of most large members some line was left out, so they need not be such that an object can take them over.
+    `lz4`: of most large members some line was left out, so they need not be such that an object can take them over.
 
     `window` and `reach` are in milliseconds; `since` is the first plan whose keys its `rows` are held against, `recent`
     is about the plans since..k-1, and `parts` is 0 where there is nothing to decide. No row of this plan or a later one
@@ -73,7 +73,7 @@ class Plan(msgspec.Struct, kw_only=True):
     resolvers: tuple[str, ...] = ()
     arrived: tuple[int, int] = (0, 0)
     recent: tuple[Recent, ...] = ()
-    fold: bool = False
+    lz4: bool = False
     version: int = PLAN_VERSION
 
 
@@ -81,31 +81,31 @@ class Plan(msgspec.Struct, kw_only=True):
 class LogView:
     """What the planner knows of a live shard: its verified segments from `next` of the last plan to the head."""
 
-    heads: list[Head] = field(default_factory=list)
+    headers: list[SegmentHeader] = field(default_factory=list)
 
     @property
     def last(self) -> Footer | None:
         """The newest footer."""
-        return self.heads[-1].footer if self.heads else None
+        return self.headers[-1].footer if self.headers else None
 
-    def between(self, first: int, to: int) -> list[Head]:
+    def between(self, first: int, to: int) -> list[SegmentHeader]:
         """Segments first..to."""
-        return [head for head in self.heads if first <= head.n <= to]
+        return [head for head in self.headers if first <= head.n <= to]
 
 
-def before_all(state: StreamState, target: int) -> Plan:
+def initial_plan(state: StreamState, target: int) -> Plan:
     """The state before plan 0: nothing published, all roots live."""
     return Plan(
         k=-1,
-        after=state.opens_from,
-        upto=state.opens_from,
-        shards={root.shard.id: PlanShard(opens=state.opens_from, arrives=_LONG_AGO) for root in state.roots},
+        after=state.closed_before,
+        upto=state.closed_before,
+        shards={root.shard.id: PlanShard(closed_before=state.closed_before, arrives=_LONG_AGO) for root in state.roots},
         target=target,
         arrived=(_LONG_AGO, _LONG_AGO),
     )
 
 
-def carried(last: Plan) -> tuple[dict[str, PlanShard], dict[str, int]]:
+def live_and_retired(last: Plan) -> tuple[dict[str, PlanShard], dict[str, int]]:
     """The live shards after `last`, and those that are gone: ended, with nothing left to publish."""
     live, gone = {}, dict(last.gone)
     for shard, entry in last.shards.items():
@@ -126,10 +126,12 @@ def joined(live: dict[str, PlanShard], gone: Mapping[str, int], views: Mapping[s
         for child in footer.children:
             if child.id in gone:
                 continue
-            opens, arrives = footer.open_from, footer.watermark
-            known = shards.get(child.id) or PlanShard(opens=opens, arrives=arrives, parents=child.parents)
-            opens, arrives = max(known.opens, opens), min(known.arrives, arrives)
-            shards[child.id] = msgspec.structs.replace(known, opens=opens, arrives=arrives)
+            closed_before, arrives = footer.closed_before, footer.watermark
+            known = shards.get(child.id) or PlanShard(
+                closed_before=closed_before, arrives=arrives, parents=child.parents
+            )
+            closed_before, arrives = max(known.closed_before, closed_before), min(known.arrives, arrives)
+            shards[child.id] = msgspec.structs.replace(known, closed_before=closed_before, arrives=arrives)
     return shards
 
 
@@ -137,8 +139,8 @@ def bound(entry: PlanShard, view: LogView | None) -> int | None:
     """How far this shard lets the frontier go; None where it does not hold it (its log has ended)."""
     footer = view.last if view else None
     if footer is None:
-        return entry.opens
-    return None if footer.ended else footer.open_from
+        return entry.closed_before
+    return None if footer.ended else footer.closed_before
 
 
 def frontier(shards: Mapping[str, PlanShard], views: Mapping[str, LogView]) -> tuple[int, str] | None:
@@ -151,7 +153,7 @@ def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dic
     """Compressed bytes and rows of each period."""
     sizes: dict[int, tuple[int, int]] = {}
     for view in views.values():
-        for head in view.heads:
+        for head in view.headers:
             assert head.footer is not None
             rows = head.footer.member_rows
             rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
@@ -180,7 +182,7 @@ def planned_bytes(plan: Plan, views: Mapping[str, LogView]) -> int:
 
 def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
     """The shards that keep the plan after `last` from being made: none of their periods is closed beyond it."""
-    live, gone = carried(last)
+    live, gone = live_and_retired(last)
     shards = joined(live, gone, views)
     return [s for s, entry in shards.items() if (b := bound(entry, views.get(s))) is not None and b <= last.upto]
 
@@ -204,10 +206,10 @@ def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int =
 
     `views` holds, for every live shard, its segments from `next` on, their chain checked.
     """
-    live, gone = carried(last)
+    live, gone = live_and_retired(last)
     shards = joined(live, gone, views)
     at = frontier(shards, views)
-    upto = at[0] if at else max((view.last.open_from for view in views.values() if view.last), default=last.upto)
+    upto = at[0] if at else max((view.last.closed_before for view in views.values() if view.last), default=last.upto)
     if upto <= last.upto:
         return None
     upto = _capped(views, last.upto, upto, limit)
@@ -239,8 +241,8 @@ def _arrived(plan: Plan, last: Plan, views: Mapping[str, LogView]) -> tuple[int,
     least: list[int] = []
     most: list[int] = []
     for shard, entry in plan.shards.items():
-        heads = views[shard].heads if shard in views else []
-        came = {head.n: head.footer for head in heads if head.footer is not None}
+        headers = views[shard].headers if shard in views else []
+        came = {head.n: head.footer for head in headers if head.footer is not None}
         if (first := came.get(entry.first)) is not None:
             least.append(first.arrived[0])
         elif entry.to >= 0:
@@ -265,25 +267,21 @@ def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
 
 def read_plan(body: bytes, name: str) -> Plan:
     """The plan of these bytes. Raises OtherVersion: whoever does not know it cannot carry it out; msgspec's errors."""
-    known_version(msgspec.json.decode(body, type=_Version).version, PLAN_VERSION, PLAN_VERSION, name)
+    known_version(msgspec.json.decode(body, type=Versioned).version, PLAN_VERSION, PLAN_VERSION, name)
     return msgspec.json.decode(body, type=Plan)
-
-
-class _Version(msgspec.Struct):
-    version: int
 
 
 def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
     """The shard's part of a plan up to `upto`; `entry` is its part of the plan before."""
     to, digest, ended = entry.to, entry.digest, entry.ended
-    for head in view.heads:
+    for head in view.headers:
         assert head.footer is not None
         if head.n < entry.to:
             continue
         if head.n > to:
             to, digest = head.n, head.digest
         ended = head.footer.ended
-        if head.footer.open_from >= upto:
+        if head.footer.closed_before >= upto:
             break
     following = to + 1
     for head in view.between(entry.next, to):
@@ -296,7 +294,7 @@ def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
         digest=digest,
         next=following,
         ended=ended,
-        opens=entry.opens,
+        closed_before=entry.closed_before,
         arrives=entry.arrives,
         parents=entry.parents,
     )

@@ -36,7 +36,7 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     "lz4": lz4.frame.compress,
     "snappy": lambda data: bytes(cramjam.snappy.compress(data)),
 }
-every = pytest.mark.parametrize("fold", CODECS.values(), ids=CODECS)
+every = pytest.mark.parametrize("compressed", CODECS.values(), ids=CODECS)
 
 
 def rejected(data: bytes) -> tuple[Reason, str]:
@@ -52,23 +52,24 @@ def test_what_is_not_compressed_is_told() -> None:
 
 
 @every
-def test_members_are_one_text_with_padding_behind_each(fold: Callable[[bytes], bytes]) -> None:
+def test_members_are_one_text_with_padding_behind_each(compressed: Callable[[bytes], bytes]) -> None:
     for padding in (b"", b"\n", b"\0" * 600, b" \r\n\t\0"):
-        assert decompress(fold(TEXT) + padding, ROOM) == TEXT
-        assert decompress(fold(TEXT) + padding + fold(b"") + fold(TEXT) + padding, ROOM) == TEXT + TEXT
+        assert decompress(compressed(TEXT) + padding, ROOM) == TEXT
+        several = compressed(TEXT) + padding + compressed(b"") + compressed(TEXT) + padding
+        assert decompress(several, ROOM) == TEXT + TEXT
 
 
-@pytest.mark.parametrize("fold", [CODECS["zstd"], CODECS["lz4"]], ids=["zstd", "lz4"])
-def test_skippable_frames_are_skipped(fold: Callable[[bytes], bytes]) -> None:
-    assert decompress(SKIPPABLE + fold(TEXT) + SKIPPABLE + fold(TEXT) + SKIPPABLE, ROOM) == TEXT + TEXT
+@pytest.mark.parametrize("compressed", [CODECS["zstd"], CODECS["lz4"]], ids=["zstd", "lz4"])
+def test_skippable_frames_are_skipped(compressed: Callable[[bytes], bytes]) -> None:
+    assert decompress(SKIPPABLE + compressed(TEXT) + SKIPPABLE + compressed(TEXT) + SKIPPABLE, ROOM) == TEXT + TEXT
     with pytest.raises(Refused) as refused:
-        decompress(fold(TEXT) + SKIPPABLE[:-1], ROOM)
+        decompress(compressed(TEXT) + SKIPPABLE[:-1], ROOM)
     assert refused.value.reason is Reason.BAD_COMPRESSION
 
 
 def test_chunks_that_snappy_skips_are_skipped() -> None:
-    folded = CODECS["snappy"](TEXT)
-    assert decompress(folded[:10] + b"\xfe\3\0\0abc" + folded[10:] + b"\x80\1\0\0x", ROOM) == TEXT
+    snappy = CODECS["snappy"](TEXT)
+    assert decompress(snappy[:10] + b"\xfe\3\0\0abc" + snappy[10:] + b"\x80\1\0\0x", ROOM) == TEXT
 
 
 @pytest.mark.parametrize("window", range(9, 16))
@@ -78,21 +79,21 @@ def test_zlib_of_every_window_is_read(window: int) -> None:
 
 
 @every
-def test_what_is_unfolded_never_exceeds_the_room(fold: Callable[[bytes], bytes]) -> None:
-    assert decompress(fold(TEXT), len(TEXT)) == TEXT
+def test_what_is_unfolded_never_exceeds_the_room(compressed: Callable[[bytes], bytes]) -> None:
+    assert decompress(compressed(TEXT), len(TEXT)) == TEXT
     for room in (0, 1, len(TEXT) - 1):
         with pytest.raises(Refused) as refused:
-            decompress(fold(TEXT), room)
+            decompress(compressed(TEXT), room)
         assert refused.value.reason is Reason.TOO_LARGE
     with pytest.raises(Refused) as refused:
-        decompress(fold(b"x" * 50_000_000), 1000)
+        decompress(compressed(b"x" * 50_000_000), 1000)
     assert refused.value.reason is Reason.TOO_LARGE
 
 
 @every
-def test_broken_data_are_refused(fold: Callable[[bytes], bytes]) -> None:
+def test_broken_data_are_refused(compressed: Callable[[bytes], bytes]) -> None:
     """Cut anywhere behind their magic, with bytes behind them that are no member, or with any bytes changed."""
-    whole = fold(TEXT)
+    whole = compressed(TEXT)
     for broken in (*(whole[:size] for size in range(12, len(whole))), whole + b"more", whole + b"\n{}"):
         with pytest.raises(Refused) as refused:
             decompress(broken, ROOM)

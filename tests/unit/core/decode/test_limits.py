@@ -39,7 +39,7 @@ def ingest(limits: Limits = SMALL) -> ShardIngest:
         limits=limits,
     )
     start = Position(Start.TRIM_HORIZON)
-    return ShardIngest(ShardInfo("s"), policy, n=-1, position=start, watermark=0, open_from=0)
+    return ShardIngest(ShardInfo("s"), policy, n=-1, position=start, watermark=0, closed_before=0)
 
 
 def page(datas: list[bytes]) -> Page:
@@ -144,7 +144,7 @@ def test_bytes_that_have_no_room_in_a_line_stand_beside_it() -> None:
     (line,) = rejections(segment)
     assert len(json.dumps(line)) < 500
     ((folder, _),) = [place for place in segment.lines if place[0] == line["data_beside"]]
-    (beside,) = (json.loads(text) for text in segment.lines[folder, segment.footer.open_from])
+    (beside,) = (json.loads(text) for text in segment.lines[folder, segment.footer.closed_before])
     assert base64.b64decode(beside["data_base64"]) == data
     assert (beside["shard"], beside["sequence"], beside["sub"]) == (line["shard"], line["sequence"], line["sub"])
     assert folder.startswith("_rejected/") and folder.endswith("/records")

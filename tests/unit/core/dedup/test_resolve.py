@@ -19,7 +19,7 @@ from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.publish.bounds import Recent
-from vortex.log.store import Journal
+from vortex.log.store import LogStore
 from vortex.publish.published_keys import KeyCache
 from vortex.retry import Once
 
@@ -83,10 +83,10 @@ def test_resolve_drops_what_a_walk_over_all_rows_drops(
 # Published keys.
 
 
-async def store_with(plans: int, parts: int, count: int) -> tuple[Journal, list[Recent], list[list[Key]]]:
+async def store_with(plans: int, parts: int, count: int) -> tuple[LogStore, list[Recent], list[list[Key]]]:
     """A store with the files of some plans; who they are, and the keys of each."""
     store, rng = MemoryStore(VirtualClock(0)), Random(5)
-    journal, recent, keys = Journal(store, "root", Once()), [], []
+    log_store, recent, keys = LogStore(store, "root", Once()), [], []
     for k in range(plans):
         some = sorted((rng.getrandbits(64), rng.getrandbits(64)) for _ in range(count))
         for part in range(parts):
@@ -94,10 +94,10 @@ async def store_with(plans: int, parts: int, count: int) -> tuple[Journal, list[
             rows = rows_of(mine, [0] * len(mine))
             runs = PlanRuns(["shard"], table_of([(10 * k, 10 * k + 5)]), [], [])
             none = np.zeros(len(mine), dtype=np.bool_)
-            await journal.put_decided(k, part, encode(k, part, parts, runs, rows, none, np.arange(len(mine))))
+            await log_store.put_decided(k, part, encode(k, part, parts, runs, rows, none, np.arange(len(mine))))
         recent.append(Recent(k, 10 * k + 5, parts, count))
         keys.append(some)
-    return journal, recent, keys
+    return log_store, recent, keys
 
 
 def pairs(keys: Keys) -> list[Key]:
@@ -107,9 +107,9 @@ def pairs(keys: Keys) -> list[Key]:
 @pytest.mark.parametrize("limit", [0, 50_000, 150_000, 10**9], ids=lambda limit: f"{limit} bytes")
 @pytest.mark.parametrize("parts", [1, 4])
 async def test_published_keys_are_found_whatever_is_in_memory(limit: int, parts: int) -> None:
-    journal, recent, keys = await store_with(plans=6, parts=parts, count=3_000)
+    log_store, recent, keys = await store_with(plans=6, parts=parts, count=3_000)
     rng = Random(7)
-    cache = KeyCache(journal, in_place, limit)
+    cache = KeyCache(log_store, in_place, limit)
     for of in (parts, 1, 2, 8, parts):
         for part in range(of):
             probes = sorted(
@@ -128,9 +128,9 @@ async def test_published_keys_are_found_whatever_is_in_memory(limit: int, parts:
 
 
 async def test_old_plans_shrink_to_fingerprints_when_memory_is_short() -> None:
-    journal, recent, keys = await store_with(plans=4, parts=1, count=3_000)
+    log_store, recent, keys = await store_with(plans=4, parts=1, count=3_000)
     reads = []
-    cache = KeyCache(journal, in_place, 160_000, lambda: reads.append(1))
+    cache = KeyCache(log_store, in_place, 160_000, lambda: reads.append(1))
     none = np.empty(0, dtype=np.uint64)
     await cache.among(recent, 0, 1, none, none)
     kinds = [type(its) for _, _, its in sorted(cache.held(), key=lambda row: row[0])]
@@ -145,8 +145,8 @@ async def test_old_plans_shrink_to_fingerprints_when_memory_is_short() -> None:
 
 
 async def test_published_reads_a_file_again_that_is_not_in_memory() -> None:
-    journal, recent, keys = await store_with(plans=2, parts=2, count=500)
-    cache = KeyCache(journal, in_place, 0)
+    log_store, recent, keys = await store_with(plans=2, parts=2, count=500)
+    cache = KeyCache(log_store, in_place, 0)
     for part in range(2):
         found = await cache.published(recent[1], part, 2)
         assert found is not None

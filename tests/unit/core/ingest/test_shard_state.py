@@ -21,8 +21,8 @@ from vortex.core.decode.fields import Fields
 from vortex.core.fleet.lease import WHOLE
 from vortex.core.ingest.shard_state import Draft, Policy, ShardIngest
 from vortex.core.layout import Layout
-from vortex.core.log.lines import Lines
-from vortex.core.log.segment import unfold, within
+from vortex.core.log.lines import LineTable
+from vortex.core.log.segment import decompress, within
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.periods import Rules, floor_period
 
@@ -45,7 +45,7 @@ def ingest(window_ms: int = 60 * MINUTE) -> ShardIngest:
         n=-1,
         position=Position(Start.TRIM_HORIZON),
         watermark=0,
-        open_from=0,
+        closed_before=0,
     )
 
 
@@ -101,25 +101,25 @@ def test_an_ordinary_page_takes_the_short_way() -> None:
     shard = ingest()
     rows = [Record("1", NOW / 1000, json.dumps({"c": "a", "t": "x", "id": 1, "at": NOW / 1000}).encode())]
     with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(Rules, "open_from_each")
+        patch.delattr(Rules, "closed_before_each")
         assert shard.take(Page(rows, "i", 0, NOW)).accepted == 1
 
 
-def told_one_by_one(page: Page, watermark: int, open_from: int) -> tuple[list[tuple[int, int]], int]:
+def told_one_by_one(page: Page, watermark: int, closed_before: int) -> tuple[list[tuple[int, int]], int]:
     """The rule, event by event: the period that takes it, and -1 for late or 1 for early; and W at the end."""
     rules, rows = POLICY.rules, []
     for record in page.records:
         arrived = min(int(record.arrival * 1000), page.server_ms)
         if arrived > watermark:  # else what the log says is open stays so, whatever today's settings would say of it
-            watermark, open_from = arrived, max(open_from, rules.open_from(arrived))
+            watermark, closed_before = arrived, max(closed_before, rules.closed_before(arrived))
         try:
             at = json.loads(record.data).get("at")
         except ValueError:
             continue
         period = floor_period(arrived if at is None else int(at * 1000), rules.period_ms)
         own = floor_period(watermark, rules.period_ms)
-        shift = -1 if period < open_from else 1 if period > own else 0
-        rows.append((max(own, open_from) if shift else period, shift))
+        shift = -1 if period < closed_before else 1 if period > own else 0
+        rows.append((max(own, closed_before) if shift else period, shift))
     return rows, watermark
 
 
@@ -133,7 +133,7 @@ def test_a_page_is_routed_as_the_rule_would(seed: int, spread_ms: int, ahead_s: 
     """By column as event by event, over pages in which periods close, and after a log written with another lateness."""
     shard, routed = ingest(), []
     shard.watermark = NOW + 1000 * ahead_s
-    shard.open_from = floor_period(shard.watermark - lateness_min * MINUTE, POLICY.rules.period_ms)
+    shard.closed_before = floor_period(shard.watermark - lateness_min * MINUTE, POLICY.rules.period_ms)
     with pytest.MonkeyPatch.context() as patch:
         route = ShardIngest._routed
 
@@ -144,7 +144,7 @@ def test_a_page_is_routed_as_the_rule_would(seed: int, spread_ms: int, ahead_s: 
 
         patch.setattr(ShardIngest, "_routed", seen)
         for page in pages(seed, 6, spread_ms):
-            wanted, watermark = told_one_by_one(page, shard.watermark, shard.open_from)
+            wanted, watermark = told_one_by_one(page, shard.watermark, shard.closed_before)
             routed.clear()
             shard.take(page)
             assert [row for rows in routed for row in rows] == wanted
@@ -180,14 +180,14 @@ def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> 
         for name in ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes"):
             assert sum(getattr(some, name) for some in footer.periods.values()) == getattr(counts, name)
         assert all(period >= bound for period in footer.periods)
-        assert footer.open_from >= bound
-        bound = footer.open_from
+        assert footer.closed_before >= bound
+        bound = footer.closed_before
         rows = 0
         begins, _ = within(footer.member_rows)
         for (folder, _, offset, length, count, raw, _), begin in zip(
             footer.member_rows.tolist(), begins.tolist(), strict=True
         ):
-            text = unfold(sealed.body[offset : offset + length], "x")[begin : begin + raw]
+            text = decompress(sealed.body[offset : offset + length], "x")[begin : begin + raw]
             lines = text.split(b"\n")[:-1]
             assert len(lines) == count
             rows += 0 if footer.folders[folder].rejected else count
@@ -210,7 +210,7 @@ def lines_after(position: Position, *records: Record) -> list[str]:
     shard = ingest()
     shard.position = position
     shard.take(Page(list(records), "i", 0, NOW))
-    lines = Lines(shard.cut("me", 0).pages)
+    lines = LineTable(shard.cut("me", 0).pages)
     return [json.loads(line)["id"] for line in lines.text(np.arange(len(lines))).splitlines()]
 
 
@@ -318,10 +318,10 @@ def test_an_idle_shard_follows_the_services_clock() -> None:
     shard = ingest()
     shard.idle(NOW)
     assert shard.moved
-    bound = shard.open_from
+    bound = shard.closed_before
     shard.cut("me", 0)
     shard.idle(NOW + 1000)
     assert not shard.moved
     shard.idle(NOW + 5 * MINUTE)
-    assert shard.open_from == bound + 5 * MINUTE
+    assert shard.closed_before == bound + 5 * MINUTE
     assert shard.moved

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vortex.core.log.lines import Lines, Taken
+from vortex.core.log.lines import LineTable, PageLines
 from vortex.core.log.segment import (
     ALONE_BYTES,
     OLDEST,
@@ -28,11 +28,11 @@ from vortex.core.log.segment import (
     check_blob,
     check_ids,
     compress,
-    fold,
+    decompress,
     folder_hash,
+    lz4_frame,
     parse_footer,
     seal,
-    unfold,
     within,
 )
 from vortex.core.model import Position, ShardInfo, Start
@@ -48,7 +48,7 @@ def footer(**changes: object) -> Footer:
         "start": Position(Start.TRIM_HORIZON),
         "position": Position(Start.AFTER_SEQUENCE_NUMBER, "17"),
         "watermark": 5,
-        "open_from": 4,
+        "closed_before": 4,
         "created": 6,
         "counts": Counts(),
         "periods": {0: Counts(filtered=2)},
@@ -65,7 +65,7 @@ def footer(**changes: object) -> Footer:
 
 def sealed(lines: dict[tuple[str, int], list[bytes]], ids: bytes = b"") -> Sealed:
     """A segment of these lines by folder and period."""
-    return seal(footer(), [cell(*each) for each in lines], Lines.of(lines.values()), ids)
+    return seal(footer(), [cell(*each) for each in lines], LineTable.of(lines.values()), ids)
 
 
 def cell(path: str, period: int) -> Cell:
@@ -95,7 +95,7 @@ def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]]) -> Non
     for row, begin, whole in zip(back.member_rows, begins.tolist(), wholes.tolist(), strict=True):
         folder, period, at, size, rows, raw, blob_digest = row.tolist()
         blob = check_blob(made.body[at : at + size], blob_digest, "x")
-        text = unfold(blob, "x")
+        text = decompress(blob, "x")
         assert text == (gzip if raw == whole else lz4.frame).decompress(blob)
         assert len(text) == whole
         text = text[begin : begin + raw]
@@ -184,20 +184,20 @@ def test_a_blob_that_is_cut_or_broken_is_not_unfolded(seed: int) -> None:
     """Of either kind: to what it was, which no digest vouches for here, or not at all."""
     rng = Random(seed)
     text = b"".join(b"%d\n" % rng.randrange(1000) for _ in range(500))
-    for blob in (compress(text), fold(text)):
+    for blob in (compress(text), lz4_frame(text)):
         with pytest.raises(CorruptSegment, match="x"):
-            unfold(blob[: rng.randrange(1, len(blob))], "x")
+            decompress(blob[: rng.randrange(1, len(blob))], "x")
         broken = bytearray(blob)
         broken[rng.randrange(len(blob))] ^= 1 << rng.randrange(8)
         with suppress(CorruptSegment):
-            unfold(bytes(broken), "x")
+            decompress(bytes(broken), "x")
 
 
 def test_an_older_version_is_refused_with_what_to_do() -> None:
     """Its ids are in another order, and it does not tell when its rows came."""
     old = footer()
     old.version = OLDEST - 1
-    made = seal(old, [cell("a", 0)], Lines.of([[b"line"]]))
+    made = seal(old, [cell("a", 0)], LineTable.of([[b"line"]]))
     with pytest.raises(OtherVersion, match=r"version 3; this program reads 4.*Drain.*another prefix"):
         parse_footer(made.body, len(made.body), "x.seg")
 
@@ -207,8 +207,8 @@ def test_ids_are_in_the_order_of_lines() -> None:
     cells = [cell(path, period) for path, period in (("b", 5), ("a", 5), ("a", 1))]
     rejected = Cell(Folder("_rejected", folder_hash("_rejected"), rejected=True), 1)
     groups = [2, 0, 1, 0, 2, 1, 0]
-    pages = [Taken.of([b"%d" % number], group) for number, group in enumerate(groups)]
-    lines = Lines([*pages, Taken.of([b"no event"], 3)])
+    pages = [PageLines.of([b"%d" % number], group) for number, group in enumerate(groups)]
+    lines = LineTable([*pages, PageLines.of([b"no event"], 3)])
     ids = b"".join(b"%16d" % number for number in range(len(groups)))
     made = seal(footer(), [*cells, rejected], lines, ids)
     back = made.footer
@@ -219,7 +219,7 @@ def test_ids_are_in_the_order_of_lines() -> None:
         back.member_rows.tolist(), begins.tolist(), back.first_rows.tolist(), back.rejections.tolist(), strict=True
     )
     for (_, _, at, size, count, raw, _), begin, first, odd in rows:
-        text = unfold(made.body[at : at + size], "x")[begin : begin + raw]
+        text = decompress(made.body[at : at + size], "x")[begin : begin + raw]
         if not odd:
             assert [int(line) for line in text.split()] == numbers[first : first + count]
     assert sorted(numbers) == list(range(len(groups)))

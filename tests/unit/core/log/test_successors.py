@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vortex.core.log.rules import heirs
+from vortex.core.log.rules import successors
 from vortex.core.model import ShardInfo
 
 
@@ -18,7 +18,7 @@ def told(
 ) -> dict[str, tuple[str, ...]]:
     """The heirs, and whom each waits for."""
     known = {one.id: one for one in [gone, *live]}
-    return {heir.id: heir.parents for heir in heirs(gone, listed, known, ended)}
+    return {successor.id: successor.parents for successor in successors(gone, listed, known, ended)}
 
 
 A, B = shard("a", 0, 49), shard("b", 50, 99)

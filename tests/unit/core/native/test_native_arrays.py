@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.native import without_native
 from tests.unit.core.native.test_native import installed
-from vortex.core.log.lines import Lines, Taken
+from vortex.core.log.lines import LineTable, PageLines
 from vortex.core.native import native
 
 
@@ -28,11 +28,11 @@ def test_lines_are_put_together_alike(pages: list[list[bytes]], seed: int) -> No
         size = np.array([len(line) for line in page], dtype=np.int32)
         group = np.array([rng.randrange(3) for _ in page], dtype=np.int32)
         start = np.cumsum(size, dtype=np.int64) - size
-        taken.append(Taken(b"".join(page) + b"of others" * rng.randint(0, 9), start, size, group).compact())
+        taken.append(PageLines(b"".join(page) + b"of others" * rng.randint(0, 9), start, size, group).compact())
         for line, number in zip(page, group.tolist(), strict=True):
             wanted[number] = wanted.get(number, b"") + line + b"\n"
     order = rng.sample(range(3), 3)
-    lines = Lines(taken)
+    lines = LineTable(taken)
     rows, ends, sizes = lines.in_order(order)
     assert sizes.tolist() == [len(wanted.get(number, b"")) for number in order]
     for native_or_not in (contextlib.nullcontext, without_native):
@@ -43,7 +43,9 @@ def test_lines_are_put_together_alike(pages: list[list[bytes]], seed: int) -> No
 
 def test_groups_may_be_called_otherwise_and_several_be_one() -> None:
     """What is one group lies together, in the order it came in."""
-    lines = Lines([Taken.of([b"a"], 2), Taken.of([b"b", b"c"], 0), Taken.of([b"d"], 1)], np.array([1, 0, 1], np.int32))
+    lines = LineTable(
+        [PageLines.of([b"a"], 2), PageLines.of([b"b", b"c"], 0), PageLines.of([b"d"], 1)], np.array([1, 0, 1], np.int32)
+    )
     rows, ends, sizes = lines.in_order([1, 0])
     assert lines.text(rows) == b"a\nb\nc\nd\n"
     assert (ends.tolist(), sizes.tolist()) == ([0, 3, 4], [6, 2])

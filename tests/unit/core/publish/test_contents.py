@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.core.log.lines import Lines
-from vortex.core.log.rules import Head
+from vortex.core.log.lines import LineTable
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash, seal, within
 from vortex.core.model import HOUR_MS, Position, Start
 from vortex.core.publish.contents import closed_hours, objects
@@ -19,7 +19,7 @@ PERIOD = 300_000
 
 def log(shard: str, segments: int, rng: Random) -> LogView:
     """A log whose segments hold random members, each within its bounds."""
-    heads: list[Head] = []
+    headers: list[SegmentHeader] = []
     bound = 0
     for n in range(segments):
         cells, lines = [], []
@@ -29,14 +29,15 @@ def log(shard: str, segments: int, rng: Random) -> LogView:
             lines.append([b"x" * rng.randrange(1, 50)])
         bound += PERIOD * rng.randrange(2)
         footer = Footer(
-            shard=shard, n=n, prev=heads[-1].digest if heads else "", owner="me", start=Position(Start.TRIM_HORIZON),
-            position=Position(Start.TRIM_HORIZON), watermark=bound, open_from=bound, created=0, counts=Counts(),
+            shard=shard, n=n, prev=headers[-1].digest if headers else "", owner="me",
+            start=Position(Start.TRIM_HORIZON), position=Position(Start.TRIM_HORIZON), watermark=bound,
+            closed_before=bound, created=0, counts=Counts(),
             periods={cell.period: Counts() for cell in cells}, folders=[], members=b"", ids=0, ids_digest=b"",
             data_bytes=0, arrived=(bound, bound),
         )  # fmt: skip
-        sealed = seal(footer, cells, Lines.of(lines))
-        heads.append(Head(shard, n, sealed.digest, sealed.footer))
-    return LogView(heads)
+        sealed = seal(footer, cells, LineTable.of(lines))
+        headers.append(SegmentHeader(shard, n, sealed.digest, sealed.footer))
+    return LogView(headers)
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 40, 10_000]))
@@ -57,7 +58,7 @@ def test_plans_publish_every_member_once_whatever_the_shares(seed: int, target: 
     members = [
         (head.shard, head.n, offset, begin, raw)
         for view in views.values()
-        for head in view.heads
+        for head in view.headers
         if head.footer
         for (_, period, offset, _, _, raw, _), begin in zip(
             head.footer.member_rows.tolist(), within(head.footer.member_rows)[0].tolist(), strict=True
@@ -65,7 +66,7 @@ def test_plans_publish_every_member_once_whatever_the_shares(seed: int, target: 
         if period < plan.upto
     ]
     assert sorted(published) == sorted(members)
-    bounds = [view.heads[-1].footer.open_from for view in views.values() if view.heads[-1].footer]
+    bounds = [view.headers[-1].footer.closed_before for view in views.values() if view.headers[-1].footer]
     assert plan.upto == min(bounds)
 
 
