@@ -23,7 +23,7 @@ from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.exits import Exit
 from vortex.ports import Denied, Unavailable
 from vortex.retry import Health, Retry
-from vortex.runtime.app import App, RecordParts, publisher_of
+from vortex.runtime.app import App, Environment, publisher_of
 from vortex.runtime.factories import first_start
 from vortex.runtime.first_start import load_or_create_state
 from vortex.runtime.trust import TrustedClock, TrustedStream
@@ -130,7 +130,7 @@ class Process:
         store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
         store.version = NEWER if self.newer else VERSION
         trusted = TrustedClock(clock, self.health, NullMeter())
-        parts = RecordParts(
+        world = Environment(
             settings=settings,
             stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
             trusted=trusted,
@@ -145,23 +145,23 @@ class Process:
             token=lambda: f"{self.rng.getrandbits(64):016x}",
         )
         try:
-            return await self._run(parts)
+            return await self._run(world)
         except OtherVersion as problem:
             self.health.bad("shard", str(problem))
             return Exit.LOST_STATE
 
-    async def _run(self, parts: RecordParts) -> Exit:
+    async def _run(self, world: Environment) -> Exit:
         settings = self.settings
         state, log_store = await load_or_create_state(
-            parts.stream,
-            parts.store,
-            parts.retry,
+            world.stream,
+            world.store,
+            world.retry,
             first_start(settings),
             lateness_ms=settings.hours.allowed_lateness,
             seed=7,
-            older=lambda state, log_store: publisher_of(parts, state, log_store),
+            older=lambda state, log_store: publisher_of(world, state, log_store),
         )
-        self.app = _App(self, parts, state, log_store, drain=self.drain)
+        self.app = _App(self, world, state, log_store, drain=self.drain)
         return await self.app.run()
 
     def _table(self) -> TableView | None:

@@ -83,7 +83,7 @@ class Environment:
 
 
 @contextlib.asynccontextmanager
-async def parts(settings: Settings) -> AsyncIterator[Environment]:
+async def environment(settings: Settings) -> AsyncIterator[Environment]:
     """Everything that touches the world, opened and closed."""
     clock, meter, health, rng = SystemClock(), PrometheusMeter(), Health(), Random(secrets.randbits(64))
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"

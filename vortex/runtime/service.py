@@ -17,7 +17,7 @@ from vortex.config.settings import ConfigError, Settings
 from vortex.core.log.rules import StreamState
 from vortex.exits import Exit
 from vortex.log.store import LogStore
-from vortex.runtime.app import STOPS, App, Environment, loaded_state, parts
+from vortex.runtime.app import STOPS, App, Environment, environment, loaded_state
 from vortex.runtime.first_start import ForeignState
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Service:
 
 
 async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
-    async with parts(settings) as world:
+    async with environment(settings) as world:
         service = Service(world)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
