@@ -130,7 +130,7 @@ class Process:
         store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
         store.version = NEWER if self.newer else VERSION
         trusted = TrustedClock(clock, self.health, NullMeter())
-        world = Environment(
+        environment = Environment(
             settings=settings,
             stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
             trusted=trusted,
@@ -145,23 +145,23 @@ class Process:
             token=lambda: f"{self.rng.getrandbits(64):016x}",
         )
         try:
-            return await self._run(world)
+            return await self._run(environment)
         except OtherVersion as problem:
             self.health.bad("shard", str(problem))
             return Exit.LOST_STATE
 
-    async def _run(self, world: Environment) -> Exit:
+    async def _run(self, environment: Environment) -> Exit:
         settings = self.settings
         state, log_store = await load_or_create_state(
-            world.stream,
-            world.store,
-            world.retry,
+            environment.stream,
+            environment.store,
+            environment.retry,
             first_start(settings),
             lateness_ms=settings.hours.allowed_lateness,
             seed=7,
-            older=lambda state, log_store: publisher_of(world, state, log_store),
+            older=lambda state, log_store: publisher_of(environment, state, log_store),
         )
-        self.app = _App(self, world, state, log_store, drain=self.drain)
+        self.app = _App(self, environment, state, log_store, drain=self.drain)
         return await self.app.run()
 
     def _table(self) -> TableView | None:

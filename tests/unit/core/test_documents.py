@@ -13,14 +13,15 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import World
 from vortex.core.documents import done_of, part_of, plan_of, state_of
-from vortex.core.log.rules import Damaged
+from vortex.core.log.rules import STATE_VERSION, Damaged
+from vortex.core.log.segment import OtherVersion
 from vortex.core.publish.plan import PLAN_VERSION, Plan
 from vortex.log.store import LogStore
 from vortex.retry import Once
 from vortex.verify.store import verify_store
 
 STATE: dict[str, Any] = {
-    "stream": "s", "arn": "a", "created": 5, "closed_before": 0, "first_hour": 0, "seed": 1,
+    "version": STATE_VERSION, "stream": "s", "arn": "a", "created": 5, "closed_before": 0, "first_hour": 0, "seed": 1,
     "roots": [{"shard": {"id": "shard"}, "position": {"kind": "TRIM_HORIZON"}}],
 }  # fmt: skip
 ENTRY = {"from": 0, "to": 1, "digest": "d", "next": 2}
@@ -43,11 +44,16 @@ def root(**position: Any) -> list[Any]:
 
 
 def test_whole_documents_are_read() -> None:
-    assert state_of(changed(STATE)).seed == 1
+    assert state_of(changed(STATE), "stream").seed == 1
     assert plan_of(changed(PLAN), 3, "plan").shards["shard"].next == 2
-    assert plan_of(msgspec.json.encode(plan_of(changed(PLAN), 3, "plan")), 3, "plan") == plan_of(
-        changed(PLAN), 3, "plan"
-    )
+    plan = plan_of(changed(PLAN), 3, "plan")
+    assert plan_of(msgspec.json.encode(plan), 3, "plan") == plan
+
+
+def test_a_state_of_another_version_is_refused_with_what_to_do() -> None:
+    for version, said in ((1, "stream.json: format version 1; this program reads 2.*Drain"), (3, "run the newer one")):
+        with pytest.raises(OtherVersion, match=said):
+            state_of(changed(STATE, version=version), "stream.json")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,7 @@ def test_whole_documents_are_read() -> None:
 )
 def test_what_is_no_document_is_refused(body: bytes) -> None:
     reads: list[Callable[[bytes], object]] = [
-        state_of,
+        lambda body: state_of(body, "stream"),
         lambda body: plan_of(body, 3, "plan"),
         lambda body: done_of(body, 3),
         lambda body: part_of(body, 3, 0),
@@ -84,7 +90,7 @@ def test_what_is_no_document_is_refused(body: bytes) -> None:
 )
 def test_a_state_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
-        state_of(changed(STATE, **changes))
+        state_of(changed(STATE, **changes), "stream")
 
 
 @pytest.mark.parametrize(
@@ -127,9 +133,9 @@ def test_a_document_is_read_again_before_it_is_taken_for_damaged() -> None:
     async def scenario() -> None:
         store = Garbled(vtime.VirtualClock())
         log_store = LogStore(store, "_vortex/s@1", Once())
-        await log_store.begin(state_of(changed(STATE)))
+        await log_store.begin(state_of(changed(STATE), "stream"))
         store.garbled = 2
-        assert (await log_store.state()) == state_of(changed(STATE))
+        assert (await log_store.state()) == state_of(changed(STATE), "stream")
         store.garbled = 3
         with pytest.raises(Damaged, match=r"_vortex/s@1/stream.json: is damaged.*Restore"):
             await log_store.state()

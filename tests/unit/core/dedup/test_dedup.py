@@ -217,7 +217,7 @@ def test_a_plan_of_another_version_is_not_carried_out() -> None:
     """It does not say what it takes: of an older one all copies would be published, of a newer one who knows what."""
     plan = Plan(k=7, after=0, upto=5, shards={}, target=1)
     assert read_plan(msgspec.json.encode(plan), "plan.json") == plan
-    for version, told in ((1, "reads 2 and later. Drain"), (3, "run the newer one")):
+    for version, told in ((2, "reads 3 and later. Drain"), (4, "run the newer one")):
         plan.version = version
         with pytest.raises(OtherVersion, match=f"plan.json: format version {version};.*{told}"):
             read_plan(msgspec.json.encode(plan), "plan.json")

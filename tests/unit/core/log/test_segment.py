@@ -198,7 +198,7 @@ def test_an_older_version_is_refused_with_what_to_do() -> None:
     old = footer()
     old.version = OLDEST - 1
     made = seal(old, [cell("a", 0)], LineTable.of([[b"line"]]))
-    with pytest.raises(OtherVersion, match=r"version 3; this program reads 4.*Drain.*another prefix"):
+    with pytest.raises(OtherVersion, match=r"version 5; this program reads 6.*Drain.*another prefix"):
         parse_footer(made.body, len(made.body), "x.seg")
 
 

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.native import without_native
-from tests.unit import test_kpl as kpl
+from tests.unit.core.decode import test_kpl as kpl
 from vortex.adapters.kinesis.get_records import Reply, decode_reply
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.events import EventReader
