@@ -29,6 +29,7 @@ from simulation.logchecks import parsed
 from simulation.memstream import HASH_KEYS, MemoryStream
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.store import LocalDirStore
+from vortex.adapters.heap import use_one_heap
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
 from vortex.core.ingest.shard_state import Policy
@@ -310,6 +311,7 @@ def main() -> int:
     """The bombs of these names, or all, each in a process of its own."""
     names = sys.argv[1:] or list(BOMBS)
     failed = 0
+    use_one_heap()
     for name in names:
         child = os.fork()
         if not child:

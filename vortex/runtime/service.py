@@ -12,6 +12,7 @@ import sys
 
 import uvloop
 
+from vortex.adapters.heap import use_one_heap
 from vortex.adapters.http.server import Check, not_served, serve
 from vortex.config.settings import ConfigError, Settings
 from vortex.core.log.rules import StreamState
@@ -97,6 +98,7 @@ async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
 
 def run(settings: Settings, *, drain: bool, supervised: bool = False) -> int:
     """`vortex run`: the exit code. Supervised, it stops when its standard input ends: nobody is there to stop it."""
+    use_one_heap()
     # Pages make thousands of short-lived tuples and no cycles: collecting after every 700 of them costs a tenth of all
     # CPU. What was imported is left out of collections for good.
     gc.freeze()
