@@ -27,7 +27,7 @@ import numpy as np
 from vortex.adapters.clock import ThreadOffload
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.core.dedup.decided import encode
-from vortex.core.dedup.index import Words, in_order
+from vortex.core.dedup.index import Words
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.ingest.filter import KEY_BYTES, Filter
@@ -96,10 +96,9 @@ def runs_of(k: int, rows: int) -> PlanRuns:
 def file_of(k: int, rows: int) -> bytes:
     """The file of plan k: all of its random keys are published."""
     high, low = words(k, rows)
-    order = in_order(high, low)
     run = np.arange(rows, dtype=np.uint32) % _SEGMENTS
     some = Rows(high, low, run, np.arange(rows, dtype=np.uint32))
-    return encode(k, 0, 1, runs_of(k, rows), some, np.zeros(rows, dtype=np.bool_), order)
+    return encode(k, 0, 1, runs_of(k, rows), some.by_key(), np.zeros(rows, dtype=np.bool_))
 
 
 def rows_to_decide(k: int, rows: int, copies: float, plans: int) -> tuple[PlanRuns, dict[tuple[str, int], bytes], int]:

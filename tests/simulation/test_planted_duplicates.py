@@ -32,10 +32,9 @@ from tests.loops import MINUTE
 from tests.loops import World as Stage
 from tests.simulation.planting import Bug, hunt
 from vortex.core.dedup.decided import encode
-from vortex.core.dedup.index import in_order
-from vortex.core.dedup.keys import Keys
+from vortex.core.dedup.keys import Keys, bounds_of
 from vortex.core.dedup.resolve import resolve
-from vortex.core.dedup.rows import RUN, PlanRuns, Rows, chosen, part_of
+from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.ingest.filter import Filter
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.lines import LineTable
@@ -92,17 +91,15 @@ def _resolved_by(walk: Callable[..., Any]) -> Any:
     return patch.object(vortex.publish.dedup, "resolve", walk)
 
 
-def _without_own_rows(rows: Rows, order: Any, runs: Any, known: Any, window: int) -> Any:
-    dropped = resolve(rows, order, runs, known, window)
+def _without_own_rows(rows: Rows, runs: Any, known: Any, window: int) -> Any:
+    dropped = resolve(rows, runs, known, window)
     for row in np.flatnonzero(dropped).tolist():
-        one = slice(row, row + 1)
-        alone = Rows(rows.high[one], rows.low[one], rows.run[one], rows.row[one])
-        dropped[row] = resolve(alone, np.zeros(1, dtype=np.int64), runs, known, window)[0]
+        dropped[row] = resolve(rows.between(row, row + 1), runs, known, window)[0]
     return dropped
 
 
-def _all_copies(rows: Rows, order: Any, runs: Any, known: Any, window: int) -> Any:
-    dropped = resolve(rows, order, runs, known, window)
+def _all_copies(rows: Rows, runs: Any, known: Any, window: int) -> Any:
+    dropped = resolve(rows, runs, known, window)
     gone = {(high, low) for high, low in zip(rows.high[dropped].tolist(), rows.low[dropped].tolist(), strict=True)}
     keys = zip(rows.high.tolist(), rows.low.tolist(), strict=True)
     return np.array([key in gone for key in keys], dtype=bool)
@@ -376,7 +373,7 @@ BUGS = (
     Bug("5 clean-up by the local window", lambda: _cleaning_by(_by_own_window), "D6", _SEVERAL),
     Bug(
         "6 keys of dropped rows kept",
-        lambda: patch.object(vortex.core.dedup.decided, "published", lambda dropped, order: order),
+        lambda: patch.object(vortex.core.dedup.decided, "published", lambda rows, dropped: rows),
         "D2|D5",
         _COPIES,
     ),
@@ -543,11 +540,10 @@ async def _keys_in_fewer_parts(kind: type[KeyCache]) -> int:
     log_store, rng = LogStore(MemoryStore(vtime.VirtualClock()), "_vortex/s@1", Once()), np.random.default_rng(1)
     runs = PlanRuns(["s"], np.zeros(1, dtype=RUN), [], [])
     high, number = rng.integers(0, 2**64, 64, dtype=np.uint64), np.arange(64, dtype=np.uint32)
-    rows = Rows(high, high, np.zeros(64, dtype=np.uint32), number)
+    rows = Rows(high, high, np.zeros(64, dtype=np.uint32), number).by_key()
     for part in range(4):
-        mine = chosen(rows, np.flatnonzero(part_of(high, 4) == part))
-        order = in_order(mine.high, mine.low)
-        body = encode(0, part, 4, runs, mine, resolve(mine, order, runs.table, [], 1), order)
+        mine = rows.between(*bounds_of(rows.high, part, 4))
+        body = encode(0, part, 4, runs, mine, resolve(mine, runs.table, [], 1))
         await log_store.put_decided(0, part, body)
     cache, plan = kind(log_store, vtime.in_place, 1 << 20), Recent(0, 0, 4, 64)
     for part in range(4):
@@ -570,8 +566,7 @@ async def _keys_of_older_plans(kind: type[KeyCache]) -> int:
     for k in range(2):
         high = np.sort(rng.integers(0, 2**64, 64, dtype=np.uint64))
         rows = Rows(high, high, np.zeros(64, dtype=np.uint32), np.arange(64, dtype=np.uint32))
-        order, none = np.arange(64), np.zeros(64, dtype=bool)
-        await log_store.put_decided(k, 0, encode(k, 0, 1, runs, rows, none, order))
+        await log_store.put_decided(k, 0, encode(k, 0, 1, runs, rows, np.zeros(64, dtype=bool)))
         keys.append(high)
     cache, plans = kind(log_store, vtime.in_place, 1 << 20), [Recent(k, 0, 1, 64) for k in range(2)]
     await cache.among(plans, 0, 1, keys[0], keys[0])

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.dedup.decided import Decided, encode, published
-from vortex.core.dedup.index import FINGERPRINT_BYTES, in_order
-from vortex.core.dedup.keys import KEY, Keys
-from vortex.core.dedup.resolve import Bools, Index, resolve
-from vortex.core.dedup.rows import PlanRuns, Rows, chosen, part_of, plan_runs, rows_of
+from vortex.core.dedup.index import FINGERPRINT_BYTES
+from vortex.core.dedup.keys import KEY, Keys, bounds_of
+from vortex.core.dedup.resolve import Bools, resolve
+from vortex.core.dedup.rows import PlanRuns, Rows, plan_runs, rows_of
 from vortex.core.log.rules import BrokenLog
 from vortex.core.publish.contents import Dropped
 from vortex.core.publish.plan import LogView, Plan
@@ -60,27 +60,19 @@ class Resolver:
     async def decide(self, plan: Plan, ids: PlanIds, part: int) -> tuple[bytes, Keys]:
         """The file of one part, and the keys that it publishes."""
         runs, blocks = ids
-        rows = await self.offload(rows_of, runs, blocks, part, plan.parts)
-        dropped, order = await self._walked(plan, runs, rows, part)
-        body = await self.offload(encode, plan.k, part, plan.parts, runs, rows, dropped, order)
-        kept = published(dropped, order)
-        lo, hi = runs.table["lo"].copy(), runs.table["hi"].copy()
-        return body, Keys(rows.high[kept], rows.low[kept], rows.run[kept], lo, hi)
+        rows = await self.offload(_rows_by_key, runs, blocks, part, plan.parts)
+        dropped = await self._walked(plan, runs, rows, part)
+        return await self.offload(_said, plan, part, runs, rows, dropped)
 
-    async def _walked(self, plan: Plan, runs: PlanRuns, rows: Rows, part: int) -> tuple[Bools, Index]:
-        """Which rows of a part are dropped, and their order by key; by one sub-range after the other, if need be."""
+    async def _walked(self, plan: Plan, runs: PlanRuns, rows: Rows, part: int) -> Bools:
+        """Which rows of a part are dropped; by one sub-range of the keys after the other, if need be."""
         several = self._sub_ranges(plan)
-        dropped = np.zeros(len(rows.high), dtype=np.bool_)
-        orders: list[Index] = []
+        dropped = []
         for number in range(part * several, (part + 1) * several):
-            mine = np.flatnonzero(part_of(rows.high, plan.parts * several) == number)
-            some = chosen(rows, mine)
-            order = await self.offload(in_order, some.high, some.low)
-            probes = some.high[order], some.low[order]
-            known = await self.keys.among(plan.recent, number, plan.parts * several, *probes)
-            dropped[mine] = await self.offload(resolve, some, order, runs.table, known, plan.window)
-            orders.append(mine[order])
-        return dropped, np.concatenate(orders)
+            some = rows.between(*bounds_of(rows.high, number, plan.parts * several))
+            known = await self.keys.among(plan.recent, number, plan.parts * several, some.high, some.low)
+            dropped.append(await self.offload(resolve, some, runs.table, known, plan.window))
+        return np.concatenate(dropped)
 
     def _sub_ranges(self, plan: Plan) -> int:
         """In how many sub-ranges to work through a part: several where even fingerprints of its keys find no room."""
@@ -88,6 +80,17 @@ class Resolver:
         if rows * FINGERPRINT_BYTES <= self.keys.limit:
             return 1
         return 1 << (-(-2 * rows * KEY.itemsize // max(1, self.keys.limit)) - 1).bit_length()
+
+
+def _rows_by_key(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:
+    return rows_of(runs, blocks, part, parts).by_key()
+
+
+def _said(plan: Plan, part: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> tuple[bytes, Keys]:
+    """The file of a part, and the keys that it publishes."""
+    kept = published(rows, dropped)
+    keys = Keys(kept.high, kept.low, kept.run, runs.table["lo"].copy(), runs.table["hi"].copy())
+    return encode(plan.k, part, plan.parts, runs, rows, dropped), keys
 
 
 class Deduplicator:

@@ -19,7 +19,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from vortex.core.dedup.keys import KEY, Keys, Times
-from vortex.core.dedup.resolve import Bools, Index
+from vortex.core.dedup.resolve import Bools
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, Words, part_of
 from vortex.core.log.segment import CorruptSegment, known_version
 
@@ -130,17 +130,18 @@ class Decided:
         return found
 
 
-def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools, order: Index) -> bytes:
-    """The file of what `resolve` found: which `rows` are dropped, and their `order` by key."""
-    kept = published(dropped, order)
+def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> bytes:
+    """The file of what `resolve` found: which of the `rows`, sorted by key, are dropped."""
+    kept = published(rows, dropped)
     keys = np.empty(len(kept), dtype=KEY)
-    keys["high"], keys["low"], keys["run"] = rows.high[kept], rows.low[kept], rows.run[kept]
+    keys["high"], keys["low"], keys["run"] = kept.high, kept.low, kept.run
     packed = keys.tobytes()
-    buckets = _buckets(keys, packed, parts)
+    buckets = _buckets(kept.high, packed, parts)
     table = runs.table.copy()
     table["rows"] = np.bincount(rows.run, minlength=len(table))
-    table["dropped"] = np.bincount(rows.run[dropped], minlength=len(table))
-    out = rows.row[dropped].astype("<u4").tobytes()
+    left_out = rows.run[dropped], rows.row[dropped]
+    table["dropped"] = np.bincount(left_out[0], minlength=len(table))
+    out = left_out[1][np.lexsort(left_out[::-1])].astype("<u4").tobytes()
     document = _Document(
         k=k,
         part=part,
@@ -156,17 +157,18 @@ def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: B
     return b"".join([packed, out, whole, TRAILER.pack(_digest(whole, VERSION), len(whole), VERSION, _MAGIC)])
 
 
-def published(dropped: Bools, order: Index) -> Index:
-    """The rows that are not dropped, by key. Only theirs are kept: else an id that comes again and again within the
-    window would be published once, and never more.
+def published(rows: Rows, dropped: Bools) -> Rows:
+    """The rows that are not dropped. Only their keys are kept: else an id that comes again and again within the window
+    would be published once, and never more.
     """
-    return order[~dropped[order]]
+    kept = ~dropped
+    return Rows(rows.high[kept], rows.low[kept], rows.run[kept], rows.row[kept])
 
 
-def _buckets(keys: NDArray[np.void], packed: bytes, parts: int) -> NDArray[np.void]:
-    several = min(_MOST_BUCKETS, 1 << max(0, (len(keys) // _BUCKET_KEYS).bit_length() - 1))
+def _buckets(high: Words, packed: bytes, parts: int) -> NDArray[np.void]:
+    several = min(_MOST_BUCKETS, 1 << max(0, (len(high) // _BUCKET_KEYS).bit_length() - 1))
     table = np.zeros(several, dtype=_BUCKET)
-    places = part_of(keys["high"].astype(np.uint64), parts * several) % np.uint64(several)
+    places = part_of(high, parts * several) % np.uint64(several)
     table["end"] = np.searchsorted(places, np.arange(several), side="right")
     begin = 0
     digests = []

@@ -16,18 +16,18 @@ Bools = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
 
-def resolve(rows: Rows, order: Index, runs: RunTable, known: Sequence[Keys], window: int) -> Bools:
-    """Which rows are dropped, given what the plans since `since` published. `order` sorts the rows by key (`in_order`).
+def resolve(rows: Rows, runs: RunTable, known: Sequence[Keys], window: int) -> Bools:
+    """Which rows are dropped, given what the plans since `since` published. The rows are sorted by key (`Rows.by_key`).
 
     `known` may leave out keys that no row has. Most keys are there once; they are told from the others for all rows at
     once, and so are groups of rows that are all near to each other. The rest is walked through row by row.
     """
-    dropped = np.zeros(len(order), dtype=np.bool_)
-    if not len(order):
+    dropped = np.zeros(len(rows), dtype=np.bool_)
+    if not len(rows):
         return dropped
-    high, low = rows.high[order], rows.low[order]
+    high, low = rows.high, rows.low
     begins = np.flatnonzero(np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]))))
-    sizes = np.diff(begins, append=len(order))
+    sizes = np.diff(begins, append=len(rows))
     met = [_Met.of(keys, high[begins], low[begins]) for keys in known]
     odd = sizes > 1
     for some in met:
@@ -35,7 +35,7 @@ def resolve(rows: Rows, order: Index, runs: RunTable, known: Sequence[Keys], win
     groups = np.flatnonzero(odd)
     number = np.cumsum(odd) - 1  # of a group among the odd ones
     met = [_Met(some.keys, number[some.group], some.place) for some in met]
-    members = _Members(order, begins[groups], sizes[groups])
+    members = _Members(begins[groups], sizes[groups])
     for group in _all_near(members, rows, runs, met, window, dropped).tolist():
         published = [came for some in met for came in some.came(group)]
         _walk(members.of(group), rows, runs, published, window, dropped)
@@ -78,20 +78,19 @@ class _Met:
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """Groups of rows with one key: group i has the rows `order[begin[i]:begin[i] + size[i]]`, in the order."""
+    """Groups of rows with one key: group i has the rows from `begin[i]` to `begin[i] + size[i]`."""
 
-    order: Index
     begin: Index
     size: Index
 
     def of(self, group: int) -> Index:
         """The rows of one group."""
-        return self.order[self.begin[group] : self.begin[group] + self.size[group]]
+        return np.arange(self.begin[group], self.begin[group] + self.size[group])
 
     def all(self) -> tuple[Index, Index]:
         """The rows of all groups, one after the other, and where each group begins among them."""
         first = np.cumsum(self.size) - self.size
-        return self.order[np.repeat(self.begin - first, self.size) + np.arange(self.size.sum())], first
+        return np.repeat(self.begin - first, self.size) + np.arange(self.size.sum()), first
 
 
 def _all_near(members: _Members, rows: Rows, runs: RunTable, met: Sequence[_Met], window: int, dropped: Bools) -> Index:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.dedup.index import in_order
 from vortex.core.ingest.filter import KEY_BYTES
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Footer
@@ -45,12 +46,28 @@ class PlanRuns:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in the order: a key as two words, the number of its run, and of the row within its segment."""
+    """Rows by column: a key as two words, the number of its run, and of the row within its segment."""
 
     high: Words
     low: Words
     run: NDArray[np.uint32]
     row: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.high)
+
+    def by_key(self) -> Rows:
+        """The same rows sorted by key; those of one key stay in the order they have.
+
+        What comes after reads them from one end to the other: a row is looked up at random here, and nowhere else.
+        """
+        order = in_order(self.high, self.low)
+        return Rows(self.high[order], self.low[order], self.run[order], self.row[order])
+
+    def between(self, begin: int, end: int) -> Rows:
+        """A stretch of the rows."""
+        part = slice(begin, end)
+        return Rows(self.high[part], self.low[part], self.run[part], self.row[part])
 
 
 def plan_runs(plan: Plan, views: Mapping[str, LogView]) -> PlanRuns:
@@ -85,7 +102,7 @@ def _of_segment(footer: Footer | None, plan: Plan) -> Iterator[tuple[int, int, i
 
 
 def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:
-    """The rows whose key is in this of `parts` equal ranges; `blocks` has the ids of each segment."""
+    """The rows whose key is in this of `parts` equal ranges, in the order; `blocks` has the ids of each segment."""
     columns: list[tuple[Words, Words, NDArray[np.uint32], NDArray[np.uint32]]] = []
     for at, (head, first, count) in enumerate(zip(runs.headers, runs.first, runs.table["rows"].tolist(), strict=True)):
         words = np.frombuffer(blocks[head.shard, head.n], dtype=">u8", count=2 * count, offset=KEY_BYTES * first)
@@ -100,11 +117,6 @@ def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, 
         return Rows(none, none, small, small)
     highs, lows, numbers, places = zip(*columns, strict=True)
     return Rows(np.concatenate(highs), np.concatenate(lows), np.concatenate(numbers), np.concatenate(places))
-
-
-def chosen(rows: Rows, which: NDArray[np.int64]) -> Rows:
-    """Some of the rows."""
-    return Rows(rows.high[which], rows.low[which], rows.run[which], rows.row[which])
 
 
 def part_of(high: Words, parts: int) -> Words:

@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vortex.core.dedup.decided import Decided, encode, parse, rest_length
-from vortex.core.dedup.index import in_order
 from vortex.core.dedup.keys import Keys, bounds_of, joined
-from vortex.core.dedup.resolve import resolve
-from vortex.core.dedup.rows import RUN, PlanRuns, Rows, chosen, part_of
+from vortex.core.dedup.resolve import Bools, resolve
+from vortex.core.dedup.rows import RUN, PlanRuns, Rows, part_of
 from vortex.core.log.segment import CorruptSegment, OtherVersion
 from vortex.core.publish.bounds import Recent, needed_from, parts_of, resolvers, since
 from vortex.core.publish.plan import Plan, read_plan
@@ -72,11 +71,19 @@ def keys_of(found: Decided, body: bytes, part: int, parts: int) -> Keys:
     return found.keys_in(body[offset : offset + length], first, last).within(part, parts)
 
 
-def kept(rows: Rows, runs: PlanRuns, dropped: object, order: object) -> Keys:
+def kept(rows: Rows, runs: PlanRuns, dropped: Bools) -> Keys:
     """What a plan published, as memory holds it."""
-    body = encode(0, 0, 1, runs, rows, dropped, order)  # type: ignore[arg-type]
+    body = encode(0, 0, 1, runs, rows, dropped)
     found = parse(body, len(body), "x")
     return keys_of(found, body, 0, 1)
+
+
+def in_plan_order(rows: Rows, dropped: Bools) -> list[bool]:
+    """Which rows are dropped, in the order of `rows`; `dropped` is in that of their keys."""
+    keys = list(zip(rows.high.tolist(), rows.low.tolist(), strict=True))
+    told = np.empty(len(dropped), dtype=np.bool_)
+    told[sorted(range(len(keys)), key=keys.__getitem__)] = dropped
+    return told.tolist()
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 30, 200, 1500]), st.integers(1, 3))
@@ -87,12 +94,10 @@ def test_the_walk_by_arrays_drops_what_the_rule_drops(seed: int, window: int, pl
     for _ in range(plans):
         runs = runs_of(rng, rng.randint(1, 12))
         rows = rows_of(rng, runs, rng.randint(0, 120), pool)
-        order = in_order(rows.high, rows.low)
-        dropped = resolve(rows, order, runs.table, known, window)
-        assert dropped.tolist() == walked(rows, runs, known, window)
-        keys = list(zip(rows.high[order].tolist(), rows.low[order].tolist(), order.tolist(), strict=True))
-        assert keys == sorted(keys)
-        known.append(kept(rows, runs, dropped, order))
+        by_key = rows.by_key()
+        dropped = resolve(by_key, runs.table, known, window)
+        assert in_plan_order(rows, dropped) == walked(rows, runs, known, window)
+        known.append(kept(by_key, runs, dropped))
 
 
 def test_one_id_a_million_times_takes_no_time_that_squares() -> None:
@@ -102,7 +107,7 @@ def test_one_id_a_million_times_takes_no_time_that_squares() -> None:
     number = 100_000
     same = np.zeros(number, dtype=np.uint64)
     run = np.sort(np.arange(number, dtype=np.uint32) % 10)
-    dropped = resolve(Rows(same, same, run, run), in_order(same, same), runs.table, [], 100)
+    dropped = resolve(Rows(same, same, run, run).by_key(), runs.table, [], 100)
     assert (dropped[0], dropped[1:].all()) == (False, True)
 
 
@@ -110,10 +115,10 @@ def file_of(rng: Random, part: int = 0, parts: int = 1, number: int = 300) -> tu
     """A file of decisions on a part, its runs, its rows, and which of them are dropped."""
     runs = runs_of(rng, 7)
     rows = rows_of(rng, runs, number, pool_of(rng, max(1, number // 2)))
-    rows = chosen(rows, np.flatnonzero(part_of(rows.high, parts) == part))
-    order = in_order(rows.high, rows.low)
-    dropped = resolve(rows, order, runs.table, [], 100)
-    return encode(5, part, parts, runs, rows, dropped, order), runs, rows, dropped.tolist()
+    rows = rows.by_key()
+    rows = rows.between(*bounds_of(rows.high, part, parts))
+    dropped = resolve(rows, runs.table, [], 100)
+    return encode(5, part, parts, runs, rows, dropped), runs, rows, dropped.tolist()
 
 
 @given(st.integers(0, 2**32), st.sampled_from([(0, 1), (1, 2), (5, 8)]))
@@ -141,7 +146,7 @@ def test_a_file_says_what_was_decided(seed: int, place: tuple[int, int]) -> None
         for segment, several in found.dropped_rows(body[offset:][:length]).items()
     }
     expected: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for run, row, gone in zip(rows.run.tolist(), rows.row.tolist(), dropped, strict=True):
+    for run, row, gone in sorted(zip(rows.run.tolist(), rows.row.tolist(), dropped, strict=True)):
         if gone:
             expected[runs.shards[runs.table["shard"][run]], int(runs.table["n"][run])].append(row)
     assert out == expected

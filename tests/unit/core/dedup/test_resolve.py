@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from simulation.memstore import MemoryStore
 from simulation.vtime import VirtualClock
 from vortex.core.dedup.decided import encode
-from vortex.core.dedup.index import Fingerprints, in_order
+from vortex.core.dedup.index import Fingerprints
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
@@ -74,10 +74,11 @@ def test_resolve_drops_what_a_walk_over_all_rows_drops(
     rows: list[tuple[Key, Came]], known: list[list[tuple[Key, Came]]], window: int
 ) -> None:
     keys, came = [key for key, _ in rows], [came for _, came in rows]
-    columns = rows_of(keys, list(range(len(keys))))
-    order = in_order(columns.high, columns.low)
-    dropped = resolve(columns, order, table_of(came), [published_of(several) for several in known], window)
-    assert dropped.tolist() == walked(keys, came, known, window)
+    columns = rows_of(keys, list(range(len(keys)))).by_key()
+    dropped = resolve(columns, table_of(came), [published_of(several) for several in known], window)
+    assert [out for _, out in sorted(zip(columns.run.tolist(), dropped.tolist(), strict=True))] == walked(
+        keys, came, known, window
+    )
 
 
 # Published keys.
@@ -94,7 +95,7 @@ async def store_with(plans: int, parts: int, count: int) -> tuple[LogStore, list
             rows = rows_of(mine, [0] * len(mine))
             runs = PlanRuns(["shard"], table_of([(10 * k, 10 * k + 5)]), [], [])
             none = np.zeros(len(mine), dtype=np.bool_)
-            await log_store.put_decided(k, part, encode(k, part, parts, runs, rows, none, np.arange(len(mine))))
+            await log_store.put_decided(k, part, encode(k, part, parts, runs, rows, none))
         recent.append(Recent(k, 10 * k + 5, parts, count))
         keys.append(some)
     return log_store, recent, keys
