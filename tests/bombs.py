@@ -119,6 +119,15 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "nothing but zeros, of which there is no end": lambda: [nothing_of_10_gib()] * 8,
     "gzip within gzip": lambda: [packed(packed(b"{}\n" * (64 * MIB // 3 - 1)))],
     "empty gzip members": lambda: [packed(b"") * 400_000],
+    "empty gzip members, with blanks between, and a long end": lambda: [
+        (packed(b"") + b" ") * 32_000 + b"\x50\x2a\x4d\x18" + (9 * MIB).to_bytes(4, "little") + bytes(9 * MIB)
+    ],
+    "empty chunks of Snappy": lambda: [b"\xff\x06\0\0sNaPpY" + b"\xfe\0\0\0" * 2_600_000],
+    "user records of empty gzip members": lambda: [kpl([packed(b"") * 500] * 1000)],
+    "user records of gzip that is broken at its end": lambda: [kpl([packed(bytes(64 * MIB - 99))[:-1]] * 150)],
+    "user records of gzip with halves of characters": lambda: [
+        kpl([packed(_event(b'"' + b"\\ud83d" * 40_000 + b'"') + b"x")] * 260)
+    ],
     "empty user records": lambda: [kpl([b""] * 1_500_000)],
     "some empty user records": lambda: [kpl([b""] * 90_000)],
     "user records of one byte": lambda: [kpl([b"x"] * 90_000)],

@@ -7,29 +7,35 @@ fixed size, leave such. What is known by sight but not read gets its name into t
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import cramjam
 import lz4.frame
 from isal import igzip_lib
 
+from vortex.core.decode.limits import MEMBERS
 from vortex.core.decode.reasons import Reason, Refused
+from vortex.core.decode.steps import Steps
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-_MEMBERS = 32_768
-"""Members that a record may have: of empty ones, which take no room, a record could hold a million."""
 _WINDOW_LOG = 26
 """A Zstandard frame may ask for a window of 64 MiB; what a record unfolds to is bounded by as much."""
 _WINDOW = zstd.DecompressionParameter.window_log_max
-_PADDING = b"\0 \t\r\n"
+_PADDING = re.compile(rb"[\0 \t\r\n]*+")
 _FIRST, _STEP = 1024, 1 << 20
-"""Bytes that a decompressor gets at first, and at most: it copies what lies behind its member."""
+"""Bytes that a decompressor gets at first, and at most: it copies what lies behind its member. It gives no more."""
+_CHUNKS = 10
+"""Of Snappy, which count as a member."""
+_STEP_MEMBERS, _STEP_CHUNKS = 200, 10_000
+"""What is read in one step: of a Zstandard member a tenth of a millisecond goes into making its decompressor."""
 _BROKEN: tuple[type[Exception], ...] = (
     igzip_lib.IsalError,  # type: ignore[assignment]  # its stub says an instance
     zstd.ZstdError,
@@ -66,41 +72,55 @@ _UNREAD = {
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")
 
 
+class Output(BytesIO):
+    """What was unfolded until now, also where nothing comes of it in the end; `members` more may come."""
+
+    def __init__(self, members: int = MEMBERS) -> None:
+        super().__init__()
+        self.members = members
+
+    def member(self, number: int = 1) -> None:
+        """So many more. Raises Refused."""
+        self.members -= number
+        if self.members < 0:
+            raise Refused(Reason.TOO_MANY_MEMBERS, f"has more than {MEMBERS} compressed members")
+
+
 class _Codec(NamedTuple):
-    """`read` takes the data, the place of a member and the room; it gives what that holds, and the place behind it."""
+    """`read` takes the data, the place of a member, the room, and where to write what the member holds; it gives the
+    place behind it.
+    """
 
     name: str
-    read: Callable[[memoryview, int, int], tuple[list[bytes], int]]
+    read: Callable[[memoryview, int, int, Output], Steps[int]]
 
 
-def decompress(data: bytes, room: int) -> bytes | None:
+def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes | None]:
     """What the data unfold to, all members of it; None for data that are not compressed.
 
-    Raises Refused for data that are broken or cut, and, without unfolding any further, for more than `room` bytes.
+    Raises Refused for data that are broken or cut, and, without unfolding any further, for more than `room` bytes;
+    what was unfolded until then is in `out`.
     """
     codec = _codec(data, 0)
     if codec is None:
         return None
-    parts: list[bytes] = []
-    whole, at, left = memoryview(data), 0, room
-    for _ in range(_MEMBERS):
+    whole, at, out = memoryview(data), 0, Output() if out is None else out
+    while True:
         try:
-            member, at = codec.read(whole, at, left)
+            at = yield from codec.read(whole, at, room, out)
         except _BROKEN as problem:
-            if not parts and data[0] != 0x78 and codec.read is _zlib:
+            if not out.tell() and data[0] != 0x78 and codec.read is _zlib:
                 return None  # one text in a thousand that begins with one of these letters looks like zlib
             raise Refused(Reason.BAD_COMPRESSION, f"{codec.name}: {problem}") from None
-        parts += member
-        left -= sum(map(len, member))
-        if left < 0:
-            raise Refused(Reason.TOO_LARGE, f"unfolds to more than {room} bytes")
-        at = _behind_padding(data, at)
+        at = _end_of_padding(data, at)
         if at == len(data):
-            return b"".join(parts)
+            return out.getvalue()
         before, codec = codec, _codec(data, at)
         if codec is None:
             raise Refused(Reason.BAD_COMPRESSION, f"{before.name}: {len(data) - at} bytes behind the end are no member")
-    raise Refused(Reason.TOO_MANY_MEMBERS, f"has more than {_MEMBERS} compressed members")
+        out.member()
+        if out.members % _STEP_MEMBERS == 0:
+            yield
 
 
 def unread_format(data: bytes) -> str | None:
@@ -130,57 +150,58 @@ def _codec(data: bytes, at: int) -> _Codec | None:
     return _FRAMED if data.startswith(_SNAPPY, at) else None
 
 
-def _behind_padding(data: bytes, at: int) -> int:
-    if at < len(data) and data[at] in _PADDING:
-        return len(data) - len(data[at:].lstrip(_PADDING))
-    return at
+def _end_of_padding(data: bytes, at: int) -> int:
+    found = _PADDING.match(data, at)
+    assert found  # perhaps empty
+    return found.end()
 
 
-def _stream(decompressor: Any, data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
+def _stream(decompressor: Any, data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
     """One member, by a decompressor of the shape that the standard library's have. Raises what that does."""
-    parts: list[bytes] = []
     window = _FIRST
     while not decompressor.eof:
         chunk = data[at : at + window] if decompressor.needs_input else data[:0]
         at += len(chunk)
-        part = decompressor.decompress(chunk, room + 1)
+        part = decompressor.decompress(chunk, _STEP)
         if not chunk and not part and not decompressor.eof:
             raise EOFError("the compressed data is cut off")
-        parts.append(part)
-        room -= len(part)
-        if room < 0:
-            break
+        out.write(part)
+        if out.tell() > room:
+            raise _too_large(room)
+        if len(part) == _STEP or window == _STEP:
+            yield
         window = min(4 * window, _STEP)
-    return parts, at - len(decompressor.unused_data or b"")
+    return at - len(decompressor.unused_data or b"")
 
 
-def _gzip(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
-    return _stream(igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), data, at, room)
+def _gzip(data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
+    return _stream(igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), data, at, room, out)
 
 
-def _zlib(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
-    return _stream(igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB), data, at, room)
+def _zlib(data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
+    return _stream(igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB), data, at, room, out)
 
 
-def _zstd(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
-    return _stream(zstd.ZstdDecompressor(options={int(_WINDOW): _WINDOW_LOG}), data, at, room)
+def _zstd(data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
+    return _stream(zstd.ZstdDecompressor(options={int(_WINDOW): _WINDOW_LOG}), data, at, room, out)
 
 
-def _lz4(data: memoryview, at: int, room: int) -> tuple[list[bytes], int]:
-    return _stream(lz4.frame.LZ4FrameDecompressor(), data, at, room)
+def _lz4(data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
+    return _stream(lz4.frame.LZ4FrameDecompressor(), data, at, room, out)
 
 
-def _skippable(data: memoryview, at: int, _: int) -> tuple[list[bytes], int]:
+def _skippable(data: memoryview, at: int, _: int, __: Output) -> Steps[int]:
     """A frame for others, as Zstandard and LZ4 both have it: RFC 8878, section 3.1.2."""
     end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
     if at + 8 > len(data) or end > len(data):
         raise EOFError("a skippable frame is cut off")
-    return [], end
+    yield from ()
+    return end
 
 
-def _framed_snappy(data: memoryview, begin: int, room: int) -> tuple[list[bytes], int]:
+def _framed_snappy(data: memoryview, begin: int, room: int, out: Output) -> Steps[int]:
     """All chunks: https://github.com/google/snappy/blob/main/framing_format.txt. Each says what it unfolds to."""
-    at, size = begin, 0
+    at, size, chunks = begin, 0, 0
     while at + 4 <= len(data):
         kind, length = data[at], int.from_bytes(data[at + 1 : at + 4], "little")
         if 0x02 <= kind < 0x80 or (kind == 0x00 and length == 0):
@@ -192,10 +213,25 @@ def _framed_snappy(data: memoryview, begin: int, room: int) -> tuple[list[bytes]
             size += _varint(body[4:])
         elif kind == 0x01:
             size += max(length - 4, 0)
-        if size > room:
-            raise Refused(Reason.TOO_LARGE, f"unfolds to more than {room} bytes")
+        if out.tell() + size > room:
+            raise _too_large(room)
         at += 4 + length
-    return [bytes(cramjam.snappy.decompress(data[begin:at], output_len=size))], at
+        chunks += 1
+        if size >= _STEP or chunks == _STEP_CHUNKS:
+            _some_snappy(data[begin:at], size, out)
+            out.member(chunks // _CHUNKS)
+            begin, size, chunks = at, 0, 0
+            yield
+    _some_snappy(data[begin:at], size, out)
+    return at
+
+
+def _some_snappy(chunks: memoryview, size: int, out: Output) -> None:
+    out.write(cramjam.snappy.decompress(_SNAPPY + chunks, output_len=size))
+
+
+def _too_large(room: int) -> Refused:
+    return Refused(Reason.TOO_LARGE, f"unfolds to more than {room} bytes")
 
 
 def _varint(data: memoryview) -> int:

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from vortex.core.decode.codecs import decompress
+from vortex.core.decode.codecs import Output, decompress
 from vortex.core.decode.kpl import MAGIC, user_records
 from vortex.core.decode.limits import DEFAULT, Budget, Limits, Pot
 from vortex.core.decode.reasons import OverBudget, Reason, Refused
 from vortex.core.decode.steps import Steps, at_once
 from vortex.core.decode.texts import WHITE, values_of
 
-_STEP_TEXTS = 500
+_STEP_TEXTS, _STEP_PACKED, _STEP_UNFOLDED = 500, 1 << 14, 1 << 18
+"""What is taken apart in one step: texts, bytes as they came, which may hold a member in nine of them, and bytes."""
 _first, _last = itemgetter(0), itemgetter(-1)
 # Two objects, one behind the other; or so it seems, for they may stand in a string.
 _SEVERAL = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+\{").search
@@ -90,7 +91,7 @@ class Opened:
         """Its parts; the texts are gone then. Raises OverBudget."""
         if self.plain:
             return RecordParts(self.texts)
-        parts = RecordParts()
+        parts, size = RecordParts(), 0
         self.texts.reverse()
         for number in range(len(self.texts)):
             text = self.texts.pop()
@@ -99,7 +100,9 @@ class Opened:
                 parts.refuse(text, self.refused[number])
                 continue
             parts.data += yield from values_of(text, self.budget)
-            if number % _STEP_TEXTS == 0:
+            size += len(text)
+            if number % _STEP_TEXTS == 0 or size > _STEP_UNFOLDED:
+                size = 0
                 yield
         return parts
 
@@ -110,16 +113,18 @@ def open_record(data: bytes, limits: Limits, pot: Pot) -> Steps[Opened]:
     subs = (yield from user_records(data, limits.events)) if data[:4] == MAGIC else None
     if subs is not None and _plain(subs) is not None:
         return Opened(subs, budget, plain=True)
-    opened = Opened([], budget)
+    opened, size = Opened([], budget), 0
     for number, sub in enumerate([data] if subs is None else subs):
         try:
-            opened.texts.append(_unfolded(sub, budget))
+            opened.texts.append((yield from _unfolded(sub, budget)))
         except OverBudget:
             raise
         except Refused as refused:
             opened.refused[number] = refused.bare()
             opened.texts.append(sub)
-        if number % _STEP_TEXTS == 0:
+        size += len(sub)
+        if number % _STEP_TEXTS == 0 or size > _STEP_PACKED:
+            size = 0
             yield
     return opened
 
@@ -169,14 +174,16 @@ def _plain(datas: list[bytes]) -> bytes | None:
     return joined
 
 
-def _unfolded(data: bytes, budget: Budget) -> bytes:
+def _unfolded(data: bytes, budget: Budget) -> Steps[bytes]:
+    out = Output(budget.members)
     try:
-        text = decompress(data, budget.room)
+        text = yield from decompress(data, budget.room, out)
     except Refused as refused:
         if refused.reason is Reason.TOO_LARGE:
             raise budget.unfolds_further() from None
+        budget.unfolded(out.tell(), out.members)  # what is broken costs as much as what is not
         raise
     if text is None:
         return data
-    budget.unfolded(len(text))
+    budget.unfolded(len(text), out.members)
     return text

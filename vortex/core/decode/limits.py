@@ -13,6 +13,10 @@ from vortex.core.decode.reasons import OverBudget, Reason
 _SHARE = 32
 """How many times its own size a record may unfold to, whatever else is in its page."""
 _LEAST_SHARE = 16 * 1024
+MEMBERS = 32_768
+"""Compressed members that a record may have, beside the first of each text in it: of empty ones, which take no room,
+it could hold a million.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,17 @@ class Budget:
         self._share = max(_LEAST_SHARE, _SHARE * size)
         self.parts = limits.events
         """Parts that the record may still have."""
+        self.members = MEMBERS
+        """Compressed members that it may still have, beside the first of each text."""
 
     @property
     def room(self) -> int:
         """Bytes that may still be unfolded."""
         return max(0, min(self._record, self._share + self._pot.left))
 
-    def unfolded(self, size: int) -> None:
-        """So much was unfolded."""
+    def unfolded(self, size: int, members: int | None = None) -> None:
+        """So much was unfolded, after which so many compressed members may still come."""
+        self.members = self.members if members is None else max(0, members)
         self._record -= size
         self._pot.left -= max(0, size - max(0, self._share))
         self._share -= size

@@ -22,6 +22,8 @@ WORST = {
     "an array of numbers": {"too_many_events"},
     "empty lines": {"missing_customer"},
     "empty gzip members": {"too_many_members"},
+    "empty gzip members, with blanks between, and a long end": {"empty"},
+    "user records of empty gzip members": {"rejections_too_large"},
     "empty user records": {"too_many_sub_records"},
     "a customer that is a list": {"bad_customer"},
     "an odd event of many keys": {"too_many_keys"},

@@ -7,6 +7,7 @@ import gzip
 import lzma
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from random import Random
@@ -15,10 +16,11 @@ import cramjam
 import lz4.frame
 import pytest
 
-from vortex.core.decode.codecs import decompress
+from vortex.core.decode import codecs
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.reasons import Reason, Refused
+from vortex.core.decode.steps import at_once
 from vortex.core.model import Record
 
 if sys.version_info >= (3, 14):
@@ -37,6 +39,11 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     "snappy": lambda data: bytes(cramjam.snappy.compress(data)),
 }
 every = pytest.mark.parametrize("compressed", CODECS.values(), ids=CODECS)
+
+
+def decompress(data: bytes, room: int) -> bytes | None:
+    """All of it, without a pause."""
+    return at_once(codecs.decompress(data, room))
 
 
 def rejected(data: bytes) -> tuple[Reason, str]:
@@ -115,6 +122,41 @@ def test_a_record_has_no_members_without_end(name: str) -> None:
     with pytest.raises(Refused) as refused:
         decompress(CODECS[name](b"") * 33_000, ROOM)
     assert refused.value.reason is Reason.TOO_MANY_MEMBERS
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_many_members_are_read_in_steps(name: str) -> None:
+    """A decompressor takes up to a tenth of a millisecond to make."""
+    steps = codecs.decompress(CODECS[name](TEXT) * 2_000, 1 << 26)
+    assert sum(1 for _ in steps) >= 10
+
+
+def test_many_chunks_are_read_in_steps() -> None:
+    steps = codecs.decompress(CODECS["snappy"](TEXT) + b"\xfe\0\0\0" * 100_000, ROOM)
+    assert sum(1 for _ in steps) >= 10
+
+
+@every
+def test_a_member_that_unfolds_far_is_read_in_steps(compressed: Callable[[bytes], bytes]) -> None:
+    steps = codecs.decompress(compressed(b"x" * (16 << 20)), 1 << 26)
+    assert sum(1 for _ in steps) >= 10
+
+
+def test_padding_between_members_is_looked_at_once() -> None:
+    """Eight mebibytes behind ten thousand members were copied ten thousand times."""
+    data = (CODECS["gzip"](b"") + b" ") * 10_000 + struct.pack("<II", 0x184D2A50, 8 << 20) + bytes(8 << 20)
+    began = time.process_time()
+    assert decompress(data, ROOM) == b""
+    assert time.process_time() - began < 2
+
+
+@every
+def test_what_was_unfolded_of_broken_data_is_known(compressed: Callable[[bytes], bytes]) -> None:
+    text = b"x" * (8 << 20)
+    whole, out = compressed(text), codecs.Output()
+    with pytest.raises(Refused):
+        at_once(codecs.decompress(whole + whole[:-5], 1 << 26, out))
+    assert out.tell() >= len(text)
 
 
 @pytest.mark.parametrize(

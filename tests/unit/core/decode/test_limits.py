@@ -216,3 +216,20 @@ def test_what_stands_beside_rejections_is_published_once_and_proved() -> None:
         assert told["counts"]["rejected"] == 1
 
     vtime.run(scenario())
+
+
+def test_what_is_broken_costs_the_page_as_much_as_what_is_not() -> None:
+    broken = packed(GOOD % 1 + b" " * 9_000)[:-1]
+    found = rejections(taken([broken, packed(GOOD % 2 + b" " * 20_000 + b"x" * 8_000)]))
+    assert [line["reason"] for line in found] == [Reason.BAD_COMPRESSION, Reason.TOO_LARGE]
+    share = [packed(GOOD % n + b" " * 9_000)[:-1] for n in range(3)]
+    (line,) = rejections(taken([aggregate(share)], Limits(record=20_000)))
+    assert line["reason"] == Reason.TOO_LARGE
+
+
+def test_the_members_of_all_user_records_count_together() -> None:
+    empty = packed(b"")
+    found = rejections(taken([aggregate([empty * 20_000, GOOD % 1, empty * 20_000, packed(GOOD % 2)])], Limits()))
+    assert [line["reason"] for line in found] == [Reason.EMPTY, Reason.TOO_MANY_MEMBERS]
+    many = [packed(GOOD % n) for n in range(40_000)]
+    assert not rejections(taken([aggregate(many)], Limits()))
