@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint unit integration acceptance soak chaos chaos-briefly long fuzz sim bench kill clean
+.PHONY: demo test test-fleet lint unit integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -91,6 +91,10 @@ sim: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.run
+
+# What is made from the code: the example of the settings, their schema, the reference pages.
+generated: $(VENV)/dev.stamp
+	$(BIN)/python -m tools.generated
 
 ROUNDS ?= 50
 kill: $(VENV)/dev.stamp

@@ -17,7 +17,8 @@ from vortex import __version__
 from vortex.adapters import logs
 from vortex.adapters.cpus import usable
 from vortex.config.environment import unheard
-from vortex.config.settings import ConfigError, Settings, commented_default, known_keys, load
+from vortex.config.loading import ConfigError, load
+from vortex.config.settings import Settings, known_keys
 from vortex.exits import Exit
 
 log = logging.getLogger(__name__)
@@ -117,18 +118,15 @@ def demo(keep: Path | None, events: int) -> None:
 
 @main.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("vortex.toml"))
-def init(path: Path) -> None:
-    """Write a commented configuration to PATH (vortex.toml); an existing file is left alone."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(commented_default())
-    except FileExistsError:
-        click.echo(f"{path}: exists already; it was left as it is", err=True)
-        sys.exit(Exit.USAGE)
-    except OSError as problem:
-        click.echo(f"{path}: {problem.strerror}", err=True)
-        sys.exit(Exit.USAGE)
-    click.echo(f"{path} written; say stream, store.url and the event fields there, then: vortex check -c {path}")
+@click.option("--schema", "schema_only", is_flag=True, help="Write only the schema for editors, beside PATH.")
+def init(path: Path, schema_only: bool) -> None:
+    """Write a commented settings file to PATH (default: vortex.toml), and beside it the schema for editors.
+
+    An existing settings file is never changed.
+    """
+    from vortex.commands.init import init as program
+
+    sys.exit(program(path, schema_only=schema_only))
 
 
 @main.command()

@@ -15,7 +15,8 @@ from tests.harness import Site, event_of, make_stream
 from tests.kill import main as kill
 from vortex.adapters.dynamodb.table import METHODS
 from vortex.adapters.metrics import METRICS
-from vortex.config.settings import known_keys, load
+from vortex.config.loading import load
+from vortex.config.settings import known_keys
 
 pytestmark = pytest.mark.acceptance
 REPOSITORY = Path(__file__).parents[2]

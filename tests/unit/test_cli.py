@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from vortex import __version__
 from vortex.adapters.logs import JsonFormatter, TextFormatter
 from vortex.cli import main
-from vortex.config.settings import commented_default
+from vortex.config.example import example
 from vortex.exits import Exit
 
 
@@ -27,7 +27,7 @@ def test_init_writes_once(tmp_path: Path) -> None:
     assert "[source]" in written
     again = runner.invoke(main, ["init", str(path)])
     assert again.exit_code == Exit.USAGE
-    assert "exists already" in again.output
+    assert "already exists" in again.output
     assert path.read_text() == written
 
 
@@ -43,7 +43,7 @@ def test_no_region_is_a_setting_that_lacks(command: str, tmp_path: Path, monkeyp
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     path = tmp_path / "v.toml"
-    path.write_text(commented_default())
+    path.write_text(example())
     usual = signal.getsignal(signal.SIGTERM)
     outcome = CliRunner().invoke(main, [command, "-c", str(path)])
     signal.signal(signal.SIGTERM, usual)

@@ -12,7 +12,7 @@ import yaml
 
 from vortex.adapters.metrics import METRICS
 from vortex.cli import main
-from vortex.config.settings import load
+from vortex.config.loading import load
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _METRIC = re.compile(r"vortex_\w+")

@@ -14,7 +14,8 @@ import click
 from vortex.commands.standing import begun
 from vortex.commands.status import live_logs
 from vortex.commands.telling import tell
-from vortex.config.settings import Settings, parse_instant
+from vortex.config.settings import Settings
+from vortex.config.values import parse_instant
 from vortex.core.layout import moment
 from vortex.core.log.rules import BrokenLog, Damaged, StreamState, bumped, child_state, first_footer
 from vortex.core.log.segment import Footer, seal

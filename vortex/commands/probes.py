@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vortex.config.settings import ConfigError
+from vortex.config.loading import ConfigError
 from vortex.core.layout import STATE
 from vortex.ports import Denied, NotFound, ObjectStore, PortError, Unavailable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vortex.config.settings import ConfigError
+from vortex.config.loading import ConfigError
 from vortex.core.layout import STATE
 from vortex.core.log.rules import StreamState, stream_root
 from vortex.core.model import StreamInfo

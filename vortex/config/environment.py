@@ -1,4 +1,4 @@
-"""What the environment says of the settings: `VORTEX_SECTION__KEY`, and what only looks like it."""
+"""Settings in the environment: `VORTEX_SECTION__KEY`, and variables that only look like one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def variable(section: str, key: str = "") -> str:
 
 
 def overrides(environ: Mapping[str, str], known: Known) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """What is set, by section and key of `known`; and a line for each variable that names a setting nobody knows.
+    """What is set, by section and key of `known`; and a line for each variable that names an unknown setting.
 
-    What has no `__` is none of a setting's: a Kubernetes Service named `vortex` sets VORTEX_PORT in every pod.
+    A variable without `__` is not a setting: a Kubernetes Service named `vortex` sets VORTEX_PORT in every pod.
     """
     names = _names(known)
     found: dict[str, dict[str, str]] = {}
@@ -35,15 +35,15 @@ def overrides(environ: Mapping[str, str], known: Known) -> tuple[dict[str, dict[
             found.setdefault(section, {})[key] = value
         elif not _of_a_service(name.upper(), value):
             near = difflib.get_close_matches(name.upper(), names, 1)
-            faults.append(f"environment: {name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+            faults.append(f"environment: {name}: unknown setting" + (f"; did you mean {near[0]}?" if near else ""))
     return found, faults
 
 
 def unheard(environ: Mapping[str, str], known: Known) -> list[str]:
-    """A line for each variable that is no setting's for want of one underscore."""
+    """A line for each variable that lacks one underscore to be a setting."""
     names = {name.replace(NEST, "_"): name for name in _names(known)}
     return [
-        f"environment: {name}: means nothing here; did you mean {names[name.upper()]}?"
+        f"environment: {name}: not a setting, has no effect; did you mean {names[name.upper()]}?"
         for name, value in sorted(environ.items())
         if name.upper() in names and not _of_a_service(name.upper(), value)
     ]

@@ -1,7 +1,7 @@
 """Where things lie, as the settings name them: stores, streams, endpoints, regions, keys.
 
-Each function takes a setting's text apart, or raises ValueError with a line that says what is wrong with it and what to
-write instead. What programs read in two ways is refused: two stores must not turn out to be one folder, nor one two.
+Each function parses the text of a setting, or raises ValueError with a line that says what is wrong and what to write
+instead. Texts that programs read in different ways are refused: two stores must not be one folder, nor one store two.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _KMS_KEY = re.compile(r"(?:key/)?(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4})
 _KMS_ALIAS = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}")
 
 _REFUSED_BUCKETS = {
-    "--x-s3": "a directory bucket (S3 Express) does not list in order, which Vortex needs",
-    "--xa-s3": "a directory bucket (S3 Express) does not list in order, which Vortex needs",
-    "--ol-s3": "an Object Lambda access point takes no writes",
-    "--op-s3": "S3 on Outposts has no conditional writes, which keep two writers apart",
-    ".mrap": "a Multi-Region Access Point has no conditional writes over all its buckets",
+    "--x-s3": "a directory bucket (S3 Express) does not list keys in order, which Vortex needs",
+    "--xa-s3": "a directory bucket (S3 Express) does not list keys in order, which Vortex needs",
+    "--ol-s3": "an Object Lambda access point accepts no writes",
+    "--op-s3": "S3 on Outposts has no conditional writes, which Vortex needs",
+    ".mrap": "a Multi-Region Access Point has no conditional writes across its buckets, which Vortex needs",
     "--table-s3": "a table bucket holds no plain objects",
 }
 _USE_A_BUCKET = "; use a general purpose bucket"
@@ -63,37 +63,37 @@ def store_place(url: str) -> Bucket | Path:
     if url.startswith("file:"):
         return _folder(url.removeprefix("file:"))
     if url.startswith(("/", "./", "../", "~")):
-        raise ValueError(f"a path alone is no URL: {_STORES}")
+        raise ValueError(f"not a URL; {_STORES}")
     raise ValueError(_STORES)
 
 
 def _plain(text: str) -> None:
     if text != text.strip() or not text.isprintable():
-        raise ValueError("there is white space around it, or a character in it that cannot be printed")
+        raise ValueError("has white space around it, or a character that cannot be printed")
 
 
 def _segments(path: str, *, what: str) -> list[str]:
     """The parts between slashes; a slash at the end is one too many, and forgiven."""
     parts = path.removesuffix("/").split("/")
     if any(part in ("", ".", "..") for part in parts):
-        raise ValueError(f'{what} has an empty part, "." or ".." in it, which some programs take away: leave it out')
+        raise ValueError(f'{what} has an empty part, or "." or ".."; leave it out')
     return parts
 
 
 def _folder(rest: str) -> Path:
     if not rest.startswith("///") or not rest.strip("/"):
-        raise ValueError(f"{_STORES}: three slashes, for there is no host, and more than the root")
+        raise ValueError(f"{_STORES} (three slashes, no host, not the root)")
     for sign in "#?":
         if sign in rest:
-            raise ValueError(f'"{sign}" ends the path of a URL: write {quote(sign)} if the folder\'s name has it')
+            raise ValueError(f'"{sign}" is not allowed in the path; write {quote(sign)} if it is part of a name')
     if rest.startswith("///~") or "$" in rest:
-        raise ValueError('"~" and "$" are not expanded: write the whole path (%7E and %24 if a name has them)')
+        raise ValueError('"~" and "$" are not expanded; write the whole path (%7E and %24 if they are part of a name)')
     if _ESCAPE.search(rest):
-        raise ValueError('"%" begins an escape such as %20: write %25 if the folder\'s name has it')
+        raise ValueError('"%" begins an escape such as %20; write %25 if it is part of a name')
     try:
         path = unquote_to_bytes(rest[2:]).decode()
     except UnicodeDecodeError:
-        raise ValueError("its escapes (%XX) are not UTF-8") from None
+        raise ValueError("the escapes (%XX) are not UTF-8") from None
     _plain(path)
     return Path("/", *_segments(path[1:], what="the path"))
 
@@ -107,7 +107,7 @@ def _bucket(rest: str) -> Bucket:
     _refuse(name)
     if not _BUCKET.fullmatch(name) or ".." in name or _ADDRESS.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no bucket's name: lower-case letters, digits, hyphens and dots, 63 at most; {_STORES}"
+            f"{name!r} is not a bucket name (lower-case letters, digits, hyphens and dots, 63 at most); {_STORES}"
         )
     return Bucket(name, _prefix(prefix))
 
@@ -122,7 +122,7 @@ def _access_point(text: str) -> Bucket:
     found = _ARN.fullmatch(text)
     usual = "arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME"
     if found is None:
-        raise ValueError(f'{text!r} is no ARN of an access point: write "s3://{usual}/prefix"')
+        raise ValueError(f'{text!r} is not the ARN of an access point; write "s3://{usual}/prefix"')
     _, service, region, account, resource = found.groups()
     if service == "s3-outposts":
         _refuse("--op-s3")
@@ -132,10 +132,10 @@ def _access_point(text: str) -> Bucket:
         _refuse("--x-s3")
     if service == "s3" and not region:
         _refuse(".mrap" if resource.startswith("accesspoint") else "")
-        raise ValueError('a bucket goes by its name, not by its ARN: write "s3://bucket/prefix"')
+        raise ValueError('write the name of the bucket, not its ARN: "s3://bucket/prefix"')
     point = _ACCESS_POINT.fullmatch(resource)
     if service != "s3" or point is None or not _ACCOUNT.fullmatch(account):
-        raise ValueError(f'{text!r} is no ARN of an access point: write "s3://{usual}/prefix"')
+        raise ValueError(f'{text!r} is not the ARN of an access point; write "s3://{usual}/prefix"')
     _region(region)
     name = text[: text.rindex(resource)] + f"accesspoint/{point[1]}"
     return Bucket(name, _prefix(point[2] or ""), region)
@@ -146,9 +146,9 @@ def _prefix(text: str) -> str:
         return ""
     for sign in "?#%\\":
         if sign in text:
-            raise ValueError(f'"{sign}" in the prefix would be read in two ways: name it otherwise')
+            raise ValueError(f'"{sign}" is not allowed in the prefix: programs read it in different ways')
     if len(text.encode()) > _MOST_PREFIX_BYTES:
-        raise ValueError(f"the prefix is too long: {_MOST_PREFIX_BYTES} bytes at most, for a key in S3 has 1024")
+        raise ValueError(f"the prefix is too long; at most {_MOST_PREFIX_BYTES} bytes, as a key in S3 has at most 1024")
     return "/".join(_segments(text, what="the prefix"))
 
 
@@ -157,7 +157,7 @@ def stream_region(stream: str) -> str | None:
     if not stream.startswith("arn:"):
         if not _STREAM.fullmatch(stream):
             raise ValueError(
-                f"{stream!r} is no stream's name: letters, digits, hyphens, dots and underscores, 128 at most"
+                f"{stream!r} is not a stream name (letters, digits, hyphens, dots and underscores, 128 at most)"
             )
         return None
     found = _ARN.fullmatch(stream)
@@ -165,7 +165,7 @@ def stream_region(stream: str) -> str | None:
     whole = found and found[2] == "kinesis" and _REGION.fullmatch(found[3]) and _ACCOUNT.fullmatch(found[4])
     if not found or not whole or kind != "stream" or not _STREAM.fullmatch(name):
         raise ValueError(
-            f"{stream!r} is no ARN of a stream: write arn:aws:kinesis:REGION:ACCOUNT:stream/NAME, or the name alone"
+            f"{stream!r} is not the ARN of a stream; write arn:aws:kinesis:REGION:ACCOUNT:stream/NAME, or the name"
         )
     return found[3]
 
@@ -183,7 +183,7 @@ def region(text: str, *, of_aws: bool) -> str:
 def _region(text: str) -> None:
     if not _REGION.fullmatch(text):
         hint = ", without the zone's letter" if _REGION.fullmatch(text[:-1]) else ""
-        raise ValueError(f'{text!r} is no region: write it as in "eu-central-1"{hint}')
+        raise ValueError(f'{text!r} is not a region; write for example "eu-central-1"{hint}')
 
 
 def endpoint(url: str) -> str:
@@ -193,16 +193,16 @@ def endpoint(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as problem:
-        raise ValueError(f"{url!r} is no URL: {problem}") from None
+        raise ValueError(f"{url!r} is not a URL: {problem}") from None
     if parts.scheme not in ("http", "https"):
         again = url if not _SCHEME.match(url) or "://" not in url else url.partition("://")[2]
-        raise ValueError(f'write "https://{again}", or http:// before it: the scheme is missing or unknown')
+        raise ValueError(f'the scheme is missing or unknown; write "https://{again}" or "http://{again}"')
     if parts.username is not None or parts.password is not None:
-        raise ValueError("leave user and password out: credentials come from where the AWS SDKs look for them")
+        raise ValueError("must have no user and password; credentials come from where the AWS SDKs look for them")
     if not parts.hostname or not _HOST.fullmatch(parts.netloc.rpartition(":")[0] if port else parts.netloc):
-        raise ValueError(f'{url!r} names no host: write for example "https://host:9000"')
+        raise ValueError(f'{url!r} names no host; write for example "https://host:9000"')
     if parts.query or parts.fragment or "?" in url or "#" in url or " " in url:
-        raise ValueError(f"{url!r}: an endpoint has no query, fragment or space")
+        raise ValueError(f"{url!r} has a query, a fragment or a space, which an endpoint cannot have")
     return url
 
 
@@ -214,21 +214,21 @@ def kms_key(text: str) -> str:
         name = arn[5]
     right = _KMS_ALIAS.fullmatch(name) or (_KMS_KEY.fullmatch(name) and name.startswith("key/") == whole)
     if text.startswith("arn:") != whole or not right:
-        raise ValueError(f'{text!r} is no KMS key: write its id, "alias/NAME", or arn:aws:kms:REGION:ACCOUNT:key/ID')
+        raise ValueError(f'{text!r} is not a KMS key; write its id, "alias/NAME", or arn:aws:kms:REGION:ACCOUNT:key/ID')
     return text
 
 
 def table(text: str) -> str:
     """A DynamoDB table's name. Raises ValueError."""
     if not _TABLE.fullmatch(text):
-        raise ValueError(f"{text!r} is no table's name: 3 to 255 letters, digits, hyphens, dots or underscores")
+        raise ValueError(f"{text!r} is not a table name (3 to 255 letters, digits, hyphens, dots or underscores)")
     return text
 
 
 def account(text: str) -> str:
     """An AWS account's number. Raises ValueError."""
     if not _ACCOUNT.fullmatch(text):
-        raise ValueError(f"{text!r} is no AWS account: write its twelve digits")
+        raise ValueError(f"{text!r} is not an AWS account; write its twelve digits")
     return text
 
 
@@ -237,11 +237,11 @@ def listening_host(text: str) -> str:
     _plain(text)
     if not text.startswith("unix:"):
         if not _HOST.fullmatch(text) and not re.fullmatch(r"[0-9A-Fa-f:.]+(?:%\w+)?", text):
-            raise ValueError(f'{text!r} is no host: write for example "127.0.0.1", "0.0.0.0" or "::"')
+            raise ValueError(f'{text!r} is not a host; write for example "127.0.0.1", "0.0.0.0" or "::"')
         return text
     path = text.removeprefix("unix:")
     if not path.startswith("/") or path.endswith("/"):
-        raise ValueError('write "unix:/path/of/the/socket"')
+        raise ValueError('write the absolute path of a socket: "unix:/path/of/the/socket"')
     if len(path.encode()) > MOST_SOCKET_BYTES:
-        raise ValueError(f"the path of a socket has {MOST_SOCKET_BYTES} bytes at most, this one {len(path.encode())}")
+        raise ValueError(f"the path of a socket has at most {MOST_SOCKET_BYTES} bytes, this one {len(path.encode())}")
     return text

@@ -1,8 +1,9 @@
-"""Durations and sizes as people write them."""
+"""Durations and sizes as people write them, and back."""
 
 from __future__ import annotations
 
 import re
+import reprlib
 
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_557_600_000}
 _BYTES = {
@@ -14,23 +15,41 @@ _MOST_MS = 1000 * _MS["y"]
 _MOST_BYTES = 2**50
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
+DURATION_PATTERN = r"^\s*([0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d|w|y)\s*)+$"
+"""For a JSON schema: the texts that `duration_ms` takes."""
+SIZE_PATTERN = r"^\s*[0-9]+(\.[0-9]+)?\s*([KkMmGgTt]?[Bb]|[KkMmGgTt][Ii][Bb])?\s*$"
+"""For a JSON schema: the texts that `size_bytes` takes."""
+
 
 def duration_ms(text: object) -> int:
     """Milliseconds of `"30s"`, `"5m"`, `"1h30m"`, `"20y"` (a year has 365.25 days). Raises ValueError."""
     if not isinstance(text, str) or not re.fullmatch(rf"(?:{_PART.pattern}\s*)+", text.strip()):
-        raise ValueError(f'{text!r} is no duration; write for example "30s", "5m", "1h30m" or "7d"')
+        raise ValueError(f'invalid duration {reprlib.repr(text)}; write for example "30s", "5m", "1h30m" or "7d"')
     total = sum(float(number) * _MS[unit] for number, unit in _PART.findall(text))
     if total > _MOST_MS:
-        raise ValueError(f"{text!r} is too long: a thousand years at most")
+        raise ValueError(f"{reprlib.repr(text)} is too long; the longest duration is 1000 years")
     return round(total)
+
+
+def duration_text(ms: int) -> str:
+    """The shortest text of one unit that `duration_ms` reads as `ms`: `"30s"`, `"5m"`, `"1d"`."""
+    unit = next((name for name in ("d", "h", "m", "s") if ms and not ms % _MS[name]), "ms" if ms else "s")
+    return f"{ms // _MS[unit]}{unit}"
 
 
 def size_bytes(text: object) -> int:
     """Bytes of `"128MiB"`, `"10MB"` or a plain number. Raises ValueError."""
     found = _SIZE.fullmatch(str(text).strip()) if isinstance(text, str | int) and not isinstance(text, bool) else None
     if not found or found[2].upper() not in _BYTES:
-        raise ValueError(f'{text!r} is no size; write for example "64MiB" or "10MB"')
+        raise ValueError(f'invalid size {reprlib.repr(text)}; write for example "64MiB" or "10MB"')
     total = float(found[1]) * _BYTES[found[2].upper()]
     if total > _MOST_BYTES:
-        raise ValueError(f"{text!r} is too much: a pebibyte at most")
+        raise ValueError(f"{reprlib.repr(text)} is too large; the largest size is 1 PiB (1024TiB)")
     return int(total)
+
+
+def size_text(size: int) -> str:
+    """The shortest text of one unit that `size_bytes` reads as `size`: `"64MiB"`, `"4MB"`, `"1500"`."""
+    units = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 1000}
+    unit = next((name for name, factor in units.items() if size and not size % factor), "")
+    return f"{size // units.get(unit, 1)}{unit}"

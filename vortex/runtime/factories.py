@@ -19,7 +19,9 @@ from vortex.adapters.kinesis.stream import open_kinesis_stream
 from vortex.adapters.s3.store import open_s3_store
 from vortex.config import places
 from vortex.config.environment import variable
-from vortex.config.settings import ConfigError, Settings, parse_instant
+from vortex.config.loading import ConfigError
+from vortex.config.settings import Settings
+from vortex.config.values import parse_instant
 from vortex.core.model import Start
 from vortex.ports import Meter, ObjectStore, Stream
 from vortex.runtime.first_start import FirstStart

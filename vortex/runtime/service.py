@@ -14,7 +14,8 @@ import uvloop
 
 from vortex.adapters.heap import use_one_heap
 from vortex.adapters.http.server import Check, not_served, serve
-from vortex.config.settings import ConfigError, Settings
+from vortex.config.loading import ConfigError
+from vortex.config.settings import Settings
 from vortex.core.log.rules import StreamState
 from vortex.exits import Exit
 from vortex.log.store import LogStore

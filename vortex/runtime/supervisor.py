@@ -23,8 +23,9 @@ from vortex.adapters.http.server import UNIX, Check, ask, checks_of, not_served,
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.process_lives import Lives
 from vortex.config.environment import variable
+from vortex.config.loading import ConfigError
 from vortex.config.places import MOST_SOCKET_BYTES
-from vortex.config.settings import ConfigError, Settings
+from vortex.config.settings import Settings
 from vortex.exits import Exit
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.process_lives import Lives
+from vortex.config.loading import ConfigError, load
 from vortex.config.places import MOST_SOCKET_BYTES
-from vortex.config.settings import ConfigError, load
 from vortex.exits import Exit
 from vortex.runtime import supervisor as supervising
 from vortex.runtime.supervisor import Supervisor, socket_folder

@@ -20,7 +20,7 @@ from vortex.adapters.http.server import not_served
 from vortex.cli import main
 from vortex.commands import demo
 from vortex.commands.standing import NoState, meaning
-from vortex.config.settings import ConfigError
+from vortex.config.loading import ConfigError
 from vortex.core.log.rules import BrokenLog, RootStart, StreamState
 from vortex.core.log.segment import CorruptSegment, OtherVersion
 from vortex.core.model import Position, ShardInfo, Start
@@ -55,12 +55,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 TABLE: list[tuple[str, Exit, str]] = [
-    ("run -c none.toml", Exit.CONFIG, "none.toml: no such file; `vortex init` writes one to begin with"),
+    ("run -c none.toml", Exit.CONFIG, "none.toml: no such file; create one with `vortex init none.toml`"),
     ("run -c full", Exit.CONFIG, "full: cannot be read: Is a directory"),
     ("run -c latin.toml", Exit.CONFIG, "latin.toml: is not UTF-8: "),
-    ("run -c twice.toml", Exit.CONFIG, "twice.toml: is not TOML: "),
-    ("run -c bom.toml", Exit.CONFIG, "bom.toml: sorce: no such setting; did you mean 'source'?"),
-    ("run", Exit.CONFIG, "environment: [source]: the section is missing"),
+    ("run -c twice.toml", Exit.CONFIG, "twice.toml: is not valid TOML: "),
+    ("run -c bom.toml", Exit.CONFIG, "bom.toml: sorce: unknown section; did you mean 'source'?"),
+    ("run", Exit.CONFIG, "environment: missing required section [source]"),
     ("run -c v.toml --processes 2", Exit.CONFIG, '--processes: several workers need coordination.mode = "dynamodb"'),
     ("run -c v.toml --processes none", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
     ("run -c v.toml --processes 257", Exit.USAGE, 'write a number from 1 to 256, or "auto"'),
@@ -68,13 +68,13 @@ TABLE: list[tuple[str, Exit, str]] = [
     ("run -c v.toml --processes 2 --drain", Exit.USAGE, "leave --processes out"),
     ("status -c v.toml", Exit.UNREACHABLE, 'Could not connect to the endpoint URL: "http://127.0.0.1:9/"'),
     ("close -c v.toml --before 2026-01-01", Exit.UNREACHABLE, "Could not connect to the endpoint URL"),
-    ("close -c v.toml --before yesterday", Exit.USAGE, "'yesterday' is no time after 1970; write for example"),
-    ("close -c v.toml --before 0001-01-01T00:00:00+14:00", Exit.USAGE, "is no time after 1970"),
+    ("close -c v.toml --before yesterday", Exit.USAGE, "invalid time 'yesterday'; write a time after 1970"),
+    ("close -c v.toml --before 0001-01-01T00:00:00+14:00", Exit.USAGE, "invalid time"),
     ("close -c v.toml", Exit.USAGE, "Missing option '--before'"),
     ("verify -c v.toml", Exit.FAILED, "FAULT state file:///nowhere/x: no Vortex state lies there"),
     ("init full", Exit.USAGE, "is a directory"),
-    ("init none/x.toml", Exit.USAGE, "none/x.toml: No such file or directory"),
-    ("init v.toml", Exit.USAGE, "v.toml: exists already; it was left as it is"),
+    ("init none/x.toml", Exit.USAGE, "none/x.toml: cannot be written: No such file or directory"),
+    ("init v.toml", Exit.USAGE, "v.toml: already exists; nothing was written"),
     ("demo --events 0", Exit.USAGE, "0 is not in the range 1<=x<=10000000"),
     ("demo --events many", Exit.USAGE, "'many' is not a valid integer"),
     ("demo --keep full", Exit.FAILED, "full: is not empty; give an empty or a new directory"),

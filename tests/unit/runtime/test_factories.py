@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from vortex.config.settings import Settings, load
+from vortex.config.loading import load
+from vortex.config.settings import Settings
 from vortex.runtime.factories import open_store, open_stream
 
 POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/clicks"

@@ -1,0 +1,74 @@
+"""Durations and sizes as people write them, and back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vortex.config.units import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    duration_ms,
+    duration_text,
+    size_bytes,
+    size_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("30s", 30_000), ("1h30m", 5_400_000), ("250ms", 250), ("1.5h", 5_400_000), ("20y", 631_152_000_000)],
+)
+def test_duration_is_read_as_people_write_it(text: str, ms: int) -> None:
+    """Several units, fractions."""
+    assert duration_ms(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "5 parsecs", "-5s", "5s5", 5, None])
+def test_duration_without_a_unit_is_refused(text: object) -> None:
+    """A unit must be said."""
+    with pytest.raises(ValueError, match="invalid duration"):
+        duration_ms(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("64MiB", 2**26), ("10MB", 10**7), ("1.5 KiB", 1536), (1024, 1024), ("7", 7)]
+)
+def test_size_is_read_as_people_write_it(text: object, size: int) -> None:
+    """Several units, fractions."""
+    assert size_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "5XB", "-1", True, None, 1.5])
+def test_size_that_is_no_size_is_refused(text: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match="invalid size"):
+        size_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"), [(0, "0s"), (250, "250ms"), (90_000, "90s"), (300_000, "5m"), (3_600_000, "1h"), (86_400_000, "1d")]
+)
+def test_duration_text_is_the_shortest(ms: int, text: str) -> None:
+    """One unit, as in the example."""
+    assert duration_text(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0"), (1500, "1500"), (2048, "2KiB"), (4_000_000, "4MB"), (64 * 2**20, "64MiB")]
+)
+def test_size_text_is_the_shortest(size: int, text: str) -> None:
+    """Binary units before decimal ones."""
+    assert size_text(size) == text
+
+
+@given(st.integers(0, 10**12))
+def test_text_is_read_back_as_the_same_number(number: int) -> None:
+    """By the program, and by an editor with the schema."""
+    assert duration_ms(duration_text(number)) == number
+    assert size_bytes(size_text(number)) == number
+    assert re.search(DURATION_PATTERN, duration_text(number))
+    assert re.search(SIZE_PATTERN, size_text(number))

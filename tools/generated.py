@@ -1,0 +1,72 @@
+"""Writes the files that are made from the code: `python -m tools.generated`, or `make generated`.
+
+tests/unit/test_generated.py fails where one of them is not what the code says now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vortex.config.environment import variable
+from vortex.config.example import SCHEMA_FILE, description, example, kind, schema, shown_default, toml
+from vortex.config.settings import sections
+
+ROOT = Path(__file__).parents[1]
+
+
+def files() -> dict[str, str]:
+    """Every generated file by its path in the repository."""
+    return {
+        "config.example.toml": example(),
+        SCHEMA_FILE: schema(),
+        "docs/reference/settings.md": settings_page(),
+    }
+
+
+def settings_page() -> str:
+    """The reference of the settings."""
+    lines = [
+        "# Settings",
+        "",
+        _made_from("vortex/config/"),
+        "",
+        "Settings are a TOML file. `vortex init` writes one with every key and its default. Each key can also be set "
+        f"in the environment, as `VORTEX_SECTION__KEY`: `{variable('store', 'url')}` sets `store.url`, and wins over "
+        "the file. Lists are JSON there. Vortex refuses unknown sections, keys and variables, and names them.",
+        "",
+        'Durations are texts such as `"250ms"`, `"30s"`, `"5m"`, `"1h30m"` or `"7d"`. Sizes are texts such as '
+        '`"64MiB"` or `"10MB"`, or numbers of bytes.',
+    ]
+    for name, section in sections().items():
+        rows = [
+            (f"`{name}.{key}`", kind(field), _code(shown_default(field), field.is_required()), field.description or "")
+            for key, field in section.model_fields.items()
+        ]
+        lines += ["", f"## {name}", "", description(section), "", *_table(("Key", "Value", "Default", "Meaning"), rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _code(default: object, required: bool) -> str:
+    return "required" if required else "" if default is None else f"`{toml(default)}`"
+
+
+def _made_from(source: str) -> str:
+    return f"<!-- Made from {source} by `make generated`; change it there. -->"
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    cells = [heads, tuple("---" for _ in heads), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+
+
+def main() -> None:
+    """Write them all."""
+    for name, text in files().items():
+        path = ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

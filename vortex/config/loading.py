@@ -1,0 +1,89 @@
+"""Reads the settings: a TOML file, each key overridable by `VORTEX_SECTION__KEY`; whatever is not known is refused."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from vortex.config.environment import overrides, variable
+from vortex.config.settings import Settings, known_keys
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; one line a fault, each naming the key, its variable and what to do."""
+
+
+def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of a TOML file (None: of the environment alone). Raises ConfigError."""
+    document = _read(path) if path else {}
+    said, faults = overrides(os.environ if environ is None else environ, known_keys())
+    name = str(path) if path else "environment"
+    for section, keys in said.items():
+        table = document.setdefault(section, {})
+        if isinstance(table, dict):
+            table.update(keys)
+    try:
+        settings = Settings.model_validate(document) if not faults else None
+    except ValidationError as problem:
+        faults += [_fault(dict(error), name) for error in problem.errors(include_url=False)]
+    if faults or settings is None:
+        raise ConfigError("\n".join(faults))
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; create one with `vortex init {path}`") from None
+    except OSError as problem:
+        raise ConfigError(f"{path}: cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"{path}: is not UTF-8: {problem}") from None
+    except (ValueError, RecursionError) as problem:  # not only TOMLDecodeError: a number may have too many digits
+        raise ConfigError(f"{path}: is not valid TOML: {problem}") from None
+
+
+def _fault(error: dict[str, Any], name: str) -> str:
+    place = [text if (text := str(part)).isprintable() else repr(text) for part in error["loc"]]
+    key = ".".join(place[:2])
+    if error["type"] == "extra_forbidden":
+        return f"{name}: {key}: {_unknown(place)}"
+    if error["type"] == "missing":
+        if len(place) == 1:
+            return f"{name}: missing required section [{key}]; `vortex init` writes a file with all sections"
+        return f"{name}: {key} (or {variable(*place[:2])}): missing required setting"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return f"{name}: {key}: must be a section; write [{key}], and its keys below it"
+    return f"{name}: {key} (or {variable(*place[:2])}): {_meaning(error)}"
+
+
+def _unknown(place: list[str]) -> str:
+    known = known_keys()
+    choices, what = (known.get(place[0], []), "setting") if len(place) > 1 else (list(known), "section")
+    near = difflib.get_close_matches(place[-1], choices, 1)
+    return f"unknown {what}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(choices)}")
+
+
+def _meaning(error: dict[str, Any]) -> str:
+    """What a value must be; pydantic's own words are about inputs and instances."""
+    bounds = error.get("ctx", {})
+    match error["type"]:
+        case "literal_error":
+            return f"must be {bounds['expected']}".replace("'", '"')
+        case "greater_than_equal":
+            return f"must be at least {bounds['ge']}"
+        case "less_than_equal":
+            return f"must be at most {bounds['le']}"
+        case "string_type":
+            return "must be text in quotes"
+        case kind if kind.startswith("int_"):
+            return "must be a whole number"
+        case _:
+            return str(error["msg"]).removeprefix("Value error, ")

@@ -1,0 +1,22 @@
+"""What all sections of the settings have in common."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo
+
+from vortex.config import places
+
+
+class Section(BaseModel):
+    """A table of the settings file. Its docstring is its description; each field has one of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def section_region(value: str | None, of_arn: str | None, info: ValidationInfo) -> str | None:
+    """A section's region, checked: `of_arn` is the one that an ARN in it names. Raises ValueError."""
+    if value is not None:
+        places.region(value, of_aws=not info.data.get("endpoint_url"))
+        if of_arn not in (None, value):
+            raise ValueError(f"{value!r} is not the region of the ARN, {of_arn!r}; leave the setting out")
+    return value

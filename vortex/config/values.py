@@ -1,0 +1,126 @@
+"""The kinds of values that settings have: how people write them, how they are read, and what a value must be.
+
+Each is a type that pydantic reads, with a `Written` that says how it looks in a file. The example, the reference page
+and the JSON schema are made from that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from vortex.config import places
+from vortex.config.units import DURATION_PATTERN, SIZE_PATTERN, duration_ms, duration_text, size_bytes, size_text
+from vortex.core.decode.time_formats import time_format
+
+_LARGEST_PUT = 5 * 2**30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """How a value is written: `kind` in words, the JSON schema of its text, and the text of a value that was read."""
+
+    kind: str
+    schema: dict[str, Any]
+    text: Callable[[Any], object]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of the text; pydantic's own would be that of the number or the tuple."""
+        return dict(self.schema)
+
+
+def parse_instant(text: str) -> int:
+    """Epoch milliseconds of an ISO time; UTC where it names no zone. Raises ValueError."""
+    try:
+        at = datetime.fromisoformat(text)
+        found = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        found = -1
+    if found < 0:
+        raise ValueError(f'invalid time {text!r}; write a time after 1970, for example "2026-01-31T00:00:00Z"')
+    return found
+
+
+def _paths(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                raise ValueError(f'{text!r} is not a JSON list; write for example ["a.b", "c"]') from None
+        else:
+            value = [part.strip() for part in text.split(",")]
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError('write a dotted path such as "context.app.name", or a list of them')
+    for path in value:
+        if not isinstance(path, str) or not all(path.split(".")):
+            raise ValueError(f'{path!r} is not a dotted path; write for example "context.app.name"')
+    return tuple(value)
+
+
+def _patterns(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)  # the environment has lists as JSON; a pattern may begin with a bracket, too
+        except (ValueError, RecursionError):
+            value = [value]
+    if not isinstance(value, list | tuple) or not all(isinstance(pattern, str) for pattern in value):
+        raise ValueError('write a pattern such as "%d/%b/%Y:%H:%M:%S %z", or a list of them')
+    for pattern in value:
+        time_format(pattern)
+    return tuple(value)
+
+
+def _positive(value: int) -> int:
+    if value <= 0:
+        raise ValueError("must be greater than 0")
+    return value
+
+
+def _one_put(value: int) -> int:
+    if value > _LARGEST_PUT:
+        raise ValueError('must be at most "5GiB": S3 accepts no more in one PUT')
+    return value
+
+
+def _one_or_more(values: tuple[str, ...]) -> object:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _texts(least: int) -> dict[str, Any]:
+    return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": least}]}
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(duration_ms),
+    Written("duration", {"type": "string", "pattern": DURATION_PATTERN}, duration_text),
+]
+"""Milliseconds."""
+Size = Annotated[
+    int,
+    BeforeValidator(size_bytes),
+    Written(
+        "size",
+        {"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer", "minimum": 0}]},
+        size_text,
+    ),
+]
+"""Bytes."""
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+PositiveSize = Annotated[Size, AfterValidator(_positive)]
+ObjectSize = Annotated[PositiveSize, AfterValidator(_one_put)]
+"""Bytes of what becomes one object."""
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths), Written("path or list of paths", _texts(1), _one_or_more)]
+Patterns = Annotated[
+    tuple[str, ...], BeforeValidator(_patterns), Written("pattern or list of patterns", _texts(0), _one_or_more)
+]
+Endpoint = Annotated[str, AfterValidator(places.endpoint)]
+"""A service's URL."""
