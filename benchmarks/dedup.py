@@ -32,6 +32,8 @@ from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.ingest.filter import KEY_BYTES, Filter
 from vortex.core.log.rules import SegmentHeader
+from vortex.core.log.segment import empty_footer
+from vortex.core.model import Position, Start
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.plan import Plan
 from vortex.log.store import LogStore
@@ -89,7 +91,9 @@ def runs_of(k: int, rows: int) -> PlanRuns:
     table["n"] = np.arange(_SEGMENTS)
     table["period"], table["lo"], table["hi"] = k * _PERIOD_MS, k * _PERIOD_MS, (k + 1) * _PERIOD_MS
     table["rows"] = rows // _SEGMENTS
-    headers = [SegmentHeader("shard", n, "", None) for n in range(_SEGMENTS)]
+    at = Position(Start.TRIM_HORIZON)
+    footer = empty_footer("shard", owner="", created=0, position=at, watermark=0, closed_before=0)
+    headers = [SegmentHeader("shard", n, "", footer) for n in range(_SEGMENTS)]
     return PlanRuns(["shard"], table, headers, [0] * _SEGMENTS)
 
 

@@ -253,7 +253,7 @@ async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
         stream, log_store, clock, meter, retry, offload, MemoryBudget(LIMIT), "me", asyncio.Semaphore(8)
     )
     workers = [
-        ShardWorker(shard, state, policy, CommitRules(0.2, 64 * MIB), ports, target=MIB, poll_s=0.25)
+        ShardWorker(shard, state, policy, CommitRules(0.2, 64 * MIB), ports, poll_s=0.25)
         for shard in await stream.list_shards()
     ]
     for data in records:

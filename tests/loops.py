@@ -142,12 +142,12 @@ class Worker:
 
         def make(shard: ShardInfo) -> ShardWorker:
             return ShardWorker(
-                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, target=1 << 20, poll_s=world.poll_s,
+                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, poll_s=world.poll_s,
                 on_commit=lambda _, footer: self.fleet.committed(footer),
             )  # fmt: skip
 
         self.make = make
-        self.shard_tree = ShardTree(state, log_store, ports.stream, retry, target=1 << 20)
+        self.shard_tree = ShardTree(state, log_store, ports.stream, retry)
         self.fleet = self._make_fleet(retry, owner)
 
     def begin(self, publisher: Publisher) -> None:

@@ -69,7 +69,7 @@ def _reshard(world: World, rng: Random, change: str) -> None:
 
 
 async def _told(worker: Worker) -> Counter[str]:
-    plan = await worker.log_store.last_plan(worker.state, 1)
+    plan = await worker.log_store.last_plan(worker.state)
     dones = [await worker.log_store.done(k) for k in range(plan.k + 1)]
     totals: Counter[str] = Counter()
     for done in dones:

@@ -73,7 +73,7 @@ class StandIn:
 
     async def run(self) -> Footer | None:
         """Until told to stop, or lost."""
-        plan = await self.log_store.last_plan(self.world.state, TARGET)
+        plan = await self.log_store.last_plan(self.world.state)
         head = await self.log_store.newest(self.shard.id, plan.shards.get(self.shard.id))
         pause = self.world.commit_s * self.world.rng.random()
         moved_to = 0
@@ -100,14 +100,14 @@ class StandIn:
         path = f"customer=c{self.world.rng.randrange(100)}/hour=x"
         return Cell(Folder(path, folder_hash(path)), self._period())
 
-    def _footer(self, head: SegmentHeader) -> Footer:
+    def _footer(self, head: SegmentHeader | None) -> Footer:
         begins = self.world.state.roots[0].position
         first = first_footer(
             self.shard, begins, 0, self.world.state.closed_before, owner="", created=self.world.clock.now_ms()
         )
         now = self.world.clock.now_ms()
         closed = now - LATENESS_MS
-        bound = max(closed - closed % self.world.rules.period_ms, (head.footer or first).closed_before)
+        bound = max(closed - closed % self.world.rules.period_ms, (head.footer if head else first).closed_before)
         counts = Counts(records=1, events=1, accepted=1)
         return msgspec.structs.replace(
             first, n=head.n + 1, prev=head.digest, watermark=now, closed_before=bound, counts=counts,
@@ -165,7 +165,7 @@ class World:
         health = Health()
         retry = Retry(self.clock, vtime.NullMeter(), health, Random(self._names))
         log_store = LogStore(self.store, "_vortex/events@1", retry)
-        shard_tree = ShardTree(self.state, log_store, self.stream, retry, target=TARGET)
+        shard_tree = ShardTree(self.state, log_store, self.stream, retry)
         leases = Leases(
             self.table, self.clock, retry, health, name, lambda: f"{self.rng.getrandbits(64):016x}", self.failover_s,
             self.state.created,

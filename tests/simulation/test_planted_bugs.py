@@ -29,7 +29,7 @@ from tests.simulation.planting import Bug, Plant, hunt
 from vortex.core.clocks import Times
 from vortex.core.decode.records import Records
 from vortex.core.ingest.shard_state import ShardIngest
-from vortex.core.log.rules import BrokenLog, SegmentHeader, segment_key
+from vortex.core.log.rules import BrokenLog, SegmentHeader, before_all, segment_key
 from vortex.core.log.segment import Footer, Sealed, seal
 from vortex.core.model import Position, Start
 from vortex.ingest.commits import Commits
@@ -82,13 +82,13 @@ def _children_from_latest() -> Any:
 
 @contextlib.contextmanager
 def _child_before_parents() -> Iterator[None]:
-    async def ends(log_store: LogStore, state: Any, shard: Any, target: int, listed: Any) -> list[Footer]:
-        plan = await log_store.last_plan(state, target)
+    async def ends(log_store: LogStore, state: Any, shard: Any, listed: Any) -> list[Footer]:
+        plan = await log_store.last_plan(state)
         headers = [
             await log_store.head(p, plan.gone[p]) if p in plan.gone else await log_store.newest(p, plan.shards.get(p))
             for p in shard.parents
         ]
-        return [head.footer for head in headers if head.footer]
+        return [head.footer for head in headers if head]
 
     with (
         patch.object(vortex.ingest.resume, "parent_ends", ends),
@@ -458,7 +458,7 @@ def test_a_log_is_never_read_without_checking_prev() -> None:
         assert await log_store.commit("shard", seal(_empty(0, "", "another"))), "lands where nothing is"
         assert [head.n for head in await log_store.walk(headers[1])] == [2], "from what a plan names, the log is whole"
         with pytest.raises(BrokenLog, match="does not follow"):
-            await log_store.walk(SegmentHeader("shard", -1, "", None))
+            await log_store.walk(before_all("shard"))
 
     vtime.run(scenario())
 

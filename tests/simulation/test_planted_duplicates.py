@@ -512,7 +512,7 @@ async def _late_decision() -> Counter[str]:
     with patch.object(sleeper.log_store, "decided", late):
         await reached.wait()
         sleeper.tasks[0].cancel()
-        k = (await sleeper.log_store.last_plan(sleeper.state, 1)).k
+        k = (await sleeper.log_store.last_plan(sleeper.state)).k
         second = await world.begin()
         for number in range(1500):
             world.put(f"other{number}")

@@ -73,22 +73,24 @@ async def close_logs(
     log_store: LogStore, state: StreamState, stream: Stream, settings: Settings, shards: Sequence[str], before: int
 ) -> list[Moved]:
     """Append the segments that move the bounds. Raises ValueError for an unknown shard or a time that is not over."""
-    period, target = settings.publish.period, settings.publish.target_object_size
+    period = settings.publish.period
     before = floor_period(before, period)
     now = min(await stream.server_time(), time.time_ns() // 1_000_000)  # one clock may be wrong
     if before > floor_period(now, period) + period:
         raise ValueError(f"{_iso(before)} lies ahead: only what the clock has reached can be closed")
-    plan = await log_store.last_plan(state, target)
+    plan = await log_store.last_plan(state)
     views = await live_logs(log_store, plan)
     if unknown := sorted(set(shards) - set(views)):
         raise ValueError(f"no live shard {', '.join(unknown)}; live are {', '.join(sorted(views))}")
     moved = []
     for shard in sorted(shards or views):
         for _ in range(_TRIES):
-            was = await _bound(log_store, state, stream, shard, views[shard], target)
+            was = await _bound(log_store, state, stream, shard, views[shard])
             if was is None or was >= before:
                 break
             head = await log_store.newest(shard, plan.shards.get(shard))
+            if head is None:
+                raise BrokenLog(f"shard {shard}: the first segment of its log has gone; restore it")
             footer = bumped(head, before, owner=_owner(), created=time.time_ns() // 1_000_000)
             if await log_store.commit(shard, seal(footer)):
                 moved.append(Moved(shard, _iso(was), _iso(before)))
@@ -99,18 +101,16 @@ async def close_logs(
     return moved
 
 
-async def _bound(
-    log_store: LogStore, state: StreamState, stream: Stream, shard: str, view: LogView, target: int
-) -> int | None:
+async def _bound(log_store: LogStore, state: StreamState, stream: Stream, shard: str, view: LogView) -> int | None:
     """The log's bound; None for an ended one. A log without segments gets its first here."""
     if view.last is None:
-        footer = await _first(log_store, state, stream, shard, target)
+        footer = await _first(log_store, state, stream, shard)
         await log_store.commit(shard, seal(footer))
         return footer.closed_before
     return None if view.last.ended else view.last.closed_before
 
 
-async def _first(log_store: LogStore, state: StreamState, stream: Stream, shard: str, target: int) -> Footer:
+async def _first(log_store: LogStore, state: StreamState, stream: Stream, shard: str) -> Footer:
     """Segment 0 of a log that has not begun: a root's, or a child's under the child's rule."""
     now = time.time_ns() // 1_000_000
     for root in state.roots:
@@ -121,7 +121,7 @@ async def _first(log_store: LogStore, state: StreamState, stream: Stream, shard:
             )
     listed = await stream.list_shards()
     info = next((s for s in listed if s.id == shard), None) or ShardInfo(shard)
-    parents = await parent_ends(log_store, state, info, target, listed)
+    parents = await parent_ends(log_store, state, info, listed)
     watermark, closed_before = child_state(parents)
     return first_footer(info, Position(Start.TRIM_HORIZON), watermark, closed_before, owner=_owner(), created=now)
 

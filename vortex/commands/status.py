@@ -128,7 +128,7 @@ async def gather(
     log_store: LogStore, state: StreamState, stream: Stream, settings: Settings, leases: dict[str, Lease] | None
 ) -> Status:
     """The status of a stream that has begun."""
-    plan = await log_store.last_plan(state, settings.publish.target_object_size)
+    plan = await log_store.last_plan(state)
     done = plan.k < 0 or await log_store.is_done(plan.k)
     views = await live_logs(log_store, plan)
     live, gone = live_and_retired(plan)
@@ -199,7 +199,7 @@ def untimed(views: Mapping[str, LogView]) -> list[str]:
     """Shards with events whose time could not be read, among those that no plan has covered yet."""
     found = []
     for shard, view in sorted(views.items()):
-        counts = [head.footer.counts for head in view.headers if head.footer]
+        counts = [head.footer.counts for head in view.headers]
         if number := sum(one.untimed for one in counts):
             events = sum(one.accepted for one in counts)
             found.append(
@@ -214,7 +214,7 @@ def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease
     footer = view.last
     if footer is None:
         return ShardRow(shard, "not begun", owner, "", None, "", "", 0)
-    waiting = sum(1 for head in view.headers if head.footer and any(p >= upto for p in head.footer.periods))
+    waiting = sum(1 for head in view.headers if any(p >= upto for p in head.footer.periods))
     return ShardRow(
         shard=shard,
         state="ended" if footer.ended else "open",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from vortex.core.ingest.shard_state import Draft, ShardIngest
-from vortex.core.log.rules import SegmentHeader
+from vortex.core.log.rules import SegmentHeader, SegmentRef
 from vortex.core.log.segment import Footer
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.resume import LostRace
@@ -40,12 +40,12 @@ class Commits:
         self._offload, self._memory, self._on_commit, self._lz4 = offload, memory, on_commit, lz4
         self._put: asyncio.Task[None] | None = None
         self._sure_at = 0.0
-        self.head: SegmentHeader
+        self.head: SegmentRef
         """What the log ends with, as far as this worker knows."""
         self.in_flight = 0
         """Bytes of memory that the segment in flight takes."""
 
-    def resume(self, head: SegmentHeader, looked_at: float) -> None:
+    def resume(self, head: SegmentRef, looked_at: float) -> None:
         """Go on upon `head`, which the log ended with at `looked_at` (monotonic seconds) or later."""
         self.head, self._sure_at, self.in_flight = head, looked_at, 0
 
@@ -57,8 +57,8 @@ class Commits:
     @property
     def ended(self) -> Footer | None:
         """The log's last footer, if it ended the log."""
-        footer = self.head.footer
-        return footer if footer is not None and footer.ended else None
+        head = self.head
+        return head.footer if isinstance(head, SegmentHeader) and head.footer.ended else None
 
     async def begin(self, draft: Draft, ingest: ShardIngest) -> None:
         """Start to commit what was just cut from `ingest`. Nothing else may be in flight (`settle`)."""

@@ -11,7 +11,9 @@ from vortex.core.ingest.shard_state import Policy, ShardIngest
 from vortex.core.log.rules import (
     BrokenLog,
     SegmentHeader,
+    SegmentRef,
     StreamState,
+    before_all,
     child_position,
     child_state,
     first_footer,
@@ -39,21 +41,21 @@ class Resumer:
     offload: Offload
     owner: str
     state: StreamState
-    target: int
 
-    async def resume(self, shard: ShardInfo, policy: Policy) -> tuple[SegmentHeader, ShardIngest]:
+    async def resume(self, shard: ShardInfo, policy: Policy) -> tuple[SegmentRef, ShardIngest]:
         """The head of the shard's log, and the state that the worker which wrote it had, but for its filter.
 
         Raises BrokenLog where the log cannot be built on, LostRace where another worker began it.
         """
         while True:
-            plan = await self.log_store.last_plan(self.state, self.target)
-            head: SegmentHeader | None = None
+            plan = await self.log_store.last_plan(self.state)
+            head: SegmentRef | None = None
             try:
                 if (last := plan.gone.get(shard.id)) is not None:
                     head = await self.log_store.head(shard.id, last)
                 else:
-                    head = await self.log_store.newest(shard.id, plan.shards.get(shard.id))
+                    newest = await self.log_store.newest(shard.id, plan.shards.get(shard.id))
+                    head = newest or before_all(shard.id)
                 if head.n < 0:
                     head = await self._begin(shard, head)
                 return head, self._built(shard, head, policy)
@@ -61,21 +63,20 @@ class Resumer:
                 if not await self._moved_on(shard, plan, head):
                     raise BrokenLog(str(problem)) from None
 
-    async def _moved_on(self, shard: ShardInfo, plan: Plan, head: SegmentHeader | None) -> bool:
+    async def _moved_on(self, shard: ShardInfo, plan: Plan, head: SegmentRef | None) -> bool:
         """Whether others wrote, published and cleaned up while this one was reading: then it reads again."""
-        newest = await self.log_store.last_plan(self.state, self.target)
+        newest = await self.log_store.last_plan(self.state)
         if newest.k != plan.k:
             return True
         numbers = await self.log_store.numbers(shard.id, head.n) if head is not None else []
         return bool(numbers)
 
-    def _built(self, shard: ShardInfo, head: SegmentHeader, policy: Policy) -> ShardIngest:
-        footer = head.footer
-        if footer is None:  # a root that nobody has read yet
+    def _built(self, shard: ShardInfo, head: SegmentRef, policy: Policy) -> ShardIngest:
+        if isinstance(head, SegmentHeader):
+            start = (head.footer.position, head.footer.watermark, head.footer.closed_before)
+        else:  # a root that nobody has read yet
             root = next(root for root in self.state.roots if root.shard.id == shard.id)
             start = (root.position, 0, self.state.closed_before)
-        else:
-            start = (footer.position, footer.watermark, footer.closed_before)
         return ShardIngest(
             shard,
             policy,
@@ -85,12 +86,12 @@ class Resumer:
             closed_before=start[2],
         )
 
-    async def _begin(self, shard: ShardInfo, empty: SegmentHeader) -> SegmentHeader:
+    async def _begin(self, shard: ShardInfo, empty: SegmentRef) -> SegmentRef:
         """A child's empty segment 0, from its parents' last segments; a root needs none."""
         if any(root.shard.id == shard.id for root in self.state.roots):
             return empty
         listed = await self.retry("list shards", self.stream.list_shards)
-        parents = await parent_ends(self.log_store, self.state, shard, self.target, listed)
+        parents = await parent_ends(self.log_store, self.state, shard, listed)
         watermark, closed_before = child_state(parents)
         footer = first_footer(
             shard,
@@ -107,14 +108,14 @@ class Resumer:
 
 
 async def parent_ends(
-    log_store: LogStore, state: StreamState, shard: ShardInfo, target: int, listed: list[ShardInfo]
+    log_store: LogStore, state: StreamState, shard: ShardInfo, listed: list[ShardInfo]
 ) -> list[Footer]:
     """The last footers of a child's parents. Raises BrokenLog while any is not ended (I5).
 
     A parent without a log that is neither a root, nor in the last plan, nor listed any more, lay before the start:
     nothing of it is waited for.
     """
-    plan = await log_store.last_plan(state, target)
+    plan = await log_store.last_plan(state)
     awaited = {root.shard.id for root in state.roots} | set(plan.shards) | {s.id for s in listed}
     ends: list[Footer] = []
     for parent in shard.parents:
@@ -124,9 +125,9 @@ async def parent_ends(
             if gone is not None
             else await log_store.newest(parent, plan.shards.get(parent))
         )
-        if head.footer is None and parent not in awaited:
+        if head is None and parent not in awaited:
             continue
-        if head.footer is None or not head.footer.ended:
+        if head is None or not head.footer.ended:
             raise BrokenLog(f"shard {shard.id}: its parent {parent} has not ended yet")
         ends.append(head.footer)
     if not ends:

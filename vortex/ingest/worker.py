@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
-from vortex.core.log.rules import StreamState, successors
+from vortex.core.log.rules import SegmentHeader, StreamState, successors
 from vortex.core.log.segment import Counts, Footer
 from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
 from vortex.ingest.commits import Commits
@@ -106,7 +106,6 @@ class ShardWorker:
         rules: CommitRules,
         ports: IngestPorts,
         *,
-        target: int,
         poll_s: float = 2.0,
         on_commit: Callable[[str, Footer], None] = lambda shard, footer: None,
     ) -> None:
@@ -115,7 +114,7 @@ class ShardWorker:
         self.orders = Orders()
         self.status = ShardStatus(shard.id)
         self._state, self._policy, self._rules, self._ports = state, policy, rules, ports
-        self._name, self._target = f"shard {shard.id} of {state.arn or state.stream}", target
+        self._name = f"shard {shard.id} of {state.arn or state.stream}"
         self._on_commit = on_commit
         self._ingest: ShardIngest
         self._commits = Commits(
@@ -174,11 +173,10 @@ class ShardWorker:
             ports.offload,
             ports.owner,
             self._state,
-            self._target,
         )
         head, self._ingest = await resumer.resume(self.shard, self._policy)
         self._commits.resume(head, looked_at)
-        self._pushed = head.footer is not None and head.footer.advances
+        self._pushed = isinstance(head, SegmentHeader) and head.footer.advances
         self._since = None
         self.reader.restart()
         self._note()
@@ -314,7 +312,7 @@ class ShardWorker:
         if listed is None:
             await self._ask_again("no such shard, though it is listed")
             return
-        shard_tree = ShardTree(self._state, ports.log_store, ports.stream, ports.retry, target=self._target)
+        shard_tree = ShardTree(self._state, ports.log_store, ports.stream, ports.retry)
         await shard_tree.survey()
         await self._gap(
             "the shard is no longer listed", successors(self.shard, listed, shard_tree.live, shard_tree.ended)

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 class ShardTree:
     """What is known of a stream's shards: the live ones, and of those that have ended which children they have."""
 
-    def __init__(self, state: StreamState, log_store: LogStore, stream: Stream, retry: Retry, *, target: int) -> None:
+    def __init__(self, state: StreamState, log_store: LogStore, stream: Stream, retry: Retry) -> None:
         self.live: dict[str, ShardInfo] = {}
         self.ended: dict[str, tuple[str, ...]] = {}
-        self._state, self._log_store, self._stream, self._retry, self._target = state, log_store, stream, retry, target
+        self._state, self._log_store, self._stream, self._retry = state, log_store, stream, retry
         self._roots = {root.shard.id: root.shard for root in state.roots}
         self._positions = {root.shard.id: root.position for root in state.roots}
         self._listed: set[str] = set()
@@ -59,11 +59,11 @@ class ShardTree:
     async def survey(self) -> None:
         """The live shards; read again where others published and cleaned up what was about to be read."""
         while True:
-            plan = await self._log_store.last_plan(self._state, self._target)
+            plan = await self._log_store.last_plan(self._state)
             try:
                 return await self._look_over(plan)
             except (BrokenLog, NotFound) as problem:
-                if (await self._log_store.last_plan(self._state, self._target)).k == plan.k:
+                if (await self._log_store.last_plan(self._state)).k == plan.k:
                     raise BrokenLog(str(problem)) from problem
 
     async def _look_over(self, plan: Plan) -> None:
@@ -73,26 +73,24 @@ class ShardTree:
         await self.list()
         infos = dict(self._roots)
         for parent in sorted({p for entry in live.values() for p in entry.parents if p in gone}):
-            footer = (await self._log_store.head(parent, gone[parent])).footer
-            assert footer is not None
-            infos.update((child.id, child) for child in footer.children)
+            head = await self._log_store.head(parent, gone[parent])
+            infos.update((child.id, child) for child in head.footer.children)
         ended: dict[str, tuple[str, ...]] = dict.fromkeys(gone, ())
         headers = await asyncio.gather(*(self._log_store.newest(shard, entry) for shard, entry in live.items()))
         todo = list(zip(live, headers, strict=True))
         while todo:
-            shard, head = todo.pop()
-            footer = head.footer
-            if footer is None or not footer.ended:
+            shard, newest = todo.pop()
+            if newest is None or not newest.footer.ended:
                 if shard in infos:
                     found[shard] = infos[shard]
                     continue
                 # Known to the plan by name alone: its parents are among the logs still to be looked at.
                 if not todo:
                     raise BrokenLog(f"shard {shard}: in the plan, but no log names it as a child")
-                todo.insert(0, (shard, head))
+                todo.insert(0, (shard, newest))
                 continue
-            ended[shard] = tuple(child.id for child in footer.children)
-            for child in footer.children:
+            ended[shard] = tuple(child.id for child in newest.footer.children)
+            for child in newest.footer.children:
                 if child.id not in infos and child.id not in gone:  # a child may be gone before all is published of it
                     infos[child.id] = child
                     if child.id not in live:
@@ -107,7 +105,7 @@ class ShardTree:
         A row may be of the past (a table that was restored), never of the future: a shard that has ended shows as live,
         is taken, and its log says the rest. Rows of other shards are left alone.
         """
-        plan = await self._log_store.last_plan(self._state, self._target)
+        plan = await self._log_store.last_plan(self._state)
         try:
             complete = await self._follow(plan, {row.key: row for row in rows})
         except (BrokenLog, NotFound):
@@ -155,10 +153,10 @@ class ShardTree:
             self.live.pop(shard, None)
             self.ended[shard] = row.children
             return
-        footer = (await self._log_store.newest(shard, entry)).footer
-        if footer is not None and footer.ended:
-            self._end(shard, footer)
-            self.live.update((child.id, child) for child in footer.children if child.id not in self.ended)
+        head = await self._log_store.newest(shard, entry)
+        if head is not None and head.footer.ended:
+            self._end(shard, head.footer)
+            self.live.update((child.id, child) for child in head.footer.children if child.id not in self.ended)
 
     def _end(self, shard: str, footer: Footer | None = None) -> None:
         self.live.pop(shard, None)

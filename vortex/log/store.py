@@ -21,7 +21,9 @@ from vortex.core.log.rules import (
     BrokenLog,
     Damaged,
     SegmentHeader,
+    SegmentRef,
     StreamState,
+    before_all,
     check_follows,
     segment_key,
     segment_number,
@@ -124,13 +126,13 @@ class LogStore:
         """Put the document of a range if absent; another worker's says the same, but for how it compressed."""
         await self._put(self._plan_key(part.k, f"done-{part.range}"), msgspec.json.encode(part))
 
-    async def last_plan(self, state: StreamState, target: int) -> Plan:
+    async def last_plan(self, state: StreamState) -> Plan:
         """The greatest plan, or the state before all plans. Plans are never deleted and have no holes."""
         known = self._newest
         k = await self._last_k(-1 if known is None else known.k)
         if k >= 0 and (known is None or known.k != k):
             self._newest = await self.plan(k)
-        return self._newest or initial_plan(state, target)
+        return self._newest or initial_plan(state)
 
     async def _last_k(self, low: int) -> int:
         """Gallop, then bisect: plans are kept for ever, and one listing of all would grow for ever."""
@@ -230,7 +232,7 @@ class LogStore:
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
         return SegmentHeader(shard, n, digest, footer)
 
-    async def walk(self, before: SegmentHeader) -> list[SegmentHeader]:
+    async def walk(self, before: SegmentRef) -> list[SegmentHeader]:
         """Every segment after `before`, in order, each checked to follow the one before it. Raises BrokenLog."""
         numbers = await self.numbers(before.shard, before.n)
         if numbers != list(range(before.n + 1, before.n + 1 + len(numbers))):
@@ -240,7 +242,7 @@ class LogStore:
             check_follows(earlier, later, self.root)
         return headers
 
-    async def follow(self, before: SegmentHeader) -> list[SegmentHeader]:
+    async def follow(self, before: SegmentRef) -> list[SegmentHeader]:
         """What `walk` finds, by asking for the next numbers until one is missing: no listing, which costs as much as a
         put. A hole would look like an end; who resumes a log walks it, and sees.
         """
@@ -269,7 +271,6 @@ class LogStore:
         for head in reversed(headers):
             if head.digest != wanted:
                 raise BrokenLog(f"{segment_key(self.root, shard, head.n)}: is not the segment that the plan names")
-            assert head.footer is not None
             wanted = head.footer.prev
         return headers
 
@@ -287,22 +288,19 @@ class LogStore:
                     f"log of {shard}: {problem}; a plan was made of segment {entry.to}, so state was lost. Restore it; "
                     "starting over would lose or repeat data"
                 ) from None
-        before = headers[-1] if headers else SegmentHeader(shard, -1, "", None)
-        return LogView(headers + await self.walk(before))
+        return LogView(headers + await self.walk(headers[-1] if headers else before_all(shard)))
 
-    async def newest(self, shard: str, entry: PlanShard | None) -> SegmentHeader:
-        """The head of a log, walked from the last plan's `to`; n = -1 where the log has not begun."""
-        before = SegmentHeader(shard, -1, "", None)
+    async def newest(self, shard: str, entry: PlanShard | None) -> SegmentHeader | None:
+        """The head of a log, walked from the last plan's `to`; None where the log has not begun."""
         if entry is not None and entry.to >= 0:
             view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to))
             return view.headers[-1]
-        walked = await self.walk(before)
-        return walked[-1] if walked else before
+        walked = await self.walk(before_all(shard))
+        return walked[-1] if walked else None
 
     async def ids(self, head: SegmentHeader) -> bytes:
         """The id block of a segment, checked."""
         footer = head.footer
-        assert footer is not None
         if not footer.ids:
             return b""
         offset, length = footer.ids_range

@@ -16,7 +16,7 @@ import msgspec
 
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
-from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, bumped
+from vortex.core.log.rules import BrokenLog, SegmentHeader, SegmentRef, StreamState, before_all, bumped
 from vortex.core.log.segment import CorruptSegment, seal
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import resolvers
@@ -144,7 +144,7 @@ class Publisher:
         `thorough` looks at every log, where otherwise those are enough that hold the frontier.
         """
         log_store = self._ports.log_store
-        plan = await log_store.last_plan(self._state, self._rules.target)
+        plan = await log_store.last_plan(self._state)
         finished = plan.k < 0 or await log_store.is_done(plan.k)
         self.status.lz4 = plan.lz4
         planning = thorough or self._plans(plan.k, finished)
@@ -159,7 +159,7 @@ class Publisher:
             NotFound,
         ) as problem:  # a put that was late may stand where one was cleaned up
             self._logs = None
-            newest = await log_store.last_plan(self._state, self._rules.target)
+            newest = await log_store.last_plan(self._state)
             if newest.k != plan.k or (plan.k >= 0 and await log_store.is_done(plan.k) != finished):
                 return True  # another process published, and cleaned up, what this one was about to read
             if isinstance(problem, NotFound):
@@ -249,7 +249,7 @@ class Publisher:
             pass
         assert self._logs is not None
         logs, plan = self._logs, self._logs.plan
-        periods = [p for v in logs.views.values() for h in v.headers if h.footer for p in h.footer.periods]
+        periods = [p for v in logs.views.values() for h in v.headers for p in h.footer.periods]
         last = max((p for p in periods if p >= plan.upto), default=None)
         if last is None:
             return None
@@ -266,7 +266,7 @@ class Publisher:
                     await self.advance(view.headers[-1], end)
             while await self.step(thorough=True):
                 pass
-        plan = await self._ports.log_store.last_plan(self._state, self._rules.target)
+        plan = await self._ports.log_store.last_plan(self._state)
         if end is not None and plan.upto < end:
             raise BrokenLog(f"{self._ports.log_store.root}: shard {self.status.holder} has no log to close")
         return plan.upto
@@ -412,16 +412,16 @@ class Publisher:
             head.footer.created
             for view in logs.views.values()
             for head in view.headers
-            if head.footer is not None and any(p >= logs.plan.upto for p in head.footer.periods)
+            if any(p >= logs.plan.upto for p in head.footer.periods)
         ]
         status.unpublished_since = min(waiting, default=None)
         if status.closed_hour is None and logs.plan.k >= 0 and logs.plan.upto - HOUR_MS >= self._state.first_hour:
             status.closed_hour = hour_of(logs.plan.upto) - HOUR_MS
 
 
-def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentHeader:
+def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentRef:
     """Where the walk goes on: the newest segment known, or the plan's `to`."""
     if view.headers:
         return view.headers[-1]
     entry = plan.shards.get(shard)
-    return SegmentHeader(shard, entry.to, entry.digest, None) if entry else SegmentHeader(shard, -1, "", None)
+    return SegmentRef(shard, entry.to, entry.digest) if entry else before_all(shard)

@@ -229,12 +229,11 @@ class App:
                 policy,
                 commit,
                 ingest,
-                target=settings.publish.target_object_size,
                 poll_s=settings.source.poll / 1000,
                 on_commit=self._committed,
             )
 
-        shard_tree = ShardTree(state, log_store, world.stream, world.retry, target=settings.publish.target_object_size)
+        shard_tree = ShardTree(state, log_store, world.stream, world.retry)
         self.fleet: LocalFleet | LeasedFleet
         if world.table is None or drain:  # draining, one process reads every shard to its tip by itself
             self.fleet = LocalFleet(shard_tree, world.health, world.clock, worker, drain=drain)

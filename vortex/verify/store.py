@@ -176,7 +176,6 @@ class _Stream:
         """A segment with all its bytes against their digests, and its sums."""
         head = await self._log_store.head(shard, n)
         footer, key = head.footer, segment_key(self._log_store.root, shard, n)
-        assert footer is not None
         body = await self._log_store.range(shard, n, 0, footer.data_bytes) if footer.data_bytes else b""
         await self._log_store.ids(head)
         rows, rejected, at, text = 0, 0, -1, b""
@@ -206,8 +205,6 @@ class _Stream:
         return head
 
     def _no_writing_back(self, earlier: SegmentHeader, later: SegmentHeader) -> None:
-        assert earlier.footer is not None
-        assert later.footer is not None
         closed = [p for p in later.footer.periods if p < earlier.footer.closed_before]
         if closed:
             key = segment_key(self._log_store.root, later.shard, later.n)

@@ -161,7 +161,7 @@ def test_a_damaged_document_is_a_fault_of_the_store_and_stops_whoever_needs_it(n
         assert key in report.faults[0].what
         if name != "done.json":
             with pytest.raises(Damaged, match=key):
-                plan: Plan = await (await world.begin()).log_store.last_plan(worker.state, 1)
+                plan: Plan = await (await world.begin()).log_store.last_plan(worker.state)
                 raise AssertionError(plan)
 
     vtime.run(scenario())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader
-from vortex.core.log.segment import ALONE_BYTES, Cell, CorruptSegment, Counts, Folder, Footer, Sealed, folder_hash, seal
+from vortex.core.log.segment import ALONE_BYTES, Cell, CorruptSegment, Folder, Sealed, empty_footer, folder_hash, seal
 from vortex.core.model import Position, Start
 from vortex.core.publish.contents import objects
 from vortex.core.publish.plan import SMALL_MEMBER, LogView, Plan, PlanShard
@@ -26,10 +26,7 @@ _PERIODS = (0, 300_000, 600_000)
 def segment(n: int, lines: Expected, as_lz4: bool = False) -> Sealed:
     """Segment `n` of shard "s"; `as_lz4`: large members are LZ4, too."""
     at = Position(Start.TRIM_HORIZON)
-    footer = Footer(
-        shard="s", n=n, prev="", owner="me", start=at, position=at, watermark=0, closed_before=10**6, created=0,
-        counts=Counts(), periods={}, folders=[], members=b"", ids=0, ids_digest=b"", data_bytes=0, arrived=(0, 0),
-    )  # fmt: skip
+    footer = empty_footer("s", n, owner="me", created=0, position=at, watermark=0, closed_before=10**6)
     cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
     return seal(footer, cells, LineTable.of(lines.values()), as_lz4=as_lz4)
 

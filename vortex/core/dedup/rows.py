@@ -83,14 +83,12 @@ def plan_runs(plan: Plan, views: Mapping[str, LogView]) -> PlanRuns:
     found.sort(key=lambda one: one[:3])
     table = np.zeros(len(found), dtype=RUN)
     for at, (period, shard, n, rows, _, head) in enumerate(found):
-        assert head.footer is not None
         table[at] = (shard, n, period, *head.footer.arrived, rows, 0)
     return PlanRuns(shards, table, [one[5] for one in found], [one[4] for one in found])
 
 
-def _of_segment(footer: Footer | None, plan: Plan) -> Iterator[tuple[int, int, int]]:
+def _of_segment(footer: Footer, plan: Plan) -> Iterator[tuple[int, int, int]]:
     """For each of the plan's periods of which the segment has rows: the period, its first row, how many."""
-    assert footer is not None
     members = footer.member_rows
     chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~footer.rejections
     if not chosen.any():

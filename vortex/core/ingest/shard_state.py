@@ -29,7 +29,7 @@ from vortex.core.decode.rejections import Rejected, lines_of
 from vortex.core.ingest.filter import HORIZON_MS, KEY_BYTES, Filter
 from vortex.core.layout import Layout
 from vortex.core.log.lines import LineTable, PageLines
-from vortex.core.log.segment import Cell, Counts, Folder, Footer, Sealed, folder_hash, seal
+from vortex.core.log.segment import Cell, Counts, Folder, Footer, Sealed, empty_footer, folder_hash, seal
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.native import NO_PERIOD
 from vortex.core.periods import Rules, floor_period
@@ -278,24 +278,21 @@ class ShardIngest:
         build = self._build
         if closed_before is not None:
             self.closed_before = max(self.closed_before, closed_before)
-        footer = Footer(
-            shard=self.shard.id,
-            n=self.next_n,
-            prev="",
+        empty = empty_footer(
+            self.shard.id,
+            self.next_n,
             owner=owner,
-            start=build.start,
+            created=now_ms,
             position=self.position,
             watermark=self.watermark,
             closed_before=self.closed_before,
-            created=now_ms,
+            start=build.start,
+        )
+        footer = msgspec.structs.replace(
+            empty,
             counts=build.counts,
             periods=dict(sorted(build.periods.items())),
-            folders=[],
-            members=b"",
-            ids=0,
-            ids_digest=b"",
-            data_bytes=0,
-            arrived=build.arrived or (self.watermark, self.watermark),
+            arrived=build.arrived or empty.arrived,
             ended=children is not None,
             children=children or (),
             gap=gap,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from vortex.core.log.segment import Counts, Footer
+from vortex.core.log.segment import Footer, empty_footer
 from vortex.core.model import Position, ShardInfo, Start
 
 _DIGITS = 12
@@ -51,13 +51,24 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentHeader:
-    """A segment as the log holds it; n = -1 with no footer stands for an empty log."""
+class SegmentRef:
+    """A segment by number and digest: what the next one of its log must follow."""
 
     shard: str
     n: int
     digest: str
-    footer: Footer | None
+
+
+def before_all(shard: str) -> SegmentRef:
+    """What segment 0 of a log follows."""
+    return SegmentRef(shard, -1, "")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader(SegmentRef):
+    """A segment as the log holds it."""
+
+    footer: Footer
 
 
 def stream_root(name: str, created_ms: int) -> str:
@@ -76,18 +87,17 @@ def segment_number(key: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def check_follows(before: SegmentHeader, after: SegmentHeader, root: str) -> None:
+def check_follows(before: SegmentRef, after: SegmentHeader, root: str) -> None:
     """Raises BrokenLog unless `after` is what was committed upon `before` (invariant I2)."""
     footer = after.footer
-    assert footer is not None
     name = segment_key(root, after.shard, after.n)
     if footer.n != after.n or footer.shard != after.shard:
         raise BrokenLog(f"{name}: says it is segment {footer.n} of {footer.shard}")
     if after.n != before.n + 1 or footer.prev != before.digest:
         raise BrokenLog(f"{name}: does not follow segment {before.n} ({before.digest or 'none'})")
-    earlier = before.footer
-    if earlier is None:
+    if not isinstance(before, SegmentHeader):
         return
+    earlier = before.footer
     if earlier.ended:
         raise BrokenLog(f"{name}: follows the end of its log")
     if footer.watermark < earlier.watermark or footer.closed_before < earlier.closed_before:
@@ -106,24 +116,8 @@ def first_footer(
     created: int,
 ) -> Footer:
     """Segment 0 where it is empty: a child's, or one that must exist before a bump."""
-    return Footer(
-        shard=shard.id,
-        n=0,
-        prev="",
-        owner=owner,
-        start=position,
-        position=position,
-        watermark=watermark,
-        closed_before=closed_before,
-        created=created,
-        counts=Counts(),
-        periods={},
-        folders=[],
-        members=b"",
-        ids=0,
-        ids_digest=b"",
-        data_bytes=0,
-        arrived=(watermark, watermark),
+    return empty_footer(
+        shard.id, owner=owner, created=created, position=position, watermark=watermark, closed_before=closed_before
     )
 
 
@@ -181,25 +175,16 @@ def bumped(head: SegmentHeader, closed_before: int, *, owner: str, created: int)
     Raises BrokenLog for an ended log, which may not be moved.
     """
     footer = head.footer
-    assert footer is not None
     if footer.ended:
         raise BrokenLog(f"shard {head.shard}: its log has ended, there is nothing to move")
-    return msgspec.structs.replace(
-        footer,
-        n=head.n + 1,
-        prev=head.digest,
+    empty = empty_footer(
+        head.shard,
+        head.n + 1,
+        head.digest,
         owner=owner,
-        start=footer.position,
-        closed_before=max(footer.closed_before, closed_before),
         created=created,
-        counts=Counts(),
-        periods={},
-        folders=[],
-        members=b"",
-        ids=0,
-        ids_digest=b"",
-        data_bytes=0,
-        arrived=(footer.watermark, footer.watermark),
-        advances=True,
-        gap="",
+        position=footer.position,
+        watermark=footer.watermark,
+        closed_before=max(footer.closed_before, closed_before),
     )
+    return msgspec.structs.replace(empty, advances=True, settings=footer.settings, version=footer.version)

@@ -186,6 +186,40 @@ class Footer(msgspec.Struct, kw_only=True):
         return np.cumsum(rows) - rows
 
 
+def empty_footer(
+    shard: str,
+    n: int = 0,
+    prev: str = "",
+    *,
+    owner: str,
+    created: int,
+    position: Position,
+    watermark: int,
+    closed_before: int,
+    start: Position | None = None,
+) -> Footer:
+    """The footer of a segment without lines and counts; reading starts at `position`, too, unless `start` is given."""
+    return Footer(
+        shard=shard,
+        n=n,
+        prev=prev,
+        owner=owner,
+        start=start or position,
+        position=position,
+        watermark=watermark,
+        closed_before=closed_before,
+        created=created,
+        counts=Counts(),
+        periods={},
+        folders=[],
+        members=b"",
+        ids=0,
+        ids_digest=b"",
+        data_bytes=0,
+        arrived=(watermark, watermark),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """A segment ready to be put."""

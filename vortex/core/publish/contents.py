@@ -141,7 +141,6 @@ def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
         for shard, entry in plan.shards.items()
         if shard in views
         for head in views[shard].between(entry.first, entry.to)
-        if head.footer is not None
     )
     return 1 << max(0, (members // SHARE_MEMBERS).bit_length())
 
@@ -174,7 +173,6 @@ def _pieces(
     head: SegmentHeader, plan: Plan, dropped: Dropped, share: int, of: int
 ) -> Iterator[tuple[Folder, int, Piece]]:
     footer = head.footer
-    assert footer is not None
     rows = footer.member_rows
     chosen = (rows["period"] >= plan.after) & (rows["period"] < plan.upto)
     if of > 1 and len(rows):
@@ -219,7 +217,6 @@ def period_counts(
     totals: dict[int, Outcome] = {}
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
-            assert head.footer is not None
             for period, counts in head.footer.periods.items():
                 if plan.after <= period < plan.upto:
                     totals.setdefault(period, Outcome()).add(counts)

@@ -93,14 +93,14 @@ class LogView:
         return [head for head in self.headers if first <= head.n <= to]
 
 
-def initial_plan(state: StreamState, target: int) -> Plan:
-    """The state before plan 0: nothing published, all roots live."""
+def initial_plan(state: StreamState) -> Plan:
+    """The state before plan 0: nothing published, all roots live. It cuts no objects, so at no size."""
     return Plan(
         k=-1,
         after=state.closed_before,
         upto=state.closed_before,
         shards={root.shard.id: PlanShard(closed_before=state.closed_before, arrives=_LONG_AGO) for root in state.roots},
-        target=target,
+        target=0,
         arrived=(_LONG_AGO, _LONG_AGO),
     )
 
@@ -154,7 +154,6 @@ def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dic
     sizes: dict[int, tuple[int, int]] = {}
     for view in views.values():
         for head in view.headers:
-            assert head.footer is not None
             rows = head.footer.member_rows
             rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
             blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # of one period each
@@ -242,7 +241,7 @@ def _arrived(plan: Plan, last: Plan, views: Mapping[str, LogView]) -> tuple[int,
     most: list[int] = []
     for shard, entry in plan.shards.items():
         headers = views[shard].headers if shard in views else []
-        came = {head.n: head.footer for head in headers if head.footer is not None}
+        came = {head.n: head.footer for head in headers}
         if (first := came.get(entry.first)) is not None:
             least.append(first.arrived[0])
         elif entry.to >= 0:
@@ -258,7 +257,6 @@ def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
     rows = 0
     for shard, entry in plan.shards.items():
         for head in views[shard].between(entry.first, entry.to) if shard in views else ():
-            assert head.footer is not None
             members = head.footer.member_rows
             chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~head.footer.rejections
             rows += int(members["rows"][chosen].sum())
@@ -275,7 +273,6 @@ def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
     """The shard's part of a plan up to `upto`; `entry` is its part of the plan before."""
     to, digest, ended = entry.to, entry.digest, entry.ended
     for head in view.headers:
-        assert head.footer is not None
         if head.n < entry.to:
             continue
         if head.n > to:
@@ -300,9 +297,8 @@ def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
     )
 
 
-def _reaches(footer: Footer | None, upto: int) -> bool:
+def _reaches(footer: Footer, upto: int) -> bool:
     """Whether the segment holds a member, or a count, of a period that is not published by then."""
-    assert footer is not None
     return any(period >= upto for period in footer.periods)
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from random import Random
 
 import lz4.frame
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from vortex.core.log.segment import (
     check_ids,
     compress,
     decompress,
+    empty_footer,
     folder_hash,
     lz4_frame,
     parse_footer,
@@ -41,26 +43,14 @@ from vortex.core.model import Position, ShardInfo, Start
 def footer(**changes: object) -> Footer:
     """A footer with nothing in it, but for `changes`."""
     values: dict[str, object] = {
-        "shard": "s",
-        "n": 3,
-        "prev": "ab",
-        "owner": "me",
         "start": Position(Start.TRIM_HORIZON),
-        "position": Position(Start.AFTER_SEQUENCE_NUMBER, "17"),
-        "watermark": 5,
-        "closed_before": 4,
-        "created": 6,
-        "counts": Counts(),
         "periods": {0: Counts(filtered=2)},
-        "folders": [],
-        "members": b"",
-        "ids": 0,
-        "ids_digest": b"",
-        "data_bytes": 0,
         "arrived": (4, 5),
         "children": (ShardInfo("c", ("s",), 0, 2**128 - 1),),
     }
-    return Footer(**{**values, **changes})  # type: ignore[arg-type]
+    at = Position(Start.AFTER_SEQUENCE_NUMBER, "17")
+    empty = empty_footer("s", 3, "ab", owner="me", created=6, position=at, watermark=5, closed_before=4)
+    return msgspec.structs.replace(empty, **{**values, **changes})
 
 
 def sealed(lines: dict[tuple[str, int], list[bytes]], ids: bytes = b"") -> Sealed:

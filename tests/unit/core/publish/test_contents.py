@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader
-from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash, seal, within
+from vortex.core.log.segment import Cell, Counts, Folder, empty_footer, folder_hash, seal, within
 from vortex.core.model import HOUR_MS, Position, Start
 from vortex.core.publish.contents import closed_hours, objects
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
@@ -28,13 +28,9 @@ def log(shard: str, segments: int, rng: Random) -> LogView:
             cells.append(Cell(folder, bound + PERIOD * rng.randrange(3)))
             lines.append([b"x" * rng.randrange(1, 50)])
         bound += PERIOD * rng.randrange(2)
-        footer = Footer(
-            shard=shard, n=n, prev=headers[-1].digest if headers else "", owner="me",
-            start=Position(Start.TRIM_HORIZON), position=Position(Start.TRIM_HORIZON), watermark=bound,
-            closed_before=bound, created=0, counts=Counts(),
-            periods={cell.period: Counts() for cell in cells}, folders=[], members=b"", ids=0, ids_digest=b"",
-            data_bytes=0, arrived=(bound, bound),
-        )  # fmt: skip
+        prev, at = headers[-1].digest if headers else "", Position(Start.TRIM_HORIZON)
+        footer = empty_footer(shard, n, prev, owner="me", created=0, position=at, watermark=bound, closed_before=bound)
+        footer.periods = {cell.period: Counts() for cell in cells}
         sealed = seal(footer, cells, LineTable.of(lines))
         headers.append(SegmentHeader(shard, n, sealed.digest, sealed.footer))
     return LogView(headers)
