@@ -1,4 +1,4 @@
-"""Clocks that disagree: what closes nothing, what is still believed, and what is said of it."""
+"""The service's clock and the local clock when they disagree: which time counts, and what the trouble message says."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ HOUR = 3_600_000
 DAY = 24 * HOUR
 
 
-def clocks(*off_ms: int, every_s: float = 2.0) -> tuple[Clocks, float]:
-    """After replies whose Dates are so far off, and the monotonic time after the last of them."""
+def clocks_after(*off_ms: int, every_s: float = 2.0) -> tuple[Clocks, float]:
+    """Clocks after replies whose Date headers are off by `off_ms`, and the monotonic time of the last reply."""
     made, at = Clocks(), 0.0
     for number, off in enumerate(off_ms):
         at = number * every_s
@@ -27,14 +27,14 @@ def at(mono_s: float, off_ms: int = 0) -> int:
     return NOW + int(mono_s * 1000) + off_ms
 
 
-def test_the_local_clock_counts_until_a_reply_has_come() -> None:
+def test_clocks_use_the_local_time_before_the_first_reply() -> None:
     assert Clocks().times(NOW, 5.0) == Times(NOW, NOW)
     assert not Clocks().sure
     assert Clocks().trouble(NOW, 5.0) == ""
 
 
-def test_clocks_that_agree_are_all_well() -> None:
-    made, mono = clocks(0, -400, 300, 0, -999)
+def test_clocks_report_no_trouble_when_service_and_local_time_agree() -> None:
+    made, mono = clocks_after(0, -400, 300, 0, -999)
     times = made.times(at(mono), mono, at(mono))
     assert abs(times.earliest - at(mono)) < 1000
     assert abs(times.latest - at(mono)) < 1000
@@ -43,28 +43,28 @@ def test_clocks_that_agree_are_all_well() -> None:
 
 @pytest.mark.parametrize("off", [2 * DAY, -2 * DAY, 20 * 60_000, 50 * 365 * DAY])
 @pytest.mark.parametrize("place", range(LEAST))
-def test_one_wrong_date_moves_nothing_wherever_it_comes(off: int, place: int) -> None:
-    """Two days ahead, on an idle shard, it closed 48 hours that were still to come."""
-    made, mono = clocks(*(off if number == place else 0 for number in range(LEAST)))
+def test_clocks_ignore_a_single_wrong_date_at_any_place(off: int, place: int) -> None:
+    """A Date two days ahead on an idle shard must not close the next 48 hours."""
+    made, mono = clocks_after(*(off if number == place else 0 for number in range(LEAST)))
     assert made.sure
     times = made.times(at(mono), mono)
     assert times == Times(at(mono), at(mono))
-    made, mono = clocks(0, 0, 0, off)
+    made, mono = clocks_after(0, 0, 0, off)
     assert made.times(at(mono), mono, at(mono, off)).earliest <= at(mono)
     assert made.times(at(mono), mono).earliest == at(mono)
     assert "Date is" in made.trouble(at(mono), mono)
     assert "not believed" in made.trouble(at(mono), mono)
 
 
-def test_an_odd_date_is_told_of_for_a_minute() -> None:
-    made, mono = clocks(0, 0, 0, 2 * DAY)
+def test_trouble_reports_a_wrong_date_for_a_minute() -> None:
+    made, mono = clocks_after(0, 0, 0, 2 * DAY)
     assert "2 days ahead of those of other replies" in made.trouble(at(mono), mono)
     assert made.trouble(at(mono + 61), mono + 61) == ""
 
 
 @pytest.mark.parametrize("off", [2 * DAY, -2 * DAY])
-def test_dates_that_are_wrong_for_long_close_nothing_beyond_the_local_clock(off: int) -> None:
-    made, mono = clocks(*[off] * 20)
+def test_earliest_time_is_not_after_the_local_clock_when_all_dates_are_wrong(off: int) -> None:
+    made, mono = clocks_after(*[off] * 20)
     times = made.times(at(mono), mono, at(mono, off))
     assert times.earliest == min(at(mono), at(mono, off))
     assert times.latest == max(at(mono), at(mono, off))
@@ -72,46 +72,46 @@ def test_dates_that_are_wrong_for_long_close_nothing_beyond_the_local_clock(off:
 
 
 @pytest.mark.parametrize("off", [3 * HOUR, -3 * HOUR])
-def test_a_local_clock_that_is_hours_off_closes_nothing_beyond_the_service(off: int) -> None:
-    made, mono = clocks(*[0] * 9)
+def test_earliest_time_is_not_after_the_service_time_when_the_local_clock_is_wrong(off: int) -> None:
+    made, mono = clocks_after(*[0] * 9)
     times = made.times(at(mono, off), mono, at(mono))
     assert times.earliest == min(at(mono), at(mono, off))
     assert times.latest == max(at(mono), at(mono, off))
     assert f"3 hours {'ahead of' if off > 0 else 'behind'}" in made.trouble(at(mono, off), mono)
 
 
-def test_the_local_clock_may_be_set_and_counts_from_then_on() -> None:
-    """NTP steps it; the service's time goes by the monotonic clock, which nobody steps."""
-    made, mono = clocks(*[0] * 9)
+def test_clocks_use_the_local_time_again_after_it_is_corrected() -> None:
+    """NTP steps the local clock. Service time follows the monotonic clock, which is never stepped."""
+    made, mono = clocks_after(*[0] * 9)
     assert made.trouble(at(mono, -3 * HOUR), mono) != ""
     assert made.times(at(mono), mono) == Times(at(mono), at(mono))
     assert made.trouble(at(mono), mono) == ""
 
 
-def test_a_machine_that_was_suspended_waits_for_some_replies() -> None:
-    """The monotonic clock stood still, wall clock and Dates went on: the earlier counts until replies outvote it."""
-    made, mono = clocks(*[0] * 9)
+def test_clocks_use_the_earlier_time_after_a_suspend_until_enough_replies_came() -> None:
+    """The monotonic clock stops during a suspend; the wall clock and the Dates do not."""
+    made, mono = clocks_after(*[0] * 9)
     slept = 5 * HOUR
     assert made.times(at(mono, slept), mono, at(mono, slept)) == Times(at(mono), at(mono, slept))
     for _ in range(9):
         mono += 2
         made.heard(at(mono, slept), mono)
     assert made.times(at(mono, slept), mono) == Times(at(mono, slept), at(mono, slept))
-    assert "not believed" in made.trouble(at(mono, slept), mono), "for a minute after the first of them"
+    assert "not believed" in made.trouble(at(mono, slept), mono), "trouble is reported for a minute"
     assert made.trouble(at(mono + 61, slept), mono + 61) == ""
 
 
-def test_a_burst_of_wrong_dates_outvotes_nobody() -> None:
-    """A hundred shards ask within a second: one Date a second is kept."""
-    made, mono = clocks(*[0] * 9)
+def test_clocks_keep_one_date_a_second_in_a_burst() -> None:
+    """A hundred shards ask within a second. Their wrong Dates do not outvote the earlier ones."""
+    made, mono = clocks_after(*[0] * 9)
     for number in range(100):
         made.heard(at(mono, 2 * DAY), mono + 1.1 + number / 200)
     assert made.times(at(mono), mono).latest == at(mono)
 
 
-def test_a_page_proves_nothing_beyond_its_own_date() -> None:
-    """Its reply was under way, or in a cache, for so long: the shard need not be empty since."""
-    made, mono = clocks(*[0] * 9)
+def test_earliest_time_is_not_after_the_date_of_the_page() -> None:
+    """The reply may have been delayed or cached, so the shard need not be empty since."""
+    made, mono = clocks_after(*[0] * 9)
     assert made.times(at(mono), mono, at(mono, -HOUR)).earliest == at(mono, -HOUR)
     assert made.times(at(mono), mono, at(mono, -HOUR)).latest == at(mono)
 
@@ -120,12 +120,12 @@ def arrivals(*ms: float) -> list[int]:
     return arrived(np.array(ms) / 1000, NOW, NOW - HOUR).tolist()
 
 
-def test_arrivals_count_as_they_are() -> None:
+def test_arrived_keeps_plausible_arrival_times() -> None:
     assert arrivals(NOW - 2000, NOW - 3000, NOW - 2 * DAY, NOW) == [NOW - 2000, NOW - 3000, NOW - 2 * DAY, NOW]
 
 
-def test_an_arrival_a_little_ahead_counts_as_now() -> None:
-    """A Date has whole seconds."""
+def test_arrived_returns_now_when_an_arrival_is_slightly_ahead() -> None:
+    """A Date header has whole seconds."""
     assert arrivals(NOW + 700, NOW + TOLERANCE_MS) == [NOW, NOW]
 
 
@@ -133,10 +133,10 @@ AHEAD = [NOW + 2 * DAY, NOW + TOLERANCE_MS + 1, 1e300, math.inf]
 BEHIND = [NOW - OLDEST_MS - 1, 0, -1, -1e300, math.nan]
 
 
-@pytest.mark.parametrize("odd", AHEAD + BEHIND)
-def test_an_impossible_arrival_says_nothing(odd: float) -> None:
-    """It neither closes hours nor takes its record anywhere: the record came with those before it."""
-    assert arrivals(NOW - 5000, odd, NOW - 4000) == [NOW - 5000, NOW - 5000, NOW - 4000]
-    assert arrivals(odd) == [NOW - HOUR]
-    assert arrived(np.array([odd, odd, NOW - 9000.0]) / 1000, NOW, 0).tolist() == [NOW - 9000] * 3
-    assert arrived(np.array([odd]) / 1000, NOW, 0).tolist() == [0]
+@pytest.mark.parametrize("impossible", AHEAD + BEHIND)
+def test_arrived_repeats_the_previous_arrival_when_a_time_is_impossible(impossible: float) -> None:
+    """The record counts as having arrived with the records before it, so it closes no hours."""
+    assert arrivals(NOW - 5000, impossible, NOW - 4000) == [NOW - 5000, NOW - 5000, NOW - 4000]
+    assert arrivals(impossible) == [NOW - HOUR]
+    assert arrived(np.array([impossible, impossible, NOW - 9000.0]) / 1000, NOW, 0).tolist() == [NOW - 9000] * 3
+    assert arrived(np.array([impossible]) / 1000, NOW, 0).tolist() == [0]

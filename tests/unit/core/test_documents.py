@@ -1,4 +1,6 @@
-"""Documents of nonsense: a clear error that names the file, never a traceback, never a plan of nonsense."""
+"""Parsing stored documents: an invalid one gives an error that names the file, never a traceback or a
+nonsensical plan.
+"""
 
 from __future__ import annotations
 
@@ -43,23 +45,26 @@ def root(**position: Any) -> list[Any]:
     return [{"shard": {"id": "shard"}, "position": position}]
 
 
-def test_whole_documents_are_read() -> None:
+def test_state_of_and_plan_of_parse_valid_documents() -> None:
     assert state_of(changed(STATE), "stream").seed == 1
     assert plan_of(changed(PLAN), 3, "plan").shards["shard"].next == 2
     plan = plan_of(changed(PLAN), 3, "plan")
     assert plan_of(msgspec.json.encode(plan), 3, "plan") == plan
 
 
-def test_a_state_of_another_version_is_refused_with_what_to_do() -> None:
-    for version, said in ((1, "stream.json: format version 1; this program reads 2.*Drain"), (3, "run the newer one")):
-        with pytest.raises(OtherVersion, match=said):
+def test_state_of_names_the_remedy_when_the_version_is_unsupported() -> None:
+    for version, message in (
+        (1, "stream.json: format version 1; this program reads 2.*Drain"),
+        (3, "run the newer one"),
+    ):
+        with pytest.raises(OtherVersion, match=message):
             state_of(changed(STATE, version=version), "stream.json")
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>log in</html>", b"[]", b"null", b"{}", b'{"k":3', b"\xff\xfe", b"0" * 9999]
 )
-def test_what_is_no_document_is_refused(body: bytes) -> None:
+def test_document_parsers_raise_value_error_when_the_body_is_not_a_document(body: bytes) -> None:
     reads: list[Callable[[bytes], object]] = [
         lambda body: state_of(body, "stream"),
         lambda body: plan_of(body, 3, "plan"),
@@ -88,7 +93,7 @@ def test_what_is_no_document_is_refused(body: bytes) -> None:
     ],
     ids=str,
 )
-def test_a_state_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+def test_state_of_raises_value_error_when_a_field_is_invalid(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         state_of(changed(STATE, **changes), "stream")
 
@@ -111,13 +116,13 @@ def test_a_state_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_a_plan_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+def test_plan_of_raises_value_error_when_a_field_is_invalid(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         plan_of(changed(PLAN, **changes), 3, "plan")
 
 
-class Garbled(MemoryStore):
-    """A store before which something answers for it, so many times."""
+class GarblingStore(MemoryStore):
+    """A store that returns HTML for one key, `garbled` times."""
 
     garbled = 0
     key = "stream.json"
@@ -129,9 +134,9 @@ class Garbled(MemoryStore):
         return await super().get(key)
 
 
-def test_a_document_is_read_again_before_it_is_taken_for_damaged() -> None:
+def test_log_store_reads_a_garbled_document_twice_more_before_it_raises_damaged() -> None:
     async def scenario() -> None:
-        store = Garbled(vtime.VirtualClock())
+        store = GarblingStore(vtime.VirtualClock())
         log_store = LogStore(store, "_vortex/s@1", Once())
         await log_store.begin(state_of(changed(STATE), "stream"))
         store.garbled = 2
@@ -144,7 +149,7 @@ def test_a_document_is_read_again_before_it_is_taken_for_damaged() -> None:
 
 
 @pytest.mark.parametrize("name", ["stream.json", "plan.json", "done.json"])
-def test_a_damaged_document_is_a_fault_of_the_store_and_stops_whoever_needs_it(name: str) -> None:
+def test_a_damaged_document_is_reported_by_verify_and_stops_the_worker_that_reads_it(name: str) -> None:
     async def scenario() -> None:
         world = World(shards=1)
         for number in range(5):

@@ -1,4 +1,4 @@
-"""Keys: injective, one segment each, never out of their folder."""
+"""Object keys: encoding is injective, a name is one path segment, and no name escapes its folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NAMES = st.text(st.characters(), max_size=300)
 @example("..", "%2E%2E")
 @example("a/b", "a%2Fb")
 @example("x" * 400, "x" * 401)
-def test_encoding_is_injective_and_safe(one: str, two: str) -> None:
-    """Different names never share a segment, and every segment is plain ASCII without a slash."""
+def test_encode_is_injective_and_returns_one_safe_path_segment(one: str, two: str) -> None:
+    """Different names get different segments, and every segment is plain ASCII without a slash."""
     for value in (one, two):
         text = encode(value)
         assert re.fullmatch(r"[A-Za-z0-9_.%-]+", text)
@@ -32,16 +32,15 @@ def test_encoding_is_injective_and_safe(one: str, two: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=121, max_size=300))
-def test_a_cut_name_ends_in_a_digest_and_no_broken_escape(value: str) -> None:
-    """Cut forms are longer than any uncut one, so the two kinds cannot meet."""
+def test_encode_cuts_long_names_without_breaking_an_escape(value: str) -> None:
+    """Cut names are longer than any uncut name, so the two kinds cannot collide."""
     text = encode(value)
     assert len(text) > 120
     assert re.fullmatch(r"(?:[A-Za-z0-9_.-]|%[0-9A-F]{2})+", text)
 
 
 @given(NAMES, NAMES)
-def test_a_folder_has_the_layouts_depth(customer: str, kind: str) -> None:
-    """Whatever the names hold, the folder stays where the layout puts it."""
+def test_layout_folder_has_the_depth_of_the_template_for_any_name(customer: str, kind: str) -> None:
     folder = Layout(PATH, REJECTED).folder(customer, kind, 1_545_116_700_000)
     parts = folder.split("/")
     assert len(parts) == 4
@@ -64,14 +63,14 @@ def test_a_folder_has_the_layouts_depth(customer: str, kind: str) -> None:
         ("_rejected/" + PATH, "apart"),
     ],
 )
-def test_templates_that_cannot_keep_partitions_apart_are_refused(path: str, wrong: str) -> None:
+def test_layout_raises_an_error_when_a_template_cannot_keep_partitions_apart(path: str, wrong: str) -> None:
     """The message says what is wrong."""
     with pytest.raises(LayoutError, match=wrong):
         Layout(path, REJECTED)
 
 
-def test_object_names_tell_period_and_part() -> None:
-    """Minutes, and seconds only where a period begins off the minute."""
+def test_object_key_contains_the_period_and_the_part() -> None:
+    """Minutes, and seconds only where a period does not begin on a minute."""
     assert object_key("f", 1_545_116_700_000, 0) == "f/0705-000.json.gz"
     assert object_key("f", 1_545_116_710_000, 12) == "f/070510-012.json.gz"
     assert hour_of(-1) == -3_600_000

@@ -1,4 +1,4 @@
-"""Periods and times."""
+"""Periods of events, and the time formats that are read without a pattern."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ MINUTE = 60_000
 
 
 @given(st.integers(-(10**13), 10**13), st.sampled_from([MINUTE, 5 * MINUTE, 60 * MINUTE]), st.integers(0, 10**9))
-def test_closed_before_is_the_least_open_period(watermark: int, period: int, lateness: int) -> None:
-    """P is open while p + period + lateness > W: true of closed_before, false of the one before it."""
+def test_closed_before_returns_the_earliest_open_period(watermark: int, period: int, lateness: int) -> None:
+    """A period p is open while p + period + lateness > W. That holds for closed_before, and not for the period before
+    it.
+    """
     least = Rules(period, lateness).closed_before(watermark)
     assert least % period == 0
     assert least + period + lateness > watermark
@@ -35,7 +37,7 @@ def test_closed_before_is_the_least_open_period(watermark: int, period: int, lat
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00"),
     ],
 )
-def test_readable_times(value: str | float, iso: str) -> None:
+def test_parse_time_reads_texts_and_numbers_of_common_forms(value: str | float, iso: str) -> None:
     """Texts with and without zone; numbers in seconds and milliseconds."""
     assert parse_time(value) == int(datetime.fromisoformat(iso).timestamp() * 1000)
 
@@ -90,7 +92,7 @@ SECOND = "2018-12-18T07:05:09+00:00"
         (0, "1970-01-01T00:00:00+00:00"),
     ],
 )
-def test_times_are_read_in_every_form_of_the_standards(value: str | float, iso: str) -> None:
+def test_parse_time_reads_every_form_of_the_standards(value: str | float, iso: str) -> None:
     """RFC 3339, ISO 8601, RFC 9557; epoch numbers of every unit, as numbers and as texts."""
     at = datetime.fromisoformat(iso) - datetime(1970, 1, 1, tzinfo=UTC)
     wanted = at // timedelta(milliseconds=1)
@@ -99,8 +101,8 @@ def test_times_are_read_in_every_form_of_the_standards(value: str | float, iso: 
 
 
 @pytest.mark.parametrize("unit", [10**3, 10**6])
-def test_the_end_of_a_period_stays_in_it_whatever_the_unit(unit: int) -> None:
-    """Whole numbers are not divided as floating point, which would round some into the next millisecond."""
+def test_parse_time_does_not_round_whole_numbers_into_the_next_millisecond(unit: int) -> None:
+    """Floating-point division would round some of them up."""
     for second in range(1_545_116_400, 1_545_116_400 + 300 * 500, 300):
         ms = second * 1000
         assert parse_time(ms * unit) == ms and parse_time(ms * unit - 1) == ms - 1
@@ -148,15 +150,15 @@ def test_the_end_of_a_period_stays_in_it_whatever_the_unit(unit: int) -> None:
         True,
     ],
 )
-def test_unreadable_times(value: str | float | None) -> None:
-    """None, so that the arrival time is taken; never an exception."""
+def test_parse_time_returns_none_when_the_value_is_not_a_time(value: str | float | None) -> None:
+    """The caller then uses the arrival time."""
     assert parse_time(value) is None
     assert PeriodReader(MINUTE).read(value) is None
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.sampled_from([1000, 10_000, MINUTE, 5 * MINUTE, 60 * MINUTE]))
-def test_the_remembering_reader_agrees_with_the_plain_one(at: datetime, period: int) -> None:
-    """The shortcut over prefixes is only a shortcut."""
+def test_period_reader_returns_the_same_period_from_its_cache(at: datetime, period: int) -> None:
+    """The cache of prefixes does not change the answer."""
     text = f"{at.year:04d}-" + at.strftime("%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
     ms = parse_time(text)
     assert ms is not None
@@ -165,8 +167,8 @@ def test_the_remembering_reader_agrees_with_the_plain_one(at: datetime, period: 
 
 
 @given(st.text(max_size=30) | st.integers() | st.floats() | st.none())
-def test_no_time_raises(value: str | float | None) -> None:
-    """Whatever stands in the field."""
+def test_period_reader_never_raises(value: str | float | None) -> None:
+    """For any value of the field."""
     PeriodReader(5 * MINUTE).read(value)
 
 
@@ -183,8 +185,8 @@ _TIMES = st.builds(
 
 
 @given(st.lists(_TIMES, max_size=8), st.integers(1, 3), st.sampled_from([1000, 15_000, 5 * MINUTE]))
-def test_a_column_is_read_as_its_values_are(values: list[str], times: int, period: int) -> None:
-    """Whatever shapes stand beside each other; and the same as without what a reader remembers."""
+def test_period_reader_reads_a_column_as_it_reads_single_values(values: list[str], times: int, period: int) -> None:
+    """In any mix of forms, and whatever the reader has cached."""
     reader = PeriodReader(period)
     wanted = [None if (ms := parse_time(value)) is None else floor_period(ms, period) for value in values]
     for _ in range(times):

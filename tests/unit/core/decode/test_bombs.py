@@ -1,4 +1,6 @@
-"""Records that cost far more than they weigh: a worker stays awake, keeps to its memory, and loses nothing."""
+"""Records that cost far more CPU or memory than their size: the loop stays responsive, memory stays bounded, nothing is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from tests.bombs import LIMIT, MIB
 from vortex.core.native import native
 
 CONSTANT_MIB = 320
-"""Beside the limit, as benchmarks/memory.py has it."""
+"""Fixed memory on top of the limit, as in benchmarks/memory.py."""
 GAP_S = 1.0
-"""By the thread's own time: by the clock it depends on what else the machine does."""
+"""In CPU time of the thread: wall time depends on the load of the machine."""
 WORST = {
     "a gzip record of empty objects": {"too_many_events"},
     "a gzip record of events": set[str](),
@@ -32,12 +34,12 @@ WORST = {
     "events without a customer": {"missing_customer"},
     "one record with a customer for each event": set[str](),
 }
-"""Of all of tests/bombs.py, which takes minutes, with the reasons of their rejections."""
+"""The worst of tests/bombs.py (all of it takes minutes), with the expected rejection reasons."""
 
 
-@pytest.mark.skipif(native is None, reason="without the steps in C all of it takes several times as long")
-def test_a_hostile_page_neither_blocks_the_loop_nor_fills_the_memory_nor_is_lost() -> None:
-    """In a process of its own, through a shard's loop, with a limit of 64 MiB for lines."""
+@pytest.mark.skipif(native is None, reason="takes several times as long without the steps in C")
+def test_hostile_pages_keep_the_loop_responsive_and_memory_bounded_and_lose_nothing() -> None:
+    """Runs in a separate process, through a shard's loop, with a limit of 64 MiB for lines."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.bombs", *WORST], capture_output=True, text=True, timeout=900, check=False
     )

@@ -1,4 +1,4 @@
-"""Compressed records: every format, members, padding, bounds; and the names of what is not read."""
+"""Compressed records: every supported format, its members, padding and limits; unsupported formats are named."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def decompress(data: bytes, room: int) -> bytes | None:
     return at_once(codecs.decompress(data, room))
 
 
-def rejected(data: bytes) -> tuple[Reason, str]:
-    """Why the record's one part is rejected."""
+def rejection_of(data: bytes) -> tuple[Reason, str]:
+    """The reason and detail of the record's only rejection."""
     out = Decoder(Fields(("c",), ("t",), ("id",), ("at",))).page([Record("1", 1.0, data)])
     assert not out.lines and [each.data for each in out.rejected] == [data]
     return out.rejected[0].reason, out.rejected[0].detail
 
 
-def test_what_is_not_compressed_is_told() -> None:
+def test_decompress_returns_none_when_data_are_not_compressed() -> None:
     for data in (b"", b"{", b"{}", b"[]", b"x", b"hello", b"\x1f", b"8 is no zlib"):
         assert decompress(data, ROOM) is None
 
 
 @every
-def test_members_are_one_text_with_padding_behind_each(compressed: Callable[[bytes], bytes]) -> None:
+def test_decompress_joins_members_and_skips_padding(compressed: Callable[[bytes], bytes]) -> None:
     for padding in (b"", b"\n", b"\0" * 600, b" \r\n\t\0"):
         assert decompress(compressed(TEXT) + padding, ROOM) == TEXT
         several = compressed(TEXT) + padding + compressed(b"") + compressed(TEXT) + padding
@@ -67,26 +67,26 @@ def test_members_are_one_text_with_padding_behind_each(compressed: Callable[[byt
 
 
 @pytest.mark.parametrize("compressed", [CODECS["zstd"], CODECS["lz4"]], ids=["zstd", "lz4"])
-def test_skippable_frames_are_skipped(compressed: Callable[[bytes], bytes]) -> None:
+def test_decompress_skips_skippable_frames(compressed: Callable[[bytes], bytes]) -> None:
     assert decompress(SKIPPABLE + compressed(TEXT) + SKIPPABLE + compressed(TEXT) + SKIPPABLE, ROOM) == TEXT + TEXT
     with pytest.raises(Refused) as refused:
         decompress(compressed(TEXT) + SKIPPABLE[:-1], ROOM)
     assert refused.value.reason is Reason.BAD_COMPRESSION
 
 
-def test_chunks_that_snappy_skips_are_skipped() -> None:
+def test_decompress_skips_skippable_snappy_chunks() -> None:
     snappy = CODECS["snappy"](TEXT)
     assert decompress(snappy[:10] + b"\xfe\3\0\0abc" + snappy[10:] + b"\x80\1\0\0x", ROOM) == TEXT
 
 
 @pytest.mark.parametrize("window", range(9, 16))
-def test_zlib_of_every_window_is_read(window: int) -> None:
-    folder = zlib.compressobj(6, zlib.DEFLATED, window)
-    assert decompress(folder.compress(TEXT) + folder.flush(), ROOM) == TEXT
+def test_decompress_reads_zlib_of_every_window_size(window: int) -> None:
+    compressor = zlib.compressobj(6, zlib.DEFLATED, window)
+    assert decompress(compressor.compress(TEXT) + compressor.flush(), ROOM) == TEXT
 
 
 @every
-def test_what_is_unfolded_never_exceeds_the_room(compressed: Callable[[bytes], bytes]) -> None:
+def test_decompress_refuses_data_when_the_output_exceeds_the_limit(compressed: Callable[[bytes], bytes]) -> None:
     assert decompress(compressed(TEXT), len(TEXT)) == TEXT
     for room in (0, 1, len(TEXT) - 1):
         with pytest.raises(Refused) as refused:
@@ -98,8 +98,8 @@ def test_what_is_unfolded_never_exceeds_the_room(compressed: Callable[[bytes], b
 
 
 @every
-def test_broken_data_are_refused(compressed: Callable[[bytes], bytes]) -> None:
-    """Cut anywhere behind their magic, with bytes behind them that are no member, or with any bytes changed."""
+def test_decompress_refuses_truncated_or_changed_data(compressed: Callable[[bytes], bytes]) -> None:
+    """Cut anywhere after the magic bytes, followed by bytes that are not a member, or with any bytes changed."""
     whole = compressed(TEXT)
     for broken in (*(whole[:size] for size in range(12, len(whole))), whole + b"more", whole + b"\n{}"):
         with pytest.raises(Refused) as refused:
@@ -117,8 +117,8 @@ def test_broken_data_are_refused(compressed: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd", "lz4"])
-def test_a_record_has_no_members_without_end(name: str) -> None:
-    """Empty ones take no room, but time."""
+def test_decompress_refuses_too_many_members(name: str) -> None:
+    """Empty members take no memory, but time."""
     with pytest.raises(Refused) as refused:
         decompress(CODECS[name](b"") * 33_000, ROOM)
     assert refused.value.reason is Reason.TOO_MANY_MEMBERS
@@ -175,7 +175,7 @@ def test_what_was_unfolded_of_broken_data_is_known(compressed: Callable[[bytes],
         (gzip.compress(gzip.compress(TEXT, mtime=0), mtime=0), "gzip"),
     ],
 )
-def test_a_format_that_is_not_read_is_named(data: bytes, name: str) -> None:
+def test_decoder_names_an_unsupported_format_in_the_rejection(data: bytes, name: str) -> None:
     text = decompress(data, ROOM)
     out = Decoder(Fields(("c",), ("t",), ("id",), ("at",))).page([Record("1", 1.0, data)])
     (found,) = out.rejected
@@ -184,6 +184,6 @@ def test_a_format_that_is_not_read_is_named(data: bytes, name: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
-def test_text_in_another_encoding_is_named(encoding: str) -> None:
-    reason, detail = rejected('{"c":"é"}'.encode(encoding))
+def test_decoder_names_utf_16_in_the_rejection_of_text_in_another_encoding(encoding: str) -> None:
+    reason, detail = rejection_of('{"c":"é"}'.encode(encoding))
     assert reason in (Reason.NOT_UTF8, Reason.NOT_JSON) and "UTF-16" in detail

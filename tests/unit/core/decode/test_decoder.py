@@ -1,4 +1,4 @@
-"""Bad input is a rejection with its reason and its bytes; good input keeps its bytes; nothing raises."""
+"""Decoding pages: bad input is rejected with its reason and bytes, good input keeps its bytes, nothing raises."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ GITHUB = Decoder(Fields(("org.login", "repo.name"), ("type",), ("id",), ("create
 
 
 def decode(*data: bytes, decoder: Decoder = DECODER) -> Decoded:
-    """One page of these records."""
+    """Decode these records as one page."""
     return decoder.page([Record(str(number), 1.0, each) for number, each in enumerate(data)])
 
 
 def event(**more: object) -> bytes:
-    """A good event, with `more`."""
+    """A valid event with `more` fields."""
     return json.dumps({"customer": "acme", "event": "view", "id": "1", **more}).encode()
 
 
-def test_an_ordinary_event_keeps_its_bytes() -> None:
+def test_decoder_keeps_the_bytes_of_a_valid_event() -> None:
     """The line is the record's data itself."""
     data = b'{ "customer" : "acme","event":"view", "id": 7,"at":"2020-01-01T00:00:00Z", "x":[1.50, "\\u00e9"] }'
     out = decode(data)
@@ -81,23 +81,23 @@ def test_an_ordinary_event_keeps_its_bytes() -> None:
         (event()[:-1] + b',"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}", Reason.TOO_DEEP),
     ],
 )
-def test_bad_input_is_rejected_with_its_reason(data: bytes, reason: Reason) -> None:
-    """And its bytes are kept; what stands before and after it in the page is unharmed."""
+def test_decoder_rejects_bad_input_with_its_reason_and_bytes(data: bytes, reason: Reason) -> None:
+    """The events before and after it in the page are unaffected."""
     out = decode(event(id="before"), data, event(id="after"))
     assert out.ids == ["before", "after"]
     assert [(r.record, r.reason) for r in out.rejected] == [(1, reason)]
     assert out.rejected[0].data.strip() == data.strip()
 
 
-def test_an_array_of_scalars_is_a_rejection_each() -> None:
+def test_decoder_rejects_each_scalar_of_an_array() -> None:
     """Each element counts for itself."""
     out = decode(b'[1, "x", ' + event() + b"]")
     assert [r.reason for r in out.rejected] == [Reason.NOT_AN_OBJECT] * 2
     assert out.lines == [event()]
 
 
-def test_records_of_many_events() -> None:
-    """NDJSON, arrays, gzip, zlib: every event is a line of its own, and one broken line harms no other."""
+def test_decoder_makes_each_event_of_a_record_a_line() -> None:
+    """NDJSON, arrays, gzip, zlib. One broken line does not affect the others."""
     two = event(id="1") + b"\r\n\n" + event(id="2") + b"\n"
     for data in (two, gzip.compress(two), zlib.compress(two), b"[" + event(id="1") + b" , " + event(id="2") + b"]"):
         assert decode(data).lines == [event(id="1"), event(id="2")]
@@ -106,13 +106,12 @@ def test_records_of_many_events() -> None:
     assert [(r.sub, r.data) for r in out.rejected] == [(1, b"{broken")]
 
 
-def test_members_of_a_gzip_record_are_one_text() -> None:
-    """As gzip itself reads them."""
+def test_decoder_joins_the_members_of_a_gzip_record() -> None:
     assert decode(gzip.compress(event(id="1") + b"\n") + gzip.compress(event(id="2"))).ids == ["1", "2"]
 
 
-def test_pretty_printed_json_becomes_one_line() -> None:
-    """The breaks between tokens become spaces; nothing else changes."""
+def test_decoder_makes_pretty_printed_json_one_line() -> None:
+    """Line breaks between tokens become spaces; nothing else changes."""
     data = json.dumps(json.loads(event(x={"y": [1, 2]})), indent=2).encode()
     out = decode(data, data.replace(b"\n", b"\r\n") + b"\n")
     assert all(b"\n" not in line and b"\r" not in line for line in out.lines)
@@ -120,8 +119,8 @@ def test_pretty_printed_json_becomes_one_line() -> None:
     assert decode(data[:-2]).rejected[0].data == data[:-2].strip()
 
 
-def test_first_present_path_wins() -> None:
-    """Empty and null count as absent; a scalar on the way of a path, too."""
+def test_decoder_uses_the_first_path_that_has_a_value() -> None:
+    """Empty and null count as absent, and so does a path that leads through a scalar."""
     assert decode(b'{"customer":"a","event":"","type":"t","id":"1"}').types == ["t"]
     both = b'{"org":{"login":"o"},"repo":{"name":"r"},"type":"T","id":"1"}'
     only = b'{"org":null,"repo":{"name":"r/x"},"type":"T","id":"2"}'
@@ -129,34 +128,32 @@ def test_first_present_path_wins() -> None:
     assert decode(both, only, odd, decoder=GITHUB).customers == ["o", "r/x", "r"]
 
 
-def test_a_key_twice_where_it_does_not_matter_is_no_fault() -> None:
-    """Only keys that decide the routing must stand once, in their own object."""
+def test_decoder_rejects_a_duplicate_key_only_on_a_configured_path() -> None:
+    """Only keys that decide the routing must be unique within their object."""
     assert not decode(b'{"customer":"a","event":"v","id":"1","x":{"id":1},"y":{"id":2},"z":1,"z":2}').rejected
     twice = b'{"org":{"login":"a"},"repo":{"name":"r"},"type":"T","id":"1","org":{"login":"b"}}'
     assert decode(twice, decoder=GITHUB).rejected[0].reason is Reason.DUPLICATE_KEY
 
 
-def test_a_missing_id_is_hashed_or_rejected() -> None:
-    """By setting."""
+def test_decoder_accepts_or_rejects_a_missing_id_by_setting() -> None:
     data = b'{"customer":"a","event":"v"}'
     assert decode(data).ids == [None]
     strict = Decoder(Fields(("customer",), ("event",), ("id",), ("at",), "reject"))
     assert decode(data, decoder=strict).rejected[0].reason is Reason.MISSING_ID
 
 
-def test_odd_times_do_no_harm() -> None:
-    """Objects, booleans: as if there were none."""
+def test_decoder_returns_no_time_when_the_time_field_is_an_object_or_a_boolean() -> None:
     out = decode(event(at={"x": 1}), event(at=True), event(at=12.5), event(at="x"))
     assert out.times == [None, None, 12.5, "x"]
 
 
-def test_a_bomb_is_rejected() -> None:
+def test_decoder_rejects_a_record_that_decompresses_beyond_the_limit() -> None:
     """Before its content is held in memory."""
     parts = parts_of([gzip.compress(b"x" * 5000)], Limits(record=1000))
     assert DECODER.parts(parts).rejected[0].reason is Reason.TOO_LARGE
 
 
-def test_a_ten_mebibyte_event_passes() -> None:
+def test_decoder_accepts_an_event_of_ten_mebibytes() -> None:
     """Kinesis takes records of up to 10 MiB."""
     data = event(x="y" * (10 * 2**20 - 100))
     assert decode(data).lines == [data]
@@ -173,8 +170,8 @@ def test_a_ten_mebibyte_event_passes() -> None:
         max_leaves=20,
     ).map(lambda value: json.dumps(value).encode())
 )
-def test_nothing_raises_and_nothing_is_lost(data: bytes) -> None:
-    """Every record gives at least one line or rejection; lines are JSON objects of one line."""
+def test_decoder_never_raises_and_loses_no_record(data: bytes) -> None:
+    """Every record gives at least one line or rejection; lines are JSON objects without line breaks."""
     out = decode(data)
     assert len(out.lines) + len(out.rejected) >= 1
     for line in out.lines:
@@ -216,8 +213,8 @@ _PIECES = st.sampled_from(
         max_size=12,
     )
 )
-def test_a_page_says_what_its_records_say_alone(datas: list[bytes]) -> None:
-    """Columns are a matter of speed: whatever stands beside a record, it comes to the same events and rejections."""
+def test_decoder_gives_the_same_result_for_a_page_and_for_its_single_records(datas: list[bytes]) -> None:
+    """Decoding by column is an optimization: the other records of the page do not change the result."""
     together, alone = decode(*datas), Decoded()
     for number, data in enumerate(datas):
         one = decode(data)
@@ -227,4 +224,4 @@ def test_a_page_says_what_its_records_say_alone(datas: list[bytes]) -> None:
         alone.rejected += [msgspec.structs.replace(rejected, record=number) for rejected in one.rejected]
     assert together == alone
     with patch.object(Decoder, "_columns", lambda *_: False):
-        assert decode(*datas) == together, "a close look finds what columns find"
+        assert decode(*datas) == together, "the slow path finds the same"

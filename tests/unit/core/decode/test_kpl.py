@@ -1,4 +1,4 @@
-"""KPL aggregates: what an encoder puts in comes out; anything else stands for itself."""
+"""KPL aggregates: every sub-record an encoder puts in comes out; other data is a plain record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vortex.core.decode.kpl import DIGEST_SIZE, MAGIC, deaggregate, rest
 
 EXTRAS = [b"\x20\x05", b"\x2a\x03abc", b"\x31" + b"\1" * 8, b"\x3d" + b"\2" * 4, b"\x98\x06\x01"]
-"""Fields no version of the format has: a varint, bytes, a fixed64, a fixed32, and a two-byte tag."""
+"""Fields that no version of the format has: a varint, bytes, a fixed64, a fixed32, and a two-byte tag."""
 
 
 def varint(value: int) -> bytes:
@@ -46,7 +46,7 @@ def aggregate(payloads: list[bytes], keys: tuple[bytes, ...] = (b"key",)) -> byt
 
 
 @given(st.lists(st.binary(max_size=400), max_size=30), st.lists(st.binary(max_size=20).map(bytes), max_size=5))
-def test_every_sub_record_comes_out_in_order(payloads: list[bytes], keys: list[bytes]) -> None:
+def test_deaggregate_returns_every_sub_record_in_order(payloads: list[bytes], keys: list[bytes]) -> None:
     assert deaggregate(aggregate(payloads, tuple(keys))) == payloads
 
 
@@ -62,7 +62,7 @@ def test_every_sub_record_comes_out_in_order(payloads: list[bytes], keys: list[b
     ),
     st.sampled_from([b"", field(2, b"123456789"), *EXTRAS]),
 )
-def test_optional_and_unknown_fields_are_passed_over(subs: list[tuple[Any, ...]], between: bytes) -> None:
+def test_deaggregate_ignores_optional_and_unknown_fields(subs: list[tuple[Any, ...]], between: bytes) -> None:
     body = between.join([b"", *(sub_record(*sub) for sub in subs), b""])
     assert deaggregate(sealed(body)) == [sub[0] for sub in subs]
 
@@ -72,8 +72,10 @@ def test_optional_and_unknown_fields_are_passed_over(subs: list[tuple[Any, ...]]
     st.sampled_from([b"", field(2, b"123456789"), *EXTRAS]),
     st.integers(1, 9),
 )
-def test_what_is_left_when_some_were_taken(payloads: list[bytes], between: bytes, taken: int) -> None:
-    """An aggregate of the others, with everything else that it held; nothing, when there are no others."""
+def test_rest_returns_an_aggregate_of_the_remaining_sub_records(
+    payloads: list[bytes], between: bytes, taken: int
+) -> None:
+    """With every other field of the original; None if no sub-records remain."""
     whole = sealed(between.join([field(1, b"key"), *map(sub_record, payloads), b""]))
     left = rest(whole, taken)
     if taken >= len(payloads):
@@ -85,32 +87,32 @@ def test_what_is_left_when_some_were_taken(payloads: list[bytes], between: bytes
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", MAGIC, MAGIC + b"x" * 40])
-def test_a_plain_record_is_taken_whole(data: bytes) -> None:
-    """It is a single user record, whatever it holds."""
+def test_rest_returns_none_for_a_plain_record(data: bytes) -> None:
+    """A plain record is a single user record, whatever it holds."""
     assert rest(data, 1) is None
 
 
-def test_long_payloads() -> None:
+def test_deaggregate_returns_long_payloads() -> None:
     payloads = [b"a" * 127, b"b" * 128, b"c" * 16_384, b"d" * 3_000_000, b""]
     assert deaggregate(aggregate(payloads)) == payloads
 
 
-def test_the_last_of_a_repeated_field_wins() -> None:
+def test_deaggregate_uses_the_last_value_of_a_repeated_field() -> None:
     body = field(3, field(3, b"first") + field(1, 0) + field(3, b"last"))
     assert deaggregate(sealed(body)) == [b"last"]
 
 
 @pytest.mark.parametrize("data", [b"", MAGIC, MAGIC[:3], MAGIC + b"x" * 15, MAGIC + b"x" * 16, b'{"a":1}', b"\x1f\x8b"])
-def test_what_is_no_aggregate(data: bytes) -> None:
+def test_deaggregate_returns_none_when_data_is_not_an_aggregate(data: bytes) -> None:
     assert deaggregate(data) is None
 
 
-def test_an_aggregate_of_nothing() -> None:
+def test_deaggregate_returns_an_empty_list_for_an_empty_aggregate() -> None:
     assert deaggregate(sealed(b"")) == []
 
 
 @given(st.data())
-def test_one_changed_byte_is_noticed(data: st.DataObject) -> None:
+def test_deaggregate_returns_none_when_a_byte_is_changed(data: st.DataObject) -> None:
     whole = aggregate([b"one", b"two"])
     at = data.draw(st.integers(0, len(whole) - 1))
     changed = bytearray(whole)
@@ -119,7 +121,7 @@ def test_one_changed_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.integers(1, 200))
-def test_a_cut_aggregate_is_noticed(cut: int) -> None:
+def test_deaggregate_returns_none_when_the_aggregate_is_truncated(cut: int) -> None:
     whole = aggregate([b"x" * 100, b"y" * 100])
     assert deaggregate(whole[:-cut]) is None
 
@@ -143,12 +145,12 @@ def test_a_cut_aggregate_is_noticed(cut: int) -> None:
         pytest.param(sub_record(b"good") + b"\x1a\x02\x08", id="a good one, then rubbish"),
     ],
 )
-def test_malformed_protobuf_under_a_good_digest(body: bytes) -> None:
+def test_deaggregate_returns_none_for_malformed_protobuf_with_a_valid_digest(body: bytes) -> None:
     assert deaggregate(sealed(body)) is None
 
 
 @given(st.binary(max_size=200))
-def test_rubbish_under_a_good_digest_never_raises(body: bytes) -> None:
+def test_deaggregate_never_raises_on_random_bytes_with_a_valid_digest(body: bytes) -> None:
     records = deaggregate(sealed(body))
     assert records is None or sum(map(len, records)) <= len(body)
 
@@ -164,7 +166,7 @@ def test_rubbish_under_a_good_digest_never_raises(body: bytes) -> None:
         max_size=20,
     )
 )
-def test_what_the_aws_aggregator_writes(records: list[tuple[str, str | None, bytes]]) -> None:
+def test_deaggregate_reads_what_the_aws_aggregator_writes(records: list[tuple[str, str | None, bytes]]) -> None:
     aggregator = RecordAggregator()
     for key, explicit, data in records:
         aggregator.add_user_record(key, data, explicit)
@@ -173,8 +175,10 @@ def test_what_the_aws_aggregator_writes(records: list[tuple[str, str | None, byt
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.data())
-def test_what_the_google_parser_makes_of_the_same_bytes(payloads: list[bytes], data: st.DataObject) -> None:
-    """Damage under a digest made to fit: what both accept, both read alike."""
+def test_deaggregate_agrees_with_the_google_parser_on_damaged_protobuf(
+    payloads: list[bytes], data: st.DataObject
+) -> None:
+    """With a digest that fits the damaged bytes. Where both accept them, both return the same records."""
     body = bytearray(b"".join(sub_record(payload, 1, 2) for payload in payloads))
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     ours = deaggregate(sealed(bytes(body)))
@@ -185,5 +189,5 @@ def test_what_the_google_parser_makes_of_the_same_bytes(payloads: list[bytes], d
     assert ours is None or ours == theirs
 
 
-def test_digest_size() -> None:
+def test_digest_size_is_that_of_md5() -> None:
     assert md5().digest_size == DIGEST_SIZE

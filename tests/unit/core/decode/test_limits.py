@@ -1,4 +1,6 @@
-"""What one record may cost: beyond it all of it is one rejection, with its bytes, and its neighbours do not mind."""
+"""Limits on the cost of one record: beyond them the whole record is one rejection, and its neighbours are
+unaffected.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ GOOD = b'{"c":"a","t":"b","id":"%d"}'
 
 
 def ingest(limits: Limits = SMALL) -> ShardIngest:
-    """A shard that nobody has read."""
+    """A shard that has not been read."""
     policy = Policy(
         Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
         Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
@@ -43,12 +45,12 @@ def ingest(limits: Limits = SMALL) -> ShardIngest:
 
 
 def page(datas: list[bytes]) -> Page:
-    """These records."""
+    """A page of these records."""
     return Page([Record(str(1 + number), NOW / 1000, data) for number, data in enumerate(datas)], "i", 0, NOW)
 
 
-def taken(datas: list[bytes], limits: Limits = SMALL) -> Segment:
-    """The segment that they come to."""
+def segment_of(datas: list[bytes], limits: Limits = SMALL) -> Segment:
+    """The segment made of these records."""
     shard = ingest(limits)
     shard.take(page(datas))
     return parsed("x", shard.cut("me", 0).seal("").body)
@@ -64,24 +66,23 @@ def rejections(segment: Segment) -> list[dict[str, object]]:
     ]
 
 
-def packed(data: bytes) -> bytes:
-    """As gzip."""
+def gzipped(data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
 def incompressible(size: int) -> bytes:
-    """An event that unfolds to about its own size."""
+    """An event that decompresses to about its own size."""
     return GOOD[:-1] % 50 + b',"x":"' + base64.b64encode(bytes(n * n * 7 % 251 for n in range(size * 3 // 4))) + b'"}'
 
 
 BEYOND = {
-    "unfolds too far": (packed(GOOD % 1 + b" " * 20_000), Reason.TOO_LARGE),
-    "aggregates what unfolds too far": (
-        aggregate([packed(GOOD % n + b" " * 6_000) for n in range(2)]),
+    "decompresses too far": (gzipped(GOOD % 1 + b" " * 20_000), Reason.TOO_LARGE),
+    "aggregates what decompresses too far": (
+        aggregate([gzipped(GOOD % n + b" " * 6_000) for n in range(2)]),
         Reason.TOO_LARGE,
     ),
     "lines": (b"\n".join(GOOD % n for n in range(21)), Reason.TOO_MANY_EVENTS),
-    "packed lines": (packed(b"\n".join(GOOD % n for n in range(21))), Reason.TOO_MANY_EVENTS),
+    "packed lines": (gzipped(b"\n".join(GOOD % n for n in range(21))), Reason.TOO_MANY_EVENTS),
     "objects one after another": (b"".join(GOOD % n for n in range(21)), Reason.TOO_MANY_EVENTS),
     "an array": (b"[" + b",".join([GOOD % n for n in range(21)]) + b"]", Reason.TOO_MANY_EVENTS),
     "an array of numbers": (b"[" + b"1," * 200 + b"1]", Reason.TOO_MANY_EVENTS),
@@ -92,21 +93,21 @@ BEYOND = {
     ),
     "an aggregate of nothing": (aggregate([b""] * 21), Reason.TOO_MANY_SUB_RECORDS),
     "rejections": (b"\n".join([GOOD % 1, *[b'{"a":"' + b"\\\\" * 100 + b'"}'] * 18]), Reason.REJECTIONS_TOO_LARGE),
-    "control characters": (packed(b"\x01" * 900), Reason.NOT_JSON),
+    "control characters": (gzipped(b"\x01" * 900), Reason.NOT_JSON),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BEYOND)
 @pytest.mark.parametrize("native", [True, False])
-def test_a_record_beyond_a_limit_is_one_rejection_with_its_bytes(name: str, native: bool) -> None:
-    """None of its events is taken; the records around it are, as if it were not there."""
+def test_a_record_beyond_a_limit_becomes_one_rejection_with_its_bytes(name: str, native: bool) -> None:
+    """None of its events is accepted; the records around it are."""
     data, reason = BEYOND[name]
     around = [GOOD % 100, data, GOOD % 101]
     if native:
-        segment = taken(around)
+        segment = segment_of(around)
     else:
         with without_native():
-            segment = taken(around)
+            segment = segment_of(around)
     (line,) = rejections(segment)
     assert (line["reason"], line["sequence"], line["sub"]) == (reason, "2", 0)
     assert line.get("whole", True) is True
@@ -116,31 +117,30 @@ def test_a_record_beyond_a_limit_is_one_rejection_with_its_bytes(name: str, nati
     assert (counts.records, counts.events, counts.accepted, counts.rejected) == (3, 3, 2, 1)
 
 
-def test_as_many_as_a_limit_allows_are_taken() -> None:
-    """To the last one."""
+def test_a_record_of_exactly_the_event_limit_is_accepted() -> None:
     for data in (
         b"\n".join(GOOD % n for n in range(20)),
-        packed(b"\n".join(GOOD % n for n in range(20))),
+        gzipped(b"\n".join(GOOD % n for n in range(20))),
         b"[" + b",".join([GOOD % n for n in range(20)]) + b"]",
         aggregate([GOOD % n for n in range(20)]),
     ):
-        assert taken([data]).footer.counts.accepted == 20
+        assert segment_of([data]).footer.counts.accepted == 20
 
 
-def test_a_page_has_a_budget_and_each_record_its_share() -> None:
-    """What unfolds far is refused once the budget is used up; what does not depends on no neighbour."""
+def test_a_record_is_rejected_when_the_decompression_budget_of_its_page_is_used_up() -> None:
+    """A record that decompresses to about its own size does not depend on its neighbours."""
     limits = Limits(record=100_000, page=80_000, events=20)
-    far = [packed(GOOD % n + b" " * 90_000) for n in range(3)]
-    near = packed(incompressible(20_000))
-    segment = taken([*far, near, GOOD % 5], limits)
+    far = [gzipped(GOOD % n + b" " * 90_000) for n in range(3)]
+    near = gzipped(incompressible(20_000))
+    segment = segment_of([*far, near, GOOD % 5], limits)
     assert [line["reason"] for line in rejections(segment)] == ["page_too_large"] * 2
     assert segment.footer.counts.accepted == 3
 
 
-def test_bytes_that_have_no_room_in_a_line_stand_beside_it() -> None:
-    """In a folder of their own, which counts as nothing; the line tells where."""
+def test_a_rejection_stores_its_data_in_a_separate_object_when_the_line_is_too_long() -> None:
+    """That object has a folder of its own and counts as no event; the rejection line names the folder."""
     data = b'{"c":' + bytes(range(128, 256)) * 30_000
-    segment = taken([data, GOOD % 1], Limits())
+    segment = segment_of([data, GOOD % 1], Limits())
     (line,) = rejections(segment)
     assert len(json.dumps(line)) < 500
     ((folder, _),) = [place for place in segment.lines if place[0] == line["data_beside"]]
@@ -153,12 +153,12 @@ def test_bytes_that_have_no_room_in_a_line_stand_beside_it() -> None:
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_slices_end_with_records_and_come_to_the_same_as_the_page_at_once(native: bool) -> None:
-    """Wherever one is `whole` the sums hold, and the position is the last record's of what was taken."""
+def test_slices_end_at_record_boundaries_and_give_the_same_segment_as_the_whole_page(native: bool) -> None:
+    """At each `whole` step the sums hold, and the position is that of the last record read."""
     datas = [
         *(GOOD % n for n in range(3_000)),
-        packed(b"\n".join(GOOD[:-1] % n + b',"x":"' + b"y" * 900 + b'"}' for n in range(4_000))),
-        *(b"{broken %d" % n if n % 3 else packed(GOOD % n) for n in range(3_000)),
+        gzipped(b"\n".join(GOOD[:-1] % n + b',"x":"' + b"y" * 900 + b'"}' for n in range(4_000))),
+        *(b"{broken %d" % n if n % 3 else gzipped(GOOD % n) for n in range(3_000)),
         b"{}" * 5_000,
     ]
 
@@ -186,8 +186,8 @@ def test_slices_end_with_records_and_come_to_the_same_as_the_page_at_once(native
     assert ends[-1] == len(datas) and ends == sorted(set(ends)) and len(ends) > 3
 
 
-def test_what_stands_beside_rejections_is_published_once_and_proved() -> None:
-    """Manifests list its folder apart, verify counts it as what it is, and a crash on the way changes nothing."""
+def test_separate_rejection_data_is_published_once_and_verified() -> None:
+    """Manifests list its folder separately, verify counts it as rejection data, and crashes change nothing."""
     data = b'{"c":' + bytes(range(128, 256)) * 30_000
 
     async def scenario() -> None:
@@ -210,26 +210,26 @@ def test_what_stands_beside_rejections_is_published_once_and_proved() -> None:
         (line,) = gzip.decompress(world.store.objects[key]).splitlines()
         assert base64.b64decode(json.loads(line)["data_base64"]) == data
         manifests = [json.loads(body) for key, body in world.store.objects.items() if key.startswith("_hours/")]
-        (told,) = [one for one in manifests if "beside" in one]
-        assert [row["folder"] for row in told["beside"]] == [key.rpartition("/")[0]]
-        assert [row["folder"] for row in told["rejected"]] == [key.partition("/records/")[0]]
-        assert told["counts"]["rejected"] == 1
+        (manifest,) = [one for one in manifests if "beside" in one]
+        assert [row["folder"] for row in manifest["beside"]] == [key.rpartition("/")[0]]
+        assert [row["folder"] for row in manifest["rejected"]] == [key.partition("/records/")[0]]
+        assert manifest["counts"]["rejected"] == 1
 
     vtime.run(scenario())
 
 
 def test_what_is_broken_costs_the_page_as_much_as_what_is_not() -> None:
-    broken = packed(GOOD % 1 + b" " * 9_000)[:-1]
-    found = rejections(taken([broken, packed(GOOD % 2 + b" " * 20_000 + b"x" * 8_000)]))
+    broken = gzipped(GOOD % 1 + b" " * 9_000)[:-1]
+    found = rejections(segment_of([broken, gzipped(GOOD % 2 + b" " * 20_000 + b"x" * 8_000)]))
     assert [line["reason"] for line in found] == [Reason.BAD_COMPRESSION, Reason.TOO_LARGE]
-    share = [packed(GOOD % n + b" " * 9_000)[:-1] for n in range(3)]
-    (line,) = rejections(taken([aggregate(share)], Limits(record=20_000)))
+    share = [gzipped(GOOD % n + b" " * 9_000)[:-1] for n in range(3)]
+    (line,) = rejections(segment_of([aggregate(share)], Limits(record=20_000)))
     assert line["reason"] == Reason.TOO_LARGE
 
 
 def test_the_members_of_all_user_records_count_together() -> None:
-    empty = packed(b"")
-    found = rejections(taken([aggregate([empty * 20_000, GOOD % 1, empty * 20_000, packed(GOOD % 2)])], Limits()))
+    empty = gzipped(b"")
+    found = rejections(segment_of([aggregate([empty * 20_000, GOOD % 1, empty * 20_000, gzipped(GOOD % 2)])], Limits()))
     assert [line["reason"] for line in found] == [Reason.EMPTY, Reason.TOO_MANY_MEMBERS]
-    many = [packed(GOOD % n) for n in range(40_000)]
-    assert not rejections(taken([aggregate(many)], Limits()))
+    many = [gzipped(GOOD % n) for n in range(40_000)]
+    assert not rejections(segment_of([aggregate(many)], Limits()))

@@ -1,4 +1,6 @@
-"""Events that two readers could read as two things, or not at all: decided one by one, in C and in Python alike."""
+"""Events that are ambiguous or unusual JSON: the answer is the same in C and in Python, and independent of
+neighbours.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ FIELDS = Fields(("org.login", "customer"), ("event", "type"), ("id",), ("meta.at
 PERIOD = 1000
 
 
-def both(*datas: bytes, fields: Fields = FIELDS) -> tuple[list[Any], list[Any]]:
-    """What the page comes to, in C and in Python; and each of its records alone, which is the same."""
+def read_both_ways(*datas: bytes, fields: Fields = FIELDS) -> tuple[list[Any], list[Any]]:
+    """What the page gives in C and in Python, which must agree, also with each of its records read alone."""
     found = read(list(datas), fields, PERIOD)
     with without_native():
         assert read(list(datas), fields, PERIOD) == found
@@ -33,7 +35,7 @@ def both(*datas: bytes, fields: Fields = FIELDS) -> tuple[list[Any], list[Any]]:
 
 
 def event(text: str = "", **more: object) -> bytes:
-    """A good event, with members behind it."""
+    """A valid event, with more members after it."""
     members = json.dumps({"customer": "acme", "event": "view", "id": "1", **more})
     return (members[:-1] + ("," + text if text else "") + "}").encode()
 
@@ -72,21 +74,21 @@ ONCE = [
 
 
 @pytest.mark.parametrize("data", TWICE)
-def test_a_key_that_stands_twice_is_found_whatever_stands_beside_the_event(data: str) -> None:
-    """Among neighbours that have the key, that lack it, and that have it elsewhere; for every key of a path."""
+def test_a_duplicate_key_is_rejected_whatever_the_neighbouring_events(data: str) -> None:
+    """Among neighbours that have the key, that lack it, or that have it elsewhere; for every key of a path."""
     for neighbours in ([], ONCE[:1], ONCE[-1:] * 3, ONCE):
-        _, rejected = both(*neighbours, data.encode(), *neighbours)
+        _, rejected = read_both_ways(*neighbours, data.encode(), *neighbours)
         reasons = [each[2] for each in rejected if each[0] == len(neighbours)]
         assert reasons == [Reason.DUPLICATE_KEY]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from([*map(str.encode, TWICE), *ONCE]), min_size=1, max_size=8))
-def test_no_event_is_decided_by_its_neighbours(datas: list[bytes]) -> None:
-    """As pages, as lines of one record, and one behind the other."""
-    rows, rejected = both(*datas)
+def test_an_event_gives_the_same_result_whatever_its_neighbours(datas: list[bytes]) -> None:
+    """As separate records, as lines of one record, and concatenated."""
+    rows, rejected = read_both_ways(*datas)
     for between in (b"\n", b"", b" "):
-        several, others = both(between.join(datas))
+        several, others = read_both_ways(between.join(datas))
         assert [row[:-1] for row in several] == [row[:-1] for row in rows]
         assert [each[2:] for each in others] == [each[2:] for each in rejected]
 
@@ -95,32 +97,32 @@ SURROGATES = [r"\ud83d", r"x\udc00", r"\uDBFF\uDBFF\uDFFF", r"\ud83d\\ude00", r"
 
 
 @pytest.mark.parametrize("half", SURROGATES)
-def test_an_event_with_half_a_character_keeps_its_bytes(half: str) -> None:
-    """Where Vortex reads nothing of it; in one of its own fields no text could be made of it."""
+def test_an_event_with_a_lone_surrogate_keeps_its_bytes_unless_a_configured_field_has_it(half: str) -> None:
+    """Such a field cannot be made text, so the event is rejected."""
     data = event(f'"x":"{half}","{half}":[]')
-    rows, _ = both(event(), data, event())
+    rows, _ = read_both_ways(event(), data, event())
     assert [row[0] for row in rows] == [event(), data, event()] and rows[1][1:-1] == rows[0][1:-1]
     for field, reason in (("customer", "bad_customer"), ("event", "bad_type"), ("id", "bad_id")):
         values = {"customer": "a", "event": "b", "id": "c", field: half}
         members = ",".join(f'"{name}":"{value}"' for name, value in values.items())
-        rows, rejected = both(event(), f"{{{members}}}".encode())
+        rows, rejected = read_both_ways(event(), f"{{{members}}}".encode())
         assert len(rows) == 1 and [each[2].value for each in rejected] == [reason]
-    rows, _ = both(event(f'"at":"{half}"'))
+    rows, _ = read_both_ways(event(f'"at":"{half}"'))
     assert rows[0][3] == NO_PERIOD, "no time"
 
 
-def test_half_characters_can_be_rejected() -> None:
-    """By setting; whole ones, and what only looks like one, are none."""
+def test_lone_surrogates_are_rejected_by_setting() -> None:
+    """Surrogate pairs and escaped backslashes are not lone surrogates."""
     fields = Fields(("customer",), ("event",), ("id",), ("at",), lone_surrogates="reject")
     whole = event(r'"x":"\ud83d\ude00 \\ud83d"')
-    rows, rejected = both(whole, event(r'"x":"\ud83d"'), fields=fields)
+    rows, rejected = read_both_ways(whole, event(r'"x":"\ud83d"'), fields=fields)
     assert [row[0] for row in rows] == [whole]
     assert [each[2] for each in rejected] == [Reason.LONE_SURROGATE]
 
 
-def test_a_character_of_two_halves_is_the_same_written_as_itself() -> None:
-    """So that a duplicate is one however the producer writes it."""
-    rows, _ = both(
+def test_an_escaped_surrogate_pair_equals_the_character_itself() -> None:
+    """A duplicate is recognized however the producer escapes it."""
+    rows, _ = read_both_ways(
         r'{"customer":"\ud83d\ude00","event":"v","id":"é"}'.encode(),
         '{"customer":"😀","event":"v","id":"\\u00e9"}'.encode(),
     )
@@ -128,45 +130,45 @@ def test_a_character_of_two_halves_is_the_same_written_as_itself() -> None:
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 400, "1" * 5000, "0.1e-9999", "1.5e+308", "-0"])
-def test_a_number_that_nobody_reads_is_kept(number: str) -> None:
-    """However large; also beside what makes the event odd."""
+def test_a_number_in_an_unread_field_is_kept_however_large(number: str) -> None:
+    """Also beside a member that needs the slow path."""
     for data in (event(f'"x":{number}'), event(rf'"x":[{number},"\ud83d"]'), event(f'"x":{{"id":{number}}}', id=7)):
-        rows, rejected = both(event(), data)
+        rows, rejected = read_both_ways(event(), data)
         assert [row[0] for row in rows] == [event(), data] and not rejected
 
 
 @pytest.mark.parametrize(
     "digits", ["1", "9007199254740993", "18446744073709551616", "123456789012345678901234567890", "7" * 5000]
 )
-def test_a_whole_number_as_an_id_is_exact(digits: str) -> None:
-    """The same as its text, and another than its neighbour."""
+def test_an_integer_id_is_read_exactly(digits: str) -> None:
+    """It equals its text, and differs from the next number."""
     one, other = digits, digits[:-1] + ("2" if digits[-1] != "2" else "3")
     members = '{{"customer":"a","event":"v","id":{}}}'
-    rows, _ = both(*(members.format(value).encode() for value in (one, f'"{one}"', other, f"-{one}")))
+    rows, _ = read_both_ways(*(members.format(value).encode() for value in (one, f'"{one}"', other, f"-{one}")))
     keys = [row[2] for row in rows]
     assert keys[0] == keys[1] == xxhash.xxh3_128_digest(f"1:a{one}".encode(), 7)
     assert len({keys[0], keys[2], keys[3]}) == 3
 
 
 @pytest.mark.parametrize("number", ["1.0", "1e3", "1e999", "0.1", "-1E+2", "123456789012345678901234567890.0"])
-def test_a_number_with_a_fraction_or_an_exponent_is_no_id(number: str) -> None:
-    """Two producers could write one such number in many ways."""
-    _, rejected = both(event(), f'{{"customer":"a","event":"v","id":{number}}}'.encode(), event())
+def test_an_id_is_rejected_when_it_is_a_number_with_fraction_or_exponent(number: str) -> None:
+    """One such number can be written in many ways."""
+    _, rejected = read_both_ways(event(), f'{{"customer":"a","event":"v","id":{number}}}'.encode(), event())
     assert [(each[0], each[2]) for each in rejected] == [(1, Reason.BAD_ID)]
 
 
-def test_zero_is_an_id_with_and_without_a_sign() -> None:
-    rows, _ = both(event(id=0), b'{"customer": "acme", "event": "view", "id": -0}', event(id="0"))
+def test_an_id_of_minus_zero_equals_zero() -> None:
+    rows, _ = read_both_ways(event(id=0), b'{"customer": "acme", "event": "view", "id": -0}', event(id="0"))
     assert len({row[2] for row in rows}) == 1
 
 
-def test_an_event_over_the_limit_is_rejected_and_its_neighbours_are_not() -> None:
-    """Alone, as a line among others, and as an element of an array."""
+def test_an_event_over_the_size_limit_is_rejected_and_its_neighbours_are_accepted() -> None:
+    """As a record, as a line among others, and as an element of an array."""
     fields = Fields(("customer",), ("event",), ("id",), ("at",), max_bytes=100)
     fits, over = event(x="y" * 43), event(x="y" * 44)
     assert (len(fits), len(over)) == (100, 101)
     for datas in ([fits, over, fits], [b"\n".join([fits, over, fits])], [b"[" + b",".join([fits, over, fits]) + b"]"]):
-        rows, rejected = both(*datas, fields=fields)
+        rows, rejected = read_both_ways(*datas, fields=fields)
         assert [row[0] for row in rows] == [fits, fits]
         assert [(each[2], each[4]) for each in rejected] == [(Reason.EVENT_TOO_LARGE, over)]
 
@@ -174,17 +176,17 @@ def test_an_event_over_the_limit_is_rejected_and_its_neighbours_are_not() -> Non
 @pytest.mark.parametrize(
     ("depth", "fits"), [(64, True), (65, True), (511, True), (512, False), (5000, False), (300_000, False)]
 )
-def test_depth_is_told_alike(depth: int, fits: bool) -> None:
-    """512 levels, the event's own included."""
+def test_an_event_is_rejected_when_it_nests_deeper_than_512_levels(depth: int, fits: bool) -> None:
+    """Including the level of the event itself."""
     for one, other in ("[]", ('{"a":', "}")):
         inner = one * depth + ("" if one == "[" else "1") + other * depth
-        rows, rejected = both(event(), event(f'"x":{inner}'), event(x="[" * 600 + "{" * 600))
+        rows, rejected = read_both_ways(event(), event(f'"x":{inner}'), event(x="[" * 600 + "{" * 600))
         assert [row[-1] for row in rows] == ([0, 1, 2] if fits else [0, 2])
         assert [each[2] for each in rejected] == ([] if fits else [Reason.TOO_DEEP])
 
 
-def test_the_first_time_that_can_be_read_is_taken() -> None:
-    """Of several paths; an event of which none can be read, or that has none, has no period."""
+def test_the_time_is_the_first_path_with_a_readable_value() -> None:
+    """An event without a readable time has no period."""
     good = '"at":"2018-12-18T07:05:09Z"'
     datas = [
         event(good),
@@ -197,7 +199,7 @@ def test_the_first_time_that_can_be_read_is_taken() -> None:
         event('"meta":{"at":"yesterday"},"at":"tomorrow"'),
         event(),
     ]
-    rows, _ = both(*datas)
+    rows, _ = read_both_ways(*datas)
     assert [row[3] for row in rows] == [1_545_116_709_000] * 7 + [NO_PERIOD] * 2
 
 
@@ -213,10 +215,10 @@ def test_the_first_time_that_can_be_read_is_taken() -> None:
         event().replace(b", ", b",\n") + event(),
     ],
 )
-def test_events_are_the_same_however_they_are_put_together(data: bytes) -> None:
-    """Their lines are, and so are their keys: also of those without an id, which are known by their line."""
-    rows, rejected = both(data)
+def test_events_get_the_same_lines_and_keys_however_they_are_separated(data: bytes) -> None:
+    """Also events without an id, whose key is that of their line."""
+    rows, rejected = read_both_ways(data)
     assert [row[0].replace(b" ", b"") for row in rows] == [event().replace(b" ", b"")] * 2 and not rejected
     bare = data.replace(b', "id": "1"', b"").replace(b',\n"id": "1"', b"")
-    rows, _ = both(bare, bare)
+    rows, _ = read_both_ways(bare, bare)
     assert rows[0][2] == rows[2][2]

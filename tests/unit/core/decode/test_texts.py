@@ -1,4 +1,4 @@
-"""Texts of several JSON values: taken apart at the same places however they are put together."""
+"""Splitting a text into its JSON values, whatever separates them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _BETWEEN = st.sampled_from(["", "", " ", "\n", "\r\n", "\n\n", "\t", "\ufeff", "
 
 
 def values_of(text: bytes, limits: Limits = DEFAULT) -> list[bytes]:
-    """At once."""
+    """The values of a text, split in one step."""
     return at_once(module.values_of(text, Budget(len(text), limits, Pot(limits))))
 
 
 @given(st.lists(st.tuples(_OBJECTS, _BETWEEN, st.sampled_from([None, 1])), min_size=1, max_size=6), _BETWEEN)
-def test_objects_are_taken_apart_whatever_stands_between_them(
+def test_values_of_splits_objects_whatever_separates_them(
     several: list[tuple[dict[str, object], str, int | None]], end: str
 ) -> None:
-    """Pretty-printed or not; lone surrogates, and brackets and quotes within strings, do not matter."""
+    """Pretty-printed or not. Lone surrogates, and brackets and quotes within strings, do not matter."""
     texts = [json.dumps(value, indent=indent) for value, _, indent in several]
     whole = "".join(between + text for text, (_, between, _) in zip(texts, several, strict=True)) + end.strip(
         "\ufeff\x1e"
@@ -41,8 +41,8 @@ def test_objects_are_taken_apart_whatever_stands_between_them(
 
 
 @given(st.lists(_OBJECTS, min_size=1, max_size=4), st.sampled_from([",", " ,\n", ",\r\n "]), _BETWEEN)
-def test_elements_of_arrays_are_values(several: list[dict[str, object]], comma: str, between: str) -> None:
-    """Also where several arrays follow one another."""
+def test_values_of_returns_the_elements_of_arrays(several: list[dict[str, object]], comma: str, between: str) -> None:
+    """Also of several arrays in a row."""
     texts = [json.dumps(value) for value in several]
     array = "[" + comma.join(texts) + "]"
     assert values_of((array + between + array).encode()) == [text.encode() for text in texts] * 2
@@ -68,7 +68,7 @@ def test_elements_of_arrays_are_values(several: list[dict[str, object]], comma: 
         (b'{"a":\n[1,\n', [b'{"a":\n[1,']),
     ],
 )
-def test_what_is_broken_does_not_harm_its_neighbours(text: bytes, values: list[bytes]) -> None:
+def test_values_of_isolates_a_broken_value_from_its_neighbours(text: bytes, values: list[bytes]) -> None:
     assert values_of(text) == values
 
 
@@ -87,15 +87,13 @@ def test_what_is_broken_does_not_harm_its_neighbours(text: bytes, values: list[b
         b"[",
     ],
 )
-def test_no_text_takes_more_than_its_share(text: bytes) -> None:
-    """Each byte is looked at a few times, whatever stands around it; were it a few times for each other one, this would
-    not end.
-    """
+def test_values_of_takes_linear_time_on_any_text(text: bytes) -> None:
+    """Each byte is read a constant number of times. With quadratic time this test would not finish."""
     values_of(text * (300_000 // len(text)), Limits(events=1_000_000))
 
 
 @pytest.mark.parametrize(
-    ("text", "hidden"),
+    ("text", "expected"),
     [
         (rb'"\ud83d"', rb'"\ufffd"'),
         (rb'"\uDC00\ud83d\ude00"', rb'"\ufffd\ud83d\ude00"'),
@@ -103,14 +101,14 @@ def test_no_text_takes_more_than_its_share(text: bytes) -> None:
         (rb'"\ud83d\\ude00"', rb'"\ufffd\\ude00"'),
     ],
 )
-def test_lone_surrogates_are_masked(text: bytes, hidden: bytes) -> None:
-    assert masked(text) == hidden
+def test_masked_replaces_lone_surrogates(text: bytes, expected: bytes) -> None:
+    assert masked(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", [rb'"\\ud83d"', rb'"\ud83d\ude00"', rb'"\ud8"', rb'"\u00e9\ud83d\ude00"', rb'"\\\\ud800\\"']
 )
-def test_what_is_no_lone_surrogate_stays(text: bytes) -> None:
+def test_masked_returns_the_text_itself_without_lone_surrogates(text: bytes) -> None:
     assert masked(text) is text
 
 
@@ -130,16 +128,16 @@ def test_what_is_no_lone_surrogate_stays(text: bytes) -> None:
         b"{}{broken}[" + b"1," * 100 + b"1]",
     ],
 )
-def test_a_text_of_too_many_values_is_refused_before_they_are_made(text: bytes) -> None:
-    """However they are put together; one less is taken."""
+def test_values_of_refuses_a_text_of_too_many_values(text: bytes) -> None:
+    """However they are separated."""
     with pytest.raises(OverBudget) as refused:
         values_of(text, Limits(events=100))
     assert refused.value.reason is Reason.TOO_MANY_EVENTS
     assert values_of(text, Limits(events=500))
 
 
-def test_what_stands_within_values_does_not_count() -> None:
-    """Commas, brackets and quotes of an event's own; escaped ones, too."""
+def test_values_of_does_not_count_values_nested_in_events() -> None:
+    """Commas, brackets and quotes inside an event are ignored, escaped ones too."""
     event = json.dumps({"a": ["x,{}[]", '"\\', {"b": [1, 2, [3]]}] * 50}).encode()
     texts = [event * 9, b"\n \n".join([event] * 9), b"[" + b" , ".join([event] * 9) + b"]", b"\n" * 999 + event * 9]
     for text in texts:

@@ -1,4 +1,4 @@
-"""Times in formats of their own: as strptime reads them where that can be told, in English whatever the locale."""
+"""Time patterns of the configuration: read as strptime reads them, with English names in any locale."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from vortex.core.periods import PeriodReader
         ]
     ),
 )
-def test_a_pattern_reads_what_it_writes(at: datetime, minutes: int, pattern: str) -> None:
-    """Under Python's own strftime, in the locale C."""
+def test_time_format_reads_what_strftime_writes(at: datetime, minutes: int, pattern: str) -> None:
+    """Python's strftime, in the C locale."""
     there = at.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     text = there.strftime(pattern)
     wanted = (there - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -53,7 +53,7 @@ def test_a_pattern_reads_what_it_writes(at: datetime, minutes: int, pattern: str
         ("%Y%m%d%H%M%S", "20181218070509", "2018-12-18T07:05:09+00:00"),
     ],
 )
-def test_texts_of_producers_are_read(pattern: str, text: str, iso: str) -> None:
+def test_time_format_reads_common_texts_of_producers(pattern: str, text: str, iso: str) -> None:
     wanted = (datetime.fromisoformat(iso) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     assert time_format(pattern)(text) == wanted
 
@@ -74,7 +74,7 @@ def test_texts_of_producers_are_read(pattern: str, text: str, iso: str) -> None:
         ("%F %z", "2018-12-18" + " " * 100_000 + "x"),
     ],
 )
-def test_other_texts_are_not_read(pattern: str, text: str) -> None:
+def test_time_format_returns_none_when_the_text_does_not_match(pattern: str, text: str) -> None:
     assert time_format(pattern)(text) is None
 
 
@@ -92,13 +92,13 @@ def test_other_texts_are_not_read(pattern: str, text: str) -> None:
         ("%G-W%V-%u", "is not among"),
     ],
 )
-def test_a_pattern_that_cannot_be_a_time_is_refused_at_the_start(pattern: str, fault: str) -> None:
+def test_time_format_raises_value_error_when_a_pattern_is_invalid(pattern: str, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         time_format(pattern)
 
 
-def test_patterns_come_before_the_standards_and_in_their_order() -> None:
-    """Texts that no pattern fits are read as ever; numbers always."""
+def test_period_reader_tries_patterns_in_order_before_the_standard_forms() -> None:
+    """Texts that match no pattern are read in the standard forms, and numbers always."""
     first, second = time_format("%Y%m%d%H%M%S"), time_format("%Y-%d-%m")
     reader = PeriodReader(1000, [first, second])
     values = ["20181218070509", "2018-03-02", "2018-12-18T07:05:09Z", 1_545_116_709, "20181218070509", "no"]
