@@ -5,7 +5,10 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev &
 COPY constraints.txt pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY native native
 COPY vortex vortex
-RUN python -m venv /opt/vortex && /opt/vortex/bin/pip install --no-cache-dir -c constraints.txt .
+COPY vortex_loader vortex_loader
+# The loader's image: --build-arg EXTRAS=[loader], and the entry point vortex-loader.
+ARG EXTRAS=
+RUN python -m venv /opt/vortex && /opt/vortex/bin/pip install --no-cache-dir -c constraints.txt ".$EXTRAS"
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home vortex

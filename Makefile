@@ -35,7 +35,7 @@ lint: $(VENV)/dev.stamp
 		else echo "no C compiler, or no headers of Python: native/ is not checked"; fi
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation
+	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation tests/loader
 
 integration: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/integration

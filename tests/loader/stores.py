@@ -1,0 +1,87 @@
+"""Stores as Vortex leaves them, made by hand: objects, manifests, and what they hold."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from vortex.core.layout import Layout, hour_manifest_key, object_key, partition_manifest_key
+from vortex.core.model import HOUR_MS
+
+H9 = datetime(2026, 11, 29, 9, tzinfo=UTC)
+LAYOUT = Layout(
+    "customer={customer}/event_type={event_type}/date={date}/hour={hour}", "_rejected/date={date}/hour={hour}"
+)
+
+
+def hour(n: int) -> datetime:
+    """Hour n from nine o'clock on."""
+    return H9 + timedelta(hours=n)
+
+
+def line(event: Any) -> bytes:
+    """An event as a line; bytes are taken as they are."""
+    return (event if isinstance(event, bytes) else json.dumps(event, ensure_ascii=False).encode()) + b"\n"
+
+
+def publish(
+    root: Path,
+    at: datetime,
+    partitions: Mapping[tuple[str, str], Iterable[Any]],
+    *,
+    rejected: int = 0,
+    objects: int = 2,
+    url: str = "s3://bucket/prefix",
+) -> None:
+    """Closes the hour `at` with these events by customer and type, in so many objects each."""
+    start = int(at.timestamp()) * 1000
+    rows, totals = [], 0
+    for (customer, event_type), events in partitions.items():
+        folder = LAYOUT.folder(customer, event_type, start)
+        lines = [line(event) for event in events]
+        entries = []
+        step = -(-len(lines) // objects)
+        for part, first in enumerate(range(0, len(lines), step)):
+            key = object_key(folder, start + part * HOUR_MS // 12, 0)
+            some = lines[first : first + step]
+            middle = len(some) // 2  # two gzip members
+            body = gzip.compress(b"".join(some[:middle]), 1) + gzip.compress(b"".join(some[middle:]), 1)
+            write(root / key, body)
+            entries.append({"url": f"{url}/{key}", "mandatory": True, "meta": {"content_length": len(body)}})
+        manifest = partition_manifest_key(folder)
+        write(root / manifest, json.dumps({"entries": entries}).encode())
+        row = {"customer": customer, "event_type": event_type, "folder": folder, "manifest": manifest}
+        rows.append({**row, "objects": len(entries), "rows": len(lines), "bytes": 0, "raw_bytes": 0})
+        totals += len(lines)
+    document = {
+        "version": 1,
+        "stream": "clickstream",
+        "hour": f"{at:%Y-%m-%dT%H}:00:00Z",
+        "totals": {"rows": totals},
+        "counts": {"published": totals, "dropped": 0, "filtered": 0, "rejected": rejected},
+        "partitions": rows,
+        "rejected": [{"folder": "_rejected", "manifest": "m", "rows": rejected}] if rejected else [],
+    }
+    write(root / hour_manifest_key(start), json.dumps(document, indent=1).encode())
+
+
+def write(path: Path, body: bytes) -> None:
+    """The file, with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+
+
+def page(n: int, **more: Any) -> dict[str, Any]:
+    """A plain event."""
+    return {
+        "messageId": f"m-{n}",
+        "userId": f"u-{n % 7}",
+        "timestamp": "2026-11-29T09:00:01.5Z",
+        "context": {"ip": "203.0.113.7"},
+        "properties": {"price": n / 4, "currency": "EUR"},
+        **more,
+    }

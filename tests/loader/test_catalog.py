@@ -1,0 +1,160 @@
+"""The catalogue: what is wanted, where it goes, and what happens when its source is away."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from vortex_loader.catalog import read_catalog
+from vortex_loader.model import LoaderError
+from vortex_loader.sources import catalog_source
+
+TOML = b"""
+[default]
+events = ["page"]
+flatten = ["properties", "context.page"]
+types = { "context.ip" = "text" }
+
+[customer.acme]
+events = ["page", "Order Completed"]
+max_columns = 10
+[customer.acme.event."Order Completed"]
+table = "orders"
+types = { "/properties/a.b" = "integer" }
+drop = ["context.ip"]
+
+[customer."wayne/retail"]
+schema = "wayne"
+[customer.globex]
+enabled = false
+"""
+
+
+def test_rules_of_an_event_go_before_the_customers_and_those_before_the_default() -> None:
+    catalog = read_catalog(TOML, "catalog.toml")
+    assert catalog.customers() == ["acme", "wayne/retail"]
+    wanted = [
+        ("acme", "page"),
+        ("acme", "Order Completed"),
+        ("acme", "x"),
+        ("wayne/retail", "page"),
+        ("wayne/retail", "x"),
+        ("globex", "page"),
+        ("unknown", "page"),
+    ]
+    assert [catalog.wanted(*one) for one in wanted] == [True, True, False, True, False, False, False]
+    orders = catalog.target("acme", "Order Completed")
+    assert (orders.schema, orders.table, orders.max_columns) == (None, "orders", 10)
+    assert orders.flatten == (("properties",), ("context", "page"))
+    assert orders.types["properties", "a.b"] == "integer"
+    assert (
+        orders.types[
+            "context",
+            "ip",
+        ]
+        == "text"
+    )
+    assert orders.types["timestamp",] == "time"
+    assert orders.drop == (("context", "ip"),)
+    assert catalog.target("wayne/retail", "page").schema == "wayne"
+
+
+def test_everything_is_wanted_where_the_catalogue_says_all() -> None:
+    catalog = read_catalog(b'{"customers": "all", "customer": {"acme": {"enabled": false}}}', "c")
+    assert catalog.wanted("anybody", "anything")
+    assert not catalog.wanted("acme", "anything")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"events = 1", "c: events"),
+        (b'[default]\ntypes = { x = "varchar" }', "default.types.x"),
+        (b"version = 2", "version"),
+        (b'[customer.a]\nschema = "No!"', "customer.a.schema"),
+        (b'[customer.a.event.x]\ntable = "t"\n[customer.a.event.y]\ntable = "t"', "two events in one table"),
+        (b"[default", "neither TOML nor JSON"),
+        (b"\xff", "neither TOML nor JSON"),
+        (b'{"customer": {"a": {"evnets": []}}}', "customer.a.evnets"),
+    ],
+)
+def test_a_wrong_catalogue_names_file_and_key(text: bytes, said: str) -> None:
+    with pytest.raises(LoaderError, match=said):
+        read_catalog(text, "c")
+
+
+def test_the_document_goes_out_as_it_came_in() -> None:
+    catalog = read_catalog(TOML, "c")
+    again = read_catalog(json.dumps(catalog.as_json()).encode(), "d")
+    assert again.document == catalog.document
+
+
+class _Answers(BaseHTTPRequestHandler):
+    body, status = b"", 200
+
+    def do_GET(self) -> None:
+        self.send_response(type(self).status)
+        self.send_header("Content-Length", str(len(type(self).body)))
+        self.end_headers()
+        self.wfile.write(type(self).body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[type[_Answers], str]]:
+    """A server that answers what the test says."""
+    kind = type("Answers", (_Answers,), {})
+    httpd = HTTPServer(("127.0.0.1", 0), kind)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield kind, f"http://127.0.0.1:{httpd.server_port}/v1/catalog"
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+def test_the_last_good_copy_counts_while_the_source_is_away_or_talks_nonsense(
+    tmp_path: Path, server: tuple[type[_Answers], str]
+) -> None:
+    answers, url = server
+    source = catalog_source(url, cache=tmp_path)
+    answers.body, answers.status = b"<html>log in</html>", 200
+    with pytest.raises(LoaderError, match=r"neither TOML nor JSON.*no earlier copy"):
+        source.read()
+    answers.body = b'{"customer": {"acme": {}}}'
+    assert (source.read().catalog.customers(), source.read().reason) == (["acme"], "")
+    for answers.body, answers.status in ((b"<html>", 200), (b"", 503), (b'{"customer": {"a": 1}}', 200)):
+        copy = source.read()
+        assert copy.catalog.customers() == ["acme"]
+        assert copy.reason and 0 <= copy.age < 60
+    later = catalog_source(url, cache=tmp_path)
+    assert later.read().catalog.customers() == ["acme"]
+    answers.body, answers.status = b'{"customer": {"globex": {}}}', 200
+    assert later.read().catalog.customers() == ["globex"]
+
+
+def test_files_and_keys_are_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.toml"
+    path.write_bytes(TOML)
+    assert catalog_source(str(path)).read().catalog.customers() == ["acme", "wayne/retail"]
+    path.write_bytes(b"")
+    assert catalog_source(path.as_uri()).read().catalog.customers() == []
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "t")
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        source = catalog_source("s3://bucket/a/catalog.toml", region="us-east-1")
+        with pytest.raises(LoaderError, match=r"s3://bucket/a/catalog\.toml is not there"):
+            source.read()
+        client.put_object(Bucket="bucket", Key="a/catalog.toml", Body=TOML)
+        assert source.read().catalog.customers() == ["acme", "wayne/retail"]

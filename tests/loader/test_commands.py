@@ -1,0 +1,137 @@
+"""`vortex-loader` as people call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tests.loader.stores import hour, page, publish
+from vortex_loader.cli import Exit, main
+from vortex_loader.warehouse import connect
+
+CATALOG = '[customer.acme]\nevents = ["page", "Order Completed"]\n[customer."wayne/retail"]\n'
+PAGES = [page(n) for n in range(5)]
+
+
+class Loading:
+    """A store, a catalogue and a warehouse, and the command on them."""
+
+    def __init__(self, folder: Path, warehouse: str) -> None:
+        self.store, self.warehouse, self.catalog = folder / "store", warehouse, folder / "catalog.toml"
+        self.store.mkdir()
+        self.catalog.write_text(CATALOG)
+
+    def __call__(self, *arguments: str, code: Exit = Exit.OK) -> Any:
+        """What the command says, as JSON where it was asked for."""
+        places = ["--store", str(self.store), "--warehouse", self.warehouse, "--catalog", str(self.catalog)]
+        done = CliRunner().invoke(main, [arguments[0], *places, *arguments[1:]], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout) if "--json" in arguments else done.output
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the warehouse answers."""
+        warehouse = connect(self.warehouse)
+        try:
+            return warehouse.run(sql)
+        finally:
+            warehouse.close()
+
+
+@pytest.fixture
+def loading(tmp_path: Path, address: str) -> Loading:
+    """Three hours: the second has none of acme's, the third a type that appears; the fourth is open."""
+    made = Loading(tmp_path, address)
+    publish(
+        made.store,
+        hour(0),
+        {
+            ("acme", "page"): PAGES,
+            ("acme", "identify"): PAGES[:2],
+            ("wayne/retail", "page"): PAGES,
+            ("other", "x"): PAGES,
+        },
+        rejected=3,
+    )
+    publish(made.store, hour(1), {("wayne/retail", "page"): PAGES})
+    publish(made.store, hour(2), {("acme", "page"): PAGES, ("acme", "Order Completed"): PAGES})
+    return made
+
+
+def test_an_hour_is_loaded_and_what_nobody_asked_for_is_reported(loading: Loading) -> None:
+    told = loading("load", "--hour", "2026-11-29T09", "--json")
+    (report,) = told["hours"]
+    assert [
+        (one["customer"], one["table"], one["rows"], one["changed"])
+        for one in sorted(report["loaded"], key=lambda one: str(one["customer"]))
+    ] == [("acme", "acme.page", 5, True), ("wayne/retail", "wayne_retail.page", 5, True)]
+    assert report["not_in_catalog"] == [
+        {"customer": "acme", "event_type": "identify", "rows": 2},
+        {"customer": "other", "event_type": "x", "rows": 5},
+    ]
+    again = loading("load", "--hour", "2026-11-29T09:00:00Z", "--json")["hours"][0]["loaded"]
+    assert [one["changed"] for one in again] == [False, False]
+    assert loading.rows("SELECT count(*) FROM acme.page") == [(5,)]
+
+
+def test_one_customer_and_one_event_can_be_loaded_alone(loading: Loading) -> None:
+    loading("load", "--hour", "2026-11-29T11", "--customer", "acme", "--event", "Order Completed")
+    assert loading.rows("SELECT event_type FROM acme._loads") == [("Order Completed",)]
+
+
+def test_an_open_hour_is_said_to_be_so(loading: Loading) -> None:
+    assert "2026-11-29T12 is not closed" in loading("load", "--hour", "2026-11-29T12", code=Exit.NOT_CLOSED)
+
+
+def test_a_backfill_loads_what_is_closed_and_status_adds_up(loading: Loading) -> None:
+    told = loading("backfill", "--from", "2026-11-29T09", "--to", "2026-11-29T13", "--json")
+    assert [hour_["rows"] for hour_ in told["hours"]] == [10, 5, 10]
+    assert told["not_closed"] == [{"hour": "2026-11-29T12"}]
+    found = loading("status", "--from", "2026-11-29T09", "--to", "2026-11-29T13", "--json")
+    assert [(one["published"], one["loaded"], one["waiting"], one["not_in_catalog"]) for one in found["hours"]] == [
+        (17, 10, 0, 7),
+        (5, 5, 0, 0),
+        (10, 10, 0, 0),
+    ]
+    assert found["not_closed"] == ["2026-11-29T12"]
+    assert found["hours"][0]["rejected"] == 3
+    assert [row["rows"] for row in found["not_in_catalog"]] == [2, 5]
+
+
+def test_what_the_catalogue_asks_for_later_is_loaded_by_a_backfill(loading: Loading) -> None:
+    loading("load", "--hour", "2026-11-29T09")
+    loading.catalog.write_text('[customer.acme]\nevents = ["identify"]')
+    found = loading("status", "--from", "2026-11-29T09", "--to", "2026-11-29T10", "--json")["hours"][0]
+    assert (found["loaded"], found["waiting"], found["not_in_catalog"]) == (10, 2, 5)
+    loading("backfill", "--from", "2026-11-29T09", "--to", "2026-11-29T10")
+    assert loading.rows("SELECT count(*) FROM acme.identify") == [(2,)]
+    assert loading.rows("SELECT count(*) FROM acme.page") == [(5,)]
+
+
+def test_status_before_anything_was_loaded_says_what_waits(loading: Loading) -> None:
+    text = loading("status", "--from", "2026-11-29T09", "--to", "2026-11-29T13")
+    assert "seen and not loaded: 'acme' 'identify', 2 rows" in text
+    assert "not closed: 2026-11-29T12" in text
+
+
+def test_a_partition_that_fails_is_named_and_the_others_are_loaded(loading: Loading) -> None:
+    next((loading.store / "customer=acme/event_type=page").rglob("*.gz")).write_bytes(b"junk")
+    said = loading("load", "--hour", "2026-11-29T09", code=Exit.FAILED)
+    assert "acme / page / 2026-11-29T09: FAILED" in said
+    assert "2026-11-29T09: 5 rows in 1 tables" in said
+    assert loading.rows("SELECT count(*) FROM wayne_retail.page") == [(5,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["load", "--hour", "soon"], "'soon' is no hour"),
+        (["load", "--hour", "2026-11-29T09:30"], "is no whole hour"),
+    ],
+)
+def test_a_wrong_hour_is_one_line(loading: Loading, arguments: list[str], said: str) -> None:
+    text = loading(*arguments, code=Exit.FAILED)
+    assert said in text and "Traceback" not in text

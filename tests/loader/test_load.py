@@ -1,0 +1,274 @@
+"""One partition into a warehouse: rows, columns, misfits and names. Every test runs on every warehouse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.loader.stores import hour, page, publish
+from vortex_loader.catalog import Catalog, Document
+from vortex_loader.model import Loaded, LoaderError
+from vortex_loader.store import Store, open_store
+from vortex_loader.warehouse.base import Warehouse
+from vortex_loader.warehouse.load import load
+
+PAGES = [page(n) for n in range(10)]
+
+
+def load_hour(warehouse: Warehouse, store: Store, n: int = 0, force: bool = False, **rules: Any) -> dict[str, Loaded]:
+    """Everything of the hour, by customer and type."""
+    catalog = Catalog(Document.model_validate({"customers": "all", **rules}))
+    return {
+        f"{part.customer}/{part.event_type}": load(
+            warehouse, store, part, catalog.target(part.customer, part.event_type), force=force, run_id="test"
+        )
+        for part in store.hour(hour(n)).partitions
+    }
+
+
+def events(rows: list[tuple[Any, ...]]) -> list[Any]:
+    """The events of rows of `_event`."""
+    return [json.loads(row[0]) if isinstance(row[0], str) else row[0] for row in rows]
+
+
+def test_a_partition_becomes_a_table_with_a_column_for_each_key(tmp_path: Path, warehouse: Warehouse) -> None:
+    publish(tmp_path, hour(0), {("acme", "page"): PAGES})
+    done = load_hour(warehouse, open_store(str(tmp_path)))["acme/page"]
+    assert (done.rows, done.changed, done.misfits, done.schema, done.table) == (10, True, {}, "acme", "page")
+    assert sorted(warehouse.columns("acme", "page")) == [
+        "_customer",
+        "_event",
+        "_hour",
+        "context",
+        "message_id",
+        "properties_currency",
+        "properties_price",
+        "timestamp",
+        "user_id",
+    ]
+    rows = warehouse.run(
+        'SELECT message_id, user_id, properties_price, EXTRACT(epoch FROM "timestamp")::float8, '
+        "EXTRACT(epoch FROM _hour)::bigint, _customer FROM acme.page ORDER BY properties_price"
+    )
+    start = hour(0).timestamp()
+    assert rows == [(f"m-{n}", f"u-{n % 7}", n / 4, start + 1.5, start, "acme") for n in range(10)]
+    assert events(warehouse.run("SELECT _event FROM acme.page ORDER BY properties_price")) == PAGES
+
+
+def test_an_hour_loaded_twice_is_there_once(tmp_path: Path, warehouse: Warehouse) -> None:
+    publish(tmp_path, hour(0), {("acme", "page"): PAGES})
+    store = open_store(str(tmp_path))
+    load_hour(warehouse, store)
+    assert load_hour(warehouse, store)["acme/page"].changed is False
+    assert load_hour(warehouse, store, force=True)["acme/page"].changed is True
+    assert warehouse.run("SELECT count(*), count(DISTINCT message_id) FROM acme.page") == [(10, 10)]
+    assert warehouse.run("SELECT event_type, row_count, objects, loader FROM acme._loads") == [("page", 10, 2, "test")]
+
+
+def test_a_column_keeps_its_type_when_a_key_changes_from_number_to_text_to_object(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    prices: list[list[Any]] = [[1, 2.5, None], ["9.99", 3], [{"amount": 4}, [5], True, 6]]
+    store = open_store(str(tmp_path))
+    misfits = []
+    for n, some in enumerate(prices):
+        rows = [{"messageId": f"{n}-{at}", "properties": {"price": price}} for at, price in enumerate(some)]
+        publish(tmp_path, hour(n), {("acme", "page"): rows})
+        misfits.append(load_hour(warehouse, store, n)["acme/page"].misfits)
+    assert misfits == [{}, {"properties_price": 1}, {"properties_price": 3}]
+    assert warehouse.run("SELECT properties_price FROM acme.page WHERE properties_price IS NOT NULL ORDER BY 1") == [
+        (1.0,),
+        (2.5,),
+        (3.0,),
+        (6.0,),
+    ]
+    kept = events(warehouse.run("SELECT _event FROM acme.page ORDER BY message_id"))
+    assert [event["properties"]["price"] for event in kept] == [price for some in prices for price in some]
+    assert [
+        tuple(json.loads(row[0]))
+        for row in warehouse.run(f"SELECT CAST(misfits AS {warehouse.types['text']}) FROM acme._loads ORDER BY hour")
+    ] == [(), ("properties_price",), ("properties_price",)]
+
+
+def test_text_takes_numbers_and_no_objects(tmp_path: Path, warehouse: Warehouse) -> None:
+    rows = [{"id": "a", "k": "x"}, {"id": "b", "k": "y"}, {"id": "c", "k": 7}, {"id": "d", "k": {"z": 1}}]
+    publish(tmp_path, hour(0), {("acme", "page"): rows})
+    done = load_hour(warehouse, open_store(str(tmp_path)))["acme/page"]
+    assert done.misfits == {"k": 1}
+    assert warehouse.run("SELECT k FROM acme.page ORDER BY id") == [("x",), ("y",), ("7",), (None,)]
+
+
+def test_names_that_look_alike_stay_apart_for_ever(tmp_path: Path, warehouse: Warehouse) -> None:
+    rows = [{"messageId": "m", "userId": "camel", "userid": "plain", "user_id": "snake", "USER ID": "loud"}]
+    publish(
+        tmp_path,
+        hour(0),
+        {
+            ("wayne/retail", "Product Viewed"): rows,
+            ("wayne/retail", "product_viewed"): rows * 2,
+            ("wayne_retail", "Product Viewed"): rows * 3,
+            ("注文", "注文完了"): rows,
+        },
+    )
+    store = open_store(str(tmp_path))
+    done = load_hour(warehouse, store)
+    places = [(one.schema, one.table, one.rows) for one in done.values()]
+    assert places[:3] == [
+        ("wayne_retail", "product_viewed", 1),
+        ("wayne_retail", "product_viewed_2", 2),
+        ("wayne_retail_2", "product_viewed", 3),
+    ]
+    names = ["user_id", "user_id_2", "user_id_3", "userid"]
+    (row,) = warehouse.run(f"SELECT {', '.join(names)} FROM wayne_retail.product_viewed")
+    assert sorted(row) == ["camel", "loud", "plain", "snake"]
+    publish(tmp_path, hour(1), {("wayne_retail", "Product Viewed"): rows, ("wayne/retail", "product_viewed"): rows})
+    later = load_hour(warehouse, store, 1)
+    assert [(one.schema, one.table) for one in later.values()] == [
+        ("wayne_retail_2", "product_viewed"),
+        ("wayne_retail", "product_viewed_2"),
+    ]
+    assert warehouse.run(f"SELECT {', '.join(names)} FROM wayne_retail_2.product_viewed LIMIT 1")[0] == row
+
+
+def test_names_of_the_warehouse_are_left_to_it(tmp_path: Path, warehouse: Warehouse) -> None:
+    """Schemas and columns that every database or table has, whatever an event calls its keys."""
+    row = {"ctid": 1, "xmin": 2, "rowid": 3, "_event": 4, "_hour": 5, "select": 6, "": 7, '"; DROP TABLE x; --': 8}
+    names = [("public", "_loads"), ("main", "_names"), ("information_schema", "select"), ("pg_catalog", "x")]
+    publish(tmp_path, hour(0), {name: [row] for name in [*names, ("vortex", "x")]})
+    done = load_hour(warehouse, open_store(str(tmp_path)))
+    assert [one.rows for one in done.values()] == [1] * 5
+    assert not {one.schema for one in done.values()} & {"public", "main", "information_schema", "pg_catalog", "vortex"}
+    assert {one.table for one in done.values()} == {"loads", "names", "select", "x"}
+    for one in done.values():
+        assert events(warehouse.run(f'SELECT _event FROM "{one.schema}"."{one.table}"')) == [row]
+
+
+def test_what_a_warehouse_cannot_hold_is_mended_and_counted(tmp_path: Path, warehouse: Warehouse) -> None:
+    lines = [
+        rb'{"messageId":"1","note":"nul \u0000 inside","path":"C:\\u0000"}',
+        rb'{"messageId":"2","note":"half \ud83d a pair","smile":"\ud83d\ude00"}',
+        b'{"messageId":"3","note":"' + b"9" * 10 + b'","n":1e999999,"m":' + b"7" * 5000 + b"}",
+        b'{"messageId":"4",\t"note" : "tab and\\ttab",\r"n":-1e400}',
+        b'{"messageId":"5","n":1e-400,"m":12345678901234567890123}',
+        b'{"messageId":"6","n":5,"m":6}',
+        b'{"messageId":"7","n":0,"m":0.0}',
+    ]
+    publish(tmp_path, hour(0), {("acme", "odd"): lines})
+    done = load_hour(warehouse, open_store(str(tmp_path)))["acme/odd"]
+    assert done.rows == 7
+    assert 1 <= done.mended <= 3
+    got = dict(warehouse.run("SELECT message_id, note FROM acme.odd"))
+    assert got["1"] in ("nul \ufffd inside", "nul \0 inside")
+    assert got["2"] == "half \ufffd a pair"
+    assert got["4"] == "tab and\ttab"
+    assert warehouse.run("SELECT smile, path FROM acme.odd WHERE smile IS NOT NULL OR path IS NOT NULL ORDER BY 1") == [
+        ("\U0001f600", None),
+        (None, "C:\\u0000"),
+    ]
+    numbers = dict(warehouse.run("SELECT message_id, n FROM acme.odd"))
+    assert (numbers["6"], numbers["7"]) == (5.0, 0.0)
+    assert numbers["3"] is None and numbers["4"] is None
+    assert done.misfits["m"] >= 2
+
+
+def test_times_that_no_calendar_has_are_misfits(tmp_path: Path, warehouse: Warehouse) -> None:
+    good = ["2024-02-29T23:59:59Z", "2026-11-29 10:00", "2026-11-29T10:00:00.123456+0530", "2000-02-29T00:00:00-08:00"]
+    bad = [
+        "2026-02-30T00:00:00Z",
+        "2023-02-29T00:00:00Z",
+        "1900-02-29T00:00Z",
+        "2026-13-01T00:00Z",
+        "soon",
+        "",
+        1764403200,
+        "infinity",
+        "0000-01-01T00:00:00Z",
+        "2026-11-29T25:00:00Z",
+        "2026-11-29T10:00:00+99:00",
+        {"at": 1},
+    ]
+    publish(tmp_path, hour(0), {("acme", "page"): [{"timestamp": text} for text in good + bad]})
+    done = load_hour(warehouse, open_store(str(tmp_path)))["acme/page"]
+    assert done.misfits == {"timestamp": len(bad)}
+    rows = warehouse.run('SELECT EXTRACT(epoch FROM "timestamp")::bigint FROM acme.page WHERE "timestamp" IS NOT NULL')
+    assert sorted(row[0] for row in rows) == [951811200, 1709251199, 1795926600, 1795946400]
+
+
+def test_ten_thousand_keys_give_as_many_columns_as_there_is_room_for(tmp_path: Path, warehouse: Warehouse) -> None:
+    rows = [
+        {"messageId": str(n), "often": n, "properties": {f"key {n * 10 + k}": k for k in range(10)}}
+        for n in range(1000)
+    ]
+    publish(tmp_path, hour(0), {("acme", "page"): rows})
+    done = load_hour(warehouse, open_store(str(tmp_path)), default={"max_columns": 40})["acme/page"]
+    assert len(warehouse.columns("acme", "page")) == 3 + 40
+    assert {"message_id", "often", "properties_key_0"} <= set(warehouse.columns("acme", "page"))
+    assert (done.rows, done.unmapped, done.misfits) == (1000, 10_002 - 40, {})
+    kept = events(warehouse.run("SELECT _event FROM acme.page"))
+    assert sorted(kept, key=lambda event: event["often"]) == rows
+
+
+def test_long_names_and_keys_are_loaded(tmp_path: Path, warehouse: Warehouse) -> None:
+    long = "very " * 2000
+    row = {"messageId": "1", "k" * 5000: 1, "k" * 300: 2}
+    publish(
+        tmp_path, hour(0), {(f"{long}a", f"{long}x"): [row], (f"{long}b", f"{long}y"): [row], ("a\0b", "c\0d"): [row]}
+    )
+    store = open_store(str(tmp_path))
+    done = load_hour(warehouse, store)
+    assert [one.rows for one in done.values()] == [1, 1, 1]
+    assert len({one.schema for one in done.values()}) == 3
+    assert not any(one.changed for one in load_hour(warehouse, store).values())
+
+
+def test_people_say_what_columns_hold_and_what_is_left_out(tmp_path: Path, warehouse: Warehouse) -> None:
+    rows = [page(1, order=12, context={"ip": "203.0.113.7", "page": {"path": "/p"}}), page(2, order="x", email=None)]
+    publish(tmp_path, hour(0), {("acme", "Order Completed"): rows, ("acme", "page"): rows})
+    rules = {
+        "schema": "shop",
+        "flatten": ["properties", "context", "context.page"],
+        "types": {"order": "integer", "properties.price": "text"},
+        "drop": ["context.ip", "properties.none"],
+        "hash": ["userId", "email"],
+        "event": {"Order Completed": {"table": "orders"}},
+    }
+    done = load_hour(warehouse, open_store(str(tmp_path)), customer={"acme": rules})
+    assert [(one.schema, one.table) for one in done.values()] == [("shop", "orders"), ("shop", "page")]
+    assert done["acme/page"].misfits == {"order": 1}
+    columns = set(warehouse.columns("shop", "orders"))
+    assert "context_page_path" in columns and "context_ip" not in columns
+    assert warehouse.run('SELECT "order", properties_price FROM shop.orders ORDER BY message_id') == [
+        (12, "0.25"),
+        (None, "0.5"),
+    ]
+    import hashlib
+
+    digests = [hashlib.sha256(text.encode()).hexdigest() for text in ("u-1", "u-2")]
+    assert warehouse.run("SELECT user_id FROM shop.orders ORDER BY message_id") == [(one,) for one in digests]
+    kept = events(warehouse.run("SELECT _event FROM shop.orders ORDER BY message_id"))
+    assert [event["userId"] for event in kept] == digests
+    assert kept[0]["context"] == {"page": {"path": "/p"}}
+    assert kept[1]["context"] == {}
+    assert "none" not in kept[0]["properties"]
+
+
+def test_rows_that_are_missing_load_nothing(tmp_path: Path, warehouse: Warehouse) -> None:
+    publish(tmp_path, hour(0), {("acme", "page"): PAGES})
+    path = next((tmp_path / "_hours").rglob("manifest.json"))
+    path.write_text(path.read_text().replace('"rows": 10', '"rows": 11'))
+    with pytest.raises(LoaderError, match="acme / page / 2026-11-29T09: 10 rows in its files, 11 in the manifest"):
+        load_hour(warehouse, open_store(str(tmp_path)))
+    assert warehouse.run("SELECT count(*) FROM acme._loads") == [(0,)]
+    assert warehouse.columns("acme", "page") == []
+
+
+def test_a_table_that_people_dropped_is_made_again(tmp_path: Path, warehouse: Warehouse) -> None:
+    store = open_store(str(tmp_path))
+    publish(tmp_path, hour(0), {("acme", "page"): PAGES})
+    load_hour(warehouse, store)
+    warehouse.run("DROP TABLE acme.page")
+    load_hour(warehouse, store, force=True)
+    assert warehouse.run("SELECT count(message_id), count(properties_price) FROM acme.page") == [(10, 10)]

@@ -1,0 +1,139 @@
+"""Closed hours, from a folder and from S3: what the manifests say, and what is said where they are wrong."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.loader.stores import hour, page, publish
+from vortex_loader.model import LoaderError, Missing, NotClosed, Passing
+from vortex_loader.store import Bucket, Store, open_store
+
+EVENTS = [page(n) for n in range(7)]
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store with one closed hour."""
+    publish(tmp_path, hour(0), {("acme", "page"): EVENTS, ("wayne/retail", "Order Completed"): EVENTS[:3]}, rejected=2)
+    if request.param == "folder":
+        yield open_store(str(tmp_path))
+        return
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="t", aws_secret_access_key="t")
+        client.create_bucket(Bucket="bucket")
+        for path in tmp_path.rglob("*"):
+            if path.is_file():
+                client.put_object(Bucket="bucket", Key=f"pre/fix/{path.relative_to(tmp_path)}", Body=path.read_bytes())
+        yield Store(Bucket("s3://bucket/pre/fix/", client))
+
+
+def test_an_hour_is_what_its_manifest_says(store: Store) -> None:
+    assert store.closed(hour(0)) and not store.closed(hour(1))
+    found = store.hour(hour(0))
+    assert [(part.customer, part.event_type, part.rows, part.hour) for part in found.partitions] == [
+        ("acme", "page", 7, hour(0)),
+        ("wayne/retail", "Order Completed", 3, hour(0)),
+    ]
+    assert found.rejected == 2
+    lines = [
+        line
+        for part in found.partitions
+        for stored in store.objects(part)
+        for block in store.blocks(stored)
+        for line in block.splitlines()
+    ]
+    assert len(lines) == 10
+
+
+def test_an_hour_without_manifest_is_not_closed(store: Store) -> None:
+    with pytest.raises(
+        NotClosed, match=r"2026-11-29T10 is not closed: .*/_hours/date=2026-11-29/hour=10/manifest.json"
+    ):
+        store.hour(hour(1))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"<html>",
+        b'{"version": 2}',
+        b'{"version": 1, "hour": "2026-11-29T10:00:00Z"}',
+        b'{"version": 1}',
+        b"\xff",
+    ],
+)
+def test_a_manifest_of_nonsense_is_named(tmp_path: Path, body: bytes) -> None:
+    publish(tmp_path, hour(0), {})
+    path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
+    path.write_bytes(body)
+    with pytest.raises(LoaderError, match=r"hour=09/manifest\.json cannot be read"):
+        open_store(str(tmp_path)).hour(hour(0))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda body: body[:-9], "no whole gzip file|bytes; its manifest says"),
+        (lambda body: body + gzip.compress(b'{"more": 1}\n'), "bytes; its manifest says"),
+        (lambda body: b"x" * len(body), "no whole gzip file"),
+        (lambda body: body[:40] + bytes([body[40] ^ 255]) + body[41:], "no whole gzip file"),
+        (lambda body: b"", "no whole gzip file|bytes; its manifest says"),
+    ],
+)
+def test_a_damaged_object_is_named(tmp_path: Path, damage: object, said: str) -> None:
+    publish(tmp_path, hour(0), {("acme", "page"): EVENTS}, objects=1)
+    path = next((tmp_path / "customer=acme").rglob("*.gz"))
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    store = open_store(tmp_path.as_uri())
+    (part,) = store.hour(hour(0)).partitions
+    (stored,) = store.objects(part)
+    with pytest.raises(LoaderError, match=f"0900-000.json.gz.*({said})"):
+        list(store.blocks(stored))
+
+
+def test_an_object_that_is_gone_is_named(tmp_path: Path) -> None:
+    publish(tmp_path, hour(0), {("acme", "page"): EVENTS}, objects=1)
+    next((tmp_path / "customer=acme").rglob("*.gz")).unlink()
+    store = open_store(str(tmp_path))
+    (part,) = store.hour(hour(0)).partitions
+    with pytest.raises(Missing, match="is not there"):
+        list(store.blocks(store.objects(part)[0]))
+
+
+def test_blocks_are_whole_lines_however_long(tmp_path: Path) -> None:
+    events = [{"n": n, "blob": "x" * size} for n, size in enumerate([10, 3_000_000, 5, 1_100_000, 1])]
+    publish(tmp_path, hour(0), {("acme", "page"): events}, objects=1)
+    store = open_store(str(tmp_path))
+    (part,) = store.hour(hour(0)).partitions
+    blocks = list(store.blocks(store.objects(part)[0]))
+    assert all(block.endswith(b"\n") for block in blocks)
+    assert sum(block.count(b"\n") for block in blocks) == 5
+
+
+def test_denied_and_passing_failures_are_told_apart() -> None:
+    """A key that is missing answers 403 where the role may not list: the message says so."""
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="t", aws_secret_access_key="t")
+        store = Store(Bucket("s3://bucket/p", client))
+        for code, kind, said in (
+            ("AccessDenied", LoaderError, "deploy/iam-loader.json"),
+            ("SlowDown", Passing, "SlowDown"),
+            ("InternalError", Passing, "InternalError"),
+        ):
+            error = client.exceptions.ClientError({"Error": {"Code": code}}, "GetObject")
+            with patch.object(client, "get_object", side_effect=error), pytest.raises(kind, match=said):
+                store.hour(hour(0))
+
+
+def test_other_addresses_are_refused() -> None:
+    with pytest.raises(LoaderError, match="a store is s3://bucket/prefix"):
+        open_store("gs://bucket/x")

@@ -1,0 +1,320 @@
+"""The command line. Every option can be given as `VORTEX_LOADER_…`; errors go to stderr, with a code of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from vortex_loader.loading import HourReport, How, Loader, follow
+from vortex_loader.metrics import Metrics
+from vortex_loader.model import LoaderError, NotClosed, Passing, hour_text, hours_between, parse_hour
+from vortex_loader.sources import catalog_source
+from vortex_loader.status import Status, status
+from vortex_loader.store import open_store
+from vortex_loader.warehouse import connect
+
+_PREFIX = "VORTEX_LOADER_"
+
+
+class Exit(IntEnum):
+    """What the process says when it ends."""
+
+    OK = 0
+    FAILED = 1
+    """Something was not loaded; the message names it."""
+    USAGE = 2
+    NOT_CLOSED = 4
+    """The hour has no manifest yet: come again later."""
+    UNREACHABLE = 5
+    """Store, catalogue or warehouse did not answer, after all retries."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Places:
+    """What the commands work on."""
+
+    store: str
+    warehouse: str
+    catalog: str
+    endpoint_url: str | None
+    region: str | None
+    parallel: int
+    attempts: int
+    wait: float
+
+    @contextlib.contextmanager
+    def loader(self, *, force: bool = False, metrics_port: int | None = None) -> Iterator[Loader]:
+        """A loader, with its metrics at a port where one is said."""
+        metrics = Metrics()
+        if metrics_port is not None:
+            from prometheus_client import start_http_server
+
+            start_http_server(
+                metrics_port, addr=os.environ.get(_PREFIX + "METRICS_HOST", "127.0.0.1"), registry=metrics.registry
+            )
+        how = How(
+            parallel=self.parallel,
+            attempts=self.attempts,
+            salt=os.environ.get(_PREFIX + "HASH_SALT", ""),
+            run_id=os.environ.get(_PREFIX + "RUN_ID", "vortex-loader"),
+            force=force,
+        )
+        store = open_store(self.store, endpoint_url=self.endpoint_url, region=self.region)
+        source = catalog_source(self.catalog, endpoint_url=self.endpoint_url, region=self.region)
+        opened = functools.partial(connect, self.warehouse, wait=self.wait)
+        with Loader(store, source, opened, how, metrics) as loader:
+            yield loader
+
+
+def _option(name: str, **more: Any) -> Callable[[Any], Any]:
+    variable = _PREFIX + name.removeprefix("--").upper().replace("-", "_")
+    return click.option(name, envvar=variable, show_envvar=True, **more)
+
+
+def _places(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where everything is."""
+    names = [one.name for one in dataclasses.fields(Places)]
+
+    @functools.wraps(command)
+    def with_places(**options: Any) -> Any:
+        places = Places(**{name: options.pop(name) for name in names})
+        return command(places, **options)
+
+    for option in (
+        _option("--wait", default=60.0, show_default=True, help="Seconds to wait for a DuckDB file that is in use."),
+        _option("--attempts", default=5, show_default=True, type=click.IntRange(1), help="Tries of each partition."),
+        _option("--parallel", default=2, show_default=True, type=click.IntRange(1, 64), help="Partitions at a time."),
+        _option("--region", help="Of S3."),
+        _option("--endpoint-url", help="Of an S3 that is not AWS's."),
+        _option("--catalog", required=True, help="A TOML or JSON file, s3://bucket/key, or an HTTP address."),
+        _option("--warehouse", required=True, help="duckdb:///path, a .duckdb file, or postgresql://…"),
+        _option("--store", required=True, help="Where Vortex publishes: s3://bucket/prefix, or a folder."),
+    ):
+        with_places = option(with_places)
+    return with_places
+
+
+class _Commands(click.Group):
+    """An error is one line, and a code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The command."""
+        try:
+            return super().invoke(ctx)
+        except LoaderError as problem:
+            click.echo(_printable(str(problem)), err=True)
+            codes = {NotClosed: Exit.NOT_CLOSED, Passing: Exit.UNREACHABLE}
+            sys.exit(codes.get(type(problem), Exit.FAILED))
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
+_hour = click.option("--hour", required=True, help="The hour, in UTC: 2026-11-29T09.")
+_customer = click.option("--customer", help="Only this customer.")
+_event = click.option("--event", help="Only this event type.")
+_force = click.option("--force", is_flag=True, help="Load again what is there already, by today's rules.")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--log-level", default="warning", envvar=_PREFIX + "LOG_LEVEL", type=click.Choice(["info", "warning", "error"])
+)
+def main(log_level: str) -> None:
+    """The hours that Vortex has closed, into a warehouse: a schema per customer, a table per event type."""
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+
+
+@main.command()
+@_places
+@_hour
+@_customer
+@_event
+@_force
+@_json
+def load(places: Places, hour: str, customer: str | None, event: str | None, force: bool, as_json: bool) -> None:
+    """Load one closed hour. Loading it twice changes nothing."""
+    with places.loader(force=force) as loader:
+        report = loader.load_hour(parse_hour(hour), customer, event)
+    _show([report], as_json)
+
+
+@main.command()
+@_places
+@click.option("--from", "first", required=True, help="The first hour: 2026-11-29T00.")
+@click.option("--to", "end", required=True, help="The hour after the last.")
+@_customer
+@_event
+@_force
+@_json
+def backfill(
+    places: Places, first: str, end: str, customer: str | None, event: str | None, force: bool, as_json: bool
+) -> None:
+    """Load the closed hours from one hour on, up to another; several partitions at a time."""
+    columns = (TextColumn("partitions"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with (
+        places.loader(force=force) as loader,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+    ):
+        hours = hours_between(parse_hour(first), parse_hour(end))
+        closed = [hour for hour in hours if loader.store.closed(hour)]
+        task = progress.add_task("", total=None)
+        reports = loader.load_hours(
+            closed, customer, event, lambda done, of: progress.update(task, completed=done, total=of)
+        )
+    _show(reports, as_json, [hour for hour in hours if hour not in set(closed)])
+
+
+@main.command()
+@_places
+@click.option("--from", "first", help="The first hour. Default: a day ago.")
+@click.option("--every", default=30.0, show_default=True, help="Seconds between looks.")
+@click.option("--metrics-port", type=int, envvar=_PREFIX + "METRICS_PORT", help="Prometheus metrics at this port.")
+def run(places: Places, first: str | None, every: float, metrics_port: int | None) -> None:
+    """Load each hour as it closes, until SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    begin = parse_hour(first) if first else _this_hour() - timedelta(days=1)
+    with places.loader(metrics_port=metrics_port) as loader:
+        follow(loader, begin, lambda: datetime.now(UTC), stop, every, lambda report: _show_line(report))
+
+
+@main.command("status")
+@_places
+@click.option("--from", "first", help="The first hour. Default: a day ago.")
+@click.option("--to", "end", help="The hour after the last. Default: the present one.")
+@_json
+def status_(places: Places, first: str | None, end: str | None, as_json: bool) -> None:
+    """Show which hours are closed and loaded, what did not fit, and what was seen that nobody asked for."""
+    last = parse_hour(end) if end else _this_hour()
+    hours = hours_between(parse_hour(first) if first else last - timedelta(days=1), last)
+    store = open_store(places.store, endpoint_url=places.endpoint_url, region=places.region)
+    catalog = catalog_source(places.catalog, endpoint_url=places.endpoint_url, region=places.region).read().catalog
+    with contextlib.closing(connect(places.warehouse, wait=places.wait)) as warehouse:
+        found = status(store, catalog, warehouse, hours)
+    if as_json:
+        click.echo(json.dumps(_status_json(found), indent=1))
+    else:
+        _status_shown(found)
+
+
+@main.command()
+@_option("--warehouse", required=True, help="duckdb:///path, a .duckdb file, or postgresql://…")
+@click.argument("sql")
+def query(warehouse: str, sql: str) -> None:
+    """Ask the warehouse something, and print the rows."""
+    with contextlib.closing(connect(warehouse)) as opened:
+        rows = opened.run(sql)
+    for row in rows:
+        click.echo("\t".join(_printable("" if value is None else str(value)) for value in row))
+
+
+def _this_hour() -> datetime:
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _show(reports: list[HourReport], as_json: bool, not_closed: list[datetime] | None = None) -> None:
+    if as_json:
+        told = {"hours": [_report_json(report) for report in reports]}
+        told["not_closed"] = [{"hour": hour_text(hour)} for hour in not_closed or ()]
+        click.echo(json.dumps(told, indent=1))
+    else:
+        for report in reports:
+            _show_line(report)
+        if not_closed:
+            click.echo(f"not closed: {', '.join(hour_text(hour) for hour in not_closed)}")
+    if any(report.failed for report in reports):
+        sys.exit(Exit.FAILED)
+
+
+def _show_line(report: HourReport) -> None:
+    changed = sum(one.changed for one in report.loaded)
+    misfits = sum(sum(one.misfits.values()) for one in report.loaded)
+    text = f"{hour_text(report.hour)}: {report.rows} rows in {len(report.loaded)} tables ({changed} loaded now)"
+    if misfits:
+        text += f", {misfits} misfits"
+    if report.left:
+        text += f", {sum(part.rows for part in report.left)} rows of {len(report.left)} types not in the catalogue"
+    click.echo(text)
+    for part, problem in report.failed:
+        click.echo(_printable(f"{part.name}: FAILED: {problem}"), err=True)
+
+
+def _report_json(report: HourReport) -> dict[str, Any]:
+    return {
+        "hour": hour_text(report.hour),
+        "rows": report.rows,
+        "loaded": [
+            {
+                "customer": one.partition.customer,
+                "event_type": one.partition.event_type,
+                "table": f"{one.schema}.{one.table}",
+                "rows": one.rows,
+                "changed": one.changed,
+                "misfits": one.misfits,
+                "unmapped_keys": one.unmapped,
+                "mended": one.mended,
+            }
+            for one in report.loaded
+        ],
+        "failed": [
+            {"customer": part.customer, "event_type": part.event_type, "reason": reason}
+            for part, reason in report.failed
+        ],
+        "not_in_catalog": [
+            {"customer": part.customer, "event_type": part.event_type, "rows": part.rows} for part in report.left
+        ],
+    }
+
+
+def _status_json(found: Status) -> dict[str, Any]:
+    return {
+        "hours": [{**dataclasses.asdict(one), "hour": hour_text(one.hour)} for one in found.hours],
+        "not_closed": [hour_text(hour) for hour in found.open],
+        "tables": [
+            {"customer": customer, "event_type": kind, "table": table, "rows": rows}
+            for (customer, kind), (table, rows) in sorted(found.tables.items())
+        ],
+        "not_in_catalog": [
+            {"customer": customer, "event_type": kind, "rows": rows}
+            for (customer, kind), rows in sorted(found.left.items())
+        ],
+    }
+
+
+def _status_shown(found: Status) -> None:
+    console = Console()
+    table = Table("hour", "published", "loaded", "waiting", "not in the catalogue", "misfits", box=None)
+    for one in found.hours:
+        numbers = (one.published, one.loaded, one.waiting, one.not_in_catalog, one.misfits)
+        table.add_row(hour_text(one.hour), *(str(number) for number in numbers))
+    console.print(table)
+    if found.open:
+        console.print(f"not closed: {', '.join(hour_text(hour) for hour in found.open)}")
+    for (customer, kind), rows in sorted(found.left.items()):
+        console.print(f"seen and not loaded: {customer!r} {kind!r}, {rows} rows", markup=False, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey."""
+    return (
+        "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+        .encode("utf-8", "backslashreplace")
+        .decode()
+    )

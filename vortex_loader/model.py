@@ -1,0 +1,114 @@
+"""What the loader talks about: hours, partitions, paths into events, and errors by what the caller must do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+HOUR = timedelta(hours=1)
+
+Path = tuple[str, ...]
+"""The keys that lead to a value of an event, from the outside in."""
+
+Kind = Literal["text", "number", "integer", "boolean", "time", "json"]
+"""What a column holds. It never changes."""
+
+JsonType = Literal["string", "number", "boolean", "object", "array", "null"]
+
+
+class LoaderError(Exception):
+    """Something that a person must mend; the message says what, and where."""
+
+
+class NotClosed(LoaderError):
+    """The hour has no manifest yet: come again later."""
+
+
+class Missing(LoaderError):
+    """There is no object of this name."""
+
+
+class Passing(LoaderError):
+    """A failure that may pass by itself: the same call may be made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One event type of one customer in one closed hour, as the hour's manifest lists it."""
+
+    customer: str
+    event_type: str
+    hour: datetime
+    rows: int
+    folder: str
+    manifest: str
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.customer} / {self.event_type} / {hour_text(self.hour)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedHour:
+    """What a closed hour holds."""
+
+    hour: datetime
+    partitions: tuple[Partition, ...]
+    rejected: int
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A gzip file of a partition, and how many bytes it has."""
+
+    key: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of a partition.
+
+    `rows` are those of the hour in the table; `misfits` says of each column how many values are NULL there because
+    they do not fit; `unmapped` is how many keys have no column, `mended` how many events hold something that the
+    warehouse cannot (U+0000, half a character, a number of thousands of digits).
+    """
+
+    partition: Partition
+    schema: str
+    table: str
+    rows: int
+    changed: bool
+    misfits: dict[str, int] = field(default_factory=dict)
+    unmapped: int = 0
+    mended: int = 0
+    seconds: float = 0.0
+
+
+def parse_hour(text: str) -> datetime:
+    """The start of an hour from `2026-11-29T09`, with or without minutes and a zone; UTC where none is said.
+
+    Raises LoaderError for what is no hour.
+    """
+    try:
+        at = datetime.fromisoformat(text.strip() + (":00" if len(text.strip()) == 13 else ""))
+    except ValueError:
+        raise LoaderError(f"{text!r} is no hour: write 2026-11-29T09") from None
+    at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    if (at.minute, at.second, at.microsecond) != (0, 0, 0):
+        raise LoaderError(f"{text!r} is no whole hour: write 2026-11-29T09")
+    return at
+
+
+def hour_text(hour: datetime) -> str:
+    """`2026-11-29T09`."""
+    return hour.astimezone(UTC).strftime("%Y-%m-%dT%H")
+
+
+def hours_between(first: datetime, end: datetime) -> list[datetime]:
+    """Every hour from `first` on, before `end`."""
+    count = max(0, -((first - end) // HOUR))
+    return [first + HOUR * n for n in range(count)]

@@ -1,0 +1,136 @@
+"""Where the catalogue is: a file, a key in S3, or an HTTP address with the last good copy to fall back on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from urllib.parse import unquote, urlsplit
+
+from vortex_loader.catalog import Catalog, read_catalog
+from vortex_loader.model import LoaderError, Missing
+from vortex_loader.store import Bucket, open_store
+
+log = logging.getLogger(__name__)
+_TIMEOUT_S = 10
+_MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The catalogue as it was read. Where its source was out of reach, how old it is in seconds, and the reason."""
+
+    catalog: Catalog
+    age: float = 0.0
+    reason: str = ""
+
+
+class FileSource:
+    """A file, read anew each time."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+
+    def read(self) -> Copy:
+        """The catalogue. Raises LoaderError."""
+        try:
+            return Copy(read_catalog(self._path.read_bytes(), str(self._path)))
+        except OSError as problem:
+            raise LoaderError(f"{self._path}: {problem.strerror}") from None
+
+
+class KeySource:
+    """An object in S3."""
+
+    def __init__(self, url: str, endpoint_url: str | None, region: str | None) -> None:
+        folder, _, self._key = url.rpartition("/")
+        self._url = url
+        files = open_store(folder, endpoint_url=endpoint_url, region=region).files
+        assert isinstance(files, Bucket)
+        self._files = files
+
+    def read(self) -> Copy:
+        """The catalogue. Raises LoaderError."""
+        try:
+            with self._files.open(self._key) as body:
+                return Copy(read_catalog(body.read(), self._url))
+        except Missing as problem:
+            raise LoaderError(str(problem)) from None
+
+
+class HttpSource:
+    """An address. What came last and was right is kept in `cache`, with when it came."""
+
+    def __init__(self, url: str, cache: pathlib.Path, token: str | None = None) -> None:
+        self._url = url
+        self._token = token
+        self._kept = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+
+    def read(self) -> Copy:
+        """The catalogue, or the last good copy of it. Raises LoaderError where there is neither."""
+        try:
+            body = self._ask()
+            catalog = read_catalog(body, self._url)
+        except (OSError, HTTPException, LoaderError) as problem:
+            return self._fall_back(str(problem))
+        self._keep(catalog)
+        return Copy(catalog)
+
+    def _ask(self) -> bytes:
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        with urllib.request.urlopen(urllib.request.Request(self._url, headers=headers), timeout=_TIMEOUT_S) as reply:
+            body: bytes = reply.read(_MOST_BYTES + 1)
+        if len(body) > _MOST_BYTES:
+            raise LoaderError(f"{self._url}: more than {_MOST_BYTES} bytes")
+        return body
+
+    def _keep(self, catalog: Catalog) -> None:
+        text = json.dumps({"at": time.time(), "url": self._url, "catalog": catalog.as_json()})
+        try:
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._kept.parent, delete=False, encoding="utf-8") as file:
+                file.write(text)
+            pathlib.Path(file.name).replace(self._kept)
+        except OSError as problem:
+            log.warning("%s: the catalogue's copy is not kept: %s", self._kept, problem.strerror)
+
+    def _fall_back(self, reason: str) -> Copy:
+        try:
+            kept = json.loads(self._kept.read_bytes())
+            catalog = read_catalog(json.dumps(kept["catalog"]).encode(), str(self._kept))
+            age = max(0.0, time.time() - float(kept["at"]))
+        except (OSError, ValueError, KeyError, TypeError, LoaderError):
+            raise LoaderError(f"{self._url}: {reason}; and there is no earlier copy") from None
+        log.warning("%s: %s; going by the copy of %d s ago", self._url, reason, age)
+        return Copy(catalog, age, reason)
+
+
+Source = FileSource | KeySource | HttpSource
+
+
+def catalog_source(
+    address: str, *, endpoint_url: str | None = None, region: str | None = None, cache: pathlib.Path | None = None
+) -> Source:
+    """The source at a path, `file://`, `s3://bucket/key`, `http://` or `https://`."""
+    if address.startswith("s3://"):
+        return KeySource(address, endpoint_url, region)
+    if address.startswith(("http://", "https://")):
+        folder = cache or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vortex-loader"
+        parts = urlsplit(address)
+        url = address if parts.path not in ("", "/") else f"{address.rstrip('/')}/v1/catalog"
+        return HttpSource(url, folder, os.environ.get("VORTEX_LOADER_CATALOG_TOKEN"))
+    if address.startswith("file://"):
+        return FileSource(pathlib.Path(unquote(urlsplit(address).path)))
+    if "://" in address:
+        raise LoaderError(f"{address}: a catalogue is a file, s3://bucket/key, or an HTTP address")
+    return FileSource(pathlib.Path(address))

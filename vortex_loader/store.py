@@ -1,0 +1,246 @@
+"""A closed hour, from its manifest alone: no listing, no guess. From S3 or a folder."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pathlib
+import zlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import IO, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from isal import igzip, isal_zlib
+
+from vortex_loader.model import ClosedHour, LoaderError, Missing, NotClosed, Partition, Passing, StoredObject, hour_text
+
+MANIFEST_VERSION = 1
+_BLOCK = 1 << 20
+_igzip: Any = igzip  # has no types
+_isal_error: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+_NO_GZIP: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile, _isal_error, EOFError)
+
+
+class Files(Protocol):
+    """Where the objects are."""
+
+    url: str
+
+    def open(self, key: str) -> IO[bytes]:
+        """The object's bytes. Raises Missing, Passing, LoaderError."""
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object. Raises Passing, LoaderError."""
+
+
+class Folder:
+    """A store on disk."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.url = root.absolute().as_uri()
+
+    def open(self, key: str) -> IO[bytes]:
+        """The file."""
+        try:
+            return (self.root / key).open("rb")
+        except FileNotFoundError:
+            raise Missing(f"{self.root / key} is not there") from None
+        except OSError as problem:
+            raise LoaderError(f"{self.root / key}: {problem.strerror}") from None
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a file."""
+        return (self.root / key).is_file()
+
+
+class Bucket:
+    """A store in S3: `s3://bucket/prefix`."""
+
+    def __init__(self, url: str, client: Any) -> None:
+        parts = urlsplit(url)
+        self.url = url.rstrip("/")
+        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self._client = client
+
+    def key(self, key: str) -> str:
+        """The whole key."""
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def open(self, key: str) -> IO[bytes]:
+        """The body of the object, as it comes."""
+        body: IO[bytes] = self._call(self._client.get_object, key)["Body"]
+        return body
+
+    def exists(self, key: str) -> bool:
+        """One HEAD."""
+        try:
+            self._call(self._client.head_object, key)
+        except Missing:
+            return False
+        return True
+
+    def _call(self, call: Any, key: str) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        place = f"s3://{self.bucket}/{self.key(key)}"
+        try:
+            return call(Bucket=self.bucket, Key=self.key(key))
+        except ClientError as problem:
+            code = str(problem.response.get("Error", {}).get("Code", ""))
+            if code in ("NoSuchKey", "404", "NotFound"):
+                raise Missing(f"{place} is not there") from None
+            if code in ("AccessDenied", "403", "Forbidden"):
+                raise LoaderError(
+                    f"{place}: denied. Without s3:ListBucket a missing key is denied, too: see deploy/iam-loader.json"
+                ) from None
+            if code in ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+                raise LoaderError(f"{place}: {code}") from None
+            raise Passing(f"{place}: {code or problem}") from None
+        except BotoCoreError as problem:
+            raise Passing(f"{place}: {problem}") from None
+
+
+def open_store(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Store:
+    """The store at `s3://bucket/prefix`, `file:///dir` or a path. Raises LoaderError for another kind of address."""
+    if url.startswith("s3://"):
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=10,
+            read_timeout=30,
+            max_pool_connections=32,
+        )
+        client = boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+        return Store(Bucket(url, client))
+    if url.startswith("file://"):
+        return Store(Folder(pathlib.Path(unquote(urlsplit(url).path))))
+    if "://" in url:
+        raise LoaderError(f"{url}: a store is s3://bucket/prefix, file:///dir, or a folder")
+    return Store(Folder(pathlib.Path(url)))
+
+
+class Store:
+    """What Vortex has published."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.url = files.url
+
+    def closed(self, hour: datetime) -> bool:
+        """Whether the hour has its manifest: one HEAD."""
+        return self.files.exists(hour_key(hour))
+
+    def hour(self, hour: datetime) -> ClosedHour:
+        """What the hour holds. Raises NotClosed; LoaderError for a manifest that cannot be read."""
+        key = hour_key(hour)
+        try:
+            body = self._read(key)
+        except Missing:
+            raise NotClosed(f"{hour_text(hour)} is not closed: {self.url}/{key} is not there yet") from None
+        try:
+            return _hour_of(json.loads(body), hour)
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise LoaderError(f"{self.url}/{key} cannot be read: {problem!r}") from None
+
+    def objects(self, partition: Partition) -> list[StoredObject]:
+        """The partition's files, as its COPY manifest lists them; found below this store, wherever it was moved."""
+        body = self._read(partition.manifest)
+        try:
+            return [
+                StoredObject(f"{partition.folder}/{entry['url'].rpartition('/')[2]}", entry["meta"]["content_length"])
+                for entry in json.loads(body)["entries"]
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise LoaderError(f"{self.url}/{partition.manifest} cannot be read: {problem!r}") from None
+
+    def blocks(self, stored: StoredObject) -> Iterator[bytes]:
+        """The object's lines, about a mebibyte at a time, whole lines each.
+
+        Raises LoaderError where its length is not the manifest's or its bytes are no gzip file.
+        """
+        kept: list[bytes] = []
+        for piece in self._unfolded(stored):
+            end = piece.rfind(b"\n") + 1
+            if end:
+                yield b"".join((*kept, piece[:end]))
+                kept = [piece[end:]]
+            else:
+                kept.append(piece)
+        rest = b"".join(kept)
+        if rest:
+            raise LoaderError(f"{self.url}/{stored.key}: its last line has no end")
+
+    def _unfolded(self, stored: StoredObject) -> Iterator[bytes]:
+        with self.files.open(stored.key) as raw:
+            counted = _Counted(raw)
+            try:
+                with _igzip.open(counted, "rb") as file:
+                    while piece := file.read(_BLOCK):
+                        yield piece
+                counted.rest()
+            except _NO_GZIP as problem:
+                raise LoaderError(f"{self.url}/{stored.key} is no whole gzip file: {problem}") from None
+            except OSError as problem:
+                raise Passing(f"{self.url}/{stored.key}: {problem}") from None
+            except Exception as problem:
+                if not type(problem).__module__.startswith(("botocore", "urllib3")):
+                    raise
+                raise Passing(f"{self.url}/{stored.key}: {problem}") from None
+            if counted.total != stored.length:
+                raise LoaderError(
+                    f"{self.url}/{stored.key} has {counted.total} bytes; its manifest says {stored.length}"
+                )
+
+    def _read(self, key: str) -> bytes:
+        with self.files.open(key) as file:
+            return file.read()
+
+
+class _Counted(io.RawIOBase):
+    """A file that counts what is read of it."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self.total = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        data = self._raw.read(len(buffer))
+        buffer[: len(data)] = data
+        self.total += len(data)
+        return len(data)
+
+    def rest(self) -> None:
+        """Counts what is left."""
+        while self.read(_BLOCK):
+            pass
+
+
+def hour_key(hour: datetime) -> str:
+    """The one key to wait for."""
+    return f"_hours/date={hour:%Y-%m-%d}/hour={hour:%H}/manifest.json"
+
+
+def _hour_of(document: Any, hour: datetime) -> ClosedHour:
+    if document["version"] != MANIFEST_VERSION:
+        raise ValueError(f"format version {document['version']}; this loader reads {MANIFEST_VERSION}")
+    if document["hour"] != f"{hour:%Y-%m-%dT%H}:00:00Z":
+        raise ValueError(f"it says that it is of {document['hour']}")
+    return ClosedHour(
+        hour,
+        tuple(
+            Partition(row["customer"], row["event_type"], hour, row["rows"], row["folder"], row["manifest"])
+            for row in document["partitions"]
+        ),
+        sum(row["rows"] for row in document["rejected"]),
+        dict(document["counts"]),
+    )

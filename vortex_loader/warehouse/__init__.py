@@ -1,0 +1,25 @@
+"""Warehouses: one load for all, and what each does its own way."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from vortex_loader.model import LoaderError
+from vortex_loader.warehouse.base import Warehouse
+
+
+def connect(address: str, *, wait: float = 60.0) -> Warehouse:
+    """The warehouse at `duckdb:///path`, a path that ends in `.duckdb`, or `postgresql://…`.
+
+    Raises LoaderError for another kind of address; Passing where it cannot be reached.
+    """
+    scheme = urlsplit(address).scheme
+    if scheme in ("postgresql", "postgres"):
+        from vortex_loader.warehouse.postgres import Postgres
+
+        return Postgres(address)
+    if scheme in ("duckdb", "file") or address.endswith((".duckdb", ".ddb")):
+        from vortex_loader.warehouse.duck import DuckDb
+
+        return DuckDb(unquote(urlsplit(address).path) if "://" in address else address, wait)
+    raise LoaderError(f"{address.split('@')[-1]}: a warehouse is duckdb:///path, a .duckdb file, or postgresql://…")

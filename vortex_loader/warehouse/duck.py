@@ -1,0 +1,227 @@
+"""DuckDB: a file, no server. One process writes to it at a time; in it, one load after another."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import duckdb
+
+from vortex_loader.model import JsonType, LoaderError, Partition, Passing, Path
+from vortex_loader.names import key, pointer
+from vortex_loader.store import Store
+from vortex_loader.text import mend, suspicious
+from vortex_loader.warehouse.base import (
+    EXACT,
+    LONGEST_KEY_BYTES,
+    STAGE,
+    TIME_PATTERN,
+    Column,
+    Found,
+    Staged,
+    Warehouse,
+    fits,
+    line_blocks,
+    picky,
+    quote,
+)
+
+_TYPES: dict[str, JsonType] = {
+    "VARCHAR": "string",
+    "UBIGINT": "number",
+    "BIGINT": "number",
+    "HUGEINT": "number",
+    "UHUGEINT": "number",
+    "DOUBLE": "number",
+    "BOOLEAN": "boolean",
+    "OBJECT": "object",
+    "ARRAY": "array",
+    "NULL": "null",
+}
+_LONGEST_LINE = 64 << 20
+_locks: dict[str, threading.RLock] = {}
+_guard = threading.Lock()
+
+
+class DuckDb(Warehouse):
+    """A connection of its own to the file."""
+
+    types: ClassVar = {
+        "text": "VARCHAR",
+        "number": "DOUBLE",
+        "integer": "BIGINT",
+        "boolean": "BOOLEAN",
+        "time": "TIMESTAMPTZ",
+        "json": "JSON",
+    }
+
+    def __init__(self, path: str, wait: float = 60.0) -> None:
+        with _guard:
+            self._turn = _locks.setdefault(str(pathlib.Path(path).absolute()), threading.RLock())
+        self._connection = _open(path, wait)
+        self.run("SET TimeZone = 'UTC'")
+        self.run("SET preserve_insertion_order = false")
+
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        """Executes one statement."""
+        with _meaning():
+            return self._connection.execute(sql).fetchall()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, one at a time in this process."""
+        with self._turn:
+            self.run("BEGIN TRANSACTION")
+            try:
+                yield
+                self.run("COMMIT")
+            except BaseException:
+                with contextlib.suppress(duckdb.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def lock(self, name: str) -> None:
+        """Nothing: transactions come one after another."""
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
+    def stage(self, store: Store, partition: Partition) -> Staged:
+        """By a file of the lines, which DuckDB reads as one column of text."""
+        rows = mended = 0
+        with tempfile.NamedTemporaryFile(prefix="vortex-loader-", suffix=".jsonl") as file:
+            for block in line_blocks(store, partition):
+                text = block
+                if suspicious(text, nul=False):
+                    text, changed = mend(text, nul=False)
+                    mended += changed
+                if b"\r" in text:
+                    text = text.replace(b"\r", b" ")
+                rows += text.count(b"\n")
+                file.write(text)
+            file.flush()
+            self.run(f"DROP TABLE IF EXISTS {STAGE}")
+            self.run(f"CREATE TEMP TABLE {STAGE} AS SELECT doc::JSON AS doc FROM {self._lines(file.name)}")
+        return Staged(rows, mended)
+
+    def _lines(self, path: str) -> str:
+        size = pathlib.Path(path).stat().st_size
+        longest = min(_LONGEST_LINE, max(size, 1 << 16))
+        return (
+            f"read_csv({self.literal(path)}, columns = {{'doc': 'VARCHAR'}}, auto_detect = false, header = false, "
+            f"delim = chr(2), quote = '', escape = '', new_line = '\\n', compression = 'none', "
+            f"max_line_size = {longest}, buffer_size = {max(4 << 20, longest + 1)}, parallel = true)"
+        )
+
+    def found(self, at: Path, known: Sequence[Path], most: int) -> Found:
+        """First which keys there are, then of what types those are that may matter."""
+        keys = f"json_keys(doc, {self.literal(pointer(at))})" if at else "json_keys(doc)"
+        rows = self.run(
+            f"SELECT k, count(*) FROM (SELECT unnest({keys}) AS k FROM {STAGE}) WHERE strlen(k) <= {LONGEST_KEY_BYTES} "
+            "GROUP BY k"
+        )
+        already = {path[-1] for path in known if path[:-1] == at}
+        order = sorted(rows, key=lambda row: (row[0] not in already, -row[1], row[0]))
+        chosen = [(*at, key) for key, _ in order[: len(already) + most]]
+        found: Found = {(*at, key): {} for key, _ in order}
+        if chosen:
+            counted = self.run(
+                f"SELECT i, t, count(*) FROM (SELECT unnest(json_type(doc, {self._paths(chosen)})) AS t, "
+                f"unnest(range({len(chosen)})) AS i FROM {STAGE}) WHERE t IS NOT NULL GROUP BY i, t"
+            )
+            for number, kind, count in counted:
+                types = found[chosen[number]]
+                types[_TYPES[kind]] = types.get(_TYPES[kind], 0) + count
+        return found
+
+    def insert(self, table: str, partition: Partition, columns: Sequence[Column]) -> tuple[int, dict[str, int]]:
+        """One INSERT; what columns took is counted in the table."""
+        names = "".join(f", {quote(column.name)}" for column in columns)
+        values = "".join(f", {_value(column, f's[{n}]', f't[{n}]')}" for n, column in enumerate(columns, 1))
+        paths = self._paths([column.path for column in columns])
+        inner = f", json_extract_string(doc, {paths}) AS s, json_type(doc, {paths}) AS t" if columns else ""
+        hour, customer = self.at(partition.hour), self.literal(key(partition.customer))
+        ((rows,),) = self.run(
+            f"INSERT INTO {table} (_hour, _customer, _event{names}) SELECT {hour}, {customer}, doc{values} "
+            f"FROM (SELECT doc{inner} FROM {STAGE})"
+        )
+        asked = [column for column in columns if picky(column.kind)]
+        if not asked:
+            return rows, {}
+        counts = ", ".join(f"count({quote(column.name)})" for column in asked)
+        (taken,) = self.run(f"SELECT {counts} FROM {table} WHERE _hour = {hour} AND _customer = {customer}")
+        return rows, dict(zip((column.name for column in asked), taken, strict=True))
+
+    def mask(self, drop: Sequence[Path], hashed: Sequence[Path], salt: str) -> None:
+        """One UPDATE of the staged rows."""
+        value = "doc"
+        for path in drop:
+            there = f"json_type(doc, {self.literal(pointer(path))}) IS NOT NULL"
+            value = f"CASE WHEN {there} THEN json_merge_patch({value}, {self._patch(path, 'NULL')}) ELSE {value} END"
+        for path in hashed:
+            there = f"coalesce(json_type(doc, {self.literal(pointer(path))}), 'NULL') <> 'NULL'"
+            text = f"json_extract_string(doc, {self.literal(pointer(path))})"
+            patch = self._patch(path, f"sha256({self.literal(salt)} || {text})")
+            value = f"CASE WHEN {there} THEN json_merge_patch({value}, {patch}) ELSE {value} END"
+        self.run(f"UPDATE {STAGE} SET doc = {value}")
+
+    def _patch(self, path: Path, value: str) -> str:
+        for step in reversed(path):
+            value = f"json_object({self.literal(step)}, {value})"
+        return value
+
+    def _paths(self, paths: Sequence[Path]) -> str:
+        return "[" + ", ".join(self.literal(pointer(path)) for path in paths) + "]"
+
+
+def _value(column: Column, text: str, kind: str) -> str:
+    """SQL for what the column takes of a value, given as `text` and its type `kind`; NULL where it does not fit."""
+    only = set(column.types or ()) - {"null"}
+    if column.kind == "json":
+        shown = f"CASE WHEN {kind} = 'VARCHAR' THEN to_json({text}) ELSE {text}::JSON END"
+        return f"CASE WHEN {kind} <> 'OBJECT' THEN {shown} END" if column.flattened else shown
+    if column.kind == "text":
+        return text if only <= set(fits("text")) else f"CASE WHEN {kind} NOT IN ('OBJECT', 'ARRAY') THEN {text} END"
+    if column.kind == "boolean":
+        return f"CASE WHEN {kind} = 'BOOLEAN' THEN {text}::BOOLEAN END"
+    if column.kind == "time":
+        matches = f"{kind} = 'VARCHAR' AND regexp_matches({text}, '{TIME_PATTERN}')"
+        return f"CASE WHEN {matches} THEN TRY_CAST({text} AS TIMESTAMPTZ) END"
+    number = f"{kind} IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
+    if column.kind == "integer":
+        whole = f"TRY_CAST({text} AS DECIMAL(38, 9)) = TRY_CAST({text} AS BIGINT)"
+        return f"CASE WHEN {number} AND {whole} THEN TRY_CAST({text} AS BIGINT) END"
+    double = f"TRY_CAST({text} AS DOUBLE)"
+    return f"CASE WHEN {number} AND abs({double}) <= {EXACT} THEN {double} END"
+
+
+def _open(path: str, wait: float) -> duckdb.DuckDBPyConnection:
+    """The file, once no other process has it open."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            return duckdb.connect(path)
+        except duckdb.IOException as problem:
+            if "lock" not in str(problem).lower():
+                raise LoaderError(f"{path}: {problem}") from None
+            if time.monotonic() > end:
+                raise Passing(f"{path}: another process has it open; DuckDB takes one writer at a time") from None
+            time.sleep(0.1)  # another process's lock on a file: there is nothing to await
+        except duckdb.Error as problem:
+            raise LoaderError(f"{path}: {problem}") from None
+
+
+@contextlib.contextmanager
+def _meaning() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.TransactionException as problem:
+        raise Passing(f"DuckDB: {problem}") from None
+    except duckdb.Error as problem:
+        raise LoaderError(f"DuckDB: {str(problem).split(chr(10), 1)[0]}") from None
