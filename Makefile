@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint unit integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated clean
+.PHONY: demo test test-fleet lint docs unit integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -21,18 +21,27 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
 
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[docs]'
+	@touch $@
+
 demo: $(VENV)/demo.stamp
 	$(BIN)/vortex demo
 
-test: lint unit integration acceptance soak chaos-briefly
+test: lint docs unit integration acceptance soak chaos-briefly
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/codespell
 	@if command -v cc >/dev/null && test -f $(PY_INCLUDE)/Python.h; then $(CHECKED_C) -fsyntax-only native/*.c; \
 		else echo "no C compiler, or no headers of Python: native/ is not checked"; fi
+
+# The site, in site/; a link that leads nowhere is an error.
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation tests/loader
@@ -101,4 +110,4 @@ kill: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.kill --rounds $(ROUNDS)
 
 clean:
-	rm -rf $(VENV) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .tools site .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
