@@ -1,4 +1,4 @@
-"""What a new user does: the demo, the README's configuration and queries, the shipped files."""
+"""What a new user does: the demo, the README's configuration, the queries of docs/reading.md, the shipped files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ import pytest
 from tests.harness import Site, event_of, make_stream
 from tests.kill import main as kill
 from vortex.adapters.dynamodb.table import METHODS
-from vortex.adapters.metrics import METRICS
 from vortex.config.loading import load
-from vortex.config.settings import known_keys
 
 pytestmark = pytest.mark.acceptance
 REPOSITORY = Path(__file__).parents[2]
-README = (REPOSITORY / "README.md").read_text()
 
 
-def block(language: str, holding: str) -> str:
-    """The README's block of a language that holds a text."""
-    return next(b for b in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if holding in b)
+def block(document: str, language: str, holding: str) -> str:
+    """The document's block of a language that holds a text."""
+    text = (REPOSITORY / document).read_text("utf-8")
+    return next(b for b in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) if holding in b)
 
 
-def test_the_demo_adds_up_and_its_files_are_as_the_readme_says(tmp_path: Path) -> None:
-    """The sum holds; the README's DuckDB query counts the same rows over the files it left."""
+def test_the_demo_adds_up_and_its_files_are_as_the_documents_say(tmp_path: Path) -> None:
+    """The sum holds; the DuckDB query of docs/reading.md counts the same rows over the files it left."""
     folder = tmp_path / "kept"
     command = [sys.executable, "-m", "vortex", "demo", "--events", "3000", "--keep", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -41,7 +39,7 @@ def test_the_demo_adds_up_and_its_files_are_as_the_readme_says(tmp_path: Path) -
     assert min(published, duplicates, rejected) > 0
     assert "closed hours" in done.stdout
     assert list(folder.glob("_hours/*/*/manifest.json"))
-    rows = duckdb.sql(block("sql", "read_json").replace("DIR", str(folder))).fetchall()
+    rows = duckdb.sql(block("docs/reading.md", "sql", "read_json").replace("DIR", str(folder))).fetchall()
     assert sum(row[2] for row in rows) == published
     again = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert again.returncode == 1
@@ -51,20 +49,8 @@ def test_the_demo_adds_up_and_its_files_are_as_the_readme_says(tmp_path: Path) -
 def test_the_readmes_configuration_loads(tmp_path: Path) -> None:
     """As it stands there."""
     path = tmp_path / "v.toml"
-    path.write_text(block("toml", "[source]"))
+    path.write_text(block("README.md", "toml", "[source]"))
     assert load(path, {}).source.stream == "clickstream"
-
-
-def test_the_readme_names_every_setting_and_every_metric() -> None:
-    """And no metric that does not exist."""
-    for section, keys in known_keys().items():
-        assert f"`{section}." in README
-        for key in keys:
-            assert re.search(rf"[`.]{key}`", README), f"{section}.{key}"
-    names = {row.name for row in METRICS} - {"vortex_records_total", "vortex_read_bytes_total", "vortex_build_info"}
-    told = set(re.findall(r"`(vortex_[a-z_]+)", README + (REPOSITORY / "docs/operations.md").read_text()))
-    assert told <= {row.name for row in METRICS}
-    assert names <= told
 
 
 def test_shipped_documents_parse() -> None:

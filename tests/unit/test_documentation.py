@@ -1,0 +1,158 @@
+"""The documents speak of settings, metrics, commands, alerts and messages that exist; their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vortex.adapters.metrics import METRICS
+from vortex.cli import main
+from vortex.config.loading import load
+from vortex.config.settings import known_keys
+from vortex.exits import Exit
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")])
+_FENCE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_NAMED = re.compile(r"\bVortex[A-Z]\w+")
+
+
+def page(name: str) -> str:
+    """A document."""
+    return (ROOT / name).read_text("utf-8")
+
+
+def prose(text: str) -> str:
+    """Without blocks of code."""
+    return _FENCE.sub("", text)
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can name of a document, as GitHub and the site both name it."""
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
+    named = set(re.findall(r'<a id="([\w-]+)">', text))
+    return named | {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def source() -> str:
+    """The program's text."""
+    return "\n".join(path.read_text("utf-8") for path in sorted(ROOT.glob("vortex/**/*.py")))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_link_leads_to_a_file_and_a_heading_that_exist(path: Path) -> None:
+    """Within the repository; `mkdocs build --strict` checks the site's."""
+    for link in _LINK.findall(prose(path.read_text("utf-8"))):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        file, _, heading = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        if heading:
+            assert heading in anchors(target.read_text("utf-8")), link
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    """And the navigation names none that is missing."""
+    named = set(re.findall(r": ([\w./-]+\.md)$", page("mkdocs.yml"), re.MULTILINE))
+    found = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
+    decisions = {name for name in found if re.match(r"decisions/\d", name)}
+    assert found - decisions == named
+    index = page("docs/decisions/index.md")
+    assert all(f"({Path(name).name})" in index for name in decisions)
+
+
+def test_the_reference_names_every_setting_and_every_metric() -> None:
+    """And the site no metric and no setting that does not exist (below)."""
+    settings, metrics = page("docs/reference/settings.md"), page("docs/reference/metrics.md")
+    for section, keys in known_keys().items():
+        assert [key for key in keys if f"`{section}.{key}`" not in settings] == []
+    named = set(re.findall(r"`(vortex_[a-z_]+)", metrics))
+    assert {row.name for row in METRICS} <= named
+
+
+def test_the_reference_names_every_command_and_every_option() -> None:
+    """Hidden ones left out."""
+    text = page("docs/reference/commands.md")
+    for name, command in main.commands.items():
+        assert f"`vortex {name}" in text, name
+        for parameter in command.params:
+            if parameter.opts[0].startswith("--") and not getattr(parameter, "hidden", False):
+                assert parameter.opts[0] in text, (name, parameter.opts)
+
+
+def test_the_reference_names_every_exit_code() -> None:
+    """By number and name."""
+    text = page("docs/reference/exit-codes.md")
+    told = {(int(number), name) for number, name in re.findall(r"^\| (\d+) \| (\w+) \|", text, re.MULTILINE)}
+    assert told == {(code.value, code.name) for code in Exit}
+
+
+def test_the_runbook_has_every_alert() -> None:
+    """And none that is not shipped."""
+    (group,) = yaml.safe_load(page("deploy/prometheus-alerts.yml"))["groups"]
+    assert set(_NAMED.findall(page("docs/how-to/alerts.md"))) == {rule["alert"] for rule in group["rules"]}
+
+
+def test_the_runbook_quotes_messages_as_the_program_says_them() -> None:
+    """Each that stands in the first column of the table of messages."""
+    table = page("docs/how-to/alerts.md").partition("## Messages")[2].partition("\n## ")[0]
+    quoted = [
+        text for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for text in re.findall("`([^`]+)`", row)
+    ]
+    text = source()
+    assert len(quoted) >= 10
+    for message in quoted:
+        assert message.startswith("vortex ") or message in text, message
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_names_metrics_and_settings_that_exist(path: Path) -> None:
+    """The changelog may speak of what was."""
+    if path.name == "CHANGELOG.md":
+        return
+    text = path.read_text("utf-8")
+    metrics = {row.name for row in METRICS}
+    assert set(re.findall(r"`(vortex_[a-z_]+)(?=[`{ ])", text)) <= metrics
+    known = known_keys()
+    for section, key in re.findall(r"`([a-z]+)\.([a-z_]+)(?: = [^`]*)?`", text):
+        assert section not in known or key in known[section], f"{section}.{key}"
+
+
+def test_a_configuration_in_a_document_loads(tmp_path: Path) -> None:
+    """A whole one as it stands there; a part with the least that must be said."""
+    least = {"source": '[source]\nstream = "s"\n', "store": '[store]\nurl = "file:///x"\n'}
+    least["event"] = '[event]\ncustomer = "c"\ntype = "t"\nid = "i"\ntime = "x"\n'
+    file, found = tmp_path / "v.toml", 0
+    for path in PAGES:
+        for block in re.findall(r"^ *```toml\n(.*?)^ *```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE):
+            text = re.sub(r"^ +", "", block, flags=re.MULTILINE)
+            file.write_text(text + "".join(some for name, some in least.items() if f"[{name}]" not in text))
+            load(file, {})
+            found += 1
+    assert found >= 3
+
+
+def test_the_readme_is_two_screens_and_its_numbers_are_measured() -> None:
+    """Each of at most five numbers is on the page of results, which names its command."""
+    text, results = page("README.md"), page("docs/performance.md")
+    assert len(text.splitlines()) <= 120
+    assert "make demo" in text.partition("## ")[0]
+    table = text.partition("## Five numbers")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d\S*)", table, re.MULTILINE)
+    assert 1 <= len(rows) <= 5
+    for number in rows:
+        assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", results), number
+
+
+def test_the_pages_of_numbered_decisions_have_the_three_parts() -> None:
+    """Context, decision, consequence; numbers without gaps."""
+    decisions = sorted(ROOT.glob("docs/decisions/0*.md"))
+    assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
+    for path in decisions:
+        headings = re.findall(r"^## (.+)$", path.read_text("utf-8"), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequence"], path.name
