@@ -1,4 +1,4 @@
-"""The benchmark's servers answer real AWS clients, its streams hold what they say; the baseline reads them right."""
+"""The benchmark's servers answer real AWS clients, its streams hold the stated events, and its reports are right."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def kinesis(replay: Server) -> Any:
 
 
 def pages(kinesis: Any, limit: int = 10_000, **where: Any) -> list[dict[str, Any]]:
-    """Every reply from there to the tip."""
+    """Every reply from a position to the tip."""
     token = kinesis.get_shard_iterator(StreamName=STREAM, ShardId=SHARD, **where)["ShardIterator"]
     replies: list[dict[str, Any]] = []
     while not replies or replies[-1]["Records"]:
@@ -73,7 +73,7 @@ def read(kinesis: Any, limit: int = 10_000, **where: Any) -> list[dict[str, Any]
     return [record for reply in pages(kinesis, limit, **where) for record in reply["Records"]]
 
 
-def test_the_shards_tile_the_hash_keys(kinesis: Any) -> None:
+def test_replay_server_lists_shards_that_cover_all_hash_keys(kinesis: Any) -> None:
     shards = kinesis.list_shards(StreamName=STREAM)["Shards"]
     ranges = [(int(s["HashKeyRange"]["StartingHashKey"]), int(s["HashKeyRange"]["EndingHashKey"])) for s in shards]
     assert ranges[0][0] == 0
@@ -81,7 +81,7 @@ def test_the_shards_tile_the_hash_keys(kinesis: Any) -> None:
     assert all(later[0] == earlier[1] + 1 for earlier, later in pairwise(ranges))
 
 
-def test_pages_come_in_order_and_end_at_the_tip(kinesis: Any) -> None:
+def test_replay_server_returns_pages_in_order_up_to_the_tip(kinesis: Any) -> None:
     replies = pages(kinesis, ShardIteratorType="TRIM_HORIZON")
     assert [len(reply["Records"]) for reply in replies] == [100, 100, 100, 75, 0]
     behind = [reply["MillisBehindLatest"] for reply in replies]
@@ -92,7 +92,7 @@ def test_pages_come_in_order_and_end_at_the_tip(kinesis: Any) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_every_kind_of_iterator_begins_where_it_should(kinesis: Any) -> None:
+def test_replay_server_starts_each_kind_of_iterator_at_its_position(kinesis: Any) -> None:
     everything = read(kinesis, ShardIteratorType="TRIM_HORIZON")
     middle = everything[150]
     at = {"StartingSequenceNumber": middle["SequenceNumber"]}
@@ -107,7 +107,7 @@ def test_every_kind_of_iterator_begins_where_it_should(kinesis: Any) -> None:
     assert read(kinesis, ShardIteratorType="AT_SEQUENCE_NUMBER", **before) == everything
 
 
-def test_what_is_wrong_is_refused_by_its_name(kinesis: Any) -> None:
+def test_replay_server_refuses_wrong_calls_with_the_error_code_of_kinesis(kinesis: Any) -> None:
     for call, code in (
         (lambda: kinesis.list_shards(StreamName="other"), "ResourceNotFoundException"),
         (lambda: kinesis.get_records(ShardIterator="nonsense"), "InvalidArgumentException"),
@@ -122,8 +122,7 @@ def test_what_is_wrong_is_refused_by_its_name(kinesis: Any) -> None:
         assert refused.value.response["Error"]["Code"] == code
 
 
-async def test_vortex_reads_it(replay: Server) -> None:
-    """The worker's own client gets what the stream says it holds."""
+async def test_kinesis_stream_reads_all_records_of_the_replay_server(replay: Server) -> None:
     async with open_kinesis_stream(STREAM, "us-east-1", replay.url) as stream:
         assert (await stream.describe()).created_ms == START - PERIOD_MS
         found = 0
@@ -136,7 +135,7 @@ async def test_vortex_reads_it(replay: Server) -> None:
     assert replay.told["unique"] == EVENTS * 8 // 10
 
 
-def test_limits_refuse_the_sixth_call_of_a_second() -> None:
+def test_admit_refuses_the_sixth_call_of_a_second_and_expired_iterators() -> None:
     shard, now = Shard(), int(time.time())
     for _ in range(5):
         admit(shard, now)
@@ -146,8 +145,8 @@ def test_limits_refuse_the_sixth_call_of_a_second() -> None:
         admit(Shard(), now - 301)
 
 
-async def test_the_store_serves_vortex(store: Server) -> None:
-    """Put if absent, ranges, listings by folder and by page, deletion: as the worker's adapter asks."""
+async def test_store_server_serves_every_call_of_the_s3_store(store: Server) -> None:
+    """Put if absent, ranges, listings by folder and by page, deletion."""
     async with open_s3_store("s3://shelf/root", region="us-east-1", endpoint_url=store.url) as shelf:
         keys = [f"f{n % 3}/{n:04d} %=é" for n in range(1200)]
         for key in keys:
@@ -166,8 +165,8 @@ async def test_the_store_serves_vortex(store: Server) -> None:
         assert [o async for o in shelf.list("")] == []
 
 
-def test_listings_go_on_where_they_stopped() -> None:
-    """Pages of one, with folders: each name once, none left out."""
+def test_page_of_lists_each_name_once_over_many_pages() -> None:
+    """Pages of one name, with folders."""
     names = ["a", "b/1", "b/2", "b/3", "c", "d/1", "d/2"]
     seen: list[str] = []
     after, more = "", True
@@ -177,8 +176,8 @@ def test_listings_go_on_where_they_stopped() -> None:
     assert seen == ["a", "b/", "c", "d/"]
 
 
-def test_large_bodies_and_heads(store: Server) -> None:
-    """Bodies of several reads, 100-continue included, and HEAD, with boto3's defaults."""
+def test_store_server_serves_large_bodies_and_head_requests(store: Server) -> None:
+    """Bodies of several reads, including 100-continue, with boto3's defaults."""
     s3 = boto3.client("s3", endpoint_url=store.url)
     body = bytes(range(256)) * 40_000
     s3.put_object(Bucket="shelf", Key="large", Body=body, Metadata={"digest": "7"})
@@ -190,8 +189,8 @@ def test_large_bodies_and_heads(store: Server) -> None:
     assert unchunked(b"3;chunk-signature=0\r\nabc\r\n2\r\nde\r\n0\r\nx-amz-checksum-crc32:0\r\n\r\n") == b"abcde"
 
 
-async def test_publishing_can_be_forgotten(store: Server) -> None:
-    """Logs stay, and what tells of their stream: a worker that starts has all to publish again, and nothing to read."""
+async def test_forget_published_deletes_everything_but_logs_and_stream_state(store: Server) -> None:
+    """A worker that starts then has everything to publish again, and nothing to read."""
     logs = ["_vortex/s@1/shards/shardId-1/000000000000.seg", "_vortex/s@1/stream.json"]
     async with open_s3_store("s3://forgetful", region="us-east-1", endpoint_url=store.url) as shelf:
         published = ["_vortex/s@1/plans/0000000000/plan.json", "_hours/x", "_manifests/x", "customer=/shards/x.gz"]
@@ -201,7 +200,7 @@ async def test_publishing_can_be_forgotten(store: Server) -> None:
         assert [each.key async for each in shelf.list("")] == logs
 
 
-def test_the_baseline_writes_every_event_once(replay: Server, store: Server, tmp_path: Path) -> None:
+def test_baseline_writes_every_event_once(replay: Server, store: Server, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.baseline"]
     command += [f"--kinesis={replay.url}", f"--store={store.url}", "--bucket=baseline"]
     usage = measured(command, tmp_path / "log")
@@ -211,18 +210,18 @@ def test_the_baseline_writes_every_event_once(replay: Server, store: Server, tmp
     assert usage.peak_rss > 2**24
 
 
-def test_counting_tells_other_lines_apart() -> None:
-    def told(*members: bytes) -> dict[str, int]:
+def test_counted_digest_depends_on_the_lines_and_not_on_their_members() -> None:
+    def count(*members: bytes) -> dict[str, int]:
         bucket, body = Bucket(), b"".join(gzip.compress(member) for member in members)
         bucket.put("k", Stored(body, "", datetime.now(UTC), {}))
         return counted(bucket, "")
 
-    assert told(b"a\nb\n")["digest"] == told(b"b\n", b"a\n")["digest"]
-    assert told(b"a\nb\n")["rows"] == 2
-    assert told(b"a\nb\n")["digest"] not in (told(b"a\na\n")["digest"], told(b"b\nb\n")["digest"])
+    assert count(b"a\nb\n")["digest"] == count(b"b\n", b"a\n")["digest"]
+    assert count(b"a\nb\n")["rows"] == 2
+    assert count(b"a\nb\n")["digest"] not in (count(b"a\na\n")["digest"], count(b"b\nb\n")["digest"])
 
 
-def test_events_are_as_large_as_they_should_be_and_repeatable() -> None:
+def test_events_have_the_stated_size_and_depend_only_on_the_seed() -> None:
     made = list(events(1, 4000))
     assert made == list(events(1, 4000))
     assert made != list(events(2, 4000))
@@ -236,7 +235,7 @@ def test_events_are_as_large_as_they_should_be_and_repeatable() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "b", "c-ndjson", "c-kpl", "d"])
-def test_records_carry_all_events(name: str) -> None:
+def test_records_carry_all_events_of_the_workload(name: str) -> None:
     workload = WORKLOADS[name]
     made = list(records(workload, 1, 4321, START))
     assert sum(record.events for record in made) == 4321
@@ -257,8 +256,8 @@ def test_records_carry_all_events(name: str) -> None:
         assert START <= mine[0] <= mine[-1] < START + PERIOD_MS
 
 
-def test_a_backlog_is_the_same_whenever_it_is_read() -> None:
-    """Its pages are made on demand, in any order and perhaps twice; each line is there once, at its own time."""
+def test_backlog_returns_the_same_pages_in_any_order_of_reads() -> None:
+    """Its pages are made on demand. Each line is there once, at its own time."""
     workload = WORKLOADS["e"]
     backlog = Backlog(workload, 1, 10_007, START, 100)
     shards = backlog.shards()
@@ -281,8 +280,8 @@ def test_a_backlog_is_the_same_whenever_it_is_read() -> None:
         assert START <= shard.arrivals[0] <= shard.arrivals[-1] < START + workload.span_ms
 
 
-def test_the_report_puts_ratios_first(tmp_path: Path) -> None:
-    """Start-up is taken off, and shown; the figures of deciding are real ones."""
+def test_results_report_ratios_without_start_up_time(tmp_path: Path) -> None:
+    """The start-up time is subtracted and shown; the deduplication figures are measured ones."""
 
     def consumed(cpu_s: float, start_s: float) -> Consumed:
         return Consumed(Usage(cpu_s, 0, 9, 2**27), Usage(start_s, 0, 1, 2**26), {"objects": 7, "rows": 10**6})
@@ -296,15 +295,15 @@ def test_the_report_puts_ratios_first(tmp_path: Path) -> None:
     scaled = Scaled("two", "shared", 10**6, Usage(9, 1, 10, 2**27), Usage(10, 1, 6, 2**27))
     published = Published("b", "title", 10**6, 500, [Usage(n, 0, 1, 2**27) for n in (9, 2, 4)], [Usage(1, 0, 1, 2**26)])
     results = Results([row], [published], [caught_up], [scaled], [idle], dedup)
-    told = results.document(page_records=1000)
-    assert told["published"]["b"]["of_the_mark"] == pytest.approx(3 / 1.5), "the median of three, less a start"
-    assert told["workloads"]["a"]["ratios"] == pytest.approx(
+    document = results.document(page_records=1000)
+    assert document["published"]["b"]["of_the_mark"] == pytest.approx(3 / 1.5), "the median of three, less a start"
+    assert document["workloads"]["a"]["ratios"] == pytest.approx(
         {"baseline_marginal": 5.0, "baseline_all_in": 51.5 / 11, "floor_marginal": 5.0}
     )
-    assert told["idle"]["f"]["ms_per_poll"] == pytest.approx(0.5)
-    assert told["caught_up"]["e"]["events_per_s"] == pytest.approx(10**6 / 9)
-    assert told["scaled"]["two"]["speed_up_by_cpu"] == pytest.approx(20 / 11)
-    json.dumps(told)
+    assert document["idle"]["f"]["ms_per_poll"] == pytest.approx(0.5)
+    assert document["caught_up"]["e"]["events_per_s"] == pytest.approx(10**6 / 9)
+    assert document["scaled"]["two"]["speed_up_by_cpu"] == pytest.approx(20 / 11)
+    json.dumps(document)
     console = Console(width=136, file=StringIO())
     for table in results.tables():
         console.print(table)
@@ -313,8 +312,8 @@ def test_the_report_puts_ratios_first(tmp_path: Path) -> None:
     assert "10.0 (11.0)" in shown
 
 
-def test_options() -> None:
-    assert set(GROUPS) - set(options([]).workload) == {"e", "two"}, "which take minutes"
+def test_options_select_all_short_workloads_by_default_and_refuse_unknown_ones() -> None:
+    assert set(GROUPS) - set(options([]).workload) == {"e", "two"}, "these take minutes"
     assert settings_text(["commit.every=10s", "commit.max_bytes=1MiB"]) == (
         '\n[commit]\nevery = "10s"\nmax_bytes = "1MiB"\n'
     )

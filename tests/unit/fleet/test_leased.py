@@ -27,7 +27,7 @@ FAILOVER = 10.0
 
 
 class WatchedStream:
-    """The stream as one worker has it; who read which record when is written down."""
+    """The stream as one worker sees it; it records who reads which record, and when."""
 
     def __init__(self, view: StreamView, fleet: FleetWorld) -> None:
         self._view, self._fleet = view, fleet
@@ -47,7 +47,7 @@ class WatchedStream:
 
 
 class Link:
-    """The table as one worker reaches it, until the line is cut."""
+    """One worker's connection to the lease table, which can be cut."""
 
     def __init__(self, table: MemoryTable) -> None:
         self.table, self.cut = table, False
@@ -143,13 +143,13 @@ def scenario(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def all_leave(members: Sequence[Member]) -> None:
-    """One after the other; at the end everything is verified."""
+    """Stop one member after the other."""
     for member in members:
         await member.leave()
 
 
-def test_a_rolling_restart_loses_seconds_and_reads_nothing_twice() -> None:
-    """Every worker is replaced in turn: what it read it commits before it lets go, so the next one begins there."""
+def test_rolling_restart_pauses_reading_for_seconds_and_reads_nothing_twice() -> None:
+    """A worker commits what it read before it releases a shard, so the next one continues there."""
 
     async def main() -> None:
         world = FleetWorld(shards=16)
@@ -165,7 +165,7 @@ def test_a_rolling_restart_loses_seconds_and_reads_nothing_twice() -> None:
         silence, lag = world.longest_silence(begun), world.worst_lag
         assert silence < 8, f"a shard was not read for {silence:.1f} s"
         assert lag < 10, f"a record was read {lag:.1f} s after it came"
-        assert set(world.reads.values()) == {1}, "nothing is read twice, so nothing that was committed is"
+        assert set(world.reads.values()) == {1}, "nothing is read twice"
         await world.clock.sleep(600)
         await all_leave(members)
         assert all(row.owner is None for row in world.table.table.values())
@@ -174,8 +174,8 @@ def test_a_rolling_restart_loses_seconds_and_reads_nothing_twice() -> None:
     scenario(main())
 
 
-def test_who_dies_is_noticed_after_the_failover_time() -> None:
-    """Its shards are read by others within that, and a look at the table."""
+def test_fleet_reads_the_shards_of_a_dead_worker_after_the_failover_time() -> None:
+    """Within the failover time and one look at the table."""
 
     async def main() -> None:
         world = FleetWorld(shards=8)
@@ -193,8 +193,8 @@ def test_who_dies_is_noticed_after_the_failover_time() -> None:
     scenario(main())
 
 
-def test_children_are_born_when_their_parents_end() -> None:
-    """Through splits and a merge, with workers that come and go; ended rows stay, their children named."""
+def test_fleet_creates_child_leases_when_the_parents_end() -> None:
+    """Through splits and a merge, with workers that come and go. Ended rows stay and name their children."""
 
     async def main() -> None:
         world = FleetWorld(shards=4)
@@ -221,8 +221,8 @@ def test_children_are_born_when_their_parents_end() -> None:
     scenario(main())
 
 
-def test_a_child_waits_for_a_parent_that_is_not_born_yet() -> None:
-    """Resharded twice before the start: half of a split merged with a root, whose end comes before the split's."""
+def test_fleet_holds_a_child_back_until_a_parent_without_a_lease_has_ended() -> None:
+    """Resharded twice before the start: half of a split is merged with a root, which ends before the split does."""
 
     async def main() -> None:
         world = FleetWorld(shards=2)
@@ -242,8 +242,8 @@ def test_a_child_waits_for_a_parent_that_is_not_born_yet() -> None:
     scenario(main())
 
 
-def test_reading_goes_on_while_the_table_does_not_answer() -> None:
-    """Leases save effort: without the table nobody can take anything, so nobody lets go."""
+def test_fleet_continues_reading_while_the_lease_table_does_not_answer() -> None:
+    """Leases only save effort. Without the table no worker can take a shard, so none releases one."""
 
     async def main() -> None:
         world = FleetWorld(shards=4)
@@ -274,8 +274,8 @@ def test_reading_goes_on_while_the_table_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize("rows", ["an hour ago", "none"])
-def test_a_table_that_went_back_costs_effort_and_no_event(rows: str) -> None:
-    """Restored to a time before a split and with other owners, or emptied: the logs know better."""
+def test_fleet_loses_no_event_when_the_lease_table_is_restored_or_emptied(rows: str) -> None:
+    """Restored to a time before a split and with other owners, or emptied: the logs are authoritative."""
 
     async def main() -> None:
         world = FleetWorld(shards=3)
@@ -299,8 +299,8 @@ def test_a_table_that_went_back_costs_effort_and_no_event(rows: str) -> None:
     scenario(main())
 
 
-def test_a_worker_cut_off_from_the_table_gives_up_when_it_loses_a_race() -> None:
-    """It goes on reading until its shard's log goes on without it; then it knows, and stops."""
+def test_worker_without_the_lease_table_stops_a_shard_when_another_writes_its_log() -> None:
+    """It reads until its commit fails because another worker has written that segment."""
 
     async def main() -> None:
         world = FleetWorld(shards=4)
@@ -310,7 +310,7 @@ def test_a_worker_cut_off_from_the_table_gives_up_when_it_loses_a_race() -> None
         members[0].link.cut = True
         await world.run(200)
         assert list(world.owners()) == [members[1].owner]
-        assert members[0].fleet.workers == {}, "it has lost every shard's log, and waits for the table"
+        assert members[0].fleet.workers == {}, "it has lost every shard's log and waits for the table"
         members[0].link.cut = False
         await world.run(60)
         assert sorted(world.owners().values()) == [2, 2]
@@ -321,8 +321,8 @@ def test_a_worker_cut_off_from_the_table_gives_up_when_it_loses_a_race() -> None
     scenario(main())
 
 
-def test_one_thousand_leases_are_not_created_by_everybody() -> None:
-    """Those who start together on an empty table share the work."""
+def test_workers_that_start_together_share_the_creation_of_leases() -> None:
+    """On an empty table."""
 
     async def main() -> None:
         world = FleetWorld(shards=200)

@@ -1,4 +1,4 @@
-"""A fleet on a table that is older than its stream, or than Vortex: which rows are believed."""
+"""A fleet on a lease table that is older than its stream, or was written by the KCL: which rows are believed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from tests.unit.fleet.test_leased import FleetWorld, all_leave, scenario
 from vortex.core.fleet.lease import Checkpoint, Lease
 
 
-def test_a_stream_that_was_made_anew_is_not_taken_for_its_earlier_life() -> None:
-    """The shards bear the same names: rows of before, of ended shards and of other parents, must not be believed."""
+def test_fleet_ignores_rows_of_an_earlier_stream_of_the_same_name() -> None:
+    """The shards have the same ids, but the rows are of ended shards and other parents."""
 
     async def life(world: FleetWorld, split: int) -> None:
         members = [await world.join() for _ in range(2)]
@@ -17,7 +17,7 @@ def test_a_stream_that_was_made_anew_is_not_taken_for_its_earlier_life() -> None
         world.stream.merge(left, right)
         await world.run(60)
         assert sorted(world.owners().values()) == [1, 1]
-        await world.clock.sleep(2 * 3600)  # the second life opens at a full hour
+        await world.clock.sleep(2 * 3600)  # the second stream starts at a full hour
         await all_leave(members)
 
     async def main() -> None:
@@ -32,8 +32,8 @@ def test_a_stream_that_was_made_anew_is_not_taken_for_its_earlier_life() -> None
     scenario(main())
 
 
-def test_rows_of_a_kcl_application_become_the_streams() -> None:
-    """Once they are taken, they tell which stream they are of; what they say beside that stays."""
+def test_fleet_adds_its_stream_to_the_rows_of_a_kcl_application() -> None:
+    """The other attributes of the rows stay."""
 
     async def main() -> None:
         world = FleetWorld(shards=3)

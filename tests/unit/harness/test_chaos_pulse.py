@@ -1,4 +1,4 @@
-"""The instrument that says whether a worker was silent, itself put to the test."""
+"""The pulse of the chaos tests measures how long a worker did not answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.chaos.pulse import Pulse
 SILENT_S = 0.8
 
 
-def test_a_silence_is_felt_and_memory_is_read() -> None:
-    """A server that answers at once but for the third time, when it sleeps, which is nobody's fault but its own."""
+def test_pulse_measures_a_silence_and_the_peak_memory_of_a_process() -> None:
+    """The server answers at once, except that it sleeps before its third reply."""
     came = 0
     enough = threading.Event()
 
@@ -24,7 +24,7 @@ def test_a_silence_is_felt_and_memory_is_read() -> None:
             nonlocal came
             came += 1
             if came == 3:
-                time.sleep(SILENT_S)  # the silence that is to be felt
+                time.sleep(SILENT_S)  # the silence to measure
             self.send_response(200)
             self.send_header("Content-Length", "3")
             self.end_headers()

@@ -1,4 +1,4 @@
-"""The proxy that misbehaves does so as its table says, and otherwise is not to be noticed."""
+"""The fault proxy injects the faults of its table, and otherwise passes requests and replies through unchanged."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ TRUE: dict[str, object] = {
     "ContainerCredentials": {"AccessKeyId": "a", "SecretAccessKey": "s", "Token": "t", "Expiration": "2099-01-01"},
 }
 NOT_SEEN = {"carried_out_twice", "reply_after", "bare_newlines", "endless"}
-"""What a lenient client with one request a connection does not see, and what takes a second."""
+"""Faults that a lenient client with one request per connection does not notice, and one that takes a second."""
 
 
 async def origin(request: Request) -> Reply:
-    """Answers everything."""
+    """Answers every request."""
     body = LISTING if request.call == "ListObjectsV2" else json.dumps(TRUE.get(request.call, {"x": "y"})).encode()
     if request.call == "GetObject":
         return Reply(206, headers=Headers([("Content-Range", f"bytes 0-{len(body) - 1}/99")]), body=body)
@@ -75,21 +75,21 @@ async def ask(proxy: FaultProxy, call: str, **options: Any) -> Seen:
 
 
 async def seen(proxy: FaultProxy, call: str, **options: Any) -> Seen | None:
-    """The same, or None where there is no reply."""
+    """The same, or None if there is no reply."""
     try:
         return await asyncio.wait_for(ask(proxy, call, **options), 5)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
         return None
 
 
-def but_for_the_date(told: Seen | None) -> Seen | None:
+def without_date(reply: Seen | None) -> Seen | None:
     """A reply that can be compared."""
-    return told and (told[0], told[1], {name: text for name, text in told[2].items() if name != "Date"})
+    return reply and (reply[0], reply[1], {name: text for name, text in reply[2].items() if name != "Date"})
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in NOT_SEEN])
-async def test_a_fault_is_seen_once_and_what_is_legal_is_a_reply(name: str) -> None:
-    """Before and after it the true reply comes."""
+async def test_proxy_injects_each_fault_once(name: str) -> None:
+    """The true reply comes before and after it. A legal fault still gives a reply."""
     fault = FAULTS[name]
     call = next(call for call in TARGETS if call in fault.calls)
     options = {"expect100": True} if name.startswith("continue") else {}
@@ -97,7 +97,7 @@ async def test_a_fault_is_seen_once_and_what_is_legal_is_a_reply(name: str) -> N
         before, struck, after = [await seen(proxy, call, **options) for _ in range(3)]
         assert proxy.struck == {(call, name): 1}
     assert before is not None
-    assert but_for_the_date(before) == but_for_the_date(after)
+    assert without_date(before) == without_date(after)
     if name.startswith("date"):
         assert struck is not None
         assert struck[1] == before[1]
@@ -106,11 +106,11 @@ async def test_a_fault_is_seen_once_and_what_is_legal_is_a_reply(name: str) -> N
         assert struck is not None
         assert struck[0] == before[0]
     else:
-        assert but_for_the_date(struck) != but_for_the_date(before)
+        assert without_date(struck) != without_date(before)
 
 
-async def test_a_request_is_named_by_service_and_call() -> None:
-    """What faults are chosen by."""
+async def test_proxy_names_a_request_by_service_and_call() -> None:
+    """Faults are chosen by these names."""
     came: list[tuple[str, str]] = []
 
     async def note(request: Request) -> Reply:
@@ -124,8 +124,8 @@ async def test_a_request_is_named_by_service_and_call() -> None:
     assert came == list(zip(services, TARGETS, strict=True))
 
 
-async def test_the_origin_sees_a_request_once_twice_late_or_never() -> None:
-    """By fault: what a lost reply, a proxy that tries again, and a drop leave behind."""
+async def test_proxy_passes_a_request_on_once_or_twice_or_never_by_fault() -> None:
+    """As after a lost reply, a retrying proxy, or a drop."""
     came = 0
 
     async def count(request: Request) -> Reply:
@@ -141,16 +141,16 @@ async def test_the_origin_sees_a_request_once_twice_late_or_never() -> None:
     assert counts == [1, 3, 3, 4]
 
 
-async def test_redirects_that_are_followed_are_counted() -> None:
-    """The log-in page says 200 to everything."""
+async def test_proxy_counts_redirects_that_are_followed() -> None:
+    """The sign-in page answers every request with 200."""
     async with FaultProxy(origin, only("redirect_302")) as proxy, aiohttp.ClientSession() as session:
         async with session.get(proxy.url + "/credentials") as reply:
             assert b"sign in" in (await reply.read()).lower()
         assert proxy.followed == 1
 
 
-def test_a_deck_brings_every_fault_of_a_call_and_the_same_ones_again_by_its_seed() -> None:
-    """However rare a fault, its turn comes."""
+def test_deck_draws_every_fault_of_a_call_in_an_order_that_depends_on_its_seed() -> None:
+    """Rare faults included."""
 
     def drawn(seed: int) -> list[str | None]:
         deck = Deck(seed, 0.5, {"GetRecords": 1.0})
@@ -163,14 +163,13 @@ def test_a_deck_brings_every_fault_of_a_call_and_the_same_ones_again_by_its_seed
     assert counts["silence"] < counts["html_200"]
 
 
-def test_every_call_has_faults_of_its_own() -> None:
-    """No row names a call that there is not, and none is without a strike."""
+def test_every_fault_names_known_calls() -> None:
     for fault in FAULTS.values():
         assert fault.calls
         assert fault.calls <= ANY
 
 
-async def test_only_the_private_authority_vouches_for_the_proxy(tmp_path: Path) -> None:
+async def test_proxy_certificate_is_trusted_only_through_the_private_authority(tmp_path: Path) -> None:
     """TLS as behind a company's own authority."""
     context, bundle = private_ca(tmp_path)
     async with FaultProxy(origin, tls=context) as proxy:
@@ -180,8 +179,7 @@ async def test_only_the_private_authority_vouches_for_the_proxy(tmp_path: Path) 
             await ask(proxy, "PutObject")
 
 
-async def test_a_guard_refuses_keys_that_were_never_given_and_clocks_that_are_wrong() -> None:
-    """In the form of the service that was asked."""
+async def test_guard_refuses_unknown_credentials_in_the_error_format_of_each_service() -> None:
     issuer = Issuer(life_s=100)
     async with FaultProxy({"credentials": issuer, "": origin}, guard=issuer.guard) as proxy:
         status, body, _ = await ask(proxy, "ContainerCredentials")

@@ -1,4 +1,4 @@
-"""Where reading begins and goes on, and what is said of records that cannot be read any more."""
+"""Where reading starts and resumes, and how records that can no longer be read are reported."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from vortex.runtime.first_start import ForeignState
 from vortex.verify.store import verify_store
 
 
-def test_latest_means_children_too() -> None:
-    """A shard that was split before the first start ends without a record; its children were there before, too."""
+def test_latest_reads_children_of_a_split_before_the_start_from_their_tip() -> None:
+    """A shard that was split before the first start ends without a record. Its children existed before the
+    start, too.
+    """
 
     async def scenario() -> None:
         world = World(shards=1, start=Start.LATEST)
@@ -39,8 +41,8 @@ def test_latest_means_children_too() -> None:
     vtime.run(scenario())
 
 
-def test_another_stream_is_refused() -> None:
-    """Its name differs: two live streams would share keys."""
+def test_begin_refuses_the_state_of_another_stream() -> None:
+    """Two live streams would write the same keys."""
 
     async def scenario() -> None:
         world = World()
@@ -52,8 +54,8 @@ def test_another_stream_is_refused() -> None:
     vtime.run(scenario())
 
 
-def test_a_trimmed_position_is_an_explicit_gap() -> None:
-    """Down for longer than the retention: an error in the log and the health, and reading goes on."""
+def test_a_position_that_was_trimmed_is_reported_as_a_gap() -> None:
+    """The worker was down for longer than the retention. It reports an error and continues to read."""
 
     async def scenario() -> None:
         world = World(shards=1, keep_ms=10**10)
@@ -74,8 +76,8 @@ def test_a_trimmed_position_is_an_explicit_gap() -> None:
     vtime.run(scenario())
 
 
-def test_a_child_that_is_read_too_late_begins_with_an_explicit_gap() -> None:
-    """Its oldest record is not its first one any more, and nothing in the replies tells."""
+def test_a_child_that_is_read_after_its_retention_is_reported_as_a_gap() -> None:
+    """Its oldest record is no longer its first one, and no reply says so."""
 
     async def scenario() -> None:
         world = World(shards=1, keep_ms=10**10)
@@ -96,7 +98,7 @@ def test_a_child_that_is_read_too_late_begins_with_an_explicit_gap() -> None:
         await world.clock.sleep(3 * 3600)
         await worker.kill()
         assert sorted("may have been trimmed" in gap for gap in world.gaps()) == [False, True, True], (
-            "the parent's, too"
+            "the parent's gap is reported, too"
         )
         report = await verify_store(world.store)
         assert report.faults == []
@@ -105,8 +107,8 @@ def test_a_child_that_is_read_too_late_begins_with_an_explicit_gap() -> None:
     vtime.run(scenario())
 
 
-def test_an_idle_shard_that_nobody_looked_at_for_too_long_has_an_explicit_gap() -> None:
-    """No record of it was ever read, so no position is older than the retention; still, some may be lost."""
+def test_an_idle_shard_that_was_not_read_within_the_retention_is_reported_as_a_gap() -> None:
+    """No record was ever read, so no position is older than the retention; some records may still be lost."""
 
     async def scenario() -> None:
         world = World(shards=1, keep_ms=10**10)
@@ -125,8 +127,8 @@ def test_an_idle_shard_that_nobody_looked_at_for_too_long_has_an_explicit_gap() 
     vtime.run(scenario())
 
 
-def test_a_shard_that_ends_without_an_iterator_says_what_may_be_lost() -> None:
-    """It was closed and all its records trimmed before it was read: there is no page to tell of either."""
+def test_a_shard_that_ends_without_an_iterator_is_reported_as_a_gap() -> None:
+    """It was closed, and all its records were trimmed before it was read, so there is no page."""
 
     async def scenario() -> None:
         world = World(shards=1, keep_ms=10**10)
@@ -142,7 +144,7 @@ def test_a_shard_that_ends_without_an_iterator_says_what_may_be_lost() -> None:
         worker = await world.begin()
         await world.clock.sleep(3 * 3600)
         await worker.kill()
-        assert len(world.gaps()) == 3, "its own, and those of its children, which may be as old"
+        assert len(world.gaps()) == 3, "its own gap, and those of its children, which may be as old"
         assert all("may have been trimmed" in gap for gap in world.gaps())
         await world.verified()
 
@@ -150,7 +152,7 @@ def test_a_shard_that_ends_without_an_iterator_says_what_may_be_lost() -> None:
 
 
 def test_an_iterator_that_falls_behind_the_retention_is_renewed() -> None:
-    """A root without a log waits for its first read while its oldest records are trimmed: it is not stuck for ever."""
+    """A root without a log waits for its first read while its oldest records are trimmed. It must not get stuck."""
 
     async def scenario() -> None:
         world = World(shards=1)

@@ -1,4 +1,4 @@
-"""One limit over all shards: who is asked to commit, and that pressure is met before anybody has to wait."""
+"""The memory limit over all shards: which shard is asked to commit, and when reading waits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vortex.core.log.segment import parse_footer
 from vortex.ingest.memory import MemoryBudget
 
 
-def test_the_largest_is_asked_once_half_is_taken() -> None:
-    """Not the others: each of their segments would be a page."""
+def test_budget_asks_the_largest_shard_to_commit_when_more_than_half_is_used() -> None:
+    """Not the others: each of their segments would hold a single page."""
 
     async def scenario() -> None:
         budget = MemoryBudget(100)
@@ -20,13 +20,13 @@ def test_the_largest_is_asked_once_half_is_taken() -> None:
         await budget.hold("large", 30)
         assert not budget.asks("large")  # just half
         await budget.hold("small", 21)
-        assert [budget.asks(who) for who in ("large", "small", "unheard of")] == [True, False, False]
+        assert [budget.asks(who) for who in ("large", "small", "unknown")] == [True, False, False]
 
     asyncio.run(scenario())
 
 
-def test_what_is_being_committed_counts_against_the_limit_alone() -> None:
-    """It is on its way out: nobody else has to commit for it, but there is no room for more than the limit."""
+def test_budget_counts_bytes_being_committed_against_the_limit_only() -> None:
+    """They are about to be freed, so no other shard has to commit for them."""
 
     async def scenario() -> None:
         budget = MemoryBudget(100)
@@ -44,8 +44,8 @@ def test_what_is_being_committed_counts_against_the_limit_alone() -> None:
     asyncio.run(scenario())
 
 
-def test_what_is_used_is_what_all_hold_now() -> None:
-    """However often each says anew what it holds."""
+def test_budget_used_is_the_sum_of_what_all_shards_hold() -> None:
+    """However often a shard updates its number."""
 
     async def scenario() -> None:
         budget, held = MemoryBudget(1000), {}
@@ -58,8 +58,8 @@ def test_what_is_used_is_what_all_hold_now() -> None:
     asyncio.run(scenario())
 
 
-def test_pressure_is_met_again_and_again_before_the_limit_is_reached() -> None:
-    """A shard that has committed early commits early once more; it does not read on until nobody may read."""
+def test_a_shard_commits_early_each_time_half_of_the_limit_is_used() -> None:
+    """It never reads on until the limit blocks every shard."""
 
     async def scenario() -> None:
         world = World(shards=1, page_records=10, every_s=10_000, limit=6_000, keep_ms=10**10)

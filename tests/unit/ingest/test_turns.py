@@ -1,4 +1,4 @@
-"""Pages in slices: one shard at a time, others in between, and commits on the way where a page takes much memory."""
+"""Decoding pages in slices: shards take turns, and a page that needs much memory is committed in parts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vortex.ingest.memory import Turns
 
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that few events are many slices."""
+    """Make few events many slices."""
     monkeypatch.setattr(events, "_ROWS", 500)
 
 
-def test_turns_are_taken_one_at_a_time_in_the_order_of_asking() -> None:
-    """Also where one is given up while it waits."""
+def test_turns_are_granted_one_at_a_time_in_the_order_of_requests() -> None:
+    """Also when a waiting task is cancelled."""
 
     async def scenario() -> None:
         turns, log = Turns(), list[str]()
@@ -44,8 +44,8 @@ def test_turns_are_taken_one_at_a_time_in_the_order_of_asking() -> None:
     asyncio.run(scenario())
 
 
-def test_no_more_is_read_while_many_pages_wait() -> None:
-    """Each of them is in memory."""
+def test_turns_few_waits_while_many_pages_wait() -> None:
+    """Each waiting page is in memory."""
 
     async def scenario() -> None:
         turns = Turns(most_waiting=2)
@@ -65,15 +65,15 @@ def test_no_more_is_read_while_many_pages_wait() -> None:
 
 
 def lines(world: World, record: int, count: int) -> None:
-    """A record of so many events, which take their turn in slices."""
+    """Put a record of `count` events, which are decoded in several slices."""
     ids = [f"{record}.{number}" for number in range(count)]
     data = [json.dumps({"c": "c", "t": "v", "id": name, "x": "x" * 300}) for name in ids]
     world.stream.put(str(record), "\n".join(data).encode())
     world.sent.update(ids)
 
 
-def test_a_page_that_takes_much_memory_is_committed_on_the_way() -> None:
-    """Of one page many segments, none of them much larger than the limit; each event is published once."""
+def test_a_page_over_the_memory_limit_is_committed_in_several_segments() -> None:
+    """None of them is much larger than the limit; each event is published once."""
 
     async def scenario() -> None:
         world = World(shards=1, limit=60_000, every_s=10_000, keep_ms=1 << 40)
@@ -91,8 +91,8 @@ def test_a_page_that_takes_much_memory_is_committed_on_the_way() -> None:
     vtime.run(scenario())
 
 
-def test_a_worker_that_ends_within_a_page_loses_nothing() -> None:
-    """Whatever was taken of it and not committed is read again, once."""
+def test_a_worker_that_is_killed_within_a_page_loses_nothing() -> None:
+    """What it decoded and did not commit is read again, once."""
 
     async def scenario() -> None:
         world = World(shards=2, limit=60_000, every_s=10_000)
@@ -111,8 +111,8 @@ def test_a_worker_that_ends_within_a_page_loses_nothing() -> None:
     vtime.run(scenario())
 
 
-def test_shards_take_turns_at_the_ends_of_records() -> None:
-    """Never two within a record, and none waits for the other's whole page."""
+def test_shards_take_turns_at_record_boundaries() -> None:
+    """Never two within a record, and no shard waits for the whole page of another."""
     seen: list[tuple[str, bool]] = []
     slices = ShardIngest.slices
 

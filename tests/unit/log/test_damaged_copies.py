@@ -1,4 +1,4 @@
-"""What arrives damaged is read again: a copy may be broken on its way while the store's own is whole."""
+"""A damaged reply of the store is read again: a copy can be corrupted on the way while the stored object is intact."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vortex.core.log.segment import CorruptSegment
 from vortex.log.store import READINGS
 
 
-class Damaging(MemoryStore):
-    """Every part of a segment has one bit wrong when it is read for the first `times` times; documents are cut off."""
+class DamagingStore(MemoryStore):
+    """Flips a bit in every part of a segment, and truncates documents, for the first `times` reads of each."""
 
     times = 1
 
@@ -38,12 +38,12 @@ class Damaging(MemoryStore):
         return self._damaged(key, tail) if length > 1 else tail, size
 
 
-def test_documents_footers_ids_and_blobs_are_read_again_when_they_came_damaged() -> None:
-    """Everything is published, across a restart, which reads the log; nobody gives a shard up."""
+def test_documents_and_segment_parts_are_read_again_when_a_reply_is_damaged() -> None:
+    """Everything is published, also across restarts, which read the log; no shard is given up."""
 
     async def scenario() -> None:
         world = World()
-        world.store = Damaging(world.clock)
+        world.store = DamagingStore(world.clock)
         for life in range(3):
             worker = await world.begin()
             for _ in range(40):
@@ -60,8 +60,8 @@ def test_documents_footers_ids_and_blobs_are_read_again_when_they_came_damaged()
     vtime.run(scenario())
 
 
-def test_a_segment_that_is_damaged_in_the_store_is_called_broken() -> None:
-    """After as many readings as it takes to know, and by its name."""
+def test_log_store_raises_corrupt_segment_after_three_reads_of_a_damaged_segment() -> None:
+    """The error names the shard."""
 
     async def scenario() -> None:
         world = World()

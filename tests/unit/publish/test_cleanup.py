@@ -1,4 +1,4 @@
-"""Nothing is deleted that is not old by the local clock, by the service's, and by the store's own."""
+"""Clean-up deletes only what is old by the local clock, by the service's clock and by the store's clock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vortex.core.model import ObjectInfo
 KEEP_MS = 2 * 3_600_000
 
 
-class OwnTime:
-    """What a store's clock makes of times."""
+class SkewedStore:
+    """A store's listing with times that are off."""
 
     def __init__(self, world: World, off_ms: int) -> None:
         self._list, self._off_ms = world.store.list, off_ms
@@ -23,7 +23,7 @@ class OwnTime:
 
 
 async def segments_after(hours: float, world: World) -> tuple[int, int]:
-    """How many segments lie in the store, and how many were ever written, after so many hours of work."""
+    """How many segments the store holds, and how many were ever written, after so many hours of work."""
     worker = await world.begin()
     for number in range(int(hours * 12)):
         world.put(f"id{number}")
@@ -33,7 +33,7 @@ async def segments_after(hours: float, world: World) -> tuple[int, int]:
     return len(numbers), max(numbers) + 1
 
 
-def test_segments_go_when_they_are_old_by_all_clocks() -> None:
+def test_cleanup_deletes_segments_when_they_are_old_by_all_clocks() -> None:
     async def scenario() -> None:
         there, written = await segments_after(5, World(shards=1, keep_ms=KEEP_MS, poll_s=30, look_s=120))
         assert written * 0.4 < there < written * 0.9
@@ -42,7 +42,7 @@ def test_segments_go_when_they_are_old_by_all_clocks() -> None:
 
 
 @pytest.mark.parametrize("off_hours", [48, -48])
-def test_a_local_clock_that_is_wrong_deletes_nothing_early(off_hours: int) -> None:
+def test_cleanup_deletes_nothing_early_when_the_local_clock_is_wrong(off_hours: int) -> None:
     async def scenario() -> None:
         world = World(shards=1, keep_ms=KEEP_MS, poll_s=30, look_s=120)
         world.clock.skew_ms = off_hours * 3_600_000
@@ -56,10 +56,12 @@ def test_a_local_clock_that_is_wrong_deletes_nothing_early(off_hours: int) -> No
 
 
 @pytest.mark.parametrize("off_hours", [48, -48, -480_000])
-def test_a_store_with_a_clock_of_its_own_deletes_nothing_early(off_hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cleanup_deletes_nothing_early_when_the_store_clock_is_wrong(
+    off_hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario() -> None:
         world = World(shards=1, keep_ms=KEEP_MS, poll_s=30, look_s=120)
-        monkeypatch.setattr(world.store, "list", OwnTime(world, off_hours * 3_600_000).list)
+        monkeypatch.setattr(world.store, "list", SkewedStore(world, off_hours * 3_600_000).list)
         there, written = await segments_after(2, world)
         assert there == written
 

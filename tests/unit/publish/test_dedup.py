@@ -1,4 +1,4 @@
-"""Deciding as the publisher does it: what it has in memory, and what stands in the store already."""
+"""Deduplication by the publisher: the keys in memory, and the decision files in the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vortex.publish.object_writer import ForeignObject
 
 
 async def traffic(world: World, seconds: int) -> None:
-    """An event a second, and each of them again half a minute later, under another partition key."""
+    """An event a second, each repeated after half a minute under another partition key."""
     for at in range(seconds):
         world.put(f"id{len(world.sent)}")
         again = f"id{max(0, len(world.sent) - 30)}"
@@ -27,8 +27,8 @@ async def traffic(world: World, seconds: int) -> None:
         await world.clock.sleep(1)
 
 
-def test_a_copy_on_another_shard_is_published_once_and_memory_spares_files() -> None:
-    """Nothing is read of a file that this worker wrote, as long as it lives; a new one reads them."""
+def test_publisher_publishes_a_copy_on_another_shard_once_and_reads_no_file_it_wrote() -> None:
+    """A new worker reads the files."""
 
     async def scenario() -> None:
         world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE)
@@ -51,8 +51,8 @@ def test_a_copy_on_another_shard_is_published_once_and_memory_spares_files() -> 
     vtime.run(scenario())
 
 
-def test_memory_that_is_too_small_is_gone_without() -> None:
-    """By sub-ranges, one after the other; the outcome is the same."""
+def test_publisher_decides_by_sub_ranges_when_memory_is_too_small() -> None:
+    """The outcome is the same."""
 
     async def scenario() -> None:
         world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE)
@@ -72,8 +72,8 @@ def _empty(keys: Keys) -> Keys:
     return Keys(none, none, small, keys.lo, keys.hi)
 
 
-def test_with_wrong_memory_it_is_decided_again_from_files() -> None:
-    """Another one was first, and knew better."""
+def test_publisher_decides_again_from_files_when_its_memory_is_wrong() -> None:
+    """Another worker decided first, and correctly."""
 
     async def scenario() -> None:
         world = World(shards=2, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
@@ -104,8 +104,8 @@ async def _no(k: int, part: int) -> bool:
     return False
 
 
-def test_anothers_decision_that_follows_from_nothing_stops_publishing() -> None:
-    """It is not overwritten, and nothing is made of it."""
+def test_publisher_stops_when_a_decision_file_holds_other_content() -> None:
+    """The file is not overwritten, and nothing is published from it."""
 
     async def stopped(worker: Worker) -> str:
         with pytest.raises(ForeignObject) as problem:
@@ -121,9 +121,9 @@ def test_anothers_decision_that_follows_from_nothing_stops_publishing() -> None:
         await traffic(world, 300)
         key = f"{worker.log_store.root}/dedup/0000000000-0"
         await world.store.put_if_absent(key, b"something else")
-        with patch.object(worker.log_store, "has_decided", _no):  # it came between the look and the put
-            said = await stopped(worker)
-        assert key in said and "publishing has stopped" in said
+        with patch.object(worker.log_store, "has_decided", _no):  # it appears between the look and the put
+            message = await stopped(worker)
+        assert key in message and "publishing has stopped" in message
         assert world.store.objects[key] == b"something else"
         assert not world.lines("c=")
         worker.tasks[0].cancel()
@@ -132,8 +132,8 @@ def test_anothers_decision_that_follows_from_nothing_stops_publishing() -> None:
     vtime.run(scenario())
 
 
-def test_where_most_members_lose_lines_segments_are_folded() -> None:
-    """So that their lines are compressed as gzip once; and where copies have stopped, no more."""
+def test_segments_use_lz4_while_most_members_lose_lines() -> None:
+    """Their lines are then compressed with gzip only once. Gzip returns when the copies stop."""
 
     async def scenario() -> None:
         world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE, every_s=50)
@@ -143,14 +143,14 @@ def test_where_most_members_lose_lines_segments_are_folded() -> None:
             world.stream.put(key, json.dumps({"c": "c", "t": "v", "id": f"id{number}", "x": "x" * 9000}).encode())
             world.sent[f"id{number}"] += 1
 
-        folded = []
+        uses_lz4 = []
         for number in range(1200):
             long(number, f"k{number}")
             if number < 600:
                 long(number, f"again {number}")
             await world.clock.sleep(1)
-            folded.append(worker.publisher.status.lz4)
-        assert not any(folded[:60]) and any(folded[300:600]) and not any(folded[-120:])
+            uses_lz4.append(worker.publisher.status.lz4)
+        assert not any(uses_lz4[:60]) and any(uses_lz4[300:600]) and not any(uses_lz4[-120:])
         await world.clock.sleep(1200)
         await worker.kill()
         await world.verified()
@@ -158,8 +158,8 @@ def test_where_most_members_lose_lines_segments_are_folded() -> None:
     vtime.run(scenario())
 
 
-def test_a_late_segment_where_a_planned_one_was_cleaned_up_stops_nobody() -> None:
-    """Who reads it carries out a plan that is done by now: what lies there is nothing to it."""
+def test_a_late_segment_in_place_of_a_cleaned_up_one_stops_no_worker() -> None:
+    """A worker that reads it is executing a plan that is already done, so the content does not matter."""
 
     async def scenario() -> None:
         world = World(shards=1, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
@@ -185,8 +185,8 @@ def test_a_late_segment_where_a_planned_one_was_cleaned_up_stops_nobody() -> Non
     vtime.run(scenario())
 
 
-def test_a_window_of_nothing_publishes_all() -> None:
-    """No file is written, and every copy is a line."""
+def test_publisher_publishes_every_copy_when_the_window_is_zero() -> None:
+    """No decision file is written."""
 
     async def scenario() -> None:
         world = World(shards=2, period_ms=MINUTE, window_ms=0)

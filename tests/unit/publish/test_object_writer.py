@@ -1,4 +1,4 @@
-"""What an object is made of: the lines of its pieces, whether they have their blobs for themselves or share them."""
+"""The content of an object: the lines of its pieces, whether their blobs are shared or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PERIODS = (0, 300_000, 600_000)
 
 
 def segment(n: int, lines: Expected, as_lz4: bool = False) -> Sealed:
-    """Segment `n` of shard "s"; `as_lz4`: large members are LZ4, too."""
+    """Segment `n` of shard "s"; with `as_lz4`, large members are LZ4, too."""
     at = Position(Start.TRIM_HORIZON)
     footer = empty_footer("s", n, owner="me", created=0, position=at, watermark=0, closed_before=10**6)
     cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
@@ -32,7 +32,7 @@ def segment(n: int, lines: Expected, as_lz4: bool = False) -> Sealed:
 
 
 def some_lines(rng: Random) -> Expected:
-    """Members of a few bytes, and some that are large enough to be alone."""
+    """Members of a few bytes, and some large enough to have their own blob."""
     sizes = (1, 20, 900, ALONE_BYTES)
     return {
         (f"folder{folder}", period): [rng.randbytes(3).hex().encode() * (rng.choice(sizes) // 6) for _ in range(3)]
@@ -43,7 +43,7 @@ def some_lines(rng: Random) -> Expected:
 
 
 def laid_out(sealed: list[Sealed]) -> tuple[Plan, dict[str, LogView], dict[tuple[str, int, int], memoryview]]:
-    """A plan of all, what the planner knows, and the blobs as they are read from the store."""
+    """A plan of all segments, the planner's view of the logs, and the blobs as read from the store."""
     headers = [SegmentHeader("s", n, one.digest, one.footer) for n, one in enumerate(sealed)]
     data = {
         ("s", n, offset): memoryview(one.body)[offset : offset + length]
@@ -56,7 +56,7 @@ def laid_out(sealed: list[Sealed]) -> tuple[Plan, dict[str, LogView], dict[tuple
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 500, SMALL_MEMBER]), st.sampled_from([1, 4]))
 def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, shares: int) -> None:
-    """Segment after segment, whatever shares a blob, is left out, and whichever part of the folders is worked on."""
+    """For blobs that are shared or not, dropped rows, and any share of the folders."""
     rng = Random(seed)
     lines = [some_lines(rng) for _ in range(3)]
     sealed = [segment(n, some, n == 1) for n, some in enumerate(lines)]
@@ -84,25 +84,25 @@ def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, 
     assert found == expected
 
 
-def test_a_shared_blob_is_unfolded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many objects want some of it: they come in the order of the blobs."""
+def test_a_shared_blob_is_decompressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many objects use it: they come in the order of the blobs."""
     lines: Expected = {(f"folder{n}", period): [b"x" * 99] * 50 for n in range(200) for period in _PERIODS}
     plan, views, data = laid_out([segment(n, lines) for n in range(2)])
-    unfolded: list[bytes] = []
+    decompressed: list[bytes] = []
 
     def decompress(blob: bytes, name: str) -> bytes:
-        unfolded.append(blob)
+        decompressed.append(blob)
         return really(blob, name)
 
     really = module.decompress
     monkeypatch.setattr(module, "decompress", decompress)
     specs = objects(plan, views, {})
     assert len(_bodies(specs, data, SMALL_MEMBER)) == 600
-    assert len(unfolded) == len(data) < 600 / 5
+    assert len(decompressed) == len(data) < 600 / 5
 
 
-def test_a_large_member_is_taken_over_as_it_is() -> None:
-    """And so is a small one that was alone in its period."""
+def test_a_member_alone_in_its_blob_becomes_an_object_without_recompression() -> None:
+    """A large one, or a small one alone in its period."""
     lines: Expected = {("large", 0): [b"l" * ALONE_BYTES], ("small", 300_000): [b"s"]}
     sealed = segment(0, lines)
     plan, views, data = laid_out([sealed])
@@ -110,8 +110,8 @@ def test_a_large_member_is_taken_over_as_it_is() -> None:
     assert [body for body, _ in made] == list(map(bytes, data.values()))
 
 
-def test_an_object_is_gzip_whatever_its_segments_are() -> None:
-    """A large member that was compressed by LZ4 is not taken over."""
+def test_an_object_is_gzip_when_its_segments_are_lz4() -> None:
+    """A large member in LZ4 is recompressed."""
     lines: Expected = {("large", 0): [b"l" * ALONE_BYTES]}
     plan, views, data = laid_out([segment(0, lines, as_lz4=True), segment(1, lines)])
     ((body, raw),) = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
@@ -119,8 +119,7 @@ def test_an_object_is_gzip_whatever_its_segments_are() -> None:
     assert raw == 2 * (ALONE_BYTES + 1)
 
 
-def test_a_blob_that_is_not_as_it_was_sealed_is_no_object() -> None:
-    """Nothing of it is published."""
+def test_a_damaged_blob_raises_corrupt_segment_and_gives_no_object() -> None:
     plan, views, data = laid_out([segment(0, {("a", 0): [b"one"], ("b", 0): [b"two"]})])
     (place,) = data
     broken = bytearray(data[place])

@@ -1,4 +1,4 @@
-"""Publishing in a fleet: a plan's ranges are carried out side by side, and what is not done in time by others."""
+"""Publishing in a fleet: workers publish the ranges of a plan in parallel, and overdue ranges of others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def documents(world: FleetWorld, name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def done_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[str, int]]]:
-    """By plan: who carried out which range."""
+    """By plan: which worker published which range."""
     seen: dict[int, list[tuple[str, int]]] = defaultdict(list)
     real = Ranges._carry_out
 
@@ -43,15 +43,17 @@ def planner(members: list[Member]) -> Member:
     return next(one for one in members if one.fleet.roster.rank == 0)
 
 
-def test_as_many_ranges_as_bytes_and_workers_are_worth() -> None:
-    """Powers of two; one where there is little to do."""
+def test_range_count_is_a_power_of_two_that_grows_with_bytes_and_workers() -> None:
+    """One range when there is little to publish."""
     assert [range_count(size, 50, 100) for size in (0, 199, 200, 999, 3200, 10**9)] == [1, 1, 2, 8, 32, 32]
     assert range_count(10**9, 1, 100) == 1
     assert takers(["a", "b", "c"], "b", 4) == ("b", "a", "c", "b")
 
 
-def test_each_carries_out_its_range(done_by: dict[int, list[tuple[str, int]]]) -> None:
-    """Every range by the worker that the plan names, once; nobody but the planner walks the logs."""
+def test_each_range_is_published_once_by_the_worker_that_the_plan_names(
+    done_by: dict[int, list[tuple[str, int]]],
+) -> None:
+    """Only the planner reads all logs."""
 
     async def main() -> None:
         world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1)
@@ -74,8 +76,10 @@ def test_each_carries_out_its_range(done_by: dict[int, list[tuple[str, int]]]) -
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_publishing_speed_grows_with_the_workers(workers: int, done_by: dict[int, list[tuple[str, int]]]) -> None:
-    """Where requests take their time, as S3's do: two workers take half as long, four a quarter, and a little."""
+def test_publishing_speed_grows_with_the_number_of_workers(
+    workers: int, done_by: dict[int, list[tuple[str, int]]]
+) -> None:
+    """With requests that take time, as in S3: two workers take about half as long, four a quarter."""
 
     async def main() -> None:
         world = FleetWorld(shards=4, range_bytes=1, look_s=1)
@@ -100,7 +104,7 @@ def test_publishing_speed_grows_with_the_workers(workers: int, done_by: dict[int
         largest = max(documents(world, "done"), key=lambda done: len(done["objects"]))
         assert len(largest["objects"]) == 1600
         assert len(set(done_by[largest["k"]])) == workers
-        # Sixteen puts at a time: a hundred seconds for one worker.
+        # With sixteen concurrent puts one worker takes a hundred seconds.
         print(f"{workers} workers: {took[largest['k']]:.1f} s")
         assert 95 / workers <= took[largest["k"]] <= 120 / workers
         await all_leave(members)
@@ -109,8 +113,8 @@ def test_publishing_speed_grows_with_the_workers(workers: int, done_by: dict[int
     scenario(main())
 
 
-def test_the_range_of_a_worker_that_died_is_done_by_the_planner(done_by: dict[int, list[tuple[str, int]]]) -> None:
-    """Once it is no longer among the workers, or after a time: no plan waits for the dead."""
+def test_the_planner_publishes_the_range_of_a_dead_worker(done_by: dict[int, list[tuple[str, int]]]) -> None:
+    """Once the worker has left the roster, or after a timeout."""
 
     async def main() -> None:
         world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1)
@@ -129,8 +133,8 @@ def test_the_range_of_a_worker_that_died_is_done_by_the_planner(done_by: dict[in
     scenario(main())
 
 
-def test_another_plans_where_the_planner_does_not() -> None:
-    """Its leases live, its publisher hangs: after two intervals the next of the roster sees to it."""
+def test_the_next_worker_of_the_roster_plans_when_the_planner_hangs() -> None:
+    """Its leases stay alive while its publisher hangs; after two intervals the next worker plans."""
 
     async def main() -> None:
         world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1)
@@ -150,8 +154,8 @@ def test_another_plans_where_the_planner_does_not() -> None:
     scenario(main())
 
 
-def test_a_frontier_that_stands_still_is_looked_at_by_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests for the logs grow with the shards, not with shards times workers, even while nothing is published."""
+def test_requests_for_logs_grow_with_the_shards_when_the_frontier_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with shards times workers, even while nothing is published."""
 
     async def main() -> None:
         world = FleetWorld(shards=12, period_ms=MINUTE)
@@ -169,7 +173,7 @@ def test_a_frontier_that_stands_still_is_looked_at_by_few(monkeypatch: pytest.Mo
         stuck = members[0].fleet.workers[next(iter(members[0].fleet.workers))]
         monkeypatch.setattr(stuck, "_due", lambda: False)
         await world.run(1200, every=5.0)
-        # Twenty minutes: the planner walks twelve logs a minute, the five others together about as many again.
+        # In twenty minutes the planner reads twelve logs a minute, and the five others together about as many.
         assert looks < 20 * 12 * 4
         monkeypatch.undo()
         await world.clock.sleep(200)

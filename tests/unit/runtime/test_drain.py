@@ -1,4 +1,4 @@
-"""The program around its loops, where a person must look at the store: it ends and says so, whatever it was doing."""
+"""A drain ends with an exit code when the state needs operator action, whatever it was doing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vortex.publish.publisher import Publisher
 
 
 async def _ended(*, drain: bool) -> Process:
-    """A process in a world without faults, after an hour."""
+    """A process that ran for an hour in a world without faults."""
     world = World(1)
     world.weather.calm()
     process = Process(world, "p", world.usual, Random(1), 0, drain=drain)
@@ -33,12 +33,12 @@ async def _broken(*args: object) -> None:
 
 
 @pytest.mark.parametrize(("part", "method"), [(Publisher, "unpublished_end"), (ShardTree, "survey")])
-def test_a_drain_that_finds_state_lost_ends(part: type, method: str) -> None:
-    """It does not wait for an end that nobody will tell."""
+def test_drain_ends_with_lost_state_when_the_log_is_broken(part: type, method: str) -> None:
+    """It does not wait for an end of reading that never comes."""
     with patch.object(part, method, _broken):
         assert vtime.run(_ended(drain=True)).outcome == "LOST_STATE"
 
 
-def test_a_drain_of_a_whole_store_ends_well() -> None:
-    """Else the test above would prove nothing."""
+def test_drain_ends_with_ok_when_the_store_is_intact() -> None:
+    """The control for the test above."""
     assert vtime.run(_ended(drain=True)).outcome == "OK"

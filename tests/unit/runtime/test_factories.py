@@ -1,4 +1,4 @@
-"""From settings to clients: which region, which bucket, which folder."""
+"""Clients from settings: the region, the bucket and the folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/clicks"
 
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The least that must be set; no region in the environment."""
+    """The required settings, without a region in the environment."""
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -27,7 +27,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 async def regions(settings: Settings) -> tuple[str, str]:
-    """Of the stream's client, and of the store's."""
+    """The regions of the stream's client and of the store's client."""
     stream: Any
     store: Any
     async with open_stream(settings) as stream, open_store(settings) as store:
@@ -49,10 +49,10 @@ async def regions(settings: Settings) -> tuple[str, str]:
         ),
     ],
 )
-async def test_the_region_that_counts(
+async def test_region_comes_from_the_setting_then_the_arn_then_aws_region(
     variables: dict[str, str], found: tuple[str, str], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A setting before an ARN, an ARN before AWS_REGION, that before what botocore reads by itself."""
+    """Then from what botocore reads itself."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert await regions(load(None, {**environ, **variables})) == found
@@ -66,10 +66,10 @@ async def test_the_region_that_counts(
         (f"s3://{POINT}", "clicks-123456789012.s3-accesspoint.eu-west-1.amazonaws.com", "/k"),
     ],
 )
-async def test_an_access_point_is_asked_at_its_own_host(
+async def test_store_calls_an_access_point_at_its_own_host(
     url: str, host: str, path: str, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands behind its name in the ARN is the prefix."""
+    """The prefix follows the access point in the URL."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     store: Any
     async with open_store(load(None, {**environ, "VORTEX_STORE__URL": url})) as store:
@@ -79,8 +79,9 @@ async def test_an_access_point_is_asked_at_its_own_host(
     assert (asked.netloc, asked.path) == (host, path)
 
 
-async def test_folders_that_differ_by_a_fragment_are_two_stores(environ: dict[str, str], tmp_path: Path) -> None:
-    """What one puts, the other does not have."""
+async def test_folders_whose_names_differ_after_a_hash_sign_are_separate_stores(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
     found = []
     for name in ("a#1", "a#2", "a"):
         url = (tmp_path / name).as_uri()

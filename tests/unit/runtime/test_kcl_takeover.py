@@ -1,4 +1,4 @@
-"""A stream that a KCL application read before: what it took is not taken again, everything else is."""
+"""Taking over a stream from a KCL application: what it processed is not read again, everything else is."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vortex.core.fleet.lease import SHARD_END, TRIM_HORIZON, Checkpoint, Lease
 from vortex.core.model import ShardInfo
 
 
-class Kcl:
-    """A KCL application in a world: it takes a shard up to some sub-record, and leaves its rows behind."""
+class KclApplication:
+    """A KCL application in a world: it processes a shard up to some sub-record, and leaves its lease rows."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -47,12 +47,12 @@ class Kcl:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_every_shard_goes_on_where_the_kcl_was(killed: bool) -> None:
-    """In the middle of an aggregate, after a plain record, before anything; also where the first worker dies early."""
+def test_takeover_continues_each_shard_at_its_kcl_checkpoint(killed: bool) -> None:
+    """Within an aggregate, after a plain record, at the start; also when the first worker dies early."""
 
     async def scenario() -> None:
         world = World(shards=3)
-        kcl = Kcl(world)
+        kcl = KclApplication(world)
         first, second, third = world.stream.shards()
         for shard in (first, second, third):
             kcl.put(shard, 4, subs=5)
@@ -77,12 +77,12 @@ def test_every_shard_goes_on_where_the_kcl_was(killed: bool) -> None:
     vtime.run(scenario())
 
 
-def test_a_merge_of_which_one_parent_was_read_to_its_end() -> None:
-    """Its child waits for the other one, and is read from its beginning."""
+def test_takeover_of_a_merge_waits_for_the_parent_that_has_not_ended() -> None:
+    """The child is read from its beginning."""
 
     async def scenario() -> None:
         world = World(shards=2)
-        kcl = Kcl(world)
+        kcl = KclApplication(world)
         low, high = world.stream.shards()
         for shard in (low, high):
             kcl.put(shard, 6, subs=3)
@@ -101,12 +101,10 @@ def test_a_merge_of_which_one_parent_was_read_to_its_end() -> None:
     vtime.run(scenario())
 
 
-def test_children_of_an_ended_shard_are_roots() -> None:
-    """One goes on at its checkpoint, the other one has no row yet."""
-
+def test_takeover_starts_children_of_an_ended_shard_at_their_checkpoint_or_beginning() -> None:
     async def scenario() -> None:
         world = World(shards=1)
-        kcl = Kcl(world)
+        kcl = KclApplication(world)
         (parent,) = world.stream.shards()
         kcl.put(parent, 3)
         kcl.take(parent, 2, 0)
@@ -123,8 +121,8 @@ def test_children_of_an_ended_shard_are_roots() -> None:
     vtime.run(scenario())
 
 
-def test_a_second_start_reads_no_table() -> None:
-    """The log counts from then on, whatever the rows say."""
+def test_second_start_ignores_the_lease_table() -> None:
+    """The log counts from then on."""
 
     async def scenario() -> None:
         world = World(shards=1)
@@ -133,7 +131,7 @@ def test_a_second_start_reads_no_table() -> None:
         await world.clock.sleep(120)
         await worker.kill()
         (shard,) = world.stream.shards()
-        await Kcl(world).leave({shard.id: Checkpoint("99999")})
+        await KclApplication(world).leave({shard.id: Checkpoint("99999")})
         world.put("after")
         worker = await world.begin()
         await world.clock.sleep(3600)
@@ -143,8 +141,8 @@ def test_a_second_start_reads_no_table() -> None:
     vtime.run(scenario())
 
 
-def test_the_table_of_an_earlier_life_of_the_stream_tells_nothing() -> None:
-    """Its shards had the same names."""
+def test_takeover_ignores_the_table_of_an_earlier_stream_of_the_name() -> None:
+    """The shards of that stream had the same ids."""
 
     async def scenario() -> None:
         world = World(shards=1)
@@ -155,7 +153,7 @@ def test_the_table_of_an_earlier_life_of_the_stream_tells_nothing() -> None:
         world.stream.delete()
         await world.clock.sleep(2)
         world.stream.recreate(1)
-        await Kcl(world).leave({"shardId-000000000000": Checkpoint("99999")})
+        await KclApplication(world).leave({"shardId-000000000000": Checkpoint("99999")})
         worker = await world.begin()
         world.put("new")
         await world.clock.sleep(3600)

@@ -18,8 +18,8 @@ from vortex.retry import Retry
 from vortex.verify.store import verify_store
 
 
-def test_an_hour_of_traffic_with_a_split_a_merge_and_restarts() -> None:
-    """Each id once, hours closed, logs cleaned up; nothing of it depends on who was killed when."""
+def test_worker_publishes_each_event_once_through_a_split_a_merge_and_restarts() -> None:
+    """Hours are closed and logs are cleaned up, whenever the worker is killed."""
 
     async def scenario() -> None:
         world = World()
@@ -56,8 +56,8 @@ def test_an_hour_of_traffic_with_a_split_a_merge_and_restarts() -> None:
 
 @pytest.mark.parametrize("survivor", [0, 1])
 @pytest.mark.parametrize("limit", [1 << 30, 2000])
-def test_two_workers_share_nothing_and_still_publish_once(limit: int, survivor: int) -> None:
-    """Both write every log; each lost race is resumed from the log, also where memory was full just then."""
+def test_two_workers_on_the_same_shards_publish_each_event_once(limit: int, survivor: int) -> None:
+    """Both write every log. Each lost race is resumed from the log, also when memory is full."""
 
     async def scenario() -> None:
         world = World(limit=limit)
@@ -77,9 +77,7 @@ def test_two_workers_share_nothing_and_still_publish_once(limit: int, survivor: 
     vtime.run(scenario())
 
 
-def test_pressure_blocks_and_drops_nothing() -> None:
-    """With room for two pages or so, everything is still read."""
-
+def test_worker_loses_nothing_when_memory_holds_only_two_pages() -> None:
     async def scenario() -> None:
         world = World(limit=20_000)
         for _ in range(3000):
@@ -92,8 +90,8 @@ def test_pressure_blocks_and_drops_nothing() -> None:
     vtime.run(scenario())
 
 
-def test_a_recreated_stream_begins_above_what_its_earlier_life_published() -> None:
-    """What the earlier life left in its logs is published first; no key is written twice."""
+def test_recreated_stream_publishes_above_the_periods_of_its_earlier_stream() -> None:
+    """The rest of the earlier stream's logs is published first; no key is written twice."""
 
     async def scenario() -> None:
         world = World()
@@ -117,8 +115,8 @@ def test_a_recreated_stream_begins_above_what_its_earlier_life_published() -> No
     vtime.run(scenario())
 
 
-def test_what_comes_again_beyond_the_window_is_published_again() -> None:
-    """And only then; a split in between changes nothing."""
+def test_worker_publishes_a_copy_again_only_beyond_the_window() -> None:
+    """A split in between changes nothing."""
 
     async def scenario() -> None:
         world = World(shards=1, keep_ms=10**10, window_ms=10 * MINUTE)
@@ -143,7 +141,7 @@ def test_what_comes_again_beyond_the_window_is_published_again() -> None:
 
 
 class Drainer(Worker):
-    """Reads to the tip of every shard, closes and publishes what was read, and ends."""
+    """Reads every shard to its tip, closes and publishes what it read, and ends."""
 
     def begin(self, publisher: Publisher) -> None:
         self.publisher = publisher
@@ -162,8 +160,8 @@ class Drainer(Worker):
 
 
 @pytest.mark.parametrize("age_s", [0, 90, 900, 7200])
-def test_a_drain_publishes_what_is_old_too(age_s: float) -> None:
-    """At the tip the shard's bound follows the service's clock; what is not committed of that closes nothing."""
+def test_drain_publishes_events_of_any_age(age_s: float) -> None:
+    """At the tip the shard's bound follows the service's clock; uncommitted events hold it back."""
 
     async def scenario() -> None:
         world = World()
@@ -177,8 +175,8 @@ def test_a_drain_publishes_what_is_old_too(age_s: float) -> None:
     vtime.run(scenario())
 
 
-def test_a_shard_is_asked_once_a_second_at_its_tip_and_as_fast_as_allowed_behind_it() -> None:
-    """Steady traffic: a call a second at most. A backlog of many pages: as many as Kinesis allows, and none refused."""
+def test_worker_reads_a_shard_once_a_second_at_the_tip_and_at_the_limit_behind_it() -> None:
+    """With a backlog of many pages it reads as fast as Kinesis allows, and no call is refused."""
 
     async def scenario() -> None:
         world = World(shards=1)
@@ -200,15 +198,15 @@ def test_a_shard_is_asked_once_a_second_at_its_tip_and_as_fast_as_allowed_behind
         await world.verified()
         pauses = [later.at_s - earlier.at_s for earlier, later in pairwise(calls[before:])]
         behind = pauses[: pauses.index(next(pause for pause in pauses if pause > 0.9))]
-        assert 200 <= len(behind) <= 235, "every page of the backlog, and what was not committed before"
+        assert 200 <= len(behind) <= 235, "every page of the backlog, and those not committed before"
         assert max(behind) == pytest.approx(0.25)
         assert {call.outcome for call in calls} == {"ok"}
 
     vtime.run(scenario())
 
 
-def test_a_store_is_verified_while_it_is_written_to() -> None:
-    """What is published or cleaned up under the eyes of the verification is no fault."""
+def test_verify_finds_no_fault_while_the_store_is_being_written() -> None:
+    """What is published or cleaned up during the verification is not a fault."""
 
     async def scenario() -> None:
         world = World(period_ms=MINUTE, window_ms=5 * MINUTE)
@@ -241,8 +239,10 @@ def test_a_store_is_verified_while_it_is_written_to() -> None:
     vtime.run(scenario())
 
 
-def test_a_shard_whose_bound_others_move_catches_up() -> None:
-    """It moves every minute, and the shard would commit every two: without haste it would lose every race."""
+def test_shard_catches_up_when_others_advance_its_bound() -> None:
+    """They advance it every minute, and the shard would commit every two: without an early commit it loses
+    every race.
+    """
 
     async def scenario() -> None:
         world = World(shards=1, page_records=2, period_ms=MINUTE, every_s=120, max_delay_ms=20 * MINUTE)
@@ -261,13 +261,13 @@ def test_a_shard_whose_bound_others_move_catches_up() -> None:
     vtime.run(scenario())
 
 
-def test_events_without_a_time_are_counted_by_metrics_and_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `untimed`, each once."""
-    told: Counter[str] = Counter()
+def test_events_without_a_time_are_counted_as_untimed_in_metrics_and_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once."""
+    counted: Counter[str] = Counter()
 
     def add(self: vtime.NullMeter, name: str, number: float = 1, **labels: str) -> None:
         if name == "vortex_events_total":
-            told[labels["outcome"]] += int(number)
+            counted[labels["outcome"]] += int(number)
 
     monkeypatch.setattr(vtime.NullMeter, "add", add)
 
@@ -282,7 +282,7 @@ def test_events_without_a_time_are_counted_by_metrics_and_manifests(monkeypatch:
         await world.clock.sleep(2 * 3600)
         await worker.kill()
         counts = [json.loads(world.store.objects[key])["counts"] for key in world.store.objects if "_hours/" in key]
-        assert sum(each["untimed"] for each in counts) == told["untimed"] == 20
-        assert sum(each["accepted"] for each in counts) == told["accepted"] == 30
+        assert sum(each["untimed"] for each in counts) == counted["untimed"] == 20
+        assert sum(each["accepted"] for each in counts) == counted["accepted"] == 30
 
     vtime.run(scenario())

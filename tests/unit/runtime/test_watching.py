@@ -1,4 +1,4 @@
-"""What a worker tells of itself goes on being told while the world does not answer."""
+"""Gauges and health of a worker stay current while the stream does not answer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vortex.runtime.app import App
 from vortex.runtime.trust import TrustedClock, TrustedStream
 
 
-def test_gauges_stay_fresh_while_the_stream_does_not_answer() -> None:
-    """The clocks are compared when it does again."""
+def test_watch_updates_gauges_while_the_stream_does_not_answer() -> None:
+    """The clocks are compared when it answers again."""
 
     async def scenario() -> None:
         clock, health, updates, down = vtime.VirtualClock(), Health(), list[float](), True

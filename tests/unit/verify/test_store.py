@@ -1,4 +1,4 @@
-"""The proof of published objects against the segments that they are made of, and what it takes to read them."""
+"""Verification of published objects against their segments, and the requests that it makes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_LINES = "its lines are not those of the segments it is made of"
 
 
 async def published() -> World:
-    """A store with objects of many customers, each in one shard, of which every segment is still there."""
+    """A store with objects of many customers, each in one shard, with every segment still stored."""
     world = World(period_ms=MINUTE, keep_ms=10**9)
     worker = await world.begin()
     for number in range(300):
@@ -37,12 +37,12 @@ async def published() -> World:
 
 
 def faults(report: Report, key: str) -> list[str]:
-    """What is wrong with one key."""
+    """The faults of one key."""
     return [fault.what for fault in report.faults if fault.key == key]
 
 
-async def looked_over(world: World, gone: tuple[str, int] | None = None) -> tuple[Report, Counter[str]]:
-    """The report, and how often each key was asked for; `gone`: a key that is missing from so many questions on."""
+async def verified_with_counts(world: World, gone: tuple[str, int] | None = None) -> tuple[Report, Counter[str]]:
+    """The report, and how often each key was read; `gone`: a key that is missing from the given read on."""
     asked: Counter[str] = Counter()
 
     async def count(operation: str, key: str) -> None:
@@ -55,8 +55,8 @@ async def looked_over(world: World, gone: tuple[str, int] | None = None) -> tupl
     return await verify_store(seen), asked
 
 
-def test_a_prefix_without_state_is_a_fault() -> None:
-    """Nothing can be proved of it; once every invariant was said to hold."""
+def test_verify_reports_a_fault_when_the_prefix_has_no_state() -> None:
+    """Nothing can be verified there."""
 
     async def scenario() -> None:
         world = World()
@@ -73,9 +73,7 @@ def test_a_prefix_without_state_is_a_fault() -> None:
     vtime.run(scenario())
 
 
-def test_the_state_of_another_stream_is_a_fault() -> None:
-    """Of this one nothing is proved by it."""
-
+def test_verify_reports_a_fault_when_the_state_is_of_another_stream() -> None:
     async def scenario() -> None:
         world = await published()
         name = (await world.stream.describe()).name
@@ -87,8 +85,8 @@ def test_the_state_of_another_stream_is_a_fault() -> None:
     vtime.run(scenario())
 
 
-def test_a_stream_without_its_beginning_is_a_fault() -> None:
-    """Its logs may be there, but where it begins is lost."""
+def test_verify_reports_a_fault_when_the_stream_document_is_missing() -> None:
+    """The logs may be there, but where the stream starts is lost."""
 
     async def scenario() -> None:
         world = await published()
@@ -99,18 +97,18 @@ def test_a_stream_without_its_beginning_is_a_fault() -> None:
     vtime.run(scenario())
 
 
-def test_commands_that_need_a_state_say_whose_lies_there() -> None:
-    """And end with a code other than 0: nothing begun, another stream's, an earlier life."""
+def test_begun_names_the_stream_whose_state_it_finds_when_it_is_another() -> None:
+    """With an exit code other than 0: no state, another stream's, an earlier stream's."""
 
     async def scenario() -> None:
         world = await published()
         info = await world.stream.describe()
         assert (await begun(world.store, info))[1].stream == info.name
-        for other, code, told in (
+        for other, code, message in (
             (dataclasses.replace(info, name="other"), Exit.LOST_STATE, f"holds the state of stream {info.name}"),
             (dataclasses.replace(info, created_ms=info.created_ms + 5000), Exit.FAILED, "an earlier life"),
         ):
-            with pytest.raises(NoState, match=told) as caught:
+            with pytest.raises(NoState, match=message) as caught:
                 await begun(world.store, other)
             assert caught.value.code == code
         with pytest.raises(NoState, match=r"was never started there .* or store.url is wrong") as caught:
@@ -120,12 +118,12 @@ def test_commands_that_need_a_state_say_whose_lies_there() -> None:
     vtime.run(scenario())
 
 
-def test_neighbours_of_a_segment_are_read_together() -> None:
-    """A segment is asked for what is in it, and once for the objects of each plan, however many there are."""
+def test_verify_reads_a_segment_once_for_all_objects_of_a_plan() -> None:
+    """However many objects there are."""
 
     async def scenario() -> None:
         world = await published()
-        report, asked = await looked_over(world)
+        report, asked = await verified_with_counts(world)
         assert report.faults == []
         assert report.checked["objects"] >= 2 * CUSTOMERS
         segments = [key for key in asked if key.endswith(".seg") and asked[key]]
@@ -137,8 +135,8 @@ def test_neighbours_of_a_segment_are_read_together() -> None:
     vtime.run(scenario())
 
 
-def test_other_lines_than_the_segments_have_are_found() -> None:
-    """As many, and as long: the digest that was published tells, and so do the segments."""
+def test_verify_finds_changed_lines_of_equal_length() -> None:
+    """By the published digest, and by the segments."""
 
     async def scenario() -> None:
         world = await published()
@@ -155,8 +153,8 @@ def test_other_lines_than_the_segments_have_are_found() -> None:
     vtime.run(scenario())
 
 
-def test_an_object_has_to_be_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where it was published as something else, that a segment could hold."""
+def test_verify_reports_an_object_that_is_not_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it was published so, in a format that a segment may have."""
 
     async def scenario() -> None:
         monkeypatch.setattr("vortex.publish.object_writer.compress", lz4_frame)
@@ -171,18 +169,18 @@ def test_an_object_has_to_be_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
     vtime.run(scenario())
 
 
-def test_what_lacks_a_segment_does_not_spare_its_neighbours() -> None:
-    """One segment is cleaned up meanwhile: objects of the same plan that are made of others are held against them."""
+def test_verify_checks_the_other_objects_of_a_plan_when_a_segment_is_cleaned_up() -> None:
+    """Objects made of other segments are still compared with them."""
 
     async def scenario() -> None:
         world = await published()
         for key in [key for key in world.store.objects if key.startswith("c=")]:
             lines = gzip.decompress(world.store.objects[key])
             world.store.objects[key] = gzip.compress(lines.replace(b'"view"', b'"vieW"'))
-        report, asked = await looked_over(world)
+        report, asked = await verified_with_counts(world)
         everything = {fault.key for fault in report.faults if fault.what == OTHER_LINES}
         most = max((key for key in asked if key.endswith(".seg")), key=lambda key: (asked[key], key))
-        report, _ = await looked_over(world, (most, asked[most]))
+        report, _ = await verified_with_counts(world, (most, asked[most]))
         found = {fault.key for fault in report.faults if fault.what == OTHER_LINES}
         lacking = everything - found
         periods = {key.rpartition("/")[2] for key in lacking}
