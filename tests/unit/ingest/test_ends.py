@@ -1,4 +1,4 @@
-"""No single reply ends a shard, opens a gap or begins a stream anew."""
+"""No single wrong reply of the service ends a shard, makes a gap or starts a stream again."""
 
 from __future__ import annotations
 
@@ -10,72 +10,13 @@ import msgspec
 import pytest
 
 from simulation import vtime
-from tests.loops import World
+from tests.faulty_stream import FaultyStream, FaultyWorld
 from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.model import Page, Position, ShardInfo, Start, StreamInfo
-from vortex.ports import InvalidPosition, NotFound, Stream, Unavailable
+from vortex.ports import InvalidPosition, NotFound, Unavailable
 
 HOUR = 3600
-Lie = Callable[..., Awaitable[Any]]
-
-
-class Liar:
-    """A stream some of whose replies are made up: `on(operation, lie, times)`; a lie is given the true reply."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.told: dict[str, int] = {}
-        self._lies: dict[str, tuple[Callable[..., Any], int, int]] = {}
-
-    def on(self, operation: str, lie: Callable[..., Any], times: int = 1, after: int = 0) -> None:
-        self._lies[operation] = lie, times, after
-
-    async def _reply(self, operation: str, call: Callable[[], Awaitable[Any]], *about: Any) -> Any:
-        lie, times, after = self._lies.get(operation, (None, 0, 0))
-        if lie is None or times == 0:
-            return await call()
-        if after:
-            self._lies[operation] = lie, times, after - 1
-            return await call()
-        self._lies[operation] = lie, times - 1, 0
-        self.told[operation] = self.told.get(operation, 0) + 1
-        return lie(await call(), *about)
-
-    async def describe(self) -> StreamInfo:
-        found: StreamInfo = await self._reply("describe", self.stream.describe)
-        return found
-
-    async def server_time(self) -> int:
-        found: int = await self._reply("server_time", self.stream.server_time)
-        return found
-
-    async def list_shards(self) -> list[ShardInfo]:
-        found: list[ShardInfo] = await self._reply("list_shards", self.stream.list_shards)
-        return found
-
-    async def iterator(self, shard: str, position: Position) -> str | None:
-        call = lambda: self.stream.iterator(shard, position)  # noqa: E731
-        found: str | None = await self._reply("iterator", call, shard, position)
-        return found
-
-    async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
-        call = lambda: self.stream.read(shard, iterator, limit)  # noqa: E731
-        found: Page = await self._reply("read", call, shard)
-        return found
-
-
-class Lied(World):
-    """A world whose worker reads through a `Liar`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.liar = Liar(self.stream)
-
-    def seen_by(self, owner: str) -> Stream:
-        return self.liar
-
-    def parent(self) -> str:
-        return self.stream.shards()[0].id
+Fault = Callable[..., Awaitable[Any]]
 
 
 def no_iterator(*reply: Any) -> None:
@@ -102,8 +43,8 @@ def halved(page: Page, shard: str) -> Page:
     return dataclasses.replace(page, records=page.records[: len(page.records) // 2], iterator=None)
 
 
-async def split_unread(world: Lied) -> None:
-    """A shard that was split with records unread, and its children have some, too."""
+async def split_unread(world: FaultyWorld) -> None:
+    """A shard that was split with unread records, and whose children have records, too."""
     for number in range(200):
         world.put(f"before{number}")
     world.stream.split(world.parent(), 1 << 127)
@@ -113,7 +54,7 @@ async def split_unread(world: Lied) -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize(
-    ("operation", "lie"),
+    ("operation", "fault"),
     [
         ("iterator", no_iterator),
         ("iterator", refused),
@@ -124,17 +65,17 @@ async def split_unread(world: Lied) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_a_split_shard_is_read_whole_whatever_a_reply_says(operation: str, lie: Lie, times: int) -> None:
-    """Of 300 events 300 were lost to a reply without an iterator, with drain and verify well."""
+def test_a_split_shard_is_read_completely_when_replies_are_wrong(operation: str, fault: Fault, times: int) -> None:
+    """A reply without an iterator once lost 300 of 300 events, and neither drain nor verify noticed."""
 
     async def scenario() -> None:
-        world = Lied(shards=1, page_records=60)
+        world = FaultyWorld(shards=1, page_records=60)
         await split_unread(world)
-        world.liar.on(operation, lie, times)
+        world.faulty.on(operation, fault, times)
         worker = await world.begin()
         await world.clock.sleep(HOUR)
         await worker.kill()
-        assert world.liar.told[operation] == times
+        assert world.faulty.injected[operation] == times
         assert world.gaps() == []
         await world.verified()
         assert {shard.id for shard in worker.shard_tree.live.values()} == {s.id for s in world.stream.shards()[1:]}
@@ -143,32 +84,32 @@ def test_a_split_shard_is_read_whole_whatever_a_reply_says(operation: str, lie: 
 
 
 @pytest.mark.parametrize(
-    ("operation", "lie"),
+    ("operation", "fault"),
     [("iterator", no_iterator), ("read", no_next), ("iterator", missing)],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_an_open_shard_goes_on_whatever_a_reply_says(operation: str, lie: Lie) -> None:
+def test_an_open_shard_is_read_on_when_replies_are_wrong(operation: str, fault: Fault) -> None:
     async def scenario() -> None:
-        world = Lied(shards=1)
+        world = FaultyWorld(shards=1)
         world.put("one")
-        world.liar.on(operation, lie, 4)
+        world.faulty.on(operation, fault, 4)
         worker = await world.begin()
         await world.clock.sleep(600)
         world.put("two")
         await world.clock.sleep(HOUR)
         await worker.kill()
-        assert world.liar.told[operation] == 4
+        assert world.faulty.injected[operation] == 4
         assert world.gaps() == []
         await world.verified()
 
     vtime.run(scenario())
 
 
-def test_replies_that_always_leave_the_next_iterator_out_lose_nothing() -> None:
+def test_a_shard_is_read_completely_when_every_reply_lacks_the_next_iterator() -> None:
     async def scenario() -> None:
-        world = Lied(shards=1, page_records=60)
+        world = FaultyWorld(shards=1, page_records=60)
         await split_unread(world)
-        world.liar.on("read", no_next, 60)
+        world.faulty.on("read", no_next, 60)
         worker = await world.begin()
         await world.clock.sleep(2 * HOUR)
         await worker.kill()
@@ -177,29 +118,29 @@ def test_replies_that_always_leave_the_next_iterator_out_lose_nothing() -> None:
     vtime.run(scenario())
 
 
-def test_a_listing_that_shows_the_shard_as_open_is_asked_again() -> None:
+def test_shards_are_listed_again_when_an_ended_shard_is_listed_as_open() -> None:
     async def scenario() -> None:
-        world = Lied(shards=1)
+        world = FaultyWorld(shards=1)
         await split_unread(world)
 
         def stale(listed: list[ShardInfo]) -> list[ShardInfo]:
             return [msgspec.structs.replace(info, end_sequence=None) for info in listed]
 
-        world.liar.on("list_shards", stale, 20)
+        world.faulty.on("list_shards", stale, 20)
         worker = await world.begin()
         await world.clock.sleep(HOUR)
         await worker.kill()
-        assert world.liar.told["list_shards"] == 20
+        assert world.faulty.injected["list_shards"] == 20
         await world.verified()
 
     vtime.run(scenario())
 
 
-def test_an_end_after_its_last_record_was_trimmed_is_proved_by_an_empty_shard() -> None:
-    """The record cannot come again; the shard was idle until it closed, and nothing is lost."""
+def test_the_end_of_a_shard_is_confirmed_when_its_last_record_was_trimmed() -> None:
+    """The shard is empty and was idle until it closed, so nothing is lost."""
 
     async def scenario() -> None:
-        world = Lied(shards=1, keep_ms=10**10, poll_s=120, look_s=600)
+        world = FaultyWorld(shards=1, keep_ms=10**10, poll_s=120, look_s=600)
         world.put("old")
         worker = await world.begin()
         await world.clock.sleep(30 * HOUR)
@@ -213,11 +154,11 @@ def test_an_end_after_its_last_record_was_trimmed_is_proved_by_an_empty_shard() 
     vtime.run(scenario())
 
 
-def test_a_position_that_is_the_shards_ending_number_is_proved_by_reading_its_record_again() -> None:
-    """Kinesis refuses to begin after it."""
+def test_the_end_of_a_shard_is_confirmed_by_rereading_its_last_record_when_the_position_is_refused() -> None:
+    """Kinesis refuses an iterator after the ending sequence number."""
 
     async def scenario() -> None:
-        world = Lied(shards=1)
+        world = FaultyWorld(shards=1)
         world.put("one")
         worker = await world.begin()
         await world.clock.sleep(600)
@@ -228,7 +169,7 @@ def test_a_position_that_is_the_shards_ending_number_is_proved_by_reading_its_re
 
         world.stream.split(world.parent(), 1 << 127)
         world.put("two")
-        world.liar.on("iterator", after, 100)
+        world.faulty.on("iterator", after, 100)
         await world.begin()
         await world.clock.sleep(HOUR)
         await world.verified()
@@ -236,14 +177,14 @@ def test_a_position_that_is_the_shards_ending_number_is_proved_by_reading_its_re
     vtime.run(scenario())
 
 
-def test_a_position_that_is_refused_for_good_gives_the_shard_up() -> None:
+def test_a_shard_is_given_up_when_its_position_is_refused_repeatedly() -> None:
     async def scenario() -> None:
-        world = Lied(shards=1)
-        world.liar.on("iterator", refused, 100)
+        world = FaultyWorld(shards=1)
+        world.faulty.on("iterator", refused, 100)
         worker = await world.begin()
         await world.clock.sleep(600)
         assert list(worker.fleet.given_up) == [world.parent()]
-        assert world.liar.told["iterator"] == 5
+        assert world.faulty.injected["iterator"] == 5
 
     vtime.run(scenario())
 
@@ -253,14 +194,14 @@ def without_the_first(listed: list[ShardInfo]) -> list[ShardInfo]:
 
 
 @pytest.mark.parametrize("after", [0, 1])
-def test_a_stream_begins_with_all_of_its_shards_though_a_listing_leaves_one_out(after: int) -> None:
-    """A root that is forgotten at the first start is never read."""
+def test_first_start_finds_all_shards_when_a_listing_lacks_one(after: int) -> None:
+    """A root that the first start omits is never read."""
 
     async def scenario() -> None:
-        world = Lied(shards=2)
+        world = FaultyWorld(shards=2)
         for number in range(50):
             world.put(f"id{number}")
-        world.liar.on("list_shards", without_the_first, 1, after)
+        world.faulty.on("list_shards", without_the_first, 1, after)
         worker = await world.begin()
         await world.clock.sleep(HOUR)
         await worker.kill()
@@ -269,13 +210,13 @@ def test_a_stream_begins_with_all_of_its_shards_though_a_listing_leaves_one_out(
     vtime.run(scenario())
 
 
-def test_a_closed_root_is_not_forgotten_at_the_first_start() -> None:
-    """The open shards have all hash keys then, so that only another listing tells."""
+def test_first_start_finds_a_closed_root_when_a_listing_lacks_it() -> None:
+    """The open shards cover all hash keys, so only another listing shows it."""
 
     async def scenario() -> None:
-        world = Lied(shards=1)
+        world = FaultyWorld(shards=1)
         await split_unread(world)
-        world.liar.on("list_shards", without_the_first)
+        world.faulty.on("list_shards", without_the_first)
         worker = await world.begin()
         await world.clock.sleep(HOUR)
         await worker.kill()
@@ -284,14 +225,14 @@ def test_a_closed_root_is_not_forgotten_at_the_first_start() -> None:
     vtime.run(scenario())
 
 
-def test_a_shard_that_a_listing_leaves_out_is_no_gap() -> None:
+def test_no_gap_is_reported_when_a_listing_lacks_a_shard() -> None:
     async def scenario() -> None:
-        world = Lied(shards=2)
+        world = FaultyWorld(shards=2)
         world.put("one")
         worker = await world.begin()
         await world.clock.sleep(600)
-        world.liar.on("list_shards", without_the_first, 4)
-        world.liar.on("iterator", missing, 4)
+        world.faulty.on("list_shards", without_the_first, 4)
+        world.faulty.on("iterator", missing, 4)
         await world.clock.sleep(600)
         world.put("two")
         await world.clock.sleep(HOUR)
@@ -302,17 +243,17 @@ def test_a_shard_that_a_listing_leaves_out_is_no_gap() -> None:
     vtime.run(scenario())
 
 
-def test_a_shard_that_cannot_be_gone_yet_is_waited_for_however_long_it_is_not_listed() -> None:
-    """It was read minutes ago, and shards are listed for as long as records are kept."""
+def test_a_shard_read_within_the_retention_is_waited_for_when_it_is_not_listed() -> None:
+    """Shards are listed for as long as their records are kept."""
 
     async def scenario() -> None:
-        world = Lied(shards=1)
+        world = FaultyWorld(shards=1)
         world.put("one")
         worker = await world.begin()
         await world.clock.sleep(600)
         world.stream.split(world.parent(), 1 << 127)
-        world.liar.on("list_shards", without_the_first, 200)
-        world.liar.on("iterator", missing, 200)
+        world.faulty.on("list_shards", without_the_first, 200)
+        world.faulty.on("iterator", missing, 200)
         await world.clock.sleep(600)
         assert any("is not listed" in trouble for trouble in world.health.report().values())
         world.put("two")
@@ -324,11 +265,11 @@ def test_a_shard_that_cannot_be_gone_yet_is_waited_for_however_long_it_is_not_li
     vtime.run(scenario())
 
 
-def test_another_creation_time_for_once_does_not_begin_the_stream_anew() -> None:
-    """All of it would be published a second time, below another root."""
+def test_a_single_wrong_creation_time_starts_no_new_stream() -> None:
+    """Otherwise everything would be published again, under another root."""
 
     async def scenario() -> None:
-        world = Lied(shards=1)
+        world = FaultyWorld(shards=1)
         world.put("one")
         await (await world.begin()).kill()
 
@@ -336,7 +277,7 @@ def test_another_creation_time_for_once_does_not_begin_the_stream_anew() -> None
             return dataclasses.replace(info, created_ms=info.created_ms + 5_000_000)
 
         for after in (0, 1):
-            world.liar.on("describe", younger, 1, after)
+            world.faulty.on("describe", younger, 1, after)
             worker = await world.begin()
             await world.clock.sleep(1200)
             await worker.kill()
@@ -346,9 +287,9 @@ def test_another_creation_time_for_once_does_not_begin_the_stream_anew() -> None
     vtime.run(scenario())
 
 
-def test_another_retention_for_once_is_no_gap() -> None:
+def test_no_gap_is_reported_when_one_reply_has_a_shorter_retention() -> None:
     async def scenario() -> None:
-        world = Lied(shards=1, keep_ms=10**10)
+        world = FaultyWorld(shards=1, keep_ms=10**10)
         worker = await world.begin()
         await world.clock.sleep(2 * HOUR)
         await worker.kill()
@@ -357,18 +298,18 @@ def test_another_retention_for_once_is_no_gap() -> None:
         def shorter(info: StreamInfo) -> StreamInfo:
             return dataclasses.replace(info, retention_ms=3_600_000)
 
-        world.liar.on("describe", shorter, 1, 2)
+        world.faulty.on("describe", shorter, 1, 2)
         worker = await world.begin()
         await world.clock.sleep(600)
         await worker.kill()
-        assert world.liar.told["describe"] == 1
+        assert world.faulty.injected["describe"] == 1
         assert world.gaps() == []
 
     vtime.run(scenario())
 
 
 @pytest.mark.parametrize(
-    "lie",
+    "fault",
     [
         lambda page, _: dataclasses.replace(page, behind_ms=-1),
         lambda page, _: dataclasses.replace(page, behind_ms=10**15),
@@ -380,26 +321,26 @@ def test_another_retention_for_once_is_no_gap() -> None:
     ],
     ids=["negative lag", "huge lag", "backwards", "twice", "no numbers"],
 )
-def test_a_page_that_makes_no_sense_is_asked_for_again(lie: Lie) -> None:
+def test_a_page_is_read_again_when_it_is_inconsistent(fault: Fault) -> None:
     async def scenario() -> None:
-        world = Lied(shards=1)
+        world = FaultyWorld(shards=1)
         for number in range(20):
             world.put(f"id{number}")
-        world.liar.on("read", lie, 3)
+        world.faulty.on("read", fault, 3)
         worker = await world.begin()
         await world.clock.sleep(HOUR)
         await worker.kill()
-        assert world.liar.told["read"] == 3
+        assert world.faulty.injected["read"] == 3
         await world.verified()
 
     vtime.run(scenario())
 
 
-def test_an_iterator_that_only_fails_is_left_for_a_new_one() -> None:
-    """Though nobody says that it has expired."""
+def test_an_iterator_is_replaced_when_it_always_fails() -> None:
+    """Even if no reply says that it has expired."""
     asked: list[str] = []
 
-    class Spoiled(Liar):
+    class JunkIterators(FaultyStream):
         async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
             asked.append(iterator)
             if iterator == "junk":
@@ -407,9 +348,9 @@ def test_an_iterator_that_only_fails_is_left_for_a_new_one() -> None:
             return await super().read(shard, iterator, limit)
 
     async def scenario() -> None:
-        world = Lied(shards=1)
-        world.liar = Spoiled(world.stream)
-        world.liar.on("read", lambda page, _: dataclasses.replace(page, iterator="junk"), 1, 2)
+        world = FaultyWorld(shards=1)
+        world.faulty = JunkIterators(world.stream)
+        world.faulty.on("read", lambda page, _: dataclasses.replace(page, iterator="junk"), 1, 2)
         worker = await world.begin()
         await world.clock.sleep(60)
         assert 1 < asked.count("junk") < 10

@@ -1,4 +1,4 @@
-"""Whole workers under clocks that are wrong: no hour closes early, and events go to their hours."""
+"""Whole workers with wrong clocks: no hour closes early, and events are published in their hours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simulation import vtime
-from tests.unit.ingest.test_ends import Lied
+from tests.faulty_stream import FaultyWorld
 from vortex.core.layout import date_and_hour
 from vortex.core.log.segment import parse_footer
 from vortex.core.model import Page, Start
@@ -22,37 +22,37 @@ DAY_MS = 24 * HOUR_MS
 
 
 def dated(off_ms: int) -> Callable[..., Any]:
-    """A reply whose Date is off."""
+    """A fault that moves the Date of a reply."""
 
-    def lie(reply: Any, *about: Any) -> Any:
+    def fault(reply: Any, *about: Any) -> Any:
         if isinstance(reply, Page):
             return dataclasses.replace(reply, server_ms=reply.server_ms + off_ms)
         return reply + off_ms
 
-    return lie
+    return fault
 
 
-def wrong_dates(world: Lied, off_ms: int, times: int = 10**9, after: int = 0) -> None:
+def wrong_dates(world: FaultyWorld, off_ms: int, times: int = 10**9, after: int = 0) -> None:
     for operation in ("read", "server_time"):
-        world.liar.on(operation, dated(off_ms), times, after)
+        world.faulty.on(operation, dated(off_ms), times, after)
 
 
-def put(world: Lied, name: str) -> None:
-    """An event with its own time, which is now."""
+def put(world: FaultyWorld, name: str) -> None:
+    """Put an event whose time is now."""
     now = world.clock.epoch_ms + int(world.clock.monotonic() * 1000)
     world.stream.put(name, json.dumps({"c": "c", "t": "v", "id": name, "at": now}).encode())
     world.sent[name] += 1
 
 
-def ahead(world: Lied) -> int:
+def ahead(world: FaultyWorld) -> int:
     """How far any log's bound or watermark is ahead of the true time, in milliseconds."""
     now = world.clock.epoch_ms + int(world.clock.monotonic() * 1000)
     footers = [parse_footer(body, len(body), key)[0] for key, body in world.store.objects.items() if ".seg" in key]
     return max(max(footer.watermark, footer.closed_before) for footer in footers) - now
 
 
-def misplaced(world: Lied) -> list[str]:
-    """Published events that lie in another hour than their own."""
+def misplaced(world: FaultyWorld) -> list[str]:
+    """Published events that are in another hour than their own."""
     found = []
     for key in sorted(world.store.objects):
         if key.startswith("c="):
@@ -63,8 +63,8 @@ def misplaced(world: Lied) -> list[str]:
     return found
 
 
-async def traffic(world: Lied, hours: int) -> None:
-    """Some events, with silence in between."""
+async def traffic(world: FaultyWorld, hours: int) -> None:
+    """Some events, with idle time in between."""
     for number in range(hours * 2):
         put(world, f"id{len(world.sent)}-{number}")
         await world.clock.sleep(HOUR / 2)
@@ -72,13 +72,13 @@ async def traffic(world: Lied, hours: int) -> None:
 
 @pytest.mark.parametrize("off_ms", [2 * DAY_MS, -2 * DAY_MS, HOUR_MS])
 @pytest.mark.parametrize("after", [0, 1, 2, 100])
-def test_one_wrong_date_closes_no_hour(off_ms: int, after: int) -> None:
-    """On an idle shard it closed 48 hours that were still to come, for good; the next event was late."""
+def test_a_single_wrong_date_closes_no_hour_early(off_ms: int, after: int) -> None:
+    """On an idle shard it once closed the next 48 hours for good, and the next event was late."""
 
     async def scenario() -> None:
-        world = Lied(shards=2, poll_s=20, look_s=60)
+        world = FaultyWorld(shards=2, poll_s=20, look_s=60)
         for operation in ("read", "server_time"):
-            world.liar.on(operation, dated(off_ms), 1, after)
+            world.faulty.on(operation, dated(off_ms), 1, after)
         worker = await world.begin()
         await world.clock.sleep(HOUR)
         assert ahead(world) <= 0
@@ -93,9 +93,9 @@ def test_one_wrong_date_closes_no_hour(off_ms: int, after: int) -> None:
 
 
 @pytest.mark.parametrize("off_ms", [2 * DAY_MS, -2 * DAY_MS, 3 * HOUR_MS, -3 * HOUR_MS])
-def test_dates_that_are_wrong_for_hours_close_no_hour_and_misplace_nothing(off_ms: int) -> None:
+def test_dates_that_are_wrong_for_hours_close_no_hour_early_and_misplace_no_event(off_ms: int) -> None:
     async def scenario() -> None:
-        world = Lied(shards=2, poll_s=20, look_s=60)
+        world = FaultyWorld(shards=2, poll_s=20, look_s=60)
         wrong_dates(world, off_ms)
         worker = await world.begin()
         await traffic(world, 5)
@@ -114,19 +114,19 @@ def test_dates_that_are_wrong_for_hours_close_no_hour_and_misplace_nothing(off_m
 
 
 @pytest.mark.parametrize("off_ms", [2 * DAY_MS, -2 * DAY_MS, 3 * HOUR_MS, -3 * HOUR_MS])
-def test_a_local_clock_that_is_wrong_closes_no_hour_and_misplaces_nothing(off_ms: int) -> None:
+def test_a_wrong_local_clock_closes_no_hour_early_and_misplaces_no_event(off_ms: int) -> None:
     async def scenario() -> None:
-        world = Lied(shards=2, poll_s=20, look_s=60)
-        world.clock.skew_ms, world.stream.skew_ms = off_ms, -off_ms  # the stream goes by the same clock
+        world = FaultyWorld(shards=2, poll_s=20, look_s=60)
+        world.clock.skew_ms, world.stream.skew_ms = off_ms, -off_ms  # the stream uses the same clock
         worker = await world.begin()
         await traffic(world, 5)
         which = "ahead of" if off_ms > 0 else "behind"
         assert f"the local clock is {abs(off_ms) // (DAY_MS if abs(off_ms) >= 2 * DAY_MS else HOUR_MS)}" in (
-            told := world.health.report()["clock"]
+            trouble := world.health.report()["clock"]
         )
-        assert which in told
+        assert which in trouble
         assert ahead(world) <= 0
-        world.clock.skew_ms = world.stream.skew_ms = 0  # somebody sets it right
+        world.clock.skew_ms = world.stream.skew_ms = 0  # the clock is corrected
         await world.clock.sleep(2 * HOUR)
         await worker.kill()
         assert "clock" not in world.health.report()
@@ -137,11 +137,11 @@ def test_a_local_clock_that_is_wrong_closes_no_hour_and_misplaces_nothing(off_ms
 
 
 @pytest.mark.parametrize("off_ms", [2 * DAY_MS, -2 * DAY_MS])
-def test_latest_loses_nothing_to_a_wrong_date(off_ms: int) -> None:
-    """A start in the future would pass over what comes until then."""
+def test_latest_loses_no_event_when_dates_are_wrong(off_ms: int) -> None:
+    """A start in the future would skip what arrives until then."""
 
     async def scenario() -> None:
-        world = Lied(shards=1, poll_s=20, look_s=60, start=Start.LATEST)
+        world = FaultyWorld(shards=1, poll_s=20, look_s=60, start=Start.LATEST)
         wrong_dates(world, off_ms)
         worker = await world.begin()
         await traffic(world, 2)
@@ -154,11 +154,11 @@ def test_latest_loses_nothing_to_a_wrong_date(off_ms: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["local", "dates"])
-def test_a_clock_that_is_ahead_pushes_no_shard(wrong: str) -> None:
-    """`hours.max_delay` closes what holds everybody up for so long, by clocks that agree."""
+def test_a_clock_that_is_ahead_closes_no_period_by_max_delay(wrong: str) -> None:
+    """`hours.max_delay` counts only by clocks that agree."""
 
     async def scenario() -> None:
-        world = Lied(shards=2, poll_s=20, look_s=60, max_delay_ms=2 * HOUR_MS)
+        world = FaultyWorld(shards=2, poll_s=20, look_s=60, max_delay_ms=2 * HOUR_MS)
         if wrong == "local":
             world.clock.skew_ms, world.stream.skew_ms = DAY_MS, -DAY_MS
         else:
@@ -173,11 +173,11 @@ def test_a_clock_that_is_ahead_pushes_no_shard(wrong: str) -> None:
 
 
 @pytest.mark.parametrize("arrival", [1e300, -1e300, 0.0, -1.0, float("nan"), 4e9])
-def test_an_arrival_of_nonsense_closes_no_hour(arrival: float) -> None:
+def test_an_impossible_arrival_time_closes_no_hour_early(arrival: float) -> None:
     async def scenario() -> None:
-        world = Lied(shards=1, poll_s=20, look_s=60)
+        world = FaultyWorld(shards=1, poll_s=20, look_s=60)
 
-        def odd(page: Page, shard: str) -> Page:
+        def wrong_arrivals(page: Page, shard: str) -> Page:
             return dataclasses.replace(
                 page, records=[record.__class__(record.sequence, arrival, record.data) for record in page.records]
             )
@@ -185,8 +185,8 @@ def test_an_arrival_of_nonsense_closes_no_hour(arrival: float) -> None:
         worker = await world.begin()
         put(world, "first")
         await world.clock.sleep(600)
-        world.liar.on("read", odd, 100)
-        put(world, "odd")
+        world.faulty.on("read", wrong_arrivals, 100)
+        put(world, "wrong arrival")
         await world.clock.sleep(600)
         await traffic(world, 2)
         await world.clock.sleep(2 * HOUR)
@@ -198,11 +198,11 @@ def test_an_arrival_of_nonsense_closes_no_hour(arrival: float) -> None:
     vtime.run(scenario())
 
 
-def test_nothing_is_over_before_the_service_has_been_heard() -> None:
-    """A process that starts with a wrong clock would push shards and delete by it until its first page."""
+def test_trusted_clock_returns_zero_before_the_first_reply_of_the_service() -> None:
+    """With a wrong local clock a new process would otherwise close periods and delete segments until its first page."""
 
     async def scenario() -> None:
-        world = Lied()
+        world = FaultyWorld()
         trusted = TrustedClock(world.clock, world.health, vtime.NullMeter())
         assert trusted.now_ms() == 0
         assert await TrustedStream(world.stream, trusted).server_time() == trusted.now_ms()
@@ -211,11 +211,11 @@ def test_nothing_is_over_before_the_service_has_been_heard() -> None:
     vtime.run(scenario())
 
 
-def test_a_suspended_machine_goes_on_where_it_was() -> None:
-    """Its monotonic clock stood still: nothing is misplaced when wall clock and Dates jump."""
+def test_a_worker_misplaces_no_event_after_the_machine_was_suspended() -> None:
+    """The monotonic clock stops; the wall clock and the Dates jump."""
 
     async def scenario() -> None:
-        world = Lied(shards=1, poll_s=20, look_s=60)
+        world = FaultyWorld(shards=1, poll_s=20, look_s=60)
         worker = await world.begin()
         await traffic(world, 1)
         world.clock.epoch_ms += 5 * HOUR_MS
