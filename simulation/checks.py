@@ -28,6 +28,7 @@ from simulation.vtime import VirtualClock
 from vortex.config.settings import Settings
 from vortex.core.dedup.keys import Keys
 from vortex.core.fleet.lease import Lease
+from vortex.core.invariants import Invariant
 from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import CorruptSegment, Footer
@@ -84,7 +85,7 @@ class Checker:
         """From here on every write is looked at."""
         self._store.on_write, self._store.on_delete = self._written, self._deleted
 
-    def violated(self, invariant: str, what: str) -> None:
+    def violated(self, invariant: Invariant, what: str) -> None:
         """A broken promise; the run ends."""
         self.violations.append(f"{invariant}: {what}")
         self._say("VIOLATION", f"{invariant}: {what}")
@@ -98,7 +99,8 @@ class Checker:
             self._segment(found[1], int(found[2]), key, body)
             return
         if self._digests.setdefault(key, digest) != digest:
-            self.violated("D7" if _DECIDED.match(key) else "I3", f"{key}: was written before, with other content")
+            kept = Invariant.DECISIONS_NEVER_CHANGE if _DECIDED.match(key) else Invariant.WRITTEN_ONCE
+            self.violated(kept, f"{key}: was written before, with other content")
         if (found := _DECIDED.match(key)) is not None:
             if not again:
                 self._plans.decided(int(found[1]), int(found[2]), body)
@@ -126,15 +128,17 @@ class Checker:
             self.late_segments += 1  # a late write to a number that was cleaned up: nobody may read it
             return
         if n > len(log):
-            self.violated("I2", f"{key}: was written when the log had {len(log)} segments: a hole")
+            self.violated(Invariant.WHOLE_LOGS, f"{key}: was written when the log had {len(log)} segments: a hole")
             return
         try:
             segment = parsed(key, body)
         except CorruptSegment as problem:
-            self.violated("I2", str(problem))
+            self.violated(Invariant.WHOLE_LOGS, str(problem))
             return
         if self._plans.plans and any(period < self._plans.upto for period in segment.footer.periods):
-            self.violated("I6", f"{key}: writes before {moment(self._plans.upto)}, which a plan has closed")
+            self.violated(
+                Invariant.CLOSED_HOURS, f"{key}: writes before {moment(self._plans.upto)}, which a plan has closed"
+            )
         self._logs.add(shard, segment)
         if self._plans.plans:
             self._plans.walks.came(self._plans.plans[-1]["arrived"][0], segment.rows)
@@ -145,7 +149,7 @@ class Checker:
         elif (found := _DECIDED.match(key)) is not None:
             self._plans.deleted_decision(int(found[1]), int(found[2]))
         else:
-            self.violated("I3", f"{key}: was deleted; nothing but segments and decisions may be")
+            self.violated(Invariant.WRITTEN_ONCE, f"{key}: was deleted; nothing but segments and decisions may be")
 
     # What processes tell of themselves.
 
@@ -157,26 +161,34 @@ class Checker:
             self._logs.drains.add(process.owner)
 
     def read(self, process: Process, shard: str) -> None:
-        """I5: no child is read before the logs of its parents have ended."""
+        """No child is read before the logs of its parents have ended."""
         early = [parent for parent in self._logs.parents.get(shard, ()) if not self._logs.ended(parent)]
         if early:
-            self.violated("I5", f"{process.owner} reads {shard}, whose parents {early} have not ended")
+            self.violated(
+                Invariant.PARENTS_FIRST, f"{process.owner} reads {shard}, whose parents {early} have not ended"
+            )
 
     def told(self, row: Lease) -> None:
-        """I11: the lease table never says more than the logs hold; a KCL application may go on from it."""
+        """The lease table never says more than the logs hold; a KCL application may go on from it."""
         shard, checkpoint = row.key, row.checkpoint
         if checkpoint.ended and not self._logs.ended(shard):
-            self.violated("I11", f"the lease of {shard} says that it has ended; its log has not")
+            self.violated(Invariant.LEASES_TRAIL_LOGS, f"the lease of {shard} says that it has ended; its log has not")
         if checkpoint.numbered and int(checkpoint.sequence) > (covered := self._logs.covered(shard)):
-            self.violated("I11", f"the lease of {shard} says {checkpoint.sequence}; its log holds records to {covered}")
+            self.violated(
+                Invariant.LEASES_TRAIL_LOGS,
+                f"the lease of {shard} says {checkpoint.sequence}; its log holds records to {covered}",
+            )
 
     def committed(self, process: Process, shard: str, footer: Footer) -> None:
-        """What a worker takes for committed is; its memory is bounded (I7)."""
+        """What a worker takes for committed is; its memory is bounded."""
         log = self.logs.get(shard, [])
         if (shard, footer.n) in self._plans.cleaned:
             return  # it slept, others went on and cleaned up: what it wrote there is never read
         if footer.n >= len(log) or log[footer.n].footer.owner != footer.owner:
-            self.violated("I2", f"{process.owner} takes segment {footer.n} of {shard} for its own, which it is not")
+            self.violated(
+                Invariant.WHOLE_LOGS,
+                f"{process.owner} takes segment {footer.n} of {shard} for its own, which it is not",
+            )
             return
         assert process.app is not None
         worker = process.app.fleet.workers.get(shard)
@@ -184,13 +196,15 @@ class Checker:
             return
         memory = worker._ports.memory
         if memory.used > memory.limit + self._traffic.page_bytes * len(process.app.fleet.workers):
-            self.violated("I7", f"{process.owner} holds {memory.used} bytes, the limit is {memory.limit}")
+            self.violated(
+                Invariant.LIMITS_KEPT, f"{process.owner} holds {memory.used} bytes, the limit is {memory.limit}"
+            )
         pending = worker._ingest.pending
         if pending.events != pending.accepted + pending.filtered + pending.rejected:
-            self.violated("I9", f"{process.owner}, {shard}: pending {pending}")
+            self.violated(Invariant.SUMS_AGREE, f"{process.owner}, {shard}: pending {pending}")
 
     def _check_memory(self) -> None:
-        """D10: what a process has in memory of published keys is what their files have."""
+        """What a process has in memory of published keys is what their files have."""
         for process in self._delayed.values():
             if process.dead or process.app is None or self._sample.random() > 0.3:
                 continue
@@ -204,12 +218,15 @@ class Checker:
                 else:
                     right = all(keys.may_have(np.array([int.from_bytes(key[:8]) for key in mine], dtype=np.uint64)))
                 if not right:
-                    self.violated("D10", f"{process.owner}: has other keys of plan {k} in memory than its files")
+                    self.violated(
+                        Invariant.KEYS_IN_MEMORY_MATCH,
+                        f"{process.owner}: has other keys of plan {k} in memory than its files",
+                    )
 
     # At the end.
 
     def unsettled(self, slowest_ms: int) -> str | None:
-        """What is still to come once faults have stopped (I8), or None."""
+        """What is still to come once faults have stopped, or None."""
         for shard in self._traffic.records:
             covered = self._logs.covered(shard)
             waiting = [
@@ -228,7 +245,7 @@ class Checker:
         return None
 
     async def finish(self) -> None:
-        """I1 over everything; I7 over all calls; and the program's own verification must agree."""
+        """Every record over everything; limits over all calls; and the program's own verification must agree."""
         segments = [one for log in self.logs.values() for one in log]
         accepted = Counter(line for one in segments for lines in one.lines.values() for line in lines)
         accepted -= self._plans.walks.dropped_lines(self._plans.done)
@@ -238,7 +255,10 @@ class Checker:
                 published.update(gzip.decompress(body).split(b"\n")[:-1])
         if accepted != published:
             lost, more = accepted - published, published - accepted
-            self.violated("I1", f"{lost.total()} lines not published, {more.total()} too many: {[*lost, *more][:2]}")
+            self.violated(
+                Invariant.COMPLETE_AND_ONCE,
+                f"{lost.total()} lines not published, {more.total()} too many: {[*lost, *more][:2]}",
+            )
         self._plans.finish()
         self._check_cleaned()
         self._check_calls()
@@ -247,7 +267,7 @@ class Checker:
             self.violated(fault.invariant, f"vortex verify: {fault.key}: {fault.what}")
 
     def _check_cleaned(self) -> None:
-        """D10: decisions that no later plan is held against do not stay; what was put late is found as well."""
+        """Decisions that no later plan is held against do not stay; what was put late is found as well."""
         keep = max((settings.commit.keep for settings in self.settings.values()), default=0)
         every = max((settings.publish.period for settings in self.settings.values()), default=0)
         if self._clock.now_ms() - self.calm_at < 2 * max(every, keep // 24) + 600_000:
@@ -256,7 +276,10 @@ class Checker:
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
         for row in self._store.rows("_vortex/", "", 10**6):
             if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
-                self.violated("D10", f"{row.key}: is there still, and plans are held against {since} and later ones")
+                self.violated(
+                    Invariant.KEYS_IN_MEMORY_MATCH,
+                    f"{row.key}: is there still, and plans are held against {since} and later ones",
+                )
 
     def _check_calls(self) -> None:
         for shard, calls in self._stream.calls.items():
@@ -266,15 +289,20 @@ class Checker:
                 if call.operation == "read":
                     times.setdefault(call.caller, []).append(call.at_s)
                     if call.at_s < refused.get(call.caller, 0.0):
-                        self.violated("I7", f"{call.caller} asks for {shard} again too soon after 10 MiB")
+                        self.violated(
+                            Invariant.LIMITS_KEPT, f"{call.caller} asks for {shard} again too soon after 10 MiB"
+                        )
                     if call.outcome == "full":
                         refused[call.caller] = call.at_s + FULL_PAGE_PENALTY_S - 0.001
                     if call.outcome == "expired" and not self._delayed[call.caller].delayed:
-                        self.violated("I7", f"{call.caller} used an expired iterator of {shard}")
+                        self.violated(Invariant.LIMITS_KEPT, f"{call.caller} used an expired iterator of {shard}")
             for caller, at in times.items():
                 for early, late in zip(at, at[CALLS_PER_SECOND:], strict=False):
                     if late - early < 0.999:
-                        self.violated("I7", f"{caller} made six calls to {shard} within a second, from {early:.3f} on")
+                        self.violated(
+                            Invariant.LIMITS_KEPT,
+                            f"{caller} made six calls to {shard} within a second, from {early:.3f} on",
+                        )
                         break
 
     def numbers(self) -> dict[str, int]:

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from simulation.traffic import MARK, Truth, Written
 from vortex.config.settings import Settings
+from vortex.core.invariants import Invariant
 from vortex.core.layout import BESIDE, date_and_hour
 from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import Counts, Footer, decompress, parse_footer
 from vortex.core.model import Position, ShardInfo, Start
 
-Violated = Callable[[str, str], None]
+Violated = Callable[[Invariant, str], None]
 _OLDEST = Position(Start.TRIM_HORIZON)
 _SUMMED = ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes")
 
@@ -156,60 +157,69 @@ class LogModel:
         told = shard in self._in_gap or (self.vanished and shard not in self.logs)
         return told and record.put_ms + self._retention <= self._now()
 
-    # I2, I5.
+    # Order.
 
     def _check_follows(self, name: str, before: Segment | None, segment: Segment) -> None:
         footer, bad = segment.footer, self._violated
         if footer.prev != (before.digest if before else ""):
-            bad("I2", f"{name}: follows {footer.prev!r}, which is not the segment before it")
+            bad(Invariant.WHOLE_LOGS, f"{name}: follows {footer.prev!r}, which is not the segment before it")
         if before is None:
             self._check_first(name, footer)
             return
         earlier = before.footer
         if earlier.ended:
-            bad("I2", f"{name}: follows the end of its log")
+            bad(Invariant.WHOLE_LOGS, f"{name}: follows the end of its log")
         if footer.start != earlier.position or _number(footer.position) < _number(earlier.position):
-            bad("I2", f"{name}: {footer.start}..{footer.position} after {earlier.position}")
+            bad(Invariant.WHOLE_LOGS, f"{name}: {footer.start}..{footer.position} after {earlier.position}")
         if footer.watermark < earlier.watermark or footer.closed_before < earlier.closed_before:
-            bad("I2", f"{name}: watermark or closed_before goes back")
+            bad(Invariant.WHOLE_LOGS, f"{name}: watermark or closed_before goes back")
         if any(period < earlier.closed_before for period in footer.periods):
-            bad("I6", f"{name}: writes into a period before {earlier.closed_before}, which its log had closed")
+            bad(
+                Invariant.CLOSED_HOURS,
+                f"{name}: writes into a period before {earlier.closed_before}, which its log had closed",
+            )
         if footer.watermark > max(earlier.watermark, self._now()):
-            bad("I6", f"{name}: its watermark is {footer.watermark - self._now()} ms ahead of the time")
+            bad(
+                Invariant.CLOSED_HOURS,
+                f"{name}: its watermark is {footer.watermark - self._now()} ms ahead of the time",
+            )
         owner = self.settings.get(footer.owner)
         if owner is not None and not footer.advances and footer.owner not in self.drains:
             allowed = footer.watermark - owner.hours.allowed_lateness
             bound = max(earlier.closed_before, allowed - allowed % owner.publish.period)
             if footer.closed_before > bound:
-                bad("I6", f"{name}: closed_before {footer.closed_before} is later than its watermark allows")
+                bad(
+                    Invariant.CLOSED_HOURS,
+                    f"{name}: closed_before {footer.closed_before} is later than its watermark allows",
+                )
 
     def _check_first(self, name: str, footer: Footer) -> None:
         parents = self.parents.get(footer.shard, ())
         missing = [parent for parent in parents if not self.ended(parent)]
         if missing:
-            self._violated("I5", f"{name}: begins before its parents {missing} have ended")
+            self._violated(Invariant.PARENTS_FIRST, f"{name}: begins before its parents {missing} have ended")
             return
         ends = [self.logs[parent][-1].footer for parent in parents]
         if ends and footer.watermark != min(end.watermark for end in ends):
-            self._violated("I2", f"{name}: its first watermark is not the least of its parents'")
+            self._violated(Invariant.WHOLE_LOGS, f"{name}: its first watermark is not the least of its parents'")
         if ends and footer.closed_before != max(end.closed_before for end in ends):
-            self._violated("I2", f"{name}: its first closed_before is not the greatest of its parents'")
+            self._violated(Invariant.WHOLE_LOGS, f"{name}: its first closed_before is not the greatest of its parents'")
         unread = all(end.position.kind is Start.AT_TIMESTAMP for end in ends)
         if ends and footer.position != (ends[0].position if unread else _OLDEST):
-            self._violated("I5", f"{name}: a child begins at {footer.position}")
+            self._violated(Invariant.PARENTS_FIRST, f"{name}: a child begins at {footer.position}")
 
-    # I9.
+    # Sums.
 
     def _check_sums(self, name: str, footer: Footer) -> None:
         counts, total = footer.counts, Counts()
         for some in footer.periods.values():
             total.add(some)
         if counts.events != counts.accepted + counts.filtered + counts.rejected:
-            self._violated("I9", f"{name}: events are not accepted + filtered + rejected")
+            self._violated(Invariant.SUMS_AGREE, f"{name}: events are not accepted + filtered + rejected")
         if any(getattr(total, each) != getattr(counts, each) for each in _SUMMED):
-            self._violated("I9", f"{name}: its periods do not add up")
+            self._violated(Invariant.SUMS_AGREE, f"{name}: its periods do not add up")
 
-    # I1, D1.
+    # Contents.
 
     def _check_content(self, name: str, before: Segment | None, segment: Segment) -> None:
         """Every record's events are rows, rejections, or filtered, and what was filtered has a row to answer for it."""
@@ -222,13 +232,20 @@ class LogModel:
         broken = sorted(truth.number for truth, _ in self._lines(segment, rejected=True))
         filtered = read - there
         if odd := there - read:
-            self._violated("I1", f"{name}: holds {sorted(odd.elements())[:5]}, which were not read")
+            self._violated(
+                Invariant.COMPLETE_AND_ONCE, f"{name}: holds {sorted(odd.elements())[:5]}, which were not read"
+            )
         elif broken != rejected or footer.counts.rejected != len(rejected):
-            self._violated("I1", f"{name}: rejections {broken[:5]}, should be {rejected[:5]}")
+            self._violated(Invariant.COMPLETE_AND_ONCE, f"{name}: rejections {broken[:5]}, should be {rejected[:5]}")
         elif (footer.counts.accepted, footer.counts.filtered) != (there.total(), filtered.total()):
-            self._violated("I9", f"{name}: counts {footer.counts}, {there.total()} rows, {filtered.total()} filtered")
+            self._violated(
+                Invariant.SUMS_AGREE,
+                f"{name}: counts {footer.counts}, {there.total()} rows, {filtered.total()} filtered",
+            )
         elif footer.counts.untimed != (timeless := sum(n for at, n in there.items() if self._truths[at].at is None)):
-            self._violated("I9", f"{name}: {footer.counts.untimed} without a time, should be {timeless}")
+            self._violated(
+                Invariant.SUMS_AGREE, f"{name}: {footer.counts.untimed} without a time, should be {timeless}"
+            )
         else:
             self._check_filtered(name, before, segment, filtered, there)
             self._check_rows(name, segment)
@@ -247,10 +264,12 @@ class LogModel:
                 segment.rows.append(Row(footer.shard, footer.n, row, period, path, key, line, *footer.arrived))
                 digest = segment.ids[row] if row < len(segment.ids) else b""
                 if self._hashes.setdefault(key, digest) != digest or self._names.setdefault(digest, key) != key:
-                    self._violated("I4", f"{name}: the id of row {row}, {key!r}, is not the one it had")
+                    self._violated(
+                        Invariant.ROWS_KEEP_IDS, f"{name}: the id of row {row}, {key!r}, is not the one it had"
+                    )
                 row += 1
         if row != len(segment.ids):
-            self._violated("I4", f"{name}: {len(segment.ids)} ids, {row} rows")
+            self._violated(Invariant.ROWS_KEEP_IDS, f"{name}: {len(segment.ids)} ids, {row} rows")
         last = self._last.setdefault(footer.shard, {})
         last.update((one.key, one.hi) for one in segment.rows)
 
@@ -263,7 +282,7 @@ class LogModel:
         came = self._last.get(segment.footer.shard, {})
         for key in {self._truths[number].key for number in filtered} - own:
             if came.get(key, oldest - 1) < oldest:
-                self._violated("D1", f"{name}: {key!r} was filtered, and no row answers for it")
+                self._violated(Invariant.FILTERED_HAVE_ROWS, f"{name}: {key!r} was filtered, and no row answers for it")
 
     def _check_arrived(
         self, name: str, before: Segment | None, segment: Segment, records: list[Written], there: Counter[int]
@@ -272,11 +291,15 @@ class LogModel:
         (lo, hi), least = footer.arrived, before.footer.watermark if before else 0
         if not least <= lo <= hi <= footer.watermark or (not segment.rows and lo != footer.watermark):
             self._violated(
-                "D8", f"{name}: rows came in {lo}..{hi}, its watermark went from {least} to {footer.watermark}"
+                Invariant.ARRIVAL_BOUNDS_HOLD,
+                f"{name}: rows came in {lo}..{hi}, its watermark went from {least} to {footer.watermark}",
             )
         owner = self.settings.get(footer.owner)
         if owner is not None and owner.dedup.window and hi - lo > owner.dedup.window // 8:
-            self._violated("D8", f"{name}: rows came in {lo}..{hi}, which is more than an eighth of the window")
+            self._violated(
+                Invariant.ARRIVAL_BOUNDS_HOLD,
+                f"{name}: rows came in {lo}..{hi}, which is more than an eighth of the window",
+            )
         within, mark = Counter[int](), least
         for one in records:
             mark = max(mark, one.arrival_ms)
@@ -286,7 +309,7 @@ class LogModel:
                 within.update(truth.number for truth in one.truths)
         sure = footer.shard not in self._in_gap and not footer.gap and not self.odd_dates
         if sure and (odd := there - within):
-            self._violated("D8", f"{name}: {sorted(odd)[:5]} did not come in {lo}..{hi}")
+            self._violated(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: {sorted(odd)[:5]} did not come in {lo}..{hi}")
 
     def _covered_by(self, name: str, footer: Footer) -> list[Written]:
         """The records that the segment must be made of; what was trimmed may be missing where the log says so."""
@@ -304,7 +327,10 @@ class LogModel:
             if all(one.put_ms + self._retention <= self._now() for one in chosen[:missing]) and told:
                 return chosen[missing:]
         if missing:
-            self._violated("I1", f"{name}: {footer.counts.records} records of {len(chosen)} in {first}..{last}")
+            self._violated(
+                Invariant.COMPLETE_AND_ONCE,
+                f"{name}: {footer.counts.records} records of {len(chosen)} in {first}..{last}",
+            )
         return chosen
 
     def _lines(self, segment: Segment, *, rejected: bool) -> Iterable[tuple[Truth, int]]:
@@ -328,7 +354,9 @@ class LogModel:
             date, hour = date_and_hour(row.period)
             folder = f"customer={truth.customer}/event_type={truth.kind}/date={date}/hour={hour}"
             if (row.folder, row.line) != (folder, truth.data):
-                self._violated("I1", f"{name}: event {truth.number} is not as it came in {folder}")
+                self._violated(
+                    Invariant.COMPLETE_AND_ONCE, f"{name}: event {truth.number} is not as it came in {folder}"
+                )
 
             def fits(record: Written, row: Row = row, truth: Truth = truth) -> bool:
                 at = record.arrival_ms if truth.at is None else truth.at
@@ -337,7 +365,7 @@ class LogModel:
                 return not (row.period > latest or (moved and footer.closed_before <= own <= earliest - step))
 
             if not any(map(fits, came[truth.number])):
-                self._violated("I1", f"{name}: event {truth.number} lies in period {row.period}")
+                self._violated(Invariant.COMPLETE_AND_ONCE, f"{name}: event {truth.number} lies in period {row.period}")
 
 
 def _number(position: Position) -> int:

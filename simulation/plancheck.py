@@ -9,6 +9,7 @@ from typing import Any
 from simulation.logchecks import LogModel, Row, Segment, Violated
 from simulation.simstore import SimStore
 from simulation.walkcheck import WalkModel
+from vortex.core.invariants import Invariant
 from vortex.core.layout import date_and_hour, hour_manifest_key, hour_of, moment
 from vortex.core.model import HOUR_MS
 
@@ -53,12 +54,15 @@ class PlanModel:
         """A plan was written."""
         plan, bad, name = json.loads(body), self._violated, f"plan {k}"
         if k != len(self.plans) or self.done != k - 1 or plan["k"] != k:
-            bad("I3", f"{name}: was made when {len(self.plans)} were there and {self.done + 1} were done")
+            bad(
+                Invariant.WRITTEN_ONCE,
+                f"{name}: was made when {len(self.plans)} were there and {self.done + 1} were done",
+            )
             return
         if plan["after"] != self.upto or plan["upto"] <= plan["after"]:
-            bad("I3", f"{name}: publishes {plan['after']}..{plan['upto']} after {self.upto}")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: publishes {plan['after']}..{plan['upto']} after {self.upto}")
         if both := sorted(set(plan["shards"]) & set(plan["gone"])):
-            bad("I3", f"{name}: {both} live and gone")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: {both} live and gone")
         before = self.plans[-1]["shards"] if self.plans else {}
         for shard, entry in plan["shards"].items():
             self._check_entry(f"{name}, {shard}", plan, entry, before.get(shard), self._logs.logs.get(shard, []))
@@ -66,11 +70,17 @@ class PlanModel:
             to = plan["shards"][shard]["to"] if shard in plan["shards"] else -1
             for one in log[to + 1 :]:
                 if any(plan["after"] <= period < plan["upto"] for period in one.footer.periods):
-                    bad("I1", f"{name}: leaves out {shard} segment {one.footer.n}, which holds periods that it closes")
+                    bad(
+                        Invariant.COMPLETE_AND_ONCE,
+                        f"{name}: leaves out {shard} segment {one.footer.n}, which holds periods that it closes",
+                    )
         self._walks.planned(plan, self.plans[-1] if self.plans else None, self._rows(plan))
         for shard, entry in plan["shards"].items():
             if (least := self._comes(shard, entry)) < plan["arrived"][0]:
-                bad("D8", f"{name}: nothing comes before {plan['arrived'][0]}, it says; of {shard} it may at {least}")
+                bad(
+                    Invariant.ARRIVAL_BOUNDS_HOLD,
+                    f"{name}: nothing comes before {plan['arrived'][0]}, it says; of {shard} it may at {least}",
+                )
         self.plans.append(plan)
         self._expect(plan)
 
@@ -80,15 +90,15 @@ class PlanModel:
         bad = self._violated
         to, following = entry["to"], entry["next"]
         if to >= len(log) or (to >= 0 and log[to].digest != entry["digest"]):
-            bad("I3", f"{name}: segment {to} is not the one it names")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: segment {to} is not the one it names")
             return
         if entry["from"] != (old["next"] if old else 0) or (old and to < old["to"]):
-            bad("I3", f"{name}: goes from {entry['from']} to {to}, after {old}")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: goes from {entry['from']} to {to}, after {old}")
         late = [one.footer.n for one in log[:following] if any(p >= plan["upto"] for p in one.footer.periods)]
         if late or following > to + 1:
-            bad("I3", f"{name}: the next plan begins at {following}, and segments {late} are left")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: the next plan begins at {following}, and segments {late} are left")
         if to >= 0 and entry["ended"] != log[to].footer.ended:
-            bad("I3", f"{name}: says ended = {entry['ended']}")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: says ended = {entry['ended']}")
 
     def _comes(self, shard: str, entry: dict[str, Any]) -> int:
         """When the first row comes that the shard has for this plan or a later one, at the earliest."""
@@ -117,7 +127,9 @@ class PlanModel:
             at = moment(period)
             stem = f"{folder}/{at:%H%M}" if at.second == 0 else f"{folder}/{at:%H%M%S}"
             if stem in self._expected:
-                self._violated("I3", f"{stem}: is published by plans {self._expected[stem][0]} and {plan['k']}")
+                self._violated(
+                    Invariant.WRITTEN_ONCE, f"{stem}: is published by plans {self._expected[stem][0]} and {plan['k']}"
+                )
             self._expected[stem] = (plan["k"], period, lines)
 
     def _rows(self, plan: dict[str, Any]) -> list[Row]:
@@ -133,7 +145,7 @@ class PlanModel:
     def decided(self, k: int, part: int, body: bytes) -> None:
         """A file of decisions was written for the first time."""
         if k >= len(self.plans):
-            self._violated("I3", f"plan {k}, part {part}: was decided on, and there is no such plan")
+            self._violated(Invariant.WRITTEN_ONCE, f"plan {k}, part {part}: was decided on, and there is no such plan")
             return
         self._walks.decided(self.plans[k], part, body)
 
@@ -143,15 +155,15 @@ class PlanModel:
         """An object for loaders was written."""
         found = _OBJECT.match(key)
         if found is None or found[1] not in self._expected:
-            self._violated("I3", f"{key}: no plan makes it")
+            self._violated(Invariant.WRITTEN_ONCE, f"{key}: no plan makes it")
             return
         k, period, wanted = self._expected[found[1]]
         if not self._walks.whole(self.plans[k]):
-            self._violated("D2", f"{key}: was made before all of plan {k} was decided on")
+            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{key}: was made before all of plan {k} was decided on")
         if hour_of(period) in self.closed:
-            self._violated("I6", f"{key}: is written into a closed hour")
+            self._violated(Invariant.CLOSED_HOURS, f"{key}: is written into a closed hour")
         if not lines or not _within(lines, wanted):
-            self._violated("I3", f"{key}: its lines are not those of the segments it is made of")
+            self._violated(Invariant.WRITTEN_ONCE, f"{key}: its lines are not those of the segments it is made of")
         self._parts.setdefault(found[1], {})[int(found[2])] = lines
 
     def _check_whole(self, stem: str) -> None:
@@ -159,7 +171,10 @@ class PlanModel:
         parts = self._parts.get(stem, {})
         lines = [line for part in sorted(parts) for line in parts[part]]
         if lines != wanted:
-            self._violated("I1", f"{stem}: holds {len(lines)} lines in parts {sorted(parts)}, should be {len(wanted)}")
+            self._violated(
+                Invariant.COMPLETE_AND_ONCE,
+                f"{stem}: holds {len(lines)} lines in parts {sorted(parts)}, should be {len(wanted)}",
+            )
 
     # Hours.
 
@@ -168,7 +183,7 @@ class PlanModel:
         manifest = json.loads(body)
         hour = next((h for h in self._hours_to(self.upto) if hour_manifest_key(h) == key), None)
         if hour is None:
-            self._violated("I6", f"{key}: closes an hour that is not wholly before {self.upto}")
+            self._violated(Invariant.CLOSED_HOURS, f"{key}: closes an hour that is not wholly before {self.upto}")
             return
         self.closed.add(hour)
         date, digits = date_and_hour(hour)
@@ -179,15 +194,17 @@ class PlanModel:
         rows = [*manifest["partitions"], *manifest["rejected"]]
         folders = sorted({stem.rpartition("/")[0] for stem in stems})
         if sorted(row["folder"] for row in rows) != folders or any(not f.endswith(tail) for f in folders):
-            self._violated("I6", f"{key}: names other folders than the hour has")
+            self._violated(Invariant.CLOSED_HOURS, f"{key}: names other folders than the hour has")
         self._check_rows(key, rows)
         wanted = sum(len(self._expected[stem][2]) for stem in stems if not stem.startswith("_rejected/"))
         dropped = self._walks.dropped_of(range(hour, hour + HOUR_MS))
         told = manifest["counts"]
         if (told["accepted"], told["published"], told["dropped"]) != (wanted + dropped, wanted, dropped):
-            self._violated("D9", f"{key}: counts {told}, should be {wanted} published, {dropped} dropped")
+            self._violated(
+                Invariant.DEDUP_SUMS_AGREE, f"{key}: counts {told}, should be {wanted} published, {dropped} dropped"
+            )
         if manifest["totals"]["rows"] != wanted:
-            self._violated("I6", f"{key}: {manifest['totals']['rows']} rows, should be {wanted}")
+            self._violated(Invariant.CLOSED_HOURS, f"{key}: {manifest['totals']['rows']} rows, should be {wanted}")
 
     def _check_rows(self, key: str, rows: list[dict[str, Any]]) -> None:
         objects = self._store.objects
@@ -196,7 +213,7 @@ class PlanModel:
             told = {e["url"].removeprefix("memory://store/"): e["meta"]["content_length"] for e in listed}
             there = {k: len(objects[k]) for k in self._keys(row["folder"] + "/")}
             if told != there:
-                self._violated("I6", f"{key}: {row['manifest']} does not list what the folder holds")
+                self._violated(Invariant.CLOSED_HOURS, f"{key}: {row['manifest']} does not list what the folder holds")
 
     def _keys(self, prefix: str) -> list[str]:
         return [row.key for row in self._store.rows(prefix, "", 10_000)]
@@ -214,17 +231,17 @@ class PlanModel:
             or not 0 <= number < self.plans[k]["ranges"]
             or (part["k"], part["range"]) != (k, number)
         ):
-            bad("I3", f"{name}: no plan has it")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: no plan has it")
             return
         for row in part["objects"]:
             found = _OBJECT.match(row["key"])
             if found is None or self._expected.get(found[1], (-1,))[0] != k or row["key"] not in self._store.objects:
-                bad("I3", f"{name}: {row['key']} is not there, or not the plan's")
+                bad(Invariant.WRITTEN_ONCE, f"{name}: {row['key']} is not there, or not the plan's")
 
     def finished(self, k: int, body: bytes) -> None:
         """A plan's done document was written: all of it must be there."""
         if k != len(self.plans) - 1 or self.done != k - 1:
-            self._violated("I3", f"plan {k} is done, of {len(self.plans)}")
+            self._violated(Invariant.WRITTEN_ONCE, f"plan {k} is done, of {len(self.plans)}")
             return
         for stem, (made_by, _, _) in self._expected.items():
             if made_by == k:
@@ -232,7 +249,7 @@ class PlanModel:
         self._walks.finished(self.plans[k], json.loads(body))
         missing = [hour for hour in self._hours_to(self.upto) if hour not in self.closed]
         if missing:
-            self._violated("I6", f"plan {k} is done, hour {moment(missing[0])} has no manifest")
+            self._violated(Invariant.CLOSED_HOURS, f"plan {k} is done, hour {moment(missing[0])} has no manifest")
         self.done = k
 
     # Clean-up.
@@ -242,20 +259,22 @@ class PlanModel:
         self.cleaned.add((shard, n))
         log, bad, name = self._logs.logs.get(shard, []), self._violated, f"{shard} segment {n}"
         if n >= len(log) - 1:
-            bad("I3", f"{name} was deleted, and is the head of its log")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and is the head of its log")
             return
         entry = self._last_entry(shard)
         if entry is None or n > entry["to"] or any(p >= self.published for p in log[n].footer.periods):
-            bad("I3", f"{name} was deleted, and is not published")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and is not published")
         if entry is not None and n == entry["to"]:
-            bad("I3", f"{name} was deleted, and its log is read from there on")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and its log is read from there on")
         if entry is not None and n >= entry["next"] and not entry["ended"]:
-            bad("I3", f"{name} was deleted, and the next plan begins at {entry['next']}")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and the next plan begins at {entry['next']}")
 
     def deleted_decision(self, k: int, part: int) -> None:
-        """D6: a file of decisions was deleted; no plan needs it any more."""
+        """A file of decisions was deleted; no plan needs it any more."""
         if not self.plans or k >= self.plans[self.done]["since"] or self.done < 0:
-            self._violated("D6", f"plan {k}, part {part}: what was decided on it was deleted, and is needed")
+            self._violated(
+                Invariant.NEEDED_FILES_STAY, f"plan {k}, part {part}: what was decided on it was deleted, and is needed"
+            )
 
     def finish(self) -> None:
         """What must hold of all plans together."""

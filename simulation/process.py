@@ -18,6 +18,7 @@ from simulation.vtime import NullMeter, VirtualClock
 from vortex.config.settings import Settings
 from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.ingest.shard_state import Draft
+from vortex.core.invariants import Invariant
 from vortex.core.log.segment import VERSION, Footer, OtherVersion
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.exits import Exit
@@ -46,7 +47,7 @@ class Observer(Protocol):
         """One of its workers knows that it has committed."""
         ...
 
-    def violated(self, invariant: str, what: str) -> None:
+    def violated(self, invariant: Invariant, what: str) -> None:
         """Something that must never be."""
         ...
 
@@ -117,7 +118,7 @@ class Process:
             self.outcome = self.outcome or "died"
         elif (problem := self._main.exception()) is not None:
             self.outcome = f"failed: {problem!r}"
-            self.world.observer.violated("I8", f"process {self.owner} failed: {problem!r}")
+            self.world.observer.violated(Invariant.SETTLES, f"process {self.owner} failed: {problem!r}")
         else:
             self.outcome = self._main.result().name
         self.say(f"ends: {self.outcome}")
@@ -277,7 +278,7 @@ class _Health(Health):
         if "format version" in detail and not self._process.newer:
             self._process.outdate()
         elif (name in ("publisher", "stream") or name.startswith("shard ")) and not self._process.dead:
-            self._process.world.observer.violated("I8", f"{self._process.owner}: {name} stops: {detail}")
+            self._process.world.observer.violated(Invariant.SETTLES, f"{self._process.owner}: {name} stops: {detail}")
 
 
 class _Clock(VirtualClock):

@@ -1,4 +1,4 @@
-"""What must be decided on duplicates (D2 to D5, D8, D9), told by a walk over rows that knows names and whole logs.
+"""What must be decided on duplicates told by a walk over rows that knows names and whole logs.
 
 The model reads a file of decisions by its own few lines; it has no hashes and no sorted arrays.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from simulation.logchecks import Row, Violated
+from vortex.core.invariants import Invariant
 
 Place = tuple[str, int, int]
 _RUN = struct.Struct("<IQqqqII")
@@ -37,27 +38,33 @@ class WalkModel:
     # When a plan is made.
 
     def planned(self, plan: dict[str, Any], before: dict[str, Any] | None, rows: Sequence[Row]) -> None:
-        """D8: bounds never go back, and hold; `since` follows from them."""
+        """Bounds never go back, and hold; `since` follows from them."""
         name, bad, (least, most) = f"plan {plan['k']}", self._violated, plan["arrived"]
         if before is not None and (least < before["arrived"][0] or plan["since"] < before["since"]):
-            bad("D8", f"{name}: came from {least}, since plan {plan['since']}: goes back")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: came from {least}, since plan {plan['since']}: goes back")
         if any(row.lo < least or row.hi > most for row in rows):
-            bad("D8", f"{name}: has rows that did not come in {least}..{most}")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has rows that did not come in {least}..{most}")
         known = [] if before is None else [*before["recent"], [before["k"], before["arrived"][1], 0, 0]]
         needed = max(least, most - plan["reach"]) - plan["window"]
         first = next((k for k, upto, *_ in known if upto >= needed), plan["k"])
         if plan["since"] != max(first, before["since"] if before else 0):
-            bad("D8", f"{name}: says since plan {plan['since']}, should be {first}")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: says since plan {plan['since']}, should be {first}")
         if [one[0] for one in plan["recent"]] != list(range(plan["since"], plan["k"])):
-            bad("D8", f"{name}: does not tell of all plans since {plan['since']}")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: does not tell of all plans since {plan['since']}")
         if plan["rows"] != len(rows) or bool(plan["parts"]) != bool(rows and plan["window"]):
-            bad("D9", f"{name}: says {plan['rows']} rows in {plan['parts']} parts, has {len(rows)}")
+            bad(
+                Invariant.DEDUP_SUMS_AGREE,
+                f"{name}: says {plan['rows']} rows in {plan['parts']} parts, has {len(rows)}",
+            )
 
     def came(self, least: int, rows: Iterable[Row]) -> None:
-        """D8: nothing that comes later comes before the bound of a plan that was made."""
+        """Nothing that comes later comes before the bound of a plan that was made."""
         for row in rows:
             if row.lo < least:
-                self._violated("D8", f"{row.shard} segment {row.n}: came at {row.lo}, a plan said {least} at least")
+                self._violated(
+                    Invariant.ARRIVAL_BOUNDS_HOLD,
+                    f"{row.shard} segment {row.n}: came at {row.lo}, a plan said {least} at least",
+                )
                 return
 
     def walk(self, plan: dict[str, Any], rows: Sequence[Row]) -> set[Place]:
@@ -88,51 +95,64 @@ class WalkModel:
         return all((plan["k"], part) in self.files for part in range(plan["parts"]))
 
     def decided(self, plan: dict[str, Any], part: int, body: bytes) -> None:
-        """D5, as it happens: a file says what the walk says."""
+        """As it happens: a file says what the walk says."""
         k, name = plan["k"], f"plan {plan['k']}, part {part}"
         if not 0 <= part < plan["parts"]:
-            self._violated("D2", f"{name}: no plan has that part")
+            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: no plan has that part")
             return
         ids, out = _read(body)
         self.files[k, part] = ids
         if ids != sorted(ids) or any(int.from_bytes(one[:8]) * plan["parts"] >> 64 != part for one in ids):
-            self._violated("D2", f"{name}: its ids are not in order, or not of its part")
+            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: its ids are not in order, or not of its part")
         self._told[k].update(out)
         if odd := set(out) - set(self._dropped[k]):
-            self._violated("D5", f"{name}: drops {sorted(odd)[:3]}, which the walk publishes")
+            self._violated(
+                Invariant.OUTCOME_FOLLOWS_FROM_LOGS, f"{name}: drops {sorted(odd)[:3]}, which the walk publishes"
+            )
         if self.whole(plan):
             wanted = set(self._dropped[k])
             if set(self._told[k]) != wanted or self._told[k].total() != len(wanted):
                 missing = sorted(wanted - set(self._told[k]))
-                self._violated("D5", f"plan {k}: publishes {missing[:3]}, which the walk drops, or drops a row twice")
+                self._violated(
+                    Invariant.OUTCOME_FOLLOWS_FROM_LOGS,
+                    f"plan {k}: publishes {missing[:3]}, which the walk drops, or drops a row twice",
+                )
             published = sum(len(self.files[k, each]) for each in range(plan["parts"]))
             if published + len(wanted) != plan["rows"]:
-                self._violated("D2", f"plan {k}: {published} published, {len(wanted)} dropped, of {plan['rows']}")
+                self._violated(
+                    Invariant.ROWS_HAVE_ONE_OUTCOME,
+                    f"plan {k}: {published} published, {len(wanted)} dropped, of {plan['rows']}",
+                )
 
     def finished(self, plan: dict[str, Any], document: dict[str, Any]) -> None:
-        """D9: the sums of each period."""
+        """The sums of each period."""
         name, k = f"plan {plan['k']}", plan["k"]
         if not self.whole(plan):
-            self._violated("D2", f"{name}: is done, and not all of it was decided on")
+            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: is done, and not all of it was decided on")
         rows = Counter(row.period for place, row in self._rows.items() if self._plan_of[place] == k)
         out = Counter(row.period for row in self._dropped[k].values())
         for period, counts in document["periods"].items():
             at = int(period)
             told = (counts["accepted"], counts["published"], counts["dropped"])
             if told != (rows.pop(at, 0), told[0] - out[at], out[at]):
-                self._violated("D9", f"{name}, period {at}: says {told} accepted, published and dropped")
+                self._violated(
+                    Invariant.DEDUP_SUMS_AGREE, f"{name}, period {at}: says {told} accepted, published and dropped"
+                )
         if rows or len(document["decided"]) != plan["parts"]:
-            self._violated("D9", f"{name}: leaves out the periods {sorted(rows)[:3]}")
+            self._violated(Invariant.DEDUP_SUMS_AGREE, f"{name}: leaves out the periods {sorted(rows)[:3]}")
 
     # At the end.
 
     def finish(self, plans: Sequence[dict[str, Any]]) -> None:
-        """D3, D4, D5 over everything."""
+        """What was published and dropped, over everything."""
         for key, several in self._published.items():
             for at, (row, k) in enumerate(several):
                 for other, j in several[:at]:
                     if self._twice(plans, row, k, other, j):
-                        self._violated("D3", f"{key!r}: {row[:3]} and {other[:3]} are both published, and near")
+                        self._violated(
+                            Invariant.PUBLISHED_NOT_NEAR,
+                            f"{key!r}: {row[:3]} and {other[:3]} are both published, and near",
+                        )
         for k, out in self._dropped.items():
             for row in out.values() if k < len(plans) else ():
                 self._check_dropped(plans[k], row)
@@ -152,10 +172,13 @@ class WalkModel:
             near = _apart(row, other) <= plan["window"]
             if near and plan["since"] <= k <= plan["k"] and _order(other) < _order(row) and other.period <= row.period:
                 return
-        self._violated("D4", f"{row.key!r}: {row[:3]} is dropped, and nothing near was published before it")
+        self._violated(
+            Invariant.DROPPED_HAVE_ORIGINALS,
+            f"{row.key!r}: {row[:3]} is dropped, and nothing near was published before it",
+        )
 
     def _check_function(self, window: int, done: int) -> None:
-        """D5: the outcome is a function of the logs. These lines know no plans."""
+        """The outcome is a function of the logs. These lines know no plans."""
         published: dict[str, list[Row]] = defaultdict(list)
         for row in sorted((r for place, r in self._rows.items() if self._plan_of[place] < done), key=_order):
             if not window or all(_apart(row, other) > window for other in published[row.key]):
@@ -164,7 +187,8 @@ class WalkModel:
             mine = [row for row, k in several if k < done]
             if sorted(mine, key=_order) != published[key]:
                 self._violated(
-                    "D5", f"{key!r}: published are {[r[:3] for r in mine]}, not {[r[:3] for r in published[key]]}"
+                    Invariant.OUTCOME_FOLLOWS_FROM_LOGS,
+                    f"{key!r}: published are {[r[:3] for r in mine]}, not {[r[:3] for r in published[key]]}",
                 )
 
 

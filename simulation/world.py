@@ -25,6 +25,7 @@ from simulation.simstore import NEWER, SimStore
 from simulation.simtable import SimTable
 from simulation.traffic import Traffic
 from vortex.config.settings import Memory, Settings
+from vortex.core.invariants import Invariant
 from vortex.core.layout import moment
 from vortex.core.model import HOUR_MS
 
@@ -127,7 +128,9 @@ class World:
         self.observer.begins()
         self.table.on_checkpoint = self.observer.told
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, what: self.observer.violated("I8", f"unheard: {what.get('exception')!r}"))
+        loop.set_exception_handler(
+            lambda _, what: self.observer.violated(Invariant.SETTLES, f"unheard: {what.get('exception')!r}")
+        )
         whole = asyncio.ensure_future(self._phases())
         failed = asyncio.ensure_future(self.observer.failed.wait())
         try:
@@ -173,7 +176,7 @@ class World:
                 change(self.rng)
 
     async def _settle(self, busy: Sequence[asyncio.Future[None]]) -> None:
-        """Faults stop; everything must be published and every passed hour closed in bounded time (I8)."""
+        """Faults stop; everything must be published and every passed hour closed in bounded time."""
         for task in busy:
             task.cancel()
         self.weather.calm()
@@ -194,7 +197,7 @@ class World:
         limit = begun + (2 * slowest + skew + max(0, ahead) + HOUR_MS) / 1000 + 600
         while (missing := self.observer.unsettled(slowest)) is not None:
             if self.clock.monotonic() > limit:
-                self.observer.violated("I8", f"{limit - begun:.0f} s after the last fault: {missing}")
+                self.observer.violated(Invariant.SETTLES, f"{limit - begun:.0f} s after the last fault: {missing}")
             await asyncio.sleep(60)
 
     async def _supervise(self, slot: int) -> None:
@@ -326,7 +329,7 @@ async def _live(seed: int, trace: bool, wanted: Sequence[str], fleet: bool) -> O
     try:
         await world.live()
     except Exception as problem:  # noqa: BLE001 - whatever ends a run is what came of it, with its log
-        checker.violated("I8", f"the run broke off: {problem!r}")
+        checker.violated(Invariant.SETTLES, f"the run broke off: {problem!r}")
     return Outcome(seed, checker.violations, world.log, checker.numbers(), checker.digest())
 
 
@@ -343,7 +346,7 @@ def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bo
     try:
         return vtime.run(_live(seed, trace, wanted, fleet))
     except vtime.Stuck as problem:
-        return Outcome(seed, [f"I8: {problem}"])
+        return Outcome(seed, [f"{Invariant.SETTLES}: {problem}"])
     finally:
         loggers.setLevel(level)
         vortex.core.log.segment.VERSION = version

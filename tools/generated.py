@@ -11,6 +11,7 @@ from pathlib import Path
 from vortex.config.environment import variable
 from vortex.config.example import SCHEMA_FILE, description, example, kind, schema, shown_default, toml
 from vortex.config.settings import sections
+from vortex.core.invariants import Invariant
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +22,7 @@ def files() -> dict[str, str]:
         "config.example.toml": example(),
         SCHEMA_FILE: schema(),
         "docs/reference/settings.md": settings_page(),
+        "docs/reference/invariants.md": invariants_page(),
     }
 
 
@@ -44,6 +46,30 @@ def settings_page() -> str:
             for key, field in section.model_fields.items()
         ]
         lines += ["", f"## {name}", "", description(section), "", *_table(("Key", "Value", "Default", "Meaning"), rows)]
+    return "\n".join(lines) + "\n"
+
+
+def invariants_page() -> str:
+    """The reference of what Vortex promises."""
+    on_store = [(f"`{one}`", one.promise, one.action) for one in Invariant if one.on_store]
+    others = [(f"`{one}`", one.promise, one.action) for one in Invariant if not one.on_store]
+    heads = ("Code", "What holds", "What to do if it does not")
+    lines = [
+        "# Invariants",
+        "",
+        _made_from("vortex/core/invariants.py"),
+        "",
+        "What Vortex promises. `vortex verify` reads a store back, names each broken promise, and says what "
+        "to do. The simulation checks all of them at every write.",
+        "",
+        "## What `vortex verify` proves on a store",
+        "",
+        *_table(heads, on_store),
+        "",
+        "## What the simulation alone can see",
+        "",
+        *_table(heads, others),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Planted bugs: the program made wrong in one place, so that the simulation can be seen to find it (I10)."""
+"""Planted bugs: the program made wrong in one place, so that the simulation can be seen to find it."""
 
 from __future__ import annotations
 

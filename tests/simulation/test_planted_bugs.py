@@ -1,4 +1,4 @@
-"""I10, the simulation itself is checked: each planted bug must make it fail, within a stated number of seeds."""
+"""The simulation itself is checked: each planted bug must make it fail, within a stated number of seeds."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from tests.simulation.planting import Bug, Plant, hunt
 from vortex.core.clocks import Times
 from vortex.core.decode.records import Records
 from vortex.core.ingest.shard_state import ShardIngest
+from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog, SegmentHeader, before_all, segment_key
 from vortex.core.log.segment import Footer, Sealed, seal
 from vortex.core.model import Position, Start
@@ -341,99 +342,156 @@ _FAMILY = ("stream.split", "stream.merge")
 _UNBORN = (*_FAMILY, "stream.slow", "store.denied")
 
 BUGS = (
-    Bug("commit before the put", _commit_before_the_put, "I2.*for its own, which it is not", ("process.crash",)),
-    Bug("412 taken as mine", _refusal_taken_as_mine, "I2.*for its own, which it is not", ("process.beside",)),
-    Bug("LATEST for children", _children_from_latest, "I5.*a child begins at", _FAMILY),
-    Bug("child before parents", _child_before_parents, "I5.*have(?: not)? ended", (*_FAMILY, "stream.slow")),
+    Bug(
+        "commit before the put",
+        _commit_before_the_put,
+        f"{Invariant.WHOLE_LOGS}.*for its own, which it is not",
+        ("process.crash",),
+    ),
+    Bug(
+        "412 taken as mine",
+        _refusal_taken_as_mine,
+        f"{Invariant.WHOLE_LOGS}.*for its own, which it is not",
+        ("process.beside",),
+    ),
+    Bug("LATEST for children", _children_from_latest, f"{Invariant.PARENTS_FIRST}.*a child begins at", _FAMILY),
+    Bug(
+        "child before parents",
+        _child_before_parents,
+        f"{Invariant.PARENTS_FIRST}.*have(?: not)? ended",
+        (*_FAMILY, "stream.slow"),
+    ),
     Bug(
         "closing without idle shards",
         lambda: _closing_without(True),
-        "I6.*which a plan has closed|I1.*leaves out",
+        f"{Invariant.CLOSED_HOURS}.*which a plan has closed|{Invariant.COMPLETE_AND_ONCE}.*leaves out",
         ("traffic.idle",),
     ),
     Bug(
         "closing without unborn shards",
         lambda: _closing_without(False),
-        "I6.*a plan has closed|I1.*leaves out",
+        f"{Invariant.CLOSED_HOURS}.*a plan has closed|{Invariant.COMPLETE_AND_ONCE}.*leaves out",
         _UNBORN,
     ),
-    Bug("no re-homing", _no_rehoming, "I6.*which its log had closed", ("traffic.late",)),
+    Bug("no re-homing", _no_rehoming, f"{Invariant.CLOSED_HOURS}.*which its log had closed", ("traffic.late",)),
     Bug(
         "closed_before from settings, not the log",
         _bound_from_settings,
-        "I[26].*",
+        f"{Invariant.WHOLE_LOGS}|{Invariant.CLOSED_HOURS}",
         ("process.settings", "operator.bump"),
     ),
     Bug(
         "a bump ignored",
         _bump_ignored,
-        "I2.*closed_before goes back|I6.*writes before",
+        f"{Invariant.WHOLE_LOGS}.*closed_before goes back|{Invariant.CLOSED_HOURS}.*writes before",
         ("operator.bump", "operator.max_delay"),
     ),
-    Bug("`from` = to + 1", _from_is_to_plus_one, "I3.*the next plan begins at", ("traffic.late",)),
-    Bug("plan overwritten", _plan_overwritten, "I3.*plan.json: was deleted", ("process.beside",)),
-    Bug("child joined twice", _child_joined_twice, "I3.*live and gone", _FAMILY),
-    Bug("done before manifests", _done_before_manifests, "I6.*has no manifest"),
-    Bug("clean-up of a head", lambda: _cleaning(_and_the_head), "I3.*is the head of its log", _FAMILY),
-    Bug("clean-up of unpublished segments", lambda: _cleaning(_whatever_is_next), "I3.*deleted, and"),
-    Bug("clean-up of empty segments", _cleaning_of_empty_ones, "I[34].*was deleted, and"),
+    Bug(
+        "`from` = to + 1", _from_is_to_plus_one, f"{Invariant.WRITTEN_ONCE}.*the next plan begins at", ("traffic.late",)
+    ),
+    Bug(
+        "plan overwritten", _plan_overwritten, f"{Invariant.WRITTEN_ONCE}.*plan.json: was deleted", ("process.beside",)
+    ),
+    Bug("child joined twice", _child_joined_twice, f"{Invariant.WRITTEN_ONCE}.*live and gone", _FAMILY),
+    Bug("done before manifests", _done_before_manifests, f"{Invariant.CLOSED_HOURS}.*has no manifest"),
+    Bug(
+        "clean-up of a head",
+        lambda: _cleaning(_and_the_head),
+        f"{Invariant.WRITTEN_ONCE}.*is the head of its log",
+        _FAMILY,
+    ),
+    Bug(
+        "clean-up of unpublished segments",
+        lambda: _cleaning(_whatever_is_next),
+        f"{Invariant.WRITTEN_ONCE}.*deleted, and",
+    ),
+    Bug(
+        "clean-up of empty segments",
+        _cleaning_of_empty_ones,
+        f"{Invariant.WRITTEN_ONCE}.*was deleted, and",
+    ),
     # Others that are easily made.
     Bug(
         "loser carries out its own plan",
         _loser_carries_out_its_own_plan,
-        "I3|D[25]|I8.*publisher stops",
+        f"{Invariant.WRITTEN_ONCE}|{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}"
+        f"|{Invariant.SETTLES}.*publisher stops",
         ("process.beside", "process.pause", "process.settings", "store.slow"),
     ),
     Bug(
         "last page of a shard dropped",
         _last_page_dropped,
-        "I1.*records of|I8.*not committed",
+        f"{Invariant.COMPLETE_AND_ONCE}.*records of|{Invariant.SETTLES}.*not committed",
         (*_FAMILY, "stream.fickle"),
     ),
     Bug(
-        "rejections lost", lambda: patch.object(ShardIngest, "_reject", lambda *_: Counter()), "I1", ("traffic.broken",)
+        "rejections lost",
+        lambda: patch.object(ShardIngest, "_reject", lambda *_: Counter()),
+        f"{Invariant.COMPLETE_AND_ONCE}",
+        ("traffic.broken",),
     ),
-    Bug("sequence numbers in text order", _text_order, "I1.*records of|I8.*not committed"),
-    Bug("a child's watermark from its fastest parent", _watermark_of_the_fastest, "I2.*first watermark", _FAMILY),
+    Bug(
+        "sequence numbers in text order",
+        _text_order,
+        f"{Invariant.COMPLETE_AND_ONCE}.*records of|{Invariant.SETTLES}.*not committed",
+    ),
+    Bug(
+        "a child's watermark from its fastest parent",
+        _watermark_of_the_fastest,
+        f"{Invariant.WHOLE_LOGS}.*first watermark",
+        _FAMILY,
+    ),
     Bug(
         "a child's bound from its slowest parent",
         _bound_of_the_slowest,
-        "I2.*first closed_before",
+        f"{Invariant.WHOLE_LOGS}.*first closed_before",
         (*_FAMILY, "traffic.idle", "process.beside"),
     ),
     Bug(
-        "an hour's manifest of its last plan alone", _manifest_of_one_plan, "I6.*(?:names other folders|does not list)"
+        "an hour's manifest of its last plan alone",
+        _manifest_of_one_plan,
+        f"{Invariant.CLOSED_HOURS}.*(?:names other folders|does not list)",
     ),
-    Bug("gone when ended", _gone_when_ended, "I[13]", (*_FAMILY, "traffic.early")),
+    Bug(
+        "gone when ended",
+        _gone_when_ended,
+        f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
+        (*_FAMILY, "traffic.early"),
+    ),
     Bug(
         "an old iterator used",
         _iterators_for_ever,
-        "I7.*expired iterator",
+        f"{Invariant.LIMITS_KEPT}.*expired iterator",
         ("store.disk_full",),
     ),
     Bug(
         "a missing iterator taken for an end",
         _missing_iterator_is_an_end,
-        "I1|I8.*not committed",
+        f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.SETTLES}.*not committed",
         (*_FAMILY, "stream.no_iterator", "process.crash"),
     ),
     Bug(
         "a page without a next iterator taken for an end",
         _end_not_proved,
-        "I1|I8.*not committed",
+        f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.SETTLES}.*not committed",
         (*_FAMILY, "stream.false_end", "process.crash"),
     ),
     Bug(
         "one Date believed",
         _date_believed,
-        "I6.*ahead of the time|D8.*did not come in",
+        f"{Invariant.CLOSED_HOURS}.*ahead of the time|{Invariant.ARRIVAL_BOUNDS_HOLD}.*did not come in",
         ("stream.odd_date", "stream.wrong_dates", "traffic.idle"),
     ),
     Bug("one listing believed", _one_listing_believed, "I", (*_FAMILY, "stream.short_list", "process.beside")),
-    Bug("rejections alone passed over", _page_without_events_passed_over, "I[19]", ("traffic.poison",)),
-    Bug("a denial taken as final", _denial_is_final, "I8.*failed: Denied", ("process.credentials",)),
-    Bug("asking too often", _constant("CALL_S", 0.1), "I7.*six calls"),
-    Bug("no rest after 10 MiB", _no_rest, "I7.*too soon after 10 MiB", ("stream.heavy",)),
+    Bug(
+        "rejections alone passed over",
+        _page_without_events_passed_over,
+        f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.SUMS_AGREE}",
+        ("traffic.poison",),
+    ),
+    Bug("a denial taken as final", _denial_is_final, f"{Invariant.SETTLES}.*failed: Denied", ("process.credentials",)),
+    Bug("asking too often", _constant("CALL_S", 0.1), f"{Invariant.LIMITS_KEPT}.*six calls"),
+    Bug("no rest after 10 MiB", _no_rest, f"{Invariant.LIMITS_KEPT}.*too soon after 10 MiB", ("stream.heavy",)),
 )
 
 

@@ -1,4 +1,4 @@
-"""I10 for deduplication: each of these bugs must make the simulation fail, within SEEDS seeds, and for what it is.
+"""Planted bugs in deduplication: each must make the simulation fail, within SEEDS seeds, and for what it is.
 
 Each was a variant of the random model of the protocol that the design was first held against: 1 to 20 are b1 to b20
 there, 21 to 25 b22, b23, b24, b25 and b27, 26 to 32 b28, b29, b30, b31, b33, b35 and b36. 33 and 34 are about
@@ -37,6 +37,7 @@ from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.ingest.filter import Filter
 from vortex.core.ingest.shard_state import ShardIngest
+from vortex.core.invariants import Invariant
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader, first_footer
 from vortex.core.log.segment import Cell, Folder, Footer, folder_hash, seal
@@ -366,27 +367,57 @@ _COPIES = ("traffic.duplicate",)
 _SEVERAL = (*_COPIES, "process.beside", "process.settings")
 
 BUGS = (
-    Bug("1 since may go back", _since_goes_back, "D8"),
-    Bug("2 since from local settings", lambda: _carried_out_with(_own_since), "D5|D7|D10|I8", _SEVERAL),
-    Bug("3 objects before all decisions", _objects_first, "D2"),
-    Bug("4 own rows not compared", lambda: _resolved_by(_without_own_rows), "D5", _COPIES),
-    Bug("5 clean-up by the local window", lambda: _cleaning_by(_by_own_window), "D6", _SEVERAL),
+    Bug("1 since may go back", _since_goes_back, f"{Invariant.ARRIVAL_BOUNDS_HOLD}"),
+    Bug(
+        "2 since from local settings",
+        lambda: _carried_out_with(_own_since),
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.DECISIONS_NEVER_CHANGE}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
+        _SEVERAL,
+    ),
+    Bug("3 objects before all decisions", _objects_first, f"{Invariant.ROWS_HAVE_ONE_OUTCOME}"),
+    Bug(
+        "4 own rows not compared",
+        lambda: _resolved_by(_without_own_rows),
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}",
+        _COPIES,
+    ),
+    Bug(
+        "5 clean-up by the local window",
+        lambda: _cleaning_by(_by_own_window),
+        f"{Invariant.NEEDED_FILES_STAY}",
+        _SEVERAL,
+    ),
     Bug(
         "6 keys of dropped rows kept",
         lambda: patch.object(vortex.core.dedup.decided, "published", lambda rows, dropped: rows),
-        "D2|D5",
+        f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}",
         _COPIES,
     ),
-    Bug("8 filter survives a lost race", _filter_kept, "D1", (*_COPIES, "process.beside")),
-    Bug("9 arrived.from without idle shards", lambda: _arrived_without(_idle), "D8", ("traffic.idle", *_FAMILY)),
-    Bug("12 memory used though a plan was skipped", lambda: _keys_of(_Stale), "D5|D7|D10|I8", _SEVERAL),
-    Bug("14 another order", lambda: _runs_by(lambda run: (-run[2], -run[0], run[1])), "D5", _COPIES),
+    Bug("8 filter survives a lost race", _filter_kept, f"{Invariant.FILTERED_HAVE_ROWS}", (*_COPIES, "process.beside")),
+    Bug(
+        "9 arrived.from without idle shards",
+        lambda: _arrived_without(_idle),
+        f"{Invariant.ARRIVAL_BOUNDS_HOLD}",
+        ("traffic.idle", *_FAMILY),
+    ),
+    Bug(
+        "12 memory used though a plan was skipped",
+        lambda: _keys_of(_Stale),
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.DECISIONS_NEVER_CHANGE}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
+        _SEVERAL,
+    ),
+    Bug(
+        "14 another order",
+        lambda: _runs_by(lambda run: (-run[2], -run[0], run[1])),
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}",
+        _COPIES,
+    ),
     Bug(
         "15 since from arrived.upto",
         lambda: patch.object(
             vortex.core.publish.plan, "needed_from", lambda arrived, window, reach: arrived[1] - window
         ),
-        "D8",
+        f"{Invariant.ARRIVAL_BOUNDS_HOLD}",
     ),
     Bug(
         "16 since by periods",
@@ -395,40 +426,89 @@ BUGS = (
             "_arrived",
             lambda plan, last, views: (plan.after, max(plan.upto, last.arrived[1])),
         ),
-        "D8",
+        f"{Invariant.ARRIVAL_BOUNDS_HOLD}",
     ),
-    Bug("17 one filter over several shards", _one_filter_for_all, "D1", _COPIES),
-    Bug("18 arrival as a point", _a_point, "D8"),
-    Bug("20 decisions on k cleaned when k is done", lambda: _cleaning_by(lambda _, plan: plan.k + 1), "D6"),
+    Bug("17 one filter over several shards", _one_filter_for_all, f"{Invariant.FILTERED_HAVE_ROWS}", _COPIES),
+    Bug("18 arrival as a point", _a_point, f"{Invariant.ARRIVAL_BOUNDS_HOLD}"),
+    Bug(
+        "20 decisions on k cleaned when k is done",
+        lambda: _cleaning_by(lambda _, plan: plan.k + 1),
+        f"{Invariant.NEEDED_FILES_STAY}",
+    ),
     Bug(
         "21 window from settings",
         lambda: _carried_out_with(lambda self, plan: msgspec.structs.replace(plan, window=_window_of(self))),
-        "D5|D7|I8",
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.DECISIONS_NEVER_CHANGE}|{Invariant.SETTLES}",
         _SEVERAL,
     ),
-    Bug("22 rows of other periods count", _rows_of_all_periods, "D2|D5|I8"),
-    Bug("23 decisions overwritten", _overwritten, "D6|D7"),
-    Bug("24 another's content accepted with stale memory", _accepted_with_stale_memory, "D5|D7|D10|I8", _SEVERAL),
-    Bug("25 upto of the first segment", _upto_of_the_first, "D8"),
+    Bug(
+        "22 rows of other periods count",
+        _rows_of_all_periods,
+        f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.SETTLES}",
+    ),
+    Bug("23 decisions overwritten", _overwritten, f"{Invariant.NEEDED_FILES_STAY}|{Invariant.DECISIONS_NEVER_CHANGE}"),
+    Bug(
+        "24 another's content accepted with stale memory",
+        _accepted_with_stale_memory,
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.DECISIONS_NEVER_CHANGE}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
+        _SEVERAL,
+    ),
+    Bug("25 upto of the first segment", _upto_of_the_first, f"{Invariant.ARRIVAL_BOUNDS_HOLD}"),
     Bug(
         "26 uncommitted rows in the filter after a resume",
         _filter_outlives_its_process,
-        "D1",
+        f"{Invariant.FILTERED_HAVE_ROWS}",
         (*_COPIES, "process.crash"),
     ),
-    Bug("27 done before objects", _done_first, "D9|I1|I6"),
-    Bug("28 all copies dropped", lambda: _resolved_by(_all_copies), "D5", _COPIES),
-    Bug("30 segments cleaned by an unfinished plan", _cleaned_by_an_unfinished_plan, "I3|D6"),
-    Bug("31 plan proposed before done", _proposed_before_done, "I3|I8", ("process.crash",)),
-    Bug("32 decisions cleaned up to the last plan", lambda: _cleaning_by(lambda _, plan: plan.k), "D6"),
-    Bug("33 row numbers count rejections", _rejections_count, "I[138]|D", ("traffic.broken", *_COPIES)),
-    Bug("34 row numbers within the period", _rows_within_the_period, "I[138]|D", ("traffic.late", *_COPIES)),
+    Bug(
+        "27 done before objects",
+        _done_first,
+        f"{Invariant.DEDUP_SUMS_AGREE}|{Invariant.COMPLETE_AND_ONCE}|{Invariant.CLOSED_HOURS}",
+    ),
+    Bug("28 all copies dropped", lambda: _resolved_by(_all_copies), f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}", _COPIES),
+    Bug(
+        "30 segments cleaned by an unfinished plan",
+        _cleaned_by_an_unfinished_plan,
+        f"{Invariant.WRITTEN_ONCE}|{Invariant.NEEDED_FILES_STAY}",
+    ),
+    Bug(
+        "31 plan proposed before done",
+        _proposed_before_done,
+        f"{Invariant.WRITTEN_ONCE}|{Invariant.SETTLES}",
+        ("process.crash",),
+    ),
+    Bug(
+        "32 decisions cleaned up to the last plan",
+        lambda: _cleaning_by(lambda _, plan: plan.k),
+        f"{Invariant.NEEDED_FILES_STAY}",
+    ),
+    Bug(
+        "33 row numbers count rejections",
+        _rejections_count,
+        f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}|{Invariant.SETTLES}|D",
+        ("traffic.broken", *_COPIES),
+    ),
+    Bug(
+        "34 row numbers within the period",
+        _rows_within_the_period,
+        f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}|{Invariant.SETTLES}|D",
+        ("traffic.late", *_COPIES),
+    ),
 )
 
 
 FLEET_BUGS = (
-    Bug("13 parts from settings", lambda: _carried_out_with(_own_parts), "D2|D5|I8"),
-    Bug("29 part boundary off by one", _boundary, "D5|D10|I8", _COPIES),
+    Bug(
+        "13 parts from settings",
+        lambda: _carried_out_with(_own_parts),
+        f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.SETTLES}",
+    ),
+    Bug(
+        "29 part boundary off by one",
+        _boundary,
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
+        _COPIES,
+    ),
 )
 
 

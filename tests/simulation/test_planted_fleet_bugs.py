@@ -1,4 +1,4 @@
-"""I10 for a fleet: what is easily made wrong where several workers share shards and plans."""
+"""The simulation finds bugs in a fleet: what is easily made wrong where several workers share shards and plans."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import vortex.core.fleet.balance
 import vortex.fleet.leased
 from tests.simulation.planting import Bug, hunt
 from vortex.core.fleet.balance import Seen
+from vortex.core.invariants import Invariant
 from vortex.core.publish.ranges import Part
 from vortex.fleet.leased import LeasedFleet
 from vortex.ingest.commits import Commits
@@ -68,16 +69,25 @@ def _ranges_not_waited_for() -> Any:
 
 _FAMILY = ("stream.split", "stream.merge")
 BUGS = (
-    Bug("leases that never expire", _leases_for_ever, "I8.*not committed", ("process.crash",)),
+    Bug("leases that never expire", _leases_for_ever, f"{Invariant.SETTLES}.*not committed", ("process.crash",)),
     Bug(
         "a child taken before its parents' end",
         lambda: patch.object(ShardTree, "ready", lambda *_: True),
-        "I8.*not ended yet",
+        f"{Invariant.SETTLES}.*not ended yet",
         _FAMILY,
     ),
-    Bug("told before the commit", _told_before_the_commit, "I11.*says", ("store.slow",)),
-    Bug("SHARD_END of whatever was released", _end_told_without_an_end, "I11.*ended", ("process.stop",)),
-    Bug("a plan's ranges not waited for", _ranges_not_waited_for, "I8.*rows are missing|I[13]"),
+    Bug("told before the commit", _told_before_the_commit, f"{Invariant.LEASES_TRAIL_LOGS}.*says", ("store.slow",)),
+    Bug(
+        "SHARD_END of whatever was released",
+        _end_told_without_an_end,
+        f"{Invariant.LEASES_TRAIL_LOGS}.*ended",
+        ("process.stop",),
+    ),
+    Bug(
+        "a plan's ranges not waited for",
+        _ranges_not_waited_for,
+        f"{Invariant.SETTLES}.*rows are missing|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
+    ),
 )
 
 

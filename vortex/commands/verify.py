@@ -22,7 +22,7 @@ def verify(settings: Settings, as_json: bool) -> int:
     """FAILED with the first faults by name, if there are any. Raises PortError."""
     report = asyncio.run(_verify(settings))
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=1))
+        click.echo(json.dumps(asdict(report) | {"invariants": _explained(report)}, indent=1, default=str))
     else:
         _print(report)
     return Exit.FAILED if report.faults else Exit.OK
@@ -41,5 +41,14 @@ def _print(report: Report) -> None:
     for fault in report.faults[:_SHOWN]:
         tell(f"FAULT {fault.invariant} {fault.key}: {fault.what}", err=True)
     if len(report.faults) > _SHOWN:
-        tell(f"… and {len(report.faults) - _SHOWN} faults more", err=True)
+        tell(f"… and {len(report.faults) - _SHOWN} more faults; --json prints all", err=True)
+    for code, one in _explained(report).items():
+        tell(f"{code} promises: {one['promise']}", err=True)
+        tell(f"{code} what to do: {one['action']}", err=True)
     tell(f"{len(report.faults)} faults" if report.faults else "every invariant holds")
+
+
+def _explained(report: Report) -> dict[str, dict[str, str]]:
+    """The broken promises by code, each once: what they are, and what to do."""
+    broken = dict.fromkeys(fault.invariant for fault in report.faults)
+    return {one.code: {"promise": one.promise, "action": one.action} for one in broken}

@@ -110,7 +110,7 @@ class Resumer:
 async def parent_ends(
     log_store: LogStore, state: StreamState, shard: ShardInfo, listed: list[ShardInfo]
 ) -> list[Footer]:
-    """The last footers of a child's parents. Raises BrokenLog while any is not ended (I5).
+    """The last footers of a child's parents. Raises BrokenLog while any is not ended.
 
     A parent without a log that is neither a root, nor in the last plan, nor listed any more, lay before the start:
     nothing of it is waited for.

@@ -13,6 +13,7 @@ import numpy as np
 
 from vortex.core.dedup.decided import Decided, parse
 from vortex.core.dedup.keys import Keys
+from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog
 from vortex.core.log.segment import CorruptSegment, OtherVersion
 from vortex.core.publish.bounds import Recent
@@ -50,7 +51,7 @@ class DecisionProof:
             if files is None:
                 continue
             if plan.k < len(dones) and [file.digest for file in files] != dones[plan.k].decided:
-                self._report.fault("I3", files[0].name, "is not the file that its plan was done with")
+                self._report.fault(Invariant.WRITTEN_ONCE, files[0].name, "is not the file that its plan was done with")
             self._resolver.keys.forget(plan.since)
             await self._check_neighbour(plan)
             if not self._whole(plan):
@@ -61,7 +62,7 @@ class DecisionProof:
             except NotFound:
                 continue  # cleaned up since
             except (BrokenLog, CorruptSegment) as problem:
-                self._report.fault("I9", files[0].name, str(problem))
+                self._report.fault(Invariant.SUMS_AGREE, files[0].name, str(problem))
         return dropped
 
     async def _files(self, plan: Plan) -> list[Decided] | None:
@@ -71,7 +72,7 @@ class DecisionProof:
         except NotFound:
             return None
         except (CorruptSegment, OtherVersion) as problem:
-            self._report.fault("I3", self._log_store.decided_key(plan.k, 0), str(problem))
+            self._report.fault(Invariant.WRITTEN_ONCE, self._log_store.decided_key(plan.k, 0), str(problem))
             return None
 
     def _whole(self, plan: Plan) -> bool:
@@ -86,7 +87,9 @@ class DecisionProof:
         for file in files:
             body, _ = await self._resolver.decide(plan, ids, file.part)
             if parse(body, len(body), file.name).digest != file.digest:
-                self._report.fault("I1", file.name, "says something else than follows from logs and plans")
+                self._report.fault(
+                    Invariant.COMPLETE_AND_ONCE, file.name, "says something else than follows from logs and plans"
+                )
         self._report.count("plans decided again")
 
     async def _check_neighbour(self, plan: Plan) -> None:
@@ -100,11 +103,13 @@ class DecisionProof:
             except NotFound:
                 return
             except CorruptSegment as problem:
-                self._report.fault("I3", self._log_store.decided_key(plan.k, part), str(problem))
+                self._report.fault(Invariant.WRITTEN_ONCE, self._log_store.decided_key(plan.k, part), str(problem))
                 return
             if mine is not None and before is not None and _near(mine, before, plan.window):
                 self._report.fault(
-                    "I1", self._log_store.decided_key(plan.k, part), "publishes an id again that is near"
+                    Invariant.COMPLETE_AND_ONCE,
+                    self._log_store.decided_key(plan.k, part),
+                    "publishes an id again that is near",
                 )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 import xxhash
 
+from vortex.core.invariants import Invariant
 from vortex.core.log.segment import CorruptSegment, gunzip
 from vortex.core.publish.contents import Done, Dropped, ObjectSpec, PublishedObject, objects
 from vortex.core.publish.plan import LogView, Plan
@@ -28,7 +29,7 @@ _PARALLEL = 16
 class Fault:
     """One broken promise: which invariant, where, and what is wrong there."""
 
-    invariant: str
+    invariant: Invariant
     key: str
     what: str
 
@@ -41,7 +42,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     checked: dict[str, int] = field(default_factory=dict)
 
-    def fault(self, invariant: str, key: str, what: str) -> None:
+    def fault(self, invariant: Invariant, key: str, what: str) -> None:
         """Add a fault."""
         self.faults.append(Fault(invariant, key, what))
 
@@ -77,15 +78,19 @@ class ObjectProof:
                 continue
             document = dones[plan.k]
             if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
-                self._report.fault("I3", f"plan {plan.k}", "its done document is about something else")
+                self._report.fault(
+                    Invariant.WRITTEN_ONCE, f"plan {plan.k}", "its done document is about something else"
+                )
             keys = {row.key for row in document.objects}
             for key in sorted(keys & named):
-                self._report.fault("I3", key, "two plans published it")
+                self._report.fault(Invariant.WRITTEN_ONCE, key, "two plans published it")
             named |= keys
             if specs is not None and keys != set(specs):
                 odd = sorted(keys ^ set(specs))
                 self._report.fault(
-                    "I3", odd[0], f"plan {plan.k} published other objects than follow from it: {odd[:3]}"
+                    Invariant.WRITTEN_ONCE,
+                    odd[0],
+                    f"plan {plan.k} published other objects than follow from it: {odd[:3]}",
                 )
             digests = await self._from_segments(list((specs or {}).values()))
             await asyncio.gather(*(one(row, document, digests.get(row.key)) for row in document.objects))
@@ -108,26 +113,26 @@ class ObjectProof:
             body = await self._log_store.store.get(row.key)
             text = gunzip(body, row.key)
         except NotFound:
-            fault("I3", row.key, "was published, and is missing")
+            fault(Invariant.WRITTEN_ONCE, row.key, "was published, and is missing")
             return
         except CorruptSegment as problem:
-            fault("I3", row.key, f"is no whole gzip file: {problem}")
+            fault(Invariant.WRITTEN_ONCE, row.key, f"is no whole gzip file: {problem}")
             return
         if (len(body), xxhash.xxh3_128_hexdigest(body)) != (row.bytes, row.digest):
-            fault("I3", row.key, "its bytes have changed since it was published")
+            fault(Invariant.WRITTEN_ONCE, row.key, "its bytes have changed since it was published")
         if not document.after <= row.period < document.upto:
-            fault("I3", row.key, f"its period is not one of plan {document.k}")
+            fault(Invariant.WRITTEN_ONCE, row.key, f"its period is not one of plan {document.k}")
         lines = text.split(b"\n")
         if lines.pop() or len(lines) != row.rows or len(text) != row.raw:
-            fault("I3", row.key, f"holds {len(lines)} lines, {row.rows} were published")
+            fault(Invariant.WRITTEN_ONCE, row.key, f"holds {len(lines)} lines, {row.rows} were published")
         kind = "records beside rejections" if row.beside else "rejections" if row.rejected else "rows"
         self._report.count(kind, len(lines))
         for line in lines:
             if not _is_object(line):
-                fault("I3", row.key, "a line is not one JSON object")
+                fault(Invariant.WRITTEN_ONCE, row.key, "a line is not one JSON object")
                 break
         if lines_digest not in (xxhash.xxh3_128_digest(text), None):
-            fault("I3", row.key, "its lines are not those of the segments it is made of")
+            fault(Invariant.WRITTEN_ONCE, row.key, "its lines are not those of the segments it is made of")
 
     async def _from_segments(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
         """By key the digest of the object's lines as its segments hold them; not where one was cleaned up meanwhile."""
@@ -147,7 +152,7 @@ class ObjectProof:
             try:
                 digests[spec.key] = xxhash.xxh3_128_digest(b"".join(map(blobs.lines, spec.pieces)))
             except CorruptSegment as problem:  # whole when its log was read, a moment ago
-                self._report.fault("I2", spec.key, str(problem))
+                self._report.fault(Invariant.WHOLE_LOGS, spec.key, str(problem))
         return digests
 
 

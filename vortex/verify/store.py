@@ -1,13 +1,14 @@
 """Reads a store back and proves the invariants on it: logs, plans, objects, hours, and the sums between them.
 
-I1 and I9: sums of every segment and plan, and what was decided on duplicates. I2: chains. I3: every published key
-follows from one plan, as its segments say where they still exist. I6: manifests against folders.
+Which ones: those of `vortex.core.invariants` that are `on_store`. Where segments were cleaned up, what they held is no
+longer compared.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+from vortex.core.invariants import Invariant
 from vortex.core.layout import HOURS, MANIFESTS, STATE
 from vortex.core.log.rules import BrokenLog, Damaged, SegmentHeader, StreamState, check_follows, segment_key
 from vortex.core.log.segment import CorruptSegment, Counts, OtherVersion, check_blob, decompress, within
@@ -41,7 +42,7 @@ async def verify_store(store: ObjectStore, stream: str = "") -> Report:
         return report
     own = (f"{STATE}/", f"{HOURS}/", f"{MANIFESTS}/")
     for key in strays:
-        report.fault("I6" if key.startswith(own) else "I3", key, "no plan names it")
+        report.fault(Invariant.CLOSED_HOURS if key.startswith(own) else Invariant.WRITTEN_ONCE, key, "no plan names it")
     return report
 
 
@@ -50,10 +51,16 @@ async def _looked_over(store: ObjectStore, stream: str) -> tuple[Report, list[_S
     report = Report()
     streams = [name async for name in store.list_folders(f"{STATE}/") if "@" in name]
     if not streams:
-        report.fault("state", store.url, f"no Vortex state lies there: nothing can be proved; {await _instead(store)}")
+        report.fault(
+            Invariant.STATE_IS_THERE,
+            store.url,
+            f"no Vortex state lies there: nothing can be proved; {await _instead(store)}",
+        )
         return report, [], []
     if stream and all(name.rpartition("@")[0] != stream for name in streams):
-        report.fault("state", store.url, f"holds the state of {', '.join(streams)}, none of stream {stream}")
+        report.fault(
+            Invariant.STATE_IS_THERE, store.url, f"holds the state of {', '.join(streams)}, none of stream {stream}"
+        )
     proofs = [_Stream(LogStore(store, f"{STATE}/{name}", Once()), report) for name in streams]
     named: set[str] = set()
     for one in proofs:
@@ -86,10 +93,12 @@ class _Stream:
             state = await self._log_store.state()
             await self._read_plans()
         except Damaged as problem:
-            self._report.fault("state", self._log_store.root, str(problem))
+            self._report.fault(Invariant.STATE_IS_THERE, self._log_store.root, str(problem))
             return False
         if state is None:
-            self._report.fault("state", f"{self._log_store.root}/stream.json", "is missing: the state was lost")
+            self._report.fault(
+                Invariant.STATE_IS_THERE, f"{self._log_store.root}/stream.json", "is missing: the state was lost"
+            )
             return False
         await self._read_logs(state)
         self._check_plans(state)
@@ -120,7 +129,9 @@ class _Stream:
                 self._dones.append(document)
         if len(self._dones) < len(self._plans) - 1:
             self._report.fault(
-                "I3", f"{self._log_store.root}/plans", "a plan was made before the one before it was done"
+                Invariant.WRITTEN_ONCE,
+                f"{self._log_store.root}/plans",
+                "a plan was made before the one before it was done",
             )
         elif len(self._dones) < len(self._plans):
             self._report.notes.append(f"plan {self._plans[-1].k} is in progress")
@@ -133,16 +144,20 @@ class _Stream:
             try:
                 headers = await self._chain(shard)
             except (CorruptSegment, OtherVersion) as problem:
-                self._report.fault("I2", shard, str(problem))
+                self._report.fault(Invariant.WHOLE_LOGS, shard, str(problem))
                 continue
             self._views[shard] = LogView(headers)
             entry = live.get(shard)
             needed = min(entry.next, max(entry.to, 0)) if entry else headers[-1].n
             if headers[0].n > needed:
-                self._report.fault("I2", shard, f"the chain ends at segment {headers[0].n}; {needed} is still needed")
+                self._report.fault(
+                    Invariant.WHOLE_LOGS, shard, f"the chain ends at segment {headers[0].n}; {needed} is still needed"
+                )
         for shard, entry in live.items():
             if entry.to >= 0 and shard not in self._views:
-                self._report.fault("I2", shard, f"has no log, though a plan was made of its segment {entry.to}")
+                self._report.fault(
+                    Invariant.WHOLE_LOGS, shard, f"has no log, though a plan was made of its segment {entry.to}"
+                )
 
     async def _chain(self, shard: str) -> list[SegmentHeader]:
         """The segments from the head back as far as they follow each other; older ones may have been cleaned up."""
@@ -167,7 +182,7 @@ class _Stream:
             try:
                 check_follows(earlier, chain[0], self._log_store.root)
             except BrokenLog as problem:
-                self._report.fault("I2", shard, str(problem))
+                self._report.fault(Invariant.WHOLE_LOGS, shard, str(problem))
             self._no_writing_back(earlier, chain[0])
             chain.insert(0, earlier)
         return chain
@@ -186,21 +201,25 @@ class _Stream:
                 at, text = offset, decompress(check_blob(body[offset : offset + length], digest, key), key)
             lines = text[begin : begin + raw]
             if len(text) != whole or lines.count(b"\n") != count or lines[-1:] != b"\n":
-                self._report.fault("I9", key, f"a member at {offset} holds other rows than its index says")
+                self._report.fault(
+                    Invariant.SUMS_AGREE, key, f"a member at {offset} holds other rows than its index says"
+                )
             if footer.folders[folder].rejected:
                 rejected += 0 if footer.folders[folder].beside else count
             else:
                 rows += count
         counts = footer.counts
         if counts.events != counts.accepted + counts.filtered + counts.rejected:
-            self._report.fault("I9", key, "events are not accepted + filtered + rejected")
+            self._report.fault(Invariant.SUMS_AGREE, key, "events are not accepted + filtered + rejected")
         if (rows, rejected) != (counts.accepted, counts.rejected):
-            self._report.fault("I9", key, f"holds {rows} lines and {rejected} rejections, counts say otherwise")
+            self._report.fault(
+                Invariant.SUMS_AGREE, key, f"holds {rows} lines and {rejected} rejections, counts say otherwise"
+            )
         total = Counts()
         for some in footer.periods.values():
             total.add(some)
         if any(getattr(total, name) != getattr(counts, name) for name in _SUMMED):
-            self._report.fault("I9", key, "the counts of its periods do not add up to its counts")
+            self._report.fault(Invariant.SUMS_AGREE, key, "the counts of its periods do not add up to its counts")
         self._report.count("segments")
         return head
 
@@ -208,7 +227,7 @@ class _Stream:
         closed = [p for p in later.footer.periods if p < earlier.footer.closed_before]
         if closed:
             key = segment_key(self._log_store.root, later.shard, later.n)
-            self._report.fault("I2", key, f"writes into period {min(closed)}, which its log had closed")
+            self._report.fault(Invariant.WHOLE_LOGS, key, f"writes into period {min(closed)}, which its log had closed")
 
     # Plans, sums.
 
@@ -217,17 +236,25 @@ class _Stream:
         for plan in self._plans:
             key = f"{self._log_store.root}/plans/{plan.k:010d}/plan.json"
             if plan.after != upto or plan.upto <= plan.after:
-                self._report.fault("I3", key, f"publishes from {plan.after}, the plan before ended at {upto}")
+                self._report.fault(
+                    Invariant.WRITTEN_ONCE, key, f"publishes from {plan.after}, the plan before ended at {upto}"
+                )
             upto = plan.upto
             for shard, entry in plan.shards.items():
                 old = before.shards.get(shard) if before else None
                 if old is not None and (entry.first != old.next or entry.to < old.to):
-                    self._report.fault("I3", key, f"{shard}: does not go on where the plan before stopped")
+                    self._report.fault(
+                        Invariant.WRITTEN_ONCE, key, f"{shard}: does not go on where the plan before stopped"
+                    )
                 if old is None and entry.first != 0:
-                    self._report.fault("I3", key, f"{shard}: joins at segment {entry.first}, not at its first")
+                    self._report.fault(
+                        Invariant.WRITTEN_ONCE, key, f"{shard}: joins at segment {entry.first}, not at its first"
+                    )
                 head = next((h for h in self._heads(shard) if h.n == entry.to), None)
                 if head is not None and head.digest != entry.digest:
-                    self._report.fault("I3", key, f"{shard}: segment {entry.to} is not the one that was planned")
+                    self._report.fault(
+                        Invariant.WRITTEN_ONCE, key, f"{shard}: segment {entry.to} is not the one that was planned"
+                    )
             before = plan
 
     def _heads(self, shard: str) -> list[SegmentHeader]:
@@ -242,12 +269,16 @@ class _Stream:
                 lines[one.period, one.rejected] = lines.get((one.period, one.rejected), 0) + one.rows
             for period, counts in document.periods.items():
                 if counts.accepted != counts.published + counts.dropped:
-                    self._report.fault("I9", key, f"period {period}: accepted is not published + dropped")
+                    self._report.fault(
+                        Invariant.SUMS_AGREE, key, f"period {period}: accepted is not published + dropped"
+                    )
                 told = (counts.published, counts.rejected)
                 if (lines.pop((period, False), 0), lines.pop((period, True), 0)) != told:
-                    self._report.fault("I9", key, f"period {period}: holds other rows than it counts")
+                    self._report.fault(Invariant.SUMS_AGREE, key, f"period {period}: holds other rows than it counts")
             if lines:
-                self._report.fault("I9", key, f"rows for periods that no segment counts: {sorted(lines)[:3]}")
+                self._report.fault(
+                    Invariant.SUMS_AGREE, key, f"rows for periods that no segment counts: {sorted(lines)[:3]}"
+                )
 
     # Hours.
 
@@ -273,6 +304,6 @@ class _Stream:
     async def _check_document(self, key: str, body: bytes) -> None:
         try:
             if await self._log_store.store.get(key) != body:
-                self._report.fault("I6", key, "says something else than what was published")
+                self._report.fault(Invariant.CLOSED_HOURS, key, "says something else than what was published")
         except NotFound:
-            self._report.fault("I6", key, "is missing, though its hour is closed")
+            self._report.fault(Invariant.CLOSED_HOURS, key, "is missing, though its hour is closed")

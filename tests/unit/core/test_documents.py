@@ -15,6 +15,7 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import World
 from vortex.core.documents import done_of, part_of, plan_of, state_of
+from vortex.core.invariants import Invariant
 from vortex.core.log.rules import STATE_VERSION, Damaged
 from vortex.core.log.segment import OtherVersion
 from vortex.core.publish.plan import PLAN_VERSION, Plan
@@ -162,7 +163,7 @@ def test_a_damaged_document_is_reported_by_verify_and_stops_the_worker_that_read
         key = [key for key in world.store.objects if key.endswith(name)][-1]
         world.store.objects[key] = world.store.objects[key][:-10]
         report = await verify_store(world.store)
-        assert report.faults[0].invariant == "state"
+        assert report.faults[0].invariant is Invariant.STATE_IS_THERE
         assert key in report.faults[0].what
         if name != "done.json":
             with pytest.raises(Damaged, match=key):

@@ -13,6 +13,7 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
 from vortex.commands.standing import NoState, begun
+from vortex.core.invariants import Invariant
 from vortex.core.log.segment import lz4_frame
 from vortex.exits import Exit
 from vortex.ports import NotFound
@@ -61,7 +62,7 @@ def test_verify_reports_a_fault_when_the_prefix_has_no_state() -> None:
     async def scenario() -> None:
         world = World()
         (fault,) = (await verify_store(world.store)).faults
-        assert (fault.invariant, fault.key) == ("state", world.store.url)
+        assert (fault.invariant, fault.key) == (Invariant.STATE_IS_THERE, world.store.url)
         assert fault.what == (
             "no Vortex state lies there: nothing can be proved; nothing at all does: is store.url right?"
         )

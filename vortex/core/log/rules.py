@@ -88,7 +88,7 @@ def segment_number(key: str) -> int | None:
 
 
 def check_follows(before: SegmentRef, after: SegmentHeader, root: str) -> None:
-    """Raises BrokenLog unless `after` is what was committed upon `before` (invariant I2)."""
+    """Raises BrokenLog unless `after` is what was committed upon `before`."""
     footer = after.footer
     name = segment_key(root, after.shard, after.n)
     if footer.n != after.n or footer.shard != after.shard:

@@ -170,7 +170,7 @@ def test_events_without_a_time_that_can_be_read_go_by_arrival_and_are_counted() 
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE, 90 * MINUTE]))
 def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> None:
-    """I9 in every segment; no segment writes below the bound of the one before it."""
+    """The sums of every segment agree; no segment writes below the bound of the one before it."""
     bound = 0
     for draft in drafts(seed, spread_ms):
         sealed = draft.seal("")
