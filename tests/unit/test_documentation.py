@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
@@ -12,6 +13,11 @@ from vortex.adapters.metrics import METRICS
 from vortex.cli import main
 from vortex.config.loading import load
 from vortex.config.settings import known_keys
+from vortex.core.dedup import decided
+from vortex.core.log import segment
+from vortex.core.log.rules import STATE_VERSION
+from vortex.core.publish.contents import Done
+from vortex.core.publish.plan import PLAN_VERSION, Plan
 from vortex.exits import Exit
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +96,19 @@ def test_the_reference_names_every_exit_code() -> None:
     text = page("docs/reference/exit-codes.md")
     told = {(int(number), name) for number, name in re.findall(r"^\| (\d+) \| (\w+) \|", text, re.MULTILINE)}
     assert told == {(code.value, code.name) for code in Exit}
+
+
+def test_the_page_of_the_state_has_the_versions_and_the_fields_of_the_code() -> None:
+    """Of segments, of documents, and what a plan says."""
+    text = page("docs/reference/state.md")
+    row = re.compile(r"^\| `?(segment|stream\.json|plan\.json|done\.json|dedup)[^|]*\| (\d+) \|", re.MULTILINE)
+    done = {field.name: field.default for field in msgspec.structs.fields(Done)}["version"]
+    versions = {"segment": segment.VERSION, "stream.json": STATE_VERSION, "plan.json": PLAN_VERSION}
+    versions |= {"done.json": done, "dedup": decided.VERSION}
+    assert dict(row.findall(text)) == {name: str(version) for name, version in versions.items()}
+    table = text.partition("## A plan")[2]
+    named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall("`(\\w+)`", row)}
+    assert named <= {field.name for field in msgspec.structs.fields(Plan)}
 
 
 def test_the_runbook_has_every_alert() -> None:

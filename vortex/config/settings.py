@@ -19,7 +19,7 @@ from vortex.config.values import Duration, Endpoint, Size
 
 
 class Dedup(Section):
-    """Deduplication of events with the same customer, type and id, over all shards."""
+    """Deduplication of events with the same customer and id, over all shards."""
 
     window: Duration = Field(
         default=duration_ms("1h"),

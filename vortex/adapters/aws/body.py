@@ -2,7 +2,7 @@
 
 aiohttp hands a body out in pieces, each of which is copied three times: into bytes by the event loop, into others by
 the parser, and out of those by whoever puts the body together. For a megabyte that costs more than making records of
-it (docs/performance.md). A body whose length was told needs no parser; so its connection's transport is given another
+it (docs/decisions/0009). A body whose length was told needs no parser; so its connection's transport is given another
 protocol (https://docs.python.org/3/library/asyncio-protocol.html#buffered-streaming-protocols) until it has come.
 """
 

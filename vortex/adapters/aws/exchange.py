@@ -5,7 +5,7 @@ peer stops reading, and one that trickles in. No redirect is followed, for where
 larger than what was asked for, and none comes encoded.
 
 Prepared calls come through `exchange`: aiobotocore's own way copies headers twice and makes a request and a reply in
-botocore's form, which costs two thirds of what the signature does (docs/performance.md). Connections, TLS, time-outs
+botocore's form, which costs two thirds of what the signature does (docs/decisions/0007). Connections, TLS, time-outs
 and proxies are the client's in any case.
 """
 

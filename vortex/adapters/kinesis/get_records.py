@@ -2,7 +2,7 @@
 
 API: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html.
 
-botocore's parser takes 27 us a record (docs/performance.md); here a reply is read into memory that was used before,
+botocore's parser takes 27 us a record; here a reply is read into memory that was used before,
 and decoded straight into records. Error replies botocore reads, as for every other call.
 """
 
