@@ -109,11 +109,17 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
     type=click.IntRange(1, 10_000_000),
     help="How many events to produce.",
 )
-def demo(keep: Path | None, events: int) -> None:
-    """Try it: an emulated Kinesis, a producer, a real worker, and the sum at the end."""
+@click.option(
+    "--warehouse",
+    default="duckdb",
+    show_default=True,
+    help="Where the hours are loaded: duckdb, postgres (named by PGHOST and the like), an address, or none.",
+)
+def demo(keep: Path | None, events: int, warehouse: str) -> None:
+    """Try it: an emulated Kinesis, a producer, a real worker, a warehouse, and the sum at the end."""
     from vortex.commands.demo import run as program
 
-    sys.exit(program(keep, events))
+    sys.exit(program(keep, events, warehouse))
 
 
 @main.command()

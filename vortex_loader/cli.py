@@ -218,11 +218,12 @@ def status_(places: Places, first: str | None, end: str | None, as_json: bool) -
 @_option("--warehouse", required=True, help="duckdb:///path, a .duckdb file, or postgresql://…")
 @click.argument("sql")
 def query(warehouse: str, sql: str) -> None:
-    """Ask the warehouse something, and print the rows."""
+    """Ask the warehouse something, and print the answer."""
     with contextlib.closing(connect(warehouse)) as opened:
-        rows = opened.run(sql)
-    for row in rows:
-        click.echo("\t".join(_printable("" if value is None else str(value)) for value in row))
+        columns, rows = opened.shown(sql)
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        click.echo("  ".join(_printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _this_hour() -> datetime:

@@ -41,6 +41,22 @@ def test_the_demo_adds_up_and_its_files_are_as_the_documents_say(tmp_path: Path)
     assert list(folder.glob("_hours/*/*/manifest.json"))
     rows = duckdb.sql(block("docs/reading.md", "sql", "read_json").replace("DIR", str(folder))).fetchall()
     assert sum(row[2] for row in rows) == published
+    told = re.search(
+        r"produced 3000 = loaded (\d+) \+ duplicates (\d+) \+ rejected (\d+) \+ not in .* (\d+)", done.stdout
+    )
+    assert told, done.stdout
+    loaded, *others, left = map(int, told.groups())
+    assert (others, loaded + left) == ([duplicates, rejected], published)
+    assert min(loaded, left) > 0
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
+        tables = warehouse.sql(
+            "SELECT schema, name FROM (SHOW ALL TABLES) WHERE name NOT LIKE '\\_%' ESCAPE '\\'"
+        ).fetchall()
+        counted = [
+            warehouse.sql(f'SELECT count(*) FROM "{schema}"."{name}"').fetchall()[0][0] for schema, name in tables
+        ]
+    assert sum(counted) == loaded
+    assert ("acme", "orders") in tables
     again = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert again.returncode == 1
     assert "is not empty" in again.stdout

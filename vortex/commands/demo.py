@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vortex.commands.demo_traffic import Put, traffic
+from vortex.commands.demo_warehouse import LoadingFailed, Places, load, warehouse_address
 from vortex.config.environment import PREFIX
 from vortex.exits import Exit
 
@@ -60,7 +61,7 @@ url = "{store}"
 [commit]
 every = "2s"
 [publish]
-period = "5m"
+period = "1h"
 [hours]
 allowed_lateness = "4h"
 [http]
@@ -83,23 +84,26 @@ class _Scene:
     port: int
     config: Path
     keep: Path | None
+    warehouse: str
 
     @property
     def store(self) -> str:
         return self.keep.absolute().as_uri() if self.keep else f"s3://{_BUCKET}/demo"
 
 
-def run(keep: Path | None, events: int) -> int:
-    """Produce `events` events, load them, show what became of them. FAILED where the sum does not hold."""
+def run(keep: Path | None, events: int, warehouse: str = "duckdb") -> int:
+    """Produce `events` events, load them, show what became of them. FAILED where a sum does not hold."""
     console = Console()
     for name in [name for name in os.environ if name.startswith(("AWS_", PREFIX))]:
         del os.environ[name]
     os.environ.update(_SURROUNDINGS)
     try:
         with tempfile.TemporaryDirectory(prefix="vortex-demo-") as folder, _moto() as url:
-            scene = _Scene(url, _free_port(), Path(folder) / "vortex.toml", _checked(keep))
+            kept = _checked(keep)
+            address = "" if warehouse == "none" else warehouse_address(warehouse, kept or Path(folder))
+            scene = _Scene(url, _free_port(), Path(folder) / "vortex.toml", kept, address)
             return _play(console, scene, events)
-    except (DemoFailed, OSError) as problem:
+    except (DemoFailed, LoadingFailed, OSError) as problem:
         console.print(str(problem), style="red", soft_wrap=True, markup=False)
         return Exit.FAILED
 
@@ -111,7 +115,20 @@ def _play(console: Console, scene: _Scene, events: int) -> int:
     produced = _produce_and_read(console, scene, events)
     _worker(scene, "run", "--drain")
     objects = dict(_objects(scene))
-    return _show(console, scene, objects, produced)
+    shown = _show(console, scene, objects, produced)
+    return shown or (_load(console, scene, objects, produced) if scene.warehouse else Exit.OK)
+
+
+def _load(console: Console, scene: _Scene, objects: dict[str, bytes], produced: int) -> int:
+    endpoint = None if scene.keep else scene.kinesis
+    hours = [
+        datetime.fromisoformat(json.loads(body)["hour"]) for key, body in objects.items() if key.startswith("_hours/")
+    ]
+    places = Places(scene.store, scene.warehouse, scene.config.with_name("catalog.toml"), endpoint)
+    loads = load(console, places, hours)
+    holds = loads.holds(produced)
+    console.print(f"\n{loads.told(produced)}", style="bold green" if holds else "bold red", soft_wrap=True)
+    return Exit.OK if holds else Exit.FAILED
 
 
 def _checked(keep: Path | None) -> Path | None:

@@ -69,6 +69,10 @@ class Warehouse(ABC):
         """Executes one statement. Raises Passing where the same transaction may succeed next time, else LoaderError."""
 
     @abstractmethod
+    def shown(self, sql: str) -> tuple[list[str], list[tuple[str, ...]]]:
+        """What a query answers, as text: its columns' names, and its rows. Raises as `run` does."""
+
+    @abstractmethod
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """All or nothing. Raises as `run` does, when it commits."""
 

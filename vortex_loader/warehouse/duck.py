@@ -72,6 +72,15 @@ class DuckDb(Warehouse):
         with _meaning():
             return self._connection.execute(sql).fetchall()
 
+    def shown(self, sql: str) -> tuple[list[str], list[tuple[str, ...]]]:
+        """What a query answers, as text: times as Python's objects would need one more package."""
+        with _meaning():
+            found = self._connection.sql(sql)
+            if found is None:
+                return [], []
+            rows = found.project("COLUMNS(*)::VARCHAR").fetchall()
+            return found.columns, [tuple(value or "" for value in row) for row in rows]
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, one at a time in this process."""

@@ -62,6 +62,13 @@ class Postgres(Warehouse):
             cursor = self._connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def shown(self, sql: str) -> tuple[list[str], list[tuple[str, ...]]]:
+        """What a query answers, as text."""
+        with _meaning():
+            cursor = self._connection.execute(sql.encode())
+            rows = cursor.fetchall() if cursor.description else []
+            return [column.name for column in cursor.description or ()], [tuple(map(_shown, row)) for row in rows]
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing."""
@@ -209,6 +216,10 @@ def _error(problem: psycopg.Error) -> LoaderError:
     state = problem.sqlstate or "08000"  # no state: the connection itself
     kind = Passing if state[:2] in passing and state != "57014" else LoaderError
     return kind(f"Postgres: {_said(problem)}")
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _said(problem: psycopg.Error) -> str:

@@ -1,0 +1,150 @@
+"""The last part of `vortex demo`: the loader takes the closed hours into a warehouse, where the sum must hold, too.
+
+The loader is another program, which knows the store's manifests only; so it is called as one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+CATALOG = """
+customers = "all"                       # also those that are not named here
+
+[default]
+flatten = ["properties", "context.page"]
+
+[customer.hooli]
+events = ["page", "identify"]           # of others: nothing
+
+[customer.umbrella]
+enabled = false
+
+[customer.acme.event."Order Completed"]
+table = "orders"
+hash = ["userId"]
+"""
+_TABLES = 10
+_LOAD_S = 300
+QUERIES = (
+    (
+        "what acme's orders of each hour came to",
+        "SELECT date_trunc('hour', _hour) AS hour, count(*) AS orders, round(sum(properties_price)) AS revenue "
+        "FROM acme.orders GROUP BY 1 ORDER BY 1",
+    ),
+    (
+        "the pages that globex's people look at most",
+        "SELECT context_page_path, count(*) AS views FROM globex.page GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3",
+    ),
+    (
+        "what was loaded of acme, as the audit says",
+        "SELECT event_type, count(*) AS hours, sum(row_count) AS rows FROM acme._loads GROUP BY 1 ORDER BY 3 DESC",
+    ),
+)
+
+
+class LoadingFailed(Exception):
+    """The loader did not do it; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the loader finds everything."""
+
+    store: str
+    warehouse: str
+    catalog: Path
+    endpoint_url: str | None
+
+    def options(self) -> list[str]:
+        """For the loader's command line."""
+        places = ["--store", self.store, "--warehouse", self.warehouse, "--catalog", str(self.catalog)]
+        return [*places, "--endpoint-url", self.endpoint_url] if self.endpoint_url else places
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """What the warehouse has, in rows, and what the hours' manifests say."""
+
+    loaded: int
+    not_in_catalog: int
+    duplicates: int
+    rejected: int
+
+    def holds(self, produced: int) -> bool:
+        """Whether every event is one of these."""
+        return produced == self.loaded + self.not_in_catalog + self.duplicates + self.rejected
+
+    def told(self, produced: int) -> str:
+        """The sum."""
+        sign = "=" if self.holds(produced) else "≠"
+        return (
+            f"produced {produced} {sign} loaded {self.loaded} + duplicates {self.duplicates} + rejected "
+            f"{self.rejected} + not in the catalogue {self.not_in_catalog}"
+        )
+
+
+def warehouse_address(named: str, folder: Path) -> str:
+    """The warehouse's address: `duckdb` is a file in the folder, `postgres` what libpq's own variables name.
+
+    Raises LoadingFailed where a driver is missing.
+    """
+    module = "duckdb" if named == "duckdb" else "psycopg" if named.startswith("postgres") else None
+    if module and find_spec(module) is None:
+        raise LoadingFailed(f"--warehouse {named} needs {module}: pip install 'vortex-microbatcher[loader]'")
+    if named == "duckdb":
+        return str(folder / "warehouse.duckdb")
+    return "postgresql://" if named == "postgres" else named
+
+
+def load(console: Console, places: Places, hours: list[datetime]) -> Loads:
+    """Loads these hours, shows the tables, prints the queries. Raises LoadingFailed."""
+    places.catalog.write_text(CATALOG)
+    span = ["--from", _hour(min(hours)), "--to", _hour(max(hours) + timedelta(hours=1))]
+    _loader("backfill", *places.options(), *span, "--json")
+    status = json.loads(_loader("status", *places.options(), *span, "--json"))
+    _show_tables(console, places, status)
+    for title, sql in QUERIES:
+        console.print(f"\n{title}:", style="bold")
+        console.print(f"  {sql}", markup=False, soft_wrap=True)
+        for row in _loader("query", "--warehouse", places.warehouse, sql).splitlines():
+            console.print(f"    {row}", markup=False, soft_wrap=True)
+    for row in status["not_in_catalog"]:
+        console.print(
+            f"seen, and not in the catalogue: {row['customer']} / {row['event_type']}, {row['rows']} rows", markup=False
+        )
+    totals = {name: sum(hour[name] for hour in status["hours"]) for name in Loads.__dataclass_fields__}
+    return Loads(**totals)
+
+
+def _show_tables(console: Console, places: Places, status: dict[str, Any]) -> None:
+    tables = sorted(status["tables"], key=lambda row: -row["rows"])
+    schemas = len({row["customer"] for row in tables})
+    console.print(f"\nin the warehouse: {len(tables)} tables of {schemas} customers; the largest:", style="bold")
+    for row in tables[:_TABLES]:
+        said = f"{row['customer']} / {row['event_type']}"
+        console.print(f"  {row['rows']:>6} rows  {row['table']:<32} {said}", markup=False, soft_wrap=True)
+
+
+def _loader(command: str, *arguments: str) -> str:
+    """What the loader says."""
+    whole = [sys.executable, "-m", "vortex_loader", command, *arguments]
+    try:
+        done = subprocess.run(whole, capture_output=True, text=True, timeout=_LOAD_S)
+    except subprocess.TimeoutExpired:
+        raise LoadingFailed(f"vortex-loader {command} did not end within {_LOAD_S} s") from None
+    if done.returncode:
+        raise LoadingFailed(f"vortex-loader {command} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _hour(hour: datetime) -> str:
+    return f"{hour:%Y-%m-%dT%H}"
