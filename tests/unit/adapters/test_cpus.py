@@ -1,4 +1,4 @@
-"""How many workers `--processes auto` means."""
+"""The number of workers for `--processes auto`."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def quota(folder: str, text: str, period: str = "100000") -> dict[str, str]:
         (V1 + "0::/\n", quota(f"{MOUNT}/cpu/docker/abc", "400000") | {f"{MOUNT}/unified/cpu.max": "max 100000"}, 4),
     ],
 )
-def test_a_quota_bounds_the_processors_that_count(
+def test_usable_is_limited_by_the_least_cgroup_quota(
     groups: str, files: dict[str, str], number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the group itself and of those around it, the least; a part counts as one. Affinity says 8."""
+    """Of the group itself and its ancestors; a fraction counts as one. The affinity has 8 processors."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     for name, text in {"proc/self/cgroup": groups, **files}.items():
         path = tmp_path / name
@@ -60,8 +60,8 @@ def test_a_quota_bounds_the_processors_that_count(
     assert usable(tmp_path) == number
 
 
-def test_affinity_bounds_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And here and now there is at least one."""
+def test_usable_is_limited_by_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine it is at least one."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
     assert usable(tmp_path) == 1
     monkeypatch.undo()

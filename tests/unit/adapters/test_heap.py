@@ -24,7 +24,7 @@ libc.malloc_stats()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
-def test_threads_share_one_heap_when_asked_to() -> None:
+def test_use_one_heap_makes_all_threads_share_one_heap() -> None:
     def heaps(how: str) -> int:
         done = subprocess.run([sys.executable, "-c", _PROGRAM, how], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == {"one": "True", "usual": "None"}[how]

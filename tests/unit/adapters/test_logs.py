@@ -1,4 +1,4 @@
-"""What libraries log beside us."""
+"""Logging of the libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vortex.adapters.logs import set_up
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, whose handlers come back afterwards."""
+    """The root logger, whose handlers are restored afterwards."""
     logger = logging.getLogger()
     handlers, level = logger.handlers[:], logger.level
     yield logger
@@ -22,10 +22,10 @@ def root() -> Iterator[logging.Logger]:
     logger.setLevel(level)
 
 
-def test_a_broken_header_of_a_credential_endpoint_puts_no_traceback_into_the_log(
+def test_log_has_no_traceback_when_a_credential_endpoint_sends_a_broken_header(
     root: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Botocore asks such endpoints by urllib3."""
+    """Botocore calls such endpoints through urllib3."""
     from botocore.utils import ContainerMetadataFetcher
 
     async def origin(request: Request) -> Reply:

@@ -1,4 +1,4 @@
-"""The summed metrics of `--processes`: no counter falls, whoever is silent, dies, or begins anew."""
+"""The summed metrics of `--processes`: no counter decreases when a worker is silent, dies or is replaced."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OWN = PrometheusMeter().page().decode()
 
 
 def worker(events: int, lag: float = 1.0) -> PrometheusMeter:
-    """A worker that has counted so many events."""
+    """A worker that has counted `events` events."""
     meter = PrometheusMeter()
     meter.add("vortex_records_total", events)
     meter.add("vortex_events_total", events, outcome="accepted")
@@ -35,7 +35,7 @@ def worker(events: int, lag: float = 1.0) -> PrometheusMeter:
 
 
 def text(events: int, lag: float = 1.0) -> str:
-    """Its page."""
+    """The metrics page of such a worker."""
     return worker(events, lag).page().decode()
 
 
@@ -48,8 +48,8 @@ def values(page: bytes) -> dict[str, float]:
     }
 
 
-def test_a_silent_worker_counts_on_and_says_nothing_of_its_state() -> None:
-    """It fell out of the sum, which Prometheus took for a counter that began anew."""
+def test_page_keeps_the_counters_and_drops_the_gauges_of_a_silent_worker() -> None:
+    """Without its counters the sum decreases, which Prometheus takes for a reset."""
     lives = Lives()
     for life, events in (("a", 5), ("b", 7)):
         lives.begun(life)
@@ -60,8 +60,8 @@ def test_a_silent_worker_counts_on_and_says_nothing_of_its_state() -> None:
     assert found["vortex_shard_lag_seconds shard=s-1"] == 6
 
 
-def test_a_dead_worker_counts_for_ever() -> None:
-    """Beside the one that takes its place and counts from nothing; its gauges are gone."""
+def test_page_keeps_the_counters_of_dead_workers() -> None:
+    """The replacing worker starts at zero; the gauges of the dead one are gone."""
     lives = Lives()
     for life in range(1000):
         lives.begun(str(life))
@@ -76,11 +76,11 @@ def test_a_dead_worker_counts_for_ever() -> None:
     assert found["vortex_commit_seconds_bucket le=0.03"] == 20
     assert found["vortex_commit_seconds_created"] <= began
     assert "vortex_shard_lag_seconds shard=s-1" not in found
-    assert len(lives.page(OWN, {})) < 2 * len(text(3)), "the dead are one sum"
+    assert len(lives.page(OWN, {})) < 2 * len(text(3)), "dead workers are one sum"
 
 
-def test_a_page_that_comes_late_of_one_that_has_ended_is_not_counted_twice() -> None:
-    """Asked while it lived; it died before the sum was made."""
+def test_page_does_not_count_a_late_page_of_a_dead_worker_twice() -> None:
+    """It was requested while the worker lived, and arrived after its death."""
     lives = Lives()
     lives.begun("a")
     page = text(5)
@@ -90,8 +90,8 @@ def test_a_page_that_comes_late_of_one_that_has_ended_is_not_counted_twice() -> 
     assert values(lives.page(OWN, {"a": page}))["vortex_records_total"] == 5
 
 
-def test_an_errors_text_is_no_page() -> None:
-    """What was told before stays."""
+def test_told_refuses_a_text_that_is_not_a_metrics_page() -> None:
+    """The previous page stays."""
     lives = Lives()
     lives.begun("a")
     lives.told("a", text(5))
@@ -100,7 +100,7 @@ def test_an_errors_text_is_no_page() -> None:
     assert values(lives.page(OWN, {}))["vortex_records_total"] == 5
 
 
-def test_no_counter_ever_falls() -> None:
+def test_page_counters_never_decrease() -> None:
     """Whatever happens to workers, in any order."""
     rng, lives = Random(5), Lives()
     living: dict[str, PrometheusMeter] = {}
@@ -156,8 +156,10 @@ asyncio.run(main())
 """
 
 
-async def test_a_worker_that_is_killed_leaves_its_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the sockets of real processes, and the one that comes after it begins at nothing."""
+async def test_supervisor_keeps_the_counters_of_a_killed_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the sockets of real processes; the replacing worker starts at zero."""
     config = tmp_path / "v.toml"
     config.write_text(CONFIG)
     monkeypatch.setattr(supervising, "_LISTEN_S", 0.1)
@@ -187,22 +189,24 @@ async def test_a_worker_that_is_killed_leaves_its_counters(tmp_path: Path, monke
         await asyncio.wait_for(task, 30)
 
 
-async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """There may be room for a process again; the others go on meanwhile."""
+async def test_supervisor_tries_again_when_a_worker_cannot_be_started(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other workers are not affected."""
     config = tmp_path / "v.toml"
     config.write_text(CONFIG)
     running = Supervisor(load(config, {}), ["/nowhere/python"], 1, tmp_path)
     task = asyncio.ensure_future(running.run())
     while "vortex_process_restarts_total 1.0" not in running.meter.page().decode():  # noqa: ASYNC110
-        await asyncio.sleep(0.02)  # of real time, until the system has refused
+        await asyncio.sleep(0.02)  # in real time, until the system has refused
     running.stop(signal.SIGTERM)
     assert await asyncio.wait_for(task, 10) == Exit.OK
     assert "worker 0 cannot be started: " in caplog.text
     assert "Traceback" not in caplog.text
 
 
-def test_sockets_lie_where_their_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beneath a long TMPDIR no socket can be made; the workers ended, and a setting was named that nobody had set."""
+def test_socket_folder_has_a_short_path_when_tmpdir_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a long TMPDIR no socket can be created, and the workers ended with a misleading error."""
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
@@ -213,17 +217,16 @@ def test_sockets_lie_where_their_paths_are_short(tmp_path: Path, monkeypatch: py
     assert list(deep.iterdir()) == []
 
 
-def test_a_short_tmpdir_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody may have chosen it."""
+def test_socket_folder_is_in_tmpdir_when_its_path_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(prefix="v", dir="/tmp") as short:
         monkeypatch.setattr(tempfile, "tempdir", short)
         with socket_folder() as folder:
             assert Path(folder).parent == Path(short)
 
 
-def test_no_folder_for_sockets_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That names the variable."""
-
+def test_socket_folder_raises_config_error_that_names_tmpdir_when_it_cannot_be_created(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied", "/long")
 

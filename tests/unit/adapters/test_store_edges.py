@@ -21,10 +21,10 @@ from vortex.commands.probes import StoreProbe
 from vortex.ports import Denied, IteratorExpired, NotFound, PortError, Unavailable
 
 
-async def test_a_full_disk_is_waited_for_and_leaves_nothing_behind(
+async def test_put_is_unavailable_and_leaves_no_file_when_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unavailable: the same bytes are put again later; no part of a file is ever seen."""
+    """The same bytes are put again later; no partial file is ever visible."""
     store = LocalDirStore(tmp_path)
 
     def full(_: int) -> None:
@@ -40,9 +40,9 @@ async def test_a_full_disk_is_waited_for_and_leaves_nothing_behind(
     assert await store.put_if_absent("a/b", b"y")
 
 
-async def test_a_folder_without_permission_is_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said with what to do."""
-
+async def test_put_is_denied_with_a_remedy_when_the_folder_is_not_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forbidden(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "folder")
 
@@ -52,10 +52,10 @@ async def test_a_folder_without_permission_is_denied(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
-async def test_a_disk_without_hard_links_is_renamed_into(
+async def test_put_uses_an_exclusive_rename_when_the_disk_has_no_hard_links(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a call that replaces nothing; of racing writers one wins, and no half file is left."""
+    """The rename replaces nothing. One of several racing writers wins, and no partial file is left."""
 
     def no_links(*_: object) -> None:
         raise OSError(number, os.strerror(number), "a", None, "b")
@@ -71,10 +71,10 @@ async def test_a_disk_without_hard_links_is_renamed_into(
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM])
-async def test_a_disk_that_can_neither_link_nor_rename_so_is_refused(
+async def test_put_is_denied_when_the_disk_has_neither_hard_links_nor_an_exclusive_rename(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what it lacks, and what to do: it was told to check its owner."""
+    """The message says what is missing and what to do; it does not blame the owner."""
 
     def cannot(*_: object) -> None:
         raise OSError(number, os.strerror(number), "a")
@@ -90,12 +90,12 @@ async def test_a_disk_that_can_neither_link_nor_rename_so_is_refused(
         await store.put_if_absent("a", b"x")
     assert "owner" not in str(caught.value)
     assert list((tmp_path / "store").iterdir()) == []
-    said = {line.what: line.detail for line in [one async for one in StoreProbe(store).lines()] if not line.ok}
-    assert "neither hard links nor a rename" in said["store put"]
+    failures = {line.what: line.detail for line in [one async for one in StoreProbe(store).lines()] if not line.ok}
+    assert "neither hard links nor a rename" in failures["store put"]
 
 
-def test_a_rename_that_replaces_nothing(tmp_path: Path) -> None:
-    """As it says; and a missing source is told."""
+def test_rename_exclusively_replaces_nothing(tmp_path: Path) -> None:
+    """A missing source is an error."""
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     with pytest.raises(FileExistsError):
@@ -107,7 +107,7 @@ def test_a_rename_that_replaces_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "meaning", "told"),
+    ("number", "meaning", "message"),
     [
         (errno.EROFS, Denied, "mounted read-only"),
         (errno.EACCES, Denied, "check owner and permissions"),
@@ -120,23 +120,23 @@ def test_a_rename_that_replaces_nothing(tmp_path: Path) -> None:
         (errno.ENOENT, Unavailable, "No such file or directory: folder"),
     ],
 )
-async def test_what_a_disk_says_has_its_meaning(
-    number: int, meaning: type[PortError], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_put_raises_the_port_error_of_the_disk_error(
+    number: int, meaning: type[PortError], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a put: what will not pass by itself is denied, all else is tried again."""
+    """Permanent errors are denied, all others are retried."""
 
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number), "folder")
 
     monkeypatch.setattr(os, "link", fail)
-    with pytest.raises(meaning, match=told) as caught:
+    with pytest.raises(meaning, match=message) as caught:
         await LocalDirStore(tmp_path).put_if_absent("a", b"x")
     assert type(caught.value) is meaning
 
 
 @pytest.mark.parametrize("key", ["file/a", "file/a/b", "folder/file/a"])
-async def test_a_file_where_a_folder_is_needed_is_denied(key: str, tmp_path: Path) -> None:
-    """And it is named; what would lie below it is not there."""
+async def test_put_is_denied_when_a_file_is_where_a_folder_is_needed(key: str, tmp_path: Path) -> None:
+    """The file is named. Keys below it do not exist."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder/file").write_text("x")
@@ -148,8 +148,8 @@ async def test_a_file_where_a_folder_is_needed_is_denied(key: str, tmp_path: Pat
         await LocalDirStore(tmp_path / "file").put_if_absent("a", b"x")
 
 
-async def test_a_disk_that_cannot_sync_folders_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some have nothing to sync there."""
+async def test_put_succeeds_when_folders_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems have nothing to sync there."""
     sync = os.fsync
 
     def files_alone(descriptor: int) -> None:
@@ -161,8 +161,7 @@ async def test_a_disk_that_cannot_sync_folders_is_taken(tmp_path: Path, monkeypa
     assert await LocalDirStore(tmp_path / "s").put_if_absent("a/b", b"x")
 
 
-async def test_what_a_crash_left_is_never_listed(tmp_path: Path) -> None:
-    """A temporary file is no object."""
+async def test_list_omits_temporary_files_of_a_crash(tmp_path: Path) -> None:
     store = LocalDirStore(tmp_path)
     await store.put_if_absent("a/b", b"x")
     (tmp_path / "a" / ".tmp-0123").write_bytes(b"half")
@@ -170,7 +169,7 @@ async def test_what_a_crash_left_is_never_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/x", "a//b", "", ".", "a/.", "a\0b", "a/.tmp-x"])
-async def test_no_key_leaves_the_root(tmp_path: Path, key: str) -> None:
+async def test_put_raises_value_error_when_a_key_leaves_the_root(tmp_path: Path, key: str) -> None:
     """Such a key is a bug of the caller."""
     with pytest.raises(ValueError, match="no key"):
         await LocalDirStore(tmp_path / "root").put_if_absent(key, b"x")
@@ -209,11 +208,13 @@ def reply(code: str, status: int = 400) -> ClientError:
         (reply("SignatureDoesNotMatch", 403), Unavailable, "credentials"),
         (reply("NoSuchKey", 404), NotFound, ""),
         (reply("ExpiredIteratorException"), IteratorExpired, ""),
-        (reply("InvalidArgumentException"), Unavailable, "other"),  # of a listing's token: ask from the beginning
+        (reply("InvalidArgumentException"), Unavailable, "other"),  # for the token of a listing: start over
     ],
 )
-def test_errors_are_sorted_by_what_the_caller_must_do(error: Exception, meaning: type[PortError], cause: str) -> None:
-    """And the message names what the call was about."""
+def test_translate_returns_the_port_error_by_what_the_caller_must_do(
+    error: Exception, meaning: type[PortError], cause: str
+) -> None:
+    """The message names the call."""
     found = translate(error, "read shard-1")
     assert type(found) is meaning
     assert "read shard-1" in str(found)
@@ -223,8 +224,8 @@ def test_errors_are_sorted_by_what_the_caller_must_do(error: Exception, meaning:
 @pytest.mark.parametrize(
     ("code", "meaning", "cause"), [("AccessDenied", Denied, ""), ("InternalError", Unavailable, "delete")]
 )
-async def test_a_key_that_is_not_deleted_is_named(code: str, meaning: type[PortError], cause: str) -> None:
-    """DeleteObjects answers 200, and tells of each key by itself."""
+async def test_delete_names_the_key_that_was_not_deleted(code: str, meaning: type[PortError], cause: str) -> None:
+    """DeleteObjects answers 200, with a result for each key."""
 
     class Client:
         meta = SimpleNamespace(region_name="eu-west-1", config=SimpleNamespace(connect_timeout=1, read_timeout=1))
@@ -238,17 +239,16 @@ async def test_a_key_that_is_not_deleted_is_named(code: str, meaning: type[PortE
     assert getattr(caught.value, "cause", "") == cause
 
 
-def test_a_bug_is_not_translated() -> None:
-    """What is no service's error passes through."""
+def test_translate_raises_an_error_that_is_not_of_the_service() -> None:
     with pytest.raises(KeyError):
         translate(KeyError("x"), "read")
 
 
 @pytest.mark.parametrize(
-    "told",
+    "text",
     ["2018-12-18T07:05:09Z", "2018-12-18T07:05:09.000Z", "Tue, 18 Dec 2018 07:05:09 GMT", 1545116709, 1545116709.0],
 )
-def test_times_in_replies_however_they_are_written(told: object) -> None:
-    """As botocore reads them, in a tenth of the time."""
+def test_timestamp_parser_reads_every_form_of_botocore(text: object) -> None:
+    """In a tenth of botocore's time."""
     parser = new_session().get_component("response_parser_factory").create_parser("rest-xml")
-    assert parser._timestamp_parser(told) == datetime(2018, 12, 18, 7, 5, 9, tzinfo=UTC)
+    assert parser._timestamp_parser(text) == datetime(2018, 12, 18, 7, 5, 9, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What clients do when AWS refuses a key, or the time of a signature: each of their calls, and the prepared ones."""
+"""What clients do when AWS refuses credentials or the time of a signature, for each call, prepared or not."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ ANSWERS: dict[str, object] = {
 }
 
 
-class Aws:
-    """Answers each call well; the guard looks at keys and clocks."""
+class FakeAws:
+    """Answers each call with success; its guard checks credentials and clocks."""
 
     def __init__(self) -> None:
         self.issuer = Issuer(life_s=36_000)
         self.signed: list[tuple[str, str]] = []
-        """Calls that were carried out, and the key that signed each."""
+        """Calls that were answered, and the access key that signed each."""
 
     async def __call__(self, request: Request) -> Reply:
         if request.service in ("credentials", "sts"):
             return await self.issuer(request)
         self.signed.append((request.call, request.headers.value("authorization").split("Credential=")[1].split("/")[0]))
-        told = formatdate(time.time() + self.issuer.skew_s, usegmt=True)
-        headers = Headers([("Date", told), ("ETag", '"e"')])
+        date = formatdate(time.time() + self.issuer.skew_s, usegmt=True)
+        headers = Headers([("Date", date), ("ETag", '"e"')])
         if request.call == "ListObjectsV2":
             return Reply(
                 200, headers=headers, body=b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
@@ -68,15 +68,17 @@ class Aws:
         return refused.having(("Date", formatdate(time.time() + self.issuer.skew_s, usegmt=True)))
 
     def forget(self) -> None:
-        """No key that was given so far is good any more."""
+        """Make every credential issued so far invalid."""
         for key in self.issuer._ends:
             self.issuer._ends[key] = 0.0
 
 
 class Clients:
-    """One of each, of one session."""
+    """One client of each service, with one session."""
 
-    def __init__(self, aws: Aws, proxy: FaultProxy, stream: KinesisStream, store: S3Store, table: DynamoTable) -> None:
+    def __init__(
+        self, aws: FakeAws, proxy: FaultProxy, stream: KinesisStream, store: S3Store, table: DynamoTable
+    ) -> None:
         self.aws, self.proxy, self.stream, self.store, self.table = aws, proxy, stream, store, table
 
     def call(self, name: str) -> Awaitable[Any]:
@@ -104,7 +106,7 @@ async def clients(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncItera
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    aws = Aws()
+    aws = FakeAws()
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(FaultProxy(aws, guard=aws.guard))
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", proxy.url + CONTAINER)
@@ -119,8 +121,8 @@ async def clients(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncItera
         yield Clients(aws, proxy, stream, store, table)
 
 
-async def test_all_clients_share_one_pair(clients: Clients) -> None:
-    """Which is asked for once."""
+async def test_clients_of_a_session_share_one_set_of_credentials(clients: Clients) -> None:
+    """They are requested once."""
     for name in CALLS:
         await clients.call(name)
     assert clients.proxy.calls["ContainerCredentials"] == 1
@@ -128,8 +130,8 @@ async def test_all_clients_share_one_pair(clients: Clients) -> None:
     assert len({key for _, key in clients.aws.signed}) == 1
 
 
-async def test_an_expired_token_is_answered_with_a_new_one(clients: Clients) -> None:
-    """At once, within the call, whichever it is."""
+async def test_a_call_is_repeated_with_new_credentials_when_the_token_has_expired(clients: Clients) -> None:
+    """At once, within the call, for every call."""
     for number, name in enumerate(CALLS, 1):
         await clients.call(name)
         clients.aws.forget()
@@ -137,8 +139,8 @@ async def test_an_expired_token_is_answered_with_a_new_one(clients: Clients) -> 
         assert len({key for _, key in clients.aws.signed}) == clients.proxy.calls["ContainerCredentials"] == number + 1
 
 
-async def test_a_local_clock_that_is_wrong_is_corrected(clients: Clients) -> None:
-    """By two refusals, within the call, and for every other call, too; so is a correction that is wrong by now."""
+async def test_a_wrong_local_clock_is_corrected_after_two_refusals(clients: Clients) -> None:
+    """Within the call, and for all other calls; a correction that has become wrong is replaced, too."""
     for name in CALLS:
         for skew_s in (3600, -3600, 0):
             clients.aws.issuer.skew_s = skew_s
@@ -149,8 +151,10 @@ async def test_a_local_clock_that_is_wrong_is_corrected(clients: Clients) -> Non
             assert clients.aws.issuer.refused == refused, name
 
 
-async def test_a_refusal_for_the_time_says_how_far(clients: Clients) -> None:
-    """Where it cannot be corrected: of another day."""
+async def test_a_refused_signature_time_is_reported_with_the_clock_offset_when_it_is_a_day_off(
+    clients: Clients,
+) -> None:
+    """Such an offset is not corrected."""
     clients.aws.issuer.skew_s = 3 * 86_400
     for name in ("GetRecords", "PutObject", "Scan"):
         with pytest.raises(Unavailable, match=r"clock: the local clock is 259... s behind the service's") as caught:
@@ -158,10 +162,10 @@ async def test_a_refusal_for_the_time_says_how_far(clients: Clients) -> None:
         assert caught.value.cause == "clock"
 
 
-async def test_a_refusal_of_credentials_names_their_source_and_the_region(clients: Clients) -> None:
-    """And is no denial: others are looked for."""
+async def test_refused_credentials_are_reported_as_unavailable_with_source_and_region(clients: Clients) -> None:
+    """It is not a denial: new credentials are requested."""
     await clients.call("GetRecords")
-    clients.aws.issuer.life_s = -100.0  # what the endpoint gives from now on is stale
+    clients.aws.issuer.life_s = -100.0  # the endpoint now returns expired credentials
 
     for name in ("GetRecords", "ListShards", "PutObject", "Scan"):
         clients.aws.forget()
@@ -173,8 +177,8 @@ async def test_a_refusal_of_credentials_names_their_source_and_the_region(client
 
 
 @pytest.mark.parametrize("name", ["GetRecords", "ListShards", "PutObject", "Scan"])
-async def test_a_denial_names_source_and_region_too(clients: Clients, name: str) -> None:
-    """A policy or the wrong role: which one it is stands there."""
+async def test_a_denial_names_the_source_of_the_credentials_and_the_region(clients: Clients, name: str) -> None:
+    """So a wrong role can be told from a wrong policy."""
 
     async def origin(request: Request) -> Reply:
         if request.service == "credentials":
@@ -189,8 +193,8 @@ async def test_a_denial_names_source_and_region_too(clients: Clients, name: str)
     assert clients.proxy.calls["ContainerCredentials"] == 1
 
 
-async def test_what_a_service_repeats_of_a_request_is_not_said(clients: Clients) -> None:
-    """The JSON services answer a wrong signature with all that was signed, the token included."""
+async def test_error_messages_omit_secrets_that_a_service_repeats(clients: Clients) -> None:
+    """The JSON services answer a wrong signature with the whole signed string, including the token."""
     seen: list[str] = []
 
     async def origin(request: Request) -> Reply:
@@ -199,26 +203,26 @@ async def test_what_a_service_repeats_of_a_request_is_not_said(clients: Clients)
         signature = request.headers.value("authorization").rpartition("Signature=")[2]
         token = request.headers.value("x-amz-security-token")
         seen.extend([signature, token])
-        told = (
+        message = (
             f"The signature {signature} does not match; token {token}. authorization: Signature={signature}. "
             f"The Canonical String for this request should have been 'x-amz-security-token:{token}'"
         )
         code = "SignatureDoesNotMatch" if request.service == "s3" else "InvalidSignatureException"
-        return error_reply(request.service, 403, code, told)
+        return error_reply(request.service, 403, code, message)
 
     clients.proxy._origins[""] = origin
     for name in CALLS:
         with pytest.raises(Unavailable) as caught:
             await clients.call(name)
-        told = str(caught.value)
-        assert "does not match" in told
-        assert not any(secret in told for secret in [*seen, *clients.aws.issuer.secrets]), told
+        message = str(caught.value)
+        assert "does not match" in message
+        assert not any(secret in message for secret in [*seen, *clients.aws.issuer.secrets]), message
 
 
-def test_sts_is_asked_at_its_own_time_where_the_local_clock_is_wrong(
+def test_assume_role_is_signed_with_the_corrected_time_when_the_local_clock_is_wrong(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """To assume a role is a signed call, too."""
+    """AssumeRole is a signed call, too."""
     issuer, ahead = Issuer(life_s=7200), 3600.0
 
     def guard(request: Request) -> Reply | None:
@@ -248,8 +252,7 @@ def test_sts_is_asked_at_its_own_time_where_the_local_clock_is_wrong(
     assert proxy.calls == {"AssumeRole": 3}
 
 
-def test_secrets_are_hidden_wherever_they_stand() -> None:
-    """Those that were found, and what looks like one."""
+def test_hidden_removes_known_secrets_and_what_looks_like_one() -> None:
     secrecy.keep("wJalrXUtnFEMI/K7MDENG", None, "", "short")
     for text in (
         "a wJalrXUtnFEMI/K7MDENG b",
@@ -257,9 +260,9 @@ def test_secrets_are_hidden_wherever_they_stand() -> None:
         "x-amz-security-token:FwoGZXIvYXdzEJr",
         '{"SecretAccessKey": "abc", "SessionToken": "def"}',
     ):
-        told = secrecy.hidden(text)
+        shown = secrecy.hidden(text)
         for secret in ("wJalr", "AKIA", "0a1b2c", "FwoGZ", "abc", "def"):
-            assert secret not in told, told
+            assert secret not in shown, shown
     assert secrecy.hidden("a short and ordinary text: nothing is hidden in it") == (
         "a short and ordinary text: nothing is hidden in it"
     )

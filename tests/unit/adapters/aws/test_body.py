@@ -1,4 +1,4 @@
-"""Bodies read straight into memory: every byte, over connections that aiohttp goes on using; and what goes wrong."""
+"""Response bodies read straight into memory: every byte arrives, connections are reused, failures are errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Story = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass
 class Server:
-    """Sends each request the next of `bodies`, in pieces of `piece` bytes, `short` by so many; then hangs up if so."""
+    """Answers each request with the next of `bodies`, in pieces; `short` bytes are missing, and then it may hang."""
 
     bodies: list[bytes]
     piece: int = 100_000
@@ -68,7 +68,7 @@ class Server:
 async def asking(
     server: Server, at_server: ssl.SSLContext | None = None, at_client: ssl.SSLContext | bool = True
 ) -> AsyncIterator[Callable[[], Coroutine[Any, Any, aiohttp.ClientResponse]]]:
-    """The server, and a way to ask it for its next body."""
+    """The server, and a function that requests its next body."""
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=at_server)
     url = f"http{'s' if at_server else ''}://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
     async with listening, aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=at_client)) as session:
@@ -85,7 +85,7 @@ def bodies() -> list[bytes]:
 
 
 def certified(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server with a certificate of its own, and of a client that trusts it."""
+    """Contexts of a server with its own certificate, and of a client that trusts it."""
     key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), datetime.now(UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
     address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
@@ -100,7 +100,7 @@ def certified(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, ssl.create_default_context(cadata=text.decode())
 
 
-async def all_come(server: Server, *tls: Any) -> None:
+async def all_arrive(server: Server, *tls: Any) -> None:
     async with asking(server, *tls) as ask:
         buffer = bytearray(10)
         for wanted in bodies():
@@ -114,19 +114,19 @@ async def all_come(server: Server, *tls: Any) -> None:
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("piece", [1_000, 100_000, 2**24])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_every_byte_comes_and_the_connection_stays(loop: Loop, piece: int, chunked: bool) -> None:
-    """Of small and large bodies, one after the other, over one connection and into one buffer."""
-    run(loop, lambda: all_come(Server(bodies(), piece, chunked)))
+def test_read_body_reads_every_byte_and_keeps_the_connection(loop: Loop, piece: int, chunked: bool) -> None:
+    """Small and large bodies, one after the other, over one connection and into one buffer."""
+    run(loop, lambda: all_arrive(Server(bodies(), piece, chunked)))
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_over_tls_as_well(loop: Loop, tmp_path: Path) -> None:
-    """Where the transport is one that decrypts."""
-    run(loop, lambda: all_come(Server(bodies()), *certified(tmp_path)))
+def test_read_body_reads_every_byte_over_tls(loop: Loop, tmp_path: Path) -> None:
+    """The transport then decrypts."""
+    run(loop, lambda: all_arrive(Server(bodies()), *certified(tmp_path)))
 
 
-def test_large_bodies_go_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a slip would only cost time, and nobody would know."""
+def test_read_body_reads_large_bodies_on_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake here would only cost time, and no other test would fail."""
     sizes = []
 
     class Seen(body._Rest):
@@ -135,14 +135,14 @@ def test_large_bodies_go_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
             sizes.append(len(self._missing))
 
     monkeypatch.setattr(body, "_Rest", Seen)
-    run(uvloop.new_event_loop, lambda: all_come(Server(bodies())))
+    run(uvloop.new_event_loop, lambda: all_arrive(Server(bodies())))
     assert sum(sizes) > sum(SIZES) * 0.9
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("short", [1, 1_500_000, 2_999_999, 3_000_000])
-def test_a_body_that_breaks_off_is_an_error(loop: Loop, short: int) -> None:
-    """Whatever came of it; the next request gets a new connection."""
+def test_read_body_raises_an_error_when_the_connection_closes_early(loop: Loop, short: int) -> None:
+    """The next request gets a new connection."""
 
     async def story() -> None:
         server = Server([bytes(3_000_000), b"next"], short=short)
@@ -151,14 +151,14 @@ def test_a_body_that_breaks_off_is_an_error(loop: Loop, short: int) -> None:
             with pytest.raises(aiohttp.ClientError):
                 await read_body(response, bytearray(), 30)
             response.close()
-            await comes_whole(server, ask)
+            await arrives_over_a_new_connection(server, ask)
 
     run(loop, story)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_body_that_stops_coming_is_a_time_out(loop: Loop) -> None:
-    """Its buffer is free, its connection is not used again."""
+def test_read_body_raises_timeout_when_the_body_stalls(loop: Loop) -> None:
+    """The buffer is released, and the connection is not used again."""
 
     async def story() -> None:
         server = Server([bytes(3_000_000), b"next"], short=5, hang=True)
@@ -168,14 +168,14 @@ def test_a_body_that_stops_coming_is_a_time_out(loop: Loop) -> None:
                 await read_body(response, buffer, 0.2)
             buffer.clear()
             response.close()
-            await comes_whole(server, ask)
+            await arrives_over_a_new_connection(server, ask)
 
     run(loop, story)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_who_gives_up_leaves_no_half_read_connection(loop: Loop) -> None:
-    """Cancelled in the middle of a body."""
+def test_read_body_closes_the_connection_when_it_is_cancelled(loop: Loop) -> None:
+    """In the middle of a body."""
 
     async def story() -> None:
         server = Server([bytes(3_000_000), b"next"], short=5, hang=True)
@@ -188,13 +188,13 @@ def test_who_gives_up_leaves_no_half_read_connection(loop: Loop) -> None:
                 await reading
             buffer.clear()
             response.close()
-            await comes_whole(server, ask)
+            await arrives_over_a_new_connection(server, ask)
 
     run(loop, story)
 
 
-async def comes_whole(server: Server, ask: Any) -> None:
-    """The next body, over a new connection."""
+async def arrives_over_a_new_connection(server: Server, ask: Any) -> None:
+    """The next body."""
     server.short, server.hang = 0, False
     assert await read_body(await ask(), bytearray(), 30) == 4
     assert server.connections == 2

@@ -1,4 +1,6 @@
-"""Each source of credentials, well and unwell: what is found, what is said of what fails, and no secret in it."""
+"""Each source of credentials, working or failing: what is found, how a failure is reported, and that no
+secret leaks.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ SLOW = {"silence", "silence_after", "silence_midway", "slow", "endless", "trickl
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No source is there, and those that will be do not keep a test waiting."""
+def no_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No source is configured, and container endpoints are not waited for."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -59,7 +61,7 @@ def failure() -> SourceFailed:
     with pytest.raises(SourceFailed) as caught:
         found()
     assert caught.value.__suppress_context__ or caught.value.__context__ is None, (
-        "a traceback would print what was quoted"
+        "a traceback would print the quoted text"
     )
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -78,15 +80,14 @@ def keys(key: str) -> dict[str, str]:
 # Files.
 
 
-def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
-    """And all places are named."""
-    told = str(failure())
-    assert told.startswith("environment, profile default (in ")
-    assert str(tmp_path / "credentials") in told and "instance metadata service" in told
+def test_find_names_all_places_when_there_are_no_credentials(tmp_path: Path) -> None:
+    message = str(failure())
+    assert message.startswith("environment, profile default (in ")
+    assert str(tmp_path / "credentials") in message and "instance metadata service" in message
 
 
-def test_a_file_that_appears_and_changes_is_read_each_time(tmp_path: Path) -> None:
-    """And is told from what it was before."""
+def test_find_reads_a_credentials_file_again_when_it_appears_or_changes(tmp_path: Path) -> None:
+    """`files()` shows the change."""
     chain = Sources(None)
     with pytest.raises(SourceFailed):
         chain.find()
@@ -102,8 +103,8 @@ def test_a_file_that_appears_and_changes_is_read_each_time(tmp_path: Path) -> No
     assert chain.find().frozen.access_key == "AK2"
 
 
-def test_the_section_of_a_profile_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS_PROFILE stays; what stands there changes."""
+def test_find_reads_the_section_of_the_profile_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS_PROFILE stays; the section changes."""
     monkeypatch.setenv("AWS_PROFILE", "night")
     assert "profile (night) could not be found" in str(failure())
     write(tmp_path / "config", "night", region="eu-west-1", **keys("AK1"))
@@ -113,7 +114,7 @@ def test_the_section_of_a_profile_is_read_anew(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"[default\naws_access_key_id = AK", "Unable to parse config file"),
         (b"\xff\xfe\0[", "Unable to parse config file"),
@@ -121,16 +122,16 @@ def test_the_section_of_a_profile_is_read_anew(tmp_path: Path, monkeypatch: pyte
         (b"[default]\naws_access_key_id = A K\naws_secret_access_key = " + SECRET.encode(), "cannot be sent"),
         (b"", "none found"),
     ],
-    ids=["cut", "binary", "half", "odd", "empty"],
+    ids=["truncated", "binary", "half", "invalid", "empty"],
 )
-def test_a_broken_file_is_a_failure(tmp_path: Path, text: bytes, said: str) -> None:
+def test_find_fails_when_the_credentials_file_is_broken(tmp_path: Path, text: bytes, message: str) -> None:
     """It may be in the middle of being written."""
     (tmp_path / "credentials").write_bytes(text)
-    assert said in str(failure())
+    assert message in str(failure())
 
 
-def test_nobody_is_asked_for_a_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Botocore would ask standard input, which a service has none of."""
+def test_find_fails_when_the_profile_needs_an_mfa_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Botocore would read it from standard input, which a service does not have."""
     role = {"role_arn": "arn:aws:iam::1:role/r", "source_profile": "default", "mfa_serial": "arn:aws:iam::1:mfa/m"}
     write(tmp_path / "config", "night", **role)
     write(tmp_path / "credentials", **keys("AK"))
@@ -138,22 +139,20 @@ def test_nobody_is_asked_for_a_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "mfa_serial" in str(failure())
 
 
-def test_an_sso_session_that_has_expired_is_said_with_what_to_do(
+def test_find_names_the_login_command_when_the_sso_token_has_expired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of the token, and the command that gets another."""
+    """The message contains nothing of the token."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    told = {"sso_start_url": "https://x.awsapps.com/start", "sso_region": "us-east-1"}
-    write(tmp_path / "config", "night", **told, sso_account_id="123456789012", sso_role_name="r")
+    session = {"sso_start_url": "https://x.awsapps.com/start", "sso_region": "us-east-1"}
+    write(tmp_path / "config", "night", **session, sso_account_id="123456789012", sso_role_name="r")
     monkeypatch.setenv("AWS_PROFILE", "night")
     problem = failure()
     assert str(problem) == "sso of profile night: its token has expired, or is missing"
     assert "aws sso login" in problem.hint
 
 
-def test_a_question_does_not_hold_up_the_loop() -> None:
-    """Whatever it waits for: it is asked in a thread."""
-
+def test_in_thread_does_not_block_the_loop() -> None:
     async def longest_gap() -> float:
         longest, last = 0.0, time.monotonic()
         asking = asyncio.ensure_future(sources.in_thread(time.sleep, 0.5))
@@ -165,13 +164,12 @@ def test_a_question_does_not_hold_up_the_loop() -> None:
     assert asyncio.run(longest_gap()) < 0.4
 
 
-async def test_what_a_question_raises_is_raised_where_it_was_asked() -> None:
-    """From the thread."""
+async def test_in_thread_raises_the_exception_of_the_function() -> None:
     with pytest.raises(ZeroDivisionError):
         await sources.in_thread(lambda: 1 / 0)
 
 
-# A command.
+# The credential_process.
 
 
 def command(tmp_path: Path, body: str) -> str:
@@ -181,12 +179,12 @@ def command(tmp_path: Path, body: str) -> str:
 
 
 def printed(**changes: object) -> str:
-    told = {"Version": 1, "AccessKeyId": "AK", "SecretAccessKey": SECRET, "SessionToken": "t", **changes}
-    return f"print(json.dumps({ {name: value for name, value in told.items() if value is not None}!r}))"
+    output = {"Version": 1, "AccessKeyId": "AK", "SecretAccessKey": SECRET, "SessionToken": "t", **changes}
+    return f"print(json.dumps({ {name: value for name, value in output.items() if value is not None}!r}))"
 
 
-def test_a_credential_process_gives_credentials(tmp_path: Path) -> None:
-    """Until when it says; for good where it says nothing."""
+def test_find_uses_the_output_of_a_credential_process(tmp_path: Path) -> None:
+    """Until its expiration; without one they do not expire."""
     until = datetime.now(UTC) + timedelta(minutes=5)
     write(tmp_path / "config", credential_process=command(tmp_path, printed(Expiration=until.isoformat())))
     one = found()
@@ -197,7 +195,7 @@ def test_a_credential_process_gives_credentials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("print(secret, file=sys.stderr); sys.exit(3)", "the command ended with code 3"),
         ("os.kill(os.getpid(), 9)", "the command ended with code -9"),
@@ -216,22 +214,21 @@ def test_a_credential_process_gives_credentials(tmp_path: Path) -> None:
         (printed(Expiration=7), "its answer makes no sense"),
     ],
 )
-def test_a_credential_process_that_fails_is_quoted_with_no_word(tmp_path: Path, body: str, said: str) -> None:
-    """What it prints may be, or hold, a secret."""
+def test_find_quotes_nothing_of_a_failing_credential_process(tmp_path: Path, body: str, message: str) -> None:
+    """Its output may hold a secret."""
     write(tmp_path / "config", credential_process=command(tmp_path, body))
-    assert str(failure()) == f"credential_process of profile default: {said}"
+    assert str(failure()) == f"credential_process of profile default: {message}"
 
 
-@pytest.mark.parametrize("told", ["/nowhere/at-all", '"unclosed', " ' '"])
-def test_a_credential_process_that_cannot_be_run_is_said(tmp_path: Path, told: str) -> None:
-    """A command that is missing, or none."""
-    write(tmp_path / "config", credential_process=told)
+@pytest.mark.parametrize("process", ["/nowhere/at-all", '"unclosed', " ' '"])
+def test_find_fails_when_the_credential_process_cannot_be_run(tmp_path: Path, process: str) -> None:
+    """A missing command, or an invalid one."""
+    write(tmp_path / "config", credential_process=process)
     assert "the command cannot be run" in str(failure())
 
 
 @pytest.mark.parametrize("body", ["time.sleep(60)", "subprocess.Popen(['sleep', '60']).wait()"])
-def test_a_credential_process_that_hangs_is_ended(tmp_path: Path, body: str) -> None:
-    """With those that it has started."""
+def test_output_of_kills_a_process_that_hangs_and_its_children(tmp_path: Path, body: str) -> None:
     begun = time.monotonic()
     with pytest.raises(Failed, match=r"did not end within 0\.5 s"):
         output_of(command(tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n{body}"), 0.5)
@@ -240,18 +237,17 @@ def test_a_credential_process_that_hangs_is_ended(tmp_path: Path, body: str) -> 
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_a_hanging_credential_process_of_a_source_profile_is_ended(
+def test_find_kills_a_hanging_credential_process_of_a_source_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A role is assumed with what it prints: it runs within the same bounds."""
+    """The role is assumed with its output, so it has the same time limit."""
     monkeypatch.setattr(sources, "PROCESS_S", 0.5)
     monkeypatch.setenv("AWS_PROFILE", "night")
     (tmp_path / "config").write_text(
         "[profile night]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = day\n"
         f"[profile day]\ncredential_process = {command(tmp_path, 'time.sleep(60)')}\n"
     )
-    told = str(failure())
-    assert told == "role arn:aws:iam::1:role/r of profile night: the command did not end within 0.5 s"
+    assert str(failure()) == "role arn:aws:iam::1:role/r of profile night: the command did not end within 0.5 s"
 
 
 # Endpoints.
@@ -280,10 +276,8 @@ def always(name: str) -> Any:
     return choose
 
 
-def test_a_container_endpoint_gives_credentials(
-    proxy: FaultProxy, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Asked once; its path, which may be all that protects it, is not said."""
+def test_find_uses_a_container_endpoint(proxy: FaultProxy, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called once. Its path, which may be its only protection, is not in the message."""
     of_container(proxy, monkeypatch)
     one = found()
     assert one.frozen.secret_key in issuer.secrets
@@ -291,20 +285,19 @@ def test_a_container_endpoint_gives_credentials(
     assert proxy.calls == {"ContainerCredentials": 1}
 
 
-def test_credentials_of_seconds_are_asked_for_once(
+def test_find_calls_the_endpoint_once_for_credentials_that_expire_in_seconds(
     proxy: FaultProxy, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Botocore would renew at once what has less than a quarter of an hour."""
+    """Botocore would renew at once whatever has less than 15 minutes left."""
     issuer.life_s = 5
     of_container(proxy, monkeypatch)
     assert found().expires == pytest.approx(time.time() + 5, abs=2)
     assert proxy.calls == {"ContainerCredentials": 1}
 
 
-def test_the_metadata_service_is_asked_again_when_it_was_late(
+def test_find_calls_the_metadata_service_again_after_a_failure(
     proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """None found the first time, some the next."""
     of_instance(proxy, monkeypatch)
     proxy.choose = always("html_503")
     assert "none found" in str(failure())
@@ -312,10 +305,10 @@ def test_the_metadata_service_is_asked_again_when_it_was_late(
     assert found().source == "instance metadata service"
 
 
-def test_a_web_identity_token_that_comes_late_or_changes_is_read(
+def test_find_reads_a_web_identity_token_that_appears_late_or_changes(
     proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a file among those that are looked at."""
+    """`files()` includes it."""
     token = tmp_path / "token"
     of_identity(proxy, monkeypatch, token)
     token.unlink()
@@ -329,7 +322,7 @@ def test_a_web_identity_token_that_comes_late_or_changes_is_read(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ("throttled", "AssumeRoleWithWebIdentity was answered with Throttling (HTTP 400)"),
         ("denied", "AssumeRoleWithWebIdentity was answered with AccessDenied (HTTP 403)"),
@@ -344,21 +337,20 @@ def test_a_web_identity_token_that_comes_late_or_changes_is_read(
         ("junk", "it cannot be reached"),
     ],
 )
-def test_an_sts_that_fails_is_said_with_its_code(
-    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str
+def test_find_reports_the_error_code_of_sts_and_nothing_of_its_message(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, message: str
 ) -> None:
-    """And with nothing of its message."""
     of_identity(proxy, monkeypatch, tmp_path / "token")
     proxy.choose = always(fault)
-    told = str(failure())
-    assert said in told
-    assert told.startswith(f"web identity token {tmp_path / 'token'}")
+    text = str(failure())
+    assert message in text
+    assert text.startswith(f"web identity token {tmp_path / 'token'}")
 
 
-def test_a_role_is_assumed_with_the_credentials_of_another_profile(
+def test_find_assumes_a_role_with_the_credentials_of_the_source_profile(
     proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the region that is given where nothing else names one."""
+    """In the given region if nothing else names one."""
     write(tmp_path / "credentials", **keys("AK"))
     write(tmp_path / "config", "night", role_arn="arn:aws:iam::1:role/r", source_profile="default")
     monkeypatch.setenv("AWS_PROFILE", "night")
@@ -369,12 +361,10 @@ def test_a_role_is_assumed_with_the_credentials_of_another_profile(
 
 
 @pytest.mark.parametrize("endpoint", ["container", "instance"])
-def test_no_answer_of_an_endpoint_is_more_than_a_failure(
+def test_find_returns_credentials_or_fails_without_a_secret_for_every_endpoint_fault(
     proxy: FaultProxy, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
-    """The whole table of faults (a quarter, where three requests are made): credentials that can be sent and expire at
-    a time, or a failure without a secret.
-    """
+    """All faults of the table (a quarter of them where three requests are made)."""
     of_container(proxy, monkeypatch) if endpoint == "container" else of_instance(proxy, monkeypatch)
     begun, calls = time.monotonic(), {"ContainerCredentials", "ImdsToken", "ImdsRole", "ImdsCredentials"}
     names = [name for name, fault in FAULTS.items() if fault.calls & calls and name not in SLOW]
@@ -384,9 +374,9 @@ def test_no_answer_of_an_endpoint_is_more_than_a_failure(
         try:
             one = found()
         except SourceFailed as problem:
-            told = str(problem)
-            assert not any(secret in told for secret in issuer.secrets), (name, told)
-            assert "\n" not in told and len(told) < 400, (name, told)
+            message = str(problem)
+            assert not any(secret in message for secret in issuer.secrets), (name, message)
+            assert "\n" not in message and len(message) < 400, (name, message)
         else:
             assert one.expires is not None, name
             assert json.dumps(one.frozen), name

@@ -1,4 +1,4 @@
-"""Credentials in virtual time: who waits for a renewal, when the next one comes, what is said."""
+"""Renewal of credentials in virtual time: which calls wait for it, when the next one starts, what is logged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ LIFE = 3600.0
 
 @dataclass
 class Source:
-    """A source that gives pair after pair, each good for `life`, or fails, and takes `takes` seconds."""
+    """A source that returns new credentials each time, each valid for `life`, or fails; a request takes `takes`
+    seconds.
+    """
 
     life: float | None = LIFE
     failing: str = ""
@@ -65,8 +67,8 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> lis
     return [record.getMessage() for record in caplog.records if record.levelno >= level]
 
 
-def test_two_hundred_shards_wait_for_one_question() -> None:
-    """At the start; and whoever comes later asks nothing."""
+def test_concurrent_calls_wait_for_one_request_of_credentials() -> None:
+    """Later calls make none."""
 
     async def scenario() -> None:
         source = Source(takes=1.0)
@@ -77,8 +79,8 @@ def test_two_hundred_shards_wait_for_one_question() -> None:
     vtime.run(scenario())
 
 
-def test_nobody_waits_for_a_renewal_while_the_present_ones_are_good() -> None:
-    """It begins a quarter of an hour before they expire, takes ten seconds, and is the only one."""
+def test_calls_use_valid_credentials_while_a_renewal_is_running() -> None:
+    """It starts 15 minutes before they expire, takes ten seconds, and is the only one."""
 
     async def scenario() -> None:
         source = Source()
@@ -95,8 +97,8 @@ def test_nobody_waits_for_a_renewal_while_the_present_ones_are_good() -> None:
     vtime.run(scenario())
 
 
-def test_credentials_of_seconds_are_renewed_at_half_of_their_life() -> None:
-    """A quarter of an hour before their end would be always."""
+def test_credentials_with_a_short_life_are_renewed_at_half_of_it() -> None:
+    """Fifteen minutes before their end would be all the time."""
 
     async def scenario() -> None:
         source = Source(life=20.0)
@@ -110,8 +112,8 @@ def test_credentials_of_seconds_are_renewed_at_half_of_their_life() -> None:
     vtime.run(scenario())
 
 
-def test_a_renewal_that_fails_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The present ones go on until the source is well: one line, which names the source, no secret in it."""
+def test_a_failed_renewal_is_retried_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The current credentials stay in use. The log line names the source and holds no secret."""
 
     async def scenario() -> None:
         source = Source()
@@ -123,8 +125,8 @@ def test_a_renewal_that_fails_is_tried_again_and_said_once(caplog: pytest.LogCap
             await asyncio.sleep(1)
         assert 2 <= len(source.asked) - 1 <= 4
         assert source.counts.count("failed") == len(source.asked) - 1
-        said = [line for line in lines(caplog) if "not renewed" in line]
-        assert said == [
+        warnings = [line for line in lines(caplog) if "not renewed" in line]
+        assert warnings == [
             "credentials: not renewed: container endpoint 127.0.0.1:80: it answered HTTP 500; going on with those from "
             "container endpoint 127.0.0.1:80, good until 2023-11-14T23:13:20Z"
         ]
@@ -137,9 +139,9 @@ def test_a_renewal_that_fails_is_tried_again_and_said_once(caplog: pytest.LogCap
     vtime.run(scenario())
 
 
-def test_a_source_that_fails_differently_each_time_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    """It is one trouble, however it shows."""
-
+def test_failed_renewals_are_logged_at_most_once_a_minute_when_the_reasons_vary(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def scenario() -> None:
         source = Source(life=240.0)
         await source.key()
@@ -147,15 +149,15 @@ def test_a_source_that_fails_differently_each_time_is_said_once_a_minute(caplog:
             source.failing = f"it answered HTTP {500 + second % 9}"
             await source.key()
             await asyncio.sleep(1)
-        said = [line for line in lines(caplog) if "not renewed" in line]
+        warnings = [line for line in lines(caplog) if "not renewed" in line]
         assert source.counts.count("failed") > 5
-        assert len(said) == 2
+        assert len(warnings) == 2
 
     vtime.run(scenario())
 
 
-def test_what_has_expired_is_unavailable_and_back_without_a_restart(caplog: pytest.LogCaptureFixture) -> None:
-    """Named: source, reason, and since when. All ask once together, ten seconds apart at most."""
+def test_expired_credentials_make_calls_unavailable_until_the_source_recovers(caplog: pytest.LogCaptureFixture) -> None:
+    """With source, reason and time of expiry. All calls share one request, at most every ten seconds."""
 
     async def scenario() -> None:
         source = Source()
@@ -181,8 +183,8 @@ def test_what_has_expired_is_unavailable_and_back_without_a_restart(caplog: pyte
     vtime.run(scenario())
 
 
-def test_a_source_that_hangs_is_not_waited_for_for_ever() -> None:
-    """A call ends after twenty seconds as unavailable; the answer is taken when it comes."""
+def test_a_call_ends_as_unavailable_after_twenty_seconds_when_the_source_hangs() -> None:
+    """The answer is used when it arrives."""
 
     async def scenario() -> None:
         source = Source(takes=50.0)
@@ -195,8 +197,8 @@ def test_a_source_that_hangs_is_not_waited_for_for_ever() -> None:
     vtime.run(scenario())
 
 
-def test_a_question_that_is_never_answered_is_asked_again() -> None:
-    """A disk may hang that is not needed."""
+def test_a_request_without_an_answer_is_repeated_after_five_minutes() -> None:
+    """A thread can hang on a disk for good."""
 
     async def scenario() -> None:
         source = Source(takes=1e9)
@@ -210,8 +212,8 @@ def test_a_question_that_is_never_answered_is_asked_again() -> None:
     vtime.run(scenario())
 
 
-def test_credentials_that_have_expired_already_are_not_taken() -> None:
-    """A stale endpoint: the present ones stay, and it is a failure like others."""
+def test_credentials_that_are_expired_when_they_arrive_are_ignored() -> None:
+    """The current ones stay in use, and it counts as a failure."""
 
     async def scenario() -> None:
         source = Source()
@@ -229,8 +231,8 @@ def test_credentials_that_have_expired_already_are_not_taken() -> None:
     vtime.run(scenario())
 
 
-def test_the_service_says_whether_they_have_expired_while_no_reply_has_confirmed_the_clock() -> None:
-    """Of a machine whose clock is hours ahead, all credentials seem old; the first reply tells."""
+def test_credentials_that_seem_expired_are_used_until_a_reply_confirms_the_clock() -> None:
+    """On a machine whose clock is hours ahead, all credentials seem expired."""
 
     async def scenario() -> None:
         source = Source(life=-60.0)
@@ -244,8 +246,8 @@ def test_the_service_says_whether_they_have_expired_while_no_reply_has_confirmed
     vtime.run(scenario())
 
 
-def test_refused_credentials_are_asked_for_anew_by_the_next_call() -> None:
-    """One question for all; those that are refused again are asked for less and less often."""
+def test_refused_credentials_are_renewed_by_the_next_call_with_growing_pauses() -> None:
+    """One request serves all calls."""
 
     async def scenario() -> None:
         source = Source(life=None)
@@ -267,9 +269,7 @@ def test_refused_credentials_are_asked_for_anew_by_the_next_call() -> None:
     vtime.run(scenario())
 
 
-def test_a_call_that_was_signed_before_a_renewal_may_be_made_again() -> None:
-    """Its refusal is of the ones before: nothing is asked."""
-
+def test_a_refused_call_that_was_signed_before_a_renewal_is_repeated_without_another_renewal() -> None:
     async def scenario() -> None:
         source = Source()
         await source.key()
@@ -284,9 +284,7 @@ def test_a_call_that_was_signed_before_a_renewal_may_be_made_again() -> None:
     vtime.run(scenario())
 
 
-def test_a_changed_file_is_read_within_seconds() -> None:
-    """And one that was not there before."""
-
+def test_a_changed_credentials_file_is_read_within_seconds() -> None:
     async def scenario() -> None:
         source = Source(life=None)
         assert await source.key() == "AK1"
@@ -302,8 +300,8 @@ def test_a_changed_file_is_read_within_seconds() -> None:
     vtime.run(scenario())
 
 
-def test_a_changed_file_is_read_at_once_where_there_are_no_credentials() -> None:
-    """Whatever pause the last failure has left."""
+def test_a_changed_credentials_file_is_read_at_once_when_there_are_no_credentials() -> None:
+    """Without the pause after the last failure."""
 
     async def scenario() -> None:
         source = Source(failing="none found")
@@ -317,8 +315,8 @@ def test_a_changed_file_is_read_at_once_where_there_are_no_credentials() -> None
     vtime.run(scenario())
 
 
-def test_calls_that_ask_for_the_account_look_at_no_files() -> None:
-    """Every ordinary call does so, before it is signed."""
+def test_calls_check_the_credential_files_only_every_few_seconds() -> None:
+    """Each ordinary call asks for the account id before it is signed."""
 
     async def scenario() -> None:
         source = Source(life=None)
@@ -339,8 +337,8 @@ def test_calls_that_ask_for_the_account_look_at_no_files() -> None:
     vtime.run(scenario())
 
 
-def test_the_account_is_not_waited_for_long() -> None:
-    """Clients are made with it: those of a service start without."""
+def test_get_account_id_returns_none_after_five_seconds() -> None:
+    """Clients of a service are created without it."""
 
     async def scenario() -> None:
         source = Source(takes=15.0)
@@ -352,8 +350,8 @@ def test_the_account_is_not_waited_for_long() -> None:
     vtime.run(scenario())
 
 
-def test_what_a_person_is_told() -> None:
-    """Source and end, for `vortex check`."""
+def test_told_describes_source_and_expiry() -> None:
+    """For `vortex check`."""
 
     async def scenario() -> None:
         source = Source()
@@ -370,8 +368,8 @@ def test_what_a_person_is_told() -> None:
     vtime.run(scenario())
 
 
-def test_a_clock_that_jumps_makes_nothing_expire_that_is_not_asked_for_anew() -> None:
-    """NTP sets it two hours ahead: the next call renews."""
+def test_credentials_are_renewed_by_the_next_call_when_the_clock_jumps_ahead() -> None:
+    """NTP sets it two hours ahead."""
 
     async def scenario() -> None:
         source = Source()

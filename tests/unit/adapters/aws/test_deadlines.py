@@ -1,4 +1,6 @@
-"""No call takes for ever, in whatever phase its peer stands still; and what moves may take longer."""
+"""Every call ends within its deadline, in whatever phase the peer stalls; a call that makes progress may take
+longer.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.alone and case.name != "put"], ids=lambda c: c.name)
-async def test_a_reply_that_only_trickles_in_is_a_time_out(world: World, case: Case) -> None:
-    """Though something comes all the time."""
+async def test_a_call_times_out_when_the_reply_trickles_in(world: World, case: Case) -> None:
+    """Although bytes arrive all the time."""
     if case.name == "put_large":
-        pytest.skip("its reply has no body")  # a put's reply: nothing that could trickle in
+        pytest.skip("its reply has no body")  # the reply to a put
     world.aws.objects["root/dir/a"] = bytes(100)
     world.patience(WAIT_S)
     world.proxy.choose = only("trickle", case.call, times=2)
@@ -31,10 +33,10 @@ async def test_a_reply_that_only_trickles_in_is_a_time_out(world: World, case: C
 
 
 @pytest.mark.parametrize("size", [2**20, 2**23])
-async def test_a_peer_that_stops_reading_is_a_time_out(
+async def test_a_put_times_out_when_the_peer_stops_reading(
     world: World, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    """With 100 Continue said or not; nothing of the body is kept for it."""
+    """Also when it sends interim replies."""
     monkeypatch.setattr(exchange, "SLOWEST", 2**26)
     gone = asyncio.Event()
 
@@ -62,8 +64,8 @@ async def test_a_peer_that_stops_reading_is_a_time_out(
             await asyncio.wait_for(gone.wait(), 3)
 
 
-async def test_a_large_body_on_a_slow_link_passes(world: World) -> None:
-    """As long as it moves it may take longer than a call that does not."""
+async def test_a_put_of_a_large_body_succeeds_on_a_slow_link(world: World) -> None:
+    """It may take longer than the deadline while it makes progress."""
     taken = bytearray()
 
     async def take_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Replies in the form of no service, and redirects: each is malformed, whatever it makes a parser stumble over."""
+"""Replies that no service gives, and redirects: each is malformed, whichever parser it trips."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ PAGE = "<IsTruncated>false</IsTruncated>"
 
 
 def document(inside: str, root: str = "ListBucketResult", before: str = "") -> Reply:
-    """A success of S3."""
+    """A success reply of S3."""
     return Reply(200, headers=Headers([XML]), body=f"{before}<{root}>{inside}</{root}>".encode())
 
 
 def rows_of(*keys: str, modified: str = "2026-11-29T16:00:00.000Z", size: str = "1") -> str:
-    """Of a listing."""
+    """Rows of a listing."""
     row = "<Contents><Key>root/dir/{}</Key><LastModified>{}</LastModified><Size>{}</Size></Contents>"
     return "".join(row.format(key, modified, size) for key in keys)
 
 
 def more(inside: str, token: str) -> Reply:
-    """A page that is not the last."""
+    """A page that is not the last one."""
     return document(f"{inside}<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>")
 
 
@@ -46,12 +46,12 @@ def bytes_of(told: str, body: bytes, status: int = 206, **headers: str) -> Reply
 
 
 def item(**changed: Any) -> dict[str, Any]:
-    """A row of the lease table, as DynamoDB tells it."""
+    """A row of the lease table, as DynamoDB returns it."""
     return {"leaseKey": {"S": "shard"}, "leaseCounter": {"N": "8"}, "checkpoint": {"S": "5"}} | changed
 
 
-def said(**fields: Any) -> Reply:
-    """A success of DynamoDB or Kinesis."""
+def success(**fields: Any) -> Reply:
+    """A success reply of DynamoDB or Kinesis."""
     headers = Headers([("Content-Type", "application/x-amz-json-1.1")])
     return Reply(200, headers=headers, body=json.dumps(fields).encode())
 
@@ -63,7 +63,7 @@ def shard(**changed: Any) -> dict[str, Any]:
 
 
 def summary(**changed: Any) -> dict[str, Any]:
-    """Of a stream."""
+    """A summary of a stream."""
     return {"StreamName": "s", "StreamARN": "a", "StreamCreationTimestamp": 1.7e9, "RetentionPeriodHours": 24} | changed
 
 
@@ -121,45 +121,47 @@ NONSENSE = [
     ("delete", document("<Deleted><Key>root/other</Key></Deleted>", root="DeleteResult")),
     ("delete", document("<Error><Key>k</Key><Code>InternalError</Code></Error>", root="DeleteResult")),
     ("delete", document("<Error/>", root="DeleteResult")),
-    ("active", said(Table=None)),
-    ("active", said(Table={"KeySchema": 7, "TableStatus": "ACTIVE"})),
-    ("active", said(Table={"KeySchema": [7], "TableStatus": "ACTIVE"})),
-    ("rows", said(Items=7)),
-    ("rows", said(Items=[7])),
-    ("rows", said(Items=[], LastEvaluatedKey={"leaseKey": {"S": "again"}})),
-    ("rows", said(Items=[], LastEvaluatedKey=7)),
-    ("create", said(Attributes=item())),
-    ("renew", said(Attributes=item(leaseKey={"S": "other"}))),
-    ("renew", said(Attributes=[7])),
-    ("renew", said(Attributes=item(leaseCounter={"N": None}))),
-    ("renew_lost", said(Item=7)),
-    ("describe", said(StreamDescriptionSummary={"StreamName": "s"})),
-    ("shards", said(Shards=7)),
-    ("shards", said(Shards=[{"ShardId": "s"}])),
-    ("shards", said(Shards=[], NextToken="again")),
-    ("shards", said(Shards=[], NextToken=7)),
-    ("shards", said(Shards=[shard(ShardId=7)])),
-    ("shards", said(Shards=[shard(ParentShardId=7)])),
-    ("shards", said(Shards=[shard(HashKeyRange={"StartingHashKey": "5", "EndingHashKey": "4"})])),
-    ("shards", said(Shards=[shard(HashKeyRange={"StartingHashKey": "0", "EndingHashKey": str(2**128)})])),
-    ("shards", said(Shards=[shard(SequenceNumberRange={"StartingSequenceNumber": 7})])),
-    ("describe", said(StreamDescriptionSummary=summary(StreamName=7))),
-    ("describe", said(StreamDescriptionSummary=summary(RetentionPeriodHours="24"))),
-    ("describe", said(StreamDescriptionSummary=summary(RetentionPeriodHours=-24))),
-    ("describe", said(StreamDescriptionSummary=summary(StreamCreationTimestamp="then"))),
-    ("describe", said(StreamDescriptionSummary=summary(StreamCreationTimestamp=1e300))),
-    ("iterator", said(ShardIterator=7)),
-    ("read", said(Records=[], MillisBehindLatest=-1, NextShardIterator="n")),
-    ("read", said(Records=7, MillisBehindLatest=0, NextShardIterator="n")),
-    ("read", said(Records=[{"Data": "e30", "SequenceNumber": 1}], MillisBehindLatest=0, NextShardIterator="n")),
-    ("read", said(Records=[], MillisBehindLatest=0, NextShardIterator="n").having(status=203)),
+    ("active", success(Table=None)),
+    ("active", success(Table={"KeySchema": 7, "TableStatus": "ACTIVE"})),
+    ("active", success(Table={"KeySchema": [7], "TableStatus": "ACTIVE"})),
+    ("rows", success(Items=7)),
+    ("rows", success(Items=[7])),
+    ("rows", success(Items=[], LastEvaluatedKey={"leaseKey": {"S": "again"}})),
+    ("rows", success(Items=[], LastEvaluatedKey=7)),
+    ("create", success(Attributes=item())),
+    ("renew", success(Attributes=item(leaseKey={"S": "other"}))),
+    ("renew", success(Attributes=[7])),
+    ("renew", success(Attributes=item(leaseCounter={"N": None}))),
+    ("renew_lost", success(Item=7)),
+    ("describe", success(StreamDescriptionSummary={"StreamName": "s"})),
+    ("shards", success(Shards=7)),
+    ("shards", success(Shards=[{"ShardId": "s"}])),
+    ("shards", success(Shards=[], NextToken="again")),
+    ("shards", success(Shards=[], NextToken=7)),
+    ("shards", success(Shards=[shard(ShardId=7)])),
+    ("shards", success(Shards=[shard(ParentShardId=7)])),
+    ("shards", success(Shards=[shard(HashKeyRange={"StartingHashKey": "5", "EndingHashKey": "4"})])),
+    ("shards", success(Shards=[shard(HashKeyRange={"StartingHashKey": "0", "EndingHashKey": str(2**128)})])),
+    ("shards", success(Shards=[shard(SequenceNumberRange={"StartingSequenceNumber": 7})])),
+    ("describe", success(StreamDescriptionSummary=summary(StreamName=7))),
+    ("describe", success(StreamDescriptionSummary=summary(RetentionPeriodHours="24"))),
+    ("describe", success(StreamDescriptionSummary=summary(RetentionPeriodHours=-24))),
+    ("describe", success(StreamDescriptionSummary=summary(StreamCreationTimestamp="then"))),
+    ("describe", success(StreamDescriptionSummary=summary(StreamCreationTimestamp=1e300))),
+    ("iterator", success(ShardIterator=7)),
+    ("read", success(Records=[], MillisBehindLatest=-1, NextShardIterator="n")),
+    ("read", success(Records=7, MillisBehindLatest=0, NextShardIterator="n")),
+    ("read", success(Records=[{"Data": "e30", "SequenceNumber": 1}], MillisBehindLatest=0, NextShardIterator="n")),
+    ("read", success(Records=[], MillisBehindLatest=0, NextShardIterator="n").having(status=203)),
 ]
-"""What no service says: case, and the reply to each of its requests."""
+"""Replies that no service gives: the case, and the reply to each of its requests."""
 
 
 @pytest.mark.parametrize(("name", "reply"), NONSENSE)
-async def test_what_makes_no_sense_is_malformed(world: World, name: str, reply: Reply) -> None:
-    """Whatever it makes botocore, msgspec or this program stumble over; the message is short."""
+async def test_a_nonsensical_reply_raises_unavailable_with_a_short_message(
+    world: World, name: str, reply: Reply
+) -> None:
+    """Whether botocore, msgspec or this program fails on it."""
     case = next(case for case in CASES if case.name == name)
 
     async def answer(request: Request) -> Reply:
@@ -170,22 +172,22 @@ async def test_what_makes_no_sense_is_malformed(world: World, name: str, reply: 
     with pytest.raises(Unavailable) as caught:
         await asyncio.wait_for(case.ask(world), 5)
     assert time.process_time() - begun < 0.5
-    assert caught.value.cause in ("malformed", "delete", "server")  # botocore takes what is no XML for a failure
+    # Botocore takes a reply that is not XML for a failure of the server.
+    assert caught.value.cause in ("malformed", "delete", "server")
     assert len(str(caught.value)) < 800
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("case", [case for case in CASES if case.alone], ids=lambda case: case.name)
-async def test_no_redirect_is_followed(world: World, case: Case, status: int) -> None:
-    """Wherever it leads."""
+async def test_a_call_follows_no_redirect(world: World, case: Case, status: int) -> None:
     world.proxy.choose = only(f"redirect_{status}", case.call, times=2)
     with pytest.raises(Unavailable, match="redirect") as caught:
         await case.ask(world)
     assert (caught.value.cause, world.proxy.followed) == ("malformed", 0)
 
 
-async def test_a_bucket_elsewhere_is_found_by_the_region_that_s3_names() -> None:
-    """Once; from then on it is asked there at once, at the host that botocore's rules name."""
+async def test_a_store_uses_the_region_that_s3_names_for_the_bucket() -> None:
+    """After one redirect; later calls go to the right host at once."""
     came: list[str] = []
 
     async def answer(request: Request) -> Reply:
@@ -204,16 +206,15 @@ async def test_a_bucket_elsewhere_is_found_by_the_region_that_s3_names() -> None
     assert came == ["us-east-1", "us-east-1", "eu-north-1", "eu-north-1", "eu-north-1", "eu-north-1"]
 
 
-async def test_an_error_of_ones_own_stays_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before a reply has come, nobody else is to blame."""
+async def test_an_error_before_the_request_is_not_translated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a bug, not a reply of the service."""
     monkeypatch.setattr(world.store, "_get_call", None)
     monkeypatch.setattr(world.store, "_common", {"Bucket": 7})
     with pytest.raises(TypeError):
         await world.store.get("key")
 
 
-async def test_who_is_cancelled_is_cancelled(world: World) -> None:
-    """In the middle of a call, and no error of the call."""
+async def test_a_cancelled_call_raises_cancelled_error(world: World) -> None:
     world.proxy.choose = only("silence", "GetObject", times=2)
     asking = asyncio.ensure_future(world.store.get("dir/a"))
     await asyncio.sleep(WAIT_S / 8)

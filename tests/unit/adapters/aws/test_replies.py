@@ -1,4 +1,4 @@
-"""Every reply of the table of faults to every call of every client: the right answer or a PortError, and in time."""
+"""Every fault of the table in the reply to every call of every client: the right answer or a PortError, in time."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ ON_THE_WAY = {
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_no_reply_ends_a_call_otherwise_than_rightly_or_in_a_port_error(world: World, case: Case) -> None:
-    """Nor does it leave the next call anything of itself. What is odd, but legal, is taken as it is."""
+async def test_every_call_gives_the_right_answer_or_a_port_error_for_every_fault(world: World, case: Case) -> None:
+    """The next call is not affected. Unusual but legal replies are accepted."""
     faults = {
         fault.name
         for fault in FAULTS.values()
         if fault.name not in (SLOW if not case.alone else ()) and (fault.name != "part_flipped" or case.name == "get")
     }
     if case.name == "iterator":
-        faults.remove("json_object")  # what it means is a matter of the stream's
+        faults.remove("json_object")  # its meaning depends on the stream
     await suffer(world, case, faults - MEANINGS_OF_KINESIS - NOBODY_CAN_TELL)
 
 
@@ -50,20 +50,20 @@ BELIEVED = {
     "nothing_yet",
     "same_again",
 }
-"""What the client of Kinesis passes on: whoever reads a shard asks again before it believes any of this."""
+"""What the Kinesis client passes on: the reader of a shard asks again before it believes it."""
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.call in KINESIS], ids=lambda case: case.name)
-async def test_what_kinesis_does_not_say_is_malformed_or_nothing(world: World, case: Case) -> None:
-    """Fields that lack, or are of another type, end nothing."""
+async def test_kinesis_replies_with_missing_or_mistyped_fields_raise_a_port_error(world: World, case: Case) -> None:
+    """They end no shard."""
     await suffer(world, case, set(MEANINGS_OF_KINESIS) - BELIEVED)
 
 
 @pytest.mark.parametrize("name", ["put", "put_large", "put_again", "get", "get_unsummed", "get_range", "get_missing"])
-async def test_it_holds_for_a_bucket_whose_calls_are_not_prepared(
+async def test_calls_of_botocore_handle_the_faults_of_s3(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """One in another region, or an access point: botocore's own way."""
+    """For a bucket in another region, or an access point."""
     monkeypatch.setattr(world.store, "_put_call", None)
     monkeypatch.setattr(world.store, "_get_call", None)
     (case,) = (case for case in CASES if case.name == name)
@@ -75,10 +75,10 @@ WAYS = ["by a proxy", "over TLS", "over TLS by a proxy"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_all_of_it_holds_by_proxies_and_over_tls(
+async def test_calls_handle_network_faults_through_proxies_and_tls(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ways that the environment names: HTTP_PROXY, HTTPS_PROXY, AWS_CA_BUNDLE."""
+    """As set in the environment: HTTP_PROXY, HTTPS_PROXY, AWS_CA_BUNDLE."""
     context, bundle = private_ca(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
     proxy = FaultProxy(TinyAws(), hang_s=3 * WAIT_S, tls=context if "TLS" in way else None)
@@ -97,7 +97,7 @@ async def test_all_of_it_holds_by_proxies_and_over_tls(
 
 
 async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    """A tunnel: what CONNECT asks for, wherever it asks to be connected to."""
+    """A tunnel for CONNECT that always connects to `port`."""
 
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):

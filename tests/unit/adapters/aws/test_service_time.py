@@ -1,4 +1,4 @@
-"""The services' time: learned from refusals alone, when two agree, and given up when it does not help."""
+"""The services' time: learned from refusals when two agree, and dropped when it does not help."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clock(ServiceClock):
         return refusal is not None and refusal.again
 
     def signs_at(self) -> str:
-        """The time that a signature gets."""
+        """The time of a signature."""
         context = self.stamped({})
         context["timestamp"] = "by the local clock"
         return str(context["timestamp"])
@@ -48,10 +48,10 @@ class Clock(ServiceClock):
         ("AuthFailure", ""),
     ],
 )
-def test_two_refusals_whose_dates_agree_set_the_time(
+def test_clock_is_corrected_when_the_dates_of_two_refusals_agree(
     caplog: pytest.LogCaptureFixture, behind: float, code: str, message: str
 ) -> None:
-    """One alone does not; it is said once, with how far."""
+    """One refusal is not enough. The correction is logged once, with its size."""
     clock = Clock(behind)
     assert clock.refuse(code, message) and clock.offset == 0
     clock.passed = 2
@@ -63,7 +63,7 @@ def test_two_refusals_whose_dates_agree_set_the_time(
     assert f"{abs(behind):.0f} s {'behind' if behind > 0 else 'ahead of'}" in line
 
 
-def test_a_clock_that_is_right_signs_by_itself() -> None:
+def test_stamped_changes_nothing_without_a_correction() -> None:
     """The context is botocore's own."""
     clock = Clock()
     context = {"a": 1}
@@ -72,15 +72,14 @@ def test_a_clock_that_is_right_signs_by_itself() -> None:
 
 
 @pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure", "AccessDenied"])
-def test_a_wrong_key_is_no_wrong_time(code: str) -> None:
-    """Where the Date of the reply is the time that was signed."""
+def test_refused_ignores_a_refusal_whose_date_is_the_signed_time(code: str) -> None:
+    """The credentials are wrong, not the time."""
     clock = Clock(behind=100)
     assert clock.refused(code, "m", formatdate(NOW, usegmt=True)) is None
     assert clock.offset == 0
 
 
-def test_dates_that_disagree_set_nothing() -> None:
-    """Whichever of them is right."""
+def test_clock_is_not_corrected_when_dates_disagree() -> None:
     clock = Clock()
     for off in (7200, -7200, 3600, 86_000):
         clock.passed += 1
@@ -88,8 +87,8 @@ def test_dates_that_disagree_set_nothing() -> None:
         assert clock.offset == 0
 
 
-def test_dates_of_two_occasions_set_nothing() -> None:
-    """What was wrong may have been mended meanwhile."""
+def test_clock_is_not_corrected_by_refusals_an_hour_apart() -> None:
+    """The fault may be repaired in between."""
     clock = Clock()
     clock.refuse(off=7200)
     clock.passed += 3600
@@ -97,8 +96,8 @@ def test_dates_of_two_occasions_set_nothing() -> None:
     assert clock.offset == 0
 
 
-def test_what_other_services_let_pass_does_not_hide_a_wrong_clock() -> None:
-    """Six minutes are too many for Kinesis, and few for S3."""
+def test_clock_is_corrected_when_other_services_accept_its_time() -> None:
+    """Six minutes are too much for Kinesis, and accepted by S3."""
     clock = Clock(behind=360)
     clock.refuse()
     clock.accepted()
@@ -107,8 +106,8 @@ def test_what_other_services_let_pass_does_not_hide_a_wrong_clock() -> None:
 
 
 @pytest.mark.parametrize("off", [90_000, -400_000, 60 * 365 * 86_400])
-def test_a_date_of_another_day_is_not_believed(off: float) -> None:
-    """And how far it is is said."""
+def test_refused_does_not_correct_the_clock_by_a_day_or_more(off: float) -> None:
+    """The message says how far it is off."""
     clock = Clock()
     for _ in range(4):
         refusal = clock.refused("RequestTimeTooSkewed", "", formatdate(NOW + off, usegmt=True))
@@ -118,8 +117,8 @@ def test_a_date_of_another_day_is_not_believed(off: float) -> None:
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Fri, 31 Dec 99999 23:59:59 GMT", "0"])
-def test_a_reply_without_a_date_sets_nothing(date: str) -> None:
-    """A refusal for the time stays one."""
+def test_refused_does_not_correct_the_clock_without_a_date(date: str) -> None:
+    """A refusal of the time is still reported as one."""
     clock = Clock()
     for _ in range(3):
         refusal = clock.refused("RequestTimeTooSkewed", "", date)
@@ -127,8 +126,8 @@ def test_a_reply_without_a_date_sets_nothing(date: str) -> None:
     assert clock.refused("SignatureDoesNotMatch", "m", date) is None
 
 
-def test_a_correction_ends_when_the_local_clock_is_set_right() -> None:
-    """Its signatures are refused then, and two Dates agree with the local clock."""
+def test_correction_ends_when_the_local_clock_is_set_right() -> None:
+    """Corrected signatures are refused then, and two Dates agree with the local clock."""
     clock = Clock(behind=3600)
     assert clock.refuse() and clock.refuse() and clock.offset == 3600
     clock.behind = 0
@@ -136,16 +135,16 @@ def test_a_correction_ends_when_the_local_clock_is_set_right() -> None:
     assert clock.signs_at() == "by the local clock"
 
 
-def test_a_correction_that_does_not_help_is_dropped() -> None:
-    """A proxy has given wrong Dates to both."""
+def test_correction_is_dropped_when_the_next_call_is_refused() -> None:
+    """For example, a proxy sent wrong Dates in both replies."""
     clock = Clock()
     assert clock.refuse(off=7200) and clock.refuse(off=7200) and clock.offset == 7200
     assert clock.refuse(off=7200)
     assert clock.offset == 0
 
 
-def test_nothing_is_said_of_what_a_reply_does_not_refuse(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever its Date."""
+def test_refused_ignores_errors_that_are_not_about_the_signature(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever their Date; nothing is logged."""
     clock = Clock(behind=7200)
     with caplog.at_level(logging.DEBUG):
         assert clock.refused("AccessDenied", "no", formatdate(NOW, usegmt=True)) is None

@@ -1,4 +1,4 @@
-"""Rows of junk in the lease table: a shard is read whatever somebody wrote there."""
+"""Invalid rows in the lease table: the shard is still read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FREE = Lease("shard", None, 7, Checkpoint(TRIM_HORIZON), parents=("p",), start_h
     ],
     ids=str,
 )
-def test_an_attribute_of_junk_counts_as_not_there(junk: dict[str, Any]) -> None:
+def test_read_row_treats_an_invalid_optional_attribute_as_missing(junk: dict[str, Any]) -> None:
     lease = read_row(write_row(FREE) | junk)
     assert lease is not None
     assert (lease.key, lease.owner, lease.counter, lease.checkpoint) == ("shard", None, 7, Checkpoint(TRIM_HORIZON))
@@ -52,13 +52,13 @@ JUNK: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=str)
-def test_a_row_without_a_meaning_is_named(junk: dict[str, Any]) -> None:
+def test_row_of_raises_malformed_and_names_the_row_when_a_required_attribute_is_invalid(junk: dict[str, Any]) -> None:
     with pytest.raises(Malformed, match=r"row .*shard"):
         row_of(write_row(FREE) | junk)
 
 
-class Table:
-    """What DynamoDB does with one row, as far as conditions that name attributes with `=` or their absence go."""
+class FakeTable:
+    """One row of DynamoDB, with conditions that compare by `=` or require absence."""
 
     def __init__(self, item: dict[str, Any]) -> None:
         self.item = item
@@ -75,8 +75,8 @@ class Table:
                 name, value = condition.split(" = ")
                 holds = self.item.get(names[name]) == values[value]
             if not holds:
-                told = {"Error": {"Code": "ConditionalCheckFailedException"}, "Item": self.item}
-                raise ClientError(told, "UpdateItem")
+                error = {"Error": {"Code": "ConditionalCheckFailedException"}, "Item": self.item}
+                raise ClientError(error, "UpdateItem")
         words = asked["UpdateExpression"].replace(", ", " ").replace(" = ", "=").split(" ")
         doing = ""
         for word in words:
@@ -91,11 +91,11 @@ class Table:
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=str)
-async def test_a_row_without_a_meaning_is_written_over(junk: dict[str, Any]) -> None:
-    """It was a reply that makes no sense, asked for again for ever: the whole fleet stood still."""
-    client = Table(write_row(FREE) | junk)
+async def test_table_overwrites_an_invalid_row(junk: dict[str, Any]) -> None:
+    """It used to count as a malformed reply and was requested again without end: the whole fleet stopped."""
+    client = FakeTable(write_row(FREE) | junk)
     table = DynamoTable(client, "leases")
-    for _ in range(4):  # it might be the reply
+    for _ in range(4):  # the fault may be in the reply
         with pytest.raises(Unavailable, match=r"row .*shard"):
             await table.rows()
     assert await table.rows() == []
@@ -106,14 +106,14 @@ async def test_a_row_without_a_meaning_is_written_over(junk: dict[str, Any]) -> 
     assert taken is not None and taken.owner == "me"
 
 
-async def test_a_row_that_has_a_meaning_is_not_written_over() -> None:
-    client = Table(write_row(FREE))
+async def test_table_does_not_overwrite_a_valid_row() -> None:
+    client = FakeTable(write_row(FREE))
     table = DynamoTable(client, "leases")
     assert not await table.create(Lease("shard", None, 0, Checkpoint(TRIM_HORIZON), stream=5))
     assert await table.rows() == [FREE]
 
 
 @pytest.mark.parametrize("sequence", ["", "x", "-5", "1e5", "٣", "9" * 5000])
-def test_a_checkpoint_of_junk_is_no_number(sequence: str) -> None:
+def test_checkpoint_is_neither_numbered_nor_ended_when_its_sequence_is_invalid(sequence: str) -> None:
     assert not Checkpoint(sequence).numbered
     assert not Checkpoint(sequence).ended

@@ -1,4 +1,4 @@
-"""What strangers may take of the HTTP endpoint: few connections, little time, few bytes, and no line of the log."""
+"""Limits of the HTTP endpoint: few connections, little time, few bytes, and no log lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @contextlib.asynccontextmanager
 async def server(page_s: float = 0.0) -> AsyncIterator[tuple[str, int]]:
-    """The endpoint; a page of metrics takes so long, and 10 MiB."""
+    """The endpoint; a page of metrics takes `page_s` and has 10 MiB."""
 
     async def page() -> bytes:
         await asyncio.sleep(page_s)
@@ -47,7 +47,7 @@ async def server(page_s: float = 0.0) -> AsyncIterator[tuple[str, int]]:
 
 
 async def ask(address: tuple[str, int], data: bytes) -> bytes:
-    """All that is answered until the server closes."""
+    """Everything that is answered until the server closes."""
     reader, writer = await asyncio.open_connection(*address)
     with contextlib.closing(writer):
         writer.write(data)
@@ -55,7 +55,7 @@ async def ask(address: tuple[str, int], data: bytes) -> bytes:
 
 
 async def ended(connection: Connection) -> bool:
-    """Whether the server has ended a connection."""
+    """Whether the server has closed a connection."""
     try:
         return await asyncio.wait_for(connection[0].read(), 0.05) == b""
     except ConnectionError:
@@ -64,8 +64,8 @@ async def ended(connection: Connection) -> bool:
         return False
 
 
-def test_slow_clients_take_few_connections_and_stop_no_probe(run: Run) -> None:
-    """254 of them once took every file descriptor, and with them every call to AWS."""
+def test_slow_clients_are_limited_in_number_and_do_not_block_probes(run: Run) -> None:
+    """254 of them once took every file descriptor, so that no call to AWS was possible."""
 
     async def scenario() -> None:
         async with server() as address:
@@ -79,26 +79,26 @@ def test_slow_clients_take_few_connections_and_stop_no_probe(run: Run) -> None:
             await asyncio.sleep(0.1)
             over = await asyncio.gather(*map(ended, slow))
             assert over.count(False) < MOST_CONNECTIONS
-            assert over == sorted(over, reverse=True), "the oldest made room"
+            assert over == sorted(over, reverse=True), "the oldest are closed first"
             for _, writer in slow:
                 writer.close()
 
     run(scenario())
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /li", LIVEZ[:-2], b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
-def test_a_connection_has_an_end(run: Run, said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether nothing comes, half a request, or nobody reads the reply."""
+@pytest.mark.parametrize("sent", [b"", b"GET /li", LIVEZ[:-2], b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_connection_is_closed_after_its_maximum_life(run: Run, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nothing arrives, half a request arrives, or the client does not read the reply."""
     monkeypatch.setattr(gate, "LIFE_S", 0.3)
 
     async def scenario() -> None:
         async with server() as address:
             reader, writer = await asyncio.open_connection(*address, limit=1024)
-            writer.write(said)
+            writer.write(sent)
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            if b"metrics" in said:
-                await asyncio.sleep(0.8)  # of real time: it is the server's that is measured
+            if b"metrics" in sent:
+                await asyncio.sleep(0.8)  # in real time, by the server's clock
             with contextlib.suppress(ConnectionError):
                 while await reader.read(65536):
                     pass
@@ -108,8 +108,8 @@ def test_a_connection_has_an_end(run: Run, said: bytes, monkeypatch: pytest.Monk
     run(scenario())
 
 
-def test_a_connection_is_for_one_request(run: Run) -> None:
-    """Nothing is kept alive, and what is sent behind a request is not answered."""
+def test_a_connection_serves_one_request(run: Run) -> None:
+    """There is no keep-alive, and further requests are not answered."""
 
     async def scenario() -> None:
         async with server() as address:
@@ -147,10 +147,10 @@ def test_a_connection_is_for_one_request(run: Run) -> None:
         (b"\x00" * 2 * MOST_BYTES, 0),
     ],
 )
-def test_whatever_is_sent_is_answered_or_ended_without_a_traceback(
+def test_any_request_is_answered_or_closed_without_a_log_line(
     run: Run, request_: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Strangers write no lines into the log; status 0: any answer that is no success, or none."""
+    """Status 0: any answer that is not a success, or none."""
     caplog.set_level(logging.DEBUG)
 
     async def scenario() -> None:
@@ -167,9 +167,7 @@ def test_whatever_is_sent_is_answered_or_ended_without_a_traceback(
     assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.WARNING] == []
 
 
-def test_too_many_headers_are_answered_by_a_word(run: Run) -> None:
-    """431, while it can still be read."""
-
+def test_too_many_headers_are_answered_with_431(run: Run) -> None:
     async def scenario() -> None:
         async with server() as address:
             headers = b"".join(b"X-%d: " % number + b"y" * 200 + b"\r\n" for number in range(100))
@@ -178,9 +176,7 @@ def test_too_many_headers_are_answered_by_a_word(run: Run) -> None:
     run(scenario())
 
 
-def test_a_server_with_slow_clients_stops_at_once(run: Run) -> None:
-    """A worker that is told to end has no time for them."""
-
+def test_server_stops_at_once_with_slow_clients_connected(run: Run) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         async with server(page_s=60) as address:

@@ -17,8 +17,8 @@ async def get(address: tuple[str, int], path: str) -> tuple[int, str]:
         return reply.status, await reply.text()
 
 
-async def test_health_and_metrics() -> None:
-    """Alive is not ready; the reasons are told to whoever asks."""
+async def test_server_serves_liveness_and_readiness_and_metrics() -> None:
+    """Alive is not ready; `?verbose` gives the reasons."""
     meter = PrometheusMeter()
     checks = [("store", False, "denied"), ("shards", True, "4 are read")]
 
@@ -41,8 +41,8 @@ async def test_health_and_metrics() -> None:
         assert "process_cpu_seconds_total" in text
 
 
-def test_the_table_keeps_prometheus_habits() -> None:
-    """Counters end in _total, base units, no label that grows with customers."""
+def test_metrics_follow_the_naming_rules_of_prometheus() -> None:
+    """Counters end in _total, units are base units, and no label grows with the customers."""
     for row in METRICS:
         assert row.name.startswith("vortex_")
         assert row.name.endswith("_total") == (row.kind == "counter")
@@ -50,8 +50,7 @@ def test_the_table_keeps_prometheus_habits() -> None:
         assert not row.name.endswith(("_ms", "_mb", "_minutes"))
 
 
-def test_an_undeclared_name_is_a_bug() -> None:
-    """It raises, rather than being lost; so does a counter that is set."""
+def test_meter_raises_an_error_for_an_undeclared_metric_or_a_wrong_kind() -> None:
     meter = PrometheusMeter()
     with pytest.raises(KeyError):
         meter.add("vortex_surprises_total")
@@ -59,8 +58,8 @@ def test_an_undeclared_name_is_a_bug() -> None:
         meter.set("vortex_records_total", 1)
 
 
-def test_a_shard_that_is_gone_leaves_no_series() -> None:
-    """And forgetting it twice is no error."""
+def test_meter_forget_removes_the_series_of_a_shard() -> None:
+    """Forgetting it twice is not an error."""
     meter = PrometheusMeter()
     meter.set("vortex_shard_lag_seconds", 5, shard="s-1")
     assert b's-1"' in meter.page()
@@ -69,8 +68,8 @@ def test_a_shard_that_is_gone_leaves_no_series() -> None:
     assert b's-1"' not in meter.page()
 
 
-def test_several_processes_are_one_page() -> None:
-    """Counters, histograms and memory add up; of lags and frontiers the greatest counts; shards stand side by side."""
+def test_merged_adds_counters_and_takes_the_maximum_of_lags() -> None:
+    """Histograms and memory are added; lag and frontier are the maximum; shards keep their own series."""
     one, other = PrometheusMeter(), PrometheusMeter()
     for meter, shard, lag in ((one, "s-1", 5), (other, "s-2", 7)):
         meter.add("vortex_events_total", lag, outcome="accepted")
@@ -78,7 +77,7 @@ def test_several_processes_are_one_page() -> None:
         meter.set("vortex_shard_lag_seconds", lag, shard=shard)
         meter.set("vortex_filter_bytes", 100)
         meter.set("vortex_frontier_seconds", 1000 + lag)
-    one.set("vortex_shard_lag_seconds", 2, shard="s-2")  # it has just moved
+    one.set("vortex_shard_lag_seconds", 2, shard="s-2")  # the shard has just moved
     page = merged([one.page().decode(), other.page().decode()]).decode()
     for line in (
         'vortex_events_total{outcome="accepted"} 12.0',
@@ -93,8 +92,8 @@ def test_several_processes_are_one_page() -> None:
     assert merged([page]).decode() == page
 
 
-async def test_a_socket_in_the_file_system_serves_as_well(tmp_path: Path) -> None:
-    """What a supervisor asks of its workers."""
+async def test_server_listens_on_a_unix_socket(tmp_path: Path) -> None:
+    """The supervisor asks its workers this way."""
 
     async def page() -> bytes:
         return b"metrics"

@@ -1,4 +1,4 @@
-"""GetRecords goes its own way to the wire: what botocore would do with the request must still be done."""
+"""GetRecords is sent without botocore: the request must be the one that botocore would send."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EMPTY = {"Records": [], "MillisBehindLatest": 0, "NextShardIterator": "next"}
 
 
 class Wire:
-    """Keeps what came; answers each request alike."""
+    """Keeps the requests; gives each the same answer."""
 
     def __init__(self) -> None:
         self.came: list[tuple[str, Mapping[str, str], bytes]] = []
@@ -60,8 +60,10 @@ async def read(url: str | None, times: int = 1, stream: str = "events") -> None:
             await opened.read(SHARD, f"iterator-{number}")
 
 
-async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signature, made again from what came over the wire, is the same; so is every header that it covers."""
+async def test_get_records_sends_a_request_that_matches_its_signature(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signature, computed again from the received request, is the same; so is every header that it covers."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     await read(wire.url, 2)
     assert [json.loads(body)["ShardIterator"] for _, _, body in wire.came] == ["iterator-0", "iterator-1"]
@@ -82,8 +84,10 @@ async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.M
         assert again.headers["Authorization"].endswith(signature)
 
 
-async def test_no_credentials(wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Said at the call, with where all was looked; nothing is sent."""
+async def test_get_records_is_unavailable_without_credentials(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The message names all places that were searched; nothing is sent."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -95,8 +99,8 @@ async def test_no_credentials(wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert wire.came == []
 
 
-async def test_through_a_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment's, as for every other call."""
+async def test_get_records_uses_the_proxy_of_the_environment(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every other call does."""
     monkeypatch.setenv("HTTP_PROXY", wire.url)
     await read("http://kinesis.example:4567")
     assert [url for url, _, _ in wire.came] == ["http://kinesis.example:4567/"]
@@ -112,10 +116,10 @@ async def test_through_a_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> N
         (ARN, {}, "https://123456789012.data-kinesis.eu-west-1.amazonaws.com/"),
     ],
 )
-async def test_the_endpoint_is_the_one_that_botocore_resolves(
+async def test_get_records_uses_the_endpoint_that_botocore_resolves(
     monkeypatch: pytest.MonkeyPatch, stream: str, environment: dict[str, str], url: str
 ) -> None:
-    """With an ARN, the account's own; nothing is sent to find it."""
+    """With an ARN, the endpoint of the account; nothing is sent to find it."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     async with open_kinesis_stream(stream, "eu-west-1") as opened:
@@ -126,8 +130,7 @@ def calls_of(stream: KinesisStream) -> RecordsCall:
     return stream._get_records
 
 
-async def test_a_server_that_does_not_answer(silent: str) -> None:
-    """Given up after the read time-out."""
+async def test_get_records_times_out_when_the_server_does_not_answer(silent: str) -> None:
     async with open_kinesis_stream("events", "us-east-1", silent, read_timeout_s=0.05) as opened:
         with pytest.raises(Unavailable) as problem:
             await opened.read(SHARD, "iterator")
@@ -136,7 +139,7 @@ async def test_a_server_that_does_not_answer(silent: str) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A port that takes connections, and says nothing."""
+    """A port that accepts connections and sends nothing."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -144,8 +147,8 @@ def silent() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_a_reply_that_breaks_off(status: int) -> None:
-    """Is asked for again, never taken for a page, nor for an error that says what it is."""
+async def test_get_records_is_unavailable_when_the_reply_is_truncated(status: int) -> None:
+    """It is never taken for a page or for the service's error."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=status, headers={"Content-Length": "100"})
@@ -163,8 +166,8 @@ async def test_a_reply_that_breaks_off(status: int) -> None:
     assert problem.value.cause == "connection"
 
 
-async def test_memory_is_used_again_and_nothing_of_it_is_left_over() -> None:
-    """A long reply, then shorter ones, then several at once: each is its own."""
+async def test_get_records_reuses_buffers_without_mixing_replies() -> None:
+    """A long reply, then shorter ones, then several at once."""
     sizes = iter([5000, 10, 0, 200, 3000, 1])
 
     async def handle(request: web.Request) -> web.Response:
@@ -184,4 +187,4 @@ async def test_memory_is_used_again_and_nothing_of_it_is_left_over() -> None:
     assert alone == [5000, 10, 0]
     assert sorted(len(page.records) for page in several) == [1, 200, 3000]
     assert {record.data for page in several for record in page.records} == {b"\0\0\0"}
-    assert spare <= 3, "as many as were read at once"
+    assert spare <= 3, "at most one per concurrent call"

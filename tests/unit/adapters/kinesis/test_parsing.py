@@ -1,4 +1,4 @@
-"""GetRecords replies as they come over the wire: usual, odd and wrong. The server is a script on loopback."""
+"""Kinesis replies as they come over the wire: usual, unusual and wrong. The server is a script on loopback."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ SUMMARY = {
 
 
 class Script:
-    """Answers by operation, in order, the last one again and again; keeps what was asked."""
+    """Answers by operation, in order, repeating the last; keeps the requests."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Any]] = {}
@@ -114,7 +114,7 @@ def page(*records: dict[str, object], **rest: object) -> Callable[[], web.Respon
     return lambda: answer({"Records": records, "MillisBehindLatest": 0, "NextShardIterator": "next"} | rest)
 
 
-async def test_a_page(script: Script, stream: KinesisStream) -> None:
+async def test_read_returns_the_records_of_a_page(script: Script, stream: KinesisStream) -> None:
     script.on("GetRecords", page(wire("7", b"one"), wire("8", b"\x00\xff", 1545116709.123), MillisBehindLatest=1234))
     got = await stream.read(SHARD, "this")
     assert got.records == [Record("7", 1.5, b"one"), Record("8", 1545116709.123, b"\x00\xff")]
@@ -122,7 +122,7 @@ async def test_a_page(script: Script, stream: KinesisStream) -> None:
     assert script.asked == [("GetRecords", {"ShardIterator": "this", "Limit": 10_000})]
 
 
-async def test_an_arn_goes_along(script: Script) -> None:
+async def test_calls_send_the_stream_arn_when_it_is_configured(script: Script) -> None:
     script.on("GetRecords", page())
     script.on("GetShardIterator", lambda: answer({"ShardIterator": "first"}))
     async with open_kinesis_stream(ARN, endpoint_url=script.url) as stream:
@@ -132,13 +132,15 @@ async def test_an_arn_goes_along(script: Script) -> None:
 
 
 @given(st.lists(st.tuples(st.binary(max_size=50), st.floats(0, 4e9)), max_size=5))
-def test_what_was_encoded_is_decoded(records: list[tuple[bytes, float]]) -> None:
+def test_decode_reply_returns_the_encoded_records(records: list[tuple[bytes, float]]) -> None:
     body = json.dumps({"Records": [wire("1", *record) for record in records], "MillisBehindLatest": 3})
     assert [(record.data, record.arrival) for record in decode_reply(body.encode()).records] == records
 
 
 @pytest.mark.parametrize("arrival", [1545116709, 1.545116709e9, 0])
-async def test_numbers_in_any_notation(script: Script, stream: KinesisStream, arrival: float) -> None:
+async def test_read_accepts_arrival_times_in_any_notation(
+    script: Script, stream: KinesisStream, arrival: float
+) -> None:
     script.on("GetRecords", page(wire("7", b"", arrival)))
     assert (await stream.read(SHARD, "this")).records[0].arrival == arrival
 
@@ -151,7 +153,7 @@ async def test_numbers_in_any_notation(script: Script, stream: KinesisStream, ar
         pytest.param("[]", id="no object"),
         pytest.param('{"Records":[', id="cut"),
         pytest.param('{"MillisBehindLatest":0}', id="no records"),
-        pytest.param('{"Records":[],"NextShardIterator":"next"}', id="no lag: not to be taken for zero"),
+        pytest.param('{"Records":[],"NextShardIterator":"next"}', id="no lag: not the same as zero"),
         pytest.param('{"Records":[],"MillisBehindLatest":null}', id="null lag"),
         pytest.param('{"Records":[{"SequenceNumber":"1","Data":""}],"MillisBehindLatest":0}', id="no arrival"),
         pytest.param(
@@ -161,7 +163,7 @@ async def test_numbers_in_any_notation(script: Script, stream: KinesisStream, ar
         pytest.param('{"Records":[],"MillisBehindLatest":0,"NextShardIterator":5}', id="iterator of another type"),
     ],
 )
-async def test_a_body_that_makes_no_sense_is_asked_for_again(script: Script, stream: KinesisStream, body: str) -> None:
+async def test_read_is_unavailable_when_the_body_is_invalid(script: Script, stream: KinesisStream, body: str) -> None:
     script.on("GetRecords", lambda: answer(body), page(wire("7", b"one")))
     with pytest.raises(Unavailable) as refused:
         await stream.read(SHARD, "this")
@@ -170,20 +172,20 @@ async def test_a_body_that_makes_no_sense_is_asked_for_again(script: Script, str
     assert len((await stream.read(SHARD, "this")).records) == 1
 
 
-def test_a_reply_that_is_not_utf8_is_malformed_like_others() -> None:
-    """It is asked for again, like any other; a UnicodeDecodeError would have ended the worker."""
+def test_decode_reply_raises_msgspec_error_when_the_reply_is_not_utf8() -> None:
+    """A UnicodeDecodeError would end the worker."""
     with pytest.raises(msgspec.MsgspecError):
         decode_reply(b'{"Records":[],"MillisBehindLatest":0,"NextShardIterator":"\xff"}')
 
 
 @given(st.binary(max_size=100))
-def test_rubbish_raises_one_kind_of_error(body: bytes) -> None:
+def test_decode_reply_raises_msgspec_error_for_random_bytes(body: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         decode_reply(body)
 
 
 @pytest.mark.parametrize("date", ["yesterday", ""])
-async def test_a_reply_without_a_usable_date(script: Script, stream: KinesisStream, date: str) -> None:
+async def test_read_is_unavailable_when_the_date_is_invalid(script: Script, stream: KinesisStream, date: str) -> None:
     script.on(
         "GetRecords", lambda: answer({"Records": [], "MillisBehindLatest": 0, "NextShardIterator": "n"}, 200, date)
     )
@@ -205,32 +207,34 @@ async def test_a_reply_without_a_usable_date(script: Script, stream: KinesisStre
         ("AccessDeniedException", Denied),
     ],
 )
-async def test_error_replies_to_get_records(
+async def test_read_raises_the_port_error_of_the_error_code(
     script: Script, stream: KinesisStream, code: str, kind: type[PortError]
 ) -> None:
-    """They go through botocore's own parser, and each is told to the caller by what there is to do."""
+    """Errors go through botocore's parser, and are sorted by what the caller must do."""
     script.on("GetRecords", lambda: failure(code))
     with pytest.raises(kind) as refused:
         await stream.read(SHARD, "this")
     assert type(refused.value) is kind
     assert "events" in str(refused.value)
-    assert len(script.asked) == 1, "no retries under the caller's feet"
+    assert len(script.asked) == 1, "no hidden retries"
 
 
 @pytest.mark.parametrize("status", [500, 503])
-async def test_a_gateways_error_page(script: Script, stream: KinesisStream, status: int) -> None:
+async def test_read_is_unavailable_when_a_gateway_answers_with_html(
+    script: Script, stream: KinesisStream, status: int
+) -> None:
     script.on("GetRecords", lambda: answer("<html>Bad Gateway</html>", status))
     with pytest.raises(Unavailable):
         await stream.read(SHARD, "this")
 
 
-async def test_a_server_that_is_not_there(stream: KinesisStream, script: Script) -> None:
+async def test_read_is_unavailable_when_the_server_refuses_connections(stream: KinesisStream, script: Script) -> None:
     async with open_kinesis_stream("events", "us-east-1", "http://127.0.0.1:1") as nowhere:
         with pytest.raises(Unavailable):
             await nowhere.read(SHARD, "this")
 
 
-async def test_the_end_of_a_split(script: Script, stream: KinesisStream) -> None:
+async def test_read_returns_the_children_at_the_end_of_a_split_shard(script: Script, stream: KinesisStream) -> None:
     children = [child("shardId-000000000001", SHARD), child("shardId-000000000002", SHARD)]
     script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None, ChildShards=children))
     got = await stream.read(SHARD, "this")
@@ -241,14 +245,16 @@ async def test_the_end_of_a_split(script: Script, stream: KinesisStream) -> None
     ]
 
 
-async def test_the_end_of_a_merge_keeps_both_parents(script: Script, stream: KinesisStream) -> None:
+async def test_read_returns_both_parents_of_a_child_at_the_end_of_a_merged_shard(
+    script: Script, stream: KinesisStream
+) -> None:
     merged = child("shardId-000000000002", SHARD, "shardId-000000000001")
-    body = {"Records": [], "MillisBehindLatest": 0, "ChildShards": [merged]}  # the iterator left out, not null
+    body = {"Records": [], "MillisBehindLatest": 0, "ChildShards": [merged]}  # the iterator is missing, not null
     script.on("GetRecords", lambda: answer(body))
     assert (await stream.read(SHARD, "this")).children[0].parents == (SHARD, "shardId-000000000001")
 
 
-async def test_children_beside_an_iterator_are_not_an_end(script: Script, stream: KinesisStream) -> None:
+async def test_read_ignores_children_when_the_reply_has_an_iterator(script: Script, stream: KinesisStream) -> None:
     script.on("GetRecords", page(ChildShards=[child("shardId-000000000001", SHARD)]))
     got = await stream.read(SHARD, "this")
     assert (got.iterator, got.children) == ("next", ())
@@ -266,15 +272,17 @@ async def test_children_beside_an_iterator_are_not_an_end(script: Script, stream
     ],
     ids=str,
 )
-async def test_children_of_nonsense_are_malformed(script: Script, stream: KinesisStream, children: object) -> None:
+async def test_read_is_unavailable_when_the_children_are_invalid(
+    script: Script, stream: KinesisStream, children: object
+) -> None:
     script.on("GetRecords", page(NextShardIterator=None, ChildShards=children))
     with pytest.raises(Unavailable, match=f"events {SHARD} in us-east-1") as refused:
         await stream.read(SHARD, "this")
     assert refused.value.cause == "malformed"
 
 
-async def test_an_empty_next_iterator_beside_records_is_none(script: Script, stream: KinesisStream) -> None:
-    """An end to be proved, and its records are taken."""
+async def test_read_treats_an_empty_next_iterator_as_none(script: Script, stream: KinesisStream) -> None:
+    """The end must be confirmed, and the records are kept."""
     script.on("GetRecords", page(wire("7", b"x"), NextShardIterator="", ChildShards=[child("c", SHARD)]))
     got = await stream.read(SHARD, "this")
     assert (len(got.records), got.iterator) == (1, None)
@@ -287,7 +295,9 @@ RIGHT = listed("shardId-000000000002", HALF, 2**128 - 1, ParentShardId=SHARD)
 
 
 @pytest.mark.parametrize("named", [None, []])
-async def test_an_end_without_children_looks_them_up(script: Script, stream: KinesisStream, named: object) -> None:
+async def test_read_lists_shards_when_an_end_has_no_children(
+    script: Script, stream: KinesisStream, named: object
+) -> None:
     script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None, ChildShards=named))
     script.on("ListShards", lambda: answer({"Shards": [CLOSED, LEFT, RIGHT]}))
     got = await stream.read(SHARD, "this")
@@ -295,7 +305,7 @@ async def test_an_end_without_children_looks_them_up(script: Script, stream: Kin
     assert len(got.records) == 1
 
 
-async def test_a_merges_child_is_found_by_either_parent(script: Script, stream: KinesisStream) -> None:
+async def test_read_finds_the_child_of_a_merge_by_either_parent(script: Script, stream: KinesisStream) -> None:
     other = "shardId-000000000001"
     parts = [listed(SHARD, 0, HALF - 1, True), listed(other, HALF, 2**128 - 1, True)]
     merged = listed("shardId-000000000002", 0, 2**128 - 1, ParentShardId=SHARD, AdjacentParentShardId=other)
@@ -307,7 +317,9 @@ async def test_a_merges_child_is_found_by_either_parent(script: Script, stream: 
 
 
 @pytest.mark.parametrize("shards", [[], [CLOSED], [CLOSED, LEFT]], ids=["nothing", "no child", "half a split"])
-async def test_an_inconsistent_end_is_asked_for_again(script: Script, stream: KinesisStream, shards: list[Any]) -> None:
+async def test_read_is_unavailable_when_the_listed_children_do_not_cover_the_shard(
+    script: Script, stream: KinesisStream, shards: list[Any]
+) -> None:
     script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None))
     script.on("ListShards", lambda: answer({"Shards": shards}))
     with pytest.raises(Unavailable) as refused:
@@ -315,8 +327,8 @@ async def test_an_inconsistent_end_is_asked_for_again(script: Script, stream: Ki
     assert refused.value.cause == "inconsistent_end"
 
 
-async def test_shards_over_several_pages(script: Script, stream: KinesisStream) -> None:
-    """A token goes alone; a shard listed twice is kept once, by the row that knows its end."""
+async def test_list_shards_merges_the_rows_of_several_pages(script: Script, stream: KinesisStream) -> None:
+    """A token is sent alone. A shard that is listed twice is kept once, by the row that has its end."""
     script.on(
         "ListShards",
         lambda: answer({"Shards": [RIGHT, listed(SHARD, 0, 2**128 - 1)], "NextToken": "more"}),
@@ -335,7 +347,7 @@ async def test_shards_over_several_pages(script: Script, stream: KinesisStream) 
     ]
 
 
-async def test_an_expired_token_starts_the_listing_over(script: Script, stream: KinesisStream) -> None:
+async def test_list_shards_starts_over_when_its_token_has_expired(script: Script, stream: KinesisStream) -> None:
     script.on(
         "ListShards",
         lambda: answer({"Shards": [CLOSED], "NextToken": "old"}),
@@ -350,7 +362,9 @@ async def test_an_expired_token_starts_the_listing_over(script: Script, stream: 
     ]
 
 
-async def test_describe(script: Script, stream: KinesisStream) -> None:
+async def test_describe_returns_name_and_arn_and_creation_time_and_retention(
+    script: Script, stream: KinesisStream
+) -> None:
     script.on("DescribeStreamSummary", lambda: answer(SUMMARY))
     info = await stream.describe()
     assert (info.name, info.arn, info.created_ms, info.retention_ms) == ("events", ARN, 1_545_000_000_123, 172_800_000)
@@ -368,7 +382,9 @@ async def test_describe(script: Script, stream: KinesisStream) -> None:
         (Position(Start.AT_TIMESTAMP, "1545116709000"), {"Timestamp": 1545116709}),
     ],
 )
-async def test_positions(script: Script, stream: KinesisStream, position: Position, asked: dict[str, Any]) -> None:
+async def test_iterator_sends_the_parameters_of_the_position(
+    script: Script, stream: KinesisStream, position: Position, asked: dict[str, Any]
+) -> None:
     script.on("GetShardIterator", lambda: answer({"ShardIterator": "first"}))
     assert await stream.iterator(SHARD, position) == "first"
     expected = {"StreamName": "events", "ShardId": SHARD, "ShardIteratorType": position.kind.value} | asked
@@ -376,18 +392,24 @@ async def test_positions(script: Script, stream: KinesisStream, position: Positi
 
 
 @pytest.mark.parametrize("body", [{}, {"ShardIterator": None}])
-async def test_a_reply_without_an_iterator(script: Script, stream: KinesisStream, body: dict[str, None]) -> None:
+async def test_iterator_returns_none_when_the_reply_has_none(
+    script: Script, stream: KinesisStream, body: dict[str, None]
+) -> None:
     script.on("GetShardIterator", lambda: answer(body))
     assert await stream.iterator(SHARD, AFTER) is None
 
 
-async def test_a_refused_position(script: Script, stream: KinesisStream) -> None:
+async def test_iterator_raises_invalid_position_when_the_position_is_refused(
+    script: Script, stream: KinesisStream
+) -> None:
     script.on("GetShardIterator", lambda: failure("InvalidArgumentException"))
     with pytest.raises(InvalidPosition, match=SHARD):
         await stream.iterator(SHARD, AFTER)
 
 
-async def test_a_missing_shard_is_told_from_a_missing_stream(script: Script, stream: KinesisStream) -> None:
+async def test_iterator_distinguishes_a_missing_shard_from_a_missing_stream(
+    script: Script, stream: KinesisStream
+) -> None:
     script.on("GetShardIterator", lambda: failure("ResourceNotFoundException"))
     script.on("DescribeStreamSummary", lambda: answer(SUMMARY), lambda: failure("ResourceNotFoundException"))
     with pytest.raises(NotFound, match=SHARD):
@@ -396,7 +418,7 @@ async def test_a_missing_shard_is_told_from_a_missing_stream(script: Script, str
         await stream.iterator(SHARD, AFTER)
 
 
-async def test_a_missing_stream(script: Script, stream: KinesisStream) -> None:
+async def test_calls_are_denied_when_the_stream_does_not_exist(script: Script, stream: KinesisStream) -> None:
     for operation in ("DescribeStreamSummary", "ListShards"):
         script.on(operation, lambda: failure("ResourceNotFoundException"))
     for call in (stream.describe(), stream.server_time(), stream.list_shards()):
@@ -404,7 +426,9 @@ async def test_a_missing_stream(script: Script, stream: KinesisStream) -> None:
             await call
 
 
-async def test_a_stream_still_being_created(script: Script, stream: KinesisStream) -> None:
+async def test_list_shards_is_unavailable_while_the_stream_is_being_created(
+    script: Script, stream: KinesisStream
+) -> None:
     script.on("ListShards", lambda: failure("ResourceInUseException"))
     with pytest.raises(Unavailable):
         await stream.list_shards()

@@ -1,4 +1,4 @@
-"""A part of an object is asked for on a way of its own: signed as botocore would, and never the wrong answer."""
+"""GetObject is sent without botocore: signed as botocore would, and never a wrong answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DATA = bytes(range(100))
 
 
 class Wire:
-    """Keeps what came; answers with the given (status, code)s one after the other, then with a part of DATA."""
+    """Keeps the requests; answers with the given (status, code) pairs in turn, then with a part of DATA."""
 
     def __init__(self) -> None:
         self.came: list[tuple[str, Mapping[str, str]]] = []
@@ -43,8 +43,8 @@ class Wire:
             assert request.transport is not None
             request.transport.close()
         begin, end = {"bytes=-7": (93, 100), "bytes=0-": (0, 100)}.get(request.headers["Range"], (10, 15))
-        told = {"Content-Range": f"bytes {begin}-{end - 1}/{len(DATA)}"}
-        return web.Response(status=206, body=DATA[begin:end], headers=told)
+        headers = {"Content-Range": f"bytes {begin}-{end - 1}/{len(DATA)}"}
+        return web.Response(status=206, body=DATA[begin:end], headers=headers)
 
 
 @pytest_asyncio.fixture
@@ -61,8 +61,10 @@ def store(wire: Wire, **options: Any) -> Any:
     return open_s3_store("s3://bucket/pre/fix", region="eu-west-1", endpoint_url=wire.url, **options)
 
 
-async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signature, made again from what came over the wire, is the same."""
+async def test_get_range_sends_a_request_that_matches_its_signature(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signature, computed again from the received request, is the same."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     async with store(wire, expected_bucket_owner="123") as opened:
         assert await opened.get_range(KEY, 10, 5) == DATA[10:15]
@@ -80,14 +82,14 @@ async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.M
     assert again.headers["Authorization"].endswith(signature)
 
 
-async def test_a_tail_tells_the_size_of_the_whole(wire: Wire) -> None:
+async def test_get_tail_returns_the_size_of_the_object_in_one_call(wire: Wire) -> None:
     async with store(wire) as opened:
         assert await opened.get_tail(KEY, 7) == (DATA[-7:], len(DATA))
     assert len(wire.came) == 1
 
 
-async def test_what_is_missing_is_told_by_one_call(wire: Wire) -> None:
-    """Logs are followed to where they end, again and again."""
+async def test_get_tail_raises_not_found_after_one_call_when_the_key_is_missing(wire: Wire) -> None:
+    """Logs are read to their end again and again."""
     wire.errors = [(404, "NoSuchKey")]
     async with store(wire) as opened:
         with pytest.raises(NotFound, match="seg"):
@@ -105,8 +107,8 @@ async def test_what_is_missing_is_told_by_one_call(wire: Wire) -> None:
         ("list", "pre"),
     ],
 )
-async def test_an_error_names_bucket_whole_key_and_region(wire: Wire, call: str, key: str) -> None:
-    """What somebody needs who looks for it in a policy, or in the bucket."""
+async def test_errors_name_the_bucket_and_the_whole_key_and_the_region(wire: Wire, call: str, key: str) -> None:
+    """So it can be found in a policy or in the bucket."""
     wire.errors = [(403, "AccessDenied")] * 2
     async with store(wire) as opened:
         with pytest.raises(Denied) as caught:
@@ -120,8 +122,8 @@ async def test_an_error_names_bucket_whole_key_and_region(wire: Wire, call: str,
     assert f"s3://bucket/pre/fix/{key} (region eu-west-1): AccessDenied" in str(caught.value)
 
 
-async def test_a_missing_key_is_named_whole(wire: Wire) -> None:
-    """By the quick call as by the ordinary one."""
+async def test_not_found_names_the_whole_key(wire: Wire) -> None:
+    """By the fast path and by botocore."""
     for call in ("get", "get_tail"):
         wire.errors = [(404, "NoSuchKey")]
         async with store(wire) as opened:
@@ -140,28 +142,28 @@ async def test_a_missing_key_is_named_whole(wire: Wire) -> None:
         (301, "Moved", Unavailable, "malformed"),
     ],
 )
-async def test_an_error_has_its_meaning_and_some_are_tried_again_at_once(
+async def test_get_range_raises_the_port_error_of_the_reply_and_retries_only_lost_connections(
     wire: Wire, status: int, code: str, error: type[PortError], cause: str
 ) -> None:
-    """Whoever asked tries the rest again, and counts why; a bucket that is gone is no key that is missing."""
+    """The caller retries the others. A missing bucket is not a missing key."""
     wire.errors = [(status, code)] * 9
-    told: list[str] = []
-    async with store(wire, on_retry=told.append) as opened:
+    retries: list[str] = []
+    async with store(wire, on_retry=retries.append) as opened:
         with pytest.raises(error) as caught:
             await opened.get_range(KEY, 10, 5)
     assert getattr(caught.value, "cause", "") == cause
-    assert told == ([cause] * 2 if cause == "connection" else [])
+    assert retries == ([cause] * 2 if cause == "connection" else [])
 
 
-async def test_a_server_that_refuses_a_tail_longer_than_the_object_is_asked_for_all(wire: Wire) -> None:
-    """The whole is no empty object."""
+async def test_get_tail_reads_the_whole_object_when_the_range_is_refused(wire: Wire) -> None:
+    """A tail longer than the object is not an empty object."""
     wire.errors = [(416, "InvalidRange")]
     async with store(wire) as opened:
-        assert await opened.get_range(KEY, 10, 5) == b"", "where it begins the object has ended"
+        assert await opened.get_range(KEY, 10, 5) == b"", "the range begins after the end of the object"
         wire.errors = [(416, "InvalidRange")]
         assert await opened.get_tail(KEY, 700) == (DATA, len(DATA))
 
 
 @pytest.mark.parametrize("bucket", ["logs--use1-az4--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"])
-async def test_buckets_with_ways_of_their_own(bucket: str) -> None:
+async def test_prepare_returns_none_for_directory_buckets_and_access_points(bucket: str) -> None:
     assert await GetCall.prepare(None, bucket, {}) is None

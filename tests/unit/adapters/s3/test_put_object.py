@@ -1,4 +1,4 @@
-"""PutObject goes its own way to the wire: what botocore would do with the request must still be done."""
+"""PutObject is sent without botocore: the request must be the one that botocore would send."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ODD_KEY = "customer=a%2Fb/event_type=über ~+'()/date=2026-01-01/0000-000.json.g
 
 
 class Wire:
-    """Keeps what came; answers with the given statuses one after the other, then with 200. Status 0 hangs up."""
+    """Keeps the requests; answers with the given statuses in turn, then with 200. Status 0 closes the connection."""
 
     def __init__(self) -> None:
         self.came: list[tuple[str, Mapping[str, str], bytes]] = []
@@ -63,8 +63,10 @@ def store(wire: Wire, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("size", [0, 5, 2**20 + 1, 2**24 + 1])
-async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """The signature, made again from what came over the wire, is the same; so are the sums of the body."""
+async def test_put_sends_a_request_that_matches_its_signature(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The signature, computed again from the received request, is the same; so are the checksums of the body."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     async with store(wire, server_side_encryption="aws:kms", kms_key_id="k", expected_bucket_owner="123") as opened:
@@ -91,16 +93,16 @@ async def test_what_arrives_is_what_was_signed(wire: Wire, monkeypatch: pytest.M
     assert again.headers["Authorization"].endswith(signature)
 
 
-async def test_an_error_that_nobody_foresaw_is_tried_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is of one call: whoever asked may ask again, and does not end for it."""
-    monkeypatch.setattr(ClientSession, "request", AsyncMock(side_effect=RuntimeError("odd")))
+async def test_put_is_unavailable_after_an_unexpected_error(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends this call, not the worker: the caller may retry."""
+    monkeypatch.setattr(ClientSession, "request", AsyncMock(side_effect=RuntimeError("unexpected")))
     async with store(wire) as opened:
-        with pytest.raises(Unavailable, match="odd"):
+        with pytest.raises(Unavailable, match="unexpected"):
             await opened.put_if_absent("key", b"body")
 
 
-async def test_by_way_of_a_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named by the environment, as for any client of AWS."""
+async def test_put_uses_the_proxy_of_the_environment(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As any client of AWS does."""
     monkeypatch.setenv("HTTP_PROXY", wire.url)
     async with open_s3_store("s3://bucket", region="eu-west-1", endpoint_url="http://store.invalid") as opened:
         assert await opened.put_if_absent("key", b"body")
@@ -108,16 +110,15 @@ async def test_by_way_of_a_proxy(wire: Wire, monkeypatch: pytest.MonkeyPatch) ->
     assert (path, headers["Host"], body) == ("http://store.invalid/bucket/key", "store.invalid", b"body")
 
 
-async def test_no_checksum_where_none_is_wanted(wire: Wire) -> None:
-    """Some stores do not know them."""
+async def test_put_sends_no_checksum_when_it_is_turned_off(wire: Wire) -> None:
+    """Some stores do not know checksums."""
     async with store(wire, request_checksum_calculation="when_required") as opened:
         assert await opened.put_if_absent("key", b"body")
     ((_, headers, _),) = wire.came
     assert not [name for name in headers if "checksum" in name.lower()]
 
 
-async def test_a_key_that_exists(wire: Wire) -> None:
-    """One call tells it."""
+async def test_put_returns_false_after_one_call_when_the_key_exists(wire: Wire) -> None:
     wire.statuses = [412]
     async with store(wire) as opened:
         assert not await opened.put_if_absent("key", b"body")
@@ -136,27 +137,27 @@ async def test_a_key_that_exists(wire: Wire) -> None:
         (503, Unavailable, "throttled"),
     ],
 )
-async def test_an_error_has_its_meaning_and_some_are_tried_again_at_once(
+async def test_put_raises_the_port_error_of_the_reply_and_retries_server_and_connection_errors(
     wire: Wire, status: int, error: type[PortError], cause: str
 ) -> None:
-    """Whoever asked tries the rest again, and counts why."""
+    """The caller retries the others."""
     wire.statuses = [status] * 9
-    told: list[str] = []
-    async with store(wire, on_retry=told.append) as opened:
+    retries: list[str] = []
+    async with store(wire, on_retry=retries.append) as opened:
         with pytest.raises(error) as caught:
             await opened.put_if_absent("key", b"body")
     assert getattr(caught.value, "cause", "") == cause
     assert {body for _, _, body in wire.came} == {b"body"}
-    assert told == ([cause] * 2 if cause in ("server", "connection") else [])
+    assert retries == ([cause] * 2 if cause in ("server", "connection") else [])
 
 
 @pytest.mark.parametrize(
     ("checksum", "sum_of_body"), [(True, "UNSIGNED-PAYLOAD"), (False, sha256(b"body").hexdigest())]
 )
-async def test_over_tls_one_sum_of_the_body_is_enough(
+async def test_put_signs_the_payload_over_tls_only_without_a_checksum(
     monkeypatch: pytest.MonkeyPatch, checksum: bool, sum_of_body: str
 ) -> None:
-    """As botocore has it: it signs a SHA-256 of a body that comes without a checksum."""
+    """As botocore does."""
     sent = []
 
     async def exchange(_: HttpSession, method: str, url: str, headers: Any, body: bytes) -> Mock:
@@ -173,6 +174,6 @@ async def test_over_tls_one_sum_of_the_body_is_enough(
 
 
 @pytest.mark.parametrize("bucket", ["logs--use1-az4--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"])
-async def test_buckets_with_ways_of_their_own(bucket: str) -> None:
-    """Sessions of directory buckets, names that are resolved: not prepared. Nothing is asked of the client."""
+async def test_prepare_returns_none_for_directory_buckets_and_access_points(bucket: str) -> None:
+    """They need sessions, or their names are resolved. Nothing is asked of the client."""
     assert await PutCall.prepare(None, bucket, {}, checksum=True) is None
