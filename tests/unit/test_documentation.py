@@ -62,6 +62,14 @@ def test_a_link_leads_to_a_file_and_a_heading_that_exist(path: Path) -> None:
             assert heading in anchors(target.read_text("utf-8")), link
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_names_files_that_exist(path: Path) -> None:
+    """Of the repository, in quotes of code."""
+    folders = "benchmarks|deploy|docs|examples|native|simulation|tests|tools|vortex|vortex_loader"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*\w/?)`", path.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_every_page_is_in_the_sites_navigation() -> None:
     """And the navigation names none that is missing."""
     named = set(re.findall(r": ([\w./-]+\.md)$", page("mkdocs.yml"), re.MULTILINE))
