@@ -17,7 +17,7 @@ settings.load_profile("vortex")
 
 @pytest.fixture(scope="session", autouse=True)
 def credentials() -> Iterator[None]:
-    """Emulators want some; none of this machine's own may leak into a test."""
+    """Test credentials for the emulators; no variable of this machine may reach a test."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "VORTEX_"))]:
         del os.environ[name]
     os.environ.update(CREDENTIALS)
@@ -32,14 +32,14 @@ def moto_url(credentials: None) -> Iterator[str]:
 
 
 def _or_skipped(emulator: AbstractContextManager[str], missing: type[Exception]) -> Iterator[str]:
-    """An emulator's URL. Where it cannot be had, its tests are skipped with the reason; never in CI."""
+    """An emulator's URL. Without the emulator its tests are skipped with the reason, except in CI."""
     with ExitStack() as stack:
         try:
             url = stack.enter_context(emulator)
         except missing as problem:
             if os.environ.get("CI"):
                 raise
-            pytest.skip(str(problem))  # whoever lacks Node or ministack may run the rest; CI, above, may not
+            pytest.skip(str(problem))  # without Node or ministack the other tests still run; in CI this is an error
         yield url
 
 

@@ -1,4 +1,4 @@
-"""What a new user does: the demo, the README's configuration, the queries of docs/reading.md, the shipped files."""
+"""What a new user does: the demo, the README's configuration and queries, the shipped files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def block(document: str, language: str, holding: str) -> str:
-    """The document's block of a language that holds a text."""
+    """The code block of a document that is in a language and contains a text."""
     text = (REPOSITORY / document).read_text("utf-8")
     return next(b for b in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) if holding in b)
 
 
-def test_the_demo_adds_up_and_its_files_are_as_the_documents_say(tmp_path: Path) -> None:
-    """The sum holds; the DuckDB query of docs/reading.md counts the same rows over the files it left."""
+def test_demo_counts_add_up_and_the_documented_query_counts_the_same_rows(tmp_path: Path) -> None:
+    """The DuckDB query of docs/reading.md reads the files that the demo kept."""
     folder = tmp_path / "kept"
     command = [sys.executable, "-m", "vortex", "demo", "--events", "3000", "--keep", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -41,11 +41,11 @@ def test_the_demo_adds_up_and_its_files_are_as_the_documents_say(tmp_path: Path)
     assert list(folder.glob("_hours/*/*/manifest.json"))
     rows = duckdb.sql(block("docs/reading.md", "sql", "read_json").replace("DIR", str(folder))).fetchall()
     assert sum(row[2] for row in rows) == published
-    told = re.search(
+    loading = re.search(
         r"produced 3000 = loaded (\d+) \+ duplicates (\d+) \+ rejected (\d+) \+ not in .* (\d+)", done.stdout
     )
-    assert told, done.stdout
-    loaded, *others, left = map(int, told.groups())
+    assert loading, done.stdout
+    loaded, *others, left = map(int, loading.groups())
     assert (others, loaded + left) == ([duplicates, rejected], published)
     assert min(loaded, left) > 0
     with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
@@ -62,15 +62,14 @@ def test_the_demo_adds_up_and_its_files_are_as_the_documents_say(tmp_path: Path)
     assert "is not empty" in again.stdout
 
 
-def test_the_readmes_configuration_loads(tmp_path: Path) -> None:
-    """As it stands there."""
+def test_configuration_of_the_readme_loads(tmp_path: Path) -> None:
     path = tmp_path / "v.toml"
     path.write_text(block("README.md", "toml", "[source]"))
     assert load(path, {}).source.stream == "clickstream"
 
 
-def test_shipped_documents_parse() -> None:
-    """The policy allows deletion below Vortex's own state alone; the example is Python."""
+def test_shipped_policy_and_example_are_valid() -> None:
+    """The policy allows deletion only below Vortex's own state; the example is Python."""
     compile((REPOSITORY / "examples/airflow_dag.py").read_text(), "airflow_dag.py", "exec")
     policy = json.loads((REPOSITORY / "deploy/iam-policy.json").read_text())
     delete = [s for s in policy["Statement"] if "s3:DeleteObject" in s["Action"]]
@@ -80,13 +79,13 @@ def test_shipped_documents_parse() -> None:
 
 
 @pytest.mark.parametrize("store", ["disk", "s3"])
-def test_a_worker_killed_at_random_moments(store: str) -> None:
+def test_worker_killed_at_random_moments_publishes_each_event_once(store: str) -> None:
     """A few rounds of `python -m tests.kill`."""
     assert kill(["--rounds", "5", "--store", store, "--seed", "11"]) == 0
 
 
-def test_check_status_verify_and_close_on_a_living_stream(moto_url: str, tmp_path: Path) -> None:
-    """The one-off commands, with output for a machine."""
+def test_commands_report_the_state_of_a_live_stream(moto_url: str, tmp_path: Path) -> None:
+    """`check`, `status`, `close` and `verify`, with JSON output."""
     kinesis = make_stream(moto_url, "commands", 2)
     site = Site(moto_url, "commands", (tmp_path / "out").as_uri(), tmp_path / "v.toml")
     site.configure()

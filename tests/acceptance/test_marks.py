@@ -1,7 +1,7 @@
-"""Marks of speed and memory, each a ratio within one run or a size: an absolute time tells more of the machine.
+"""Bounds on speed and memory. Each is a ratio within one run, or a size: an absolute time depends on the machine.
 
-Bounds are generous: a machine that does much else beside must not fail them, a step that undoes what was gained must.
-What the figures really are stands in docs/performance.md.
+The bounds are generous: a busy machine must pass, and a change that undoes an optimization must fail. The measured
+figures are in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import pytest
 pytestmark = pytest.mark.acceptance
 
 CHEAPER_THAN_STRAIGHTFORWARD = 2.4
-"""Times. On 100,000 events, 320 objects weigh twenty times as much as on 2,000,000, where it is 11 to 14 times; here it
-is 4."""
+"""Times cheaper. With 2,000,000 events it is 11 to 14 times. With 100,000 the cost of 320 objects weighs twenty times
+more, and it is 4."""
 DEARER_THAN_BARE_HTTP = 4.0
-"""Times: a poll that brings nothing against the same bytes over aiohttp."""
+"""Times more expensive: a poll without records against the same bytes over plain aiohttp."""
 
 
-def told(*arguments: str) -> Any:
-    """What a benchmark prints as JSON."""
+def printed(*arguments: str) -> Any:
+    """The JSON output of a benchmark."""
     done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_an_event_costs_a_fraction_of_the_straightforward_consumers(tmp_path: Path) -> None:
-    """From GetRecords page to published object; the output of both is compared with the stream, line by line."""
+def test_an_event_costs_a_fraction_of_the_cpu_time_of_the_baseline(tmp_path: Path) -> None:
+    """From GetRecords page to published object; both outputs are compared with the stream, line by line."""
     figures = tmp_path / "bench.json"
     command = ["-m", "benchmarks.run", "--workload", "a", "--events", "100000", "--json", str(figures)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300)
@@ -40,21 +40,21 @@ def test_an_event_costs_a_fraction_of_the_straightforward_consumers(tmp_path: Pa
     assert ratios["baseline_marginal"] >= CHEAPER_THAN_STRAIGHTFORWARD, done.stdout
 
 
-def test_a_call_costs_little_more_than_its_bytes() -> None:
-    """Botocore's work around each call is not done again for the call that is made all day."""
-    spent = told("benchmarks.calls", "--rounds", "5", "--calls", "40", "--json")
+def test_an_idle_poll_costs_a_few_times_the_cpu_time_of_plain_http() -> None:
+    """The request is prepared once, without botocore's work for each call."""
+    spent = printed("benchmarks.calls", "--rounds", "5", "--calls", "40", "--json")
     assert spent["GetRecords, idle"] <= DEARER_THAN_BARE_HTTP * spent["aiohttp, idle"], spent
 
 
-def test_a_published_key_takes_few_bytes_whole_and_fewer_as_a_fingerprint() -> None:
-    """Twelve plans of 200,000 rows: all in memory, and with room for a third of them."""
-    whole = told("benchmarks.dedup", "--rows", "200000")
+def test_published_keys_take_at_most_22_bytes_and_fewer_as_fingerprints() -> None:
+    """Twelve plans of 200,000 rows: all in memory, and with memory for a third of them."""
+    whole = printed("benchmarks.dedup", "--rows", "200000")
     assert whole["held"]["whole"] == whole["held"]["keys"]
     assert whole["held"]["bytes_per_key"] <= 22
     assert whole["ranged_gets"] == 0
     assert whole["file_bytes_per_row"] <= 21
-    assert whole["filter"]["bytes_per_id"] <= 64, "its tables have room to spare"
-    short = told("benchmarks.dedup", "--rows", "200000", "--memory", "16MiB", "--copies", "0")
+    assert whole["filter"]["bytes_per_id"] <= 64, "its tables have spare slots"
+    short = printed("benchmarks.dedup", "--rows", "200000", "--memory", "16MiB", "--copies", "0")
     assert short["held"]["keys"] == whole["held"]["keys"]
     assert short["held"]["bytes"] <= 16 * 2**20
-    assert short["ranged_gets"] <= 2 * 12, "a false place now and then, and a look at its file"
+    assert short["ranged_gets"] <= 2 * 12, "an occasional false positive, with a read of its file"

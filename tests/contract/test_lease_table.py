@@ -1,6 +1,6 @@
 """One suite for every lease table: memory, and DynamoDB (ministack, whose conditional writes are atomic).
 
-The fleet relies on each line of it; the KCL's own semantics are what is asked for.
+The fleet relies on each of these tests. They require the semantics of the KCL.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ RACERS = 20
 T = TypeVar("T")
 
 
-class Faulty:
-    """A table whose next replies may be lost: the write takes effect, and nobody is told."""
+class FaultyTable:
+    """A table that can lose its next replies: the write takes effect, and the caller gets no answer."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -34,7 +34,7 @@ class Faulty:
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def reply(self) -> None:
-        """Between an effect and its reply."""
+        """Called between an effect and its reply."""
         if self.lost:
             self.lost -= 1
             if (meanwhile := self.meanwhile) is not None:
@@ -44,16 +44,16 @@ class Faulty:
 
 
 class LossyClient:
-    """A DynamoDB client whose updates may lose their replies."""
+    """A DynamoDB client that can lose the replies to its updates."""
 
-    def __init__(self, client: Any, faulty: Faulty) -> None:
+    def __init__(self, client: Any, faulty: FaultyTable) -> None:
         self._client, self._faulty = client, faulty
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     async def update_item(self, **arguments: Any) -> Any:
-        """The call, and perhaps no reply, be it good or bad."""
+        """Make the call, and maybe lose its reply or error."""
         try:
             return await self._client.update_item(**arguments)
         finally:
@@ -61,9 +61,9 @@ class LossyClient:
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
-async def faulty(request: pytest.FixtureRequest) -> AsyncIterator[Faulty]:
+async def faulty(request: pytest.FixtureRequest) -> AsyncIterator[FaultyTable]:
     """A fresh table of each kind."""
-    faulty = Faulty(request.param)
+    faulty = FaultyTable(request.param)
     if request.param == "memory":
 
         async def after(operation: str, key: str) -> None:
@@ -81,13 +81,13 @@ async def faulty(request: pytest.FixtureRequest) -> AsyncIterator[Faulty]:
 
 
 @pytest.fixture
-def table(faulty: Faulty) -> LeaseTable:
-    """The table by itself."""
+def table(faulty: FaultyTable) -> LeaseTable:
+    """The table itself."""
     return faulty.table
 
 
 def free(key: str = "shardId-000000000000") -> Lease:
-    """A lease that nobody has yet."""
+    """A lease without an owner."""
     return Lease(
         key,
         owner=None,
@@ -100,7 +100,7 @@ def free(key: str = "shardId-000000000000") -> Lease:
 
 
 async def row(table: LeaseTable, key: str = "shardId-000000000000") -> Lease:
-    """The row as it stands."""
+    """The row as it is stored."""
     (found,) = [lease for lease in await table.rows() if lease.key == key]
     return found
 
@@ -114,14 +114,14 @@ async def held(table: LeaseTable, owner: str = "one", token: str = "t1") -> Leas
 
 
 async def retried(call: Callable[[], Awaitable[T]]) -> T:
-    """As the fleet calls: again, where the outcome is unknown."""
+    """Call as the fleet does: again while the outcome is unknown."""
     while True:
         with contextlib.suppress(Unavailable):
             return await call()
 
 
-async def test_what_was_created_is_read(table: LeaseTable) -> None:
-    """With every field; `ensure` may be called again and again."""
+async def test_rows_returns_a_created_lease_with_every_field(table: LeaseTable) -> None:
+    """`ensure` can be called repeatedly."""
     lease = msgspec.structs.replace(
         free(),
         owner="one",
@@ -138,21 +138,20 @@ async def test_what_was_created_is_read(table: LeaseTable) -> None:
     assert await row(table) == lease
 
 
-async def test_a_second_create_changes_nothing(table: LeaseTable) -> None:
-    """Whatever it says."""
+async def test_create_changes_nothing_when_the_row_exists(table: LeaseTable) -> None:
     assert await table.create(free())
     assert not await table.create(msgspec.structs.replace(free(), checkpoint=Checkpoint(SHARD_END)))
     assert await row(table) == free()
 
 
-async def test_a_row_of_an_earlier_stream_is_written_over(table: LeaseTable) -> None:
-    """Whole, and once; its owner has lost it. What does not tell its stream is left alone."""
+async def test_create_replaces_a_row_of_an_earlier_stream_once(table: LeaseTable) -> None:
+    """The old owner loses it. A row without a stream is not replaced."""
     old = msgspec.structs.replace(
         free(), owner="one", token="t", counter=9, checkpoint=Checkpoint(SHARD_END), children=("c",), stream=1_000
     )
     new = msgspec.structs.replace(free(), parents=(), start_hash=None, end_hash=None, stream=2_000)
     assert await table.create(old)
-    assert not await table.create(free()), "it may be of the same stream"
+    assert not await table.create(free()), "it may belong to the same stream"
     won = await asyncio.gather(*(table.create(new) for _ in range(RACERS)))
     assert won.count(True) == 1
     assert await row(table) == new
@@ -163,8 +162,8 @@ async def test_a_row_of_an_earlier_stream_is_written_over(table: LeaseTable) -> 
     assert not await table.create(msgspec.structs.replace(new, key="a row of the KCL"))
 
 
-async def test_a_lease_is_the_streams_from_when_it_was_taken(table: LeaseTable) -> None:
-    """So a row that the KCL made becomes one that tells its stream."""
+async def test_take_adds_the_stream_to_a_row_without_one(table: LeaseTable) -> None:
+    """Such as a row that the KCL created."""
     await table.create(free())
     taken = await table.take(msgspec.structs.replace(free(), stream=1_000), "one", "t")
     assert taken is not None
@@ -174,8 +173,7 @@ async def test_a_lease_is_the_streams_from_when_it_was_taken(table: LeaseTable) 
     assert (await row(table)).stream == 1_000
 
 
-async def test_many_rows_are_all_read(table: LeaseTable) -> None:
-    """Each once."""
+async def test_rows_returns_each_of_many_rows_once(table: LeaseTable) -> None:
     keys = {f"shardId-{n:012d}" for n in range(300)}
     await asyncio.gather(*(table.create(free(key)) for key in keys))
     found = [lease.key for lease in await table.rows()]
@@ -183,20 +181,20 @@ async def test_many_rows_are_all_read(table: LeaseTable) -> None:
     assert set(found) == keys
 
 
-async def test_the_life_of_a_lease(table: LeaseTable) -> None:
-    """Take, heartbeat, checkpoint, release; each write moves the counter by one, and tells the row as it became."""
+async def test_each_write_increments_the_counter_and_returns_the_new_row(table: LeaseTable) -> None:
+    """Take, heartbeat, checkpoint, release."""
     lease = await held(table)
     assert lease == msgspec.structs.replace(free(), owner="one", token="t1", counter=1)
     renewed = await table.renew(lease)
     assert renewed == msgspec.structs.replace(lease, counter=2) == await row(table)
-    told = await table.checkpoint(renewed, Checkpoint("42", 3))
-    assert told == msgspec.structs.replace(lease, counter=3, checkpoint=Checkpoint("42", 3)) == await row(table)
-    given = await table.release(told)
-    assert given == msgspec.structs.replace(told, owner=None, token="", counter=4) == await row(table)
+    written = await table.checkpoint(renewed, Checkpoint("42", 3))
+    assert written == msgspec.structs.replace(lease, counter=3, checkpoint=Checkpoint("42", 3)) == await row(table)
+    released = await table.release(written)
+    assert released == msgspec.structs.replace(written, owner=None, token="", counter=4) == await row(table)
 
 
-async def test_a_steal_counts_as_a_switch_until_the_next_checkpoint(table: LeaseTable) -> None:
-    """The old owner's writes are refused from then on, whatever they are."""
+async def test_take_counts_a_switch_until_the_next_checkpoint(table: LeaseTable) -> None:
+    """From then on all writes of the old owner are refused."""
     first = await held(table)
     second = await table.take(first, "two", "t2")
     assert second == msgspec.structs.replace(
@@ -205,13 +203,13 @@ async def test_a_steal_counts_as_a_switch_until_the_next_checkpoint(table: Lease
     assert await table.renew(first) is None
     assert await table.checkpoint(first, Checkpoint("42")) is None
     assert await row(table) == second
-    told = await table.checkpoint(second, Checkpoint("43"))
-    assert told is not None
-    assert (told.switches, told.counter) == (0, 3)
+    written = await table.checkpoint(second, Checkpoint("43"))
+    assert written is not None
+    assert (written.switches, written.counter) == (0, 3)
 
 
-async def test_the_one_that_it_was_taken_from_tells_when_it_has_committed(table: LeaseTable) -> None:
-    """By its release, which is no heartbeat; a thief's thief waits for the last owner alone."""
+async def test_release_by_the_previous_owner_clears_its_name_from_the_row(table: LeaseTable) -> None:
+    """That is not a heartbeat. After a second steal only the last owner is waited for."""
     first = await held(table)
     second = await table.take(first, "two", "t2")
     assert second is not None
@@ -224,28 +222,26 @@ async def test_the_one_that_it_was_taken_from_tells_when_it_has_committed(table:
     assert third is not None
     assert await table.release(first) is None
     assert (await row(table)).previous_owner == "two"
-    told = await table.checkpoint(third, Checkpoint("42"))
-    assert told is not None
-    assert told.previous_owner == "two"
-    given = await table.release(told)
-    assert given is not None
-    assert (given.owner, given.previous_owner) == (None, None)
+    written = await table.checkpoint(third, Checkpoint("42"))
+    assert written is not None
+    assert written.previous_owner == "two"
+    released = await table.release(written)
+    assert released is not None
+    assert (released.owner, released.previous_owner) == (None, None)
 
 
-async def test_a_free_lease_is_no_switch(table: LeaseTable) -> None:
-    """Nor is taking one's own again."""
+async def test_take_counts_no_switch_for_a_free_lease_or_the_same_owner(table: LeaseTable) -> None:
     lease = await held(table)
-    given = await table.release(lease)
-    assert given is not None
-    again = await table.take(given, "two", "t2")
+    released = await table.release(lease)
+    assert released is not None
+    again = await table.take(released, "two", "t2")
     assert again is not None
     same = await table.take(again, "two", "t3")
     assert same is not None
     assert (same.owner, same.token, same.switches) == ("two", "t3", 0)
 
 
-async def test_the_end_of_a_shard(table: LeaseTable) -> None:
-    """With its children, which stay on the row."""
+async def test_checkpoint_keeps_the_children_of_an_ended_shard(table: LeaseTable) -> None:
     lease = await held(table)
     ended = await table.checkpoint(lease, Checkpoint(SHARD_END), children=("b", "a"))
     assert ended is not None
@@ -256,43 +252,43 @@ async def test_the_end_of_a_shard(table: LeaseTable) -> None:
     assert again.children == ("a", "b")
 
 
-async def test_an_own_heartbeat_invalidates_no_own_checkpoint(table: LeaseTable) -> None:
-    """Nor the other way round: the acquisition counts, not the counter."""
+async def test_checkpoint_succeeds_after_the_owners_own_heartbeats(table: LeaseTable) -> None:
+    """And the other way round: writes depend on the acquisition, not on the counter."""
     lease = await held(table)
     for _ in range(3):
         assert await table.renew(lease) is not None
-    told = await table.checkpoint(lease, Checkpoint("42"))
-    assert told is not None
-    assert told.checkpoint == Checkpoint("42")
+    written = await table.checkpoint(lease, Checkpoint("42"))
+    assert written is not None
+    assert written.checkpoint == Checkpoint("42")
     assert await table.renew(lease) == await row(table)
     assert (await row(table)).checkpoint == Checkpoint("42")
 
 
-async def test_an_old_acquisition_of_the_same_owner_is_over(table: LeaseTable) -> None:
-    """A write that was on its way for long must not pass for one of today."""
+async def test_writes_with_an_earlier_acquisition_of_the_same_owner_are_refused(table: LeaseTable) -> None:
+    """A delayed write must not be taken for a current one."""
     first = await held(table)
-    given = await table.release(first)
-    assert given is not None
-    second = await table.take(given, "one", "t2")
+    released = await table.release(first)
+    assert released is not None
+    second = await table.take(released, "one", "t2")
     assert await table.renew(first) is None
     assert await table.checkpoint(first, Checkpoint("1")) is None
     assert await table.release(first) is None
     assert await row(table) == second
 
 
-async def test_throughput_is_told_with_the_heartbeat(table: LeaseTable) -> None:
-    """Where it is known; otherwise the last one stays."""
+async def test_renew_writes_the_throughput_when_it_is_known(table: LeaseTable) -> None:
+    """Otherwise the last value stays."""
     lease = await held(table)
-    told = await table.renew(msgspec.structs.replace(lease, throughput=3.25))
-    assert told is not None
-    assert told.throughput == 3.25
-    again = await table.renew(msgspec.structs.replace(told, throughput=None))
+    written = await table.renew(msgspec.structs.replace(lease, throughput=3.25))
+    assert written is not None
+    assert written.throughput == 3.25
+    again = await table.renew(msgspec.structs.replace(written, throughput=None))
     assert again is not None
     assert again.throughput == 3.25
 
 
-async def test_of_racing_takes_one_wins(table: LeaseTable) -> None:
-    """Free or not; the counter moves by one."""
+async def test_one_of_several_racing_takes_wins(table: LeaseTable) -> None:
+    """For a free lease and an owned one. The counter increases by one."""
     await table.create(free())
     lease = free()
     for turn in range(5):
@@ -303,28 +299,27 @@ async def test_of_racing_takes_one_wins(table: LeaseTable) -> None:
         lease = winner
 
 
-async def test_of_racing_creates_one_wins(table: LeaseTable) -> None:
-    """Exactly one True."""
+async def test_one_of_several_racing_creates_wins(table: LeaseTable) -> None:
     leases = [msgspec.structs.replace(free(), switches=n) for n in range(RACERS)]
     won = await asyncio.gather(*map(table.create, leases))
     assert won.count(True) == 1
     assert await row(table) == leases[won.index(True)]
 
 
-async def test_owner_and_thief_never_both_go_on(table: LeaseTable) -> None:
-    """A heartbeat against steals: whoever is told a lease is who has it."""
+async def test_one_of_a_racing_heartbeat_and_takes_wins(table: LeaseTable) -> None:
+    """The call that returns a lease is the one that holds it."""
     lease = await held(table)
     for turn in range(10):
-        told = await asyncio.gather(
+        written = await asyncio.gather(
             table.renew(lease), *(table.take(lease, f"w{n}", f"{turn}-{n}") for n in range(RACERS))
         )
-        (winner,) = [one for one in told if one is not None]
+        (winner,) = [one for one in written if one is not None]
         assert winner == await row(table)
         lease = winner
 
 
-async def test_a_row_that_is_gone_is_lost(faulty: Faulty) -> None:
-    """The KCL deletes rows of shards that are no more."""
+async def test_writes_return_none_when_the_row_is_deleted(faulty: FaultyTable) -> None:
+    """The KCL deletes the rows of ended shards."""
     table, lease = faulty.table, free()
     assert await table.take(lease, "one", "t") is None
     mine = msgspec.structs.replace(lease, owner="one", token="t")
@@ -334,8 +329,8 @@ async def test_a_row_that_is_gone_is_lost(faulty: Faulty) -> None:
     assert await table.rows() == []
 
 
-async def test_lost_replies_lose_no_lease(faulty: Faulty) -> None:
-    """KCL issues 2 and 59: the second try fails on the first one's effect, and must look before it believes that."""
+async def test_writes_succeed_when_their_replies_are_lost(faulty: FaultyTable) -> None:
+    """KCL issues 2 and 59: the second attempt fails on the effect of the first, so it must read the row."""
     table = faulty.table
     await table.create(free())
     faulty.lost = 2
@@ -347,18 +342,18 @@ async def test_lost_replies_lose_no_lease(faulty: Faulty) -> None:
     assert renewed == await row(table)
     assert renewed.owner == "one"
     faulty.lost = 2
-    told = await retried(lambda: table.checkpoint(renewed, Checkpoint("42"), children=("a",)))
-    assert told == await row(table)
-    assert (told.checkpoint, told.children) == (Checkpoint("42"), ("a",))
+    written = await retried(lambda: table.checkpoint(renewed, Checkpoint("42"), children=("a",)))
+    assert written == await row(table)
+    assert (written.checkpoint, written.children) == (Checkpoint("42"), ("a",))
     faulty.lost = 2
-    given = await retried(lambda: table.release(told))
-    assert given == await row(table)
-    assert given.owner is None
+    released = await retried(lambda: table.release(written))
+    assert released == await row(table)
+    assert released.owner is None
     assert faulty.lost == 0
 
 
-async def test_a_lost_reply_of_an_owned_create_is_mine(faulty: Faulty) -> None:
-    """By its token; without one nobody can tell, and it says that the row is there."""
+async def test_create_with_an_owner_succeeds_when_its_reply_is_lost(faulty: FaultyTable) -> None:
+    """Its token proves it. Without an owner the call reports that the row exists."""
     lease = msgspec.structs.replace(free(), owner="one", token="t1")
     faulty.lost = 1
     assert await retried(lambda: faulty.table.create(lease))
@@ -366,8 +361,8 @@ async def test_a_lost_reply_of_an_owned_create_is_mine(faulty: Faulty) -> None:
     assert not await retried(lambda: faulty.table.create(free("another")))
 
 
-async def test_a_lost_reply_and_a_thief_is_a_loss(faulty: Faulty) -> None:
-    """What was stolen between the write and the second try is not taken for mine."""
+async def test_writes_return_none_when_the_reply_is_lost_and_the_lease_is_stolen(faulty: FaultyTable) -> None:
+    """Between the write and the second attempt."""
     table = faulty.table
     lease = await held(table)
 
@@ -383,8 +378,7 @@ async def test_a_lost_reply_and_a_thief_is_a_loss(faulty: Faulty) -> None:
     assert (await row(table)).owner == "two"
 
 
-async def test_a_table_restored_to_an_earlier_state(faulty: Faulty) -> None:
-    """The counter may come round to one's own again while another owner holds the row: that is no renewal."""
+async def test_writes_are_refused_when_a_restored_row_has_the_counter_but_another_owner(faulty: FaultyTable) -> None:
     table = faulty.table
     await table.create(msgspec.structs.replace(free(), owner="before", token="t0", counter=2))
     ghost = msgspec.structs.replace(free(), owner="one", token="t1", counter=2)

@@ -1,4 +1,4 @@
-"""One suite for every object store: memory, local disk, S3 (moto). Loops and commands rely on each line of it."""
+"""One suite for every object store: memory, local disk, S3 (moto). Loops and commands rely on each of these tests."""
 
 from __future__ import annotations
 
@@ -39,15 +39,14 @@ async def keys(store: ObjectStore, prefix: str, start_after: str = "") -> list[s
     return [info.key async for info in store.list(prefix, start_after)]
 
 
-async def test_a_check_finds_all_well_and_leaves_nothing(store: ObjectStore) -> None:
-    """Each of its lines."""
+async def test_store_passes_every_check_and_nothing_is_left(store: ObjectStore) -> None:
     found = [line async for line in StoreProbe(store).lines()]
     assert [line for line in found if not line.ok] == []
     assert await keys(store, "") == []
 
 
-async def test_what_was_put_is_read(store: ObjectStore) -> None:
-    """Whole, in ranges, and from the end; ranges beyond the end are cut."""
+async def test_get_returns_the_object_and_its_ranges_and_its_tail(store: ObjectStore) -> None:
+    """Ranges beyond the end are cut."""
     assert await store.put_if_absent("a/b.seg", b"0123456789")
     assert await store.get("a/b.seg") == b"0123456789"
     assert await store.get_range("a/b.seg", 2, 3) == b"234"
@@ -56,32 +55,31 @@ async def test_what_was_put_is_read(store: ObjectStore) -> None:
     assert await store.get_tail("a/b.seg", 400) == (b"0123456789", 10)
 
 
-async def test_an_empty_object_is_an_object(store: ObjectStore) -> None:
-    """It exists, and holds nothing."""
+async def test_an_empty_object_exists(store: ObjectStore) -> None:
     assert await store.put_if_absent("empty", b"")
     assert not await store.put_if_absent("empty", b"x")
     assert await store.get("empty") == b""
     assert await store.get_tail("empty", 10) == (b"", 0)
 
 
-async def test_a_second_put_changes_nothing(store: ObjectStore) -> None:
-    """False, and the first content stays; the same content is no exception."""
+async def test_put_if_absent_changes_nothing_when_the_key_exists(store: ObjectStore) -> None:
+    """Also with the same content."""
     assert await store.put_if_absent("k", b"first")
     assert not await store.put_if_absent("k", b"second, and longer")
     assert not await store.put_if_absent("k", b"first")
     assert await store.get("k") == b"first"
 
 
-async def test_of_racing_puts_one_wins(store: ObjectStore) -> None:
-    """Exactly one True, and its content is what stands there."""
+async def test_one_of_several_racing_puts_wins(store: ObjectStore) -> None:
+    """Its content is stored."""
     bodies = [f"body {n}".encode() * 1000 for n in range(20)]
     won = await asyncio.gather(*(store.put_if_absent("raced", body) for body in bodies))
     assert won.count(True) == 1
     assert await store.get("raced") == bodies[won.index(True)]
 
 
-async def test_what_is_missing_is_not_found(store: ObjectStore) -> None:
-    """By every way of reading; a folder is no object."""
+async def test_reads_raise_not_found_when_the_key_is_missing(store: ObjectStore) -> None:
+    """A folder is not an object."""
     await store.put_if_absent("folder/object", b"x")
     for key in ("missing", "folder", "folder/missing"):
         with pytest.raises(NotFound, match=key):
@@ -92,8 +90,8 @@ async def test_what_is_missing_is_not_found(store: ObjectStore) -> None:
             await store.get_tail(key, 1)
 
 
-async def test_listings_are_in_key_order(store: ObjectStore) -> None:
-    """Bytewise over whole keys, also where a folder's name goes on (`a`, `a-b`, `a.b`, `a/b`, `a=b`)."""
+async def test_list_returns_keys_in_byte_order(store: ObjectStore) -> None:
+    """Over whole keys, also where a folder's name continues (`a`, `a-b`, `a.b`, `a/b`, `a=b`)."""
     made = ["a/b", "a-b/c", "a.b", "a=1/x", "a/b-c", "a/b/c", "aa", "b", "a%2F/x", "A/x", "a/%C3%A9"]
     made.remove("a/b")
     for key in made:
@@ -111,16 +109,15 @@ async def test_listings_are_in_key_order(store: ObjectStore) -> None:
     assert abs(infos[0].modified_ms - SystemClock().now_ms()) < 3_600_000
 
 
-async def test_long_listings_are_whole(store: ObjectStore) -> None:
-    """Over every page of the service."""
+async def test_list_returns_every_page_of_a_long_listing(store: ObjectStore) -> None:
     made = [f"log/{n:012d}.seg" for n in range(1100)]
     await asyncio.gather(*(store.put_if_absent(key, b"") for key in made))
     assert await keys(store, "log/") == made
     assert await keys(store, "log/", made[1000]) == made[1001:]
 
 
-async def test_folders_are_listed(store: ObjectStore) -> None:
-    """The next segments below a prefix, each once; objects are none."""
+async def test_list_folders_returns_each_next_path_segment_once(store: ObjectStore) -> None:
+    """Objects are not folders."""
     for key in ["s@1/a/x", "s@1/b", "s@2/c/d", "t", "s@2/c/e"]:
         await store.put_if_absent(key, b"")
     assert [name async for name in store.list_folders("")] == ["s@1", "s@2"]
@@ -128,8 +125,7 @@ async def test_folders_are_listed(store: ObjectStore) -> None:
     assert [name async for name in store.list_folders("none/")] == []
 
 
-async def test_deleting_is_idempotent(store: ObjectStore) -> None:
-    """And the key is free again."""
+async def test_delete_is_idempotent_and_frees_the_key(store: ObjectStore) -> None:
     await store.put_if_absent("a/1", b"x")
     await store.put_if_absent("a/2", b"y")
     await store.delete(["a/1", "a/missing"])
@@ -139,7 +135,7 @@ async def test_deleting_is_idempotent(store: ObjectStore) -> None:
     assert await store.put_if_absent("a/1", b"z")
 
 
-async def test_the_url_names_the_root(store: ObjectStore) -> None:
-    """Manifests are made of it."""
+async def test_url_is_that_of_the_root_without_a_trailing_slash(store: ObjectStore) -> None:
+    """Manifests contain it."""
     assert not store.url.endswith("/")
     assert "://" in store.url

@@ -24,7 +24,7 @@ OLDEST = Position(Start.TRIM_HORIZON)
 
 @dataclass
 class Subject:
-    """A stream, and the operator's side of it."""
+    """A stream, and the operations of its producer and operator."""
 
     stream: Stream
     put: Callable[[str, bytes], str]
@@ -33,7 +33,7 @@ class Subject:
 
 
 def in_memory() -> Subject:
-    """With the limits off: pauses are not what is tested here."""
+    """Without rate limits: these tests are not about pauses."""
     memory = MemoryStream(SystemClock(), shards=1, limits=False)
 
     def split(shard: str, at: int) -> None:
@@ -107,8 +107,8 @@ async def one_shard(stream: Stream) -> str:
     return shard.id
 
 
-async def test_records_come_in_order_with_their_bytes(subject: Subject) -> None:
-    """From the oldest on; sequence numbers grow; arrival times are about now."""
+async def test_read_returns_records_in_order_with_their_bytes(subject: Subject) -> None:
+    """From the oldest; sequence numbers increase; arrival times are close to now."""
     sequences = [subject.put(f"k{n}", f"data {n}".encode() * n) for n in range(1, 20)]
     records, _ = await read_all(subject.stream, await one_shard(subject.stream), OLDEST)
     assert [r.data for r in records] == [f"data {n}".encode() * n for n in range(1, 20)]
@@ -117,8 +117,7 @@ async def test_records_come_in_order_with_their_bytes(subject: Subject) -> None:
     assert all(abs(r.arrival - time.time()) < 60 for r in records)
 
 
-async def test_reading_goes_on_after_a_sequence_number(subject: Subject) -> None:
-    """After it, and at it."""
+async def test_iterator_starts_at_or_after_a_sequence_number(subject: Subject) -> None:
     sequences = [subject.put("k", str(n).encode()) for n in range(6)]
     shard = await one_shard(subject.stream)
     after, _ = await read_all(subject.stream, shard, Position(Start.AFTER_SEQUENCE_NUMBER, sequences[2]))
@@ -129,16 +128,14 @@ async def test_reading_goes_on_after_a_sequence_number(subject: Subject) -> None
     assert nothing == []
 
 
-async def test_reading_begins_at_a_time(subject: Subject) -> None:
-    """A time long ago is the oldest record."""
+async def test_iterator_at_a_time_before_all_records_starts_at_the_oldest(subject: Subject) -> None:
     subject.put("k", b"x")
     long_ago = Position(Start.AT_TIMESTAMP, str(int(time.time() * 1000) - 3_600_000))
     records, _ = await read_all(subject.stream, await one_shard(subject.stream), long_ago)
     assert [r.data for r in records] == [b"x"]
 
 
-async def test_the_stream_describes_itself(subject: Subject) -> None:
-    """Name, retention, and the service's clock."""
+async def test_describe_returns_retention_and_creation_time_and_server_time(subject: Subject) -> None:
     info = await subject.stream.describe()
     assert info.retention_ms == 86_400_000
     assert abs(info.created_ms - time.time() * 1000) < 120_000
@@ -148,14 +145,13 @@ async def test_the_stream_describes_itself(subject: Subject) -> None:
     assert shard.end_sequence is None
 
 
-async def test_an_unknown_shard_is_not_found(subject: Subject) -> None:
-    """Unlike a missing stream, which is somebody's mistake."""
+async def test_iterator_raises_not_found_when_the_shard_is_unknown(subject: Subject) -> None:
     with pytest.raises(NotFound):
         await subject.stream.iterator("shardId-000000000099", OLDEST)
 
 
-async def test_a_missing_stream_is_denied(moto_url: str) -> None:
-    """Said loudly, and retried slowly by the caller."""
+async def test_calls_are_denied_when_the_stream_is_missing(moto_url: str) -> None:
+    """The message names it; the caller retries slowly."""
     async with open_kinesis_stream("no-such-stream", "us-east-1", moto_url) as stream:
         calls: list[Callable[[], Awaitable[object]]] = [stream.describe, stream.list_shards]
         for call in calls:
@@ -163,8 +159,8 @@ async def test_a_missing_stream_is_denied(moto_url: str) -> None:
                 await call()
 
 
-async def test_a_split_ends_its_shard_and_names_both_children(resharded: Subject) -> None:
-    """Everything before it is read first; what comes later lies in the children."""
+async def test_split_ends_its_shard_and_returns_both_children(resharded: Subject) -> None:
+    """All records before the split are read first; later ones are in the children."""
     parent = await one_shard(resharded.stream)
     before = [resharded.put(f"k{n}", str(n).encode()) for n in range(5)]
     await asyncio.to_thread(resharded.split, parent, 2**127)
@@ -180,8 +176,8 @@ async def test_a_split_ends_its_shard_and_names_both_children(resharded: Subject
     assert listed[parent].end_sequence is not None
 
 
-async def test_the_last_record_of_a_closed_shard_comes_again_and_then_its_end(resharded: Subject) -> None:
-    """What proves an end; and from its start a shard that never had a record brings nothing but an end."""
+async def test_last_record_of_a_closed_shard_is_read_again_and_then_its_end(resharded: Subject) -> None:
+    """This confirms an end. A shard without records returns only its end."""
     parent = await one_shard(resharded.stream)
     last = [resharded.put(f"k{n}", b"x") for n in range(3)][-1]
     await asyncio.to_thread(resharded.split, parent, 2**127)
@@ -196,8 +192,8 @@ async def test_the_last_record_of_a_closed_shard_comes_again_and_then_its_end(re
         assert (records, sorted(child.parents)) == ([], halves)
 
 
-async def test_a_merge_ends_both_shards_and_names_one_child_of_two_parents(resharded: Subject) -> None:
-    """Either parent's last page tells it whole."""
+async def test_merge_ends_both_shards_and_returns_one_child_with_two_parents(resharded: Subject) -> None:
+    """The last page of either parent has all of it."""
     root = await one_shard(resharded.stream)
     await asyncio.to_thread(resharded.split, root, 2**127)
     halves = sorted(s.id for s in await resharded.stream.list_shards() if s.parents)

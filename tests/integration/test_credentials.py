@@ -1,4 +1,4 @@
-"""A worker whose credentials live for seconds, and whose source fails: it goes on, says so, and hides every secret."""
+"""A worker with short-lived credentials whose source fails: it continues, reports it, and hides every secret."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ def ready(port: int) -> tuple[int, str]:
 
 @contextmanager
 def guarded(url: str, issuer: Issuer) -> Iterator[FaultProxy]:
-    """Moto behind a proxy that looks at keys; credentials come from the proxy itself."""
+    """Moto behind a proxy that checks credentials, and that also issues them."""
     proxy = FaultProxy({"": url, "credentials": issuer, "sts": issuer}, guard=issuer.guard)
     with in_thread(proxy):
         yield proxy
 
 
-def test_a_worker_outlives_its_credentials(moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It renews them; a source that fails does no harm while they are good, makes unready when they have expired, and
-    is asked until it is well. No secret is in what it writes at level debug, a line for what fails is.
+def test_worker_renews_its_credentials_and_recovers_when_the_source_does(
+    moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failing source has no effect while the credentials are valid, makes the worker unready when they expire, and is
+    retried until it recovers. The debug log has a line for each failure, and no secret.
     """
     issuer, port = Issuer(life_s=LIFE_S), free_port()
     make_stream(moto_url, "lives", 2)
@@ -66,7 +68,7 @@ def test_a_worker_outlives_its_credentials(moto_url: str, tmp_path: Path, monkey
         worker = site.start(log)
         with stopped(worker):
             until(lambda: ready(port)[0] == 200)
-            until(lambda: len(issuer.secrets) >= 4)  # of two pairs: they were renewed
+            until(lambda: len(issuer.secrets) >= 4)  # those of two renewals
             assert issuer.refused == 0
             for fault in ("stale", "html_500"):
                 proxy.choose = partial(of_credentials, fault)
@@ -82,18 +84,18 @@ def test_a_worker_outlives_its_credentials(moto_url: str, tmp_path: Path, monkey
     assert not any(secret in text for secret in issuer.secrets)
     assert not re.search(r"Signature=[0-9a-f]|X-Amz-Security-Token", text, re.IGNORECASE)
     lines = [json.loads(line)["message"] for line in text.splitlines()]
-    told = [line for line in lines if line.startswith("credentials: not renewed: ")]
-    assert f"container endpoint localhost:{proxy.port}: it gave credentials that expired at" in told[0]
-    assert len([line for line in told if "that expired at" in line]) == 1
+    failures = [line for line in lines if line.startswith("credentials: not renewed: ")]
+    assert f"container endpoint localhost:{proxy.port}: it gave credentials that expired at" in failures[0]
+    assert len([line for line in failures if "that expired at" in line]) == 1
 
 
 def of_credentials(fault: str, request: Request) -> str | None:
-    """Where the source of credentials is asked, and nowhere else."""
+    """The fault for requests of credentials only."""
     return fault if request.service == "credentials" and request.call in FAULTS[fault].calls else None
 
 
 def ended(worker: subprocess.Popen[bytes]) -> int:
-    """The exit code of a worker that is asked to stop."""
+    """The exit code of a worker after SIGTERM."""
     worker.terminate()
     return worker.wait(30)
 
@@ -103,18 +105,18 @@ def metrics(port: int) -> str:
         return str(reply.read().decode())
 
 
-def test_a_worker_without_credentials_finds_those_that_come(
+def test_worker_uses_a_credentials_file_that_appears_or_is_rotated(
     moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is not there at the start, that is rotated, and that is refused before."""
+    """Also after AWS has refused the previous credentials."""
     issuer, port, file = Issuer(life_s=3600), free_port(), tmp_path / "credentials"
 
     def give() -> None:
-        """As another program would rotate them, by a file of another name."""
-        told = json.loads(json.dumps(issuer._issue()))
+        """Rotate the file as another program does, by a rename."""
+        pair = json.loads(json.dumps(issuer._issue()))
         fresh = tmp_path / "fresh"
         fresh.write_text(
-            f"[default]\naws_access_key_id = {told['AccessKeyId']}\naws_secret_access_key = {told['SecretAccessKey']}\n"
+            f"[default]\naws_access_key_id = {pair['AccessKeyId']}\naws_secret_access_key = {pair['SecretAccessKey']}\n"
         )
         fresh.rename(file)
 
@@ -136,25 +138,27 @@ def test_a_worker_without_credentials_finds_those_that_come(
             give()
             until(lambda: ready(port)[0] == 200)
             for key in issuer._ends:
-                issuer._ends[key] = 0.0  # AWS knows them no longer
+                issuer._ends[key] = 0.0  # AWS refuses them now
             until(lambda: "kinesis" in ready(port)[1])
             assert f"profile default in {file}" in ready(port)[1]
             give()
             until(lambda: ready(port)[0] == 200)
             before = proxy.calls["GetRecords"]
-            give()  # rotated while the ones before are still good
-            until(lambda: proxy.calls["GetRecords"] > before + 40)  # ten seconds: files are looked at every five
+            give()  # rotated while the previous ones are still valid
+            until(lambda: proxy.calls["GetRecords"] > before + 40)  # ten seconds: files are checked every five
             for key in list(issuer._ends)[:-1]:
                 issuer._ends[key] = 0.0
             refused = issuer.refused
-            time.sleep(3)  # nothing is to happen in this time
+            time.sleep(3)  # nothing may happen in this time
             assert issuer.refused == refused
             assert worker.poll() is None
             assert ended(worker) == 0
 
 
-def test_check_says_where_credentials_come_from(moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And until when they are good; no secret."""
+def test_check_prints_source_and_expiry_of_the_credentials(
+    moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no secret."""
     issuer = Issuer(life_s=3600)
     make_stream(moto_url, "checked", 1)
     with guarded(moto_url, issuer) as proxy:

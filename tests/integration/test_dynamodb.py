@@ -1,4 +1,4 @@
-"""The lease table where it is DynamoDB's own: other people's attributes and rows, pages, tables of another kind."""
+"""The lease table in DynamoDB: foreign attributes and rows, pages, tables of another kind."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ FREE = Lease("shardId-000000000000", None, 0, Checkpoint("TRIM_HORIZON"))
 
 @pytest.fixture
 def name() -> str:
-    """A name that no other test uses."""
+    """A unique name."""
     return f"t-{uuid.uuid4().hex}"
 
 
 @pytest.fixture
 async def table(dynamodb_url: str, name: str) -> AsyncIterator[DynamoTable]:
-    """The adapter, its table not made yet."""
+    """The adapter; its table does not exist yet."""
     async with open_dynamo_table(name, region="us-east-1", endpoint_url=dynamodb_url) as opened:
         yield opened
 
 
-async def test_workers_that_begin_together_make_one_table(table: DynamoTable, dynamodb_url: str, name: str) -> None:
-    """On demand, so that nobody plans capacity; keyed as the KCL keys it."""
+async def test_ensure_creates_one_table_when_workers_start_together(
+    table: DynamoTable, dynamodb_url: str, name: str
+) -> None:
+    """On demand, without planned capacity, with the key of the KCL."""
     await asyncio.gather(*(table.ensure() for _ in range(10)))
     described = client("dynamodb", dynamodb_url).describe_table(TableName=name)["Table"]
     assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     assert described["KeySchema"] == [{"AttributeName": "leaseKey", "KeyType": "HASH"}]
 
 
-async def test_a_table_of_another_kind_is_refused(table: DynamoTable, dynamodb_url: str, name: str) -> None:
-    """By its key, before anything is written into it."""
+async def test_ensure_is_denied_when_the_table_has_another_key(
+    table: DynamoTable, dynamodb_url: str, name: str
+) -> None:
+    """Before anything is written."""
     client("dynamodb", dynamodb_url).create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -52,8 +56,10 @@ async def test_a_table_of_another_kind_is_refused(table: DynamoTable, dynamodb_u
         await table.ensure()
 
 
-async def test_a_missing_table_is_named(table: DynamoTable, name: str) -> None:
-    """With the operation that missed it; a look at it makes none."""
+async def test_calls_are_denied_with_operation_and_table_when_the_table_is_missing(
+    table: DynamoTable, name: str
+) -> None:
+    """A check creates none."""
     with pytest.raises(Denied, match=f"dynamodb:Scan on table {name}"):
         await table.rows()
     with pytest.raises(Denied, match=f"dynamodb:UpdateItem on table {name}"):
@@ -62,8 +68,8 @@ async def test_a_missing_table_is_named(table: DynamoTable, name: str) -> None:
         await table.active(create=False)
 
 
-async def test_what_others_keep_on_a_row_survives(table: DynamoTable, dynamodb_url: str, name: str) -> None:
-    """Through all writes; but a pending checkpoint and a hand-over (3.x) are over once somebody else took the lease."""
+async def test_writes_keep_foreign_attributes_of_a_row(table: DynamoTable, dynamodb_url: str, name: str) -> None:
+    """A pending checkpoint and a hand-over (KCL 3.x) end when another worker takes the lease."""
     await table.ensure()
     others: dict[str, Any] = {
         "note": {"S": "an operator's"},
@@ -77,9 +83,9 @@ async def test_what_others_keep_on_a_row_survives(table: DynamoTable, dynamodb_u
     taken = await table.take(lease, "one", "t")
     assert taken is not None
     assert await table.renew(taken) is not None
-    told = await table.checkpoint(taken, Checkpoint("8"))
-    assert told is not None
-    assert await table.release(told) is not None
+    written = await table.checkpoint(taken, Checkpoint("8"))
+    assert written is not None
+    assert await table.release(written) is not None
     item = dynamodb.get_item(TableName=name, Key={"leaseKey": {"S": FREE.key}})["Item"]
     assert item == write_row(FREE) | {
         "note": {"S": "an operator's"},
@@ -88,26 +94,26 @@ async def test_what_others_keep_on_a_row_survives(table: DynamoTable, dynamodb_u
     }
 
 
-async def test_other_rows_are_left_out_and_alone(table: DynamoTable, dynamodb_url: str, name: str) -> None:
-    """Other entities (3.x), and what is no lease at all; over all pages of a scan, which end at a megabyte."""
+async def test_rows_omits_and_keeps_rows_that_are_not_leases(table: DynamoTable, dynamodb_url: str, name: str) -> None:
+    """Other entities of KCL 3.x and foreign rows, over several pages of a scan (1 MiB each)."""
     await table.ensure()
     dynamodb = client("dynamodb", dynamodb_url)
-    stuffing = {"stuffing": {"S": "x" * 300_000}}
+    padding = {"padding": {"S": "x" * 300_000}}
     for n in range(8):
-        dynamodb.put_item(TableName=name, Item=write_row(Lease(f"shard-{n}", None, n, Checkpoint("1"))) | stuffing)
-    strangers = [
-        {"leaseKey": {"S": "stranger-1"}, "entityType": {"S": "WORKER_METRICS"}, "leaseCounter": {"N": "1"}},
-        {"leaseKey": {"S": "stranger-2"}, "any": {"S": "thing"}},
+        dynamodb.put_item(TableName=name, Item=write_row(Lease(f"shard-{n}", None, n, Checkpoint("1"))) | padding)
+    foreign = [
+        {"leaseKey": {"S": "foreign-1"}, "entityType": {"S": "WORKER_METRICS"}, "leaseCounter": {"N": "1"}},
+        {"leaseKey": {"S": "foreign-2"}, "any": {"S": "thing"}},
     ]
-    for item in strangers:
+    for item in foreign:
         dynamodb.put_item(TableName=name, Item=item)
     assert sorted(lease.key for lease in await table.rows()) == [f"shard-{n}" for n in range(8)]
-    for item in strangers:
+    for item in foreign:
         assert dynamodb.get_item(TableName=name, Key={"leaseKey": item["leaseKey"]})["Item"] == item
 
 
-def test_a_row_is_what_the_kcl_puts() -> None:
-    """Attribute by attribute; empty sets are left out, since DynamoDB has none."""
+def test_write_row_writes_the_attributes_of_the_kcl() -> None:
+    """Empty sets are omitted, since DynamoDB has none."""
     lease = Lease(
         "shardId-000000000002",
         "host:1:a",
@@ -141,8 +147,10 @@ def test_a_row_is_what_the_kcl_puts() -> None:
     assert read_row(write_row(FREE) | {"entityType": {"S": "LEASE"}}) == FREE
 
 
-async def test_a_table_that_ignores_conditions_is_found_out(table: DynamoTable, dynamodb_url: str, name: str) -> None:
-    """By the probe; on a good table it leaves nothing behind."""
+async def test_probe_is_denied_when_the_table_ignores_conditions(
+    table: DynamoTable, dynamodb_url: str, name: str
+) -> None:
+    """On a good table the probe leaves nothing behind."""
     await table.ensure()
     await table.probe()
     assert client("dynamodb", dynamodb_url).scan(TableName=name)["Items"] == []
@@ -155,8 +163,10 @@ async def test_a_table_that_ignores_conditions_is_found_out(table: DynamoTable, 
         await DynamoTable(Careless(), name).probe()
 
 
-def test_check_looks_at_the_table(moto_url: str, dynamodb_url: str, name: str, tmp_path: Path) -> None:
-    """Missing it is no fault, since the first run makes it."""
+def test_check_reports_the_state_of_the_lease_table(
+    moto_url: str, dynamodb_url: str, name: str, tmp_path: Path
+) -> None:
+    """A missing table is not a fault, since the first run creates it."""
     make_stream(moto_url, name, 1)
     site = Site(moto_url, name, (tmp_path / "out").as_uri(), tmp_path / "v.toml")
     site.configure()

@@ -1,4 +1,4 @@
-"""Several workers of one fleet as real processes: emulated Kinesis, a DynamoDB whose conditional writes are atomic."""
+"""Several workers of one fleet as real processes: emulated Kinesis, a DynamoDB with atomic conditional writes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def children(log: Path) -> dict[int, int]:
 
 
 def get(site: Site, path: str) -> tuple[int, str]:
-    """Status and text; 0 where nobody answers."""
+    """Status and text; status 0 without an answer."""
     port = re.search(r"port = (\d+)", site.config.read_text())
     assert port
     try:
@@ -66,8 +66,8 @@ def metric(page: str, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_processes_share_the_shards_and_one_port(site: Site, tmp_path: Path) -> None:
-    """One is killed: it is started again and has shards again; SIGTERM ends all; every id lies in the store once."""
+def test_run_with_processes_shares_shards_and_port_and_restarts_a_killed_worker(site: Site, tmp_path: Path) -> None:
+    """SIGTERM ends all processes; every id is published once."""
     log = tmp_path / "log"
     producer = Producer(site, Random(1))
     producer.start()
@@ -93,15 +93,14 @@ def test_processes_share_the_shards_and_one_port(site: Site, tmp_path: Path) -> 
         assert not Path(f"/proc/{pid}").exists()
     rows = client("dynamodb", _endpoint(site)).scan(TableName=f"vortex-{site.stream}")["Items"]
     assert len(rows) == 6
-    assert not any("leaseOwner" in row for row in rows), "all was released"
+    assert not any("leaseOwner" in row for row in rows), "all leases were released"
     site.drain()
     assert check_exactly_once(site, sent) > 0
     verified = site.call("verify")
     assert verified.returncode == 0, verified.stdout
 
 
-def test_workers_stop_when_their_supervisor_dies(site: Site, tmp_path: Path) -> None:
-    """Nobody could stop them otherwise."""
+def test_workers_stop_when_their_supervisor_is_killed(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as file:
         running = subprocess.Popen(site.command("run", "--processes", "2"), stdout=file, stderr=file)
@@ -113,8 +112,8 @@ def test_workers_stop_when_their_supervisor_dies(site: Site, tmp_path: Path) -> 
         until(lambda: not any(_runs(pid) for pid in pids), 30)
 
 
-def test_processes_need_a_fleet(moto_url: str, tmp_path: Path) -> None:
-    """The setting is named."""
+def test_run_with_processes_exits_with_the_config_code_without_coordination(moto_url: str, tmp_path: Path) -> None:
+    """The message names the setting."""
     site = Site(moto_url, "none", (tmp_path / "out").as_uri(), tmp_path / "v.toml")
     site.configure()
     done = site.call("run", "--processes", "2")

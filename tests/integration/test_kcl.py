@@ -1,6 +1,6 @@
-"""A lease table that the Kinesis Client Library left behind is taken up without a gap, and nothing is taken twice.
+"""Takeover of a lease table of the Kinesis Client Library: without a gap, and nothing is read twice.
 
-`tests/fixtures/kcl-2.6.1.json` holds what the real one wrote; here the same rows are made for a living stream.
+`tests/fixtures/kcl-2.6.1.json` has rows that the real KCL wrote; the test makes the same rows for a live stream.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def infos(rows: list[dict[str, Any]]) -> list[ShardInfo]:
     ]
 
 
-def test_what_the_real_kcl_wrote_is_read_and_written_alike() -> None:
-    """Each row of it comes out as it went in, attribute by attribute."""
+def test_lease_rows_of_the_real_kcl_are_read_and_written_unchanged() -> None:
+    """Attribute by attribute."""
     for item in FIXTURE["rows"]:
         lease = read_row(item)
         assert lease is not None
@@ -47,8 +47,8 @@ def test_what_the_real_kcl_wrote_is_read_and_written_alike() -> None:
         assert write_row(lease) == item | sets
 
 
-def test_where_a_stream_of_the_real_kcl_begins() -> None:
-    """As the fixture's text says: 1 is done, but 5 waits for 2 as well; 0 is done, and its children are roots."""
+def test_inherited_returns_the_positions_of_the_real_kcl() -> None:
+    """Shard 1 is done, but 5 waits for 2 as well; 0 is done, and its children are roots."""
     leases = [lease for item in FIXTURE["rows"] if (lease := read_row(item)) is not None]
     roots = inherited(infos(FIXTURE["shards"]), leases, otherwise=Position(Start.TRIM_HORIZON), now_ms=0)
     at = {lease.key: lease.checkpoint.sequence for lease in leases}
@@ -63,7 +63,7 @@ def test_where_a_stream_of_the_real_kcl_begins() -> None:
 
 
 class Producer:
-    """Puts events into chosen shards, and remembers which are still to be taken."""
+    """Puts events into chosen shards, and records which of them the KCL has not processed."""
 
     def __init__(self, kinesis: Any, stream: str) -> None:
         self.kinesis, self.stream = kinesis, stream
@@ -87,7 +87,7 @@ class Producer:
         return sorted(rows, key=lambda row: row["ShardId"])
 
     def take(self, shard: int, record: int, sub: int) -> tuple[str, int]:
-        """What the KCL took: all before the record of that number, and 0..sub of it. The checkpoint."""
+        """Process all before the given record, and its sub-records 0..sub, as the KCL; return the checkpoint."""
         iterator = self.kinesis.get_shard_iterator(
             StreamName=self.stream, ShardId=f"shardId-{shard:012d}", ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
@@ -101,7 +101,9 @@ class Producer:
 
 
 @pytest.mark.integration
-def test_a_stream_is_taken_over_from_the_kcl(kinesis_local_url: str, dynamodb_url: str, tmp_path: Path) -> None:
+def test_drain_takes_a_stream_over_from_the_kcl_without_loss_or_duplicates(
+    kinesis_local_url: str, dynamodb_url: str, tmp_path: Path
+) -> None:
     """Checkpoints within aggregates, an ended shard with children, a merge of which one parent is done."""
     name = f"s-{uuid.uuid4().hex[:8]}"
     kinesis = make_stream(kinesis_local_url, name, 3)

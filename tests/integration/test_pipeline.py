@@ -1,4 +1,4 @@
-"""The whole way against emulators: real protocols, a real process, content asserted."""
+"""The whole pipeline against emulators: real protocols, a real process, content asserted."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def put(site: Site, *rows: tuple[str, bytes]) -> None:
 
 
 def verified(site: Site) -> None:
-    """`vortex verify` passes."""
+    """Assert that `vortex verify` passes."""
     done = site.call("verify")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_drain_leaves_each_id_once_and_again_adds_only_what_is_new(site: Site) -> None:
+def test_second_drain_publishes_only_new_events(site: Site) -> None:
     """Three puts of each event, a drain, more events, another drain."""
     names = [f"id-{n}" for n in range(60)]
     put(site, *((name, event_of(name)) for name in names * 3))
@@ -70,12 +70,12 @@ def test_drain_leaves_each_id_once_and_again_adds_only_what_is_new(site: Site) -
     put(site, *((name, event_of(name)) for name in more + names[:30]))
     site.drain()
     assert check_exactly_once(site, Counter(names + more)) == 80
-    assert first.items() <= site.objects().items(), "what was published never changes"
+    assert first.items() <= site.objects().items(), "published objects never change"
     verified(site)
 
 
-def test_old_events_go_to_their_own_hours_with_a_large_lateness(site: Site) -> None:
-    """A backfill: each event in its own hour, a manifest for each such hour, and none for the empty ones between."""
+def test_old_events_are_published_in_their_own_hours_with_a_large_lateness(site: Site) -> None:
+    """A backfill: a manifest for each hour with events, and none for the empty hours between."""
     site.configure(lateness="20y", period="5m")
     years = range(2013, 2025)
     rows = [
@@ -93,13 +93,13 @@ def test_old_events_go_to_their_own_hours_with_a_large_lateness(site: Site) -> N
     verified(site)
 
 
-def test_two_processes_by_mistake_still_publish_once(site: Site) -> None:
-    """Both read every shard, fight for the log, and agree."""
+def test_two_uncoordinated_processes_publish_each_event_once(site: Site) -> None:
+    """Both read every shard and race for the log."""
     producer = Producer(site, Random(5))
     workers = [site.start(), site.start()]
     with stopped(*workers):
         producer.start()
-        until(lambda: site.published() >= 100)  # at most 21 a period: they have met over several commits and plans
+        until(lambda: site.published() >= 100)  # at most 21 a period, so they raced over several commits and plans
         sent = producer.finish()
         assert [worker.poll() for worker in workers] == [None, None]
         for worker in workers:
@@ -110,8 +110,8 @@ def test_two_processes_by_mistake_still_publish_once(site: Site) -> None:
     verified(site)
 
 
-def test_bad_records_are_rejected_with_reason_and_bytes(site: Site) -> None:
-    """None is a crash, none is lost, and the good ones beside them are published."""
+def test_bad_records_are_rejected_and_unusual_names_are_published_safely(site: Site) -> None:
+    """No crash, no loss, and the good records are published."""
     bad = {
         "not_json": b"{broken",
         "not_utf8": b'{"id":"1","customer":"\xff","type":"t"}',
@@ -123,8 +123,10 @@ def test_bad_records_are_rejected_with_reason_and_bytes(site: Site) -> None:
         "too_large": b'{"id":"1","type":"t","customer":"' + b"n" * 900_000 + b'"}',
         "duplicate_key": b'{"id":"1","id":"2","customer":"c","type":"t"}',
     }
-    odd = ["../../etc", "a\x00b", "100%", "a=b", "\U0001f600", "c" * 5000, ".."]
-    good = [json.dumps({"id": f"odd{n}", "customer": name, "type": name}).encode() for n, name in enumerate(odd)]
+    unusual = ["../../etc", "a\x00b", "100%", "a=b", "\U0001f600", "c" * 5000, ".."]
+    good = [
+        json.dumps({"id": f"unusual{n}", "customer": name, "type": name}).encode() for n, name in enumerate(unusual)
+    ]
     put(site, *((str(n), data) for n, data in enumerate([*bad.values(), *good])))
     site.drain()
     assert sorted(line for _, line in site.lines()) == sorted(good)
@@ -135,13 +137,13 @@ def test_bad_records_are_rejected_with_reason_and_bytes(site: Site) -> None:
 
 
 def published_more(site: Site) -> None:
-    """Wait until there is more than now."""
+    """Wait until more is published."""
     before = site.published()
     until(lambda: site.published() > before)
 
 
-def test_a_stopped_worker_publishes_and_its_successor_goes_on(site: Site) -> None:
-    """SIGTERM: exit 0 within the grace period; nothing is read twice, nothing lost."""
+def test_worker_stops_within_the_grace_period_and_the_next_one_continues(site: Site) -> None:
+    """SIGTERM gives exit code 0; nothing is read twice, nothing is lost."""
     producer = Producer(site, Random(9))
     producer.start()
     for _ in range(2):
@@ -156,8 +158,8 @@ def test_a_stopped_worker_publishes_and_its_successor_goes_on(site: Site) -> Non
     verified(site)
 
 
-def test_stopped_before_it_could_begin(tmp_path: Path, moto_url: str) -> None:
-    """A stream that does not exist: alive, unready, retrying slowly; SIGTERM ends it with 0."""
+def test_worker_stops_with_ok_while_its_stream_does_not_exist(tmp_path: Path, moto_url: str) -> None:
+    """Until then it is alive, not ready, and retries slowly."""
     site = Site(moto_url, "no-such-stream", (tmp_path / "out").as_uri(), tmp_path / "v.toml")
     port = free_port()
     site.configure()
@@ -174,8 +176,7 @@ def test_stopped_before_it_could_begin(tmp_path: Path, moto_url: str) -> None:
         assert worker.wait(10) == 0
 
 
-def test_a_port_that_is_taken_is_named(site: Site) -> None:
-    """With the setting to change."""
+def test_run_names_the_port_setting_when_the_port_is_in_use(site: Site) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -186,21 +187,21 @@ def test_a_port_that_is_taken_is_named(site: Site) -> None:
     assert "http.port" in done.stderr
 
 
-def test_another_streams_store_is_refused(site: Site) -> None:
-    """Two streams in one place would share keys: a clear refusal, with a code of its own."""
+def test_run_exits_with_lost_state_when_the_store_is_of_another_stream(site: Site) -> None:
+    """Two streams in one place would write the same keys."""
     put(site, ("a", event_of("a")))
     site.drain()
     other = f"{site.stream}-other"
     make_stream(site.kinesis, other, 1)
-    stranger = Site(site.kinesis, other, site.store, site.config, site.s3)
-    stranger.configure()
-    done = stranger.call("run", "--drain")
+    foreign = Site(site.kinesis, other, site.store, site.config, site.s3)
+    foreign.configure()
+    done = foreign.call("run", "--drain")
     assert done.returncode == 5
     assert "prefix of its own" in done.stderr
 
 
 def reshard(kinesis: object, name: str) -> str:
-    """Split the first open shard, then merge the halves again, once each has records. The shard that they become."""
+    """Split the first open shard, and merge the halves once each has records. Returns the merged shard."""
     shards = kinesis.list_shards(StreamName=name)["Shards"]  # type: ignore[attr-defined]
     parent = next(s for s in shards if "EndingSequenceNumber" not in s["SequenceNumberRange"])
     span = parent["HashKeyRange"]
@@ -238,8 +239,10 @@ def read(site: Site, shard: str) -> bool:
     )
 
 
-def test_splits_and_merges_while_running_and_while_stopped(kinesis_local_url: str, tmp_path: Path) -> None:
-    """Shards that close under the worker, and shards that closed while nobody looked: all is read, once."""
+def test_shards_that_split_and_merge_while_running_or_stopped_are_read_once(
+    kinesis_local_url: str, tmp_path: Path
+) -> None:
+    """Shards that close during the run, and shards that closed while no worker ran."""
     name = f"s-{uuid.uuid4().hex[:8]}"
     kinesis = make_stream(kinesis_local_url, name, 2)
     site = Site(kinesis_local_url, name, (tmp_path / "out").as_uri(), tmp_path / "v.toml")

@@ -12,12 +12,12 @@ from tests.calls import World, as_new, opened
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def clients() -> AsyncIterator[World]:
-    """Clients of a fault proxy, for all tests of a module: they take long to make."""
+    """Clients of a fault proxy, shared by the tests of a module: they are slow to create."""
     async with opened() as world:
         yield world
 
 
 @pytest.fixture
 def world(clients: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """The same, as new. Nothing is tried again, and 100 Continue is not waited for for long."""
+    """The clients in their first state, without retries and with a short wait for 100 Continue."""
     return as_new(clients, monkeypatch)

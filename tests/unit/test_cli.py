@@ -1,4 +1,4 @@
-"""The command line: codes and messages."""
+"""The command line: exit codes and messages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from vortex.config.example import example
 from vortex.exits import Exit
 
 
-def test_init_writes_once(tmp_path: Path) -> None:
-    """An existing file is left alone."""
+def test_init_does_not_overwrite_an_existing_file(tmp_path: Path) -> None:
     path = tmp_path / "v.toml"
     runner = CliRunner()
     assert runner.invoke(main, ["init", str(path)]).exit_code == Exit.OK
@@ -31,14 +30,15 @@ def test_init_writes_once(tmp_path: Path) -> None:
     assert path.read_text() == written
 
 
-def test_version() -> None:
-    """The version, alone."""
+def test_version_prints_the_version_only() -> None:
     assert CliRunner().invoke(main, ["version"]).output.strip() == __version__
 
 
 @pytest.mark.parametrize("command", ["check", "status", "run"])
-def test_no_region_is_a_setting_that_lacks(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is named, by its key and its variable."""
+def test_commands_name_the_region_setting_when_no_region_is_set(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its key and its variables."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -51,13 +51,13 @@ def test_no_region_is_a_setting_that_lacks(command: str, tmp_path: Path, monkeyp
     assert "source.region (or VORTEX_SOURCE__REGION, or AWS_REGION): no AWS region is set" in outcome.output
 
 
-def test_stopped_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM before anything has begun ends it well."""
+def test_run_exits_with_ok_when_it_is_stopped_while_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM before anything has started."""
     usual = signal.getsignal(signal.SIGTERM)
 
     def loading(config: Path | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        raise AssertionError("it went on")
+        raise AssertionError("the command continued")
 
     monkeypatch.setattr("vortex.cli._settings", loading)
     try:
@@ -67,8 +67,8 @@ def test_stopped_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "check", "status", "verify"])
-def test_wrong_settings_have_their_own_code(command: str, tmp_path: Path) -> None:
-    """And the file is named."""
+def test_commands_exit_with_the_config_code_when_settings_are_wrong(command: str, tmp_path: Path) -> None:
+    """The message suggests the right name."""
     path = tmp_path / "v.toml"
     path.write_text("[sorce]\n")
     done = CliRunner().invoke(main, [command, "-c", str(path)])
@@ -76,8 +76,7 @@ def test_wrong_settings_have_their_own_code(command: str, tmp_path: Path) -> Non
     assert "did you mean 'source'?" in done.output
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    """Click's own code."""
+def test_an_unknown_command_exits_with_the_usage_code() -> None:
     assert CliRunner().invoke(main, ["fly"]).exit_code == Exit.USAGE
 
 
@@ -87,16 +86,15 @@ def record(message: str) -> logging.LogRecord:
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
-def test_a_message_cannot_forge_a_line(formatter: logging.Formatter) -> None:
-    """Control characters are escaped, whoever sent them."""
+def test_log_formatters_escape_control_characters(formatter: logging.Formatter) -> None:
+    """So a message cannot forge a log line."""
     line = formatter.format(record("name\r\nforged\x1b[31m\u2028"))
     assert "\n" not in line
     assert "\x1b" not in line
     assert "forged" in line
 
 
-def test_json_lines_are_json() -> None:
-    """With the level, and a time in UTC."""
+def test_json_formatter_writes_message_and_level_and_utc_time() -> None:
     line = json.loads(JsonFormatter().format(record('say "hé"')))
     assert line["message"] == 'say "hé"'
     assert line["level"] == "warning"

@@ -1,4 +1,4 @@
-"""What lies in deploy/ speaks of metrics, settings and commands that there are."""
+"""The files in deploy/ refer to existing metrics, settings and commands."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vortex.config.loading import load
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _METRIC = re.compile(r"vortex_\w+")
 _PARTS = ("_bucket", "_sum", "_count")
-"""What a histogram is told by."""
+"""Suffixes of the series of a histogram."""
 
 
 def expressions(value: Any) -> list[str]:
-    """All `expr` below."""
+    """All `expr` values in a document."""
     if isinstance(value, list):
         return [found for part in value for found in expressions(part)]
     if not isinstance(value, dict):
@@ -36,8 +36,8 @@ def queries(request: pytest.FixtureRequest) -> list[str]:
     return expressions(yaml.safe_load((DEPLOY / request.param).read_text()))  # JSON is YAML, too
 
 
-def test_queries_ask_for_metrics_that_there_are(queries: list[str]) -> None:
-    """By their names and labels, histograms by their buckets."""
+def test_queries_use_existing_metrics_and_labels(queries: list[str]) -> None:
+    """Histograms by their series, counters within rate or increase."""
     assert len(queries) >= 10
     known = {row.name: row for row in METRICS}
     for query in queries:
@@ -52,8 +52,7 @@ def test_queries_ask_for_metrics_that_there_are(queries: list[str]) -> None:
         assert grouped <= labels | {"le"}, query
 
 
-def test_alerts_say_what_is_wrong_and_how_bad_it_is() -> None:
-    """A summary and a severity each, and no name twice."""
+def test_alerts_have_unique_names_and_a_summary_and_a_severity() -> None:
     (group,) = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text())["groups"]
     names = [rule["alert"] for rule in group["rules"]]
     assert len(names) == len(set(names))
@@ -62,8 +61,7 @@ def test_alerts_say_what_is_wrong_and_how_bad_it_is() -> None:
         assert rule["labels"]["severity"] in ("warning", "critical")
 
 
-def test_the_fleet_on_kubernetes_starts_with_settings_that_load(tmp_path: Path) -> None:
-    """The settings are taken, the command is one, and a worker has the time that it needs to stop."""
+def test_kubernetes_manifest_has_valid_settings_and_command_and_grace_period(tmp_path: Path) -> None:
     documents = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
     parts = {document["kind"]: document for document in documents}
     (tmp_path / "vortex.toml").write_text(parts["ConfigMap"]["data"]["vortex.toml"])
@@ -82,8 +80,7 @@ def test_the_fleet_on_kubernetes_starts_with_settings_that_load(tmp_path: Path) 
     assert probes == ["/livez", "/readyz"]
 
 
-def test_the_policy_is_json() -> None:
-    """Its statements name actions of three services, and nothing of everything."""
+def test_iam_policy_names_actions_of_three_services_and_no_wildcard_resource() -> None:
     policy = json.loads((DEPLOY / "iam-policy.json").read_text())
     for statement in policy["Statement"]:
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]

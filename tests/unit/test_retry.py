@@ -1,4 +1,4 @@
-"""Retries in virtual time: what is repeated, how long it waits, and what the world hears of it."""
+"""Retries in virtual time: what is repeated, how long it waits, and what health reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vortex.retry import Health, Retry
 
 
 class _Calls:
-    """A call that fails with each of `problems` in turn, then answers; `at` is when it was made."""
+    """A call that fails with each of `problems` in turn and then succeeds; `at` holds the times of its calls."""
 
     def __init__(self, *problems: Exception) -> None:
         self.problems, self.at = list(problems), list[float]()
@@ -36,8 +36,8 @@ class _Calls:
         return [round(later - earlier, 6) for earlier, later in zip(self.at, self.at[1:], strict=False)]
 
 
-def test_what_is_unavailable_is_asked_again_with_growing_pauses() -> None:
-    """Full jitter, below a limit that grows from 0.4 s to 20 s; above 0.2 s, for a shard allows five calls a second."""
+def test_retry_repeats_an_unavailable_call_with_growing_pauses() -> None:
+    """Full jitter below a limit that grows from 0.4 s to 20 s, and above 0.2 s: a shard allows five calls a second."""
 
     async def scenario() -> None:
         calls = _Calls(*(Unavailable("busy") for _ in range(12)))
@@ -50,8 +50,8 @@ def test_what_is_unavailable_is_asked_again_with_growing_pauses() -> None:
     vtime.run(scenario())
 
 
-def test_a_denial_makes_unready_until_it_passes() -> None:
-    """It is asked again every thirty seconds; a first call that succeeds waits for nothing."""
+def test_retry_reports_trouble_while_a_call_is_denied() -> None:
+    """It is repeated every thirty seconds. A first call that succeeds does not wait."""
 
     async def scenario() -> None:
         calls = _Calls(Denied("no"), Denied("no"))
@@ -67,9 +67,7 @@ def test_a_denial_makes_unready_until_it_passes() -> None:
 
 
 @pytest.mark.parametrize("before", [(), (Unavailable("busy"),)], ids=["at once", "after a retry"])
-def test_other_errors_pass_through(before: tuple[Exception, ...]) -> None:
-    """They mean something to the caller."""
-
+def test_retry_raises_other_errors_to_the_caller(before: tuple[Exception, ...]) -> None:
     async def scenario() -> None:
         calls = _Calls(*before, NotFound("no such key"))
         with pytest.raises(NotFound, match="no such key"):
@@ -102,8 +100,10 @@ class _Outage:
         return self.health.report()
 
 
-def test_a_service_that_is_not_reached_for_minutes_makes_unready(caplog: pytest.LogCaptureFixture) -> None:
-    """One row and one line for all its calls, with the last error; ready with the first that succeeds."""
+def test_health_reports_a_service_once_when_no_call_succeeds_for_three_minutes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One entry and one log line for all its calls, with the last error; the first success clears it."""
 
     async def scenario() -> None:
         outage = _Outage()
@@ -112,9 +112,9 @@ def test_a_service_that_is_not_reached_for_minutes_makes_unready(caplog: pytest.
         await asyncio.sleep(170)
         assert outage.troubles() == {}
         await asyncio.sleep(35)
-        told = outage.troubles()
-        assert list(told) == ["kinesis"]
-        assert told["kinesis"].startswith("no call has succeeded for 3 min; the last one: read shard-1: connection")
+        troubles = outage.troubles()
+        assert list(troubles) == ["kinesis"]
+        assert troubles["kinesis"].startswith("no call has succeeded for 3 min; the last one: read shard-1: connection")
         outage.down = False
         assert await outage.call() == "answer"
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -128,8 +128,8 @@ def test_a_service_that_is_not_reached_for_minutes_makes_unready(caplog: pytest.
     vtime.run(scenario())
 
 
-def test_calls_that_hang_count_from_their_beginning() -> None:
-    """A store that takes every connection and answers none: each call ends after a minute."""
+def test_health_counts_the_time_of_calls_that_hang_from_their_start() -> None:
+    """A store that accepts connections and never answers: each call ends after a minute."""
 
     async def scenario() -> None:
         outage = _Outage()
@@ -148,8 +148,8 @@ def test_calls_that_hang_count_from_their_beginning() -> None:
     vtime.run(scenario())
 
 
-def test_services_are_reached_or_not_by_themselves() -> None:
-    """The store's answers do not make Kinesis well."""
+def test_health_reports_each_service_separately() -> None:
+    """Successes of the store do not clear Kinesis."""
 
     async def scenario() -> None:
         outage = _Outage()
@@ -166,8 +166,8 @@ def test_services_are_reached_or_not_by_themselves() -> None:
     vtime.run(scenario())
 
 
-def test_who_makes_no_calls_is_not_unready() -> None:
-    """However long ago the last one was, and also where it failed and nobody tried again."""
+def test_health_reports_nothing_when_no_calls_are_made() -> None:
+    """However long ago the last one was, even if it failed."""
 
     async def scenario() -> None:
         outage = _Outage()
@@ -185,8 +185,8 @@ def test_who_makes_no_calls_is_not_unready() -> None:
 
 
 @pytest.mark.parametrize("cause", ["credentials", "clock"])
-def test_what_does_not_pass_by_itself_makes_unready_at_once(cause: str) -> None:
-    """With the second failure in a row: one alone may be a renewal that came a moment late."""
+def test_health_reports_bad_credentials_and_clocks_after_the_second_failure(cause: str) -> None:
+    """A single failure may be a late renewal."""
 
     async def scenario() -> None:
         outage = _Outage()
@@ -203,8 +203,8 @@ def test_what_does_not_pass_by_itself_makes_unready_at_once(cause: str) -> None:
     vtime.run(scenario())
 
 
-def test_one_call_that_fails_for_minutes_while_others_succeed_makes_unready() -> None:
-    """By its own name: a shard that cannot be read holds the hours of all."""
+def test_health_reports_one_call_that_fails_for_minutes_while_others_succeed() -> None:
+    """Under its own name: a shard that cannot be read holds back the hours of all."""
 
     async def scenario() -> None:
         outage = _Outage()
@@ -221,8 +221,8 @@ def test_one_call_that_fails_for_minutes_while_others_succeed_makes_unready() ->
     vtime.run(scenario())
 
 
-def test_a_denied_call_that_is_given_up_leaves_no_trouble_behind() -> None:
-    """Its shard has moved to another worker: nobody would ever say that it is well again."""
+def test_health_drops_the_trouble_of_a_cancelled_call() -> None:
+    """Its shard moved to another worker, so no success would ever clear it."""
 
     async def scenario() -> None:
         clock, health = vtime.VirtualClock(), Health()

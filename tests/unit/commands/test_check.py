@@ -1,4 +1,4 @@
-"""`vortex check` against stores that do one thing wrong: which line says so, what it means; and nothing is left."""
+"""`vortex check` on stores with one fault: which line fails, and with which message; nothing is left in the store."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ STEPS = [
 
 
 async def lines(store: ObjectStore) -> list[Line]:
-    """All that is said of a store."""
+    """All lines of the check of a store."""
     return [line async for line in StoreProbe(store).lines()]
 
 
-def wrong(found: list[Line]) -> dict[str, str]:
-    """What failed, with its words."""
+def failures(found: list[Line]) -> dict[str, str]:
+    """The failed lines and their messages."""
     return {line.what: line.detail for line in found if not line.ok}
 
 
-class Faulty(MemoryStore):
-    """A store with one fault, which a test names."""
+class FaultyStore(MemoryStore):
+    """A store with one fault."""
 
     def __init__(self, fault: str = "") -> None:
         super().__init__(VirtualClock())
@@ -65,12 +65,12 @@ class Faulty(MemoryStore):
             key = key.lower()
         if self.fault == "cut" and len(body) > 2**20:
             body = body[: 2**20]
-        if self.fault == "odd":
+        if self.fault == "crashes":
             raise KeyError("ETag")
         return super().put_now(key, body)
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "") -> bool:
-        """A put that looks first, and then writes; or one that says nothing of its outcome."""
+        """A put that checks before it writes, or that reports a wrong outcome."""
         if self.fault == "looks first":
             there = key in self.objects
             await asyncio.sleep(0)
@@ -86,22 +86,22 @@ class Faulty(MemoryStore):
         return made
 
     async def get(self, key: str) -> bytes:
-        """A get; of a missing key an empty one."""
+        """A get, which can return an empty object for a missing key."""
         if self.fault == "finds everything" and key not in self.objects:
             return b""
         return await super().get(key)
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """A range, which gets the whole."""
+        """A range, which can return the whole object."""
         return await (self.get(key) if self.fault == "ignores ranges" else super().get_range(key, offset, length))
 
     async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
-        """A tail; 416 where it is longer than the object."""
+        """A tail, which can fail when it is longer than the object."""
         body, size = await super().get_tail(key, length)
         return (b"", 0) if self.fault == "416" and length > size else (body, size)
 
     async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """A listing, late, in no order, or from the beginning."""
+        """A listing, which can be late, unordered, or start at the beginning."""
         found = [info async for info in super().list(prefix, "" if self.fault == "no start-after" else start_after)]
         if self.fault == "unordered":
             found.reverse()
@@ -109,7 +109,7 @@ class Faulty(MemoryStore):
             yield info
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """A deletion; or none."""
+        """A deletion, which can do nothing."""
         await super().delete([] if self.fault == "keeps" else keys)
 
 
@@ -137,16 +137,19 @@ APART = "nothing could keep two writers apart: Vortex cannot run on it"
         ("lists late", {"store list": "keys are not listed at once"}),
         ("one case", {"store names": "n/X: names that differ by a capital"}),
         ("keeps", {"store delete": "keys are still there; see _vortex/_check/"}),
-        ("odd", {"store put": "an answer that makes no sense: KeyError: 'ETag'", "store": "the rest was not tried"}),
+        (
+            "crashes",
+            {"store put": "an answer that makes no sense: KeyError: 'ETag'", "store": "the rest was not tried"},
+        ),
     ],
 )
-def test_a_store_that_does_one_thing_wrong_is_told_by_the_line_of_that_thing(fault: str, found: dict[str, str]) -> None:
-    """What it means stands beside it; the other lines are well."""
-    store = Faulty(fault)
-    said = wrong(run(lines(store)))
-    assert set(said) == set(found)
+def test_check_fails_the_line_of_the_faulty_operation_and_passes_the_others(fault: str, found: dict[str, str]) -> None:
+    """The message says what the fault means."""
+    store = FaultyStore(fault)
+    failed = failures(run(lines(store)))
+    assert set(failed) == set(found)
     for what, words in found.items():
-        assert all(part in said[what] for part in words.split(" told ")), said[what]
+        assert all(part in failed[what] for part in words.split(" told ")), failed[what]
     assert fault in ("keeps", "one case") or store.objects == {}
 
 
@@ -161,33 +164,30 @@ def test_a_store_that_does_one_thing_wrong_is_told_by_the_line_of_that_thing(fau
         ("delete hangs", {"store delete": f"no answer within {STEP_S:.0f} s"}),
     ],
 )
-def test_a_denial_is_told_by_its_own_line_and_hides_none_behind_it(fault: str, found: dict[str, str]) -> None:
-    """That of a put stood behind that of the deletion after it; a call that hangs takes a step's time."""
-    said = wrong(run(lines(Faulty(fault))))
-    assert set(said) == set(found)
+def test_check_reports_each_denied_or_hanging_operation_on_its_own_line(fault: str, found: dict[str, str]) -> None:
+    """A denied put is not hidden by a denied deletion after it."""
+    failed = failures(run(lines(FaultyStore(fault))))
+    assert set(failed) == set(found)
     for what, words in found.items():
-        assert words in said[what]
+        assert words in failed[what]
 
 
-def test_a_missing_key_that_is_denied_is_told(tmp_path: Path) -> None:
-    """S3 answers so where nobody may list."""
-    said = wrong(run(lines(Faulty("get denied"))))
-    assert "needed is s3:ListBucket on the prefix" in said["store missing key"]
-    assert "needed is s3:GetObject" in said["store get"]
+def test_check_names_the_list_permission_when_a_missing_key_is_denied(tmp_path: Path) -> None:
+    """S3 answers so without permission to list."""
+    failed = failures(run(lines(FaultyStore("get denied"))))
+    assert "needed is s3:ListBucket on the prefix" in failed["store missing key"]
+    assert "needed is s3:GetObject" in failed["store get"]
 
 
-def test_every_step_has_a_line_in_turn() -> None:
-    """One each."""
-    found = run(lines(Faulty()))
+def test_check_prints_a_line_for_each_step_in_order() -> None:
+    found = run(lines(FaultyStore()))
     assert [line.what for line in found] == STEPS
     assert all(line.detail and "\n" not in line.detail for line in found)
 
 
-def test_nothing_is_left_where_it_is_interrupted() -> None:
-    """Ctrl-C in the middle of it."""
-
-    async def interrupted() -> Faulty:
-        store = Faulty("get hangs")
+def test_check_leaves_nothing_when_it_is_cancelled() -> None:
+    async def interrupted() -> FaultyStore:
+        store = FaultyStore("get hangs")
         task = asyncio.ensure_future(lines(store))
         await asyncio.sleep(STEP_S / 2)
         assert store.objects
@@ -199,8 +199,7 @@ def test_nothing_is_left_where_it_is_interrupted() -> None:
 
 
 @pytest.mark.parametrize("there", ["", "root", "root/_vortex", "root/_vortex/s@1"])
-def test_nothing_is_left_on_disk(tmp_path: Path, there: str) -> None:
-    """No file, and no folder that was not there before."""
+def test_check_leaves_no_file_and_no_new_folder_on_disk(tmp_path: Path, there: str) -> None:
     (tmp_path / there).mkdir(parents=True, exist_ok=True)
     before = sorted(tmp_path.rglob("*"))
     root = tmp_path / "root"
@@ -210,5 +209,5 @@ def test_nothing_is_left_on_disk(tmp_path: Path, there: str) -> None:
         return [line async for line in probe.lines()]
 
     with leaving_no_folders(root, probe.folder):
-        assert wrong(asyncio.run(check())) == {}
+        assert failures(asyncio.run(check())) == {}
     assert sorted(tmp_path.rglob("*")) == before

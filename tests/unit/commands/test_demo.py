@@ -1,4 +1,4 @@
-"""What the demo says when something of it does not start."""
+"""The demo's message when its emulator does not start."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from vortex.commands import demo
 
 
-def test_an_emulator_that_never_answers_is_said_to_be_so() -> None:
-    """And is stopped, too; the worker is not started against a port where nobody listens."""
+def test_demo_fails_and_stops_the_emulator_when_it_never_answers() -> None:
+    """The worker is not started."""
     server = MagicMock()
     server.poll.return_value = None
     with (

@@ -1,4 +1,4 @@
-"""What is said where something is not as it should be: a line, which names it, and the code that belongs to it."""
+"""Messages for wrong input and wrong state: one line that names it, and its exit code."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ TABLE: list[tuple[str, Exit, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "code", "told"), TABLE, ids=[row[0] for row in TABLE])
-def test_what_is_wrong_is_said_in_a_line(
-    line: str, code: Exit, told: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("line", "code", "message"), TABLE, ids=[row[0] for row in TABLE])
+def test_commands_print_a_message_and_exit_with_its_code_when_input_is_wrong(
+    line: str, code: Exit, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no traceback, whatever it is."""
+    """Never a traceback."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(os, "environ", os.environ.copy())
     usual = signal.getsignal(signal.SIGTERM)
@@ -96,11 +96,11 @@ def test_what_is_wrong_is_said_in_a_line(
     signal.signal(signal.SIGTERM, usual)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     assert done.exit_code == code
-    assert told in done.output
+    assert message in done.output
 
 
-def test_an_address_that_is_taken_is_one_line(folder: Path) -> None:
-    """By the settings that name it, from a real process."""
+def test_run_prints_one_line_that_names_the_settings_when_the_address_is_in_use(folder: Path) -> None:
+    """From a real process."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = program(folder, "run", "-c", "v.toml", VORTEX_HTTP__PORT=port)
@@ -112,7 +112,7 @@ def test_an_address_that_is_taken_is_one_line(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "problem", "told"),
+    ("host", "port", "problem", "message"),
     [
         ("0.0.0.0", 80, PermissionError(13, "error while attempting to bind"), "0.0.0.0:80: Permission denied"),
         ("8.8.8.8", 1, OSError(99, "error while …"), "8.8.8.8:1: Cannot assign requested address"),
@@ -120,9 +120,8 @@ def test_an_address_that_is_taken_is_one_line(folder: Path) -> None:
         ("unix:/a/s", 0, FileNotFoundError(2, "No such file"), ": unix:/a/s: No such file or directory"),
     ],
 )
-def test_an_address_that_cannot_be_had_is_named(host: str, port: int, problem: OSError, told: str) -> None:
-    """With why."""
-    assert not_served(host, port, problem).endswith(told)
+def test_not_served_names_the_address_and_the_reason(host: str, port: int, problem: OSError, message: str) -> None:
+    assert not_served(host, port, problem).endswith(message)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +139,10 @@ def test_an_address_that_cannot_be_had_is_named(host: str, port: int, problem: O
         (KeyError("x"), None),
     ],
 )
-def test_an_error_that_says_all_has_its_code(
+def test_commands_print_a_known_error_and_exit_with_its_code(
     problem: Exception, code: Exit | None, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever command meets it; a bug has its traceback."""
+    """Any other error is a bug and gives a traceback."""
     assert meaning(problem) == code
 
     def fail(*_: object) -> int:
@@ -167,16 +166,16 @@ def test_an_error_that_says_all_has_its_code(
         ("r/plans/0000000007/done-1.json", lambda log_store: log_store.part(7, 1)),
     ],
 )
-async def test_a_damaged_document_is_named(key: str, read: Callable[[LogStore], object], body: bytes) -> None:
-    """It was a traceback out of the decoder, and nobody knew of which file."""
+async def test_log_store_raises_broken_log_with_the_key_of_a_damaged_document(
+    key: str, read: Callable[[LogStore], object], body: bytes
+) -> None:
     store = MemoryStore(VirtualClock())
     await store.put_if_absent(key, body)
     with pytest.raises(BrokenLog, match=f"^{key}: is damaged, or was written by something else"):
         await read(LogStore(store, "r", Once()))  # type: ignore[misc]
 
 
-async def test_a_document_that_was_damaged_on_its_way_is_read_again() -> None:
-    """The store's own is whole."""
+async def test_log_store_reads_a_document_again_when_it_was_damaged_in_transit() -> None:
     store = MemoryStore(VirtualClock())
     await store.put_if_absent("r/stream.json", b"<html>")
 
@@ -195,8 +194,7 @@ async def test_a_document_that_was_damaged_on_its_way_is_read_again() -> None:
     assert found.stream == "s"
 
 
-def test_the_demo_reaches_nobodys_own_stream_or_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Settings and credentials of whoever tries it are left out."""
+def test_demo_ignores_settings_and_credentials_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setenv("VORTEX_STORE__URL", "s3://production/x")
     monkeypatch.setenv("AWS_PROFILE", "production")
@@ -208,8 +206,8 @@ def test_the_demo_reaches_nobodys_own_stream_or_store(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_name_forges_no_line(folder: Path, as_json: bool) -> None:
-    """Keys are named by whoever may write there: line breaks, escapes of terminals, bytes that are no text."""
+def test_verify_escapes_control_characters_of_object_keys(folder: Path, as_json: bool) -> None:
+    """Keys can have line breaks, terminal escapes, and bytes that are not text."""
     odd = folder / "odd"
     odd.mkdir()
     (odd / os.fsdecode(b"\xff\nevery invariant holds\x1b[2J")).write_text("x")
@@ -218,6 +216,6 @@ def test_a_name_forges_no_line(folder: Path, as_json: bool) -> None:
     assert done.returncode == Exit.FAILED
     assert "\x1b" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    said = done.stdout if as_json else done.stderr
-    assert "every invariant holds" in said
+    output = done.stdout if as_json else done.stderr
+    assert "every invariant holds" in output
     assert not any(line.startswith("every invariant holds") for line in (done.stdout + done.stderr).splitlines())

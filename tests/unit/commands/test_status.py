@@ -1,4 +1,4 @@
-"""What `vortex status` says of a fleet."""
+"""The output of `vortex status` for a fleet."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def status(world: FleetWorld) -> Status:
     return await gather(log_store, state, world.stream, SETTINGS, world.table.snapshot())
 
 
-def test_workers_owners_and_what_is_late() -> None:
-    """At work: who has what, nothing late; with everybody gone: each shard without owner, and what it holds up."""
+def test_status_lists_workers_and_owners_and_shards_that_hold_back_publishing() -> None:
+    """Without workers: each shard without an owner, and what it holds back."""
 
     async def main() -> None:
         world = FleetWorld(shards=4, period_ms=60_000)
@@ -41,7 +41,7 @@ def test_workers_owners_and_what_is_late() -> None:
         await members[1].kill()
         await world.clock.sleep(600)
         found = await status(world)
-        assert [row.shards for row in found.workers] == [2], "whose leases have expired tells only a second look"
+        assert [row.shards for row in found.workers] == [2], "only a second look shows which leases have expired"
         shards = [row.shard for row in found.shards]
         assert [line for line in found.late if "no worker has it" in line] == [
             f"{row.shard}: no worker has it" for row in found.shards if not row.owner
@@ -51,9 +51,7 @@ def test_workers_owners_and_what_is_late() -> None:
     scenario(main())
 
 
-def test_the_ranges_of_a_plan_in_progress() -> None:
-    """Who takes which, and which are done."""
-
+def test_status_lists_the_ranges_of_a_plan_in_progress_with_their_workers() -> None:
     async def main() -> None:
         world = FleetWorld(shards=4, period_ms=60_000, range_bytes=1)
         members = [await world.join() for _ in range(4)]
@@ -70,8 +68,8 @@ def test_the_ranges_of_a_plan_in_progress() -> None:
     scenario(main())
 
 
-def test_shards_with_times_that_cannot_be_read_are_named() -> None:
-    """With how many there are, among the segments that no plan has covered yet."""
+def test_untimed_names_shards_with_unreadable_times_and_counts_them() -> None:
+    """Among the segments that no plan covers yet."""
 
     def view(*counts: Counts) -> Any:
         return SimpleNamespace(headers=[SimpleNamespace(footer=SimpleNamespace(counts=some)) for some in counts])
