@@ -10,6 +10,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from vortex.metrics import CounterMetric, GaugeMetric, HistogramMetric, Metric
+
 T = TypeVar("T")
 
 
@@ -94,16 +96,25 @@ async def in_place(fn: Callable[..., T], /, *args: object) -> T:
 
 
 class NullMeter:
-    """The Meter port, heard by nobody."""
+    """The Meter port, heard by nobody; wrong labels are an error as they would be in Prometheus."""
 
-    def add(self, name: str, value: float = 1, **labels: str) -> None:
+    def add(self, metric: CounterMetric, value: float = 1, **labels: str) -> None:
         """Nothing."""
+        _check(metric, labels)
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, metric: GaugeMetric, value: float, **labels: str) -> None:
         """Nothing."""
+        _check(metric, labels)
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, metric: HistogramMetric, value: float, **labels: str) -> None:
         """Nothing."""
+        _check(metric, labels)
 
-    def forget(self, name: str, **labels: str) -> None:
+    def forget(self, metric: Metric, **labels: str) -> None:
         """Nothing."""
+        _check(metric, labels)
+
+
+def _check(metric: Metric, labels: dict[str, str]) -> None:
+    if set(labels) != set(metric.labels):
+        raise ValueError(f"{metric.name} has the labels {metric.labels}, not {tuple(labels)}")

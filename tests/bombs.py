@@ -27,6 +27,7 @@ from random import Random
 from simulation import vtime
 from simulation.logchecks import parsed
 from simulation.memstream import HASH_KEYS, MemoryStream
+from vortex import metrics
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.heap import use_one_heap
@@ -213,9 +214,9 @@ class _Reasons(vtime.NullMeter):
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
 
-    def add(self, name: str, value: float = 1, **labels: str) -> None:
+    def add(self, metric: metrics.CounterMetric, value: float = 1, **labels: str) -> None:
         """Rejections are kept by reason."""
-        if name == "vortex_rejections_total":
+        if metric is metrics.REJECTIONS:
             self.found[str(labels["reason"])] += int(value)
 
 

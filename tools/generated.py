@@ -12,6 +12,7 @@ from vortex.config.environment import variable
 from vortex.config.example import SCHEMA_FILE, description, example, kind, schema, shown_default, toml
 from vortex.config.settings import sections
 from vortex.core.invariants import Invariant
+from vortex.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +24,7 @@ def files() -> dict[str, str]:
         SCHEMA_FILE: schema(),
         "docs/reference/settings.md": settings_page(),
         "docs/reference/invariants.md": invariants_page(),
+        "docs/reference/metrics.md": metrics_page(),
     }
 
 
@@ -69,6 +71,25 @@ def invariants_page() -> str:
         "## What the simulation alone can see",
         "",
         *_table(heads, others),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """The reference of the metrics."""
+    rows = [(f"`{row.name}`", row.kind, ", ".join(f"`{label}`" for label in row.labels), row.help) for row in METRICS]
+    lines = [
+        "# Metrics",
+        "",
+        _made_from("vortex/metrics.py"),
+        "",
+        "Vortex serves these at `/metrics`, for Prometheus. Times are in seconds, sizes in bytes. No label has a name "
+        "from an event. The usual `process_` metrics are there as well.",
+        "",
+        "With `vortex run --processes`, one page shows all workers: counters and histograms are sums, and so are "
+        "gauges, except ages, lags and times, of which the greatest counts.",
+        "",
+        *_table(("Metric", "Kind", "Labels", "Meaning"), rows),
     ]
     return "\n".join(lines) + "\n"
 

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from vortex.core.fleet.lease import Checkpoint, Lease
 from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.model import ObjectInfo, Page, Position, ShardInfo, StreamInfo
+from vortex.metrics import CounterMetric, GaugeMetric, HistogramMetric, Metric
 
 T = TypeVar("T")
 
@@ -183,20 +184,20 @@ class Offload(Protocol):
 
 
 class Meter(Protocol):
-    """Where loops leave their numbers. Names are declared once, in `adapters.metrics`; labels are few and bounded."""
+    """Where loops leave their numbers. The metrics are declared once, in `vortex.metrics`."""
 
-    def add(self, name: str, value: float = 1, **labels: str) -> None:
+    def add(self, metric: CounterMetric, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
         ...
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, metric: GaugeMetric, value: float, **labels: str) -> None:
         """Set a gauge."""
         ...
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, metric: HistogramMetric, value: float, **labels: str) -> None:
         """Record one observation of a histogram."""
         ...
 
-    def forget(self, name: str, **labels: str) -> None:
+    def forget(self, metric: Metric, **labels: str) -> None:
         """Remove a labelled series, e.g. of a shard that is gone."""
         ...

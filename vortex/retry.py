@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from vortex import metrics
 from vortex.ports import Clock, Denied, Meter, PortError, Unavailable
 
 T = TypeVar("T")
@@ -162,12 +163,12 @@ class Retry:
     def _tell(self, what: str, state: RetryCallState, begun: float, tried_at: float) -> None:
         problem = _problem(state)
         if isinstance(problem, Denied):
-            self._meter.add("vortex_retries_total", cause="denied")
+            self._meter.add(metrics.RETRIES, cause="denied")
             self._reach.answered()  # it was reached, and has said no to this one call
             self._health.bad(what, str(problem))
             return
         assert isinstance(problem, Unavailable)
-        self._meter.add("vortex_retries_total", cause=problem.cause)
+        self._meter.add(metrics.RETRIES, cause=problem.cause)
         others_succeed = not self._reach.failing
         self._reach.failed(problem, tried_at)
         if others_succeed and (lasts := self._clock.monotonic() - begun) >= PATIENCE_S:

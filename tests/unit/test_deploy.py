@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from vortex.adapters.metrics import METRICS
 from vortex.cli import main
 from vortex.config.loading import load
+from vortex.metrics import METRICS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _METRIC = re.compile(r"vortex_\w+")

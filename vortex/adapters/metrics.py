@@ -1,11 +1,10 @@
-"""The Meter port over prometheus_client: one table of all metrics, base units, labels few and bounded."""
+"""The Meter port over prometheus_client: the metrics of `vortex.metrics`, and the pages of several processes as one."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric as Family
@@ -14,72 +13,21 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from vortex import __version__
+from vortex.metrics import BUILD_INFO, METRICS, CounterMetric, GaugeMetric, HistogramMetric, Metric
 
 K = TypeVar("K", Counter, Gauge, Histogram)
-
-_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_BYTES = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 64e6, 256e6)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One row of the table; counters end in `_total`. A gauge of several processes is their sum, or the `greatest`."""
-
-    kind: Literal["counter", "gauge", "histogram"]
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-    greatest: bool = False
-
-
-METRICS = (
-    Metric("counter", "vortex_records_total", "Kinesis records read"),
-    Metric("counter", "vortex_events_read_total", "Events read; = accepted + duplicate + rejected of events_total"),
-    Metric("counter", "vortex_events_total", "Events by outcome; late, early, untimed: of the accepted", ("outcome",)),
-    Metric("counter", "vortex_rejections_total", "Rejections by reason", ("reason",)),
-    Metric("counter", "vortex_read_bytes_total", "Bytes of record data read"),
-    Metric("counter", "vortex_commits_total", "Segments put: committed, or lost to another worker", ("result",)),
-    Metric("counter", "vortex_retries_total", "Calls repeated, by cause", ("cause",)),
-    Metric("counter", "vortex_credential_renewals_total", "Times that AWS credentials were asked for", ("result",)),
-    Metric("counter", "vortex_gaps_total", "Gaps: records that the stream dropped before they were read"),
-    Metric("counter", "vortex_objects_published_total", "Objects published"),
-    Metric("gauge", "vortex_ready", "Processes that are ready: 1 or 0 of one, their number of several"),
-    Metric("counter", "vortex_rows_total", "Rows of the logs by what publishing made of them", ("outcome",)),
-    Metric("counter", "vortex_decided_reads_total", "Requests for published keys that are not in memory"),
-    Metric("gauge", "vortex_keys", "Published keys in memory"),
-    Metric("gauge", "vortex_keys_bytes", "Memory of published keys"),
-    Metric("gauge", "vortex_shard_lag_seconds", "How far the last page lay behind the tip", ("shard",), greatest=True),
-    Metric("gauge", "vortex_shard_watermark_seconds", "Greatest arrival time, Unix time", ("shard",), greatest=True),
-    Metric("gauge", "vortex_events_buffered", "Events accepted, and not in a segment yet"),
-    Metric("gauge", "vortex_buffered_bytes", "Memory held by lines that are not committed"),
-    Metric("gauge", "vortex_filter_ids", "Ids that the filters at ingest remember"),
-    Metric("gauge", "vortex_filter_bytes", "Memory of the filters at ingest"),
-    Metric("gauge", "vortex_frontier_seconds", "Every period below this is closed, Unix time", greatest=True),
-    Metric("gauge", "vortex_frontier_holder", "1 for the shard that holds the frontier", ("shard",), greatest=True),
-    Metric("gauge", "vortex_last_closed_hour_seconds", "Start of the last closed hour, Unix time", greatest=True),
-    Metric("gauge", "vortex_oldest_uncommitted_age_seconds", "Age of the oldest uncommitted record", greatest=True),
-    Metric("gauge", "vortex_oldest_unpublished_age_seconds", "Age of the oldest unpublished segment", greatest=True),
-    Metric("gauge", "vortex_build_info", "Always 1; the version is the label", ("version",), greatest=True),
-    Metric("counter", "vortex_process_restarts_total", "Worker processes that died and were started again"),
-    Metric("gauge", "vortex_clock_skew_seconds", "How far the local clock is from the service's", greatest=True),
-    Metric("counter", "vortex_odd_dates_total", "Replies whose Date others contradict: not believed"),
-    Metric("histogram", "vortex_commit_seconds", "Sealing and putting a segment", buckets=_SECONDS),
-    Metric("histogram", "vortex_publish_seconds", "Carrying out a plan", buckets=_SECONDS),
-    Metric("histogram", "vortex_resolve_seconds", "Deciding on a part of a plan's keys", buckets=_SECONDS),
-    Metric("histogram", "vortex_segment_bytes", "Sizes of segments", buckets=_BYTES),
-    Metric("histogram", "vortex_object_bytes", "Sizes of published objects", buckets=_BYTES),
-)  # fmt: skip
-
 
 _COUNTING = ("counter", "histogram", "summary")
 _BEGAN = "_created"
 """Ends the name of the time when a series began: of several, the first."""
-_GREATEST = {"process_start_time_seconds", *(row.name for row in METRICS if row.greatest)}
+_GREATEST = {
+    "process_start_time_seconds",
+    *(row.name for row in METRICS if isinstance(row, GaugeMetric) and row.greatest),
+}
 
 
 def merged(pages: Iterable[str], *, counters_only: bool = False) -> bytes:
-    """The pages of several processes as one: counters and histograms add up, gauges as the table says, or are left out.
+    """The pages of several processes as one: counters and histograms add up, gauges as each declares, or are left out.
 
     Not prometheus_client's multiprocess mode: that one cannot forget the series of a shard that has moved away.
     """
@@ -115,46 +63,44 @@ class _Merged(Collector):
 
 
 class PrometheusMeter:
-    """Meter with a registry of its own. An undeclared name raises KeyError."""
+    """Meter with a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._metrics: dict[str, Counter | Gauge | Histogram] = {}
-        for row in METRICS:
-            if row.kind == "histogram":
-                self._metrics[row.name] = Histogram(
-                    row.name, row.help, row.labels, buckets=row.buckets, registry=self._registry
-                )
-            else:
-                kind = Counter if row.kind == "counter" else Gauge
-                self._metrics[row.name] = kind(row.name, row.help, row.labels, registry=self._registry)
-        self.set("vortex_build_info", 1, version=__version__)
+        self._metrics: dict[Metric, Counter | Gauge | Histogram] = {row: self._registered(row) for row in METRICS}
+        self.set(BUILD_INFO, 1, version=__version__)
 
-    def add(self, name: str, value: float = 1, **labels: str) -> None:
+    def add(self, metric: CounterMetric, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        self._series(name, labels, Counter).inc(value)
+        self._series(metric, labels, Counter).inc(value)
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, metric: GaugeMetric, value: float, **labels: str) -> None:
         """Set a gauge."""
-        self._series(name, labels, Gauge).set(value)
+        self._series(metric, labels, Gauge).set(value)
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, metric: HistogramMetric, value: float, **labels: str) -> None:
         """Record one observation of a histogram."""
-        self._series(name, labels, Histogram).observe(value)
+        self._series(metric, labels, Histogram).observe(value)
 
-    def forget(self, name: str, **labels: str) -> None:
+    def forget(self, metric: Metric, **labels: str) -> None:
         """Remove a labelled series."""
         with contextlib.suppress(KeyError):
-            self._metrics[name].remove(*labels.values())
+            self._metrics[metric].remove(*labels.values())
 
     def page(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self._registry)
 
-    def _series(self, name: str, labels: dict[str, str], kind: type[K]) -> K:
-        metric = self._metrics[name]
-        found = metric.labels(**labels) if labels else metric
+    def _registered(self, row: Metric) -> Counter | Gauge | Histogram:
+        if isinstance(row, HistogramMetric):
+            return Histogram(row.name, row.help, row.labels, buckets=row.buckets, registry=self._registry)
+        kind = Counter if isinstance(row, CounterMetric) else Gauge
+        return kind(row.name, row.help, row.labels, registry=self._registry)
+
+    def _series(self, metric: Metric, labels: dict[str, str], kind: type[K]) -> K:
+        found = self._metrics[metric]
+        found = found.labels(**labels) if labels else found
         if not isinstance(found, kind):
-            raise TypeError(f"{name} is no {kind.__name__.lower()}")
+            raise TypeError(f"{metric.name} is not a {kind.__name__.lower()}")
         return found

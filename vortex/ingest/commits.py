@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from vortex import metrics
 from vortex.core.ingest.shard_state import Draft, ShardIngest
 from vortex.core.log.rules import SegmentHeader, SegmentRef
 from vortex.core.log.segment import Footer
@@ -97,9 +98,9 @@ class Commits:
         self.head = SegmentHeader(self._shard, sealed.footer.n, sealed.digest, told)
         self.in_flight = 0
         await self._memory.hold(self._shard, ingest.buffered)
-        self._meter.add("vortex_commits_total", result="committed")
-        self._meter.observe("vortex_commit_seconds", self._clock.monotonic() - begun)
-        self._meter.observe("vortex_segment_bytes", len(sealed.body))
+        self._meter.add(metrics.COMMITS, result="committed")
+        self._meter.observe(metrics.COMMIT_SECONDS, self._clock.monotonic() - begun)
+        self._meter.observe(metrics.SEGMENT_BYTES, len(sealed.body))
         self._on_commit(sealed.footer)
 
     async def _overtaken(self, footer: Footer) -> bool:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from vortex import metrics
 from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
 from vortex.core.log.rules import SegmentHeader, StreamState, successors
 from vortex.core.log.segment import Counts, Footer
@@ -155,7 +156,7 @@ class ShardWorker:
                 return await self._follow()
             except LostRace:
                 log.warning("shard %s: another worker writes its log; resuming from there", self.shard.id)
-                self._ports.meter.add("vortex_commits_total", result="lost")
+                self._ports.meter.add(metrics.COMMITS, result="lost")
                 if not self.orders.holds():
                     return None
             finally:
@@ -276,7 +277,7 @@ class ShardWorker:
         self._odd += 1
         first, longest = _ODD_PAUSE
         pause = min(longest, first * 2.0 ** min(self._odd - 1, 10))
-        self._ports.meter.add("vortex_retries_total", cause="malformed")
+        self._ports.meter.add(metrics.RETRIES, cause="malformed")
         log.warning("%s: a reply that makes no sense: %s; asked again in %.0f s", self._name, what, pause)
         await self._ports.clock.sleep(pause)
 
@@ -334,7 +335,7 @@ class ShardWorker:
 
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
         log.error("%s: a gap in the data: %s", self._name, why)
-        self._ports.meter.add("vortex_gaps_total")
+        self._ports.meter.add(metrics.GAPS)
         await self._cut(children=children, gap=why)
         await self._commits.settle()
 
@@ -345,7 +346,7 @@ class ShardWorker:
                 if ingest.spans_too_far(part):
                     await self._cut()
                 await self._work_through(part)
-            ports.meter.add("vortex_read_bytes_total", page.size)
+            ports.meter.add(metrics.READ_BYTES, page.size)
         elif page.behind_ms == 0 and page.iterator is not None:
             ingest.idle(page.empty_until)
         self.status.behind_ms = page.behind_ms
@@ -456,11 +457,11 @@ class ShardWorker:
         for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
             if number := getattr(taken, outcome):
                 name = "duplicate" if outcome == "filtered" else outcome
-                meter.add("vortex_events_total", number, outcome=name)
-        meter.add("vortex_records_total", taken.records)
-        meter.add("vortex_events_read_total", taken.events)
+                meter.add(metrics.EVENTS, number, outcome=name)
+        meter.add(metrics.RECORDS, taken.records)
+        meter.add(metrics.EVENTS_READ, taken.events)
         for reason, number in step.reasons.items():
-            meter.add("vortex_rejections_total", number, reason=reason)
+            meter.add(metrics.REJECTIONS, number, reason=reason)
         self.status.totals.add(taken)
 
     def _note(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex import metrics
 from vortex.core.dedup.decided import Decided, encode, published
 from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.dedup.keys import KEY, Keys, bounds_of
@@ -143,7 +144,7 @@ class Deduplicator:
             if not read:
                 read.append(await self._resolver.ids(plan, views))
             await self._decide(plan, read[0], part)
-            self._meter.observe("vortex_resolve_seconds", self._clock.monotonic() - begun)
+            self._meter.observe(metrics.RESOLVE_SECONDS, self._clock.monotonic() - begun)
 
         return has, do
 

@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from vortex import metrics
 from vortex.core.log.segment import CorruptSegment, check_blob, compress, decompress, gunzip, is_folded
 from vortex.core.publish.contents import ObjectSpec, Piece, PublishedObject
 from vortex.log.store import READINGS, LogStore
@@ -82,7 +83,7 @@ class ObjectWriter:
         )
         if not created:
             body = await self._compared(spec.key, body)
-        self.meter.observe("vortex_object_bytes", len(body))
+        self.meter.observe(metrics.OBJECT_BYTES, len(body))
         return PublishedObject(
             key=spec.key,
             folder=spec.folder.path,

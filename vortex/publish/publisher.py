@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from vortex import metrics
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, SegmentHeader, SegmentRef, StreamState, before_all, bumped
@@ -126,7 +127,7 @@ class Publisher:
         self._sharing = Sharing(ports.clock, ports.owner)
         self._ranges = Ranges(ports.log_store, ports.offload, writer, self._sharing)
         keys = KeyCache(
-            ports.log_store, ports.offload, rules.keys_bytes, lambda: ports.meter.add("vortex_decided_reads_total")
+            ports.log_store, ports.offload, rules.keys_bytes, lambda: ports.meter.add(metrics.DECIDED_READS)
         )
         resolver = Resolver(ports.log_store, ports.offload, keys)
         self.dedup = Deduplicator(resolver, ports.log_store, ports.clock, ports.meter, self._sharing)
@@ -357,10 +358,10 @@ class Publisher:
         self._forget_published(plan)
         self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
         meter = self._ports.meter
-        meter.add("vortex_objects_published_total", len(published))
-        meter.add("vortex_rows_total", sum(counts.published for counts in periods.values()), outcome="published")
-        meter.add("vortex_rows_total", sum(counts.dropped for counts in periods.values()), outcome="dropped")
-        meter.observe("vortex_publish_seconds", self._ports.clock.monotonic() - begun)
+        meter.add(metrics.OBJECTS_PUBLISHED, len(published))
+        meter.add(metrics.ROWS, sum(counts.published for counts in periods.values()), outcome="published")
+        meter.add(metrics.ROWS, sum(counts.dropped for counts in periods.values()), outcome="dropped")
+        meter.observe(metrics.PUBLISH_SECONDS, self._ports.clock.monotonic() - begun)
         told = document.totals
         log.info(
             "published plan %d: %d objects, %d rows, %d dropped", plan.k, told["objects"], told["rows"], told["dropped"]

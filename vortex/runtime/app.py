@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from vortex import metrics
 from vortex.adapters.aws.client import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.metrics import PrometheusMeter
@@ -90,7 +91,7 @@ async def environment(settings: Settings) -> AsyncIterator[Environment]:
     retry = Retry(clock, meter, health, rng, "kinesis")
     trusted = TrustedClock(clock, health, meter)
     session = aws_session(settings)
-    session.credentials.count = lambda result: meter.add("vortex_credential_renewals_total", result=result)
+    session.credentials.count = lambda result: meter.add(metrics.CREDENTIAL_RENEWALS, result=result)
     async with (
         open_stream(settings, session) as told,
         open_store(settings, session, meter) as store,

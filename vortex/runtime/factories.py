@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, NoRegionError
 
+from vortex import metrics
 from vortex.adapters.aws import preflight as surroundings
 from vortex.adapters.aws.client import Session, new_session
 from vortex.adapters.disk.store import LocalDirStore
@@ -87,7 +88,7 @@ async def open_store(
 
     def retried(cause: str) -> None:
         if meter is not None:
-            meter.add("vortex_retries_total", cause=cause)
+            meter.add(metrics.RETRIES, cause=cause)
 
     store = settings.store
     place = places.store_place(store.url)

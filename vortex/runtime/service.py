@@ -12,6 +12,7 @@ import sys
 
 import uvloop
 
+from vortex import metrics
 from vortex.adapters.heap import use_one_heap
 from vortex.adapters.http.server import Check, not_served, serve
 from vortex.config.loading import ConfigError
@@ -36,7 +37,7 @@ class Service:
 
     async def page(self) -> bytes:
         """For /metrics."""
-        self._world.meter.set("vortex_ready", all(well for _, well, _ in await self.ready()))
+        self._world.meter.set(metrics.READY, all(well for _, well, _ in await self.ready()))
         return self._world.meter.page()
 
     async def ready(self) -> list[Check]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from aiohttp import ClientError
 
+from vortex import metrics
 from vortex.adapters.http.server import UNIX, Check, ask, checks_of, not_served, serve
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.process_lives import Lives
@@ -102,7 +103,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return max(code, 0) if code in set(Exit) or code < 0 else Exit.FAILED
             child.wait = _FIRST_WAIT if loop.time() - begun >= _STEADY_S else min(2 * child.wait, _LONGEST_WAIT)
-            self.meter.add("vortex_process_restarts_total")
+            self.meter.add(metrics.PROCESS_RESTARTS)
             log.error("worker %d ended with code %d; starting again in %.0f s", child.number, code, child.wait)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), child.wait)

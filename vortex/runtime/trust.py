@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from vortex import metrics
 from vortex.core.clocks import OLDEST_MS, Clocks, Times
 from vortex.core.decode.records import Records
 from vortex.core.ingest.pacing import MOST_RECORDS
@@ -61,10 +62,10 @@ class TrustedClock:
         clocks.heard(date_ms, at)
         if at - self._told_at >= 1:  # pages come by the hundred a second
             self._told_at = at
-            self._meter.set("vortex_clock_skew_seconds", abs(clocks.ahead_ms(wall, at)) / 1000)
+            self._meter.set(metrics.CLOCK_SKEW, abs(clocks.ahead_ms(wall, at)) / 1000)
         if clocks.odd_at != self._odd_at:
             self._odd_at = clocks.odd_at
-            self._meter.add("vortex_odd_dates_total")
+            self._meter.add(metrics.ODD_DATES)
         if trouble := clocks.trouble(wall, at):
             self._health.bad("clock", trouble)
         else:

@@ -13,6 +13,7 @@ from random import Random
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.process_lives import Lives
 from vortex.config.loading import ConfigError, load
@@ -27,10 +28,10 @@ OWN = PrometheusMeter().page().decode()
 def worker(events: int, lag: float = 1.0) -> PrometheusMeter:
     """A worker that has counted `events` events."""
     meter = PrometheusMeter()
-    meter.add("vortex_records_total", events)
-    meter.add("vortex_events_total", events, outcome="accepted")
-    meter.set("vortex_shard_lag_seconds", lag, shard="s-1")
-    meter.observe("vortex_commit_seconds", 0.02)
+    meter.add(metrics.RECORDS, events)
+    meter.add(metrics.EVENTS, events, outcome="accepted")
+    meter.set(metrics.SHARD_LAG, lag, shard="s-1")
+    meter.observe(metrics.COMMIT_SECONDS, 0.02)
     return meter
 
 
@@ -112,7 +113,7 @@ def test_page_counters_never_decrease() -> None:
             lives.begun(life)
         fresh = {}
         for life, meter in list(living.items()):
-            meter.add("vortex_records_total", rng.randrange(10))
+            meter.add(metrics.RECORDS, rng.randrange(10))
             if rng.random() < 0.7:
                 fresh[life] = meter.page().decode()
                 lives.told(life, fresh[life])
@@ -142,11 +143,12 @@ port = 0
 WORKER = """
 import asyncio, os, sys
 from vortex.adapters.http.server import serve
+from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 
 async def main():
     meter = PrometheusMeter()
-    meter.add("vortex_records_total", 10)
+    meter.add(metrics.RECORDS, 10)
     async def page(): return meter.page()
     async def ready(): return [("store", True, "")]
     async with serve(os.environ["VORTEX_HTTP__HOST"], 0, page, ready):

@@ -12,6 +12,7 @@ import pytest
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, Worker, World
+from vortex import metrics
 from vortex.fleet.local import LocalFleet
 from vortex.publish.publisher import Publisher
 from vortex.retry import Retry
@@ -265,8 +266,8 @@ def test_events_without_a_time_are_counted_as_untimed_in_metrics_and_manifests(m
     """Each once."""
     counted: Counter[str] = Counter()
 
-    def add(self: vtime.NullMeter, name: str, number: float = 1, **labels: str) -> None:
-        if name == "vortex_events_total":
+    def add(self: vtime.NullMeter, metric: metrics.CounterMetric, number: float = 1, **labels: str) -> None:
+        if metric is metrics.EVENTS:
             counted[labels["outcome"]] += int(number)
 
     monkeypatch.setattr(vtime.NullMeter, "add", add)

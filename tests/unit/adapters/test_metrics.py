@@ -1,0 +1,62 @@
+"""Metrics in Prometheus: the meter of one process, and the pages of several as one."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from vortex import metrics
+from vortex.adapters.metrics import PrometheusMeter, merged
+from vortex.metrics import METRICS
+
+
+def test_meter_shows_every_declared_metric() -> None:
+    """With its help text, whether or not anything happened."""
+    page = PrometheusMeter().page().decode()
+    for row in METRICS:
+        assert f"# HELP {row.name} " in page
+        assert f"# TYPE {row.name} {row.kind}" in page
+
+
+def test_meter_refuses_what_is_not_declared_or_of_another_kind() -> None:
+    """Type checkers see it first; what they did not see is not lost."""
+    meter = cast(Any, PrometheusMeter())
+    with pytest.raises(KeyError):
+        meter.add(metrics.CounterMetric("vortex_surprises_total", "Nobody declared it."))
+    with pytest.raises(TypeError):
+        meter.set(metrics.RECORDS, 1)
+
+
+def test_meter_forget_removes_the_series_of_a_shard() -> None:
+    """Forgetting it twice is not an error."""
+    meter = PrometheusMeter()
+    meter.set(metrics.SHARD_LAG, 5, shard="s-1")
+    assert b's-1"' in meter.page()
+    meter.forget(metrics.SHARD_LAG, shard="s-1")
+    meter.forget(metrics.SHARD_LAG, shard="s-1")
+    assert b's-1"' not in meter.page()
+
+
+def test_merged_adds_counters_and_takes_the_maximum_of_lags() -> None:
+    """Histograms and memory are added; lag and frontier are the maximum; shards keep their own series."""
+    one, other = PrometheusMeter(), PrometheusMeter()
+    for meter, shard, lag in ((one, "s-1", 5), (other, "s-2", 7)):
+        meter.add(metrics.EVENTS, lag, outcome="accepted")
+        meter.observe(metrics.COMMIT_SECONDS, 0.02)
+        meter.set(metrics.SHARD_LAG, lag, shard=shard)
+        meter.set(metrics.FILTER_BYTES, 100)
+        meter.set(metrics.FRONTIER, 1000 + lag)
+    one.set(metrics.SHARD_LAG, 2, shard="s-2")  # the shard has just moved
+    page = merged([one.page().decode(), other.page().decode()]).decode()
+    for line in (
+        'vortex_events_total{outcome="accepted"} 12.0',
+        "vortex_commit_seconds_count 2.0",
+        'vortex_commit_seconds_bucket{le="0.03"} 2.0',
+        'vortex_shard_lag_seconds{shard="s-1"} 5.0',
+        'vortex_shard_lag_seconds{shard="s-2"} 7.0',
+        "vortex_filter_bytes 200.0",
+        "vortex_frontier_seconds 1007.0",
+    ):
+        assert line in page.splitlines()
+    assert merged([page]).decode() == page
