@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from vortex_loader.catalog_commands import catalog
 from vortex_loader.loading import HourReport, How, Loader, follow
 from vortex_loader.metrics import Metrics
 from vortex_loader.model import LoaderError, NotClosed, Passing, hour_text, hours_between, parse_hour
@@ -137,6 +138,9 @@ _force = click.option("--force", is_flag=True, help="Load again what is there al
 def main(log_level: str) -> None:
     """The hours that Vortex has closed, into a warehouse: a schema per customer, a table per event type."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+
+
+main.add_command(catalog)
 
 
 @main.command()

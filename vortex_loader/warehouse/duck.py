@@ -66,6 +66,7 @@ class DuckDb(Warehouse):
         self._connection = _open(path, wait)
         self.run("SET TimeZone = 'UTC'")
         self.run("SET preserve_insertion_order = false")
+        self.run("SET checkpoint_threshold = '256MB'")
 
     def run(self, sql: str) -> list[tuple[Any, ...]]:
         """Executes one statement."""

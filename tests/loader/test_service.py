@@ -1,0 +1,192 @@
+"""The catalogue's service: what anyone may read, what writers may change, and that the loader follows."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
+
+from vortex_loader.catalog import Catalog, Document
+from vortex_loader.cli import main
+from vortex_loader.service.api import make_app
+from vortex_loader.service.database import Database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty one."""
+    opened = Database(tmp_path / "data" / "catalog.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(database: Database) -> Iterator[TestClient]:
+    """Somebody with a token."""
+    token = database.add_token("ada")
+    with TestClient(make_app(database), headers={"Authorization": f"Bearer {token}"}) as client:
+        yield client
+
+
+def catalog(client: TestClient) -> Catalog:
+    """As the loader reads it."""
+    return Catalog(Document.model_validate(client.get("/v1/catalog").json()))
+
+
+def test_an_event_that_is_added_is_wanted_until_it_is_removed(client: TestClient) -> None:
+    names = {"customer": "wayne/retail é", "event": "Order Completed?&"}
+    assert client.put("/v1/events", params=names, json={"table": "orders"}).status_code == 204
+    assert client.put("/v1/events", params={"customer": "acme", "event": "page"}).status_code == 204
+    found = catalog(client)
+    assert found.customers() == ["acme", "wayne/retail é"]
+    assert found.wanted("wayne/retail é", "Order Completed?&")
+    assert found.target("wayne/retail é", "Order Completed?&").table == "orders"
+    assert not found.wanted("acme", "identify")
+    assert client.delete("/v1/events", params=names).status_code == 204
+    assert not catalog(client).wanted("wayne/retail é", "Order Completed?&")
+    assert client.delete("/v1/events", params=names).status_code == 404
+    changes = client.get("/v1/changes").json()
+    assert [(one["who"], one["what"].split(" ")[0]) for one in changes] == [("ada", "event")] * 3
+
+
+def test_customers_and_the_default_have_rules(client: TestClient) -> None:
+    client.put("/v1/default", json={"flatten": ["properties", "context"]})
+    client.put(
+        "/v1/customers", params={"customer": "acme"}, json={"events": "all", "schema": "shop", "drop": ["context.ip"]}
+    )
+    found = catalog(client)
+    assert found.wanted("acme", "anything")
+    target = found.target("acme", "anything")
+    assert (target.schema, target.flatten, target.drop) == (
+        "shop",
+        (("properties",), ("context",)),
+        (("context", "ip"),),
+    )
+    assert client.delete("/v1/customers", params={"customer": "acme"}).status_code == 204
+    assert catalog(client).customers() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "names", "rules", "said"),
+    [
+        ("/v1/events", {"customer": "a", "event": "x"}, {"table": "No!"}, "customer.a.event.x.table"),
+        ("/v1/events", {"customer": "a", "event": "x"}, {"tabel": "t"}, "customer.a.event.x.tabel"),
+        ("/v1/customers", {"customer": "a"}, {"events": 7}, "customer.a.events"),
+        ("/v1/default", {}, {"schema": "s"}, "a schema belongs to a customer"),
+        ("/v1/events", {"customer": "a", "event": ""}, {}, "at least 1 character"),
+    ],
+)
+def test_rules_that_cannot_be_change_nothing(
+    client: TestClient, path: str, names: dict[str, str], rules: dict[str, object], said: str
+) -> None:
+    before = client.get("/v1/catalog")
+    reply = client.put(path, params=names, json=rules)
+    assert reply.status_code == 422
+    assert said in json.dumps(reply.json())
+    after = client.get("/v1/catalog")
+    assert (after.json(), after.headers["ETag"]) == (before.json(), before.headers["ETag"])
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic YTpi", "bearer "])
+def test_writing_takes_a_token_and_reading_none(database: Database, authorization: str | None) -> None:
+    database.add_token("ada")
+    headers = {} if authorization is None else {"Authorization": authorization}
+    with TestClient(make_app(database), headers=headers) as stranger:
+        for method in ("PUT", "DELETE"):
+            for path in ("/v1/events", "/v1/customers", "/v1/default"):
+                names = {"customer": "a", "event": "b"}
+                reply = stranger.request(method, path, params=names, json={} if method == "PUT" else None)
+                assert reply.status_code in (401, 405)
+                assert reply.status_code == 401 or (method, path) == ("DELETE", "/v1/default")
+        assert stranger.get("/v1/catalog").json()["customer"] == {}
+
+
+def test_a_token_ends_when_it_is_made_anew_or_removed(database: Database) -> None:
+    first = database.add_token("ada")
+    second = database.add_token("ada")
+    assert (database.writer(first), database.writer(second)) == (None, "ada")
+    assert database.remove_token("ada")
+    assert database.writer(second) is None
+    assert not database.remove_token("ada")
+
+
+def test_an_unchanged_catalogue_is_not_sent_again(client: TestClient) -> None:
+    tag = client.get("/v1/catalog").headers["ETag"]
+    assert client.get("/v1/catalog", headers={"If-None-Match": tag}).status_code == 304
+    client.put("/v1/events", params={"customer": "a", "event": "b"})
+    assert client.get("/v1/catalog", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_the_api_describes_itself_and_the_page_runs_only_its_own_scripts(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/v1/catalog", "/v1/changes", "/v1/default", "/v1/customers", "/v1/events"}
+    page = client.get("/")
+    assert page.status_code == 200 and "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "innerHTML" not in client.get("/page.js").text
+    assert client.get("/page.css").status_code == 200
+
+
+def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
+    for number in range(3):
+        opened = Database(tmp_path / "catalog.sqlite")
+        assert opened.revision() == number
+        opened.put_event("ada", "acme", f"event {number}", {})
+        opened.close()
+
+
+def test_writers_at_once_leave_every_change(database: Database) -> None:
+    threads = [
+        threading.Thread(target=database.put_event, args=("ada", f"c{n % 3}", f"event {n}", {})) for n in range(24)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(len(rules["events"]) for rules in database.document()["customer"].values()) == 24
+    assert database.revision() == 24
+
+
+@pytest.fixture
+def served(database: Database) -> Iterator[str]:
+    """The service at a port."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(make_app(database), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)  # another thread's start
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+def test_the_command_line_changes_the_catalogue_of_the_service(
+    served: str, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    run = CliRunner().invoke
+    refused = run(main, ["catalog", "add", "--catalog", served, "acme", "page"])
+    assert refused.exit_code == 1 and "holds no token that counts" in refused.output
+    monkeypatch.setenv("VORTEX_LOADER_CATALOG_TOKEN", database.add_token("ci"))
+    assert (
+        run(main, ["catalog", "add", "--catalog", served, "acme", "Order Completed", "--table", "orders"]).exit_code
+        == 0
+    )
+    shown = json.loads(run(main, ["catalog", "show", "--catalog", served]).output)
+    assert shown["customer"]["acme"] == {
+        "events": ["Order Completed"],
+        "event": {"Order Completed": {"table": "orders"}},
+    }
+    assert run(main, ["catalog", "remove", "--catalog", served, "acme", "Order Completed"]).exit_code == 0
+    assert "1 customers" in run(main, ["catalog", "check", "--catalog", served]).output
+    missing = run(main, ["catalog", "remove", "--catalog", served, "acme", "x"])
+    assert missing.exit_code == 1 and "404" in missing.output

@@ -1,0 +1,122 @@
+"""`vortex-loader catalog …`: the service, and what people do with it from a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from vortex_loader.model import LoaderError, Passing
+from vortex_loader.sources import catalog_source
+
+_TIMEOUT_S = 10
+_database = click.option(
+    "--database",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    default=pathlib.Path("catalog.sqlite"),
+    show_default=True,
+    envvar="VORTEX_LOADER_DATABASE",
+    help="The SQLite file.",
+)
+_address = click.option(
+    "--catalog", "address", required=True, envvar="VORTEX_LOADER_CATALOG", help="Of the service, or of a file."
+)
+
+
+@click.group()
+def catalog() -> None:
+    """The catalogue: which events of which customers are loaded."""
+
+
+@catalog.command()
+@_database
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=9402, show_default=True)
+def serve(database: pathlib.Path, host: str, port: int) -> None:
+    """Serve the catalogue: an HTTP API, and a page. Anyone may read it; writers need a token."""
+    import uvicorn
+
+    from vortex_loader.service.api import make_app
+    from vortex_loader.service.database import Database
+
+    uvicorn.run(make_app(Database(database)), host=host, port=port, log_level="warning", server_header=False)
+
+
+@catalog.command()
+@_database
+@click.argument("name")
+@click.option("--remove", is_flag=True, help="End the token of this name.")
+def token(database: pathlib.Path, name: str, remove: bool) -> None:
+    """Make a token for the writer NAME, and print it this once."""
+    from vortex_loader.service.database import Database
+
+    opened = Database(database)
+    if not remove:
+        click.echo(opened.add_token(name))
+    elif not opened.remove_token(name):
+        raise LoaderError(f"there is no token of the name {name!r}")
+
+
+@catalog.command()
+@_address
+def show(address: str) -> None:
+    """Print the catalogue as JSON."""
+    click.echo(json.dumps(catalog_source(address).read().catalog.as_json(), indent=1, ensure_ascii=False))
+
+
+@catalog.command()
+@_address
+def check(address: str) -> None:
+    """Read the catalogue, and say what is wrong with it."""
+    copy = catalog_source(address).read()
+    if copy.reason:
+        raise Passing(f"{copy.reason}; the last good copy is {copy.age:.0f} s old")
+    click.echo(f"{address}: {len(copy.catalog.customers())} customers")
+
+
+@catalog.command()
+@_address
+@click.argument("customer")
+@click.argument("event")
+@click.option("--table", help="The table that it goes to.")
+def add(address: str, customer: str, event: str, table: str | None) -> None:
+    """Load EVENT of CUSTOMER from the next hour on."""
+    rules = {"table": table} if table else {}
+    _call("PUT", address, "/v1/events", {"customer": customer, "event": event}, rules)
+
+
+@catalog.command()
+@_address
+@click.argument("customer")
+@click.argument("event")
+def remove(address: str, customer: str, event: str) -> None:
+    """Load EVENT of CUSTOMER no more; what is loaded stays."""
+    _call("DELETE", address, "/v1/events", {"customer": customer, "event": event})
+
+
+def _call(method: str, address: str, path: str, names: dict[str, str], rules: dict[str, Any] | None = None) -> None:
+    if not address.startswith(("http://", "https://")):
+        raise LoaderError(f"{address} is no service: change the file itself")
+    root = address.removesuffix("/v1/catalog").rstrip("/")
+    token = os.environ.get("VORTEX_LOADER_CATALOG_TOKEN", "")
+    request = urllib.request.Request(
+        f"{root}{path}?{urlencode(names)}",
+        None if rules is None else json.dumps(rules).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        method=method,
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+            return
+    except urllib.error.HTTPError as problem:
+        text = problem.read(4096).decode(errors="replace")
+        hint = "; VORTEX_LOADER_CATALOG_TOKEN holds no token that counts" if problem.code == 401 else ""
+        raise LoaderError(f"{root}: {problem.code} {text}{hint}") from None
+    except OSError as problem:
+        raise Passing(f"{root}: {problem}") from None
