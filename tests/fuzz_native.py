@@ -1,6 +1,6 @@
-"""The steps in C against Python's, seed by seed: `make fuzz` runs this with the address sanitizer watching.
+"""The steps in C against Python, seed by seed: `make fuzz` runs this under the address sanitizer.
 
-A test of the suite runs some of it (tests/unit/core/native/test_native.py); this is for long.
+A test of the suite runs a few seeds (tests/unit/core/native/test_native.py); this is for many.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 from random import Random
 
-from tests.unit.core.native.test_native import differences
+from tests.random_pages import differences
 from vortex.core import native
 
 
 def main() -> None:
-    """Print how far it is; exit with the first seed that differs."""
+    """Print the progress; exit with the first seed that differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--from", type=int, default=0, dest="first")

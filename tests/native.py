@@ -1,10 +1,17 @@
-"""The steps in C switched off, so that tests can compare them with what stands in for them."""
+"""The steps in C turned off, so that tests can compare them with Python."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
+
+import pytest
+
+from vortex.core.native import native
+
+installed = pytest.mark.skipif(native is None, reason="the steps in C are not installed")
+"""For tests of the C functions. test_native_is_installed_where_it_can_be_built fails where a compiler is there."""
 
 USERS = (
     "vortex.core.decode.events",
@@ -19,7 +26,7 @@ USERS = (
 
 @contextmanager
 def without_native() -> Iterator[None]:
-    """Python alone does the work."""
+    """Only Python does the work."""
     with ExitStack() as stack:
         for module in USERS:
             stack.enter_context(patch(f"{module}.native", None))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Site, check_exactly_once, client, event_of, make_stream, wait_active
-from tests.unit.core.decode.test_kpl import aggregate
+from tests.kpl import aggregate
 from vortex.adapters.dynamodb.lease_row import read_row, write_row
 from vortex.core.decode.kpl import deaggregate
 from vortex.core.fleet.kcl_migration import inherited

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from simulation import vtime
+from tests.kpl import aggregate
 from tests.loops import World
-from tests.unit.core.decode.test_kpl import aggregate
 from vortex.core.decode.kpl import deaggregate
 from vortex.core.fleet.lease import SHARD_END, TRIM_HORIZON, Checkpoint, Lease
 from vortex.core.model import ShardInfo

@@ -12,37 +12,10 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.core.decode.kpl import DIGEST_SIZE, MAGIC, deaggregate, rest
-
-EXTRAS = [b"\x20\x05", b"\x2a\x03abc", b"\x31" + b"\1" * 8, b"\x3d" + b"\2" * 4, b"\x98\x06\x01"]
-"""Fields that no version of the format has: a varint, bytes, a fixed64, a fixed32, and a two-byte tag."""
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def field(number: int, value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def sub_record(data: bytes, index: int = 0, explicit: int | None = None, extra: bytes = b"") -> bytes:
-    hashed = b"" if explicit is None else field(2, explicit)
-    return field(3, field(1, index) + hashed + field(3, data) + extra)
-
-
-def sealed(body: bytes) -> bytes:
-    return MAGIC + body + md5(body).digest()
-
-
-def aggregate(payloads: list[bytes], keys: tuple[bytes, ...] = (b"key",)) -> bytes:
-    return sealed(b"".join(field(1, key) for key in keys) + b"".join(sub_record(data) for data in payloads))
+from tests.kpl import EXTRAS, aggregate, field, sealed, sub_record
+from vortex.core.decode.kpl import DIGEST_SIZE, MAGIC, aggregates, deaggregate, rest
+from vortex.core.decode.records import Records
+from vortex.core.model import Record
 
 
 @given(st.lists(st.binary(max_size=400), max_size=30), st.lists(st.binary(max_size=20).map(bytes), max_size=5))
@@ -191,3 +164,13 @@ def test_deaggregate_agrees_with_the_google_parser_on_damaged_protobuf(
 
 def test_digest_size_is_that_of_md5() -> None:
     assert md5().digest_size == DIGEST_SIZE
+
+
+def test_aggregates_flags_exactly_the_records_with_a_valid_digest() -> None:
+    """Of a whole page at once."""
+    whole = aggregate([b"one", b"two"])
+    wrong = whole[:-1] + bytes([whole[-1] ^ 1])
+    datas = [whole, b"{}", b"", wrong, whole[:20], sealed(b""), b"\xf3" * 40, whole]
+    records = Records.of([Record("1", 1.0, data) for data in datas])
+    assert aggregates(records.data, records.bounds).tolist() == [True, False, False, False, False, True, False, True]
+    assert [deaggregate(data) is not None for data in datas] == [True, False, False, False, False, True, False, True]

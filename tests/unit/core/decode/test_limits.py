@@ -12,9 +12,9 @@ import pytest
 
 from simulation import vtime
 from simulation.logchecks import Segment, parsed
+from tests.kpl import aggregate
 from tests.loops import World
 from tests.native import without_native
-from tests.unit.core.decode.test_kpl import aggregate
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.limits import Limits

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.native import without_native
-from tests.unit.core.native.test_native import read
+from tests.random_pages import read
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.reasons import Reason
 from vortex.core.native import NO_PERIOD

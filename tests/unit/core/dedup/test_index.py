@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.native import without_native
-from tests.unit.core.native.test_native import installed
+from tests.native import installed, without_native
 from vortex.core.dedup.index import Fingerprints, Words, find, in_order
 from vortex.core.native import native
 

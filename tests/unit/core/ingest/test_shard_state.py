@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kpl import aggregate as kpl_aggregate
 from tests.native import without_native
-from tests.unit.core.decode.test_kpl import aggregate as kpl_aggregate
 from vortex.core.decode import events
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields

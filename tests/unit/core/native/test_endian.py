@@ -1,4 +1,4 @@
-"""The steps in C are for little-endian machines: on others their hashes would be others."""
+"""The steps in C are only for little-endian machines: on others their hashes would differ."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from vortex.core import native as usual
 NATIVE = Path(__file__).parents[4] / "native"
 
 
-def again() -> ModuleType:
-    """The module that loads them, loaded a second time."""
+def loaded_again() -> ModuleType:
+    """The module that loads the C extension, loaded a second time."""
     spec = importlib.util.spec_from_file_location("native_again", usual.__file__)
     assert spec is not None
     assert spec.loader is not None
@@ -27,18 +27,18 @@ def again() -> ModuleType:
     return module
 
 
-def test_they_are_not_loaded_on_a_big_endian_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where a file of them lies there; Python does the work."""
-    assert again().native is usual.native
+def test_native_is_not_loaded_on_a_big_endian_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the extension file is there; Python does the work."""
+    assert loaded_again().native is usual.native
     monkeypatch.setattr(sys, "byteorder", "big")
-    assert again().native is None
+    assert loaded_again().native is None
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 @pytest.mark.parametrize(("order", "well"), [("__ORDER_LITTLE_ENDIAN__", True), ("__ORDER_BIG_ENDIAN__", False)])
-def test_they_do_not_compile_for_a_big_endian_machine(order: str, well: bool, tmp_path: Path) -> None:
-    """Every file of them."""
-    (tmp_path / "Python.h").write_text("")  # what comes before it is asked alone
+def test_native_does_not_compile_for_a_big_endian_machine(order: str, well: bool, tmp_path: Path) -> None:
+    """Every source file of it."""
+    (tmp_path / "Python.h").write_text("")  # only the check before it matters
     for source in sorted(NATIVE.glob("*.c")):
         command = ["cc", "-E", "-Wno-builtin-macro-redefined", f"-D__BYTE_ORDER__={order}"]
         include = sysconfig.get_path("include")

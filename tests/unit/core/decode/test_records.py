@@ -1,0 +1,25 @@
+"""Records by column."""
+
+from __future__ import annotations
+
+import pytest
+
+from vortex.core.decode.records import Records
+from vortex.core.model import Record
+
+
+def test_records_equal_the_sequence_they_are_made_of() -> None:
+    """As a sequence, and by its columns."""
+    rows = [Record(str(10**20 + n), 1.5 + n, b"%d" % n * n) for n in range(5)]
+    records = Records.of(rows)
+    assert (list(records), records[1], records[-1], records[1:3], records.first, records.last) == (
+        rows,
+        rows[1],
+        rows[-1],
+        rows[1:3],
+        rows[0].sequence,
+        rows[-1].sequence,
+    )
+    assert records == rows and Records.of(records) is records and not Records.of([])
+    with pytest.raises(IndexError):
+        records[5]
