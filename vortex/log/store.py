@@ -364,7 +364,10 @@ class LogStore:
             tail, size = await self.store.get_tail(key, _TAIL)
             if (length := rest_length(tail, key)) > len(tail) and len(tail) < size:
                 tail, size = await self.store.get_tail(key, length)
-            return parse(tail, size, key)
+            decided = parse(tail, size, key)
+            if (decided.k, decided.part) != (k, part):
+                raise CorruptSegment(f"{key}: says that it is part {decided.part} of plan {decided.k}")
+            return decided
 
         async with self._gate:
             return await self._sound(f"read {key}", read)

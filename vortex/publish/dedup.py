@@ -184,8 +184,8 @@ def _check(plan: Plan, runs: PlanRuns, files: Sequence[Decided]) -> None:
     """Every row of the plan is in one of the files. Raises BrokenLog."""
     names = ["shard", "n", "period", "lo", "hi"]
     table = runs.table
-    for part, file in enumerate(files):
-        same = (file.k, file.part, file.parts, file.shards) == (plan.k, part, plan.parts, runs.shards)
+    for file in files:
+        same = (file.parts, file.shards) == (plan.parts, runs.shards)
         if not same or len(file.runs) != len(table) or (file.runs[names] != table[names]).any():
             raise BrokenLog(f"{file.name}: is about other rows than the plan is")
     rows = np.stack([file.runs["rows"] for file in files]).sum(axis=0, dtype=np.int64)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from vortex.core.dedup.decided import Decided
 from vortex.core.dedup.index import Fingerprints, Words
 from vortex.core.dedup.keys import Keys, joined
+from vortex.core.log.segment import CorruptSegment
 from vortex.core.publish.bounds import Recent
 from vortex.log.store import LogStore
 from vortex.ports import Offload
@@ -124,14 +125,14 @@ class KeyCache:
         """A range of a plan, out of its files."""
         found = []
         for number in _files(plan, part, parts):
-            decided = await self._file(plan.k, number)
+            decided = await self._file(plan, number)
             mine = decided.buckets_of(part, parts) if plan.parts <= parts else (0, len(decided.buckets))
             found.append(await self._buckets(decided, *mine))
         return joined(found).within(part, parts)
 
     async def _wanted(self, plan: Recent, number: int, high: Words) -> Keys:
         """The buckets of a file in which keys with these first words may lie."""
-        decided = await self._file(plan.k, number)
+        decided = await self._file(plan, number)
         pieces = [await self._buckets(decided, *run) for run in _runs(decided, decided.buckets_with(high).tolist())]
         return joined(pieces or [await self._buckets(decided, 0, 0)])
 
@@ -142,12 +143,17 @@ class KeyCache:
             found.append(await self._log_store.published(decided, one, next_))
         return joined(found or [decided.keys_in(b"", 0, 0)])
 
-    async def _file(self, k: int, number: int) -> Decided:
-        """A file but for its keys."""
-        if (k, number) not in self._decided:
+    async def _file(self, plan: Recent, number: int) -> Decided:
+        """A file but for its keys. Raises CorruptSegment where it is about another part of the keys."""
+        if (plan.k, number) not in self._decided:
             self._on_read()
-            self._decided[k, number] = await self._log_store.decided(k, number)
-        return self._decided[k, number]
+            decided = await self._log_store.decided(plan.k, number)
+            if decided.parts != plan.parts:
+                raise CorruptSegment(
+                    f"{decided.name}: is one of {decided.parts} parts, and plan {plan.k} has {plan.parts}"
+                )
+            self._decided[plan.k, number] = decided
+        return self._decided[plan.k, number]
 
 
 def _files(plan: Recent, part: int, parts: int) -> range:

@@ -1,7 +1,8 @@
 """Proves what was decided on duplicates: plan by plan, where logs and files still tell; else by sums and digests.
 
-A plan whose segments are all there, and whose files since..k-1 are, is decided again and compared. What neighbouring
-plans published must not be near to each other.
+A plan whose segments are all there, and whose files since..k-1 are, is decided again and compared; so are the counts
+that it was done with. What neighbouring plans published must not be near to each other. The files that a next plan is
+held against must all be there.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog
 from vortex.core.log.segment import CorruptSegment, OtherVersion
 from vortex.core.publish.bounds import Recent
-from vortex.core.publish.contents import Done, Dropped
+from vortex.core.publish.contents import Done, Dropped, period_counts
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import NotFound
-from vortex.publish.dedup import Resolver, decisions_on
+from vortex.publish.dedup import Decisions, Resolver, decisions_on
 from vortex.publish.published_keys import KeyCache
 from vortex.verify.published import Report
 
@@ -43,37 +44,64 @@ class DecisionProof:
     async def check(self, plans: Sequence[Plan], dones: Sequence[Done]) -> dict[int, Dropped]:
         """All plans, of which all but perhaps the last are done. The dropped rows by plan, where they are known."""
         dropped: dict[int, Dropped] = {}
+        kept = plans[len(dones) - 1].since if dones else 0
         for plan in plans:
-            if not plan.parts:
-                dropped[plan.k] = {}
-                continue
-            files = await self._files(plan)
+            document = dones[plan.k] if plan.k < len(dones) else None
+            files = await self._files(plan, needed=document is not None and plan.k >= kept)
             if files is None:
                 continue
-            if plan.k < len(dones) and [file.digest for file in files] != dones[plan.k].decided:
-                self._report.fault(Invariant.WRITTEN_ONCE, files[0].name, "is not the file that its plan was done with")
+            if document is not None and [file.digest for file in files] != document.decided:
+                self._report.fault(
+                    Invariant.WRITTEN_ONCE, self._name(plan), "is not the file that its plan was done with"
+                )
             self._resolver.keys.forget(plan.since)
-            await self._check_neighbour(plan)
+            await self._check_published(plan)
             if not self._whole(plan):
                 continue
             try:
-                dropped[plan.k] = (await decisions_on(plan, self._views, self._log_store, _here)).dropped
-                await self._decide_again(plan, files)
+                decisions = await decisions_on(plan, self._views, self._log_store, _here)
+                dropped[plan.k] = decisions.dropped
+                if document is not None:
+                    self._check_counts(plan, document, decisions)
+                if files:
+                    await self._decide_again(plan, files)
             except NotFound:
                 continue  # cleaned up since
-            except (BrokenLog, CorruptSegment) as problem:
-                self._report.fault(Invariant.SUMS_AGREE, files[0].name, str(problem))
+            except (BrokenLog, CorruptSegment, OtherVersion) as problem:
+                self._report.fault(Invariant.SUMS_AGREE, self._name(plan), str(problem))
         return dropped
 
-    async def _files(self, plan: Plan) -> list[Decided] | None:
-        """The plan's files, or None where they were cleaned up, or are not all there yet."""
+    def _name(self, plan: Plan, part: int = 0) -> str:
+        return self._log_store.decided_key(plan.k, part)
+
+    async def _files(self, plan: Plan, needed: bool) -> list[Decided] | None:
+        """The plan's files, or None where they were cleaned up, or are not all there yet.
+
+        `needed`: they cannot have been cleaned up, for a next plan is held against them.
+        """
+        part = 0
         try:
-            return [await self._log_store.decided(plan.k, part) for part in range(plan.parts)]
+            files = []
+            for part in range(plan.parts):
+                files.append(await self._log_store.decided(plan.k, part))
+            return files
         except NotFound:
-            return None
+            if needed:
+                self._report.fault(
+                    Invariant.WRITTEN_ONCE,
+                    self._name(plan, part),
+                    "is missing, though the next plan is held against it",
+                )
         except (CorruptSegment, OtherVersion) as problem:
-            self._report.fault(Invariant.WRITTEN_ONCE, self._log_store.decided_key(plan.k, 0), str(problem))
-            return None
+            self._report.fault(Invariant.WRITTEN_ONCE, self._name(plan, part), str(problem))
+        return None
+
+    def _check_counts(self, plan: Plan, document: Done, decisions: Decisions) -> None:
+        """What the plan was done with is what its segments and files say. Raises BrokenLog."""
+        if document.periods != period_counts(plan, self._views, document.objects, decisions.periods):
+            self._report.fault(
+                Invariant.SUMS_AGREE, f"plan {plan.k}", "its done document counts something else than follows"
+            )
 
     def _whole(self, plan: Plan) -> bool:
         """Whether all segments of the plan still exist."""
@@ -92,24 +120,22 @@ class DecisionProof:
                 )
         self._report.count("plans decided again")
 
-    async def _check_neighbour(self, plan: Plan) -> None:
-        """What this plan and the one before it published is not near to each other."""
-        if not plan.recent or plan.recent[-1].k != plan.k - 1:
-            return
+    async def _check_published(self, plan: Plan) -> None:
+        """The keys that the plan published are whole, and not near to those of the plan before."""
         for part in range(plan.parts):
             try:
                 mine = await self._resolver.keys.published(_as_recent(plan), part, plan.parts)
-                before = await self._resolver.keys.published(plan.recent[-1], part, plan.parts)
+                before = None
+                if plan.recent and plan.recent[-1].k == plan.k - 1:
+                    before = await self._resolver.keys.published(plan.recent[-1], part, plan.parts)
             except NotFound:
                 return
-            except CorruptSegment as problem:
-                self._report.fault(Invariant.WRITTEN_ONCE, self._log_store.decided_key(plan.k, part), str(problem))
+            except (CorruptSegment, OtherVersion) as problem:
+                self._report.fault(Invariant.WRITTEN_ONCE, self._name(plan, part), str(problem))
                 return
             if mine is not None and before is not None and _near(mine, before, plan.window):
                 self._report.fault(
-                    Invariant.COMPLETE_AND_ONCE,
-                    self._log_store.decided_key(plan.k, part),
-                    "publishes an id again that is near",
+                    Invariant.COMPLETE_AND_ONCE, self._name(plan, part), "publishes an id again that is near"
                 )
 
 

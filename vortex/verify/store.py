@@ -12,7 +12,7 @@ from vortex.core.invariants import Invariant
 from vortex.core.layout import HOURS, MANIFESTS, STATE
 from vortex.core.log.rules import BrokenLog, Damaged, SegmentHeader, StreamState, check_follows, segment_key
 from vortex.core.log.segment import CorruptSegment, Counts, OtherVersion, check_blob, decompress, within
-from vortex.core.publish.contents import Done, closed_hours, hour_documents
+from vortex.core.publish.contents import Done, closed_hours, done, hour_documents
 from vortex.core.publish.plan import LogView, Plan, live_and_retired
 from vortex.log.store import LogStore
 from vortex.ports import NotFound, ObjectStore
@@ -264,6 +264,8 @@ class _Stream:
     def _check_sums(self) -> None:
         for document in self._dones:
             key = f"{self._log_store.root}/plans/{document.k:010d}/done.json"
+            if document != done(self._plans[document.k], document.objects, document.periods, document.decided):
+                self._report.fault(Invariant.SUMS_AGREE, key, "its totals are not the sums of its objects and periods")
             lines: dict[tuple[int, bool], int] = {}
             for one in (each for each in document.objects if not each.beside):
                 lines[one.period, one.rejected] = lines.get((one.period, one.rejected), 0) + one.rows
@@ -284,16 +286,16 @@ class _Stream:
 
     async def _check_hours(self, state: StreamState) -> None:
         for plan in self._plans:
-            done = plan.k < len(self._dones)
+            finished = plan.k < len(self._dones)
             known = [d for d in self._dones if d.k <= plan.k]
             held = {one.period for d in known for one in d.objects} | {p for d in known for p in d.periods}
             for hour in closed_hours(plan.after, plan.upto, state.first_hour, held):
                 partitions, manifest = hour_documents(state, hour, known, self._log_store.store.url)
                 for key, body in [*partitions, manifest]:
                     self.named.add(key)
-                    if done:
+                    if finished:
                         await self._check_document(key, body)
-                self._report.count("closed hours", int(done))
+                self._report.count("closed hours", int(finished))
         if self._plans and len(self._dones) < len(self._plans):
             # What the plan in progress will say of its hours is not known yet; nothing there is a fault.
             async for info in self._log_store.store.list(f"{MANIFESTS}/"):

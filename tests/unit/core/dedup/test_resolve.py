@@ -18,6 +18,7 @@ from vortex.core.dedup.index import Fingerprints
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
+from vortex.core.log.segment import CorruptSegment
 from vortex.core.publish.bounds import Recent
 from vortex.log.store import LogStore
 from vortex.publish.published_keys import KeyCache
@@ -153,3 +154,14 @@ async def test_published_reads_a_file_again_that_is_not_in_memory() -> None:
         assert found is not None
         assert pairs(found) == [key for key in keys[1] if key[0] >> 63 == part]
     assert await cache.published(Recent(2, 0, 0, 0), 0, 1) is None
+
+
+@pytest.mark.parametrize(("k", "part", "parts"), [(1, 0, 2), (0, 1, 2), (0, 0, 4)], ids=["plan", "part", "parts"])
+async def test_a_file_of_another_part_is_taken_for_no_other(k: int, part: int, parts: int) -> None:
+    """Whole as it is: with its keys, copies of what this one published would be published again."""
+    log_store, recent, _ = await store_with(plans=2, parts=parts, count=50)
+    objects = log_store.store.objects  # type: ignore[attr-defined]
+    objects[log_store.decided_key(0, 0)] = objects[log_store.decided_key(k, part)]
+    plan = Recent(0, recent[0].upto, 2, 50)
+    with pytest.raises(CorruptSegment, match=log_store.decided_key(0, 0)):
+        await KeyCache(log_store, in_place, 10**9).published(plan, 0, 1)
