@@ -1,4 +1,4 @@
-"""What is a duplicate: the walk by arrays against the walk by ten lines, the file it makes, and the bounds of plans."""
+"""Deduplication: deciding by arrays against a loop over rows, the file of decisions, and the bounds of plans."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Came = tuple[int, int]
 
 
 def runs_of(rng: Random, number: int) -> PlanRuns:
-    """So many runs, as segments come: in any order of their times."""
+    """Runs in the order in which segments come, with arrival times in any order."""
     table = np.zeros(number, dtype=RUN)
     for at in range(number):
         lo = rng.randrange(1000)
@@ -34,7 +34,7 @@ def runs_of(rng: Random, number: int) -> PlanRuns:
 
 
 def rows_of(rng: Random, runs: PlanRuns, number: int, pool: Sequence[Key]) -> Rows:
-    """Rows in the order, whose keys are of the pool."""
+    """Sorted rows with keys from the pool."""
     of_run = sorted(rng.randrange(len(runs.table)) for _ in range(number))
     keys = [rng.choice(pool) for _ in range(number)]
     row = [rng.randrange(2**32) for _ in range(number)]
@@ -48,7 +48,7 @@ def pool_of(rng: Random, number: int) -> list[Key]:
     return keys + [(high, low ^ 1) for high, low in keys[: number // 4]]
 
 
-def walked(rows: Rows, runs: PlanRuns, known: Sequence[Keys], window: int) -> list[bool]:
+def dropped_by_loop(rows: Rows, runs: PlanRuns, known: Sequence[Keys], window: int) -> list[bool]:
     """The rule, row by row."""
     published: dict[Key, list[Came]] = defaultdict(list)
     for keys in known:
@@ -65,30 +65,30 @@ def walked(rows: Rows, runs: PlanRuns, known: Sequence[Keys], window: int) -> li
 
 
 def keys_of(found: Decided, body: bytes, part: int, parts: int) -> Keys:
-    """The keys of a range, out of the buckets that hold it."""
+    """The keys of a range, read from the buckets that hold it."""
     first, last = found.buckets_of(part, parts)
     offset, length = found.bucket_bytes(first, last)
     return found.keys_in(body[offset : offset + length], first, last).within(part, parts)
 
 
-def kept(rows: Rows, runs: PlanRuns, dropped: Bools) -> Keys:
-    """What a plan published, as memory holds it."""
+def published_keys(rows: Rows, runs: PlanRuns, dropped: Bools) -> Keys:
+    """The keys that a plan published, as memory holds them."""
     body = encode(0, 0, 1, runs, rows, dropped)
     found = parse(body, len(body), "x")
     return keys_of(found, body, 0, 1)
 
 
 def in_plan_order(rows: Rows, dropped: Bools) -> list[bool]:
-    """Which rows are dropped, in the order of `rows`; `dropped` is in that of their keys."""
+    """Which rows are dropped, in the order of `rows`; `dropped` is in key order."""
     keys = list(zip(rows.high.tolist(), rows.low.tolist(), strict=True))
-    told = np.empty(len(dropped), dtype=np.bool_)
-    told[sorted(range(len(keys)), key=keys.__getitem__)] = dropped
-    return told.tolist()
+    ordered = np.empty(len(dropped), dtype=np.bool_)
+    ordered[sorted(range(len(keys)), key=keys.__getitem__)] = dropped
+    return ordered.tolist()
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 30, 200, 1500]), st.integers(1, 3))
-def test_the_walk_by_arrays_drops_what_the_rule_drops(seed: int, window: int, plans: int) -> None:
-    """Plan after plan, keys that come again within the plan and later, near and not near."""
+def test_resolve_drops_the_rows_that_the_rule_drops(seed: int, window: int, plans: int) -> None:
+    """Over several plans, with keys that repeat within a plan and later, inside and outside the window."""
     rng = Random(seed)
     pool, known = pool_of(rng, rng.choice((2, 20, 200))), list[Keys]()
     for _ in range(plans):
@@ -96,12 +96,12 @@ def test_the_walk_by_arrays_drops_what_the_rule_drops(seed: int, window: int, pl
         rows = rows_of(rng, runs, rng.randint(0, 120), pool)
         by_key = rows.by_key()
         dropped = resolve(by_key, runs.table, known, window)
-        assert in_plan_order(rows, dropped) == walked(rows, runs, known, window)
-        known.append(kept(by_key, runs, dropped))
+        assert in_plan_order(rows, dropped) == dropped_by_loop(rows, runs, known, window)
+        known.append(published_keys(by_key, runs, dropped))
 
 
-def test_one_id_a_million_times_takes_no_time_that_squares() -> None:
-    """A constant id, by mistake: many rows of few segments, of which the first is published."""
+def test_resolve_takes_no_quadratic_time_when_all_rows_have_one_key() -> None:
+    """A constant id by mistake: many rows of few segments, of which the first is published."""
     runs = runs_of(Random(1), 10)
     runs.table["lo"], runs.table["hi"] = 0, 5
     number = 100_000
@@ -122,8 +122,8 @@ def file_of(rng: Random, part: int = 0, parts: int = 1, number: int = 300) -> tu
 
 
 @given(st.integers(0, 2**32), st.sampled_from([(0, 1), (1, 2), (5, 8)]))
-def test_a_file_says_what_was_decided(seed: int, place: tuple[int, int]) -> None:
-    """Keys in any equal range, dropped rows by segment, and how many rows each run has."""
+def test_a_decision_file_holds_keys_and_dropped_rows_and_row_counts(seed: int, place: tuple[int, int]) -> None:
+    """Keys in any equal range, dropped rows by segment, and the number of rows of each run."""
     body, runs, rows, dropped = file_of(Random(seed), *place)
     found = parse(body[-rest_length(body, "x") :], len(body), "x")
     assert (found.k, found.part, found.parts, found.shards) == (5, *place, runs.shards)
@@ -134,12 +134,12 @@ def test_a_file_says_what_was_decided(seed: int, place: tuple[int, int]) -> None
     )
     assert found.keys == len(wanted)
     for parts in (place[1], 2 * place[1], 64):
-        told = []
+        stored = []
         for part in range(place[0] * parts // place[1], (place[0] + 1) * parts // place[1]):
             keys = keys_of(found, body, part, parts)
-            told += list(zip(keys.high.tolist(), keys.low.tolist(), keys.run.tolist(), strict=True))
+            stored += list(zip(keys.high.tolist(), keys.low.tolist(), keys.run.tolist(), strict=True))
             assert (part_of(keys.high, parts) == part).all()
-        assert told == wanted
+        assert stored == wanted
     offset, length = found.dropped_range
     out = {
         segment: np.concatenate(several).tolist()
@@ -155,7 +155,7 @@ def test_a_file_says_what_was_decided(seed: int, place: tuple[int, int]) -> None
     assert file_of(Random(seed), *place)[0] == body, "equal decisions are equal bytes"
 
 
-def test_a_long_file_gives_a_range_without_the_rest() -> None:
+def test_a_range_of_a_large_decision_file_is_read_without_the_rest() -> None:
     """By its buckets, each with its digest; twenty bytes a row."""
     body, _, rows, _ = file_of(Random(1), number=60_000)
     found = parse(body, len(body), "x")
@@ -167,8 +167,8 @@ def test_a_long_file_gives_a_range_without_the_rest() -> None:
 
 
 @given(st.data())
-def test_any_changed_byte_of_a_file_is_noticed(data: st.DataObject) -> None:
-    """By the digest of its end, of its keys or of its dropped rows; whoever reads that part raises."""
+def test_a_decision_file_is_refused_when_any_byte_is_changed(data: st.DataObject) -> None:
+    """By the digest of its trailer, its keys or its dropped rows, when that part is read."""
     body = bytearray(file_of(Random(2))[0])
     body[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises((CorruptSegment, OtherVersion)):
@@ -176,8 +176,7 @@ def test_any_changed_byte_of_a_file_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_a_file_that_is_cut_is_noticed(data: st.DataObject) -> None:
-    """Anywhere."""
+def test_a_decision_file_is_refused_when_it_is_truncated(data: st.DataObject) -> None:
     body = file_of(Random(2))[0]
     end = data.draw(st.integers(0, len(body) - 1))
     with pytest.raises((CorruptSegment, OtherVersion)):
@@ -185,22 +184,22 @@ def test_a_file_that_is_cut_is_noticed(data: st.DataObject) -> None:
 
 
 def read_all(found: Decided, body: bytes) -> None:
-    """Every part of a file."""
+    """Read every part of a file."""
     keys_of(found, body, 0, 1)
     offset, length = found.dropped_range
     found.dropped_rows(body[offset : offset + length])
 
 
-def test_a_file_of_a_later_version_is_refused() -> None:
-    """Not called broken: a newer program can read it."""
+def test_a_decision_file_of_a_newer_version_is_refused_as_another_version() -> None:
+    """It is not reported as corrupt: a newer program can read it."""
     body = file_of(Random(2))[0]
     with pytest.raises(OtherVersion, match="version 2"):
         parse(body[:-12] + b"\2\0\0\0" + body[-8:], len(body), "x")
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=50), st.sampled_from([1, 2, 8, 64]))
-def test_ranges_of_sorted_keys_are_all_of_them(words: list[int], parts: int) -> None:
-    """Each key in the range that its top bits name."""
+def test_bounds_of_splits_sorted_keys_into_ranges_by_their_top_bits(words: list[int], parts: int) -> None:
+    """The ranges together hold every key."""
     high = np.array(sorted(words), dtype=np.uint64)
     at = 0
     for part in range(parts):
@@ -215,36 +214,36 @@ def test_ranges_of_sorted_keys_are_all_of_them(words: list[int], parts: int) -> 
     assert back.high.tolist() == high.tolist()
 
 
-# What a plan says.
+# Bounds of plans.
 
 
-def test_a_plan_of_another_version_is_not_carried_out() -> None:
-    """It does not say what it takes: of an older one all copies would be published, of a newer one who knows what."""
+def test_read_plan_refuses_a_plan_of_another_version() -> None:
+    """An older plan would publish all copies; what a newer one means is unknown."""
     plan = Plan(k=7, after=0, upto=5, shards={}, target=1)
     assert read_plan(msgspec.json.encode(plan), "plan.json") == plan
-    for version, told in ((2, "reads 3 and later. Drain"), (4, "run the newer one")):
+    for version, remedy in ((2, "reads 3 and later. Drain"), (4, "run the newer one")):
         plan.version = version
-        with pytest.raises(OtherVersion, match=f"plan.json: format version {version};.*{told}"):
+        with pytest.raises(OtherVersion, match=f"plan.json: format version {version};.*{remedy}"):
             read_plan(msgspec.json.encode(plan), "plan.json")
 
 
 def recent(*reached: int) -> list[Recent]:
-    """Plans from 3 on that reached so far."""
+    """Plans from number 3 on, each with its upper bound."""
     return [Recent(3 + at, upto, 1, 10) for at, upto in enumerate(reached)]
 
 
-def test_since_is_the_first_plan_that_may_hold_something_near() -> None:
-    """It never goes back, and is the plan itself where none is left."""
+def test_since_returns_the_first_plan_that_may_hold_a_key_within_the_window() -> None:
+    """It never decreases, and is the plan itself if no earlier one matters."""
     assert needed_from((1000, 2000), 300, 5000) == 700
-    assert needed_from((1000, 9000), 300, 5000) == 3700, "what lags by days counts as of a reach ago"
+    assert needed_from((1000, 9000), 300, 5000) == 3700, "an arrival that lags by days counts as one window ago"
     assert since(0, recent(500, 699, 700, 800), 7, 700) == 5
     assert since(6, recent(500, 699, 700, 800), 7, 700) == 6
     assert since(3, recent(500, 600), 5, 700) == 5
     assert since(0, [], 0, 0) == 0
 
 
-def test_parts_are_a_power_of_two_and_keep_still() -> None:
-    """Up to the number of workers; none where there is nothing to decide; as before, if that is not far off."""
+def test_parts_of_returns_a_stable_power_of_two() -> None:
+    """At most the number of workers; zero without rows; the previous number if it still fits."""
     assert [parts_of(rows, 5, 100, 0) for rows in (0, 1, 199, 200, 800, 10**6)] == [0, 1, 1, 2, 4, 4]
     assert parts_of(800, 5, 100, 2) == 2
     assert parts_of(800, 5, 100, 1) == 4
@@ -252,8 +251,8 @@ def test_parts_are_a_power_of_two_and_keep_still() -> None:
     assert parts_of(800, 1, 100, 4) == 1
 
 
-def test_who_took_a_part_takes_it_again() -> None:
-    """Others fill the gaps; nothing depends on it."""
+def test_resolvers_keep_their_parts_from_plan_to_plan() -> None:
+    """Other workers fill the gaps."""
     assert resolvers(["c", "a", "b"], 2, ()) == ("a", "b")
     assert resolvers(["c", "b", "d"], 2, ("a", "b")) == ("c", "b")
     assert resolvers(["c", "b"], 4, ("a", "b")) == ("b", "c", "b", "c")

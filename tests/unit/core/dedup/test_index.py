@@ -1,4 +1,4 @@
-"""Where keys stand among sorted ones: against a search by hand, in C and in Python."""
+"""Lookup of keys among sorted keys, against a search by hand, in C and in Python."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def many(count: int, seed: int) -> Words:
 
 @settings(max_examples=200, deadline=None)
 @given(KEYS)
-def test_in_order_sorts_keys_and_keeps_equal_ones_in_place(keys: list[Key]) -> None:
+def test_in_order_sorts_keys_stably(keys: list[Key]) -> None:
     assert in_order(*columns(keys)).tolist() == sorted(range(len(keys)), key=keys.__getitem__)
 
 
 @settings(max_examples=200, deadline=None)
 @given(KEYS, KEYS)
-def test_find_gives_the_first_place_of_each_probe(keys: list[Key], others: list[Key]) -> None:
+def test_find_returns_the_first_index_of_each_probe_or_minus_one(keys: list[Key], others: list[Key]) -> None:
     keys, probes = sorted(keys), sorted(others + keys[::2])
     at = [bisect_left(keys, probe) for probe in probes]
     wanted = [place if keys[place : place + 1] == [probe] else -1 for place, probe in zip(at, probes, strict=True)]
@@ -50,19 +50,19 @@ def test_find_gives_the_first_place_of_each_probe(keys: list[Key], others: list[
 
 @settings(max_examples=200, deadline=None)
 @given(KEYS, KEYS)
-def test_fingerprints_miss_no_key_that_is_there(keys: list[Key], others: list[Key]) -> None:
+def test_fingerprints_have_no_false_negatives_and_are_equal_in_c_and_python(keys: list[Key], others: list[Key]) -> None:
     high = np.sort(columns(keys)[0])
     probes = np.sort(np.concatenate((high, columns(others)[0])))
-    told = []
+    answers = []
     for way in BOTH:
         with way():
-            told.append(Fingerprints(high).may_have(probes).tolist())
-    assert told[0] == told[1]
-    assert all(may or probe not in high for may, probe in zip(told[0], probes, strict=True))
+            answers.append(Fingerprints(high).may_have(probes).tolist())
+    assert answers[0] == answers[1]
+    assert all(may or probe not in high for may, probe in zip(answers[0], probes, strict=True))
 
 
 @pytest.mark.parametrize(("part", "parts"), [(0, 1), (5, 8)])
-def test_fingerprints_take_less_than_four_bytes_a_key_and_are_rarely_wrong(part: int, parts: int) -> None:
+def test_fingerprints_take_less_than_four_bytes_a_key_with_few_false_positives(part: int, parts: int) -> None:
     bits = parts.bit_length() - 1
     mine, absent = (
         keys[keys >> np.uint64(64 - bits) == part] if bits else keys
@@ -74,7 +74,7 @@ def test_fingerprints_take_less_than_four_bytes_a_key_and_are_rarely_wrong(part:
     assert np.count_nonzero(index.may_have(absent)) <= 5
 
 
-def test_an_index_of_no_keys_finds_nothing() -> None:
+def test_find_returns_minus_one_when_there_are_no_keys() -> None:
     none = columns([])
     for way in BOTH:
         with way():

@@ -53,8 +53,8 @@ def published_of(rows: list[tuple[Key, Came]]) -> Keys:
     return Keys(keys.high, keys.low, np.arange(len(rows), dtype=np.uint32), lo, hi)
 
 
-def walked(keys: list[Key], came: list[Came], known: list[list[tuple[Key, Came]]], window: int) -> list[bool]:
-    """The promise, word for word: a row is published unless a published row of its key is near."""
+def dropped_by_loop(keys: list[Key], came: list[Came], known: list[list[tuple[Key, Came]]], window: int) -> list[bool]:
+    """The promise, word for word: a row is published unless a published row with its key is near."""
     published = [row for several in known for row in several]
     dropped = []
     for key, (lo, hi) in zip(keys, came, strict=True):
@@ -71,13 +71,13 @@ def walked(keys: list[Key], came: list[Came], known: list[list[tuple[Key, Came]]
     st.lists(st.lists(st.tuples(KEYS, ARRIVALS), max_size=5), max_size=3),
     st.integers(0, 12),
 )
-def test_resolve_drops_what_a_walk_over_all_rows_drops(
+def test_resolve_drops_the_rows_that_a_loop_over_all_rows_drops(
     rows: list[tuple[Key, Came]], known: list[list[tuple[Key, Came]]], window: int
 ) -> None:
     keys, came = [key for key, _ in rows], [came for _, came in rows]
     columns = rows_of(keys, list(range(len(keys)))).by_key()
     dropped = resolve(columns, table_of(came), [published_of(several) for several in known], window)
-    assert [out for _, out in sorted(zip(columns.run.tolist(), dropped.tolist(), strict=True))] == walked(
+    assert [out for _, out in sorted(zip(columns.run.tolist(), dropped.tolist(), strict=True))] == dropped_by_loop(
         keys, came, known, window
     )
 
@@ -86,7 +86,7 @@ def test_resolve_drops_what_a_walk_over_all_rows_drops(
 
 
 async def store_with(plans: int, parts: int, count: int) -> tuple[LogStore, list[Recent], list[list[Key]]]:
-    """A store with the files of some plans; who they are, and the keys of each."""
+    """A store with the decision files of some plans; the plans, and the keys of each."""
     store, rng = MemoryStore(VirtualClock(0)), Random(5)
     log_store, recent, keys = LogStore(store, "root", Once()), [], []
     for k in range(plans):
@@ -108,7 +108,7 @@ def pairs(keys: Keys) -> list[Key]:
 
 @pytest.mark.parametrize("limit", [0, 50_000, 150_000, 10**9], ids=lambda limit: f"{limit} bytes")
 @pytest.mark.parametrize("parts", [1, 4])
-async def test_published_keys_are_found_whatever_is_in_memory(limit: int, parts: int) -> None:
+async def test_key_cache_finds_published_keys_for_any_memory_limit(limit: int, parts: int) -> None:
     log_store, recent, keys = await store_with(plans=6, parts=parts, count=3_000)
     rng = Random(7)
     cache = KeyCache(log_store, in_place, limit)
@@ -129,7 +129,7 @@ async def test_published_keys_are_found_whatever_is_in_memory(limit: int, parts:
             assert cache.nbytes <= max(limit, 20_000)
 
 
-async def test_old_plans_shrink_to_fingerprints_when_memory_is_short() -> None:
+async def test_key_cache_reduces_old_plans_to_fingerprints_when_memory_is_short() -> None:
     log_store, recent, keys = await store_with(plans=4, parts=1, count=3_000)
     reads = []
     cache = KeyCache(log_store, in_place, 160_000, lambda: reads.append(1))
@@ -140,13 +140,13 @@ async def test_old_plans_shrink_to_fingerprints_when_memory_is_short() -> None:
     assert cache.nbytes <= 160_000
     reads.clear()
     await cache.among(recent, 0, 1, none, none)
-    assert reads == [], "nothing is read for keys that nobody has"
+    assert reads == [], "nothing is read for keys that were never published"
     one = rows_of(keys[0][:1], [0])
     await cache.among(recent, 0, 1, one.high, one.low)
     assert len(reads) <= 2, "one place in one file"
 
 
-async def test_published_reads_a_file_again_that_is_not_in_memory() -> None:
+async def test_key_cache_published_reads_the_file_when_it_is_not_in_memory() -> None:
     log_store, recent, keys = await store_with(plans=2, parts=2, count=500)
     cache = KeyCache(log_store, in_place, 0)
     for part in range(2):

@@ -1,4 +1,4 @@
-"""Balance: from any start the fleet comes to equal shares, and then stays still."""
+"""Lease balancing: from any start the fleet reaches equal shares, and then nothing moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lease(key: str, owner: str | None = None, throughput: float | None = None) -
 
 
 class Table:
-    """A fleet that acts in turn on one table; who is not among `alive` has died."""
+    """A fleet that acts in turn on one table; workers not in `alive` have died."""
 
     def __init__(self, rows: list[Lease], alive: list[str]) -> None:
         self.rows, self.alive = {row.key: row for row in rows}, alive
@@ -45,8 +45,12 @@ class Table:
 
 @settings(max_examples=200)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 9), st.booleans())
-def test_any_start_comes_to_rest_in_balance(seed: int, shards: int, workers: int, differ: bool) -> None:
-    """Free, owned, left behind by the dead, hot and cold: every shard is owned, no move helps, nothing moves."""
+def test_decide_balances_the_fleet_from_any_start_and_then_moves_nothing(
+    seed: int, shards: int, workers: int, differ: bool
+) -> None:
+    """Free leases, owned ones, leases of dead workers, hot and cold shards: all are owned in the end, and no move
+    helps.
+    """
     rng = Random(seed)
     alive = [f"w{n}" for n in range(workers)]
     owners = [None, "dead", *alive[: rng.randint(1, workers)]]
@@ -66,8 +70,8 @@ def test_any_start_comes_to_rest_in_balance(seed: int, shards: int, workers: int
         assert max(loads.values()) - min(loads.values()) <= 1
 
 
-def test_all_who_start_at_once_see_each_other_before_they_take_much() -> None:
-    """The first round shows the workers, the second gives them four times that: hardly anything has to be stolen."""
+def test_decide_takes_few_leases_before_the_other_workers_are_visible() -> None:
+    """In the first round each worker takes little, then up to four times more: hardly any lease has to be stolen."""
     rows = [lease(f"s{n:04d}") for n in range(1000)]
     everyone = [f"w{n}" for n in range(50)]
     table = Table(rows, everyone)
@@ -83,8 +87,8 @@ def test_all_who_start_at_once_see_each_other_before_they_take_much() -> None:
     assert max(table.loads().values()) == 20
 
 
-def test_a_hot_shard_is_worth_several() -> None:
-    """Sixteen shards of which one gets most: its owner has little else."""
+def test_weights_count_a_hot_shard_as_several() -> None:
+    """Sixteen shards of which one gets most traffic: its owner has no other."""
     rows = [lease("hot", throughput=900.0), *(lease(f"s{n:02d}", throughput=10.0) for n in range(15))]
     assert weights(rows) == {"hot": 14, **{f"s{n:02d}": 1 for n in range(15)}}
     table = Table(rows, ["a", "b", "c"])
@@ -99,25 +103,25 @@ def test_a_hot_shard_is_worth_several() -> None:
     assert weights(most)["hot"] == MAX_WEIGHT
 
 
-def test_expiry_is_the_observers_own_matter() -> None:
-    """A lease is free only where its counter has stood still for the failover time; one's own never is."""
+def test_decide_takes_a_lease_when_its_counter_was_unchanged_for_the_failover_time() -> None:
+    """A worker never takes a lease that it holds itself."""
     row = lease("s", "other")
     assert decide([Seen(row, FAILOVER - 0.1)], "me", set(), FAILOVER) == Decision()
     assert decide([Seen(row, FAILOVER)], "me", set(), FAILOVER) == Decision(take=(row,))
     mine = lease("s", "me")
     assert decide([Seen(mine, 99.0)], "me", {"s"}, FAILOVER) == Decision()
-    # In my name, but not held: an acquisition whose reply was lost.
+    # In this worker's name but not held: the reply to the acquisition was lost.
     assert decide([Seen(mine, 0.0)], "me", set(), FAILOVER) == Decision(take=(mine,))
 
 
-def test_a_standby_leaves_a_fleet_alone_that_has_too_few_shards_for_it() -> None:
-    """Nothing to gain, nothing is moved."""
+def test_decide_takes_nothing_for_a_standby_when_there_are_too_few_shards() -> None:
+    """A move would gain nothing."""
     seen = [Seen(lease(f"s{n}", f"w{n}"), 0.0) for n in range(4)]
     assert decide(seen, "standby", set(), FAILOVER) == Decision()
 
 
-def test_the_roster_begins_with_the_planner() -> None:
-    """The owner of the least shard; who owns nothing comes after all."""
+def test_roster_begins_with_the_owner_of_the_least_shard() -> None:
+    """Workers without leases come last."""
     seen = [Seen(lease("s3", "a"), 0.0), Seen(lease("s1", "b"), 0.0), Seen(lease("s0", "gone"), 99.0)]
     assert roster(seen, "a", {"s3"}, FAILOVER) == roster(seen[::-1], "a", {"s3"}, FAILOVER)
     assert roster(seen, "a", {"s3"}, FAILOVER).workers == ("b", "a")
@@ -125,21 +129,21 @@ def test_the_roster_begins_with_the_planner() -> None:
     assert [roster(seen, me, held, FAILOVER).rank for me, held in mine.items()] == [0, 1, 2]
 
 
-def test_what_is_told_keeps_still() -> None:
-    """Measurements waver; the table hears of real changes only."""
+def test_throughput_is_reported_only_when_it_changed_much() -> None:
+    """Small variations are not written to the table."""
     assert told(None, 0.0) == told(1.0, 0.0) == 1.0
     assert told(100.0, 140.0) == 100.0
     assert told(100.0, 160.0) == 160.0
     assert told(100.0, 60.0) == 60.0
 
 
-def test_long_tables_are_read_less_often() -> None:
-    """From four times in a failover time to once in two."""
+def test_look_every_grows_with_the_number_of_rows() -> None:
+    """From four times per failover time to once per two."""
     assert [look_every(rows, 10.0) for rows in (0, 125, 500, 1000, 9000)] == [2.5, 2.5, 10.0, 20.0, 20.0]
 
 
-def test_a_lease_that_stands_still_is_looked_at_when_it_expires() -> None:
-    """So that a death is noticed then, and not a look later; one's own, and the free ones, do not count."""
+def test_look_again_returns_the_time_until_the_next_lease_expires() -> None:
+    """So a death is noticed at once. Own leases and free leases do not count."""
     still = [Seen(lease("s1", "a"), 8.0), Seen(lease("s2", "b"), 2.0)]
     assert look_again(still, set(), FAILOVER) == 2.0
     assert look_again(still, {"s1"}, FAILOVER) == 2.5

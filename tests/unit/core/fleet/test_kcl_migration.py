@@ -1,4 +1,4 @@
-"""Where a stream begins that a KCL application read before: shard by shard, as its lease table tells."""
+"""Where a stream starts that a KCL application has read: shard by shard, from its lease table."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def shard(name: str, *parents: str, start: int = 100, end: int | None = None) ->
 
 
 def at(sequence: int, taken: int = 1) -> Position:
-    """Where a numbered checkpoint goes on."""
+    """The position after a numbered checkpoint."""
     return Position(Start.AT_SEQUENCE_NUMBER, str(sequence), taken)
 
 
 def starts(shards: list[ShardInfo], rows: dict[str, str | Checkpoint]) -> dict[str, Position]:
-    """The roots, and where each starts."""
+    """The root shards and their start positions."""
     leases = [
-        Lease(key, "kcl-1", 5, told if isinstance(told, Checkpoint) else Checkpoint(told)) for key, told in rows.items()
+        Lease(key, "kcl-1", 5, row if isinstance(row, Checkpoint) else Checkpoint(row)) for key, row in rows.items()
     ]
     return {root.shard.id: root.position for root in inherited(shards, leases, otherwise=OTHERWISE, now_ms=NOW)}
 
 
-def test_each_shard_goes_on_where_its_checkpoint_is() -> None:
-    """With the sub-records of an aggregate; a sentinel means what it means to the KCL."""
+def test_inherited_starts_each_shard_at_its_checkpoint() -> None:
+    """With the sub-records of an aggregate; a sentinel means the same as in the KCL."""
     shards = [shard(name) for name in "abcdef"]
     rows: dict[str, str | Checkpoint] = {
         "a": "123",
@@ -54,33 +54,33 @@ def test_each_shard_goes_on_where_its_checkpoint_is() -> None:
 
 
 @pytest.mark.parametrize("rows", [{}, {"other": "5"}])
-def test_a_table_without_the_streams_shards_tells_nothing(rows: dict[str, str | Checkpoint]) -> None:
-    """The settings do then."""
+def test_inherited_returns_nothing_when_no_row_is_of_the_stream(rows: dict[str, str | Checkpoint]) -> None:
+    """The settings then decide."""
     assert starts([shard("a")], rows) == {}
 
 
-def test_children_of_an_ended_shard_are_roots() -> None:
-    """From their own checkpoints, or from their beginning: nobody has read them."""
+def test_inherited_makes_the_children_of_an_ended_shard_roots() -> None:
+    """They start at their own checkpoints, or at their beginning if they have not been read."""
     shards = [shard("a", end=200), shard("b", "a"), shard("c", "a")]
     assert starts(shards, {"a": "SHARD_END"}) == {"b": OLDEST, "c": OLDEST}
     assert starts(shards, {"a": "SHARD_END", "b": "150", "c": "TRIM_HORIZON"}) == {"b": at(150), "c": OLDEST}
 
 
-def test_a_shard_that_is_being_read_holds_its_children() -> None:
-    """They follow from its log."""
+def test_inherited_omits_the_children_of_a_shard_that_has_not_ended() -> None:
+    """They follow from the log of their parent."""
     shards = [shard("a", end=200), shard("b", "a"), shard("c", "a")]
     assert starts(shards, {"a": "150", "b": "TRIM_HORIZON", "c": "TRIM_HORIZON"}) == {"a": at(150)}
 
 
-def test_a_row_that_was_cleaned_up_means_done() -> None:
-    """The KCL deletes it once the children have begun; also over generations."""
+def test_inherited_treats_a_missing_row_of_a_parent_as_ended() -> None:
+    """The KCL deletes the row once the children are being read; also over several generations."""
     shards = [shard("a", end=200), shard("b", "a", end=300), shard("c", "b"), shard("d", "b")]
     assert starts(shards, {"c": "250", "d": "260"}) == {"c": at(250), "d": at(260)}
     assert starts(shards, {"b": "150"}) == {"b": at(150)}
 
 
-def test_a_merge_with_one_parent_done_waits_for_the_other() -> None:
-    """The one that is done is a root at its end, so that the child, whose parents' logs must end, can begin."""
+def test_inherited_starts_the_ended_parent_of_a_merge_at_its_end_when_the_other_has_not_ended() -> None:
+    """The logs of both parents must end before the child begins."""
     shards = [shard("a", end=200), shard("b", end=200), shard("m", "a", "b"), shard("z")]
     rows: dict[str, str | Checkpoint] = {"a": "SHARD_END", "b": "150", "m": "TRIM_HORIZON", "z": "110"}
     assert starts(shards, rows) == {"a": Position(Start.LATEST), "b": at(150), "z": at(110)}
@@ -95,20 +95,22 @@ def test_a_merge_with_one_parent_done_waits_for_the_other() -> None:
         {"a": "5100", "b": "SHARD_END", "c": "SHARD_END"},
     ],
 )
-def test_a_table_from_before_the_stream_was_made_anew_counts_for_nothing(rows: dict[str, str | Checkpoint]) -> None:
-    """Checkpoints before their shard's beginning, or the end of a shard that is open: none of its rows is believed."""
+def test_inherited_returns_nothing_when_the_table_is_of_an_earlier_stream_of_the_name(
+    rows: dict[str, str | Checkpoint],
+) -> None:
+    """A checkpoint before its shard's first number, or the end of an open shard, disproves all rows."""
     shards = [shard("a", start=5000), shard("b", start=5000, end=6000), shard("c", "b", start=5500)]
     assert starts(shards, rows) == {}
     assert starts(shards, {"a": "5100", "b": "SHARD_END", "c": "5600"}) == {"a": at(5100), "c": at(5600)}
 
 
-def test_a_parent_that_is_listed_as_open_may_have_ended() -> None:
+def test_inherited_believes_shard_end_when_the_shard_is_still_listed_as_open() -> None:
     """ListShards shows it so for a while, beside its children."""
     assert starts([shard("a"), shard("b", "a")], {"a": "SHARD_END"}) == {"b": OLDEST}
 
 
 @pytest.mark.parametrize(
-    ("position", "told"),
+    ("position", "checkpoint"),
     [
         (Position(Start.AFTER_SEQUENCE_NUMBER, "123"), Checkpoint("123", WHOLE)),
         (Position(Start.AT_SEQUENCE_NUMBER, "123", 4), Checkpoint("123", 3)),
@@ -116,10 +118,12 @@ def test_a_parent_that_is_listed_as_open_may_have_ended() -> None:
         (Position(Start.AT_TIMESTAMP, "77"), Checkpoint("TRIM_HORIZON")),
     ],
 )
-def test_what_was_committed_is_told_as_a_checkpoint(position: Position, told: Checkpoint) -> None:
-    """And taken up again from there it is the same place, or an earlier one."""
-    assert checkpoint_of(position) == told
+def test_checkpoint_of_returns_the_checkpoint_of_a_committed_position(
+    position: Position, checkpoint: Checkpoint
+) -> None:
+    """Resuming from the checkpoint starts at the same place or earlier."""
+    assert checkpoint_of(position) == checkpoint
     assert checkpoint_of(position, ended=True).ended
-    if told.numbered:
-        (again,) = starts([shard("a")], {"a": told}).values()
-        assert again == at(123, told.sub + 1)
+    if checkpoint.numbered:
+        (again,) = starts([shard("a")], {"a": checkpoint}).values()
+        assert again == at(123, checkpoint.sub + 1)

@@ -1,4 +1,4 @@
-"""The filter against a plain dict: what it knows was accepted within the horizon, and it forgets in good time."""
+"""The duplicate filter against a plain dict: which keys it knows, and when it forgets them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def _either_way(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def lived(seed: int, rounds: int) -> list[list[bool]]:
-    """Answers of a filter of ten minutes, each held against when its key was accepted."""
+def answers_of_a_filter(seed: int, rounds: int) -> list[list[bool]]:
+    """The answers of a filter with a horizon of ten minutes, each checked against the time its key was accepted."""
     rng, found = Random(seed), Filter(10 * MINUTE)
     pool = [rng.randbytes(16) for _ in range(60)]
     accepted: dict[bytes, int] = {}
@@ -46,21 +46,20 @@ def lived(seed: int, rounds: int) -> list[list[bool]]:
 
 
 @given(seed=st.integers(0, 2**32), rounds=st.integers(1, 40))
-def test_it_knows_what_was_accepted_lately(seed: int, rounds: int) -> None:
-    """Surely for half of the horizon, never beyond it, and nothing else; of equal keys the first is new."""
-    lived(seed, rounds)
+def test_filter_knows_keys_accepted_within_half_its_horizon_and_none_beyond_it(seed: int, rounds: int) -> None:
+    """Of equal keys in one claim the first is new."""
+    answers_of_a_filter(seed, rounds)
 
 
 @given(seed=st.integers(0, 2**32))
-def test_both_ways_answer_alike(seed: int) -> None:
-    """In C and in Python."""
-    answers = lived(seed, 20)
+def test_filter_answers_the_same_in_c_and_in_python(seed: int) -> None:
+    answers = answers_of_a_filter(seed, 20)
     with without_native():
-        assert lived(seed, 20) == answers
+        assert answers_of_a_filter(seed, 20) == answers
 
 
-def test_memory_does_not_grow_with_time() -> None:
-    """Two generations, of which the older one goes."""
+def test_filter_memory_does_not_grow_with_time() -> None:
+    """There are two generations, and the older one is dropped."""
     rng, found, sizes = Random(3), Filter(10 * MINUTE), []
     for minute in range(60):
         found.claim(rng.randbytes(16 * 5000), minute * MINUTE, minute * MINUTE)
@@ -68,19 +67,19 @@ def test_memory_does_not_grow_with_time() -> None:
     assert max(sizes[30:]) <= 1.3 * max(sizes[:30])
     assert len(found) <= 5000 * 11
     if native is not None:
-        assert found.nbytes / len(found) <= 140, "in Python a set; in C a table with room to spare"
+        assert found.nbytes / len(found) <= 140, "a set in Python, a table with spare slots in C"
 
 
-def test_keys_that_share_a_home_stay_apart() -> None:
-    """Equal first words put many keys into one place; the rest of the key tells them apart."""
+def test_filter_distinguishes_keys_with_equal_first_words() -> None:
+    """They hash to the same slot; the rest of the key differs."""
     found = Filter(MINUTE)
     keys = b"".join(b"\x00" * 8 + number.to_bytes(8, "big") for number in range(1, 500))
     assert found.claim(keys, 0, 0).all()
     assert not found.claim(keys, 0, 0).any()
 
 
-def test_without_a_horizon_everything_is_new() -> None:
-    """A window of nothing: no key is kept."""
+def test_filter_without_a_horizon_answers_that_every_key_is_new() -> None:
+    """It keeps no key."""
     found = Filter(0)
     assert np.all([found.claim(b"k" * 16, 5, 5) for _ in range(3)])
     assert len(found) == 0

@@ -1,4 +1,4 @@
-"""How many records are asked for, by what the last page held; and when, so that no shard exceeds its limits."""
+"""Pacing of GetRecords: how many records to ask for, and when, within the limits of a shard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIB = 2**20
 @pytest.mark.parametrize(
     ("limit", "records", "size", "then"),
     [
-        (FIRST_RECORDS, 0, 0, FIRST_RECORDS),  # an empty page tells nothing
+        (FIRST_RECORDS, 0, 0, FIRST_RECORDS),  # an empty page says nothing about sizes
         (FIRST_RECORDS, 100, 100 * 1024, 1000),  # small ones: tenfold at most
         (1000, 1000, 1000 * 1024, PAGE_BYTES // 1024),
         (MOST_RECORDS, 5000, 500_000, MOST_RECORDS),
@@ -23,8 +23,9 @@ MIB = 2**20
         (1, 1, 0, 10),
     ],
 )
-def test_the_next_limit(limit: int, records: int, size: int, then: int) -> None:
-    """About PAGE_BYTES, between one record and what the service allows."""
+def test_next_limit_aims_at_the_page_size_between_one_record_and_the_maximum(
+    limit: int, records: int, size: int, then: int
+) -> None:
     assert next_limit(limit, records, size) == then
 
 
@@ -46,20 +47,19 @@ def test_the_next_limit(limit: int, records: int, size: int, then: int) -> None:
         pytest.param(200, 0, 0.0, 0.25, id="draining"),
     ],
 )
-def test_pauses(size: int, behind_ms: int, tip_s: float, expected: float) -> None:
-    """Seconds."""
+def test_pause_depends_on_page_size_and_lag(size: int, behind_ms: int, tip_s: float, expected: float) -> None:
+    """In seconds."""
     assert pause(size, behind_ms, tip_s) == pytest.approx(expected)
 
 
 @given(st.integers(0, 10 * MIB), st.integers(0, 90_000_000), st.floats(0, 60))
-def test_limits_are_kept_whatever_comes(size: int, behind_ms: int, tip_s: float) -> None:
-    """Calls and bytes a second."""
+def test_pause_keeps_the_limits_of_calls_and_bytes_per_second(size: int, behind_ms: int, tip_s: float) -> None:
     seconds = pause(size, behind_ms, tip_s)
     assert seconds > 1 / 5
     assert size / seconds < 2 * MIB
 
 
-def test_idle_shards_are_asked_together() -> None:
+def test_next_call_aligns_idle_shards_to_common_ticks() -> None:
     """Whenever each began, and as often as before."""
     replied = [17.031 + 0.0317 * shard for shard in range(40)]
     for _ in range(5):
@@ -71,12 +71,11 @@ def test_idle_shards_are_asked_together() -> None:
 
 
 @pytest.mark.parametrize("tip_s", [0.0, 0.25, 0.3, 1.0])
-def test_no_shard_is_asked_more_often_than_it_may(tip_s: float) -> None:
-    """Not even for the sake of a tick."""
+def test_next_call_never_comes_before_the_minimum_interval(tip_s: float) -> None:
+    """Also where a tick would come earlier."""
     assert all(next_call(step * 0.0173, 0, 0, tip_s) - step * 0.0173 >= CALL_S - 1e-9 for step in range(200))
 
 
-def test_what_brings_something_keeps_its_own_time() -> None:
-    """Nor does a shard that is behind wait for others."""
+def test_next_call_is_not_aligned_when_a_page_has_records_or_the_shard_lags() -> None:
     assert next_call(17.031, 100, 0, 1.0) == 17.031 + pause(100, 0, 1.0)
     assert next_call(17.031, 0, 5000, 1.0) == 17.031 + pause(0, 5000, 1.0)

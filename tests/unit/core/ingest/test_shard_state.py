@@ -1,4 +1,4 @@
-"""One shard's state: routing by the rule, sums that hold, and a shortcut that is only a shortcut."""
+"""The state of one shard: routing by the rule, counts that add up, and fast paths that change nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ POLICY = Policy(
 
 
 def ingest(window_ms: int = 60 * MINUTE) -> ShardIngest:
-    """A shard that nobody has read."""
+    """A shard that has not been read."""
     return ShardIngest(
         ShardInfo("s"),
         replace(POLICY, window_ms=window_ms),
@@ -50,7 +50,9 @@ def ingest(window_ms: int = 60 * MINUTE) -> ShardIngest:
 
 
 def pages(seed: int, number: int, spread_ms: int) -> list[Page]:
-    """Pages whose arrivals go on (and sometimes back), with times around them, duplicates and broken records."""
+    """Pages with arrivals that advance (and sometimes go back), event times around them, duplicates and
+    broken records.
+    """
     rng = Random(seed)
     made, sequence, arrival = [], 100, NOW
     for _ in range(number):
@@ -68,7 +70,7 @@ def pages(seed: int, number: int, spread_ms: int) -> list[Page]:
 
 
 def drafts(seed: int, spread_ms: int) -> list[Draft]:
-    """What several pages come to, cut now and then."""
+    """The segments that several pages give, cut now and then."""
     shard = ingest()
     made = []
     for number, page in enumerate(pages(seed, 12, spread_ms)):
@@ -79,8 +81,7 @@ def drafts(seed: int, spread_ms: int) -> list[Draft]:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 1000, MINUTE, 20 * MINUTE, 90 * MINUTE]))
-def test_the_steps_in_c_make_the_same_segments(seed: int, spread_ms: int) -> None:
-    """With them and without, byte for byte."""
+def test_segments_are_equal_byte_for_byte_in_c_and_in_python(seed: int, spread_ms: int) -> None:
     quick = [draft.seal("") for draft in drafts(seed, spread_ms)]
     with without_native():
         slow = [draft.seal("") for draft in drafts(seed, spread_ms)]
@@ -88,16 +89,16 @@ def test_the_steps_in_c_make_the_same_segments(seed: int, spread_ms: int) -> Non
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE]), st.booleans())
-def test_names_that_begin_anew_change_nothing(seed: int, spread_ms: int, native: bool) -> None:
-    """A reader that has had too many names numbers them from the start; a segment may then have seen both."""
+def test_segments_do_not_change_when_the_name_table_is_reset(seed: int, spread_ms: int, native: bool) -> None:
+    """A reader with too many names numbers them again from zero, possibly within one segment."""
     wanted = [draft.seal("").digest for draft in drafts(seed, spread_ms)]
     with pytest.MonkeyPatch.context() as patch, contextlib.nullcontext() if native else without_native():
         patch.setattr(events, "_MOST_NAMES", 3)
         assert [draft.seal("").digest for draft in drafts(seed, spread_ms)] == wanted
 
 
-def test_an_ordinary_page_takes_the_short_way() -> None:
-    """Else a slip would only cost time, and nobody would know."""
+def test_an_ordinary_page_takes_the_fast_path() -> None:
+    """A mistake here would only cost time, and no other test would fail."""
     shard = ingest()
     rows = [Record("1", NOW / 1000, json.dumps({"c": "a", "t": "x", "id": 1, "at": NOW / 1000}).encode())]
     with pytest.MonkeyPatch.context() as patch:
@@ -105,12 +106,12 @@ def test_an_ordinary_page_takes_the_short_way() -> None:
         assert shard.take(Page(rows, "i", 0, NOW)).accepted == 1
 
 
-def told_one_by_one(page: Page, watermark: int, closed_before: int) -> tuple[list[tuple[int, int]], int]:
-    """The rule, event by event: the period that takes it, and -1 for late or 1 for early; and W at the end."""
+def routed_by_rule(page: Page, watermark: int, closed_before: int) -> tuple[list[tuple[int, int]], int]:
+    """The rule, event by event: the period of each event, with -1 for late and 1 for early; and the final watermark."""
     rules, rows = POLICY.rules, []
     for record in page.records:
         arrived = min(int(record.arrival * 1000), page.server_ms)
-        if arrived > watermark:  # else what the log says is open stays so, whatever today's settings would say of it
+        if arrived > watermark:  # else the bound of the log stays, even if the settings have changed since
             watermark, closed_before = arrived, max(closed_before, rules.closed_before(arrived))
         try:
             at = json.loads(record.data).get("at")
@@ -129,8 +130,10 @@ def told_one_by_one(page: Page, watermark: int, closed_before: int) -> tuple[lis
     st.sampled_from([0, 5, 60, 600]),
     st.sampled_from([0, 5, 120]),
 )
-def test_a_page_is_routed_as_the_rule_would(seed: int, spread_ms: int, ahead_s: int, lateness_min: int) -> None:
-    """By column as event by event, over pages in which periods close, and after a log written with another lateness."""
+def test_pages_are_routed_as_the_rule_routes_single_events(
+    seed: int, spread_ms: int, ahead_s: int, lateness_min: int
+) -> None:
+    """Over pages in which periods close, and after a log that was written with another lateness."""
     shard, routed = ingest(), []
     shard.watermark = NOW + 1000 * ahead_s
     shard.closed_before = floor_period(shard.watermark - lateness_min * MINUTE, POLICY.rules.period_ms)
@@ -144,15 +147,15 @@ def test_a_page_is_routed_as_the_rule_would(seed: int, spread_ms: int, ahead_s: 
 
         patch.setattr(ShardIngest, "_routed", seen)
         for page in pages(seed, 6, spread_ms):
-            wanted, watermark = told_one_by_one(page, shard.watermark, shard.closed_before)
+            wanted, watermark = routed_by_rule(page, shard.watermark, shard.closed_before)
             routed.clear()
             shard.take(page)
             assert [row for rows in routed for row in rows] == wanted
             assert shard.watermark == watermark
 
 
-def test_events_without_a_time_that_can_be_read_go_by_arrival_and_are_counted() -> None:
-    """Missing, unreadable, or of a wrong type; not those that are duplicates; and in the period that took them."""
+def test_events_without_a_readable_time_are_routed_by_arrival_and_counted_as_untimed() -> None:
+    """A time that is missing, unreadable or of a wrong type. Filtered duplicates do not count."""
     times: list[Any] = [NOW, None, "yesterday", True, "2018-02-30T00:00:00Z", str(NOW), NOW]
     rows = [{"c": "a", "t": "x", "id": str(number), "at": at} for number, at in enumerate(times)]
     rows.append(rows[2])
@@ -169,8 +172,8 @@ def test_events_without_a_time_that_can_be_read_go_by_arrival_and_are_counted() 
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE, 90 * MINUTE]))
-def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> None:
-    """The sums of every segment agree; no segment writes below the bound of the one before it."""
+def test_segment_counts_add_up_and_no_event_enters_a_closed_period(seed: int, spread_ms: int) -> None:
+    """The counts of every segment agree; no segment writes below the bound of the one before it."""
     bound = 0
     for draft in drafts(seed, spread_ms):
         sealed = draft.seal("")
@@ -194,8 +197,8 @@ def test_sums_hold_and_closed_periods_stay_closed(seed: int, spread_ms: int) -> 
         assert rows == counts.accepted == footer.ids
 
 
-def test_records_at_or_before_the_position_are_skipped() -> None:
-    """A page read again changes nothing."""
+def test_take_skips_records_at_or_before_the_position() -> None:
+    """A page that is read again changes nothing."""
     shard = ingest()
     page = pages(1, 1, 0)[0]
     assert page.records
@@ -205,8 +208,8 @@ def test_records_at_or_before_the_position_are_skipped() -> None:
     assert shard.cut("me", 0).footer.counts.records == len(page.records)
 
 
-def lines_after(position: Position, *records: Record) -> list[str]:
-    """The ids of what a shard at `position` takes of a page."""
+def ids_after(position: Position, *records: Record) -> list[str]:
+    """The ids that a shard at `position` accepts from a page."""
     shard = ingest()
     shard.position = position
     shard.take(Page(list(records), "i", 0, NOW))
@@ -214,8 +217,8 @@ def lines_after(position: Position, *records: Record) -> list[str]:
     return [json.loads(line)["id"] for line in lines.text(np.arange(len(lines))).splitlines()]
 
 
-def test_a_record_that_another_application_took_in_part_is_gone_on_with() -> None:
-    """Sub-records 0..sub are done, the others not; a plain record is done, with all the events that it holds."""
+def test_take_skips_the_sub_records_that_the_start_position_covers() -> None:
+    """Sub-records 0..sub are done, the others not. A plain record is done, with all the events it holds."""
 
     def event(name: str) -> bytes:
         return json.dumps({"c": "a", "t": "x", "id": name}).encode()
@@ -229,16 +232,16 @@ def test_a_record_that_another_application_took_in_part_is_gone_on_with() -> Non
     def at(taken: int) -> Position:
         return Position(Start.AT_SEQUENCE_NUMBER, "7", taken)
 
-    assert lines_after(at(1), *page) == ["7.1", "7.2", "8"]
-    assert lines_after(at(2), *page) == ["7.2", "8"]
-    assert lines_after(at(3), *page) == ["8"]
-    assert lines_after(at(WHOLE + 1), *page) == ["8"]
-    assert lines_after(at(1), record(7, event("7.0") + b"\n" + event("7.1")), page[2]) == ["8"]
-    assert lines_after(at(1), page[2]) == ["8"], "the record itself was trimmed"
+    assert ids_after(at(1), *page) == ["7.1", "7.2", "8"]
+    assert ids_after(at(2), *page) == ["7.2", "8"]
+    assert ids_after(at(3), *page) == ["8"]
+    assert ids_after(at(WHOLE + 1), *page) == ["8"]
+    assert ids_after(at(1), record(7, event("7.0") + b"\n" + event("7.1")), page[2]) == ["8"]
+    assert ids_after(at(1), page[2]) == ["8"], "the record itself was trimmed"
 
 
-def test_a_part_of_a_record_is_taken_once() -> None:
-    """From then on the position is after it; until then the segments begin where the other application was."""
+def test_take_moves_the_position_past_a_partly_covered_record() -> None:
+    """Until then the segments start where the other application stopped."""
     start = Position(Start.AT_SEQUENCE_NUMBER, "7", 1)
     shard = ingest()
     shard.position = start
@@ -251,36 +254,35 @@ def test_a_part_of_a_record_is_taken_once() -> None:
     assert shard.position == Position(Start.AFTER_SEQUENCE_NUMBER, "7")
 
 
-def same(sequence: int, at_ms: int) -> Page:
-    """A page with the same event again."""
+def page_with_one_event(sequence: int, at_ms: int) -> Page:
+    """A page with the same event each time."""
     data = json.dumps({"c": "a", "t": "x", "id": "same"}).encode()
     return Page([Record(str(sequence), at_ms / 1000, data)], "i", 0, at_ms)
 
 
-def test_a_retry_is_filtered_for_a_while() -> None:
-    """Within half of the horizon surely, beyond it never; by the watermark, whatever was cut meanwhile."""
+def test_take_filters_a_repeated_event_within_the_horizon() -> None:
+    """Surely within half the horizon, never beyond it, by the watermark."""
     shard = ingest()
-    assert shard.take(same(1, NOW)).accepted == 1
+    assert shard.take(page_with_one_event(1, NOW)).accepted == 1
     shard.cut("me", 0)
-    assert shard.take(same(2, NOW + 4 * MINUTE)).filtered == 1
-    assert shard.take(same(3, NOW + 11 * MINUTE)).accepted == 1
+    assert shard.take(page_with_one_event(2, NOW + 4 * MINUTE)).filtered == 1
+    assert shard.take(page_with_one_event(3, NOW + 11 * MINUTE)).accepted == 1
 
 
-def test_a_shard_that_is_resumed_knows_no_keys() -> None:
-    """What it accepted before may be in no log: it is accepted again, and publishing decides."""
+def test_take_accepts_a_repeated_event_again_after_a_resume() -> None:
+    """What the shard accepted before may be in no log; publishing decides."""
     shard = ingest()
-    shard.take(same(1, NOW))
-    assert ingest().take(same(1, NOW)).accepted == 1
+    shard.take(page_with_one_event(1, NOW))
+    assert ingest().take(page_with_one_event(1, NOW)).accepted == 1
 
 
-def test_a_window_of_nothing_turns_the_filter_off() -> None:
-    """Then every event is published, however often it comes."""
+def test_take_filters_nothing_when_the_window_is_zero() -> None:
     shard = ingest(0)
-    assert [shard.take(same(sequence, NOW)).accepted for sequence in (1, 2, 3)] == [1, 1, 1]
+    assert [shard.take(page_with_one_event(sequence, NOW)).accepted for sequence in (1, 2, 3)] == [1, 1, 1]
 
 
-def test_rows_of_a_segment_span_an_eighth_of_the_window_at_most() -> None:
-    """Of a quiet shard that is caught up with a page spans days: it is taken in parts, with a cut ahead of each."""
+def test_rows_of_a_segment_span_at_most_an_eighth_of_the_window() -> None:
+    """A page of a quiet shard can span days. It is split, with a cut before each part."""
     shard, made = ingest(), list[Draft]()
     rng, at = Random(5), NOW
     rows = []
@@ -305,16 +307,14 @@ def test_rows_of_a_segment_span_an_eighth_of_the_window_at_most() -> None:
     assert shard.parts(Page(rows[:1], "i", 0, NOW + 10**9))[0].records == rows[:1]
 
 
-def test_a_segment_without_rows_says_its_own_watermark() -> None:
-    """It holds nothing, and nothing later comes before it."""
+def test_a_segment_without_rows_has_its_watermark_as_arrival_range() -> None:
     shard = ingest()
     shard.idle(NOW)
     footer = shard.cut("me", 0).footer
     assert footer.arrived == (footer.watermark, footer.watermark)
 
 
-def test_an_idle_shard_follows_the_services_clock() -> None:
-    """Its bound moves, period by period, and asks for a commit each time."""
+def test_idle_advances_the_bound_and_asks_for_a_commit_with_each_period() -> None:
     shard = ingest()
     shard.idle(NOW)
     assert shard.moved

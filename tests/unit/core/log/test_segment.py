@@ -1,4 +1,4 @@
-"""The segment codec: what goes in comes out, and any corruption is detected, never read as data."""
+"""The segment format: what is sealed is read back, and corruption is detected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from vortex.core.model import Position, ShardInfo, Start
 
 
 def footer(**changes: object) -> Footer:
-    """A footer with nothing in it, but for `changes`."""
+    """An empty footer, except for `changes`."""
     values: dict[str, object] = {
         "start": Position(Start.TRIM_HORIZON),
         "periods": {0: Counts(filtered=2)},
@@ -71,8 +71,9 @@ LINES = st.dictionaries(
 
 
 @given(LINES)
-def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]]) -> None:
-    """Members by folder and period, ids, and every field of the footer."""
+def test_parse_footer_returns_every_member_and_id_and_field_that_was_sealed(
+    lines: dict[tuple[str, int], list[bytes]],
+) -> None:
     ids = sum(map(len, lines.values()))
     made = sealed(lines, b"i" * 16 * ids)
     back, digest = parse_footer(made.body, len(made.body), "x.seg")
@@ -97,8 +98,8 @@ def test_everything_comes_back(lines: dict[tuple[str, int], list[bytes]]) -> Non
 
 @settings(max_examples=300)
 @given(st.data())
-def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
-    """By the footer's digest, a member's or the ids'; whoever reads that part raises."""
+def test_a_segment_is_refused_when_any_byte_is_changed(data: st.DataObject) -> None:
+    """By the digest of the footer, a member or the ids, when that part is read."""
     made = sealed({("a", 0): [b"one", b"two"], ("b", 5): [b"three"]}, b"k" * 32)
     body = bytearray(made.body)
     at = data.draw(st.integers(0, len(body) - 1))
@@ -112,8 +113,8 @@ def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_a_cut_segment_is_noticed(data: st.DataObject) -> None:
-    """At either end, anywhere."""
+def test_parse_footer_refuses_a_truncated_segment(data: st.DataObject) -> None:
+    """Cut at either end."""
     made = sealed({("a", 0): [b"one"]}, b"k" * 16)
     begin = data.draw(st.integers(0, len(made.body)))
     end = data.draw(st.integers(0, len(made.body)).filter(lambda e: (begin, e) != (0, len(made.body))))
@@ -122,8 +123,8 @@ def test_a_cut_segment_is_noticed(data: st.DataObject) -> None:
         parse_footer(part, len(part), "x.seg")
 
 
-def test_a_newer_version_is_told_apart_from_corruption() -> None:
-    """A worker that meets one gives the shard up, it does not call it broken."""
+def test_parse_footer_reports_a_newer_version_as_another_version() -> None:
+    """A worker then gives the shard up, and does not report it as corrupt."""
     made = sealed({})
     digest, length, version, magic = TRAILER.unpack(made.body[-TRAILER.size :])
     newer = made.body[: -TRAILER.size] + TRAILER.pack(digest, length, version + 1, magic)
@@ -131,8 +132,8 @@ def test_a_newer_version_is_told_apart_from_corruption() -> None:
         parse_footer(newer, len(newer), "x.seg")
 
 
-def test_members_are_ordered_as_they_are_published() -> None:
-    """So that a period, and in it a range of hashes, is one range of bytes."""
+def test_members_are_ordered_by_period_and_folder_hash() -> None:
+    """So a period, and within it a range of hashes, is one range of bytes."""
     made = sealed({(f"folder{n}", p): [b"x"] for n in range(20) for p in (5, 1)})
     rows = made.footer.member_rows
     order = [
@@ -142,8 +143,8 @@ def test_members_are_ordered_as_they_are_published() -> None:
     assert rows["offset"].tolist() == sorted(rows["offset"].tolist())
 
 
-def test_small_members_share_a_blob_and_large_ones_do_not() -> None:
-    """A blob is of one period; it is closed once it is full, and where a large member comes between."""
+def test_small_members_share_a_blob_and_large_members_have_their_own() -> None:
+    """A blob has one period. It ends when it is full, or when a large member follows."""
     small, large = [b"s" * 999] * 10, [b"l" * 999] * (ALONE_BYTES // 1000 + 1)
     made = sealed({(f"folder{n}", p): list(small) for n in range(20) for p in (5, 1)} | {("large", 5): large})
     rows = made.footer.member_rows
@@ -155,23 +156,23 @@ def test_small_members_share_a_blob_and_large_ones_do_not() -> None:
         sizes = Counter(blobs.values())
         assert sum(blobs.values()) == 20 * 10_000 + (period == 5) * 1000 * len(large)
         assert max(sizes) <= SHARED_BYTES + 10_000
-        assert sizes[70_000] >= 1, "seven of ten thousand bytes fill a blob"
+        assert sizes[70_000] >= 1, "seven members of ten thousand bytes fill a blob"
     alone = rows["raw"] >= ALONE_BYTES
     assert alone.sum() == 1
     assert (begins[alone] == 0).all()
     assert (wholes[alone] == rows["raw"][alone]).all()
 
 
-def test_what_has_all_of_a_blob_is_gzip() -> None:
-    """An object may take it over as it is, whatever without lines lies beside it."""
+def test_a_member_alone_in_its_blob_is_gzip() -> None:
+    """An object can take its bytes over unchanged, even with empty members in the same blob."""
     made = sealed({("a", 0): [b"one"], ("b", 0): []})
     back, _ = parse_footer(made.body, len(made.body), "x.seg")
     assert gzip.decompress(made.body[: back.data_bytes]) == b"one\n"
 
 
 @given(st.integers(0, 2**32))
-def test_a_blob_that_is_cut_or_broken_is_not_unfolded(seed: int) -> None:
-    """Of either kind: to what it was, which no digest vouches for here, or not at all."""
+def test_decompress_raises_corrupt_segment_when_a_blob_is_truncated_or_damaged(seed: int) -> None:
+    """For gzip and LZ4. The digest, not this check, catches every flipped bit."""
     rng = Random(seed)
     text = b"".join(b"%d\n" % rng.randrange(1000) for _ in range(500))
     for blob in (compress(text), lz4_frame(text)):
@@ -183,8 +184,8 @@ def test_a_blob_that_is_cut_or_broken_is_not_unfolded(seed: int) -> None:
             decompress(bytes(broken), "x")
 
 
-def test_an_older_version_is_refused_with_what_to_do() -> None:
-    """Its ids are in another order, and it does not tell when its rows came."""
+def test_parse_footer_names_the_remedy_when_a_segment_is_of_an_older_version() -> None:
+    """Its ids are in another order, and it does not say when its rows arrived."""
     old = footer()
     old.version = OLDEST - 1
     made = seal(old, [cell("a", 0)], LineTable.of([[b"line"]]))
@@ -192,8 +193,8 @@ def test_an_older_version_is_refused_with_what_to_do() -> None:
         parse_footer(made.body, len(made.body), "x.seg")
 
 
-def test_ids_are_in_the_order_of_lines() -> None:
-    """Whatever the order they were accepted in: row and line correspond. Rejections have none."""
+def test_ids_are_in_the_order_of_the_lines_of_their_members() -> None:
+    """Whatever the order of acceptance. Rejections have no ids."""
     cells = [cell(path, period) for path, period in (("b", 5), ("a", 5), ("a", 1))]
     rejected = Cell(Folder("_rejected", folder_hash("_rejected"), rejected=True), 1)
     groups = [2, 0, 1, 0, 2, 1, 0]
@@ -208,9 +209,9 @@ def test_ids_are_in_the_order_of_lines() -> None:
     rows = zip(
         back.member_rows.tolist(), begins.tolist(), back.first_rows.tolist(), back.rejections.tolist(), strict=True
     )
-    for (_, _, at, size, count, raw, _), begin, first, odd in rows:
+    for (_, _, at, size, count, raw, _), begin, first, rejection in rows:
         text = decompress(made.body[at : at + size], "x")[begin : begin + raw]
-        if not odd:
+        if not rejection:
             assert [int(line) for line in text.split()] == numbers[first : first + count]
     assert sorted(numbers) == list(range(len(groups)))
     assert back.rejections.sum() == 1

@@ -1,4 +1,4 @@
-"""Who follows a shard that the stream no longer lists."""
+"""The successors of a shard that the stream no longer lists."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from vortex.core.model import ShardInfo
 
 
 def shard(name: str, start: int, end: int, *parents: str) -> ShardInfo:
-    """A shard of the keys start..end."""
+    """A shard with the hash keys start..end."""
     return ShardInfo(name, parents, start, end)
 
 
-def told(
+def successors_of(
     gone: ShardInfo, listed: list[ShardInfo], live: list[ShardInfo], ended: Sequence[str] = ()
 ) -> dict[str, tuple[str, ...]]:
-    """The heirs, and whom each waits for."""
+    """The ids of the successors, and the parents that each waits for."""
     known = {one.id: one for one in [gone, *live]}
     return {successor.id: successor.parents for successor in successors(gone, listed, known, ended)}
 
@@ -26,44 +26,44 @@ MERGED = shard("m", 0, 99, "a", "b")
 LEFT, RIGHT = shard("l", 0, 29, "m"), shard("r", 30, 99, "m")
 
 
-def test_its_children_where_they_are_listed() -> None:
-    """A merge waits for the other parent, too, as ever."""
-    assert told(A, [MERGED], [B]) == {"m": ("a", "b")}
-    assert told(MERGED, [LEFT, RIGHT], []) == {"l": ("m",), "r": ("m",)}
+def test_successors_are_the_children_when_they_are_listed() -> None:
+    """The child of a merge also waits for the other parent."""
+    assert successors_of(A, [MERGED], [B]) == {"m": ("a", "b")}
+    assert successors_of(MERGED, [LEFT, RIGHT], []) == {"l": ("m",), "r": ("m",)}
 
 
-def test_a_child_that_another_parents_log_has_named() -> None:
-    """It is not listed any more, and will name its own heirs when its turn comes."""
-    assert told(A, [LEFT, RIGHT], [MERGED]) == {"m": ("a", "b")}
+def test_successors_include_an_unlisted_child_that_another_log_names() -> None:
+    """Its own successors are determined when its turn comes."""
+    assert successors_of(A, [LEFT, RIGHT], [MERGED]) == {"m": ("a", "b")}
 
 
-def test_the_oldest_listed_of_its_range_where_its_children_are_gone_as_well() -> None:
-    """Each waits for every live log of its range: the other parent of a merge that nobody saw."""
-    assert told(A, [LEFT, RIGHT], [B]) == {"l": ("a",), "r": ("a", "b")}
-    assert told(B, [LEFT, RIGHT], [A]) == {"r": ("a", "b")}
+def test_successors_are_the_oldest_listed_shards_of_the_range_when_the_children_are_gone() -> None:
+    """Each waits for every live log of its range, such as the other parent of an unseen merge."""
+    assert successors_of(A, [LEFT, RIGHT], [B]) == {"l": ("a",), "r": ("a", "b")}
+    assert successors_of(B, [LEFT, RIGHT], [A]) == {"r": ("a", "b")}
 
 
-def test_an_heir_that_somebody_named_is_named_alike() -> None:
-    """The second parent to vanish says what the first one said."""
-    assert told(B, [LEFT, RIGHT], [shard("r", 30, 99, "a", "b"), shard("l", 0, 29, "a")]) == {"r": ("a", "b")}
+def test_successors_have_the_parents_that_another_log_gave_them() -> None:
+    """The second parent to vanish returns what the first one returned."""
+    assert successors_of(B, [LEFT, RIGHT], [shard("r", 30, 99, "a", "b"), shard("l", 0, 29, "a")]) == {"r": ("a", "b")}
 
 
-def test_no_part_of_the_range_is_left_out() -> None:
-    """One child is still there, the other was split early and is gone: its children follow."""
+def test_successors_cover_the_whole_range_of_the_shard() -> None:
+    """One child is still listed; the other was split and is gone, so its children follow."""
     whole = shard("w", 0, 99)
     low, early, late = shard("low", 0, 49, "w"), shard("e", 50, 74, "high"), shard("f", 75, 99, "high")
-    assert told(whole, [low, early, late], []) == {"low": ("w",), "e": ("w",), "f": ("w",)}
+    assert successors_of(whole, [low, early, late], []) == {"low": ("w",), "e": ("w",), "f": ("w",)}
 
 
-def test_a_child_with_a_parent_that_nobody_knows() -> None:
-    """That parent was itself a merge, which came and went while nobody looked: its own parents are waited for."""
+def test_successors_wait_for_the_live_logs_of_a_range_whose_parent_is_unknown() -> None:
+    """The unknown parent was itself a merge that came and went unseen: the child waits for that merge's parents."""
     third = shard("c", 100, 199)
     youngest = shard("y", 0, 199, "m", "c")
-    assert told(third, [youngest], [A, B]) == {"y": ("a", "b", "c")}
-    assert told(A, [youngest], [B, shard("y", 0, 199, "a", "b", "c")]) == {"y": ("a", "b", "c")}
+    assert successors_of(third, [youngest], [A, B]) == {"y": ("a", "b", "c")}
+    assert successors_of(A, [youngest], [B, shard("y", 0, 199, "a", "b", "c")]) == {"y": ("a", "b", "c")}
 
 
-def test_what_has_ended_follows_nobody() -> None:
-    """The others of the range went on without this one, which had nothing left to give."""
-    assert told(A, [LEFT, RIGHT], [RIGHT], ended=["l"]) == {"r": ("m",)}
-    assert told(A, [MERGED], [LEFT, RIGHT], ended=["m"]) == {}
+def test_successors_exclude_shards_that_have_ended() -> None:
+    """The other shards of the range went on without this one, which had no records left."""
+    assert successors_of(A, [LEFT, RIGHT], [RIGHT], ended=["l"]) == {"r": ("m",)}
+    assert successors_of(A, [MERGED], [LEFT, RIGHT], ended=["m"]) == {}

@@ -1,4 +1,4 @@
-"""What a plan comes to, as functions of logs."""
+"""The objects and closed hours of a plan, as functions of the logs."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def log(shard: str, segments: int, rng: Random) -> LogView:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 40, 10_000]))
-def test_plans_publish_every_member_once_whatever_the_shares(seed: int, target: int) -> None:
-    """Plan by plan up to the frontier; shares of the hash space cut the work, never the outcome."""
+def test_plans_publish_every_member_once_for_any_number_of_shares(seed: int, target: int) -> None:
+    """Shares of the hash space divide the work, and do not change the outcome."""
     rng = Random(seed)
     views = {name: log(name, rng.randint(1, 8), rng) for name in ("a", "b")}
     plan = Plan(k=-1, after=0, upto=0, shards={name: PlanShard() for name in views}, target=target)
@@ -66,8 +66,8 @@ def test_plans_publish_every_member_once_whatever_the_shares(seed: int, target: 
     assert plan.upto == min(bounds)
 
 
-def test_a_backfill_closes_its_own_hours_and_no_empty_ones() -> None:
-    """However far back it reaches; from the hour of the first start on every hour closes."""
+def test_closed_hours_before_the_first_start_are_only_those_with_events() -> None:
+    """From the hour of the first start on, every hour closes."""
     first = 500_000 * HOUR_MS
     old = 10 * HOUR_MS
     assert closed_hours(0, first, first, [old, old + PERIOD]) == [old]
