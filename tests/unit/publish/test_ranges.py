@@ -12,7 +12,6 @@ import pytest
 from tests.unit.fleet.test_leased import FleetWorld, Member, all_leave, scenario
 from vortex.core.publish.contents import Dropped
 from vortex.core.publish.plan import LogView, Plan
-from vortex.core.publish.ranges import range_count, takers
 from vortex.log.store import LogStore
 from vortex.publish.ranges import Ranges
 
@@ -41,13 +40,6 @@ def done_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[str, int]]]
 
 def planner(members: list[Member]) -> Member:
     return next(one for one in members if one.fleet.roster.rank == 0)
-
-
-def test_range_count_is_a_power_of_two_that_grows_with_bytes_and_workers() -> None:
-    """One range when there is little to publish."""
-    assert [range_count(size, 50, 100) for size in (0, 199, 200, 999, 3200, 10**9)] == [1, 1, 2, 8, 32, 32]
-    assert range_count(10**9, 1, 100) == 1
-    assert takers(["a", "b", "c"], "b", 4) == ("b", "a", "c", "b")
 
 
 def test_each_range_is_published_once_by_the_worker_that_the_plan_names(

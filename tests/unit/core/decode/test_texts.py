@@ -12,7 +12,6 @@ from vortex.core.decode import texts as module
 from vortex.core.decode.limits import DEFAULT, Budget, Limits, Pot
 from vortex.core.decode.reasons import OverBudget, Reason
 from vortex.core.decode.steps import at_once
-from vortex.core.decode.surrogates import masked
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('a"\\}{][,:\n\ud83d\ude00é '), max_size=6),
@@ -90,26 +89,6 @@ def test_values_of_isolates_a_broken_value_from_its_neighbours(text: bytes, valu
 def test_values_of_takes_linear_time_on_any_text(text: bytes) -> None:
     """Each byte is read a constant number of times. With quadratic time this test would not finish."""
     values_of(text * (300_000 // len(text)), Limits(events=1_000_000))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (rb'"\ud83d"', rb'"\ufffd"'),
-        (rb'"\uDC00\ud83d\ude00"', rb'"\ufffd\ud83d\ude00"'),
-        (rb'"\ud800\ud800\udc00"', rb'"\ufffd\ud800\udc00"'),
-        (rb'"\ud83d\\ude00"', rb'"\ufffd\\ude00"'),
-    ],
-)
-def test_masked_replaces_lone_surrogates(text: bytes, expected: bytes) -> None:
-    assert masked(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", [rb'"\\ud83d"', rb'"\ud83d\ude00"', rb'"\ud8"', rb'"\u00e9\ud83d\ude00"', rb'"\\\\ud800\\"']
-)
-def test_masked_returns_the_text_itself_without_lone_surrogates(text: bytes) -> None:
-    assert masked(text) is text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vortex.core.fleet.kcl_migration import inherited
-from vortex.core.fleet.lease import WHOLE, Checkpoint, Lease, checkpoint_of
+from vortex.core.fleet.lease import Checkpoint, Lease
 from vortex.core.model import Position, ShardInfo, Start
 
 NOW = 1_700_000_000_000
@@ -107,23 +107,3 @@ def test_inherited_returns_nothing_when_the_table_is_of_an_earlier_stream_of_the
 def test_inherited_believes_shard_end_when_the_shard_is_still_listed_as_open() -> None:
     """ListShards shows it so for a while, beside its children."""
     assert starts([shard("a"), shard("b", "a")], {"a": "SHARD_END"}) == {"b": OLDEST}
-
-
-@pytest.mark.parametrize(
-    ("position", "checkpoint"),
-    [
-        (Position(Start.AFTER_SEQUENCE_NUMBER, "123"), Checkpoint("123", WHOLE)),
-        (Position(Start.AT_SEQUENCE_NUMBER, "123", 4), Checkpoint("123", 3)),
-        (Position(Start.TRIM_HORIZON), Checkpoint("TRIM_HORIZON")),
-        (Position(Start.AT_TIMESTAMP, "77"), Checkpoint("TRIM_HORIZON")),
-    ],
-)
-def test_checkpoint_of_returns_the_checkpoint_of_a_committed_position(
-    position: Position, checkpoint: Checkpoint
-) -> None:
-    """Resuming from the checkpoint starts at the same place or earlier."""
-    assert checkpoint_of(position) == checkpoint
-    assert checkpoint_of(position, ended=True).ended
-    if checkpoint.numbered:
-        (again,) = starts([shard("a")], {"a": checkpoint}).values()
-        assert again == at(123, checkpoint.sub + 1)
