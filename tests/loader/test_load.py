@@ -1,4 +1,4 @@
-"""One partition into a warehouse: rows, columns, misfits and names. Every test runs on every warehouse."""
+"""Loading one partition: rows, columns, misfits and names. Every test runs on every warehouse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGES = [page(n) for n in range(10)]
 
 
 def load_hour(warehouse: Warehouse, store: Store, n: int = 0, force: bool = False, **rules: Any) -> dict[str, Loaded]:
-    """Everything of the hour, by customer and type."""
+    """Load everything of the hour; the results by customer and type."""
     catalog = Catalog(Document.model_validate({"customers": "all", **rules}))
     return {
         f"{part.customer}/{part.event_type}": load(
@@ -30,11 +30,11 @@ def load_hour(warehouse: Warehouse, store: Store, n: int = 0, force: bool = Fals
 
 
 def events(rows: list[tuple[Any, ...]]) -> list[Any]:
-    """The events of rows of `_event`."""
+    """The events in rows of `_event`."""
     return [json.loads(row[0]) if isinstance(row[0], str) else row[0] for row in rows]
 
 
-def test_a_partition_becomes_a_table_with_a_column_for_each_key(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_makes_a_table_with_a_column_for_each_key(tmp_path: Path, warehouse: Warehouse) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     done = load_hour(warehouse, open_store(str(tmp_path)))["acme/page"]
     assert (done.rows, done.changed, done.misfits, done.schema, done.table) == (10, True, {}, "acme", "page")
@@ -58,7 +58,7 @@ def test_a_partition_becomes_a_table_with_a_column_for_each_key(tmp_path: Path, 
     assert events(warehouse.run("SELECT _event FROM acme.page ORDER BY properties_price")) == PAGES
 
 
-def test_an_hour_loaded_twice_is_there_once(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_replaces_an_hour_that_was_loaded_before(tmp_path: Path, warehouse: Warehouse) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     store = open_store(str(tmp_path))
     load_hour(warehouse, store)
@@ -68,7 +68,7 @@ def test_an_hour_loaded_twice_is_there_once(tmp_path: Path, warehouse: Warehouse
     assert warehouse.run("SELECT event_type, row_count, objects, loader FROM acme._loads") == [("page", 10, 2, "test")]
 
 
-def test_a_column_keeps_its_type_when_a_key_changes_from_number_to_text_to_object(
+def test_column_keeps_its_type_when_a_key_changes_from_number_to_text_to_object(
     tmp_path: Path, warehouse: Warehouse
 ) -> None:
     prices: list[list[Any]] = [[1, 2.5, None], ["9.99", 3], [{"amount": 4}, [5], True, 6]]
@@ -93,7 +93,7 @@ def test_a_column_keeps_its_type_when_a_key_changes_from_number_to_text_to_objec
     ] == [(), ("properties_price",), ("properties_price",)]
 
 
-def test_text_takes_numbers_and_no_objects(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_text_column_accepts_numbers_and_counts_objects_as_misfits(tmp_path: Path, warehouse: Warehouse) -> None:
     rows = [{"id": "a", "k": "x"}, {"id": "b", "k": "y"}, {"id": "c", "k": 7}, {"id": "d", "k": {"z": 1}}]
     publish(tmp_path, hour(0), {("acme", "page"): rows})
     done = load_hour(warehouse, open_store(str(tmp_path)))["acme/page"]
@@ -101,7 +101,7 @@ def test_text_takes_numbers_and_no_objects(tmp_path: Path, warehouse: Warehouse)
     assert warehouse.run("SELECT k FROM acme.page ORDER BY id") == [("x",), ("y",), ("7",), (None,)]
 
 
-def test_names_that_look_alike_stay_apart_for_ever(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_gives_similar_names_separate_schemas_and_tables_and_columns(tmp_path: Path, warehouse: Warehouse) -> None:
     rows = [{"messageId": "m", "userId": "camel", "userid": "plain", "user_id": "snake", "USER ID": "loud"}]
     publish(
         tmp_path,
@@ -133,8 +133,8 @@ def test_names_that_look_alike_stay_apart_for_ever(tmp_path: Path, warehouse: Wa
     assert warehouse.run(f"SELECT {', '.join(names)} FROM wayne_retail_2.product_viewed LIMIT 1")[0] == row
 
 
-def test_names_of_the_warehouse_are_left_to_it(tmp_path: Path, warehouse: Warehouse) -> None:
-    """Schemas and columns that every database or table has, whatever an event calls its keys."""
+def test_load_uses_no_reserved_name_of_the_warehouse(tmp_path: Path, warehouse: Warehouse) -> None:
+    """Schemas and columns that every database or table has, whatever the keys of an event are called."""
     row = {"ctid": 1, "xmin": 2, "rowid": 3, "_event": 4, "_hour": 5, "select": 6, "": 7, '"; DROP TABLE x; --': 8}
     names = [("public", "_loads"), ("main", "_names"), ("information_schema", "select"), ("pg_catalog", "x")]
     publish(tmp_path, hour(0), {name: [row] for name in [*names, ("vortex", "x")]})
@@ -146,7 +146,7 @@ def test_names_of_the_warehouse_are_left_to_it(tmp_path: Path, warehouse: Wareho
         assert events(warehouse.run(f'SELECT _event FROM "{one.schema}"."{one.table}"')) == [row]
 
 
-def test_what_a_warehouse_cannot_hold_is_mended_and_counted(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_repairs_and_counts_values_that_a_warehouse_cannot_hold(tmp_path: Path, warehouse: Warehouse) -> None:
     lines = [
         rb'{"messageId":"1","note":"nul \u0000 inside","path":"C:\\u0000"}',
         rb'{"messageId":"2","note":"half \ud83d a pair","smile":"\ud83d\ude00"}',
@@ -174,7 +174,7 @@ def test_what_a_warehouse_cannot_hold_is_mended_and_counted(tmp_path: Path, ware
     assert done.misfits["m"] >= 2
 
 
-def test_times_that_no_calendar_has_are_misfits(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_counts_impossible_times_as_misfits(tmp_path: Path, warehouse: Warehouse) -> None:
     good = ["2024-02-29T23:59:59Z", "2026-11-29 10:00", "2026-11-29T10:00:00.123456+0530", "2000-02-29T00:00:00-08:00"]
     bad = [
         "2026-02-30T00:00:00Z",
@@ -197,7 +197,7 @@ def test_times_that_no_calendar_has_are_misfits(tmp_path: Path, warehouse: Wareh
     assert sorted(row[0] for row in rows) == [951811200, 1709251199, 1795926600, 1795946400]
 
 
-def test_ten_thousand_keys_give_as_many_columns_as_there_is_room_for(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_makes_at_most_max_columns_columns_of_ten_thousand_keys(tmp_path: Path, warehouse: Warehouse) -> None:
     rows = [
         {"messageId": str(n), "often": n, "properties": {f"key {n * 10 + k}": k for k in range(10)}}
         for n in range(1000)
@@ -211,7 +211,7 @@ def test_ten_thousand_keys_give_as_many_columns_as_there_is_room_for(tmp_path: P
     assert sorted(kept, key=lambda event: event["often"]) == rows
 
 
-def test_long_names_and_keys_are_loaded(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_accepts_long_names_and_keys(tmp_path: Path, warehouse: Warehouse) -> None:
     long = "very " * 2000
     row = {"messageId": "1", "k" * 5000: 1, "k" * 300: 2}
     publish(
@@ -224,7 +224,7 @@ def test_long_names_and_keys_are_loaded(tmp_path: Path, warehouse: Warehouse) ->
     assert not any(one.changed for one in load_hour(warehouse, store).values())
 
 
-def test_people_say_what_columns_hold_and_what_is_left_out(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_applies_the_rules_for_types_and_dropped_and_hashed_keys(tmp_path: Path, warehouse: Warehouse) -> None:
     rows = [page(1, order=12, context={"ip": "203.0.113.7", "page": {"path": "/p"}}), page(2, order="x", email=None)]
     publish(tmp_path, hour(0), {("acme", "Order Completed"): rows, ("acme", "page"): rows})
     rules = {
@@ -255,7 +255,7 @@ def test_people_say_what_columns_hold_and_what_is_left_out(tmp_path: Path, wareh
     assert "none" not in kept[0]["properties"]
 
 
-def test_rows_that_are_missing_load_nothing(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_loads_nothing_when_rows_are_missing(tmp_path: Path, warehouse: Warehouse) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     path = next((tmp_path / "_hours").rglob("manifest.json"))
     path.write_text(path.read_text().replace('"rows": 10', '"rows": 11'))
@@ -265,7 +265,7 @@ def test_rows_that_are_missing_load_nothing(tmp_path: Path, warehouse: Warehouse
     assert warehouse.columns("acme", "page") == []
 
 
-def test_a_table_that_people_dropped_is_made_again(tmp_path: Path, warehouse: Warehouse) -> None:
+def test_load_creates_a_dropped_table_again(tmp_path: Path, warehouse: Warehouse) -> None:
     store = open_store(str(tmp_path))
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     load_hour(warehouse, store)

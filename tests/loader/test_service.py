@@ -1,4 +1,4 @@
-"""The catalogue's service: what anyone may read, what writers may change, and that the loader follows."""
+"""The catalogue service: what anyone can read, what writers can change, and what the loader then reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vortex_loader.service.database import Database
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty one."""
+    """An empty database."""
     opened = Database(tmp_path / "data" / "catalog.sqlite")
     yield opened
     opened.close()
@@ -30,18 +30,18 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def client(database: Database) -> Iterator[TestClient]:
-    """Somebody with a token."""
+    """A client with a token."""
     token = database.add_token("ada")
     with TestClient(make_app(database), headers={"Authorization": f"Bearer {token}"}) as client:
         yield client
 
 
 def catalog(client: TestClient) -> Catalog:
-    """As the loader reads it."""
+    """The catalogue as the loader reads it."""
     return Catalog(Document.model_validate(client.get("/v1/catalog").json()))
 
 
-def test_an_event_that_is_added_is_wanted_until_it_is_removed(client: TestClient) -> None:
+def test_put_event_makes_an_event_wanted_until_it_is_deleted(client: TestClient) -> None:
     names = {"customer": "wayne/retail é", "event": "Order Completed?&"}
     assert client.put("/v1/events", params=names, json={"table": "orders"}).status_code == 204
     assert client.put("/v1/events", params={"customer": "acme", "event": "page"}).status_code == 204
@@ -57,7 +57,7 @@ def test_an_event_that_is_added_is_wanted_until_it_is_removed(client: TestClient
     assert [(one["who"], one["what"].split(" ")[0]) for one in changes] == [("ada", "event")] * 3
 
 
-def test_customers_and_the_default_have_rules(client: TestClient) -> None:
+def test_put_customer_and_put_default_set_rules(client: TestClient) -> None:
     client.put("/v1/default", json={"flatten": ["properties", "context"]})
     client.put(
         "/v1/customers", params={"customer": "acme"}, json={"events": "all", "schema": "shop", "drop": ["context.ip"]}
@@ -75,7 +75,7 @@ def test_customers_and_the_default_have_rules(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "names", "rules", "said"),
+    ("path", "names", "rules", "message"),
     [
         ("/v1/events", {"customer": "a", "event": "x"}, {"table": "No!"}, "customer.a.event.x.table"),
         ("/v1/events", {"customer": "a", "event": "x"}, {"tabel": "t"}, "customer.a.event.x.tabel"),
@@ -84,32 +84,32 @@ def test_customers_and_the_default_have_rules(client: TestClient) -> None:
         ("/v1/events", {"customer": "a", "event": ""}, {}, "at least 1 character"),
     ],
 )
-def test_rules_that_cannot_be_change_nothing(
-    client: TestClient, path: str, names: dict[str, str], rules: dict[str, object], said: str
+def test_put_changes_nothing_when_the_rules_are_invalid(
+    client: TestClient, path: str, names: dict[str, str], rules: dict[str, object], message: str
 ) -> None:
     before = client.get("/v1/catalog")
     reply = client.put(path, params=names, json=rules)
     assert reply.status_code == 422
-    assert said in json.dumps(reply.json())
+    assert message in json.dumps(reply.json())
     after = client.get("/v1/catalog")
     assert (after.json(), after.headers["ETag"]) == (before.json(), before.headers["ETag"])
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic YTpi", "bearer "])
-def test_writing_takes_a_token_and_reading_none(database: Database, authorization: str | None) -> None:
+def test_writing_needs_a_valid_token_and_reading_needs_none(database: Database, authorization: str | None) -> None:
     database.add_token("ada")
     headers = {} if authorization is None else {"Authorization": authorization}
-    with TestClient(make_app(database), headers=headers) as stranger:
+    with TestClient(make_app(database), headers=headers) as anonymous:
         for method in ("PUT", "DELETE"):
             for path in ("/v1/events", "/v1/customers", "/v1/default"):
                 names = {"customer": "a", "event": "b"}
-                reply = stranger.request(method, path, params=names, json={} if method == "PUT" else None)
+                reply = anonymous.request(method, path, params=names, json={} if method == "PUT" else None)
                 assert reply.status_code in (401, 405)
                 assert reply.status_code == 401 or (method, path) == ("DELETE", "/v1/default")
-        assert stranger.get("/v1/catalog").json()["customer"] == {}
+        assert anonymous.get("/v1/catalog").json()["customer"] == {}
 
 
-def test_a_token_ends_when_it_is_made_anew_or_removed(database: Database) -> None:
+def test_token_is_invalid_after_it_is_replaced_or_removed(database: Database) -> None:
     first = database.add_token("ada")
     second = database.add_token("ada")
     assert (database.writer(first), database.writer(second)) == (None, "ada")
@@ -118,14 +118,14 @@ def test_a_token_ends_when_it_is_made_anew_or_removed(database: Database) -> Non
     assert not database.remove_token("ada")
 
 
-def test_an_unchanged_catalogue_is_not_sent_again(client: TestClient) -> None:
+def test_get_catalog_answers_304_when_it_is_unchanged(client: TestClient) -> None:
     tag = client.get("/v1/catalog").headers["ETag"]
     assert client.get("/v1/catalog", headers={"If-None-Match": tag}).status_code == 304
     client.put("/v1/events", params={"customer": "a", "event": "b"})
     assert client.get("/v1/catalog", headers={"If-None-Match": tag}).status_code == 200
 
 
-def test_the_api_describes_itself_and_the_page_runs_only_its_own_scripts(client: TestClient) -> None:
+def test_service_serves_its_openapi_document_and_a_page_with_a_script_policy(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {"/v1/catalog", "/v1/changes", "/v1/default", "/v1/customers", "/v1/events"}
     page = client.get("/")
@@ -134,7 +134,7 @@ def test_the_api_describes_itself_and_the_page_runs_only_its_own_scripts(client:
     assert client.get("/page.css").status_code == 200
 
 
-def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_database_keeps_its_changes_after_a_restart(tmp_path: Path) -> None:
     for number in range(3):
         opened = Database(tmp_path / "catalog.sqlite")
         assert opened.revision() == number
@@ -142,7 +142,7 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
         opened.close()
 
 
-def test_writers_at_once_leave_every_change(database: Database) -> None:
+def test_database_keeps_every_change_of_concurrent_writers(database: Database) -> None:
     threads = [
         threading.Thread(target=database.put_event, args=("ada", f"c{n % 3}", f"event {n}", {})) for n in range(24)
     ]
@@ -156,7 +156,7 @@ def test_writers_at_once_leave_every_change(database: Database) -> None:
 
 @pytest.fixture
 def served(database: Database) -> Iterator[str]:
-    """The service at a port."""
+    """The service on a port."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(make_app(database), log_level="warning"))
@@ -169,7 +169,7 @@ def served(database: Database) -> Iterator[str]:
         thread.join()
 
 
-def test_the_command_line_changes_the_catalogue_of_the_service(
+def test_catalog_commands_change_the_catalogue_of_the_service(
     served: str, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Closed hours, from a folder and from S3: what the manifests say, and what is said where they are wrong."""
+"""Closed hours from a folder and from S3: what the manifests say, and the error when they are wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield Store(Bucket("s3://bucket/pre/fix/", client))
 
 
-def test_an_hour_is_what_its_manifest_says(store: Store) -> None:
+def test_store_hour_returns_the_partitions_of_its_manifest(store: Store) -> None:
     assert store.closed(hour(0)) and not store.closed(hour(1))
     found = store.hour(hour(0))
     assert [(part.customer, part.event_type, part.rows, part.hour) for part in found.partitions] == [
@@ -52,7 +52,7 @@ def test_an_hour_is_what_its_manifest_says(store: Store) -> None:
     assert len(lines) == 10
 
 
-def test_an_hour_without_manifest_is_not_closed(store: Store) -> None:
+def test_store_hour_raises_not_closed_without_a_manifest(store: Store) -> None:
     with pytest.raises(
         NotClosed, match=r"2026-11-29T10 is not closed: .*/_hours/date=2026-11-29/hour=10/manifest.json"
     ):
@@ -71,7 +71,7 @@ def test_an_hour_without_manifest_is_not_closed(store: Store) -> None:
         b"\xff",
     ],
 )
-def test_a_manifest_of_nonsense_is_named(tmp_path: Path, body: bytes) -> None:
+def test_store_hour_names_an_invalid_manifest(tmp_path: Path, body: bytes) -> None:
     publish(tmp_path, hour(0), {})
     path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
     path.write_bytes(body)
@@ -80,7 +80,7 @@ def test_a_manifest_of_nonsense_is_named(tmp_path: Path, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda body: body[:-9], "no whole gzip file|bytes; its manifest says"),
         (lambda body: body + gzip.compress(b'{"more": 1}\n'), "bytes; its manifest says"),
@@ -89,18 +89,18 @@ def test_a_manifest_of_nonsense_is_named(tmp_path: Path, body: bytes) -> None:
         (lambda body: b"", "no whole gzip file|bytes; its manifest says"),
     ],
 )
-def test_a_damaged_object_is_named(tmp_path: Path, damage: object, said: str) -> None:
+def test_store_blocks_names_a_damaged_object(tmp_path: Path, damage: object, message: str) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): EVENTS}, objects=1)
     path = next((tmp_path / "customer=acme").rglob("*.gz"))
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     store = open_store(tmp_path.as_uri())
     (part,) = store.hour(hour(0)).partitions
     (stored,) = store.objects(part)
-    with pytest.raises(LoaderError, match=f"0900-000.json.gz.*({said})"):
+    with pytest.raises(LoaderError, match=f"0900-000.json.gz.*({message})"):
         list(store.blocks(stored))
 
 
-def test_an_object_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_store_blocks_raises_missing_when_the_object_does_not_exist(tmp_path: Path) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): EVENTS}, objects=1)
     next((tmp_path / "customer=acme").rglob("*.gz")).unlink()
     store = open_store(str(tmp_path))
@@ -109,7 +109,7 @@ def test_an_object_that_is_gone_is_named(tmp_path: Path) -> None:
         list(store.blocks(store.objects(part)[0]))
 
 
-def test_blocks_are_whole_lines_however_long(tmp_path: Path) -> None:
+def test_store_blocks_are_whole_lines_of_any_length(tmp_path: Path) -> None:
     events = [{"n": n, "blob": "x" * size} for n, size in enumerate([10, 3_000_000, 5, 1_100_000, 1])]
     publish(tmp_path, hour(0), {("acme", "page"): events}, objects=1)
     store = open_store(str(tmp_path))
@@ -119,21 +119,21 @@ def test_blocks_are_whole_lines_however_long(tmp_path: Path) -> None:
     assert sum(block.count(b"\n") for block in blocks) == 5
 
 
-def test_denied_and_passing_failures_are_told_apart() -> None:
-    """A key that is missing answers 403 where the role may not list: the message says so."""
+def test_store_distinguishes_denied_from_temporary_failures() -> None:
+    """A missing key answers 403 without permission to list; the message says so."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="t", aws_secret_access_key="t")
         store = Store(Bucket("s3://bucket/p", client))
-        for code, kind, said in (
+        for code, kind, message in (
             ("AccessDenied", LoaderError, "deploy/iam-loader.json"),
             ("SlowDown", Passing, "SlowDown"),
             ("InternalError", Passing, "InternalError"),
         ):
             error = client.exceptions.ClientError({"Error": {"Code": code}}, "GetObject")
-            with patch.object(client, "get_object", side_effect=error), pytest.raises(kind, match=said):
+            with patch.object(client, "get_object", side_effect=error), pytest.raises(kind, match=message):
                 store.hour(hour(0))
 
 
-def test_other_addresses_are_refused() -> None:
+def test_open_store_refuses_unknown_addresses() -> None:
     with pytest.raises(LoaderError, match="a store is s3://bucket/prefix"):
         open_store("gs://bucket/x")

@@ -1,4 +1,4 @@
-"""The documents speak of settings, metrics, commands, alerts and messages that exist; their links lead somewhere."""
+"""The documents name existing settings, metrics, commands, alerts and messages, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ _NAMED = re.compile(r"\bVortex[A-Z]\w+")
 
 
 def page(name: str) -> str:
-    """A document."""
+    """The text of a document."""
     return (ROOT / name).read_text("utf-8")
 
 
 def prose(text: str) -> str:
-    """Without blocks of code."""
+    """The text without code blocks."""
     return _FENCE.sub("", text)
 
 
 def anchors(text: str) -> set[str]:
-    """What a link can name of a document, as GitHub and the site both name it."""
+    """The anchors of a document, as GitHub and the site name them."""
     headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     named = set(re.findall(r'<a id="([\w-]+)">', text))
     return named | {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 def source() -> str:
-    """The program's text."""
+    """The source of the program."""
     return "\n".join(path.read_text("utf-8") for path in sorted(ROOT.glob("vortex/**/*.py")))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_link_leads_to_a_file_and_a_heading_that_exist(path: Path) -> None:
-    """Within the repository; `mkdocs build --strict` checks the site's."""
+def test_links_lead_to_an_existing_file_and_heading(path: Path) -> None:
+    """Within the repository; `mkdocs build --strict` checks those of the site."""
     for link in _LINK.findall(prose(path.read_text("utf-8"))):
         if link.startswith(("http://", "https://", "mailto:")):
             continue
@@ -63,15 +63,15 @@ def test_a_link_leads_to_a_file_and_a_heading_that_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_names_files_that_exist(path: Path) -> None:
-    """Of the repository, in quotes of code."""
+def test_pages_name_existing_files(path: Path) -> None:
+    """In code quotes."""
     folders = "benchmarks|deploy|docs|examples|native|simulation|tests|tools|vortex|vortex_loader"
     named = re.findall(rf"`((?:{folders})/[\w./-]*\w/?)`", path.read_text("utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_page_is_in_the_sites_navigation() -> None:
-    """And the navigation names none that is missing."""
+def test_site_navigation_lists_every_page() -> None:
+    """And no page that does not exist."""
     named = set(re.findall(r": ([\w./-]+\.md)$", page("mkdocs.yml"), re.MULTILINE))
     found = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
     decisions = {name for name in found if re.match(r"decisions/\d", name)}
@@ -80,8 +80,8 @@ def test_every_page_is_in_the_sites_navigation() -> None:
     assert all(f"({Path(name).name})" in index for name in decisions)
 
 
-def test_the_reference_names_every_setting_and_every_metric() -> None:
-    """And the site no metric and no setting that does not exist (below)."""
+def test_reference_names_every_setting_and_every_metric() -> None:
+    """Another test checks that it names no others."""
     settings, metrics = page("docs/reference/settings.md"), page("docs/reference/metrics.md")
     for section, keys in known_keys().items():
         assert [key for key in keys if f"`{section}.{key}`" not in settings] == []
@@ -89,8 +89,8 @@ def test_the_reference_names_every_setting_and_every_metric() -> None:
     assert {row.name for row in METRICS} <= named
 
 
-def test_the_reference_names_every_command_and_every_option() -> None:
-    """Hidden ones left out."""
+def test_reference_names_every_command_and_option() -> None:
+    """Except hidden options."""
     text = page("docs/reference/commands.md")
     for name, command in main.commands.items():
         assert f"`vortex {name}" in text, name
@@ -99,15 +99,14 @@ def test_the_reference_names_every_command_and_every_option() -> None:
                 assert parameter.opts[0] in text, (name, parameter.opts)
 
 
-def test_the_reference_names_every_exit_code() -> None:
+def test_reference_names_every_exit_code() -> None:
     """By number and name."""
     text = page("docs/reference/exit-codes.md")
-    told = {(int(number), name) for number, name in re.findall(r"^\| (\d+) \| (\w+) \|", text, re.MULTILINE)}
-    assert told == {(code.value, code.name) for code in Exit}
+    listed = {(int(number), name) for number, name in re.findall(r"^\| (\d+) \| (\w+) \|", text, re.MULTILINE)}
+    assert listed == {(code.value, code.name) for code in Exit}
 
 
-def test_the_page_of_the_state_has_the_versions_and_the_fields_of_the_code() -> None:
-    """Of segments, of documents, and what a plan says."""
+def test_state_page_has_the_format_versions_and_plan_fields_of_the_code() -> None:
     text = page("docs/reference/state.md")
     row = re.compile(r"^\| `?(segment|stream\.json|plan\.json|done\.json|dedup)[^|]*\| (\d+) \|", re.MULTILINE)
     done = {field.name: field.default for field in msgspec.structs.fields(Done)}["version"]
@@ -119,14 +118,13 @@ def test_the_page_of_the_state_has_the_versions_and_the_fields_of_the_code() -> 
     assert named <= {field.name for field in msgspec.structs.fields(Plan)}
 
 
-def test_the_runbook_has_every_alert() -> None:
-    """And none that is not shipped."""
+def test_runbook_lists_exactly_the_shipped_alerts() -> None:
     (group,) = yaml.safe_load(page("deploy/prometheus-alerts.yml"))["groups"]
     assert set(_NAMED.findall(page("docs/how-to/alerts.md"))) == {rule["alert"] for rule in group["rules"]}
 
 
-def test_the_runbook_quotes_messages_as_the_program_says_them() -> None:
-    """Each that stands in the first column of the table of messages."""
+def test_runbook_quotes_messages_that_the_program_prints() -> None:
+    """Each in the first column of the table of messages."""
     table = page("docs/how-to/alerts.md").partition("## Messages")[2].partition("\n## ")[0]
     quoted = [
         text for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for text in re.findall("`([^`]+)`", row)
@@ -138,8 +136,8 @@ def test_the_runbook_quotes_messages_as_the_program_says_them() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_names_metrics_and_settings_that_exist(path: Path) -> None:
-    """The changelog may speak of what was."""
+def test_pages_name_existing_metrics_and_settings(path: Path) -> None:
+    """The changelog may name earlier ones."""
     if path.name == "CHANGELOG.md":
         return
     text = path.read_text("utf-8")
@@ -150,8 +148,8 @@ def test_a_page_names_metrics_and_settings_that_exist(path: Path) -> None:
         assert section not in known or key in known[section], f"{section}.{key}"
 
 
-def test_a_configuration_in_a_document_loads(tmp_path: Path) -> None:
-    """A whole one as it stands there; a part with the least that must be said."""
+def test_configurations_in_documents_load(tmp_path: Path) -> None:
+    """A part is completed with the required settings."""
     least = {"source": '[source]\nstream = "s"\n', "store": '[store]\nurl = "file:///x"\n'}
     least["event"] = '[event]\ncustomer = "c"\ntype = "t"\nid = "i"\ntime = "x"\n'
     file, found = tmp_path / "v.toml", 0
@@ -164,8 +162,8 @@ def test_a_configuration_in_a_document_loads(tmp_path: Path) -> None:
     assert found >= 3
 
 
-def test_the_readme_is_two_screens_and_its_numbers_are_measured() -> None:
-    """Each of at most five numbers is on the page of results, which names its command."""
+def test_readme_has_two_screens_and_at_most_five_measured_numbers() -> None:
+    """Each number is on the page of results, which names its command."""
     text, results = page("README.md"), page("docs/performance.md")
     assert len(text.splitlines()) <= 120
     assert "make demo" in text.partition("## ")[0]
@@ -176,7 +174,7 @@ def test_the_readme_is_two_screens_and_its_numbers_are_measured() -> None:
         assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", results), number
 
 
-def test_the_pages_of_numbered_decisions_have_the_three_parts() -> None:
+def test_decision_records_are_numbered_and_have_three_sections() -> None:
     """Context, decision, consequence; numbers without gaps."""
     decisions = sorted(ROOT.glob("docs/decisions/0*.md"))
     assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))

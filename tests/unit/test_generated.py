@@ -1,4 +1,4 @@
-"""The files that are made from the code are what the code says now."""
+"""The generated files are up to date."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from tools.generated import ROOT, files
 
 
 @pytest.mark.parametrize("name", files())
-def test_generated_file_is_current(name: str) -> None:
-    """What `make generated` would write lies there."""
+def test_generated_file_is_up_to_date(name: str) -> None:
+    """It equals what `make generated` would write."""
     assert (ROOT / name).read_text("utf-8") == files()[name], f"{name} is stale: run `make generated`"

@@ -1,4 +1,4 @@
-"""The declarations of metrics: habits of Prometheus, and that each is used."""
+"""The declarations of metrics: the naming rules of Prometheus, and that each is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BY_NAME = {name: each for name, each in vars(metrics).items() if isinstance(eac
 
 
 @pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
-def test_metric_keeps_the_habits_of_prometheus(row: Metric) -> None:
+def test_metric_follows_the_naming_rules_of_prometheus(row: Metric) -> None:
     """Counters end in _total, base units, no label that grows with customers, a help text of sentences."""
     assert re.fullmatch(r"vortex_[a-z_]+", row.name)
     assert row.name.endswith("_total") == (row.kind == "counter")
@@ -25,11 +25,10 @@ def test_metric_keeps_the_habits_of_prometheus(row: Metric) -> None:
 
 
 def test_metric_names_are_unique() -> None:
-    """Two of one name would be one series."""
     assert len({row.name for row in METRICS}) == len(METRICS) == len(_BY_NAME)
 
 
 def test_every_declared_metric_is_used() -> None:
-    """One that no loop sets would stay at 0 for ever."""
+    """A metric that no loop sets would stay at 0."""
     text = "".join(path.read_text() for path in PACKAGE.rglob("*.py") if path != PACKAGE / "metrics.py")
     assert [name for name in _BY_NAME if not re.search(rf"\b{name}\b", text)] == []

@@ -1,4 +1,4 @@
-"""Metrics in Prometheus: the meter of one process, and the pages of several as one."""
+"""Metrics for Prometheus: the meter of one process, and the merged pages of several."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from vortex.metrics import METRICS
 
 
 def test_meter_shows_every_declared_metric() -> None:
-    """With its help text, whether or not anything happened."""
+    """With its help text, before anything has happened."""
     page = PrometheusMeter().page().decode()
     for row in METRICS:
         assert f"# HELP {row.name} " in page
         assert f"# TYPE {row.name} {row.kind}" in page
 
 
-def test_meter_refuses_what_is_not_declared_or_of_another_kind() -> None:
-    """Type checkers see it first; what they did not see is not lost."""
+def test_meter_raises_an_error_for_an_undeclared_metric_or_a_wrong_kind() -> None:
+    """Type checkers find it first."""
     meter = cast(Any, PrometheusMeter())
     with pytest.raises(KeyError):
-        meter.add(metrics.CounterMetric("vortex_surprises_total", "Nobody declared it."))
+        meter.add(metrics.CounterMetric("vortex_surprises_total", "Undeclared."))
     with pytest.raises(TypeError):
         meter.set(metrics.RECORDS, 1)
 

@@ -1,4 +1,4 @@
-"""`vortex verify`: what it prints of broken promises."""
+"""`vortex verify`: what it prints about broken invariants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vortex.verify.published import Report
 
 @pytest.fixture
 def report(monkeypatch: pytest.MonkeyPatch) -> Report:
-    """One with nothing in it, which the command finds."""
+    """An empty report, which the command uses."""
     found = Report()
 
     async def verified(_: object) -> Report:
@@ -25,7 +25,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> Report:
 
 
 def test_verify_explains_each_broken_invariant_once(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
-    """After the faults: the sentence, and what to do."""
+    """After the faults: the promise, and the action."""
     report.fault(Invariant.WRITTEN_ONCE, "a", "was published, and is missing")
     report.fault(Invariant.SUMS_AGREE, "b", "counts")
     report.fault(Invariant.WRITTEN_ONCE, "c", "no plan names it")
@@ -41,7 +41,7 @@ def test_verify_explains_each_broken_invariant_once(report: Report, capsys: pyte
     ]
 
 
-def test_verify_explains_in_json_as_well(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_explains_broken_invariants_in_json(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     """By code."""
     report.fault(Invariant.WHOLE_LOGS, "a", "a hole")
     command.verify(None, as_json=True)  # type: ignore[arg-type]
@@ -53,8 +53,8 @@ def test_verify_explains_in_json_as_well(report: Report, capsys: pytest.CaptureF
     }
 
 
-def test_verify_says_that_every_invariant_holds(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
-    """With what was looked at."""
+def test_verify_prints_that_every_invariant_holds(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the numbers of what it checked."""
     report.count("objects", 3)
     assert command.verify(None, as_json=False) == Exit.OK  # type: ignore[arg-type]
     assert capsys.readouterr().out.splitlines() == ["checked: 3 objects", "every invariant holds"]

@@ -1,4 +1,4 @@
-"""The promises: each has a sentence and what to do, and those that `vortex verify` proves are marked."""
+"""The invariants: each has a promise and an action, and those that `vortex verify` checks are marked."""
 
 from __future__ import annotations
 
@@ -13,29 +13,26 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("one", Invariant)
-def test_invariant_has_a_code_a_sentence_and_an_action(one: Invariant) -> None:
-    """For whoever meets it in an output."""
+def test_invariant_has_a_code_and_a_promise_and_an_action(one: Invariant) -> None:
     assert re.fullmatch(r"[ID][1-9]\d?|state", str(one))
     assert one.promise.endswith(".")
     assert one.action.endswith(".")
 
 
 def test_invariant_codes_are_unique() -> None:
-    """Two promises of one code could not be told apart."""
     assert len({one.code for one in Invariant}) == len(Invariant)
 
 
 def used(folder: str) -> set[Invariant]:
-    """Those that the sources of a folder name."""
+    """The invariants that the sources of a folder name."""
     text = "".join(path.read_text() for path in (ROOT / folder).glob("*.py"))
     return {Invariant[name] for name in re.findall(r"Invariant\.([A-Z_]+)", text)}
 
 
 def test_invariants_marked_on_store_are_those_that_verify_names() -> None:
-    """The reference page says which."""
     assert used("vortex/verify") == {one for one in Invariant if one.on_store}
 
 
 def test_simulation_checks_every_invariant() -> None:
-    """But for the state, which a run always has."""
+    """Except that the state exists, which is always so in a run."""
     assert used("simulation") | {Invariant.STATE_IS_THERE} == set(Invariant)

@@ -1,4 +1,4 @@
-"""Damage to what was decided on duplicates, planted in a store that holds every invariant: the proof finds each."""
+"""Verification of deduplication finds each kind of damage, planted in a store that holds every invariant."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Objects = dict[str, bytes]
 
 @lru_cache
 def published(window_ms: int) -> Objects:
-    """What is in a store after five minutes: an event a second, and most of them again, mostly on another shard."""
+    """A store after five minutes: an event every two seconds, most of them repeated, mostly on another shard."""
 
     async def scenario() -> Objects:
         world = World(shards=2, period_ms=MINUTE, window_ms=window_ms, keep_ms=10**9)
@@ -39,8 +39,8 @@ def published(window_ms: int) -> Objects:
     return vtime.run(scenario())
 
 
-def proved(objects: Objects) -> Report:
-    """What is found in such a store."""
+def verified(objects: Objects) -> Report:
+    """The report on such a store."""
 
     async def scenario() -> Report:
         store = MemoryStore(vtime.VirtualClock())
@@ -52,12 +52,12 @@ def proved(objects: Objects) -> Report:
 
 
 def decisions(objects: Objects) -> list[str]:
-    """The keys of all files, in order."""
+    """The keys of all decision files, in order."""
     return sorted(key for key in objects if "/dedup/" in key)
 
 
 def since(objects: Objects) -> int:
-    """Of the last plan."""
+    """The `since` of the last plan."""
     last = max(key for key in objects if key.endswith("/plan.json"))
     return msgspec.json.decode(objects[last], type=Plan).since
 
@@ -85,44 +85,44 @@ WINDOWS = pytest.mark.parametrize("window_ms", [10 * MINUTE, 20_000], ids=["held
 
 
 @WINDOWS
-def test_what_is_whole_has_no_fault(window_ms: int) -> None:
-    report = proved(published(window_ms))
+def test_verify_reports_no_fault_when_the_decisions_are_intact(window_ms: int) -> None:
+    report = verified(published(window_ms))
     assert report.faults == []
     assert report.checked["plans decided again"] >= 4
 
 
 @pytest.mark.parametrize("what", DAMAGE)
 @WINDOWS
-def test_a_damaged_file_is_found(what: str, window_ms: int) -> None:
-    """Whether the next plans are held against it or not; the second and the last, of which none comes after it."""
+def test_verify_finds_a_damaged_decision_file(what: str, window_ms: int) -> None:
+    """Whether later plans depend on it or not: the second file, and the last one."""
     objects = published(window_ms)
     for key in (decisions(objects)[1], decisions(objects)[-1]):
-        report = proved(objects | {key: DAMAGE[what](objects[key])})
+        report = verified(objects | {key: DAMAGE[what](objects[key])})
         assert key in {fault.key for fault in report.faults}, key
 
 
-def test_a_missing_file_is_found_where_it_cannot_have_been_cleaned_up() -> None:
-    """Those before the last plan's `since` may be gone."""
+def test_verify_finds_a_missing_decision_file_that_cannot_have_been_cleaned_up() -> None:
+    """Files before the `since` of the last plan may be gone."""
     objects = published(20_000)
     found, needed = [], []
     for key in decisions(objects):
-        report = proved({name: body for name, body in objects.items() if name != key})
+        report = verified({name: body for name, body in objects.items() if name != key})
         found.append(key in {fault.key for fault in report.faults})
         needed.append(int(key.rpartition("/")[2].partition("-")[0]) >= since(objects))
     assert found == needed
     assert any(needed) and not all(needed)
 
 
-def test_files_that_changed_places_are_found() -> None:
+def test_verify_finds_decision_files_that_are_swapped() -> None:
     objects = published(10 * MINUTE)
     one, other = decisions(objects)[-2:]
-    report = proved(objects | {one: objects[other], other: objects[one]})
+    report = verified(objects | {one: objects[other], other: objects[one]})
     assert {one, other} <= {fault.key for fault in report.faults}
 
 
 @pytest.mark.parametrize("in_totals", [False, True])
-def test_counts_that_do_not_follow_are_found(in_totals: bool) -> None:
-    """Though all that is accepted is published or dropped."""
+def test_verify_finds_counts_that_do_not_follow_from_the_decisions(in_totals: bool) -> None:
+    """Although every accepted event is published or dropped."""
     objects = published(10 * MINUTE)
     dones = sorted(key for key in objects if key.endswith("/done.json"))
     key = next(key for key in dones if msgspec.json.decode(objects[key])["totals"]["dropped"])
@@ -131,6 +131,6 @@ def test_counts_that_do_not_follow_are_found(in_totals: bool) -> None:
     for name in ("events", "accepted", "dropped"):
         counts[name] += 1
     document["totals"]["dropped"] += in_totals
-    report = proved(objects | {key: msgspec.json.encode(document)})
-    told = key if not in_totals else f"plan {int(key.split('/')[-2])}"
-    assert (Invariant.SUMS_AGREE, told) in {(fault.invariant, fault.key) for fault in report.faults}
+    report = verified(objects | {key: msgspec.json.encode(document)})
+    expected = key if not in_totals else f"plan {int(key.split('/')[-2])}"
+    assert (Invariant.SUMS_AGREE, expected) in {(fault.invariant, fault.key) for fault in report.faults}

@@ -125,25 +125,25 @@ def test_decompress_refuses_too_many_members(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_many_members_are_read_in_steps(name: str) -> None:
-    """A decompressor takes up to a tenth of a millisecond to make."""
+def test_decompress_reads_many_members_in_steps(name: str) -> None:
+    """A decompressor takes up to 0.1 ms to create."""
     steps = codecs.decompress(CODECS[name](TEXT) * 2_000, 1 << 26)
     assert sum(1 for _ in steps) >= 10
 
 
-def test_many_chunks_are_read_in_steps() -> None:
+def test_decompress_reads_many_snappy_chunks_in_steps() -> None:
     steps = codecs.decompress(CODECS["snappy"](TEXT) + b"\xfe\0\0\0" * 100_000, ROOM)
     assert sum(1 for _ in steps) >= 10
 
 
 @every
-def test_a_member_that_unfolds_far_is_read_in_steps(compressed: Callable[[bytes], bytes]) -> None:
+def test_decompress_reads_a_large_member_in_steps(compressed: Callable[[bytes], bytes]) -> None:
     steps = codecs.decompress(compressed(b"x" * (16 << 20)), 1 << 26)
     assert sum(1 for _ in steps) >= 10
 
 
-def test_padding_between_members_is_looked_at_once() -> None:
-    """Eight mebibytes behind ten thousand members were copied ten thousand times."""
+def test_decompress_takes_linear_time_on_many_members_with_padding() -> None:
+    """Eight mebibytes after ten thousand members used to be copied ten thousand times."""
     data = (CODECS["gzip"](b"") + b" ") * 10_000 + struct.pack("<II", 0x184D2A50, 8 << 20) + bytes(8 << 20)
     began = time.process_time()
     assert decompress(data, ROOM) == b""
@@ -151,7 +151,7 @@ def test_padding_between_members_is_looked_at_once() -> None:
 
 
 @every
-def test_what_was_unfolded_of_broken_data_is_known(compressed: Callable[[bytes], bytes]) -> None:
+def test_decompress_reports_the_output_size_of_broken_data(compressed: Callable[[bytes], bytes]) -> None:
     text = b"x" * (8 << 20)
     whole, out = compressed(text), codecs.Output()
     with pytest.raises(Refused):

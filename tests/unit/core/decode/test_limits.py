@@ -218,7 +218,7 @@ def test_separate_rejection_data_is_published_once_and_verified() -> None:
     vtime.run(scenario())
 
 
-def test_what_is_broken_costs_the_page_as_much_as_what_is_not() -> None:
+def test_a_broken_record_uses_the_decompression_budget_of_its_page() -> None:
     broken = gzipped(GOOD % 1 + b" " * 9_000)[:-1]
     found = rejections(segment_of([broken, gzipped(GOOD % 2 + b" " * 20_000 + b"x" * 8_000)]))
     assert [line["reason"] for line in found] == [Reason.BAD_COMPRESSION, Reason.TOO_LARGE]
@@ -227,7 +227,7 @@ def test_what_is_broken_costs_the_page_as_much_as_what_is_not() -> None:
     assert line["reason"] == Reason.TOO_LARGE
 
 
-def test_the_members_of_all_user_records_count_together() -> None:
+def test_a_record_is_rejected_when_its_user_records_have_too_many_members_in_total() -> None:
     empty = gzipped(b"")
     found = rejections(segment_of([aggregate([empty * 20_000, GOOD % 1, empty * 20_000, gzipped(GOOD % 2)])], Limits()))
     assert [line["reason"] for line in found] == [Reason.EMPTY, Reason.TOO_MANY_MEMBERS]

@@ -85,7 +85,7 @@ def test_find_returns_minus_one_when_there_are_no_keys() -> None:
 
 
 @installed
-def test_arrays_that_do_not_belong_together_are_refused() -> None:
+def test_native_find_and_fingerprints_refuse_inconsistent_arrays() -> None:
     assert native
     one, two, places = np.zeros(1, np.uint64), np.zeros(2, np.uint64), np.zeros(1, np.int64)
     for wrong in ((one, two, one, one), (one, one, two, one), (one, one, two, two)):
