@@ -24,8 +24,14 @@ from vortex.exits import Exit
 log = logging.getLogger(__name__)
 _MOST_PROCESSES = 256
 
-_config = click.option("-c", "--config", "config", type=click.Path(path_type=Path), help="TOML file with the settings.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
+_config = click.option(
+    "-c",
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    help="Settings file (TOML). Default: the environment alone.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _settings(config: Path | None) -> Settings:
@@ -37,7 +43,7 @@ def _settings(config: Path | None) -> Settings:
 
 
 class _Commands(click.Group):
-    """What has a message that says all is said in a line, whatever command finds it out: settings above all."""
+    """Reports errors whose message says everything as one line each, from any command: ConfigError above all."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """The command."""
@@ -65,22 +71,22 @@ def main() -> None:
 
 
 def _nothing_begun(number: int, frame: FrameType | None) -> None:
-    """Loading takes a second, in which a container may be stopped already; as process 1 it would not even notice."""
+    """Exit cleanly on SIGTERM while modules load; process 1 of a container ignores SIGTERM without a handler."""
     sys.exit(Exit.OK)
 
 
 @main.command()
 @_config
-@click.option("--drain", is_flag=True, help="Read to the tip of every shard, close and publish it all, and end.")
+@click.option("--drain", is_flag=True, help="Read every shard to its tip, close and publish everything, and exit.")
 @click.option(
     "--processes",
     default="1",
     show_default=True,
-    help='So many workers on this machine; "auto": one a processor that it may use.',
+    help='Number of workers on this machine; "auto": one for each available processor.',
 )
 @click.option("--supervised", is_flag=True, hidden=True)
 def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> None:
-    """Run until SIGTERM."""
+    """Read, deduplicate and publish until SIGTERM."""
     signal.signal(signal.SIGTERM, _nothing_begun)
     count = usable() if processes == "auto" else int(processes) if processes.isdecimal() else 0
     if not 1 <= count <= _MOST_PROCESSES:
@@ -91,7 +97,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
 
         sys.exit(service.run(settings, drain=drain, supervised=supervised))
     if drain:
-        raise click.UsageError("--drain reads every shard in one process: leave --processes out")
+        raise click.UsageError("--drain reads all shards in one process; leave out --processes")
     if settings.coordination.mode == "local":
         click.echo('--processes: several workers need coordination.mode = "dynamodb"', err=True)
         sys.exit(Exit.CONFIG)
@@ -139,7 +145,7 @@ def init(path: Path, schema_only: bool) -> None:
 @_config
 @_json
 def check(config: Path | None, as_json: bool) -> None:
-    """Check settings, connections, permissions, and that the store honours put-if-absent."""
+    """Check settings, connections and permissions, and that the store does all that Vortex relies on."""
     from vortex.commands.check import check as program
 
     _one_off(program, config, as_json)
@@ -149,7 +155,7 @@ def check(config: Path | None, as_json: bool) -> None:
 @_config
 @_json
 def status(config: Path | None, as_json: bool) -> None:
-    """Show each shard, the frontier and who holds it, the last plan and the last closed hour."""
+    """Show workers, shards, the frontier and its holder, the last plan and the last closed hour."""
     from vortex.commands.status import status as program
 
     _one_off(program, config, as_json)
@@ -159,7 +165,7 @@ def status(config: Path | None, as_json: bool) -> None:
 @_config
 @_json
 def verify(config: Path | None, as_json: bool) -> None:
-    """Read the store back and prove its invariants; exit 1 with the first faults by name if any is broken."""
+    """Read the store back and prove its invariants; exit with 1 and the first faults if one is broken."""
     from vortex.commands.verify import verify as program
 
     _one_off(program, config, as_json)
@@ -168,10 +174,15 @@ def verify(config: Path | None, as_json: bool) -> None:
 @main.command()
 @_config
 @_json
-@click.option("--shard", "shards", multiple=True, help="Only this shard; may be repeated. Default: all that lag.")
-@click.option("--before", required=True, help="Close the periods before this time (ISO 8601, UTC).")
+@click.option(
+    "--shard",
+    "shards",
+    multiple=True,
+    help="Only this shard; may be repeated. Default: all that keep such periods open.",
+)
+@click.option("--before", required=True, help="Close the periods before this time (ISO 8601, UTC by default).")
 def close(config: Path | None, as_json: bool, shards: tuple[str, ...], before: str) -> None:
-    """Move the bound of lagging shards, so that hours close without them; their old events will count as late."""
+    """Close periods without lagging shards; their older events then count as late."""
     from vortex.commands.close import close as program
 
     sys.exit(program(_settings(config), shards, before, as_json))

@@ -1,4 +1,4 @@
-"""Exit codes; distinct, so that a supervisor or a script can tell what to do."""
+"""Exit codes: a supervisor or a script can tell from them what to do."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the process says when it ends."""
+    """The exit code of a command."""
 
     OK = 0
     FAILED = 1
-    """`check` or `verify` found a fault, or the demo's sum does not hold."""
+    """`check` or `verify` found a fault, or the sum of the demo does not hold."""
     USAGE = 2
     """The command line is wrong."""
     CONFIG = 3
-    """The settings are wrong; the message names file, key and environment variable."""
+    """The settings are wrong; each line names the file, the key and the environment variable."""
     UNREACHABLE = 4
-    """The stream or the store denied access or cannot be reached, where a command does not wait for it."""
+    """The stream or the store is unreachable or denies access; only commands that do not wait end with this."""
     LOST_STATE = 5
-    """State is missing, foreign or broken: a person must look at it before Vortex goes on."""
+    """State is missing, damaged or of another stream; this needs operator action."""
     INTERRUPTED = 130
-    """A second signal: left at once. Nothing committed is lost."""
+    """A second signal: the process ended at once. Nothing committed is lost."""

@@ -104,8 +104,11 @@ def test_commands_report_the_state_of_a_live_stream(moto_url: str, tmp_path: Pat
     assert (closed.returncode, json.loads(closed.stdout)) == (0, [])
     ahead = site.call("close", "--before", "2999-01-01T00:00:00Z")
     assert ahead.returncode == 2
-    assert "lies ahead" in ahead.stderr
-    assert "no live shard" in site.call("close", "--before", "2020-01-01", "--shard", "nobody").stderr
+    assert "is in the future" in ahead.stderr
+    assert (
+        "unknown shard nobody; open shards are"
+        in site.call("close", "--before", "2020-01-01", "--shard", "nobody").stderr
+    )
     victim = next(path for path in (tmp_path / "out").rglob("customer=*/**/*.gz"))
     victim.write_bytes(victim.read_bytes() + b"x")
     verified = site.call("verify", "--json")

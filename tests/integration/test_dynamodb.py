@@ -174,7 +174,7 @@ def test_check_reports_the_state_of_the_lease_table(
     site.config.write_text(site.config.read_text() + text)
     checked = site.call("check")
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert f"ok   lease table vortex-{name}: is not there yet" in checked.stdout
+    assert f"ok   lease table vortex-{name}: does not exist yet" in checked.stdout
 
     async def begin() -> None:
         async with open_dynamo_table(f"vortex-{name}", region="us-east-1", endpoint_url=dynamodb_url) as opened:
@@ -182,4 +182,4 @@ def test_check_reports_the_state_of_the_lease_table(
             await opened.create(FREE)
 
     asyncio.run(begin())
-    assert f"ok   lease table vortex-{name}: 1 leases read, conditional writes work" in site.call("check").stdout
+    assert f"ok   lease table vortex-{name}: 1 leases; conditional writes work" in site.call("check").stdout

@@ -42,7 +42,7 @@ async def _check(settings: Settings, *, aloud: bool) -> list[Line]:
 
 
 async def _lines(settings: Settings) -> AsyncIterator[Line]:
-    yield Line("settings", True, "read")
+    yield Line("settings", True, "valid")
     session = aws_session(settings)
     async with open_stream(settings, session) as stream, open_store(settings, session) as store:
         yield await tried("AWS credentials", lambda: _of_session(session))
@@ -67,7 +67,7 @@ async def _state(store: ObjectStore, settings: Settings) -> str:
     names, stream = await streams_at(store), stream_name(settings)
     if told := foreign(names, stream):
         raise CheckFailed(told)
-    return f"holds the state of stream {stream}" if names else "nothing has begun there yet; `vortex run` begins it"
+    return f"holds the state of stream {stream}" if names else "holds no state yet; `vortex run` creates it"
 
 
 async def _of_store(store: ObjectStore, settings: Settings) -> AsyncIterator[Line]:
@@ -81,17 +81,17 @@ async def _of_store(store: ObjectStore, settings: Settings) -> AsyncIterator[Lin
 def _of_stream(stream: Stream) -> list[tuple[str, Callable[[], Awaitable[str]]]]:
     async def describe() -> str:
         info = await stream.describe()
-        return f"{info.name}, records are kept {info.retention_ms // 3_600_000} h"
+        return f"stream {info.name}, retention {info.retention_ms // 3_600_000} h"
 
     async def shards() -> str:
-        return f"{len(await stream.list_shards())} shards listed"
+        return f"{len(await stream.list_shards())} shards"
 
     async def read() -> str:
         shard = (await stream.list_shards())[0].id
         iterator = await stream.iterator(shard, Position(Start.TRIM_HORIZON))
         if iterator is not None:
             await stream.read(shard, iterator)
-        return f"a page of {shard} was read"
+        return f"read a page of {shard}"
 
     return [
         ("kinesis:DescribeStreamSummary", describe),
@@ -105,8 +105,8 @@ async def _of_table(table: DynamoTable) -> str:
     try:
         active = await table.active(create=False)
     except NotFound:
-        return "is not there yet; `vortex run` makes it, which needs dynamodb:CreateTable"
+        return "does not exist yet; `vortex run` creates it, which needs dynamodb:CreateTable"
     if not active:
         raise CheckFailed("is being created or deleted; check again in a minute")
     await table.probe()
-    return f"{len(await table.rows())} leases read, conditional writes work"
+    return f"{len(await table.rows())} leases; conditional writes work"

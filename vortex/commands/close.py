@@ -1,4 +1,4 @@
-"""`vortex close`: move the bound of lagging shards, so that hours close without what they still hold back."""
+"""`vortex close`: advance the bound of lagging shards, so that hours close without them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
     Raises PortError, and NoState.
     """
     try:
-        moved = asyncio.run(_close(settings, shards, parse_instant(before)))
+        moved = asyncio.run(_close(settings, shards, _instant(before)))
     except Damaged as problem:
         click.echo(str(problem), err=True)
         return Exit.LOST_STATE
@@ -58,8 +58,15 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
     for one in moved if not as_json else ():
         tell(f"{one.shard}: {one.was} -> {one.now}")
     if not moved and not as_json:
-        click.echo("no shard holds anything before that open")
+        click.echo("nothing to close: no shard keeps a period before that time open")
     return Exit.OK
+
+
+def _instant(text: str) -> int:
+    try:
+        return parse_instant(text)
+    except ValueError as problem:
+        raise ValueError(f"--before: {problem}") from None
 
 
 async def _close(settings: Settings, shards: Sequence[str], before: int) -> list[Moved]:
@@ -77,11 +84,11 @@ async def close_logs(
     before = floor_period(before, period)
     now = min(await stream.server_time(), time.time_ns() // 1_000_000)  # one clock may be wrong
     if before > floor_period(now, period) + period:
-        raise ValueError(f"{_iso(before)} lies ahead: only what the clock has reached can be closed")
+        raise ValueError(f"--before {_iso(before)} is in the future; only past periods can be closed")
     plan = await log_store.last_plan(state)
     views = await live_logs(log_store, plan)
     if unknown := sorted(set(shards) - set(views)):
-        raise ValueError(f"no live shard {', '.join(unknown)}; live are {', '.join(sorted(views))}")
+        raise ValueError(f"unknown shard {', '.join(unknown)}; open shards are {', '.join(sorted(views))}")
     moved = []
     for shard in sorted(shards or views):
         for _ in range(_TRIES):
@@ -97,7 +104,7 @@ async def close_logs(
                 break
             views = await live_logs(log_store, plan)  # its owner committed first: look again
         else:
-            raise BrokenLog(f"shard {shard}: its owner was faster {_TRIES} times; try again")
+            raise BrokenLog(f"shard {shard}: its worker committed first, {_TRIES} times in a row; try again")
     return moved
 
 

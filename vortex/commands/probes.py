@@ -1,4 +1,4 @@
-"""What `vortex check` asks of a store: each thing that Vortex relies on, tried, one line each; nothing stays behind."""
+"""The steps of `vortex check` on a store: everything that Vortex relies on, a line each; nothing stays behind."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WRITERS = 16
 _TRIES = 3
 _LARGE = 2**20 + 1
 """Bytes; from a mebibyte on, clients ask first whether a body is wanted (`Expect: 100-continue`)."""
-_APART = "nothing could keep two writers apart: Vortex cannot run on it"
-_LOST = "what is there could not be told from what is not: Vortex cannot run on it"
+_APART = "two writers could overwrite each other; Vortex cannot use this store"
+_LOST = "Vortex could not tell what exists from what does not; it cannot use this store"
 _TEXT = b"0123456789"
 
 
@@ -50,16 +50,16 @@ async def tried(what: str, call: Callable[[], Awaitable[str]], *, means: str = "
     except Denied as problem:
         reason, follows = str(problem), ""
         if allow and "NoSuchBucket" not in reason:
-            follows = f"needed is {allow}"
+            follows = f"allow {allow}"
     except PortError as problem:
         reason, follows = str(problem), ""
     except TimeoutError:
         reason = f"no answer within {STEP_S:.0f} s"
-        follows = "is the endpoint reachable from here (proxy, firewall, VPC endpoint)?"
+        follows = "check that the endpoint is reachable from here (proxy, firewall, VPC endpoint)"
     except ConfigError:
         raise
     except Exception as problem:  # noqa: BLE001 - whatever a server answers becomes a line
-        reason, follows = f"an answer that makes no sense: {type(problem).__name__}: {problem}", means
+        reason, follows = f"unexpected answer: {type(problem).__name__}: {problem}", means
     return Line(what, False, f"{reason}; {follows}" if follows else reason)
 
 
@@ -80,7 +80,7 @@ class StoreProbe:
             for what, call, means, allow in self._steps() if put.ok else ():
                 yield await self._tried(what, call, means, allow)
             if not put.ok:
-                yield Line("store", False, "the rest was not tried: nothing could be written")
+                yield Line("store", False, "the other checks were skipped, as nothing could be written")
             yield await self._tried("store delete", self._delete, f"see {self.folder}", "s3:DeleteObject")
             self._made.clear()
         finally:
@@ -98,11 +98,16 @@ class StoreProbe:
             ("store put-if-absent", self._put_again, _APART, get),
             ("store race", self._race, _APART, get),
             ("store get", self._get, _LOST, get),
-            ("store range", self._range, "segments are read by ranges: Vortex cannot run on it", get),
-            ("store tail", self._tail, "the newest segments are read by their tails: Vortex cannot run on it", get),
-            ("store large body", self._large, "segments and objects are larger than that", get),
-            ("store list", self._list, "logs are found by listings: Vortex cannot run on it", listing),
-            ("store names", self._names, "two customers would share a file: use another store", ""),
+            ("store range", self._range, "Vortex reads segments by ranges; it cannot use this store", get),
+            ("store tail", self._tail, "Vortex reads segments by suffix ranges; it cannot use this store", get),
+            (
+                "store large body",
+                self._large,
+                "segments and objects are larger than that; Vortex cannot use this store",
+                get,
+            ),
+            ("store list", self._list, "Vortex finds segments by listing keys; it cannot use this store", listing),
+            ("store names", self._names, "two customers could share a file; use another store", ""),
         ]
 
     def _key(self, name: str) -> str:
@@ -115,8 +120,8 @@ class StoreProbe:
 
     async def _put(self) -> str:
         if not await self._create("a"):
-            raise CheckFailed("a new key is said to exist")
-        return f"a key was created below {self.store.url}/{self.folder}"
+            raise CheckFailed("the store says that a new key already exists")
+        return f"created a key below {self.store.url}/{self.folder}"
 
     async def _missing(self) -> str:
         for what, call in (("get", self.store.get), ("ranged get", lambda key: self.store.get_tail(key, 10))):
@@ -124,24 +129,28 @@ class StoreProbe:
                 await call(f"{self.folder}/none")
             except NotFound:
                 continue
-            raise CheckFailed(f"a {what} of a key that does not exist was answered")
-        return "is told as missing"
+            raise CheckFailed(f"a {what} of a missing key did not fail")
+        return "reported as missing"
 
     async def _put_again(self) -> str:
         if not await self._create("b") or await self._create("b", b"second"):
-            raise CheckFailed("the store does not honour put-if-absent (If-None-Match: *): it took a second put")
+            raise CheckFailed("the store does not honour put-if-absent (If-None-Match: *): it accepted a second put")
         if await self.store.get(self._key("b")) != _TEXT:
-            raise CheckFailed("the store does not honour put-if-absent (If-None-Match: *): a refused put took effect")
-        return "a second put is refused, and changes nothing"
+            raise CheckFailed(
+                "the store does not honour put-if-absent (If-None-Match: *): a refused put changed the object"
+            )
+        return "a second put is refused and changes nothing"
 
     async def _race(self) -> str:
         bodies = [b"%d" % number * 1000 for number in range(_WRITERS)]
         outcomes = await asyncio.gather(*(self._insist("race", body) for body in bodies))
         won = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome]
         found = await self.store.get(self._key("race"))
-        if len(won) > 1 or found not in (won or bodies):
-            raise CheckFailed(f"of {_WRITERS} writers at once {len(won)} were told that they created the same key")
-        return f"of {_WRITERS} writers at once one creates the key"
+        if len(won) == 1 and found != won[0]:
+            raise CheckFailed(f"of {_WRITERS} concurrent writers, one created the key, and another one changed it")
+        if len(won) > 1 or found not in bodies:
+            raise CheckFailed(f"of {_WRITERS} concurrent writers, {len(won)} were told that they created the key")
+        return f"of {_WRITERS} concurrent writers, one creates the key"
 
     async def _insist(self, name: str, body: bytes) -> bool:
         """A put whose outcome is unknown is tried again, as the service does."""
@@ -152,29 +161,29 @@ class StoreProbe:
 
     async def _get(self) -> str:
         if await self.store.get(self._key("a")) != _TEXT:
-            raise CheckFailed("other bytes came back than were put")
-        return "what was put is read back"
+            raise CheckFailed("read back other bytes than were written")
+        return "reads back what was written"
 
     async def _range(self) -> str:
         if (found := await self.store.get_range(self._key("a"), 3, 4)) != _TEXT[3:7]:
-            raise CheckFailed(f"four bytes were asked for, {len(found)} came, or others")
+            raise CheckFailed(f"asked for four bytes; got {len(found)}, or other ones")
         if await self.store.get_range(self._key("a"), 8, 100) != _TEXT[8:]:
-            raise CheckFailed("a range beyond the end does not give what there is")
-        return "a range is read, also one beyond the end"
+            raise CheckFailed("a range that ends beyond the object does not return the rest of it")
+        return "reads ranges, also beyond the end"
 
     async def _tail(self) -> str:
         for length in (4, 10, 1000):
             found = await self.store.get_tail(self._key("a"), length)
             if found != (_TEXT[-length:], len(_TEXT)):
-                longer = " longer than the object" if length > len(_TEXT) else ""
-                raise CheckFailed(f"the last {length} bytes are wrong, or the size beside them: a suffix range{longer}")
-        return "the last bytes are read, also more than there are"
+                longer = " (longer than the object)" if length > len(_TEXT) else ""
+                raise CheckFailed(f"a suffix range of {length} bytes{longer} returned other bytes or another size")
+        return "reads suffix ranges, also longer than the object"
 
     async def _large(self) -> str:
         body = secrets.token_bytes(_LARGE)
         if not await self._create("large", body) or await self.store.get(self._key("large")) != body:
-            raise CheckFailed("a body of more than 1 MiB came back as another")
-        return "a body of more than 1 MiB is put and read back"
+            raise CheckFailed("a body above 1 MiB came back changed")
+        return "reads back a body above 1 MiB"
 
     async def _list(self) -> str:
         names = ["l/10", "l/9", "l/a-b", "l/a/c"]
@@ -182,18 +191,18 @@ class StoreProbe:
             await self._create(name)
         keys = [self._key(name) for name in names]
         if [info.key async for info in self.store.list(f"{self.folder}/l/")] != keys:
-            raise CheckFailed("keys are not listed at once, all, and in the order of their bytes")
+            raise CheckFailed("a listing does not show all keys at once, in byte order")
         if [info.key async for info in self.store.list(f"{self.folder}/l/", keys[1])] != keys[2:]:
-            raise CheckFailed("a listing does not begin after the key that is named (start-after)")
+            raise CheckFailed("a listing does not start after the given key (start-after)")
         if [name async for name in self.store.list_folders(f"{self.folder}/l/")] != ["a"]:
-            raise CheckFailed("folders are not listed (delimiter)")
-        return "keys are listed at once, in order"
+            raise CheckFailed("a listing does not show folders (delimiter)")
+        return "lists keys at once, in order"
 
     async def _names(self) -> str:
         for name in ("n/x", "n/X", "n/x.", "n/c=%C3%A9%2F/d=1"):
             if not await self._create(name):
-                raise CheckFailed(f"{name}: names that differ by a capital or a dot at the end are one")
-        return "names that differ by a capital, a dot or an escape are several"
+                raise CheckFailed(f"{name}: names that differ only in case or in a trailing dot are the same key")
+        return "names that differ in case, in a trailing dot or in an escape are different keys"
 
     async def _delete(self) -> str:
         keys = sorted(self._made)
@@ -203,8 +212,8 @@ class StoreProbe:
         except Denied:
             return "done"  # the line about listings says it
         if left:
-            raise CheckFailed(f"{len(left)} keys are still there")
-        return "all of it is gone again"
+            raise CheckFailed(f"{len(left)} keys are left")
+        return "deleted all test keys"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Whether a stream's state lies where `store.url` points; what is said where it does not."""
+"""Whether the state of a stream is where `store.url` points, and the message where it is not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vortex.runtime.first_start import ForeignState
 
 
 class NoState(Exception):
-    """Nothing of the stream lies there; `code` is what a command ends with."""
+    """The store has no state of the stream; `code` is the exit code of the command."""
 
     def __init__(self, message: str, code: Exit) -> None:
         super().__init__(message)
@@ -41,9 +41,9 @@ async def streams_at(store: ObjectStore) -> list[str]:
 
 
 def foreign(names: Sequence[str], stream: str) -> str:
-    """What is said where other streams have their state there; empty where none has."""
+    """The message where other streams have their state there; empty where none has."""
     others = ", ".join(sorted({name for name in names if name != stream}))
-    return f"holds the state of stream {others}, and this is stream {stream}: see store.url" if others else ""
+    return f"holds the state of stream {others}, not of stream {stream}; check store.url" if others else ""
 
 
 async def begun(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamState]:
@@ -56,7 +56,7 @@ async def begun(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamS
     if told := foreign(names, info.name):
         raise NoState(f"{store.url} {told}", Exit.LOST_STATE)
     if names:
-        what = f"{store.url} holds an earlier life of stream {info.name}, from before it was made anew"
-        raise NoState(f"{what}; `vortex run` goes on above it", Exit.FAILED)
+        what = f"{store.url} holds the state of an earlier stream {info.name}, which was deleted and created again"
+        raise NoState(f"{what}; `vortex run` starts the new one", Exit.FAILED)
     what = f"{store.url} holds no state of stream {info.name}"
-    raise NoState(f"{what}: it was never started there (`vortex run` begins it), or store.url is wrong", Exit.FAILED)
+    raise NoState(f"{what}; start it with `vortex run`, or check store.url", Exit.FAILED)

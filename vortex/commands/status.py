@@ -186,7 +186,7 @@ def _late_shards(
         if fleet and not row.owner and (footer is None or not footer.ended):
             found.append(f"{row.shard}: no worker has it")
         if footer is not None and not footer.ended and footer.closed_before < due - due % period:
-            found.append(f"{row.shard}: holds everything from {_iso(footer.closed_before)} on")
+            found.append(f"{row.shard}: keeps every period from {_iso(footer.closed_before)} on open")
     return found
 
 
@@ -202,9 +202,7 @@ def untimed(views: Mapping[str, LogView]) -> list[str]:
         counts = [head.footer.counts for head in view.headers]
         if number := sum(one.untimed for one in counts):
             events = sum(one.accepted for one in counts)
-            found.append(
-                f"{shard}: {number} of {events} events lately have no time that can be read; they go by arrival"
-            )
+            found.append(f"{shard}: {number} of {events} recent events have no readable time; they count by arrival")
     return found
 
 
@@ -213,7 +211,7 @@ def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease
     owner = (lease.owner if lease is not None else None) or ""
     footer = view.last
     if footer is None:
-        return ShardRow(shard, "not begun", owner, "", None, "", "", 0)
+        return ShardRow(shard, "not started", owner, "", None, "", "", 0)
     waiting = sum(1 for head in view.headers if any(p >= upto for p in head.footer.periods))
     return ShardRow(
         shard=shard,
@@ -238,14 +236,14 @@ def _print(found: Status) -> None:
     _print_rows(console, f"stream {found.stream}", ShardRow.__slots__, found.shards)
     if len(found.ranges) > 1:
         _print_rows(console, f"plan {found.last_plan}", RangeRow.__slots__, found.ranges)
-    console.print(f"frontier: {found.frontier} held by {found.holder}" if found.holder else "frontier: no open log")
+    console.print(f"frontier: {found.frontier} held by {found.holder}" if found.holder else "frontier: no open shard")
     console.print(f"published up to {found.published_upto}; last plan: {found.last_plan} ({found.last_plan_state})")
     console.print(f"last closed hour: {found.last_closed_hour or 'none yet'}")
     if found.last_plan >= 0:
         held = (
             f"plans {found.held_against}, {found.window_covered_s:.0f} s" if found.held_against else "no earlier plan"
         )
-        console.print(f"duplicates: within {found.window_s:.0f} s; the last plan was held against {held}")
+        console.print(f"deduplication window: {found.window_s:.0f} s; the last plan was compared with {held}")
     for line in found.late:
         console.print(f"late: {line}", markup=False)
     for line in found.untimed:

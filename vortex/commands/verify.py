@@ -1,4 +1,4 @@
-"""`vortex verify`: the store read back, and its invariants proved."""
+"""`vortex verify`: reads the store back and proves its invariants."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def _print(report: Report) -> None:
     for code, one in _explained(report).items():
         tell(f"{code} promises: {one['promise']}", err=True)
         tell(f"{code} what to do: {one['action']}", err=True)
-    tell(f"{len(report.faults)} faults" if report.faults else "every invariant holds")
+    number = len(report.faults)
+    tell(f"{number} fault{'s' if number > 1 else ''}" if number else "every invariant holds")
 
 
 def _explained(report: Report) -> dict[str, dict[str, str]]:

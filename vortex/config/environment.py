@@ -25,6 +25,7 @@ def overrides(environ: Mapping[str, str], known: Known) -> tuple[dict[str, dict[
     A variable without `__` is not a setting: a Kubernetes Service named `vortex` sets VORTEX_PORT in every pod.
     """
     names = _names(known)
+    bare = [name.removeprefix(PREFIX) for name in names]
     found: dict[str, dict[str, str]] = {}
     faults = []
     for name, value in environ.items():
@@ -34,8 +35,10 @@ def overrides(environ: Mapping[str, str], known: Known) -> tuple[dict[str, dict[
             section, key = names[name.upper()]
             found.setdefault(section, {})[key] = value
         elif not _of_a_service(name.upper(), value):
-            near = difflib.get_close_matches(name.upper(), names, 1)
-            faults.append(f"environment: {name}: unknown setting" + (f"; did you mean {near[0]}?" if near else ""))
+            near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), bare, 1)
+            faults.append(
+                f"environment: {name}: unknown setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
+            )
     return found, faults
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from string import Formatter
@@ -87,21 +88,25 @@ def _check(template: str, wanted: set[str]) -> None:
         names = [name for _, name, _, _ in parts if name is not None]
         literal = "".join(text for text, _, _, _ in parts)
         if any(spec or conversion for _, name, spec, conversion in parts if name is not None):
-            raise LayoutError(f"{template!r}: placeholders take no format")
+            raise LayoutError(f"{template!r}: a placeholder cannot have a format")
         if re.search(r"[^A-Za-z0-9_.=-]", literal) or not segment or not segment.strip("."):
-            raise LayoutError(f"{template!r}: segment {segment!r} may hold letters, digits and _ . = - only")
+            raise LayoutError(f"{template!r}: segment {segment!r} may only have letters, digits and _ . = -")
         if len(names) > 1:
             raise LayoutError(f"{template!r}: each placeholder needs a path segment of its own, not {segment!r}")
         seen += names
     unknown, missing = sorted(set(seen) - wanted), sorted(wanted - set(seen))
     if unknown or missing or len(seen) != len(set(seen)):
         raise LayoutError(
-            f"{template!r}: must hold each of {sorted(wanted)} once"
-            + (f"; missing {missing}" if missing else "")
-            + (f"; unknown {unknown}" if unknown else "")
+            f"{template!r}: must have each of {_placeholders(wanted)} once"
+            + (f"; missing {_placeholders(missing)}" if missing else "")
+            + (f"; unknown {_placeholders(unknown)}" if unknown else "")
         )
     if segments[0] in {STATE, HOURS, MANIFESTS}:
-        raise LayoutError(f"{template!r}: {segments[0]!r} belongs to Vortex itself")
+        raise LayoutError(f"{template!r}: {segments[0]!r} is a folder of Vortex itself")
+
+
+def _placeholders(names: Iterable[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names))
 
 
 class Layout:
@@ -111,7 +116,7 @@ class Layout:
         _check(path, {"customer", "event_type", "date", "hour"})
         _check(rejected, {"date", "hour"})
         if rejected.split("/")[0] == path.split("/")[0] or rejected.startswith("{"):
-            raise LayoutError(f"rejected {rejected!r} must begin with a folder of its own, apart from {path!r}")
+            raise LayoutError(f"rejected {rejected!r} must begin with another folder than {path!r}")
         first = path.split("/")[0]
         if first.startswith("{"):
             raise LayoutError(f"{path!r}: the first segment needs a fixed part, such as customer={{customer}}")

@@ -17,7 +17,7 @@ from vortex.retry import Health
 _LOOK = 0.1  # seconds between two looks at whether all have drained
 
 GIVE_UP = (BrokenLog, CorruptSegment, OtherVersion, InvalidPosition)
-"""What makes a worker give its shard up: a person must look at it, and the other shards go on meanwhile."""
+"""What makes a worker give up its shard: it needs operator action, and the other shards go on meanwhile."""
 
 
 class LocalFleet:

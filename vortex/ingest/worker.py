@@ -32,7 +32,7 @@ _IN_HASTE = 5.0
 """Seconds between commits of a shard whose bound others moved: they will move it again, and take its next number."""
 _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
 _REFUSALS = 5
-"""So often a position is refused before its shard is given up for a person to look at."""
+"""How often a position may be refused before its shard is given up and needs operator action."""
 _ODD_PAUSE = 1.0, 10.0
 """Seconds after a reply that makes no sense, and after many of them."""
 

@@ -277,7 +277,7 @@ class LogStore:
     async def view(self, shard: str, entry: PlanShard) -> LogView:
         """The log as the planner needs it: from `next` of the plan's entry (or `to`) to the head.
 
-        Raises BrokenLog where the log ends below what a plan was made of: lost state, to be looked at by a person.
+        Raises BrokenLog where the log ends below what a plan was made of: lost state, which needs operator action.
         """
         headers: list[SegmentHeader] = []
         if entry.to >= 0:

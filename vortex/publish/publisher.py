@@ -108,7 +108,7 @@ class _Logs:
 
 
 class Publisher:
-    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that a person must look at.
+    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that need operator action.
 
     In a fleet the first of the `roster` plans; the others carry out the ranges that a plan gives them, and look at no
     log but for those. Who is the n-th of them plans after 2n intervals in which nothing moved.

@@ -38,7 +38,7 @@ _LISTEN_S = 5.0
 _STEADY_S = 60.0
 """Who has lived for so long is started again without waiting."""
 _FINAL = {Exit.USAGE, Exit.CONFIG, Exit.LOST_STATE}
-"""What a person must look at: starting again would end the same way."""
+"""What needs operator action: starting again would end the same way."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Supervisor:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> Exit:
-        """Until stopped, and all have ended; or until one of them says that a person is needed. The worst exit code."""
+        """Until stopped, and all have ended; or until one of them needs operator action. The worst exit code."""
         self._children = [_Child(number) for number in range(self.count)]
         async with contextlib.AsyncExitStack() as serving:
             http = self.settings.http

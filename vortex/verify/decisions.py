@@ -52,7 +52,7 @@ class DecisionProof:
                 continue
             if document is not None and [file.digest for file in files] != document.decided:
                 self._report.fault(
-                    Invariant.WRITTEN_ONCE, self._name(plan), "is not the file that its plan was done with"
+                    Invariant.WRITTEN_ONCE, self._name(plan), "is not the file with which its plan was carried out"
                 )
             self._resolver.keys.forget(plan.since)
             await self._check_published(plan)
@@ -115,9 +115,7 @@ class DecisionProof:
         for file in files:
             body, _ = await self._resolver.decide(plan, ids, file.part)
             if parse(body, len(body), file.name).digest != file.digest:
-                self._report.fault(
-                    Invariant.COMPLETE_AND_ONCE, file.name, "says something else than follows from logs and plans"
-                )
+                self._report.fault(Invariant.COMPLETE_AND_ONCE, file.name, "differs from what the logs and plans give")
         self._report.count("plans decided again")
 
     async def _check_published(self, plan: Plan) -> None:
@@ -135,7 +133,7 @@ class DecisionProof:
                 return
             if mine is not None and before is not None and _near(mine, before, plan.window):
                 self._report.fault(
-                    Invariant.COMPLETE_AND_ONCE, self._name(plan, part), "publishes an id again that is near"
+                    Invariant.COMPLETE_AND_ONCE, self._name(plan, part), "publishes an id again within the window"
                 )
 
 

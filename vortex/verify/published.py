@@ -79,11 +79,11 @@ class ObjectProof:
             document = dones[plan.k]
             if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
                 self._report.fault(
-                    Invariant.WRITTEN_ONCE, f"plan {plan.k}", "its done document is about something else"
+                    Invariant.WRITTEN_ONCE, f"plan {plan.k}", "done.json names another plan or other periods"
                 )
             keys = {row.key for row in document.objects}
             for key in sorted(keys & named):
-                self._report.fault(Invariant.WRITTEN_ONCE, key, "two plans published it")
+                self._report.fault(Invariant.WRITTEN_ONCE, key, "is published by two plans")
             named |= keys
             if specs is not None and keys != set(specs):
                 odd = sorted(keys ^ set(specs))
@@ -113,26 +113,26 @@ class ObjectProof:
             body = await self._log_store.store.get(row.key)
             text = gunzip(body, row.key)
         except NotFound:
-            fault(Invariant.WRITTEN_ONCE, row.key, "was published, and is missing")
+            fault(Invariant.WRITTEN_ONCE, row.key, "is missing, though it was published")
             return
         except CorruptSegment as problem:
-            fault(Invariant.WRITTEN_ONCE, row.key, f"is no whole gzip file: {problem}")
+            fault(Invariant.WRITTEN_ONCE, row.key, f"is not a complete gzip file: {problem}")
             return
         if (len(body), xxhash.xxh3_128_hexdigest(body)) != (row.bytes, row.digest):
             fault(Invariant.WRITTEN_ONCE, row.key, "its bytes have changed since it was published")
         if not document.after <= row.period < document.upto:
-            fault(Invariant.WRITTEN_ONCE, row.key, f"its period is not one of plan {document.k}")
+            fault(Invariant.WRITTEN_ONCE, row.key, f"its period does not belong to plan {document.k}")
         lines = text.split(b"\n")
         if lines.pop() or len(lines) != row.rows or len(text) != row.raw:
-            fault(Invariant.WRITTEN_ONCE, row.key, f"holds {len(lines)} lines, {row.rows} were published")
+            fault(Invariant.WRITTEN_ONCE, row.key, f"holds {len(lines)} lines; {row.rows} were published")
         kind = "records beside rejections" if row.beside else "rejections" if row.rejected else "rows"
         self._report.count(kind, len(lines))
         for line in lines:
             if not _is_object(line):
-                fault(Invariant.WRITTEN_ONCE, row.key, "a line is not one JSON object")
+                fault(Invariant.WRITTEN_ONCE, row.key, "has a line that is not a JSON object")
                 break
         if lines_digest not in (xxhash.xxh3_128_digest(text), None):
-            fault(Invariant.WRITTEN_ONCE, row.key, "its lines are not those of the segments it is made of")
+            fault(Invariant.WRITTEN_ONCE, row.key, "its lines differ from those in its segments")
 
     async def _from_segments(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
         """By key the digest of the object's lines as its segments hold them; not where one was cleaned up meanwhile."""

@@ -42,7 +42,9 @@ async def verify_store(store: ObjectStore, stream: str = "") -> Report:
         return report
     own = (f"{STATE}/", f"{HOURS}/", f"{MANIFESTS}/")
     for key in strays:
-        report.fault(Invariant.CLOSED_HOURS if key.startswith(own) else Invariant.WRITTEN_ONCE, key, "no plan names it")
+        report.fault(
+            Invariant.CLOSED_HOURS if key.startswith(own) else Invariant.WRITTEN_ONCE, key, "is named by no plan"
+        )
     return report
 
 
@@ -54,12 +56,12 @@ async def _looked_over(store: ObjectStore, stream: str) -> tuple[Report, list[_S
         report.fault(
             Invariant.STATE_IS_THERE,
             store.url,
-            f"no Vortex state lies there: nothing can be proved; {await _instead(store)}",
+            f"holds no Vortex state, so there is nothing to verify; {await _instead(store)}",
         )
         return report, [], []
     if stream and all(name.rpartition("@")[0] != stream for name in streams):
         report.fault(
-            Invariant.STATE_IS_THERE, store.url, f"holds the state of {', '.join(streams)}, none of stream {stream}"
+            Invariant.STATE_IS_THERE, store.url, f"holds the state of {', '.join(streams)}, not of stream {stream}"
         )
     proofs = [_Stream(LogStore(store, f"{STATE}/{name}", Once()), report) for name in streams]
     named: set[str] = set()
@@ -72,8 +74,8 @@ async def _looked_over(store: ObjectStore, stream: str) -> tuple[Report, list[_S
 
 async def _instead(store: ObjectStore) -> str:
     async for info in store.list(""):
-        return f"other things do, beginning with {info.key}: is store.url right?"
-    return "nothing at all does: is store.url right?"
+        return f"it holds other objects, such as {info.key}"
+    return "it is empty"
 
 
 class _Stream:
@@ -131,7 +133,7 @@ class _Stream:
             self._report.fault(
                 Invariant.WRITTEN_ONCE,
                 f"{self._log_store.root}/plans",
-                "a plan was made before the one before it was done",
+                "a plan was made before the previous one was done",
             )
         elif len(self._dones) < len(self._plans):
             self._report.notes.append(f"plan {self._plans[-1].k} is in progress")
@@ -151,12 +153,14 @@ class _Stream:
             needed = min(entry.next, max(entry.to, 0)) if entry else headers[-1].n
             if headers[0].n > needed:
                 self._report.fault(
-                    Invariant.WHOLE_LOGS, shard, f"the chain ends at segment {headers[0].n}; {needed} is still needed"
+                    Invariant.WHOLE_LOGS,
+                    shard,
+                    f"the log starts at segment {headers[0].n}; segment {needed} is still needed",
                 )
         for shard, entry in live.items():
             if entry.to >= 0 and shard not in self._views:
                 self._report.fault(
-                    Invariant.WHOLE_LOGS, shard, f"has no log, though a plan was made of its segment {entry.to}"
+                    Invariant.WHOLE_LOGS, shard, f"has no log, though a plan includes its segment {entry.to}"
                 )
 
     async def _chain(self, shard: str) -> list[SegmentHeader]:
@@ -177,7 +181,7 @@ class _Stream:
             following = chain[0].footer
             assert following is not None
             if earlier.n != chain[0].n - 1 or earlier.digest != following.prev:
-                self._report.notes.append(f"{shard}: segments up to {earlier.n} are remains, which nobody reads")
+                self._report.notes.append(f"{shard}: segments up to {earlier.n} are left over, and nothing reads them")
                 break
             try:
                 check_follows(earlier, chain[0], self._log_store.root)
@@ -202,7 +206,7 @@ class _Stream:
             lines = text[begin : begin + raw]
             if len(text) != whole or lines.count(b"\n") != count or lines[-1:] != b"\n":
                 self._report.fault(
-                    Invariant.SUMS_AGREE, key, f"a member at {offset} holds other rows than its index says"
+                    Invariant.SUMS_AGREE, key, f"the member at byte {offset} holds other rows than its index says"
                 )
             if footer.folders[folder].rejected:
                 rejected += 0 if footer.folders[folder].beside else count
@@ -210,10 +214,10 @@ class _Stream:
                 rows += count
         counts = footer.counts
         if counts.events != counts.accepted + counts.filtered + counts.rejected:
-            self._report.fault(Invariant.SUMS_AGREE, key, "events are not accepted + filtered + rejected")
+            self._report.fault(Invariant.SUMS_AGREE, key, "events is not the sum of accepted, filtered and rejected")
         if (rows, rejected) != (counts.accepted, counts.rejected):
             self._report.fault(
-                Invariant.SUMS_AGREE, key, f"holds {rows} lines and {rejected} rejections, counts say otherwise"
+                Invariant.SUMS_AGREE, key, f"holds {rows} lines and {rejected} rejections, which differ from its counts"
             )
         total = Counts()
         for some in footer.periods.values():
@@ -237,23 +241,23 @@ class _Stream:
             key = f"{self._log_store.root}/plans/{plan.k:010d}/plan.json"
             if plan.after != upto or plan.upto <= plan.after:
                 self._report.fault(
-                    Invariant.WRITTEN_ONCE, key, f"publishes from {plan.after}, the plan before ended at {upto}"
+                    Invariant.WRITTEN_ONCE, key, f"starts at {plan.after}; the previous plan ended at {upto}"
                 )
             upto = plan.upto
             for shard, entry in plan.shards.items():
                 old = before.shards.get(shard) if before else None
                 if old is not None and (entry.first != old.next or entry.to < old.to):
                     self._report.fault(
-                        Invariant.WRITTEN_ONCE, key, f"{shard}: does not go on where the plan before stopped"
+                        Invariant.WRITTEN_ONCE, key, f"{shard}: does not continue where the previous plan stopped"
                     )
                 if old is None and entry.first != 0:
                     self._report.fault(
-                        Invariant.WRITTEN_ONCE, key, f"{shard}: joins at segment {entry.first}, not at its first"
+                        Invariant.WRITTEN_ONCE, key, f"{shard}: starts at segment {entry.first}, not at the first"
                     )
                 head = next((h for h in self._heads(shard) if h.n == entry.to), None)
                 if head is not None and head.digest != entry.digest:
                     self._report.fault(
-                        Invariant.WRITTEN_ONCE, key, f"{shard}: segment {entry.to} is not the one that was planned"
+                        Invariant.WRITTEN_ONCE, key, f"{shard}: segment {entry.to} is not the one that the plan names"
                     )
             before = plan
 
@@ -272,11 +276,15 @@ class _Stream:
             for period, counts in document.periods.items():
                 if counts.accepted != counts.published + counts.dropped:
                     self._report.fault(
-                        Invariant.SUMS_AGREE, key, f"period {period}: accepted is not published + dropped"
+                        Invariant.SUMS_AGREE, key, f"period {period}: accepted is not the sum of published and dropped"
                     )
                 told = (counts.published, counts.rejected)
                 if (lines.pop((period, False), 0), lines.pop((period, True), 0)) != told:
-                    self._report.fault(Invariant.SUMS_AGREE, key, f"period {period}: holds other rows than it counts")
+                    self._report.fault(
+                        Invariant.SUMS_AGREE,
+                        key,
+                        f"period {period}: its objects hold other numbers of rows than it counts",
+                    )
             if lines:
                 self._report.fault(
                     Invariant.SUMS_AGREE, key, f"rows for periods that no segment counts: {sorted(lines)[:3]}"
@@ -306,6 +314,6 @@ class _Stream:
     async def _check_document(self, key: str, body: bytes) -> None:
         try:
             if await self._log_store.store.get(key) != body:
-                self._report.fault(Invariant.CLOSED_HOURS, key, "says something else than what was published")
+                self._report.fault(Invariant.CLOSED_HOURS, key, "differs from what was published")
         except NotFound:
             self._report.fault(Invariant.CLOSED_HOURS, key, "is missing, though its hour is closed")

@@ -113,7 +113,7 @@ class FaultyStore(MemoryStore):
         await super().delete([] if self.fault == "keeps" else keys)
 
 
-APART = "nothing could keep two writers apart: Vortex cannot run on it"
+APART = "two writers could overwrite each other; Vortex cannot use this store"
 
 
 @pytest.mark.parametrize(
@@ -122,24 +122,30 @@ APART = "nothing could keep two writers apart: Vortex cannot run on it"
         ("", {}),
         ("conflicts", {}),
         ("overwrites", {"store put-if-absent": APART, "store race": f"16 were told {APART}"}),
-        ("overwrites in silence", {"store put-if-absent": f"a refused put took effect; {APART}", "store race": APART}),
+        (
+            "overwrites in silence",
+            {"store put-if-absent": f"a refused put changed the object; {APART}", "store race": APART},
+        ),
         ("looks first", {"store race": APART}),
-        ("two winners", {"store race": f"were told that they created the same key; {APART}"}),
-        ("finds everything", {"store missing key": "a get of a key that does not exist was answered"}),
+        ("two winners", {"store race": f"were told that they created the key; {APART}"}),
+        ("finds everything", {"store missing key": "a get of a missing key did not fail"}),
         (
             "ignores ranges",
-            {"store range": "four bytes were asked for, 10 came, or others; segments are read by ranges"},
+            {"store range": "asked for four bytes; got 10, or other ones; Vortex reads segments by ranges"},
         ),
-        ("416", {"store tail": "a suffix range longer than the object; the newest segments are read by their tails"}),
-        ("cut", {"store large body": "a body of more than 1 MiB came back as another"}),
-        ("unordered", {"store list": "in the order of their bytes; logs are found by listings"}),
+        (
+            "416",
+            {"store tail": "(longer than the object) returned other bytes or another size; Vortex reads"},
+        ),
+        ("cut", {"store large body": "a body above 1 MiB came back changed"}),
+        ("unordered", {"store list": "in byte order; Vortex finds segments by listing keys"}),
         ("no start-after", {"store list": "start-after"}),
-        ("lists late", {"store list": "keys are not listed at once"}),
-        ("one case", {"store names": "n/X: names that differ by a capital"}),
-        ("keeps", {"store delete": "keys are still there; see _vortex/_check/"}),
+        ("lists late", {"store list": "a listing does not show all keys at once"}),
+        ("one case", {"store names": "n/X: names that differ only in case"}),
+        ("keeps", {"store delete": "keys are left; see _vortex/_check/"}),
         (
             "crashes",
-            {"store put": "an answer that makes no sense: KeyError: 'ETag'", "store": "the rest was not tried"},
+            {"store put": "unexpected answer: KeyError: 'ETag'", "store": "the other checks were skipped"},
         ),
     ],
 )
@@ -156,11 +162,17 @@ def test_check_fails_the_line_of_the_faulty_operation_and_passes_the_others(faul
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        ("put denied", {"store put": "s3:PutObject", "store": "the rest was not tried"}),
-        ("put, delete denied", {"store put": "s3:PutObject", "store": "not tried", "store delete": "s3:DeleteObject"}),
+        ("put denied", {"store put": "s3:PutObject", "store": "the other checks were skipped"}),
+        (
+            "put, delete denied",
+            {"store put": "s3:PutObject", "store": "were skipped", "store delete": "s3:DeleteObject"},
+        ),
         ("delete denied", {"store delete": "s3:DeleteObject"}),
-        ("list denied", {"store list": "AccessDenied; needed is s3:ListBucket on the prefix"}),
-        ("put hangs", {"store put": f"no answer within {STEP_S:.0f} s; is the endpoint", "store": "not tried"}),
+        ("list denied", {"store list": "AccessDenied; allow s3:ListBucket on the prefix"}),
+        (
+            "put hangs",
+            {"store put": f"no answer within {STEP_S:.0f} s; check that the endpoint", "store": "were skipped"},
+        ),
         ("delete hangs", {"store delete": f"no answer within {STEP_S:.0f} s"}),
     ],
 )
@@ -175,8 +187,8 @@ def test_check_reports_each_denied_or_hanging_operation_on_its_own_line(fault: s
 def test_check_names_the_list_permission_when_a_missing_key_is_denied(tmp_path: Path) -> None:
     """S3 answers so without permission to list."""
     failed = failures(run(lines(FaultyStore("get denied"))))
-    assert "needed is s3:ListBucket on the prefix" in failed["store missing key"]
-    assert "needed is s3:GetObject" in failed["store get"]
+    assert "allow s3:ListBucket on the prefix" in failed["store missing key"]
+    assert "allow s3:GetObject" in failed["store get"]
 
 
 def test_check_prints_a_line_for_each_step_in_order() -> None:

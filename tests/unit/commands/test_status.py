@@ -46,7 +46,7 @@ def test_status_lists_workers_and_owners_and_shards_that_hold_back_publishing() 
         assert [line for line in found.late if "no worker has it" in line] == [
             f"{row.shard}: no worker has it" for row in found.shards if not row.owner
         ]
-        assert [line.partition(":")[0] for line in found.late if "holds everything from" in line] == shards
+        assert [line.partition(":")[0] for line in found.late if "keeps every period from" in line] == shards
 
     scenario(main())
 
@@ -78,4 +78,4 @@ def test_untimed_names_shards_with_unreadable_times_and_counts_them() -> None:
         "fine": view(Counts(accepted=9)),
         "odd": view(Counts(accepted=9, untimed=2), Counts(accepted=1, untimed=1)),
     }
-    assert untimed(views) == ["odd: 3 of 10 events lately have no time that can be read; they go by arrival"]
+    assert untimed(views) == ["odd: 3 of 10 recent events have no readable time; they count by arrival"]

@@ -107,9 +107,9 @@ def test_the_environment_alone_is_enough() -> None:
         ("[publish]\ntarget_object_size=0", "publish.target_object_size"),
         ("[hours]\nmax_delay='1m'", 'hours.max_delay (or VORTEX_HOURS__MAX_DELAY): must be at least "3m"'),
         ("[hours]\nallowed_lateness='1h'\nmax_delay='1h'", 'must be at least "62m"'),
-        ("[layout]\npath='x/{customer}'", "layout.path (or VORTEX_LAYOUT__PATH): 'x/{customer}': must hold each of"),
+        ("[layout]\npath='x/{customer}'", "layout.path (or VORTEX_LAYOUT__PATH): 'x/{customer}': must have each of"),
         ("[layout]\npath='{'", "layout.path (or VORTEX_LAYOUT__PATH): '{': "),
-        ("[layout]\nrejected='x'", "layout.rejected (or VORTEX_LAYOUT__REJECTED): 'x': must hold each of"),
+        ("[layout]\nrejected='x'", "layout.rejected (or VORTEX_LAYOUT__REJECTED): 'x': must have each of"),
         (
             "[layout]\npath='_rejected/c={customer}/{event_type}/{date}/{hour}'",
             "layout.rejected (or VORTEX_LAYOUT__REJECTED): rejected '_rejected/date={date}/hour={hour}' must",
@@ -190,7 +190,7 @@ def test_what_is_wrong_is_named(file: Path, more: str, told: str) -> None:
         ({"EVENT__ID": '["a", '}, "is not a JSON list"),
         (
             {"EVENT__TIME_FORMAT": '["%F", "%d %Q %Y"]'},
-            "event.time_format (or VORTEX_EVENT__TIME_FORMAT): '%d %Q %Y': %Q is not among",
+            "event.time_format (or VORTEX_EVENT__TIME_FORMAT): '%d %Q %Y': unknown directive %Q",
         ),
         ({"EVENT__TIME_FORMAT": "%H:%M"}, "'%H:%M' must have a year"),
         ({"EVENT__TIME_FORMAT": "[5]"}, "write a pattern such as"),

@@ -185,5 +185,5 @@ def test_a_proof_of_a_wrong_prefix_fails(there: str, config: Path, monkeypatch: 
     monkeypatch.setenv("VORTEX_STORE__URL", root.as_uri())
     code, lines = said("verify", config)
     assert code == Exit.FAILED
-    assert lines[0].startswith(f"FAULT state {root.as_uri()}: no Vortex state lies there")
+    assert lines[0].startswith(f"FAULT state {root.as_uri()}: holds no Vortex state")
     assert [line.partition(":")[0] for line in lines[1:]] == ["state promises", "state what to do"]

@@ -56,11 +56,11 @@ def test_layout_folder_has_the_depth_of_the_template_for_any_name(customer: str,
         ("x={customer}-{event_type}/date={date}/hour={hour}", "own"),
         ("/" + PATH, "segment"),
         ("a/../" + PATH, "segment"),
-        ("_vortex/" + PATH, "belongs"),
+        ("_vortex/" + PATH, "folder of Vortex itself"),
         (PATH + "/{date}", "once"),
         ("{customer}/{event_type}/{date}/{hour}", "fixed part"),
         ("customer={customer!r}/event_type={event_type}/date={date}/hour={hour}", "format"),
-        ("_rejected/" + PATH, "apart"),
+        ("_rejected/" + PATH, "begin with another folder"),
     ],
 )
 def test_layout_raises_an_error_when_a_template_cannot_keep_partitions_apart(path: str, wrong: str) -> None:

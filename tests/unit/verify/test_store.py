@@ -21,7 +21,7 @@ from vortex.verify.published import Report
 from vortex.verify.store import verify_store
 
 CUSTOMERS = 40
-OTHER_LINES = "its lines are not those of the segments it is made of"
+OTHER_LINES = "its lines differ from those in its segments"
 
 
 async def published() -> World:
@@ -63,13 +63,11 @@ def test_verify_reports_a_fault_when_the_prefix_has_no_state() -> None:
         world = World()
         (fault,) = (await verify_store(world.store)).faults
         assert (fault.invariant, fault.key) == (Invariant.STATE_IS_THERE, world.store.url)
-        assert fault.what == (
-            "no Vortex state lies there: nothing can be proved; nothing at all does: is store.url right?"
-        )
+        assert fault.what == ("holds no Vortex state, so there is nothing to verify; it is empty")
         await world.store.put_if_absent("customer=a/x.json.gz", b"")
         await world.store.put_if_absent("_vortex/_check/x", b"")
         (fault,) = (await verify_store(world.store)).faults
-        assert "other things do, beginning with _vortex/_check/x: is store.url right?" in fault.what
+        assert "it holds other objects, such as _vortex/_check/x" in fault.what
 
     vtime.run(scenario())
 
@@ -80,7 +78,7 @@ def test_verify_reports_a_fault_when_the_state_is_of_another_stream() -> None:
         name = (await world.stream.describe()).name
         assert (await verify_store(world.store, name)).faults == []
         (fault,) = (await verify_store(world.store, "other")).faults
-        assert "none of stream other" in fault.what
+        assert "not of stream other" in fault.what
         assert name in fault.what
 
     vtime.run(scenario())
@@ -107,12 +105,12 @@ def test_begun_names_the_stream_whose_state_it_finds_when_it_is_another() -> Non
         assert (await begun(world.store, info))[1].stream == info.name
         for other, code, message in (
             (dataclasses.replace(info, name="other"), Exit.LOST_STATE, f"holds the state of stream {info.name}"),
-            (dataclasses.replace(info, created_ms=info.created_ms + 5000), Exit.FAILED, "an earlier life"),
+            (dataclasses.replace(info, created_ms=info.created_ms + 5000), Exit.FAILED, "an earlier stream"),
         ):
             with pytest.raises(NoState, match=message) as caught:
                 await begun(world.store, other)
             assert caught.value.code == code
-        with pytest.raises(NoState, match=r"was never started there .* or store.url is wrong") as caught:
+        with pytest.raises(NoState, match=r"start it with `vortex run`, or check store.url") as caught:
             await begun(World().store, info)
         assert caught.value.code == Exit.FAILED
 
@@ -164,7 +162,7 @@ def test_verify_reports_an_object_that_is_not_gzip(monkeypatch: pytest.MonkeyPat
         assert any(world.store.objects[key][:2] != b"\x1f\x8b" for key in keys)
         report = await verify_store(world.store)
         for key in keys:
-            not_gzip = [what for what in faults(report, key) if what.startswith("is no whole gzip file")]
+            not_gzip = [what for what in faults(report, key) if what.startswith("is not a complete gzip file")]
             assert len(not_gzip) == (world.store.objects[key][:2] != b"\x1f\x8b")
 
     vtime.run(scenario())

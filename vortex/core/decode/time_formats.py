@@ -71,8 +71,10 @@ def _expressions(pattern: str, given: set[str]) -> list[str]:
         elif name == "%":
             found.append("%")
         elif name not in _DIRECTIVES:
-            known = ", ".join(f"%{each}" for each in sorted({*_DIRECTIVES, *_SHORT}, key=str.lower))
-            raise ValueError(f"{pattern!r}: {token} is not among {known}")
+            known = ", ".join(
+                f"%{each}" for each in sorted({*_DIRECTIVES, *_SHORT}, key=lambda name: (name.lower(), name))
+            )
+            raise ValueError(f"{pattern!r}: unknown directive {token}; known are {known}")
         elif name in given:
             raise ValueError(f"{pattern!r} has {token} twice")
         else:
