@@ -100,7 +100,7 @@ class DecisionProof:
         """What the plan was done with is what its segments and files say. Raises BrokenLog."""
         if document.periods != period_counts(plan, self._views, document.objects, decisions.periods):
             self._report.fault(
-                Invariant.SUMS_AGREE, f"plan {plan.k}", "its done document counts something else than follows"
+                Invariant.SUMS_AGREE, f"plan {plan.k}", "done.json has other counts than follow from its segments"
             )
 
     def _whole(self, plan: Plan) -> bool:
