@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint docs unit integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated clean
+.PHONY: demo test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -46,6 +46,13 @@ docs: $(VENV)/docs.stamp
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation tests/loader
 
+# How much of the core unit tests cover, by branches; below the floor of tools/branches.py it fails.
+coverage: $(VENV)/dev.stamp
+	mkdir -p .tools
+	$(BIN)/pytest -q -n $(WORKERS) tests/unit/core tests/unit/log tests/unit/publish tests/unit/fleet tests/unit/ingest tests/unit/verify \
+		--cov=vortex.core --cov-branch --cov-report= --cov-report=json:.tools/coverage.json
+	$(BIN)/python -m tools.branches .tools/coverage.json
+
 integration: $(VENV)/dev.stamp
 	$(BIN)/pytest -q -n $(WORKERS) tests/integration
 
@@ -74,6 +81,7 @@ long: $(VENV)/dev.stamp
 	$(MAKE) kill ROUNDS=50
 	$(MAKE) sim SEEDS=2000
 	$(MAKE) fuzz
+	$(MAKE) coverage
 
 # All that concerns fleets, with what it needs: kinesis-local for the stream, ministack for the leases.
 test-fleet: $(VENV)/dev.stamp
@@ -110,4 +118,4 @@ kill: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.kill --rounds $(ROUNDS)
 
 clean:
-	rm -rf $(VENV) .tools site .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .tools site .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
