@@ -18,7 +18,6 @@ from tests.faultproxy import FaultProxy, in_thread
 from tests.faults.strikes import error_reply
 from tests.faults.wire import Headers, Reply, Request
 from tests.issuer import CONTAINER, Issuer
-from vortex.adapters import secrecy
 from vortex.adapters.aws.client import new_session
 from vortex.adapters.aws.credential_sources import Sources
 from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
@@ -250,19 +249,3 @@ def test_assume_role_is_signed_with_the_corrected_time_when_the_local_clock_is_w
     assert found.frozen.secret_key in issuer.secrets
     assert session.clock.offset == pytest.approx(ahead, abs=5)
     assert proxy.calls == {"AssumeRole": 3}
-
-
-def test_hidden_removes_known_secrets_and_what_looks_like_one() -> None:
-    secrecy.keep("wJalrXUtnFEMI/K7MDENG", None, "", "short")
-    for text in (
-        "a wJalrXUtnFEMI/K7MDENG b",
-        "Authorization: AWS4-HMAC-SHA256 Credential=AKIA/2026/us-east-1/s3/aws4_request, Signature=0a1b2c",
-        "x-amz-security-token:FwoGZXIvYXdzEJr",
-        '{"SecretAccessKey": "abc", "SessionToken": "def"}',
-    ):
-        shown = secrecy.hidden(text)
-        for secret in ("wJalr", "AKIA", "0a1b2c", "FwoGZ", "abc", "def"):
-            assert secret not in shown, shown
-    assert secrecy.hidden("a short and ordinary text: nothing is hidden in it") == (
-        "a short and ordinary text: nothing is hidden in it"
-    )

@@ -7,15 +7,11 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hypothesis import given
-from hypothesis import strategies as st
 
-from vortex.adapters.kinesis.get_records import decode_reply
 from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
 from vortex.core.model import Position, Record, ShardInfo, Start
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
@@ -40,7 +36,7 @@ def failure(code: str, message: str = "why", status: int = 400) -> web.Response:
     return answer({"__type": code, "message": message}, status)
 
 
-def wire(sequence: str, data: bytes, arrival: float = 1.5) -> dict[str, object]:
+def record_of(sequence: str, data: bytes, arrival: float = 1.5) -> dict[str, object]:
     return {
         "SequenceNumber": sequence,
         "ApproximateArrivalTimestamp": arrival,
@@ -115,7 +111,9 @@ def page(*records: dict[str, object], **rest: object) -> Callable[[], web.Respon
 
 
 async def test_read_returns_the_records_of_a_page(script: Script, stream: KinesisStream) -> None:
-    script.on("GetRecords", page(wire("7", b"one"), wire("8", b"\x00\xff", 1545116709.123), MillisBehindLatest=1234))
+    script.on(
+        "GetRecords", page(record_of("7", b"one"), record_of("8", b"\x00\xff", 1545116709.123), MillisBehindLatest=1234)
+    )
     got = await stream.read(SHARD, "this")
     assert got.records == [Record("7", 1.5, b"one"), Record("8", 1545116709.123, b"\x00\xff")]
     assert (got.iterator, got.behind_ms, got.server_ms, got.children, got.size) == ("next", 1234, DATE_MS, (), 5)
@@ -131,17 +129,11 @@ async def test_calls_send_the_stream_arn_when_it_is_configured(script: Script) -
     assert [asked["StreamARN"] for _, asked in script.asked] == [ARN, ARN]
 
 
-@given(st.lists(st.tuples(st.binary(max_size=50), st.floats(0, 4e9)), max_size=5))
-def test_decode_reply_returns_the_encoded_records(records: list[tuple[bytes, float]]) -> None:
-    body = json.dumps({"Records": [wire("1", *record) for record in records], "MillisBehindLatest": 3})
-    assert [(record.data, record.arrival) for record in decode_reply(body.encode()).records] == records
-
-
 @pytest.mark.parametrize("arrival", [1545116709, 1.545116709e9, 0])
 async def test_read_accepts_arrival_times_in_any_notation(
     script: Script, stream: KinesisStream, arrival: float
 ) -> None:
-    script.on("GetRecords", page(wire("7", b"", arrival)))
+    script.on("GetRecords", page(record_of("7", b"", arrival)))
     assert (await stream.read(SHARD, "this")).records[0].arrival == arrival
 
 
@@ -164,24 +156,12 @@ async def test_read_accepts_arrival_times_in_any_notation(
     ],
 )
 async def test_read_is_unavailable_when_the_body_is_invalid(script: Script, stream: KinesisStream, body: str) -> None:
-    script.on("GetRecords", lambda: answer(body), page(wire("7", b"one")))
+    script.on("GetRecords", lambda: answer(body), page(record_of("7", b"one")))
     with pytest.raises(Unavailable) as refused:
         await stream.read(SHARD, "this")
     assert refused.value.cause == "malformed"
     assert "events" in str(refused.value)
     assert len((await stream.read(SHARD, "this")).records) == 1
-
-
-def test_decode_reply_raises_msgspec_error_when_the_reply_is_not_utf8() -> None:
-    """A UnicodeDecodeError would end the worker."""
-    with pytest.raises(msgspec.MsgspecError):
-        decode_reply(b'{"Records":[],"MillisBehindLatest":0,"NextShardIterator":"\xff"}')
-
-
-@given(st.binary(max_size=100))
-def test_decode_reply_raises_msgspec_error_for_random_bytes(body: bytes) -> None:
-    with pytest.raises(msgspec.MsgspecError):
-        decode_reply(body)
 
 
 @pytest.mark.parametrize("date", ["yesterday", ""])
@@ -236,7 +216,7 @@ async def test_read_is_unavailable_when_the_server_refuses_connections(stream: K
 
 async def test_read_returns_the_children_at_the_end_of_a_split_shard(script: Script, stream: KinesisStream) -> None:
     children = [child("shardId-000000000001", SHARD), child("shardId-000000000002", SHARD)]
-    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None, ChildShards=children))
+    script.on("GetRecords", page(record_of("7", b"x"), NextShardIterator=None, ChildShards=children))
     got = await stream.read(SHARD, "this")
     assert (len(got.records), got.iterator) == (1, None)
     assert [(info.id, info.parents, info.end_hash) for info in got.children] == [
@@ -283,7 +263,7 @@ async def test_read_is_unavailable_when_the_children_are_invalid(
 
 async def test_read_treats_an_empty_next_iterator_as_none(script: Script, stream: KinesisStream) -> None:
     """The end must be confirmed, and the records are kept."""
-    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator="", ChildShards=[child("c", SHARD)]))
+    script.on("GetRecords", page(record_of("7", b"x"), NextShardIterator="", ChildShards=[child("c", SHARD)]))
     got = await stream.read(SHARD, "this")
     assert (len(got.records), got.iterator) == (1, None)
 
@@ -298,7 +278,7 @@ RIGHT = listed("shardId-000000000002", HALF, 2**128 - 1, ParentShardId=SHARD)
 async def test_read_lists_shards_when_an_end_has_no_children(
     script: Script, stream: KinesisStream, named: object
 ) -> None:
-    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None, ChildShards=named))
+    script.on("GetRecords", page(record_of("7", b"x"), NextShardIterator=None, ChildShards=named))
     script.on("ListShards", lambda: answer({"Shards": [CLOSED, LEFT, RIGHT]}))
     got = await stream.read(SHARD, "this")
     assert [info.id for info in got.children] == ["shardId-000000000001", "shardId-000000000002"]
@@ -320,7 +300,7 @@ async def test_read_finds_the_child_of_a_merge_by_either_parent(script: Script, 
 async def test_read_is_unavailable_when_the_listed_children_do_not_cover_the_shard(
     script: Script, stream: KinesisStream, shards: list[Any]
 ) -> None:
-    script.on("GetRecords", page(wire("7", b"x"), NextShardIterator=None))
+    script.on("GetRecords", page(record_of("7", b"x"), NextShardIterator=None))
     script.on("ListShards", lambda: answer({"Shards": shards}))
     with pytest.raises(Unavailable) as refused:
         await stream.read(SHARD, "this")

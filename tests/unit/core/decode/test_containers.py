@@ -1,0 +1,34 @@
+"""The parts of records: what each holds, and which record and place it comes from."""
+
+from __future__ import annotations
+
+import gzip
+
+from tests.kpl import aggregate
+from vortex.core.decode.containers import one_line, parts_of
+from vortex.core.decode.limits import Limits
+from vortex.core.decode.reasons import Reason
+
+ONE, TWO = b'{"id":1}', b'{"id":2}'
+
+
+def test_parts_of_returns_the_values_of_every_container_with_record_and_place() -> None:
+    datas = [ONE, ONE + b"\n" + TWO, b"[" + ONE + b"," + TWO + b"]", gzip.compress(ONE + TWO), aggregate([ONE, TWO])]
+    parts = parts_of(datas)
+    assert parts.data == [ONE] + [ONE, TWO] * 4
+    assert list(parts.owners) == [0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert [parts.sub(part) for part in range(len(parts.data))] == [0] + [0, 1] * 4
+    assert parts.refused == {}
+
+
+def test_parts_of_refuses_a_broken_record_or_one_beyond_a_limit_as_a_whole() -> None:
+    broken, large = gzip.compress(ONE)[:-3], b"\n".join([ONE] * 9)
+    parts = parts_of([ONE, broken, large, TWO], Limits(events=8))
+    assert parts.data == [ONE, broken, large, TWO]
+    reasons = {part: refused.reason for part, refused in parts.refused.items()}
+    assert reasons == {1: Reason.BAD_COMPRESSION, 2: Reason.TOO_MANY_EVENTS}
+
+
+def test_one_line_replaces_line_breaks_by_spaces() -> None:
+    assert one_line(ONE) is ONE
+    assert one_line(b' {\r\n"id":\n1}\n') == b'{  "id": 1}'
