@@ -169,6 +169,29 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "customers of 60 KiB": lambda: [
         packed(b"".join(b'{"customer":"%s","type":"t","id":1}' % (b"%08d" % n * 7_500) for n in range(1000)))
     ],
+    "customers of 60 KiB, and others": lambda: [
+        packed(b"".join(b'{"customer":"%s","type":"t","id":1}' % (b"%08d" % n * 7_500) for n in range(at, at + 600)))
+        for at in range(0, 4200, 600)
+    ],
+    "types of 600 characters": lambda: [
+        packed(b"".join(b'{"customer":"a","type":"%d%s","id":1}' % (n, b"t" * 600) for n in range(95_000)))
+    ] * 3,
+    "odd events of customers of 600 characters": lambda: [
+        packed(b"".join(b'{"customer":"%d%s","type":"\\u00e4","id":1}' % (n, b"t" * 600) for n in range(95_000)))
+    ] * 2,
+    "broken lines, and arrays of nearly as many elements as there may be": lambda: [
+        packed(b'{"a":1}{x' + (b"\n[" + b"[]," * 600 + b"[]]") * 20_000)
+    ],
+    "times that take long to read": lambda: [
+        packed(
+            b"".join(
+                b'{"customer":"a","type":"b","id":%d,"time":"2026-11-29Z%s"}' % (n, b"[]" * 250) for n in range(95_000)
+            )
+        )
+    ],
+    "customers of pairs of halves": lambda: [
+        packed(b"".join(b'{"customer":"%s%d","type":"b","id":1}' % (b"\\ud83d\\ude00" * 5_000, n) for n in range(1100)))
+    ],
     "half a million customers": lambda: [
         b"\n".join(b'{"customer":"customer-%d-with-a-name","type":"t","id":1}' % n for n in range(at, at + 1000))
         for at in range(0, 500_000, 1000)

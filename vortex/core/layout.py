@@ -34,7 +34,6 @@ class LayoutError(ValueError):
     """A path template that cannot keep partitions apart; the message says what is wrong with it."""
 
 
-@lru_cache(maxsize=65_536)
 def encode(value: str) -> str:
     """One path segment for `value`: its UTF-8 bytes, percent-encoded outside `[A-Za-z0-9_.-]`.
 
@@ -42,6 +41,10 @@ def encode(value: str) -> str:
     hex digits of its SHA-256 (cut forms are longer than any uncut one, so the two kinds cannot meet). Hive-style
     readers (Spark, Athena, DuckDB) decode the escapes again.
     """
+    return _remembered(value) if len(value) <= MAX_UNCUT else _encoded(value)
+
+
+def _encoded(value: str) -> str:
     if not _UNSAFE.search(value):
         text = value
     else:
@@ -58,6 +61,10 @@ def encode(value: str) -> str:
         cut = cut[:broken]
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return f"{cut}-{digest}".ljust(MAX_UNCUT + 1, "_")
+
+
+_remembered = lru_cache(maxsize=65_536)(_encoded)
+"""Of short values alone: a producer may send others without number, each of which would stay."""
 
 
 def moment(ms: int) -> datetime:

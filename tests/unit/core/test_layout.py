@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vortex.core.layout import Layout, LayoutError, encode, hour_of, object_key
+from vortex.core.layout import Layout, LayoutError, _remembered, encode, hour_of, object_key
 
 PATH = "customer={customer}/event_type={event_type}/date={date}/hour={hour}"
 REJECTED = "_rejected/date={date}/hour={hour}"
@@ -37,6 +37,14 @@ def test_encode_cuts_long_names_without_breaking_an_escape(value: str) -> None:
     text = encode(value)
     assert len(text) > 120
     assert re.fullmatch(r"(?:[A-Za-z0-9_.-]|%[0-9A-F]{2})+", text)
+
+
+def test_encode_does_not_cache_long_names() -> None:
+    """A producer may send others without number."""
+    _remembered.cache_clear()
+    encode("x" * 60_000)
+    encode("never seen before in any test")
+    assert _remembered.cache_info().currsize == 1
 
 
 @given(NAMES, NAMES)

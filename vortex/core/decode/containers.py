@@ -59,14 +59,16 @@ class RecordParts:
         other.data.clear()
 
     def several(self, most: int, most_bytes: int) -> Iterator[RecordParts]:
-        """Runs of at most so many parts, and of at most so many bytes, if they are not one part."""
+        """Runs of at most so many parts, and of at most so many bytes, if they are not one part; empty afterwards."""
         begin = size = 0
         for at, data in enumerate(self.data):
             if at > begin and (size + len(data) > most_bytes or at - begin == most):
                 yield self._run(begin, at)
+                self.data[begin:at] = [b""] * (at - begin)  # what is made of them takes as much memory
                 begin, size = at, 0
             size += len(data)
         yield self._run(begin, len(self.data))
+        self.data[begin:] = [b""] * (len(self.data) - begin)
 
     def _run(self, begin: int, end: int) -> RecordParts:
         if end - begin == len(self.data):

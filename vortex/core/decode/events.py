@@ -34,11 +34,16 @@ _MOST_NAMES = 20_000
 """How many names a reader keeps before it begins anew: some events have types without number."""
 _MOST_CHARACTERS = 4 << 20
 """Of the names that it keeps."""
+_LONG = 100
+"""Characters from which a customer's prefix is put together anew each time."""
 _ROWS = 16_384
 """Events of a slice, if they are of several records."""
 _STEP_PARTS, _STEP_BYTES = 1000, 1 << 20
 """What the long way takes in one step, if it is not one part."""
-_STEP_ASKED = 10_000
+_STEP_ASKED, _STEP_ASKED_BYTES = 10_000, 1 << 18
+"""Events with a question, and bytes that are read for the answers: a pattern may take a microsecond for each byte of a
+time, and where that is none, the event is read for another one.
+"""
 
 
 @dataclass(slots=True)
@@ -90,9 +95,11 @@ class _Prefixes(dict[str, str]):
     """The customer as a key's beginning: with its length, so that no customer and id run into another pair."""
 
     def __missing__(self, customer: str) -> str:
-        if len(self) > 100_000:
-            self.clear()
-        prefix = self[customer] = f"{len(customer)}:{customer}"
+        prefix = f"{len(customer)}:{customer}"
+        if len(customer) <= _LONG:
+            if len(self) > 100_000:
+                self.clear()
+            self[customer] = prefix
         return prefix
 
 
@@ -140,7 +147,7 @@ class EventReader:
         """
         group, opened = RecordParts(owners=[]), None
         for index in some:
-            self._forget_names()
+            self._forget_names(page)
             data = page.records.datas[index]
             try:
                 opened = yield from open_record(data, self._limits, pot)
@@ -154,13 +161,15 @@ class EventReader:
                 group = RecordParts(owners=[])
             if found:
                 yield from page.plain_up_to(index)
-                self._forget_names()  # which live until these events are taken
+                self._forget_names(page)  # which live until these events are taken
                 yield page.give(found.pop(), index, index + 1)
             group.append(parts, index)
         yield from self._slices_of(page, group)
 
-    def _forget_names(self) -> None:
+    def _forget_names(self, page: _Page | None = None) -> None:
         if len(self._names) > _MOST_NAMES or self._names.characters > _MOST_CHARACTERS:
+            if page is not None:
+                page.let_go(self._names)
             self._names = Names(self._seed)
             self._prefixes.clear()
 
@@ -273,9 +282,10 @@ class EventReader:
         if asked:
             questions = np.frombuffer(asked, dtype=ASKED)
             events.keys, events.period = events.keys.copy(), events.period.copy()
-            for at in range(0, len(questions), _STEP_ASKED):
-                self._answer(events, questions[at : at + _STEP_ASKED])
-                if at:
+            read = questions["time_size"] + (events.size[questions["row"]] if self._other_times else 0)
+            for some in _asked(questions, read):
+                self._answer(events, some)
+                if len(some) < len(questions):
                     yield
         return events, odd
 
@@ -346,6 +356,14 @@ class _Page:
         self.records, self.done = records, 0
         self._plain, self._last_odd = plain, last_odd
 
+    def let_go(self, names: Names) -> None:
+        """Keep of these names none but one's own."""
+        plain = self._plain
+        if plain.names is names:
+            its, place = np.unique(plain.name, return_inverse=True)
+            own = Names()
+            plain.name, plain.names = own.number(names[name] for name in its.tolist())[place], own
+
     def around(self, parts: RecordParts) -> tuple[int, int]:
         """The records that a slice with these parts may be of: with plain ones before, and behind where none is odd."""
         first, upto = parts.owners[0], parts.owners[-1] + 1
@@ -383,6 +401,17 @@ class _Page:
             at, behind = self.records.bounds[[first, upto]].tolist()
             events.text, events.start = events.text[at:behind], events.start - at
         return events
+
+
+def _asked(questions: NDArray[np.void], read: NDArray[np.integer]) -> Iterator[NDArray[np.void]]:
+    """Runs of questions that are not many, and for which few bytes have to be `read`, if they are not one."""
+    upto = np.cumsum(read, dtype=np.int64)
+    at = 0
+    while at < len(questions):
+        most = (upto[at - 1] if at else 0) + _STEP_ASKED_BYTES
+        end = min(at + _STEP_ASKED, max(at + 1, int(np.searchsorted(upto, most, side="right"))))
+        yield questions[at:end]
+        at = end
 
 
 def _batches(records: Records, odd: Sequence[int]) -> Iterator[list[int]]:

@@ -126,9 +126,19 @@ def _pieces(text: bytes) -> Iterator[_Piece]:
 
 def behind_backslashes(octets: NDArray[np.uint8], before: int) -> tuple[NDArray[np.bool_], int]:
     """Which bytes stand behind an odd number of backslashes, `before` of which came before; how many are at the end."""
-    back = octets == ord("\\")
-    place = np.arange(len(octets))
-    last = np.maximum.accumulate(np.where(back, -1 - before, place))  # the last byte that is no backslash
-    odd = (place - last) % 2 == 1
-    escaped = np.concatenate(([bool(before % 2)], odd[:-1]))
-    return escaped, int(len(octets) - 1 - last[-1])
+    escaped = np.zeros(len(octets), dtype=np.bool_)
+    escaped[:1] = before % 2
+    place = np.flatnonzero(octets == ord("\\"))
+    if not len(place):
+        return escaped, 0
+    number = np.arange(len(place))
+    begins = np.concatenate(([True], place[1:] != place[:-1] + 1))
+    since = np.maximum.accumulate(np.where(begins, number, 0))  # where its run of backslashes begins
+    length = number - since + 1
+    if place[0] == 0:
+        length[since == 0] += before
+    behind = place[length % 2 == 1] + 1
+    if len(behind) and behind[-1] == len(octets):
+        behind = behind[:-1]
+    escaped[behind] = True
+    return escaped, int(length[-1]) if place[-1] == len(octets) - 1 else 0

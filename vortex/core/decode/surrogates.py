@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.decode.steps import Steps, at_once
 from vortex.core.decode.structure import behind_backslashes, table
 
 MARKS = (rb"\ufffd", rb"\ufffe")
@@ -21,6 +22,11 @@ _HEX, _UPPER, _LOWER = table(b"0123456789abcdefABCDEF"), table(b"89abAB"), table
 
 def masked(data: bytes, mark: bytes = MARKS[0]) -> bytes:
     """The text with the mark for each lone surrogate; itself, the same object, where it has none."""
+    return at_once(masking(data, mark))
+
+
+def masking(data: bytes, mark: bytes = MARKS[0]) -> Steps[bytes]:
+    """As `masked`, in steps."""
     if rb"\ud" not in data and rb"\uD" not in data:
         return data
     octets = np.frombuffer(data, dtype=np.uint8)
@@ -31,6 +37,7 @@ def masked(data: bytes, mark: bytes = MARKS[0]) -> bytes:
             written = np.frombuffer(hidden, dtype=np.uint8)
             for at in range(1, 5):
                 written[lone + at] = mark[at + 1]
+        yield
     return data if hidden is None else bytes(hidden)
 
 

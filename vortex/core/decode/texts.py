@@ -11,7 +11,7 @@ from vortex.core.decode.depth import MAX_DEPTH
 from vortex.core.decode.limits import Budget
 from vortex.core.decode.steps import Steps
 from vortex.core.decode.structure import has_more_values, nests_deeper
-from vortex.core.decode.surrogates import masked
+from vortex.core.decode.surrogates import masking
 
 WHITE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
@@ -39,6 +39,8 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
         found = []
         for number, piece in enumerate((yield from _pieces(text, budget))):
             found += (yield from _all_of(piece, budget)) or (yield from _by_lines(piece, budget))
+            if len(found) > budget.parts:
+                raise budget.too_many()
             if number % _STEP_VALUES == 0:
                 yield
     budget.split(len(found))
@@ -57,7 +59,7 @@ def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
     """The values of a text that is nothing but values; None for another one, or where none could be an event."""
     if (yield from has_more_values(text, budget.parts)):
         raise budget.too_many()
-    hidden = masked(text)
+    hidden = yield from masking(text)
     try:
         found = _sliced(text, hidden, _values(hidden), _BLANKS)
     except (msgspec.MsgspecError, RecursionError):
@@ -68,14 +70,17 @@ def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
         return None
     if not any(value[:1] == b"[" for value in found):
         return found
-    return [element for value in found for element in _elements_of(value)]
+    elements = []
+    for value in found:
+        elements += yield from _elements_of(value)
+    return elements
 
 
-def _elements_of(value: bytes) -> list[bytes]:
+def _elements_of(value: bytes) -> Steps[list[bytes]]:
     """The elements of an array; what is none, or empty, stands for itself."""
     if value[:1] != b"[":
         return [value]
-    hidden = masked(value)
+    hidden = yield from masking(value)
     return _sliced(value[1:], hidden[1:], _elements(hidden), _COMMAS) or [value]
 
 
@@ -123,10 +128,12 @@ def _by_lines(piece: bytes, budget: Budget) -> Steps[list[bytes]]:
     if b"\n" not in piece or (yield from nests_deeper(piece, MAX_DEPTH)):
         return [piece]
     lines: list[tuple[bytes, list[bytes] | None]] = []
+    count = 0
     for begin, end in _lines_of(piece):
         if line := trimmed(piece[begin:end]):
             lines.append((line, (yield from _all_of(line, budget))))
-            if len(lines) > budget.parts:
+            count += len(lines[-1][1] or [line])
+            if count > budget.parts:
                 raise budget.too_many()
         if begin // _STEP_BYTES != end // _STEP_BYTES or len(lines) % _STEP_VALUES == 0:
             yield

@@ -18,10 +18,10 @@ chain of `prev` digests vouches for every byte. Digests are XXH3-128: they find 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TypeVar
 
 import lz4.frame
@@ -49,6 +49,7 @@ _BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # 
 _GZIP = 31
 _LZ4 = b"\x04\x22\x4d\x18"
 """How an LZ4 frame begins: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md."""
+_STEP_FOLDERS = 1000
 _ACCELERATION = -4
 """LZ4's negative levels look for matches in fewer places: a quarter less CPU than its default, 5 % more bytes."""
 MEMBER = np.dtype(
@@ -308,13 +309,22 @@ def seal(
     footer.ids = len(ids) // 16
     footer.ids_digest = blob_digest(ids)
     # JSON, since hash keys have 128 bits; the index beside it is binary, being by far the larger part.
-    document = msgspec.json.encode(msgspec.structs.replace(footer, members=b""))
     packer = isal_zlib.compressobj(_LEVEL)
-    parts = struct.pack("<I", len(document)), document, footer.members
+    parts = chain([struct.pack("<I", sum(map(len, _document(footer))))], _document(footer), [footer.members])
     packed = b"".join([*map(packer.compress, parts), packer.flush()])
     digest = _footer_digest(packed, footer.version)
     body = b"".join([*blobs, ids, packed, TRAILER.pack(digest, len(packed), footer.version, _MAGIC)])
     return Sealed(footer, digest.hex(), body)
+
+
+def _document(footer: Footer) -> Iterator[bytes]:
+    """The footer without its index as JSON, in pieces: its folders may be a hundred thousand, of any names."""
+    around = msgspec.json.encode(msgspec.structs.replace(footer, members=b"", folders=[]))
+    before, name, behind = around.partition(b'"folders":[')  # in a text its quotes would be escaped
+    yield before + name
+    for at in range(0, len(footer.folders), _STEP_FOLDERS):
+        yield b"," * bool(at) + msgspec.json.encode(footer.folders[at : at + _STEP_FOLDERS])[1:-1]
+    yield behind
 
 
 def _index(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vortex.core.decode.surrogates import masked
+from vortex.core.decode.surrogates import masked, masking
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,7 @@ def test_masked_replaces_lone_surrogates(text: bytes, expected: bytes) -> None:
 )
 def test_masked_returns_the_text_itself_without_lone_surrogates(text: bytes) -> None:
     assert masked(text) is text
+
+
+def test_masking_of_a_long_text_takes_several_steps() -> None:
+    assert sum(1 for _ in masking(rb"\ud83d" * 1_000_000)) >= 5

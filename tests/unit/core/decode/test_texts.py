@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,25 @@ def test_values_of_refuses_a_text_of_too_many_values(text: bytes) -> None:
         values_of(text, Limits(events=100))
     assert refused.value.reason is Reason.TOO_MANY_EVENTS
     assert values_of(text, Limits(events=500))
+
+
+@pytest.mark.parametrize("between", [b"\n", b""], ids=["lines", "pieces"])
+def test_values_of_counts_the_elements_of_all_broken_pieces_together(
+    between: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the pieces holds nearly as many as a text may have."""
+    made, sliced = 0, module._sliced
+
+    def counted(*arguments: Any) -> list[bytes]:
+        nonlocal made
+        found = sliced(*arguments)
+        made += len(found)
+        return found
+
+    monkeypatch.setattr(module, "_sliced", counted)
+    with pytest.raises(OverBudget):
+        values_of(b"{}{x" + (between + b"[" + b"{}," * 80 + b"{}]") * 90, Limits(events=100))
+    assert made < 300
 
 
 def test_values_of_does_not_count_values_nested_in_events() -> None:

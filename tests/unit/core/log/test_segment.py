@@ -26,6 +26,7 @@ from vortex.core.log.segment import (
     Footer,
     OtherVersion,
     Sealed,
+    _document,
     check_blob,
     check_ids,
     compress,
@@ -182,6 +183,14 @@ def test_decompress_raises_corrupt_segment_when_a_blob_is_truncated_or_damaged(s
         broken[rng.randrange(len(blob))] ^= 1 << rng.randrange(8)
         with suppress(CorruptSegment):
             decompress(bytes(broken), "x")
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 2500])
+def test_a_footer_encoded_in_pieces_equals_the_whole_document(count: int) -> None:
+    """However many folders it names, and though a text in it looks like them."""
+    folders = [Folder(f"f{number}", number, f'"folders":[{number}', "t") for number in range(count)]
+    made = footer(folders=folders, owner='"folders":[]', gap='{"folders":[')
+    assert b"".join(_document(made)) == msgspec.json.encode(made)
 
 
 def test_parse_footer_names_the_remedy_when_a_segment_is_of_an_older_version() -> None:
