@@ -135,6 +135,17 @@ def test_runbook_quotes_messages_that_the_program_prints() -> None:
         assert message.startswith("vortex ") or message in text, message
 
 
+def test_contributing_guides_name_existing_functions_and_classes() -> None:
+    """And methods, and constants."""
+    folders = ("vortex", "simulation", "tests", "tools")
+    text = "\n".join(path.read_text("utf-8") for folder in folders for path in ROOT.glob(f"{folder}/**/*.py"))
+    known = set(re.findall(r"\w+", text))
+    named = re.findall(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)`", page("CONTRIBUTING.md"))
+    names = {part for name in named if not name.endswith((".py", ".md", ".toml", ".txt")) for part in name.split(".")}
+    assert len(names) >= 10
+    assert names - known == set()
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_pages_name_existing_metrics_and_settings(path: Path) -> None:
     """The changelog may name earlier ones."""
