@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.adapters.kinesis.script import record_of
 from vortex.adapters.kinesis.get_records import decode_reply
-
-
-def record_of(sequence: str, data: bytes, arrival: float = 1.5) -> dict[str, object]:
-    return {
-        "SequenceNumber": sequence,
-        "ApproximateArrivalTimestamp": arrival,
-        "Data": b64encode(data).decode(),
-        "PartitionKey": "key",
-        "EncryptionType": "NONE",
-    }
 
 
 @given(st.lists(st.tuples(st.binary(max_size=50), st.floats(0, 4e9)), max_size=5))

@@ -2,112 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
+from tests.unit.adapters.kinesis.script import (
+    AFTER,
+    ARN,
+    CLOSED,
+    DATE_MS,
+    HALF,
+    LEFT,
+    RIGHT,
+    SHARD,
+    Script,
+    answer,
+    child,
+    failure,
+    listed,
+    page,
+    record_of,
+)
 from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
-from vortex.core.model import Position, Record, ShardInfo, Start
-from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, PortError, Unavailable
-
-ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/events"
-DATE = "Tue, 18 Dec 2018 07:05:09 GMT"
-DATE_MS = 1_545_116_709_000
-SHARD = "shardId-000000000000"
-AFTER = Position(Start.AFTER_SEQUENCE_NUMBER, "5")
-FULL_RANGE = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
-
-
-def answer(body: object, status: int = 200, date: str | None = DATE) -> web.Response:
-    text = body if isinstance(body, str) else json.dumps(body)
-    response = web.Response(text=text, status=status, content_type="application/x-amz-json-1.1")
-    if date is not None:
-        response.headers["Date"] = date
-    return response
-
-
-def failure(code: str, message: str = "why", status: int = 400) -> web.Response:
-    return answer({"__type": code, "message": message}, status)
-
-
-def record_of(sequence: str, data: bytes, arrival: float = 1.5) -> dict[str, object]:
-    return {
-        "SequenceNumber": sequence,
-        "ApproximateArrivalTimestamp": arrival,
-        "Data": b64encode(data).decode(),
-        "PartitionKey": "key",
-        "EncryptionType": "NONE",
-    }
-
-
-def child(shard: str, *parents: str) -> dict[str, object]:
-    return {"ShardId": shard, "ParentShards": parents, "HashKeyRange": FULL_RANGE}
-
-
-def listed(shard: str, start: int, end: int, closed: bool = False, **parents: str) -> dict[str, object]:
-    numbers = {"StartingSequenceNumber": "1"} | ({"EndingSequenceNumber": "9"} if closed else {})
-    span = {"StartingHashKey": str(start), "EndingHashKey": str(end)}
-    return {"ShardId": shard, "HashKeyRange": span, "SequenceNumberRange": numbers, **parents}
-
-
-SUMMARY = {
-    "StreamDescriptionSummary": {
-        "StreamName": "events",
-        "StreamARN": ARN,
-        "StreamStatus": "ACTIVE",
-        "RetentionPeriodHours": 48,
-        "StreamCreationTimestamp": 1_545_000_000.123,
-        "EnhancedMonitoring": [],
-        "OpenShardCount": 1,
-    }
-}
-
-
-class Script:
-    """Answers by operation, in order, repeating the last; keeps the requests."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, list[Any]] = {}
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.url = ""
-
-    def on(self, operation: str, *answers: Callable[[], web.Response]) -> None:
-        self.answers[operation] = list(answers)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        operation = request.headers["X-Amz-Target"].split(".")[1]
-        self.asked.append((operation, await request.json()))
-        answers = self.answers[operation]
-        response: web.Response = (answers.pop(0) if len(answers) > 1 else answers[0])()
-        return response
-
-
-@pytest_asyncio.fixture
-async def script(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Script]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    script = Script()
-    app = web.Application()
-    app.router.add_post("/", script.handle)
-    async with TestServer(app, host="127.0.0.1") as server:
-        script.url = str(server.make_url("/"))
-        yield script
-
-
-@pytest_asyncio.fixture
-async def stream(script: Script) -> AsyncIterator[KinesisStream]:
-    async with open_kinesis_stream("events", "us-east-1", script.url) as stream:
-        yield stream
-
-
-def page(*records: dict[str, object], **rest: object) -> Callable[[], web.Response]:
-    return lambda: answer({"Records": records, "MillisBehindLatest": 0, "NextShardIterator": "next"} | rest)
+from vortex.core.model import Record
+from vortex.ports import Denied, IteratorExpired, PortError, Unavailable
 
 
 async def test_read_returns_the_records_of_a_page(script: Script, stream: KinesisStream) -> None:
@@ -268,12 +186,6 @@ async def test_read_treats_an_empty_next_iterator_as_none(script: Script, stream
     assert (len(got.records), got.iterator) == (1, None)
 
 
-HALF = 2**127
-CLOSED = listed(SHARD, 0, 2**128 - 1, closed=True)
-LEFT = listed("shardId-000000000001", 0, HALF - 1, ParentShardId=SHARD)
-RIGHT = listed("shardId-000000000002", HALF, 2**128 - 1, ParentShardId=SHARD)
-
-
 @pytest.mark.parametrize("named", [None, []])
 async def test_read_lists_shards_when_an_end_has_no_children(
     script: Script, stream: KinesisStream, named: object
@@ -305,110 +217,3 @@ async def test_read_is_unavailable_when_the_listed_children_do_not_cover_the_sha
     with pytest.raises(Unavailable) as refused:
         await stream.read(SHARD, "this")
     assert refused.value.cause == "inconsistent_end"
-
-
-async def test_list_shards_merges_the_rows_of_several_pages(script: Script, stream: KinesisStream) -> None:
-    """A token is sent alone. A shard that is listed twice is kept once, by the row that has its end."""
-    script.on(
-        "ListShards",
-        lambda: answer({"Shards": [RIGHT, listed(SHARD, 0, 2**128 - 1)], "NextToken": "more"}),
-        lambda: answer({"Shards": [CLOSED, LEFT], "NextToken": "last"}),
-        lambda: answer({"Shards": [listed(SHARD, 0, 2**128 - 1)]}),
-    )
-    assert await stream.list_shards() == [
-        ShardInfo(SHARD, (), 0, 2**128 - 1, "1", "9"),
-        ShardInfo("shardId-000000000001", (SHARD,), 0, HALF - 1, "1", None),
-        ShardInfo("shardId-000000000002", (SHARD,), HALF, 2**128 - 1, "1", None),
-    ]
-    assert [asked for _, asked in script.asked] == [
-        {"StreamName": "events"},
-        {"NextToken": "more"},
-        {"NextToken": "last"},
-    ]
-
-
-async def test_list_shards_starts_over_when_its_token_has_expired(script: Script, stream: KinesisStream) -> None:
-    script.on(
-        "ListShards",
-        lambda: answer({"Shards": [CLOSED], "NextToken": "old"}),
-        lambda: failure("ExpiredNextTokenException"),
-        lambda: answer({"Shards": [LEFT]}),
-    )
-    assert [info.id for info in await stream.list_shards()] == ["shardId-000000000001"]
-    assert [asked for _, asked in script.asked] == [
-        {"StreamName": "events"},
-        {"NextToken": "old"},
-        {"StreamName": "events"},
-    ]
-
-
-async def test_describe_returns_name_and_arn_and_creation_time_and_retention(
-    script: Script, stream: KinesisStream
-) -> None:
-    script.on("DescribeStreamSummary", lambda: answer(SUMMARY))
-    info = await stream.describe()
-    assert (info.name, info.arn, info.created_ms, info.retention_ms) == ("events", ARN, 1_545_000_000_123, 172_800_000)
-    assert await stream.server_time() == DATE_MS
-
-
-@pytest.mark.parametrize(
-    ("position", "asked"),
-    [
-        (Position(Start.TRIM_HORIZON), {}),
-        (Position(Start.LATEST), {}),
-        (AFTER, {"StartingSequenceNumber": "5"}),
-        (Position(Start.AT_SEQUENCE_NUMBER, "6"), {"StartingSequenceNumber": "6"}),
-        (Position(Start.AT_TIMESTAMP, "1545116709123"), {"Timestamp": 1545116709.123}),
-        (Position(Start.AT_TIMESTAMP, "1545116709000"), {"Timestamp": 1545116709}),
-    ],
-)
-async def test_iterator_sends_the_parameters_of_the_position(
-    script: Script, stream: KinesisStream, position: Position, asked: dict[str, Any]
-) -> None:
-    script.on("GetShardIterator", lambda: answer({"ShardIterator": "first"}))
-    assert await stream.iterator(SHARD, position) == "first"
-    expected = {"StreamName": "events", "ShardId": SHARD, "ShardIteratorType": position.kind.value} | asked
-    assert script.asked == [("GetShardIterator", expected)]
-
-
-@pytest.mark.parametrize("body", [{}, {"ShardIterator": None}])
-async def test_iterator_returns_none_when_the_reply_has_none(
-    script: Script, stream: KinesisStream, body: dict[str, None]
-) -> None:
-    script.on("GetShardIterator", lambda: answer(body))
-    assert await stream.iterator(SHARD, AFTER) is None
-
-
-async def test_iterator_raises_invalid_position_when_the_position_is_refused(
-    script: Script, stream: KinesisStream
-) -> None:
-    script.on("GetShardIterator", lambda: failure("InvalidArgumentException"))
-    with pytest.raises(InvalidPosition, match=SHARD):
-        await stream.iterator(SHARD, AFTER)
-
-
-async def test_iterator_distinguishes_a_missing_shard_from_a_missing_stream(
-    script: Script, stream: KinesisStream
-) -> None:
-    script.on("GetShardIterator", lambda: failure("ResourceNotFoundException"))
-    script.on("DescribeStreamSummary", lambda: answer(SUMMARY), lambda: failure("ResourceNotFoundException"))
-    with pytest.raises(NotFound, match=SHARD):
-        await stream.iterator(SHARD, AFTER)
-    with pytest.raises(Denied, match="events"):
-        await stream.iterator(SHARD, AFTER)
-
-
-async def test_calls_are_denied_when_the_stream_does_not_exist(script: Script, stream: KinesisStream) -> None:
-    for operation in ("DescribeStreamSummary", "ListShards"):
-        script.on(operation, lambda: failure("ResourceNotFoundException"))
-    for call in (stream.describe(), stream.server_time(), stream.list_shards()):
-        with pytest.raises(Denied, match="events"):
-            await call
-
-
-async def test_list_shards_is_unavailable_while_the_stream_is_being_created(
-    script: Script, stream: KinesisStream
-) -> None:
-    script.on("ListShards", lambda: failure("ResourceInUseException"))
-    with pytest.raises(Unavailable):
-        await stream.list_shards()
