@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -24,9 +24,9 @@ from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.exits import Exit
 from vortex.ports import Denied, Unavailable
 from vortex.retry import Health, Retry
-from vortex.runtime.app import App, Environment, publisher_of
-from vortex.runtime.factories import first_start
-from vortex.runtime.first_start import load_or_create_state
+from vortex.runtime.app import App
+from vortex.runtime.assembly import assemble, loaded_state
+from vortex.runtime.environment import Environment, publish_rules
 from vortex.runtime.trust import TrustedClock, TrustedStream
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class Process:
         self.dead = False
         self.delayed = False
         """Whether it was ever paused or held up: then it may come too late for an iterator."""
-        self.app: _App | None = None
+        self.app: App | None = None
         self.outcome = ""
         self.dies_at_call = 0
         self.rng = rng
@@ -133,17 +133,20 @@ class Process:
         trusted = TrustedClock(clock, self.health, NullMeter())
         environment = Environment(
             settings=settings,
+            rules=publish_rules(settings),
             stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
             trusted=trusted,
             store=store,
-            clock=cast(Any, clock),
-            meter=cast(Any, NullMeter()),
+            clock=clock,
+            meter=NullMeter(),
             health=self.health,
             retry=retry,
-            offload=cast(Any, self._offload),
+            offload=self._offload,
             owner=self.owner,
-            table=self._table(),
             token=lambda: f"{self.rng.getrandbits(64):016x}",
+            seed=7,
+            table=self._table(),
+            on_commit=self._committed,
         )
         try:
             return await self._run(environment)
@@ -152,18 +155,14 @@ class Process:
             return Exit.LOST_STATE
 
     async def _run(self, environment: Environment) -> Exit:
-        settings = self.settings
-        state, log_store = await load_or_create_state(
-            environment.stream,
-            environment.store,
-            environment.retry,
-            first_start(settings),
-            lateness_ms=settings.hours.allowed_lateness,
-            seed=7,
-            older=lambda state, log_store: publisher_of(environment, state, log_store),
-        )
-        self.app = _App(self, environment, state, log_store, drain=self.drain)
+        state, log_store = await loaded_state(environment)
+        # Gauges and the comparison of clocks are left out: they decide nothing.
+        self.app = App(assemble(environment, state, log_store, drain=self.drain))
         return await self.app.run()
+
+    def _committed(self, shard: str, footer: Footer) -> None:
+        if not self.dead:
+            self.world.observer.committed(self, shard, footer)
 
     def _table(self) -> TableView | None:
         world = self.world
@@ -247,22 +246,6 @@ class Process:
             self.say("is outdated")
             self.outdated = True
             asyncio.get_running_loop().call_later(self.rng.uniform(0, 300), self.stop)
-
-
-class _App(App):
-    """The program; it tells what it commits. Gauges and the comparison of clocks are left out: they decide nothing."""
-
-    def __init__(self, process: Process, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._process = process
-
-    def _committed(self, shard: str, footer: Footer) -> None:
-        super()._committed(shard, footer)
-        if not self._process.dead:
-            self._process.world.observer.committed(self._process, shard, footer)
-
-    async def _watch(self) -> None:
-        await asyncio.get_running_loop().create_future()
 
 
 class _Health(Health):

@@ -31,23 +31,23 @@ from vortex import metrics
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.heap import use_one_heap
-from vortex.core.decode.decoder import Decoder
-from vortex.core.decode.fields import Fields
-from vortex.core.ingest.shard_state import Policy
-from vortex.core.layout import Layout
-from vortex.core.log.rules import StreamState
+from vortex.config.settings import Settings
 from vortex.core.log.segment import Counts
-from vortex.core.model import Start
-from vortex.core.periods import Rules
-from vortex.ingest.memory import MemoryBudget
-from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
-from vortex.log.store import LogStore
-from vortex.publish.publisher import Publisher
 from vortex.retry import Health, Retry
-from vortex.runtime.first_start import FirstStart, load_or_create_state
+from vortex.runtime.assembly import loaded_state, worker_factory
+from vortex.runtime.environment import Environment, publish_rules
 
 MIB = 2**20
 LIMIT = 64 * MIB
+SETTINGS = Settings.model_validate(
+    {
+        "source": {"stream": "bombs", "poll": "250ms"},
+        "event": {"customer": "customer", "type": "type", "id": "id", "time": "time"},
+        "store": {"url": "file:///nowhere"},
+        "commit": {"every": "200ms"},
+        "memory": {"limit": LIMIT},
+    }
+)
 _EVENT = b'{"customer":"a","type":"b","id":"%d","p":"'
 _LIMIT_S = 300.0
 
@@ -259,27 +259,24 @@ async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
     shards = _SEVERAL if name in ON_SEVERAL_SHARDS else 1
     stream = MemoryStream(clock, limits=False, shards=shards)
     store, offload = LocalDirStore(folder), ThreadOffload()
-    retry = Retry(clock, meter, health, Random(1))
-
-    def older(state: StreamState, log_store: LogStore) -> Publisher:
-        raise AssertionError("the store is empty")
-
-    start = FirstStart(Start.TRIM_HORIZON)
-    state, log_store = await load_or_create_state(stream, store, retry, start, lateness_ms=60_000, seed=5, older=older)
-    policy = Policy(
-        Decoder(Fields(("customer",), ("type",), ("id",), ("time",), max_bytes=4_000_000)),
-        Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
-        Rules(300_000, 60_000),
-        3_600_000,
-        state.seed,
+    env = Environment(
+        settings=SETTINGS,
+        rules=publish_rules(SETTINGS),
+        stream=stream,
+        store=store,
+        clock=clock,
+        trusted=clock,
+        meter=meter,
+        health=health,
+        retry=Retry(clock, meter, health, Random(1)),
+        offload=offload,
+        owner="me",
+        token=lambda: "never asked for",
+        seed=5,
     )
-    ports = IngestPorts(
-        stream, log_store, clock, meter, retry, offload, MemoryBudget(LIMIT), "me", asyncio.Semaphore(8)
-    )
-    workers = [
-        ShardWorker(shard, state, policy, CommitRules(0.2, 64 * MIB), ports, poll_s=0.25)
-        for shard in await stream.list_shards()
-    ]
+    state, log_store = await loaded_state(env)
+    make = worker_factory(env, state, log_store, lambda shard, footer: None, lambda: False)
+    workers = [make(shard) for shard in await stream.list_shards()]
     for data in records:
         for number in range(shards):
             stream.put("key", data, explicit_hash=(2 * number + 1) * HASH_KEYS // (2 * shards))

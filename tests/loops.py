@@ -6,36 +6,31 @@ import asyncio
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
+from typing import Any
 
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
-from vortex.core.decode.decoder import Decoder
-from vortex.core.decode.fields import Fields
-from vortex.core.fleet.balance import Roster
-from vortex.core.ingest.shard_state import Policy
-from vortex.core.layout import Layout
+from vortex.config.settings import Memory, Settings
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import parse_footer
-from vortex.core.model import ShardInfo, Start
-from vortex.core.periods import Rules
-from vortex.fleet.local import LocalFleet
-from vortex.ingest.memory import MemoryBudget
-from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
-from vortex.log.shard_tree import ShardTree
+from vortex.core.model import Start
 from vortex.log.store import LogStore
-from vortex.ports import Stream
-from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.ports import LeaseTable, Stream
+from vortex.publish.publisher import PublishRules
 from vortex.retry import Health, Retry
-from vortex.runtime.first_start import FirstStart, load_or_create_state
+from vortex.runtime.assembly import assemble, loaded_state
+from vortex.runtime.environment import Environment
 from vortex.runtime.trust import TrustedClock, TrustedStream
 from vortex.verify.store import verify_store
 
 MINUTE = 60_000
+FAILOVER_S = 10
 
 
 @dataclass
@@ -72,36 +67,59 @@ class World:
         self.stream.put(key or name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
         self.sent[name] += 1
 
+    def settings(self) -> Settings:
+        """What a worker runs with."""
+        settings = Settings.model_validate(
+            {
+                "source": {"stream": self.stream.name, "poll": f"{self.poll_s}s", "start": self.start.name.lower()},
+                "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
+                "store": {"url": "file:///nowhere"},
+                "layout": {
+                    "path": "c={customer}/t={event_type}/d={date}/h={hour}",
+                    "rejected": "_rejected/d={date}/h={hour}",
+                },
+                "dedup": {"window": f"{self.window_ms}ms"},
+                "commit": {"every": f"{self.every_s}s", "max_bytes": 1 << 20},
+                "publish": {"period": f"{self.period_ms}ms", "target_object_size": 1 << 20},
+                "hours": {"allowed_lateness": f"{MINUTE}ms"},
+                "coordination": {"failover": f"{FAILOVER_S}s"},
+            }
+        )
+        return settings.model_copy(update={"memory": Memory.model_construct(limit=self.limit, keys=1 << 30)})
+
     async def begin(self, kind: type[Worker] | None = None) -> Worker:
         """A worker from the beginning, as a restarted process is one."""
         self._starts += 1
-        retry = Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts))
-        rules = PublishRules(
-            self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes, window_ms=self.window_ms
-        )
-
-        def publisher(state: StreamState, log_store: LogStore, roster: Callable[[], Roster] = Roster) -> Publisher:
-            ports = PublisherPorts(log_store, self.trusted, vtime.NullMeter(), vtime.in_place, f"w{self._starts}")
-            return Publisher(state, rules, ports, roster)
-
+        owner, tokens = f"w{self._starts}", count()
         self.trusted = TrustedClock(self.clock, self.health, vtime.NullMeter())
-        state, log_store = await load_or_create_state(
-            TrustedStream(self.seen_by(f"w{self._starts}"), self.trusted),
-            self.store,
-            retry,
-            FirstStart(self.start),
-            lateness_ms=MINUTE,
+        env = Environment(
+            settings=self.settings(),
+            rules=PublishRules(
+                self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes, window_ms=self.window_ms
+            ),
+            stream=TrustedStream(self.seen_by(owner), self.trusted),
+            store=self.store,
+            clock=self.clock,
+            trusted=self.trusted,
+            meter=vtime.NullMeter(),
+            health=self.health,
+            retry=Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts)),
+            offload=vtime.in_place,
+            owner=owner,
+            token=lambda: f"{owner}.{next(tokens)}",
             seed=5,
-            older=publisher,
-            leases=self.table.rows,
+            table=self.table_of(owner),
         )
-        made = (kind or Worker)(self, state, log_store, retry, f"w{self._starts}")
-        made.begin(publisher(state, log_store, lambda: made.fleet.roster))
-        return made
+        state, log_store = await loaded_state(env)
+        return (kind or Worker)(self, env, state, log_store)
 
     def seen_by(self, owner: str) -> Stream:
         """The stream as one worker reads it."""
         return self.stream
+
+    def table_of(self, owner: str) -> LeaseTable:
+        """The lease table as one worker reaches it."""
+        return self.table
 
     async def verified(self) -> None:
         """Every invariant holds, and every id that was sent lies in the store once."""
@@ -125,38 +143,21 @@ class World:
 class Worker:
     """A fleet and a publisher, as in one process."""
 
-    def __init__(self, world: World, state: StreamState, log_store: LogStore, retry: Retry, owner: str) -> None:
-        self.world, self.state, self.log_store = world, state, log_store
-        ports = IngestPorts(
-            TrustedStream(world.seen_by(owner), world.trusted), log_store, world.clock, vtime.NullMeter(), retry,
-            vtime.in_place, MemoryBudget(world.limit), owner, asyncio.Semaphore(8),
-            lz4=lambda: self.publisher.status.lz4,
-        )  # fmt: skip
-        policy = Policy(
-            Decoder(Fields(("c",), ("t",), ("id",), ("at",))),
-            Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={date}/h={hour}"),
-            Rules(world.period_ms, MINUTE),
-            world.window_ms,
-            state.seed,
-        )
+    coordinated = False
+    """Whether it shares the shards with others; else it has all of them, whatever the lease table says."""
+    drain = False
 
-        def make(shard: ShardInfo) -> ShardWorker:
-            return ShardWorker(
-                shard, state, policy, CommitRules(world.every_s, 1 << 20), ports, poll_s=world.poll_s,
-                on_commit=lambda _, footer: self.fleet.committed(footer),
-            )  # fmt: skip
+    def __init__(self, world: World, env: Environment, state: StreamState, log_store: LogStore) -> None:
+        self.world, self.env, self.state, self.log_store = world, env, state, log_store
+        if not self.coordinated:
+            env.table = None
+        self.loops = assemble(env, state, log_store, drain=self.drain)
+        self.fleet, self.publisher = self.loops.fleet, self.loops.publisher
+        self.tasks = [asyncio.ensure_future(each) for each in self.running()]
 
-        self.make = make
-        self.shard_tree = ShardTree(state, log_store, ports.stream, retry)
-        self.fleet = self._make_fleet(retry, owner)
-
-    def begin(self, publisher: Publisher) -> None:
-        """Read and publish."""
-        self.publisher = publisher
-        self.tasks = [asyncio.ensure_future(self.fleet.run()), asyncio.ensure_future(self._publish())]
-
-    def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
-        return LocalFleet(self.shard_tree, self.world.health, self.world.clock, self.make)
+    def running(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on in it: reading and publishing."""
+        return [self.fleet.run(), self._publish()]
 
     async def _publish(self) -> None:
         while True:

@@ -27,20 +27,20 @@ from simulation.memstore import MemoryStore
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
 from vortex.adapters.dynamodb.lease_row import write_row
+from vortex.config.settings import Settings
 from vortex.core.fleet.balance import weights
 from vortex.core.fleet.lease import Lease
 from vortex.core.log.lines import LineTable
-from vortex.core.log.rules import SegmentHeader, StreamState, first_footer
+from vortex.core.log.rules import SegmentHeader, SegmentRef, StreamState, before_all, first_footer
 from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash, seal
-from vortex.core.model import ShardInfo, Start
-from vortex.fleet.lease_holder import Leases
-from vortex.fleet.leased import LeasedFleet
+from vortex.core.model import ShardInfo
+from vortex.fleet.fleet import Fleet
 from vortex.ingest.worker import Orders, ShardStatus, ShardWorker
-from vortex.log.shard_tree import ShardTree
 from vortex.log.store import LogStore
-from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.publish.publisher import Publisher, PublishRules
 from vortex.retry import Health, Retry
-from vortex.runtime.first_start import FirstStart, first_state
+from vortex.runtime.assembly import OnCommit, WorkerFactory, assemble, loaded_state
+from vortex.runtime.environment import Environment
 
 LIMIT_S = 120.0
 """Within which balance must be reached, from any start."""
@@ -57,8 +57,7 @@ class StandIn:
     shard: ShardInfo
     world: World
     log_store: LogStore
-    fleet: list[LeasedFleet]
-    wake: asyncio.Event
+    on_commit: OnCommit
     orders: Orders = field(default_factory=Orders)
     next_at: float = 0.0
 
@@ -74,9 +73,9 @@ class StandIn:
     async def run(self) -> Footer | None:
         """Until told to stop, or lost."""
         plan = await self.log_store.last_plan(self.world.state)
-        head = await self.log_store.newest(self.shard.id, plan.shards.get(self.shard.id))
+        newest = await self.log_store.newest(self.shard.id, plan.shards.get(self.shard.id))
+        head: SegmentRef = newest or before_all(self.shard.id)
         pause = self.world.commit_s * self.world.rng.random()
-        moved_to = 0
         while not self.orders.stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.orders.stop.wait(), pause)
@@ -86,10 +85,7 @@ class StandIn:
                 self.world.lost_races += 1
                 return None
             head = SegmentHeader(self.shard.id, sealed.footer.n, sealed.digest, sealed.footer)
-            self.fleet[0].committed(sealed.footer)
-            if sealed.footer.closed_before > moved_to:  # as the program does
-                moved_to = sealed.footer.closed_before
-                self.wake.set()
+            self.on_commit(self.shard.id, sealed.footer)
         return None
 
     def _period(self) -> int:
@@ -100,14 +96,17 @@ class StandIn:
         path = f"customer=c{self.world.rng.randrange(100)}/hour=x"
         return Cell(Folder(path, folder_hash(path)), self._period())
 
-    def _footer(self, head: SegmentHeader | None) -> Footer:
+    def _footer(self, head: SegmentRef) -> Footer:
         begins = self.world.state.roots[0].position
         first = first_footer(
             self.shard, begins, 0, self.world.state.closed_before, owner="", created=self.world.clock.now_ms()
         )
         now = self.world.clock.now_ms()
         closed = now - LATENESS_MS
-        bound = max(closed - closed % self.world.rules.period_ms, (head.footer if head else first).closed_before)
+        bound = max(
+            closed - closed % self.world.rules.period_ms,
+            (head.footer if isinstance(head, SegmentHeader) else first).closed_before,
+        )
         counts = Counts(records=1, events=1, accepted=1)
         return msgspec.structs.replace(
             first, n=head.n + 1, prev=head.digest, watermark=now, closed_before=bound, counts=counts,
@@ -128,15 +127,41 @@ class World:
         self.lost_races = 0
         self.steals = 0
         self.state: StreamState
-        self.workers: dict[str, tuple[LeasedFleet, list[asyncio.Future[None]]]] = {}
+        self.workers: dict[str, tuple[Fleet, list[asyncio.Task[None]]]] = {}
         self._names = 0
 
     async def begin(self) -> None:
         """The first start."""
-        info, shards = await self.stream.describe(), await self.stream.list_shards()
-        start = FirstStart(Start.TRIM_HORIZON)
-        now = self.clock.now_ms()
-        self.state = first_state(info, shards, start, server_ms=now, lateness_ms=LATENESS_MS, seed=1)
+        self.state, log_store = await loaded_state(self._environment("first", 0))
+        self._root = log_store.root
+
+    def _environment(self, owner: str, seed: int) -> Environment:
+        settings = Settings.model_validate(
+            {
+                "source": {"stream": self.stream.name},
+                "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
+                "store": {"url": "file:///nowhere"},
+                "hours": {"allowed_lateness": f"{LATENESS_MS}ms"},
+                "coordination": {"mode": "dynamodb", "failover": f"{self.failover_s}s"},
+            }
+        )
+        health = Health()
+        return Environment(
+            settings=settings,
+            rules=self.rules,
+            stream=self.stream,
+            store=self.store,
+            clock=self.clock,
+            trusted=self.clock,
+            meter=vtime.NullMeter(),
+            health=health,
+            retry=Retry(self.clock, vtime.NullMeter(), health, Random(seed)),
+            offload=vtime.in_place,
+            owner=owner,
+            token=lambda: f"{self.rng.getrandbits(64):016x}",
+            seed=1,
+            table=self.table,
+        )
 
     async def _table_call(self, operation: str, key: str) -> None:
         self.calls[f"table {operation}"] += 1
@@ -162,25 +187,16 @@ class World:
         """One more worker; its name."""
         self._names += 1
         name = f"host-{self._names}:{1000 + self._names}:{self.rng.getrandbits(64):016x}"
-        health = Health()
-        retry = Retry(self.clock, vtime.NullMeter(), health, Random(self._names))
-        log_store = LogStore(self.store, "_vortex/events@1", retry)
-        shard_tree = ShardTree(self.state, log_store, self.stream, retry)
-        leases = Leases(
-            self.table, self.clock, retry, health, name, lambda: f"{self.rng.getrandbits(64):016x}", self.failover_s,
-            self.state.created,
-        )  # fmt: skip
-        wake, fleets = asyncio.Event(), list[LeasedFleet]()
+        env = self._environment(name, self._names)
+        log_store = LogStore(self.store, self._root, env.retry)
 
-        def worker(shard: ShardInfo) -> ShardWorker:
-            return cast(ShardWorker, StandIn(shard, self, log_store, fleets, wake))
+        def workers(on_commit: OnCommit) -> WorkerFactory:
+            return lambda shard: cast(ShardWorker, StandIn(shard, self, log_store, on_commit))
 
-        fleet = LeasedFleet(shard_tree, leases, health, self.clock, worker)
-        fleets.append(fleet)
-        ports = PublisherPorts(log_store, self.clock, vtime.NullMeter(), vtime.in_place, name)
-        publisher = Publisher(self.state, self.rules, ports, lambda: fleet.roster)
-        running = [asyncio.ensure_future(fleet.run()), asyncio.ensure_future(_publish(publisher, wake))]
-        self.workers[name] = (fleet, running)
+        loops = assemble(env, self.state, log_store, workers=workers)
+        publishing = _publish(loops.publisher, loops.bounds.moved)
+        running = [asyncio.ensure_future(loops.fleet.run()), asyncio.ensure_future(publishing)]
+        self.workers[name] = (loops.fleet, running)
         return name
 
     async def stop(self, name: str, *, politely: bool) -> None:

@@ -19,8 +19,8 @@ from vortex.core.fleet.balance import SOON, Roster, Seen, begin_at, decide, look
 from vortex.core.fleet.lease import Lease, checkpoint_of
 from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
+from vortex.fleet.fleet import GIVE_UP
 from vortex.fleet.lease_holder import Leases, new_lease
-from vortex.fleet.local import GIVE_UP
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock
@@ -46,6 +46,8 @@ class _Holding:
 
 class LeasedFleet:
     """Takes leases, runs their shards, gives them up. `run` ends when all is released after `stop`."""
+
+    alone = False
 
     def __init__(
         self,

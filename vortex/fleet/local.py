@@ -6,22 +6,21 @@ import asyncio
 from collections.abc import Callable
 
 from vortex.core.fleet.balance import Roster
-from vortex.core.log.rules import BrokenLog
-from vortex.core.log.segment import CorruptSegment, Footer, OtherVersion
+from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
+from vortex.fleet.fleet import GIVE_UP
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
-from vortex.ports import Clock, InvalidPosition
+from vortex.ports import Clock
 from vortex.retry import Health
 
 _LOOK = 0.1  # seconds between two looks at whether all have drained
 
-GIVE_UP = (BrokenLog, CorruptSegment, OtherVersion, InvalidPosition)
-"""What makes a worker give up its shard: it needs operator action, and the other shards go on meanwhile."""
-
 
 class LocalFleet:
     """Runs a worker for each live shard; a child begins when the logs of all its parents have ended."""
+
+    alone = True
 
     def __init__(
         self,

@@ -15,13 +15,17 @@ import uvloop
 from vortex import metrics
 from vortex.adapters.heap import use_one_heap
 from vortex.adapters.http.server import Check, not_served, serve
+from vortex.adapters.metrics import PrometheusMeter
 from vortex.config.loading import ConfigError
 from vortex.config.settings import Settings
 from vortex.core.log.rules import StreamState
 from vortex.exits import Exit
 from vortex.log.store import LogStore
-from vortex.runtime.app import STOPS, App, Environment, environment, loaded_state
+from vortex.runtime.app import STOPS, App
+from vortex.runtime.assembly import assemble, loaded_state
+from vortex.runtime.environment import Environment, open_environment
 from vortex.runtime.first_start import ForeignState
+from vortex.runtime.watch import watch_over
 
 log = logging.getLogger(__name__)
 
@@ -29,22 +33,22 @@ log = logging.getLogger(__name__)
 class Service:
     """What answers before the app exists: alive, not ready, and stoppable."""
 
-    def __init__(self, world: Environment) -> None:
-        self._world = world
+    def __init__(self, env: Environment, meter: PrometheusMeter) -> None:
+        self._env, self._meter = env, meter
         self._app: App | None = None
         self._stopped = False
         self._starting: asyncio.Future[tuple[StreamState, LogStore]] | None = None
 
     async def page(self) -> bytes:
         """For /metrics."""
-        self._world.meter.set(metrics.READY, all(well for _, well, _ in await self.ready()))
-        return self._world.meter.page()
+        self._meter.set(metrics.READY, all(well for _, well, _ in await self.ready()))
+        return self._meter.page()
 
     async def ready(self) -> list[Check]:
         """For /readyz."""
         if self._app is not None:
             return self._app.ready()
-        troubles = sorted(self._world.health.report().items())
+        troubles = sorted(self._env.health.report().items())
         return [*((name, False, detail) for name, detail in troubles), ("start", False, "taking up the stream")]
 
     def stop(self) -> None:
@@ -67,7 +71,7 @@ class Service:
 
     async def run(self, *, drain: bool) -> Exit:
         """Take up the stream, then run."""
-        self._starting = asyncio.ensure_future(loaded_state(self._world))
+        self._starting = asyncio.ensure_future(loaded_state(self._env))
         try:
             state, log_store = await self._starting
         except (ForeignState, *STOPS) as problem:
@@ -77,13 +81,15 @@ class Service:
             if not self._stopped:
                 raise
             return Exit.OK  # nothing had begun yet
-        self._app = App(self._world, state, log_store, drain=drain)
+        loops = assemble(self._env, state, log_store, drain=drain)
+        self._app = App(loops, watch=watch_over(loops).run)
         return await self._app.run()
 
 
 async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
-    async with environment(settings) as world:
-        service = Service(world)
+    meter = PrometheusMeter()
+    async with open_environment(settings, meter) as env:
+        service = Service(env, meter)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Sequence
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -13,17 +13,15 @@ import pytest
 from simulation import vtime
 from simulation.memstream import StreamView
 from simulation.memtable import MemoryTable
-from tests.loops import Worker, World
+from tests.loops import FAILOVER_S, Worker, World
 from vortex.core.fleet.lease import SHARD_END
 from vortex.core.log.rules import StreamState, stream_root
 from vortex.core.model import Page, Position
-from vortex.fleet.lease_holder import Leases
-from vortex.fleet.leased import LeasedFleet
 from vortex.log.store import LogStore
 from vortex.ports import LeaseTable, Stream, Unavailable
-from vortex.retry import Once, Retry
+from vortex.retry import Once
 
-FAILOVER = 10.0
+FAILOVER = float(FAILOVER_S)
 
 
 class WatchedStream:
@@ -66,6 +64,9 @@ class FleetWorld(World):
 
     def seen_by(self, owner: str) -> Stream:
         return WatchedStream(self.stream.seen_by(owner), self)
+
+    def table_of(self, owner: str) -> LeaseTable:
+        return cast(LeaseTable, Link(self.table))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,25 +111,15 @@ class FleetWorld(World):
 class Member(Worker):
     """One worker of the fleet."""
 
-    fleet: LeasedFleet  # type: ignore[assignment]
+    coordinated = True
 
-    def _make_fleet(self, retry: Retry, owner: str) -> LeasedFleet:
-        world = self.world
-        assert isinstance(world, FleetWorld)
-        tokens = count()
-        self.owner = owner
-        self.link = Link(world.table)
-        self.leases = Leases(
-            cast(LeaseTable, self.link),
-            world.clock,
-            retry,
-            world.health,
-            owner,
-            lambda: f"{owner}.{next(tokens)}",
-            FAILOVER,
-            self.state.created,
-        )
-        return LeasedFleet(self.shard_tree, self.leases, world.health, world.clock, self.make)
+    @property
+    def owner(self) -> str:
+        return self.env.owner
+
+    @property
+    def link(self) -> Link:
+        return cast(Link, self.env.table)
 
     async def leave(self) -> None:
         """SIGTERM: commit, release, and go."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Coroutine
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -13,9 +15,6 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, Worker, World
 from vortex import metrics
-from vortex.fleet.local import LocalFleet
-from vortex.publish.publisher import Publisher
-from vortex.retry import Retry
 from vortex.verify.store import verify_store
 
 
@@ -144,17 +143,16 @@ def test_worker_publishes_a_copy_again_only_beyond_the_window() -> None:
 class Drainer(Worker):
     """Reads every shard to its tip, closes and publishes what it read, and ends."""
 
-    def begin(self, publisher: Publisher) -> None:
-        self.publisher = publisher
-        self.tasks = [asyncio.ensure_future(self._drain())]
+    drain = True
 
-    def _make_fleet(self, retry: Retry, owner: str) -> LocalFleet:
-        return LocalFleet(self.shard_tree, self.world.health, self.world.clock, self.make, drain=True)
+    def running(self) -> list[Coroutine[Any, Any, None]]:
+        return [self._drain()]
 
     async def _drain(self) -> None:
-        reading = asyncio.ensure_future(self.fleet.run())
-        await self.fleet.at_tip()
-        self.fleet.finish(await self.publisher.unpublished_end() or 0)
+        reading, draining = asyncio.ensure_future(self.fleet.run()), self.loops.draining
+        assert draining is not None
+        await draining.at_tip()
+        draining.finish(await self.publisher.unpublished_end() or 0)
         await reading
         while await self.publisher.step():
             pass

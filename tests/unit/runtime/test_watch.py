@@ -10,8 +10,8 @@ from typing import Any, cast
 from simulation import vtime
 from vortex.ports import Unavailable
 from vortex.retry import Health, Retry
-from vortex.runtime.app import App
 from vortex.runtime.trust import TrustedClock, TrustedStream
+from vortex.runtime.watch import Watch
 
 
 def test_watch_updates_gauges_while_the_stream_does_not_answer() -> None:
@@ -33,10 +33,8 @@ def test_watch_updates_gauges_while_the_stream_does_not_answer() -> None:
                 cast(Any, SimpleNamespace(server_time=server_time)), TrustedClock(clock, health, vtime.NullMeter())
             ),
         )
-        app = App.__new__(App)
-        app._world = cast(Any, world)
-        app.gauges = cast(Any, SimpleNamespace(update=lambda: updates.append(clock.monotonic())))
-        watching = asyncio.ensure_future(app._watch())
+        gauges = SimpleNamespace(update=lambda: updates.append(clock.monotonic()))
+        watching = asyncio.ensure_future(Watch(cast(Any, world), cast(Any, gauges)).run())
         await asyncio.sleep(300)
         assert updates == [2.0 * number for number in range(150)]
         assert list(health.report()) == ["kinesis"]

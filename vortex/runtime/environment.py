@@ -1,0 +1,114 @@
+"""What one process has around it: its ports, opened from the settings and closed again.
+
+A test or a simulation makes an `Environment` of its own, from doubles; everything else is the same (`assembly`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from random import Random
+
+from vortex import metrics
+from vortex.adapters.aws.client import Session
+from vortex.adapters.clock import SystemClock, ThreadOffload
+from vortex.config.settings import Settings
+from vortex.core.log.segment import Footer
+from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Stream
+from vortex.publish.publisher import PublishRules
+from vortex.retry import Health, Retry
+from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
+from vortex.runtime.trust import TrustedClock, TrustedStream
+
+
+def _unheard(shard: str, footer: Footer) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(slots=True)
+class Environment:
+    """What one process is made of."""
+
+    settings: Settings
+    rules: PublishRules
+    """The publisher's share of the settings."""
+    stream: Stream
+    store: ObjectStore
+    clock: Clock
+    trusted: Clock
+    """What may close hours, and delete."""
+    meter: Meter
+    health: Health
+    retry: Retry
+    offload: Offload
+    owner: str
+    token: Callable[[], str]
+    """A new one at every call: names an acquisition of a lease."""
+    seed: int
+    """Of a stream that begins: it keys the hashes by which duplicates are found."""
+    table: LeaseTable | None = None
+    """None where one process has every shard."""
+    on_commit: Callable[[str, Footer], None] = _unheard
+    """Hears of every commit, with the shard."""
+
+
+def publish_rules(settings: Settings) -> PublishRules:
+    """The publisher's share of the settings."""
+    return PublishRules(
+        period_ms=settings.publish.period,
+        target=settings.publish.target_object_size,
+        keep_ms=settings.commit.keep,
+        max_delay_ms=settings.hours.max_delay,
+        range_bytes=4 * settings.publish.target_object_size,
+        part_rows=settings.publish.target_object_size // 256,
+        window_ms=settings.dedup.window,
+        reach_ms=settings.dedup.reach,
+        keys_bytes=settings.memory.keys,
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_environment(settings: Settings, meter: Meter) -> AsyncIterator[Environment]:
+    """Everything that touches the world, opened and closed."""
+    clock, health, rng = SystemClock(), Health(), Random(secrets.randbits(64))
+    trusted = TrustedClock(clock, health, meter)
+    session = aws_session(settings)
+    session.credentials.count = lambda result: meter.add(metrics.CREDENTIAL_RENEWALS, result=result)
+    async with (
+        open_stream(settings, session) as stream,
+        open_store(settings, session, meter) as store,
+        _coordinated(settings, session) as table,
+    ):
+        offload = ThreadOffload()
+        try:
+            yield Environment(
+                settings=settings,
+                rules=publish_rules(settings),
+                stream=TrustedStream(stream, trusted),
+                store=store,
+                clock=clock,
+                trusted=trusted,
+                meter=meter,
+                health=health,
+                retry=Retry(clock, meter, health, rng, "kinesis"),
+                offload=offload,
+                owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
+                token=lambda: secrets.token_hex(8),
+                seed=secrets.randbits(63),
+                table=table,
+            )
+        finally:
+            offload.close()
+
+
+@contextlib.asynccontextmanager
+async def _coordinated(settings: Settings, session: Session) -> AsyncIterator[LeaseTable | None]:
+    if settings.coordination.mode == "local":
+        yield None
+        return
+    async with open_lease_table(settings, session) as table:
+        yield table
