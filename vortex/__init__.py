@@ -20,7 +20,7 @@ Each concept has a pure half in `core.<concept>` and an acting half in `<concept
     core.native    the steps in C, and what stands in for them
     ports          what Vortex needs from the world; `adapters` has Kinesis, S3, DynamoDB, disk and HTTP behind it
     config         the settings
-    runtime        the composition root (`app`), and the process around it (`service`, `supervisor`)
+    runtime        the composition root (`environment`, `assembly`), and the process that runs it (`app`, `service`)
     cli, commands  what people call
 """
 

@@ -123,7 +123,7 @@ def test_ingest(way: str) -> None:
     workers: list[ShardWorker] = []
 
     async def loop(world: World, worker: Worker) -> None:
-        run = worker.fleet._make(next(_shards(world)))
+        run = worker.loops.worker(next(_shards(world)))
         workers.append(run)
         run.orders.drain = way == "drains"
         run.orders.finish = asyncio.get_running_loop().create_future() if way == "drains" else None
@@ -188,7 +188,7 @@ def test_fleet() -> None:
     memories: list[MemoryBudget] = []
 
     async def loop(world: World, worker: Worker) -> None:
-        memories.append(worker.fleet._make(next(_shards(world)))._ports.memory)
+        memories.append(worker.loops.worker(next(_shards(world)))._ports.memory)
         asyncio.get_running_loop().call_later(30, worker.fleet.stop)
         await worker.fleet.run()
 

@@ -540,7 +540,7 @@ async def _false_end() -> bool:
         return await put(shard, sealed)
 
     with patch.object(first.log_store, "commit", late):
-        sleeper = first.fleet._make(world.stream.shards()[0])
+        sleeper = first.loops.worker(world.stream.shards()[0])
         sleeper._rules = CommitRules(3600, 1 << 30)  # all in one segment: number 0
         sleeping = asyncio.ensure_future(sleeper.run())
         await world.clock.sleep(30)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Container
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -43,13 +44,21 @@ def _end_told_without_an_end() -> Any:
 
 
 def _told_before_the_commit() -> Any:
-    commit = Commits._commit
+    commit, work = Commits._commit, LeasedFleet._work
+    fleets = WeakKeyDictionary[Commits, LeasedFleet]()
+
+    async def worked(self: LeasedFleet, holding: Any) -> Any:
+        fleets[holding.worker._commits] = self
+        return await work(self, holding)
 
     async def told(self: Commits, draft: Any, ingest: Any) -> None:
-        self._on_commit.__self__._on_commit.__self__.fleet.committed(draft.footer)
+        fleets[self].committed(draft.footer)
         await commit(self, draft, ingest)
 
-    return patch.object(Commits, "_commit", told)
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(LeasedFleet, "_work", worked))
+    stack.enter_context(patch.object(Commits, "_commit", told))
+    return stack
 
 
 def _ranges_not_waited_for() -> Any:

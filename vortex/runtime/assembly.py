@@ -159,6 +159,7 @@ class Assembly:
     env: Environment
     fleet: Fleet
     publisher: Publisher
+    worker: WorkerFactory
     bounds: Bounds
     draining: Draining | None
     """The fleet, where it reads every shard to its tip and ends."""
@@ -196,4 +197,4 @@ def assemble(
         failover_s = env.settings.coordination.failover / 1000
         leases = Leases(env.table, env.clock, env.retry, env.health, env.owner, env.token, failover_s, state.created)
         fleet = LeasedFleet(shard_tree, leases, env.health, env.clock, worker)
-    return Assembly(env, fleet, publisher, bounds, draining)
+    return Assembly(env, fleet, publisher, worker, bounds, draining)
