@@ -16,7 +16,7 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
-from vortex.config.settings import Memory, Settings
+from vortex.config.settings import Settings
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import parse_footer
 from vortex.core.model import Start
@@ -71,21 +71,29 @@ class World:
         """What a worker runs with."""
         settings = Settings.model_validate(
             {
-                "source": {"stream": self.stream.name, "poll": f"{self.poll_s}s", "start": self.start.name.lower()},
+                "source": {"stream": self.stream.name, "start": self.start.name.lower()},
                 "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
                 "store": {"url": "file:///nowhere"},
                 "layout": {
                     "path": "c={customer}/t={event_type}/d={date}/h={hour}",
                     "rejected": "_rejected/d={date}/h={hour}",
                 },
-                "dedup": {"window": f"{self.window_ms}ms"},
-                "commit": {"every": f"{self.every_s}s", "max_bytes": 1 << 20},
-                "publish": {"period": f"{self.period_ms}ms", "target_object_size": 1 << 20},
-                "hours": {"allowed_lateness": f"{MINUTE}ms"},
-                "coordination": {"failover": f"{FAILOVER_S}s"},
+                "commit": {"max_bytes": 1 << 20},
+                "publish": {"target_object_size": 1 << 20},
             }
         )
-        return settings.model_copy(update={"memory": Memory.model_construct(limit=self.limit, keys=1 << 30)})
+        numbers: dict[str, dict[str, int]] = {
+            "source": {"poll": int(self.poll_s * 1000)},
+            "dedup": {"window": self.window_ms},
+            "commit": {"every": int(self.every_s * 1000)},
+            "publish": {"period": self.period_ms},
+            "hours": {"allowed_lateness": MINUTE},
+            "coordination": {"failover": FAILOVER_S * 1000},
+            "memory": {"limit": self.limit},
+        }  # some of them beyond what users may set
+        return settings.model_copy(
+            update={name: getattr(settings, name).model_copy(update=some) for name, some in numbers.items()}
+        )
 
     async def begin(self, kind: type[Worker] | None = None) -> Worker:
         """A worker from the beginning, as a restarted process is one."""
