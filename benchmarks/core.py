@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.workload import WORKLOADS, recent_start, records
 from vortex.adapters.kinesis import get_records as getrecords
 from vortex.adapters.kinesis.get_records import decode_reply
-from vortex.core.decode import events
+from vortex.core.decode import events, interning
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.events import EventReader
 from vortex.core.decode.fields import Fields
@@ -31,6 +31,7 @@ from vortex.core.ingest.shard_state import Policy, ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.log import lines
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
+from vortex.core.native import pure
 from vortex.core.periods import Rules
 
 _FIELDS = Fields(("context.app.namespace",), ("event", "type"), ("messageId",), ("timestamp", "receivedAt"))
@@ -156,8 +157,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.python:
-        for module in (events, filter, lines, getrecords):
-            module.native = None  # type: ignore[attr-defined]
+        for module in (events, filter, interning, lines, getrecords):
+            module.steps = pure  # type: ignore[attr-defined]
     gc.freeze()
     several = pages(arguments.workload, 30 * arguments.page_events, arguments.page_events)
     figures = {

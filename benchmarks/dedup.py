@@ -30,10 +30,11 @@ from vortex.core.dedup.decided import encode
 from vortex.core.dedup.index import Words
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
-from vortex.core.ingest.filter import KEY_BYTES, Filter
+from vortex.core.ingest.filter import Filter
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import empty_footer
 from vortex.core.model import Position, Start
+from vortex.core.native.contract import KEY_BYTES
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.plan import Plan
 from vortex.log.store import LogStore

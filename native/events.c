@@ -1,17 +1,17 @@
-/* Events of records: of each the four fields that Vortex reads, its key and its period.
+/* Events of records: of each the four fields that Vortex reads, outcome key and outcome period.
 
    What is not plainly an event is left to Python (vortex/core/decode/decoder.py), a record at a time: this is a shortcut, and
-   takes no decision of its own. A record holds one event, or several on lines of their own,
+   takes no decision of outcome own. A record holds one event, or several on lines of their own,
    or it is an aggregate of such. */
 
 #include "aggregate.h"
 #include "numbers.h"
 #include "period.h"
-#include "plan.h"
+#include "paths.h"
 
 #define NAME_LIMIT (64 * 1024)
 
-enum { ASK_KEY = 1, ASK_TIME = 2, NO_ID = 4 };
+enum { DEFER_KEY = 1, DEFER_TIME = 2, NO_ID = 4 };
 
 typedef struct {
     int64_t start, period;
@@ -19,14 +19,14 @@ typedef struct {
     int32_t size, record, name;
 } Row;
 
-/* What is left to Python of an event; as `ASKED` in vortex/core/native/__init__.py. */
+/* What is left to Python of an event; as `DEFERRED` in vortex/core/native/contract.py. */
 typedef struct {
     int32_t row, id_at, id_size, time_at, time_size; /* within the line */
-    uint32_t ask;
-} Asked;
+    uint32_t what;
+} Deferred;
 
 typedef struct {
-    const Plan *plan;
+    const PathTrie *trie;
     const uint8_t *text;
     int64_t period_ms;
     uint64_t seed;
@@ -35,11 +35,11 @@ typedef struct {
     Row *rows;
     size_t count, room;
     size_t before; /* events of the records before this one */
-    Asked *asked;
-    size_t asks, asks_room;
+    Deferred *deferred;
+    size_t deferrals, deferrals_room;
 } Reading;
 
-static Place object(const Plan *plan, int node, Place at, Place end, Value *values, int depth);
+static Place object(const PathTrie *trie, int node, Place at, Place end, Value *values, int depth);
 
 static Place leaf(Place at, Place end, Value *value)
 {
@@ -61,8 +61,8 @@ static Place leaf(Place at, Place end, Value *value)
     return at;
 }
 
-/* The members of an object on the way of a path. A key of the plan that stands there twice is unusual. */
-static Place members(const Node *node, const Plan *plan, Place at, Place end, Value *values, int depth)
+/* The members of an object on the way of a path. A key of the trie that stands there twice is unusual. */
+static Place members(const Node *node, const PathTrie *trie, Place at, Place end, Value *values, int depth)
 {
     uint64_t seen = 0;
     for (;;) {
@@ -90,7 +90,7 @@ static Place members(const Node *node, const Plan *plan, Place at, Place end, Va
         if (!known)
             at = json_value(at, end, depth);
         else if (known->node >= 0)
-            at = object(plan, known->node, at, end, values, depth);
+            at = object(trie, known->node, at, end, values, depth);
         else
             at = leaf(at, end, &values[known->path]);
         if (!at)
@@ -106,20 +106,20 @@ static Place members(const Node *node, const Plan *plan, Place at, Place end, Va
     }
 }
 
-static Place object(const Plan *plan, int node, Place at, Place end, Value *values, int depth)
+static Place object(const PathTrie *trie, int node, Place at, Place end, Value *values, int depth)
 {
     if (at >= end || *at != '{' || depth >= JSON_DEPTH)
         return NULL;
     at = json_blanks(at + 1, end);
     if (at < end && *at == '}')
         return at + 1;
-    return members(&plan->nodes[node], plan, at, end, values, depth + 1);
+    return members(&trie->nodes[node], trie, at, end, values, depth + 1);
 }
 
-static const Value *first_present(const Plan *plan, int field, const Value *values)
+static const Value *first_present(const PathTrie *trie, int field, const Value *values)
 {
     static const Value absent = {NULL, 0, ABSENT};
-    for (const int8_t *path = plan->of[field]; *path >= 0; path++) {
+    for (const int8_t *path = trie->of[field]; *path >= 0; path++) {
         const Value *value = &values[*path];
         if (value->kind != ABSENT && (value->kind != TEXT || value->size)) /* an escape has a size */
             return value;
@@ -155,33 +155,33 @@ static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t
 }
 
 /* An array with room for one more than `count`, perhaps in another place; NULL without memory, and the old one stays. */
-static void *with_room(void *array, size_t count, size_t *room, size_t width)
+static void *grown(void *array, size_t count, size_t *room, size_t width)
 {
     if (count < *room)
         return array;
     size_t more = 2 * *room + 64;
-    void *grown = realloc(array, more * width);
-    if (grown)
+    void *larger = realloc(array, more * width);
+    if (larger)
         *room = more;
-    return grown;
+    return larger;
 }
 
-/* Room for one more row, and for what it may ask; false without memory. */
+/* Room for one more row, and for what it may leave to Python; false without memory. */
 static int has_room(Reading *reading)
 {
-    Row *rows = with_room(reading->rows, reading->count, &reading->room, sizeof *rows);
+    Row *rows = grown(reading->rows, reading->count, &reading->room, sizeof *rows);
     if (rows)
         reading->rows = rows;
-    Asked *asked = with_room(reading->asked, reading->asks, &reading->asks_room, sizeof *asked);
-    if (asked)
-        reading->asked = asked;
-    return rows && asked && reading->count < INT32_MAX;
+    Deferred *deferred = grown(reading->deferred, reading->deferrals, &reading->deferrals_room, sizeof *deferred);
+    if (deferred)
+        reading->deferred = deferred;
+    return rows && deferred && reading->count < INT32_MAX;
 }
 
 /* Whether the time's period is plain to tell; a text may be in a format that only Python knows. */
 static int has_period(const Reading *reading, const Value *time, int64_t *period)
 {
-    if (time->kind == TEXT && reading->plan->formats)
+    if (time->kind == TEXT && reading->trie->formats)
         return 0;
     return (time->kind == TEXT && period_of(time, reading->period_ms, period)) ||
            ((time->kind == TEXT || time->kind == WHOLE) && period_of_number(time, reading->period_ms, period));
@@ -190,42 +190,42 @@ static int has_period(const Reading *reading, const Value *time, int64_t *period
 /* One event, which is all of the line. 1: taken, 0: not plainly an event, -1: no memory. */
 static int event(Reading *reading, int32_t record, Place line, Place end, const Value *values)
 {
-    const Plan *plan = reading->plan;
-    const Value *customer = first_present(plan, CUSTOMER, values), *type = first_present(plan, TYPE, values);
-    const Value *id = first_present(plan, ID, values), *time = first_present(plan, TIME, values);
+    const PathTrie *trie = reading->trie;
+    const Value *customer = first_present(trie, CUSTOMER, values), *type = first_present(trie, TYPE, values);
+    const Value *id = first_present(trie, ID, values), *time = first_present(trie, TIME, values);
     if ((customer->kind != TEXT && customer->kind != WHOLE) || (type->kind != TEXT && type->kind != WHOLE) ||
-        id->kind == BROKEN || id->kind == ESCAPED_TEXT || (id->kind == ABSENT && !plan->hash_missing) ||
-        end - line > INT32_MAX || end - line > plan->max_bytes ||
+        id->kind == BROKEN || id->kind == ESCAPED_TEXT || (id->kind == ABSENT && !trie->hash_missing) ||
+        end - line > INT32_MAX || end - line > trie->max_bytes ||
         (int64_t)customer->size + type->size > NAME_LIMIT || reading->count - reading->before >= reading->most)
         return 0;
     if (!has_room(reading))
         return -1;
     Row *row = &reading->rows[reading->count];
-    Asked *asked = &reading->asked[reading->asks];
+    Deferred *deferred = &reading->deferred[reading->deferrals];
     row->start = line - reading->text;
     row->period = NO_PERIOD;
     row->size = (int32_t)(end - line);
     row->record = record;
-    *asked = (Asked){.row = (int32_t)reading->count};
+    *deferred = (Deferred){.row = (int32_t)reading->count};
     if (id->kind == ABSENT) {
-        asked->ask = ASK_KEY | NO_ID;
+        deferred->what = DEFER_KEY | NO_ID;
     } else if (!key_of(customer, id, reading->seed, row->key)) {
-        asked->ask = ASK_KEY;
-        asked->id_at = (int32_t)(id->at - line);
-        asked->id_size = id->size;
+        deferred->what = DEFER_KEY;
+        deferred->id_at = (int32_t)(id->at - line);
+        deferred->id_size = id->size;
     }
     if (time->kind != ABSENT && !has_period(reading, time, &row->period)) {
         int quoted = time->kind == TEXT || time->kind == ESCAPED_TEXT;
-        asked->ask |= ASK_TIME;
-        asked->time_at = (int32_t)(time->at - line) - quoted; /* as JSON, quotes included */
-        asked->time_size = time->size + 2 * quoted;
+        deferred->what |= DEFER_TIME;
+        deferred->time_at = (int32_t)(time->at - line) - quoted; /* as JSON, quotes included */
+        deferred->time_size = time->size + 2 * quoted;
     }
-    if (asked->ask & ASK_KEY)
+    if (deferred->what & DEFER_KEY)
         memset(row->key, 0, sizeof row->key);
     row->name = number_of(reading->names, customer->at, (size_t)customer->size, type->at, (size_t)type->size);
     if (row->name < 0)
         return -1;
-    reading->asks += asked->ask != 0;
+    reading->deferrals += deferred->what != 0;
     reading->count++;
     return 1;
 }
@@ -247,8 +247,8 @@ static int events_of(Reading *reading, int32_t number, Place at, Place end)
         return 0;
     while (taken == 1 && line < end) {
         Value values[PATHS];
-        memset(values, 0, reading->plan->paths * sizeof *values);
-        Place close = object(reading->plan, 0, line, end, values, 0);
+        memset(values, 0, reading->trie->paths * sizeof *values);
+        Place close = object(reading->trie, 0, line, end, values, 0);
         if (!close)
             return 0;
         taken = event(reading, number, line, close, values);
@@ -275,13 +275,13 @@ static int events_of_aggregate(Reading *reading, int32_t number, Place at, Place
 /* All events of a record; nothing is taken unless all of them are, and no more than it may have. */
 static int record(Reading *reading, int32_t number, Place at, Place end, int aggregate)
 {
-    size_t asked = reading->asks;
+    size_t deferred = reading->deferrals;
     reading->before = reading->count;
     int taken = aggregate ? events_of_aggregate(reading, number, at + AGGREGATE_HEAD, end - AGGREGATE_TAIL)
                           : events_of(reading, number, at, end);
     if (taken != 1) {
         reading->count = reading->before; /* names that only it had stay: they are of no harm */
-        reading->asks = asked;
+        reading->deferrals = deferred;
     }
     return taken;
 }
@@ -290,11 +290,11 @@ static int record(Reading *reading, int32_t number, Place at, Place end, int agg
 static PyObject *new_names(const Numbers *names)
 {
     PyObject *found = PyList_New(0);
-    for (size_t number = names->told; found && number < names->count; number++) {
-        const Thing *thing = &names->things[number];
-        const char *text = (const char *)names->text + thing->at;
-        PyObject *customer = PyUnicode_DecodeUTF8(text, (Py_ssize_t)thing->first, NULL);
-        PyObject *type = customer ? PyUnicode_DecodeUTF8(text + thing->first, (Py_ssize_t)thing->second, NULL) : NULL;
+    for (size_t number = names->reported; found && number < names->count; number++) {
+        const Entry *entry = &names->entries[number];
+        const char *text = (const char *)names->text + entry->at;
+        PyObject *customer = PyUnicode_DecodeUTF8(text, (Py_ssize_t)entry->first, NULL);
+        PyObject *type = customer ? PyUnicode_DecodeUTF8(text + entry->first, (Py_ssize_t)entry->second, NULL) : NULL;
         PyObject *pair = type ? PyTuple_Pack(2, customer, type) : NULL;
         if (!pair || PyList_Append(found, pair))
             Py_CLEAR(found);
@@ -320,12 +320,12 @@ static PyObject *odd_ones(const uint8_t *taken, int64_t records)
 /* What was read, by column. */
 static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t records)
 {
-    enum { START, SIZE, RECORD, NAME, KEY, PERIOD, ASKED, NEW, ODD, PARTS };
+    enum { START, SIZE, RECORD, NAME, KEY, PERIOD, DEFERRED, NEW, ODD, PARTS };
     static const int widths[] = {8, 4, 4, 4, 16, 8};
     PyObject *part[PARTS] = {NULL}, *answer = NULL;
-    char *of[ASKED];
+    char *of[DEFERRED];
     int good = 1;
-    for (int column = 0; good && column < ASKED; column++) {
+    for (int column = 0; good && column < DEFERRED; column++) {
         part[column] = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)reading->count * widths[column]);
         good = part[column] && (of[column] = PyBytes_AsString(part[column]));
     }
@@ -338,17 +338,17 @@ static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t
         memcpy(of[KEY] + 16 * at, row->key, 16);
         memcpy(of[PERIOD] + 8 * at, &row->period, 8);
     }
-    if (good && (part[ASKED] = PyBytes_FromStringAndSize((const char *)reading->asked,
-                                                         (Py_ssize_t)(reading->asks * sizeof(Asked)))) &&
+    if (good && (part[DEFERRED] = PyBytes_FromStringAndSize((const char *)reading->deferred,
+                                                         (Py_ssize_t)(reading->deferrals * sizeof(Deferred)))) &&
         (part[NEW] = new_names(reading->names)) && (part[ODD] = odd_ones(taken, records)))
         answer = PyTuple_Pack(PARTS, part[START], part[SIZE], part[RECORD], part[NAME], part[KEY], part[PERIOD],
-                              part[ASKED], part[NEW], part[ODD]);
+                              part[DEFERRED], part[NEW], part[ODD]);
     for (int each = 0; each < PARTS; each++)
         Py_XDECREF(part[each]);
     return answer;
 }
 
-/* events(plan, names, text, bounds, aggregate, period_ms, seed, most) -> (start, size, record, name, key, period, asked, new, odd) */
+/* events(paths, names, text, bounds, aggregate, period_ms, seed, most) -> (start, size, record, name, key, period, deferred, new, odd) */
 PyObject *native_events(PyObject *module, PyObject *args)
 {
     PyObject *capsule, *numbers, *answer = NULL;
@@ -362,9 +362,9 @@ PyObject *native_events(PyObject *module, PyObject *args)
     const int64_t *bound = bounds.buf;
     const uint8_t *aggregated = aggregate.buf;
     int64_t records = (int64_t)(bounds.len / 8) - 1;
-    Reading reading = {.plan = PyCapsule_GetPointer(capsule, "plan"), .text = text.buf, .period_ms = period_ms, .seed = seed,
+    Reading reading = {.trie = PyCapsule_GetPointer(capsule, "paths"), .text = text.buf, .period_ms = period_ms, .seed = seed,
                        .most = most > 0 ? (size_t)most : 0};
-    reading.names = reading.plan ? numbers_of(numbers) : NULL;
+    reading.names = reading.trie ? numbers_of(numbers) : NULL;
     uint8_t *taken = calloc((size_t)(records > 0 ? records : 1), 1);
     int good = reading.names && taken && period_ms > 0 && records >= 0 && records < INT32_MAX &&
                aggregate.len == records;
@@ -372,25 +372,25 @@ PyObject *native_events(PyObject *module, PyObject *args)
         good = bound[at] >= (at ? bound[at - 1] : 0) && bound[at] <= text.len &&
                (!at || !aggregated[at - 1] || bound[at] - bound[at - 1] >= AGGREGATE_HEAD + AGGREGATE_TAIL);
     if (good) {
-        reading.names->busy = 1;
+        reading.names->in_use = 1;
         Py_BEGIN_ALLOW_THREADS
         for (int64_t at = 0; good && at < records; at++) {
             Place begin = reading.text + bound[at], end = reading.text + bound[at + 1];
-            int its = record(&reading, (int32_t)at, begin, end, aggregated[at]);
-            taken[at] = its == 1;
-            good = its >= 0;
+            int outcome = record(&reading, (int32_t)at, begin, end, aggregated[at]);
+            taken[at] = outcome == 1;
+            good = outcome >= 0;
         }
         Py_END_ALLOW_THREADS
-        reading.names->busy = 0;
+        reading.names->in_use = 0;
         answer = good ? answer_of(&reading, taken, records) : PyErr_NoMemory();
         if (answer)
-            reading.names->told = reading.names->count;
+            reading.names->reported = reading.names->count;
     } else if (!PyErr_Occurred()) {
         PyErr_SetString(PyExc_ValueError, "events: bounds or aggregates that do not fit the text");
     }
     free(taken);
     free(reading.rows);
-    free(reading.asked);
+    free(reading.deferred);
     PyBuffer_Release(&text);
     PyBuffer_Release(&bounds);
     PyBuffer_Release(&aggregate);

@@ -49,9 +49,9 @@ PyObject *native_find(PyObject *module, PyObject *args)
         Keys keys = {of[HIGH].buf, of[LOW].buf, (size_t)of[HIGH].len / 8};
         const uint64_t *high = of[PROBE_HIGH].buf, *low = of[PROBE_LOW].buf;
         int64_t *place = of[PLACES].buf;
-        size_t asked = (size_t)of[PLACES].len / 8, at = 0;
+        size_t probed = (size_t)of[PLACES].len / 8, at = 0;
         Py_BEGIN_ALLOW_THREADS;
-        for (size_t row = 0; row < asked; row++) {
+        for (size_t row = 0; row < probed; row++) {
             at = not_less(&keys, at, high[row], low[row]);
             int is_there = at < keys.count && keys.high[at] == high[row] && keys.low[at] == low[row];
             place[row] = is_there ? (int64_t)at : -1;
@@ -67,12 +67,12 @@ PyObject *native_find(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* Of one probe the first place in its bucket with its fingerprint, or -1. */
+/* Of one probe the first place in entry bucket with entry fingerprint, or -1. */
 static int64_t place_of(const uint32_t *begins, const uint8_t *prints, uint64_t bucket, uint32_t print)
 {
     for (uint32_t at = begins[bucket]; at < begins[bucket + 1]; at++) {
-        const uint8_t *its = prints + FINGERPRINT * (size_t)at;
-        if ((its[0] | (uint32_t)its[1] << 8 | (uint32_t)its[2] << 16) == print)
+        const uint8_t *entry = prints + FINGERPRINT * (size_t)at;
+        if ((entry[0] | (uint32_t)entry[1] << 8 | (uint32_t)entry[2] << 16) == print)
             return at;
     }
     return -1;
@@ -85,18 +85,18 @@ PyObject *native_maybe(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "y*y*y*w*", &begins, &prints, &probes, &places))
         return NULL;
-    size_t buckets = (size_t)begins.len / 4, asked = (size_t)probes.len / 8;
+    size_t buckets = (size_t)begins.len / 4, probed = (size_t)probes.len / 8;
     const uint32_t *begin = begins.buf;
     const uint64_t *probe = probes.buf;
     int64_t *place = places.buf;
-    int good = buckets-- && (size_t)places.len == 8 * asked && FINGERPRINT * (size_t)begin[buckets] == (size_t)prints.len;
+    int good = buckets-- && (size_t)places.len == 8 * probed && FINGERPRINT * (size_t)begin[buckets] == (size_t)prints.len;
     for (size_t at = 0; good && at < buckets; at++)
         good = begin[at] <= begin[at + 1];
-    for (size_t row = 0; good && row < asked; row++)
+    for (size_t row = 0; good && row < probed; row++)
         good = probe[row] >> 24 < buckets;
     if (good) {
         Py_BEGIN_ALLOW_THREADS;
-        for (size_t row = 0; row < asked; row++)
+        for (size_t row = 0; row < probed; row++)
             place[row] = place_of(begin, prints.buf, probe[row] >> 24, probe[row] & 0xFFFFFF);
         Py_END_ALLOW_THREADS;
     } else {

@@ -21,11 +21,11 @@ PyObject *native_lines(PyObject *module, PyObject *args)
     int good = text && length && (size_t)of[PAGE].len == 4 * rows && (size_t)of[SIZE].len == 4 * rows;
     for (size_t at = 0; good && at < pages; at++) {
         char *data;
-        Py_ssize_t its;
-        good = PyBytes_AsStringAndSize(PyList_GetItem(texts, (Py_ssize_t)at), &data, &its) == 0;
+        Py_ssize_t bytes;
+        good = PyBytes_AsStringAndSize(PyList_GetItem(texts, (Py_ssize_t)at), &data, &bytes) == 0;
         if (good) {
             text[at] = (const uint8_t *)data;
-            length[at] = its;
+            length[at] = bytes;
         }
     }
     for (size_t at = 0; good && at < count; at++) {

@@ -1,9 +1,9 @@
-/* The module's table of functions; what each takes and gives is in vortex/core/_native.pyi. */
+/* The module's table of functions; what each takes and gives is in vortex/core/native/contract.py. */
 
 #include "native.h"
 
 static PyMethodDef functions[] = {
-    {"plan", native_plan, METH_VARARGS, "Paths, made ready for events()."},
+    {"paths", native_paths, METH_VARARGS, "Paths to fields, made ready for events()."},
     {"numbers", native_numbers, METH_VARARGS, "Numbers for names or for groups, none given yet."},
     {"group", native_group, METH_VARARGS, "The group of each row, by its name and period."},
     {"events", native_events, METH_VARARGS, "The events of records, as rows."},

@@ -22,7 +22,7 @@
 PyObject *native_numbers(PyObject *module, PyObject *args);
 PyObject *native_group(PyObject *module, PyObject *args);
 PyObject *native_aggregate(PyObject *module, PyObject *args);
-PyObject *native_plan(PyObject *module, PyObject *args);
+PyObject *native_paths(PyObject *module, PyObject *args);
 PyObject *native_events(PyObject *module, PyObject *args);
 PyObject *native_records(PyObject *module, PyObject *args);
 PyObject *native_lines(PyObject *module, PyObject *args);

@@ -8,7 +8,7 @@ static void forget_numbers(PyObject *capsule)
 {
     Numbers *numbers = PyCapsule_GetPointer(capsule, "numbers");
     if (numbers) {
-        free(numbers->things);
+        free(numbers->entries);
         free(numbers->places);
         free(numbers->text);
         free(numbers);
@@ -36,7 +36,7 @@ PyObject *native_numbers(PyObject *module, PyObject *args)
 Numbers *numbers_of(PyObject *capsule)
 {
     Numbers *numbers = PyCapsule_GetPointer(capsule, "numbers");
-    if (numbers && numbers->busy) {
+    if (numbers && numbers->in_use) {
         PyErr_SetString(PyExc_RuntimeError, "numbers: in use by another thread");
         return NULL;
     }
@@ -75,20 +75,20 @@ static int grown(Numbers *numbers, size_t size)
         return 1;
     size_t mask = numbers->places ? 2 * numbers->mask + 1 : FIRST_MASK;
     uint32_t *places = calloc(mask + 1, sizeof *places);
-    Thing *things = places ? realloc(numbers->things, (mask + 1) * sizeof *things) : NULL;
-    if (!things) {
+    Entry *entries = places ? realloc(numbers->entries, (mask + 1) * sizeof *entries) : NULL;
+    if (!entries) {
         free(places);
         return 0;
     }
     for (size_t number = 0; number < numbers->count; number++) {
-        size_t place = place_of(things[number].sum, mask);
+        size_t place = place_of(entries[number].sum, mask);
         while (places[place])
             place = (place + 1) & mask;
         places[place] = (uint32_t)number + 1;
     }
     free(numbers->places);
     numbers->places = places;
-    numbers->things = things;
+    numbers->entries = entries;
     numbers->mask = mask;
     return 1;
 }
@@ -100,9 +100,9 @@ int32_t number_of(Numbers *numbers, const uint8_t *one, size_t first, const uint
     size_t place = 0;
     if (numbers->places) {
         for (place = place_of(sum, numbers->mask); numbers->places[place]; place = (place + 1) & numbers->mask) {
-            const Thing *thing = &numbers->things[numbers->places[place] - 1];
-            const uint8_t *text = numbers->text + thing->at;
-            if (thing->sum == sum && thing->first == first && thing->second == second && !memcmp(text, one, first) &&
+            const Entry *entry = &numbers->entries[numbers->places[place] - 1];
+            const uint8_t *text = numbers->text + entry->at;
+            if (entry->sum == sum && entry->first == first && entry->second == second && !memcmp(text, one, first) &&
                 !memcmp(text + first, other, second))
                 return (int32_t)numbers->places[place] - 1;
         }
@@ -113,7 +113,7 @@ int32_t number_of(Numbers *numbers, const uint8_t *one, size_t first, const uint
         continue;
     memcpy(numbers->text + numbers->used, one, first);
     memcpy(numbers->text + numbers->used + first, other, second);
-    numbers->things[numbers->count] = (Thing){sum, numbers->used, (uint32_t)first, (uint32_t)second};
+    numbers->entries[numbers->count] = (Entry){sum, numbers->used, (uint32_t)first, (uint32_t)second};
     numbers->used += first + second;
     numbers->places[place] = (uint32_t)++numbers->count;
     return (int32_t)numbers->count - 1;
@@ -143,8 +143,8 @@ PyObject *native_group(PyObject *module, PyObject *args)
                 group = NULL;
         }
         fresh = group ? PyList_New(0) : PyErr_NoMemory();
-        for (size_t number = numbers->told; fresh && number < numbers->count; number++) {
-            const uint8_t *text = numbers->text + numbers->things[number].at;
+        for (size_t number = numbers->reported; fresh && number < numbers->count; number++) {
+            const uint8_t *text = numbers->text + numbers->entries[number].at;
             int32_t its_name;
             int64_t its_period;
             memcpy(&its_name, text, 4);
@@ -156,7 +156,7 @@ PyObject *native_group(PyObject *module, PyObject *args)
         }
         answer = fresh ? PyTuple_Pack(2, groups, fresh) : NULL;
         if (answer)
-            numbers->told = numbers->count;
+            numbers->reported = numbers->count;
     }
     Py_XDECREF(groups);
     Py_XDECREF(fresh);

@@ -10,16 +10,16 @@ typedef struct {
     uint64_t sum;
     size_t at; /* where both texts begin in `text` */
     uint32_t first, second; /* their sizes */
-} Thing;
+} Entry;
 
 typedef struct {
     uint64_t seed;
-    Thing *things;
+    Entry *entries;
     uint32_t *places; /* a hash table: one more than the number, or 0 */
     uint8_t *text;
     size_t count, mask, used, room;
-    size_t told; /* how many of them Python knows of */
-    int busy; /* somebody works with it, perhaps without the interpreter's lock */
+    size_t reported; /* how many of them Python knows of */
+    int in_use; /* somebody works with it, perhaps without the interpreter's lock */
 } Numbers;
 
 Numbers *numbers_of(PyObject *capsule);

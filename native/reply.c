@@ -220,12 +220,12 @@ static PyObject *columns(const Reply *reply, Place text, Place end)
         uint8_t *into = (uint8_t *)PyBytes_AsString(data), *lines = (uint8_t *)PyBytes_AsString(sequences);
         int64_t *bound = (int64_t *)PyBytes_AsString(bounds);
         double *arrival = (double *)PyBytes_AsString(arrivals);
-        char *its = PyBytes_AsString(rest);
+        char *out = PyBytes_AsString(rest);
         int good;
         Py_BEGIN_ALLOW_THREADS
-        memcpy(its, text, (size_t)(reply->from - text));
-        memcpy(its + (reply->from - text), "[]", 2);
-        memcpy(its + (reply->from - text) + 2, reply->to, (size_t)(end - reply->to));
+        memcpy(out, text, (size_t)(reply->from - text));
+        memcpy(out + (reply->from - text), "[]", 2);
+        memcpy(out + (reply->from - text) + 2, reply->to, (size_t)(end - reply->to));
         good = filled(reply, into, bound, arrival, lines);
         Py_END_ALLOW_THREADS
         answer = good ? PyTuple_Pack(5, data, bounds, arrivals, sequences, rest) : Py_NewRef(Py_None);

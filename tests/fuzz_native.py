@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from random import Random
 
+from tests.native import native
 from tests.random_pages import differences
-from vortex.core import native
 
 
 def main() -> None:
@@ -18,9 +18,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--from", type=int, default=0, dest="first")
     arguments = parser.parse_args()
-    if native.native is None:
+    if native is None:
         raise SystemExit("the steps in C are not installed")
-    print(native.native.__file__)
+    print(native.__file__)
     for number in range(arguments.first, arguments.first + arguments.seeds):
         if found := differences(Random(number)):
             raise SystemExit(f"seed {number}: {found}")

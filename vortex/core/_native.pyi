@@ -1,22 +1,21 @@
-from typing import Any, TypeAlias
+"""The steps in C. What they do is in `vortex.core.native.contract`, but for `claim` and `refill` (`KeyTable`)."""
 
+import numpy as np
 from numpy.typing import NDArray
 
-Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
-Plan: TypeAlias = object
-Numbers: TypeAlias = object
+from vortex.core.native.contract import Buffer, EventColumns, Numbers, Paths
 
-def plan(
+def paths(
     nodes: list[list[tuple[bytes, int, int]]],
     fields: list[list[int]],
     hash_missing: bool,
     formats: bool = False,
     max_bytes: int = ...,
     /,
-) -> Plan: ...
+) -> Paths: ...
 def numbers(seed: int, /) -> Numbers: ...
 def events(
-    plan: Plan,
+    paths: Paths,
     names: Numbers,
     text: Buffer,
     bounds: Buffer,
@@ -25,12 +24,19 @@ def events(
     seed: int,
     most: int,
     /,
-) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, list[tuple[str, str]], list[int]]: ...
+) -> EventColumns: ...
 def group(numbers: Numbers, name: Buffer, period: Buffer, /) -> tuple[bytes, list[tuple[int, int]]]: ...
 def records(body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...
 def aggregate(data: Buffer, begin: int, end: int, most: int, /) -> list[bytes] | None: ...
 def lines(texts: list[bytes], page: Buffer, start: Buffer, size: Buffer, chosen: Buffer, /) -> bytes: ...
-def claim(keys: Buffer, old: Buffer, young: Buffer, new: Buffer, /) -> int: ...
-def refill(source: Buffer, target: Buffer, /) -> int: ...
-def find(high: Buffer, low: Buffer, probe_high: Buffer, probe_low: Buffer, places: Buffer, /) -> None: ...
-def maybe(begins: Buffer, prints: Buffer, probes: Buffer, places: Buffer, /) -> None: ...
+def claim(keys: Buffer, old: Buffer, young: Buffer, new: Buffer, /) -> int:
+    """Enter the keys that neither table has into `young`; `new` gets a byte for each. How many were entered.
+
+    A table has sixteen bytes a slot, zeros where it is free. Raises ValueError for a full one.
+    """
+
+def refill(source: Buffer, target: Buffer, /) -> int:
+    """Enter the keys of one table into another, empty one; how many. Raises ValueError for one that is too small."""
+
+def find(high: Buffer, low: Buffer, probe_high: Buffer, probe_low: Buffer, places: NDArray[np.int64], /) -> None: ...
+def maybe(begins: Buffer, prints: Buffer, probes: Buffer, places: NDArray[np.int64], /) -> None: ...

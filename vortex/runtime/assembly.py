@@ -24,7 +24,7 @@ from vortex.core.layout import Layout
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
-from vortex.core.native import native
+from vortex.core.native import IN_C
 from vortex.core.periods import Rules
 from vortex.fleet.fleet import Draining, Fleet
 from vortex.fleet.lease_holder import Leases
@@ -87,7 +87,7 @@ async def loaded_state(env: Environment) -> tuple[StreamState, LogStore]:
 
     Raises ForeignState.
     """
-    if native is None:
+    if not IN_C:
         log.warning("the steps in C are not installed: events cost twice the CPU; a wheel has them")
 
     async def leases() -> list[Lease]:

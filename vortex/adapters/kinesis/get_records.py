@@ -21,7 +21,7 @@ from vortex.adapters.aws.signed_call import Prepared
 from vortex.core.decode.records import Records
 from vortex.core.ingest.pacing import PAGE_BYTES
 from vortex.core.model import Record, ShardInfo
-from vortex.core.native import native
+from vortex.core.native import steps
 
 OPERATION = "GetRecords"
 _KEPT_BYTES = 2 * PAGE_BYTES
@@ -69,7 +69,7 @@ _decode = msgspec.json.Decoder(Reply).decode
 
 def decode_reply(body: bytes | memoryview) -> Reply:
     """A reply's body, with its records by column where it is plain. Raises msgspec.DecodeError."""
-    columns = native.records(body) if native is not None else None
+    columns = steps.records(body)
     try:
         if columns is None:
             return _decode(body)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from vortex.core.decode.containers import Opened, RecordParts, open_record, plain_parts, refused_whole
 from vortex.core.decode.decoder import Decoded, Decoder
 from vortex.core.decode.diagnosis import time_value
-from vortex.core.decode.fields import NAMES, Fields, Paths
+from vortex.core.decode.fields import NAMES, Fields
+from vortex.core.decode.fields import Paths as FieldPaths
 from vortex.core.decode.interning import Names
 from vortex.core.decode.kpl import aggregates
 from vortex.core.decode.limits import DEFAULT, Limits, Pot
@@ -24,7 +25,9 @@ from vortex.core.decode.reasons import OverBudget
 from vortex.core.decode.records import Records
 from vortex.core.decode.rejections import Rejected, as_one, lines_bytes
 from vortex.core.decode.steps import Steps, at_once
-from vortex.core.native import ASK_KEY, ASK_TIME, ASKED, NO_ID, NO_PERIOD, native
+from vortex.core.native import pure, steps
+from vortex.core.native.contract import DEFER_KEY, DEFER_TIME, DEFERRED, NO_ID, NO_PERIOD, Paths
+from vortex.core.native.contract import Steps as Native
 from vortex.core.native.sorting import stable_order
 from vortex.core.periods import PeriodReader
 
@@ -40,7 +43,7 @@ _ROWS = 16_384
 """Events of a slice, if they are of several records."""
 _STEP_PARTS, _STEP_BYTES = 1000, 1 << 20
 """What the long way takes in one step, if it is not one part."""
-_STEP_ASKED, _STEP_ASKED_BYTES = 10_000, 1 << 18
+_STEP_DEFERRED, _STEP_DEFERRED_BYTES = 10_000, 1 << 18
 """Events with a question, and bytes that are read for the answers: a pattern may take a microsecond for each byte of a
 time, and where that is none, the event is read for another one.
 """
@@ -114,7 +117,7 @@ class EventReader:
         self._other_times = len(decoder.paths["time"]) > 1
         self._prefixes = _Prefixes()
         self._names = Names(seed)
-        self._plan = _plan_of(decoder.fields, decoder.paths)
+        self._native, self._paths = _native_paths(decoder.fields, decoder.paths)
 
     def page(self, records: Records) -> Events:
         """Every event and rejection of the page, in order, at once."""
@@ -127,10 +130,8 @@ class EventReader:
         Whole records, and of one record no event before it is known that none of its limits refuses it.
         """
         self._forget_names()
-        plain, odd = self._none(), list(range(len(records)))
-        if self._plan is not None:
-            aggregate = aggregates(records.data, records.bounds)
-            plain, odd = yield from self._plainly(records.data, records.bounds, aggregate)
+        aggregate = aggregates(records.data, records.bounds)
+        plain, odd = yield from self._plainly(records.data, records.bounds, aggregate)
         page, pot = _Page(plain, records, odd[-1] if odd else -1), Pot(self._limits)
         for some in _batches(records, odd):
             datas = [records.datas[index] for index in some]
@@ -175,7 +176,7 @@ class EventReader:
 
     def _of_text(self, opened: Opened, index: int) -> Steps[list[Events]]:
         """The events of a record that unfolded to a large text, where it can be read as it is; else nothing."""
-        if self._plan is None or len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < _STEP_BYTES // 4:
+        if len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < _STEP_BYTES // 4:
             return []
         text = opened.texts[0]
         bounds = np.array([0, len(text)], dtype=np.int64)
@@ -241,7 +242,7 @@ class EventReader:
 
     def _of_parts(self, parts: RecordParts) -> Events:
         """The events of parts; each record's are numbered as `owners` has it."""
-        if self._plan is None or parts.joined is not None:  # else each is a record as it came, and was tried
+        if parts.joined is not None:  # else each is a record as it came, and was tried
             return self._slowly(self._decoder.parts(parts))
         text = b"".join(parts.data)
         bounds = np.zeros(len(parts.data) + 1, dtype=np.int64)
@@ -264,13 +265,14 @@ class EventReader:
         self, text: bytes, bounds: NDArray[np.int64], aggregate: NDArray[np.bool_]
     ) -> Steps[tuple[Events, list[int]]]:
         """The events of the records that hold nothing odd, and which records do."""
-        assert native is not None
         names = self._names
         most = self._limits.events
-        found = native.events(self._plan, names.table, text, bounds, aggregate, self._period_ms, self._seed, most)
-        start, size, record, name, keys, period, asked, new, odd = found
+        found = self._native.events(
+            self._paths, names.table, text, bounds, aggregate, self._period_ms, self._seed, most
+        )
+        start, size, record, name, keys, period, deferred, new, odd = found
         events = Events(
-            text,
+            text if start else b"",
             np.frombuffer(start, dtype=np.int64),
             np.frombuffer(size, dtype=np.int32),
             np.frombuffer(record, dtype=np.int32),
@@ -279,32 +281,32 @@ class EventReader:
             np.frombuffer(keys, dtype=_KEY),
             np.frombuffer(period, dtype=np.int64),
         )
-        if asked:
-            questions = np.frombuffer(asked, dtype=ASKED)
+        if deferred:
+            questions = np.frombuffer(deferred, dtype=DEFERRED)
             events.keys, events.period = events.keys.copy(), events.period.copy()
             read = questions["time_size"] + (events.size[questions["row"]] if self._other_times else 0)
-            for some in _asked(questions, read):
+            for some in _in_steps(questions, read):
                 self._answer(events, some)
                 if len(some) < len(questions):
                     yield
         return events, odd
 
-    def _answer(self, events: Events, asked: NDArray[np.void]) -> None:
+    def _answer(self, events: Events, deferred: NDArray[np.void]) -> None:
         """Fill in the keys and periods that are left to Python."""
-        text, start, names = events.text, events.start[asked["row"]], events.names
-        if len(which := np.flatnonzero(asked["ask"] & ASK_KEY)):
-            row, without = asked["row"][which], (asked["ask"][which] & NO_ID).astype(np.bool_)
-            at = start[which] + np.where(without, 0, asked["id_at"][which])
-            size = np.where(without, events.size[row], asked["id_size"][which])
+        text, start, names = events.text, events.start[deferred["row"]], events.names
+        if len(which := np.flatnonzero(deferred["what"] & DEFER_KEY)):
+            row, without = deferred["row"][which], (deferred["what"][which] & NO_ID).astype(np.bool_)
+            at = start[which] + np.where(without, 0, deferred["id_at"][which])
+            size = np.where(without, events.size[row], deferred["id_size"][which])
             some = [names[name][0] for name in events.name[row].tolist()], without.tolist(), _slices(text, at, size)
             found = [
                 self._key(customer, None, line) if none else self._key(customer, line.decode(), b"")
                 for customer, none, line in zip(*some, strict=True)
             ]
             events.keys[row] = np.frombuffer(b"".join(found), dtype=_KEY)
-        if len(which := np.flatnonzero(asked["ask"] & ASK_TIME)):
-            texts = _slices(text, start[which] + asked["time_at"][which], asked["time_size"][which])
-            row = asked["row"][which]
+        if len(which := np.flatnonzero(deferred["what"] & DEFER_TIME)):
+            texts = _slices(text, start[which] + deferred["time_at"][which], deferred["time_size"][which])
+            row = deferred["row"][which]
             lines = partial(_slices, text, events.start[row], events.size[row])
             events.period[row] = self._periods_of(list(map(time_value, texts)), lines)
 
@@ -403,13 +405,13 @@ class _Page:
         return events
 
 
-def _asked(questions: NDArray[np.void], read: NDArray[np.integer]) -> Iterator[NDArray[np.void]]:
+def _in_steps(questions: NDArray[np.void], read: NDArray[np.integer]) -> Iterator[NDArray[np.void]]:
     """Runs of questions that are not many, and for which few bytes have to be `read`, if they are not one."""
     upto = np.cumsum(read, dtype=np.int64)
     at = 0
     while at < len(questions):
-        most = (upto[at - 1] if at else 0) + _STEP_ASKED_BYTES
-        end = min(at + _STEP_ASKED, max(at + 1, int(np.searchsorted(upto, most, side="right"))))
+        most = (upto[at - 1] if at else 0) + _STEP_DEFERRED_BYTES
+        end = min(at + _STEP_DEFERRED, max(at + 1, int(np.searchsorted(upto, most, side="right"))))
         yield questions[at:end]
         at = end
 
@@ -477,12 +479,11 @@ def _merged(one: Events, other: Events) -> Events:
     )
 
 
-def _plan_of(fields: Fields, paths: Paths) -> Any:
-    """The fields for `native.events`; None where it is not installed, or cannot have them: where one path leads on from
-    the end of another, and where there are very many.
+def _native_paths(fields: Fields, paths: FieldPaths) -> tuple[Native, Paths]:
+    """Who reads events, and the fields for it.
+
+    Python, where those in C cannot have them: where one path leads on from the end of another, or there are very many.
     """
-    if native is None:
-        return None
     nodes: list[dict[str, tuple[int, int]]] = [{}]
     numbers: dict[tuple[str, ...], int] = {}
     for path in (path for name in NAMES for path in paths[name]):
@@ -490,16 +491,17 @@ def _plan_of(fields: Fields, paths: Paths) -> Any:
         for part in path[:-1]:
             below, leaf = nodes[at].setdefault(part, (len(nodes), -1))
             if leaf >= 0:
-                return None
+                return pure, None
             if below == len(nodes):
                 nodes.append({})
             at = below
         number = numbers.setdefault(path, len(numbers))
         if nodes[at].setdefault(path[-1], (-1, number)) != (-1, number):
-            return None
+            return pure, None
     table = [[(key.encode(), *to) for key, to in node.items()] for node in nodes]
+    several = [[numbers[path] for path in paths[name]] for name in NAMES]
+    missing, formats = fields.missing_id == "hash", bool(fields.time_format)
     try:
-        several = [[numbers[path] for path in paths[name]] for name in NAMES]
-        return native.plan(table, several, fields.missing_id == "hash", bool(fields.time_format), fields.max_bytes)
+        return steps, steps.paths(table, several, missing, formats, fields.max_bytes)
     except ValueError:
-        return None
+        return pure, None

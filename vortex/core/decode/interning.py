@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex.core.native import native
+from vortex.core.native import steps
+from vortex.core.native.pure import Interner
 
 _K = TypeVar("_K")
 Numbers = NDArray[np.int32]
@@ -19,29 +20,17 @@ Place = tuple[tuple[str, str], int]
 """What lines are grouped by: customer and type, and the period."""
 
 
-class _InOrder(dict[_K, int]):
-    """Numbers things in order of appearance; `things` are in this order."""
-
-    def __init__(self) -> None:
-        self.things: list[_K] = []
-
-    def __missing__(self, thing: _K) -> int:
-        number = self[thing] = len(self)
-        self.things.append(thing)
-        return number
-
-
 class Names:
     """Pairs of customer and type, numbered in order of appearance."""
 
     def __init__(self, seed: int = 0) -> None:
         """`seed` keeps others from choosing names that collide in the table in C."""
-        self.table = native.numbers(seed) if native is not None else None
-        """For `native.events`, which numbers the pairs that it finds by itself."""
+        self.table = steps.numbers(seed)
+        """For `Steps.events`, which numbers the pairs that it finds by itself."""
         self.characters = 0
         """Of all names; several copies of them are in memory."""
         self._of_table: Numbers = np.empty(0, dtype=np.int32)
-        self._numbers = _InOrder[tuple[str, str]]()
+        self._numbers = Interner[tuple[str, str]]()
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -79,15 +68,9 @@ class Groups:
         """The number of each name in its period."""
         if self._names is None or names is not self._names():  # whose numbers mean other names
             # It may be large, and is another's.
-            self._names, self._base, self._numbers = weakref.ref(names), len(self.places), _InOrder[tuple[int, int]]()
-            self._table = native.numbers(0) if native is not None else None
-        if native is not None:
-            numbers, new = native.group(self._table, np.ascontiguousarray(name), np.ascontiguousarray(period))
-            found = np.frombuffer(numbers, dtype=np.int32)
-        else:
-            its, before = self._numbers, len(self._numbers)
-            found = np.array([its[pair] for pair in zip(name.tolist(), period.tolist(), strict=True)], dtype=np.int32)
-            new = its.things[before:]
+            self._names, self._base, self._table = weakref.ref(names), len(self.places), steps.numbers(0)
+        numbers, new = steps.group(self._table, np.ascontiguousarray(name), np.ascontiguousarray(period))
+        found = np.frombuffer(numbers, dtype=np.int32)
         self.places += [(names[one], at) for one, at in new]
         self.characters += sum(len(names[one][0]) + len(names[one][1]) for one, _ in new)
         return found + np.int32(self._base) if self._base else found

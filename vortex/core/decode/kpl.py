@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vortex.core.decode.reasons import OverBudget, Reason
 from vortex.core.decode.steps import Steps, at_once
-from vortex.core.native import native
+from vortex.core.native import steps
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 DIGEST_SIZE = 16
@@ -69,7 +69,7 @@ def user_records(data: bytes, most: int) -> Steps[list[bytes] | None]:
     end = len(data) - DIGEST_SIZE
     if not data.startswith(MAGIC) or end < len(MAGIC) or not _fits(data):
         return None
-    records = native.aggregate(data, len(MAGIC), end, most) if native is not None else None
+    records = steps.aggregate(data, len(MAGIC), end, most)
     if records is None:
         try:
             records = yield from _aggregated_record(data, len(MAGIC), end, most)

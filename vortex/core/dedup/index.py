@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex.core.native import native
+from vortex.core.native import steps
 
 Words = NDArray[np.uint64]
 _T = TypeVar("_T", bound=np.generic)
@@ -40,21 +40,10 @@ def in_order(high: Words, low: Words) -> Places:
 
 def find(high: Words, low: Words, probe_high: Words, probe_low: Words) -> Places:
     """For each probe the first place of an equal key, or -1. All are sorted."""
-    if native is not None:
-        places = np.empty(len(probe_high), dtype=np.int64)
-        some = [np.ascontiguousarray(column) for column in (high, low, probe_high, probe_low)]
-        native.find(some[0], some[1], some[2], some[3], places)
-        return places
-    at = np.searchsorted(high, probe_high)
-    while True:
-        same = at < len(high)
-        same[same] = high[at[same]] == probe_high[same]
-        less = same.copy()
-        less[less] = low[at[less]] < probe_low[less]
-        if not less.any():
-            same[same] = low[at[same]] == probe_low[same]
-            return np.where(same, at, -1)
-        at = at + less  # past a key that shares its first word with the probe, and is less
+    places = np.empty(len(probe_high), dtype=np.int64)
+    some = [np.ascontiguousarray(column) for column in (high, low, probe_high, probe_low)]
+    steps.find(some[0], some[1], some[2], some[3], places)
+    return places
 
 
 def _apart(array: NDArray[_T]) -> NDArray[_T]:
@@ -97,18 +86,9 @@ class Fingerprints:
     def may_have(self, probes: Words) -> NDArray[np.bool_]:
         """For each first word of a key, sorted and of the same range, whether it may be there."""
         numbers = self._numbers(probes)
-        if native is not None:
-            places = np.empty(len(probes), dtype=np.int64)
-            native.maybe(self._begins, self._prints, numbers, places)
-            return places >= 0
-        buckets = np.repeat(np.arange(len(self._begins) - 1, dtype=np.uint64), np.diff(self._begins))
-        octets = np.zeros((len(self), 4), dtype=np.uint8)
-        octets[:, :3] = self._prints
-        known = (buckets << np.uint64(_PRINT_BITS)) | octets.view("<u4")[:, 0]
-        at = np.searchsorted(known, numbers)
-        there = at < len(known)
-        there[there] = known[at[there]] == numbers[there]
-        return there
+        places = np.empty(len(probes), dtype=np.int64)
+        steps.maybe(self._begins, self._prints, numbers, places)
+        return places >= 0
 
     def _numbers(self, high: Words) -> Words:
         """Of each key the number of its bucket, and its fingerprint below that."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.dedup.index import in_order
-from vortex.core.ingest.filter import KEY_BYTES
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Footer
+from vortex.core.native.contract import KEY_BYTES
 from vortex.core.publish.plan import LogView, Plan
 
 RUN = np.dtype(

@@ -26,12 +26,12 @@ from vortex.core.decode.limits import DEFAULT, Limits
 from vortex.core.decode.reasons import Reason
 from vortex.core.decode.records import Records
 from vortex.core.decode.rejections import Rejected, lines_of
-from vortex.core.ingest.filter import HORIZON_MS, KEY_BYTES, Filter
+from vortex.core.ingest.filter import HORIZON_MS, Filter
 from vortex.core.layout import Layout
 from vortex.core.log.lines import LineTable, PageLines
 from vortex.core.log.segment import Cell, Counts, Folder, Footer, Sealed, empty_footer, folder_hash, seal
 from vortex.core.model import Page, Position, ShardInfo, Start
-from vortex.core.native import NO_PERIOD
+from vortex.core.native.contract import KEY_BYTES, NO_PERIOD
 from vortex.core.periods import Rules, floor_period
 
 IDLE_MARGIN_MS = 5_000

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex.core.native import native
+from vortex.core.native import steps
 from vortex.core.native.sorting import stable_order
 
 _T = TypeVar("_T", bound=np.generic)
@@ -96,12 +96,7 @@ class LineTable:
 
     def text(self, rows: NDArray[np.int64]) -> bytes:
         """These lines, each with its line break."""
-        if native is not None:
-            return native.lines(self._texts, self._page, self._start, self._size, np.ascontiguousarray(rows))
-        texts = self._texts
-        start, size = self._start[rows], self._size[rows]
-        places = zip(self._page[rows].tolist(), start.tolist(), (start + size).tolist(), strict=True)
-        return b"".join([line for page, begin, end in places for line in (texts[page][begin:end], b"\n")])
+        return steps.lines(self._texts, self._page, self._start, self._size, np.ascontiguousarray(rows))
 
 
 def _joined(arrays: Sequence[NDArray[_T]], dtype: type[_T]) -> NDArray[_T]:

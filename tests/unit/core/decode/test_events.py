@@ -16,7 +16,7 @@ from tests.native import without_native
 from tests.random_pages import read
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.reasons import Reason
-from vortex.core.native import NO_PERIOD
+from vortex.core.native.contract import NO_PERIOD
 
 FIELDS = Fields(("org.login", "customer"), ("event", "type"), ("id",), ("meta.at", "at"))
 PERIOD = 1000

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.bombs import LIMIT, MIB
-from vortex.core.native import native
+from tests.native import native
 
 CONSTANT_MIB = 320
 """Fixed memory on top of the limit, as in benchmarks/memory.py."""

@@ -9,11 +9,11 @@ import tracemalloc
 
 import pytest
 
+from tests.native import native
 from tests.unit.core.decode.test_limits import NOW, ingest
 from vortex.core.decode.limits import Limits
 from vortex.core.decode.records import Records
 from vortex.core.model import Page, Record
-from vortex.core.native import native
 
 PAGES, RECORDS = 15, 4_000
 _PAD = {"context": {"a": "x" * 200, "b": ["y"] * 20}, "pad": "z" * 450}

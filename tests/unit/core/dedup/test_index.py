@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.native import installed, without_native
+from tests.native import installed, native, without_native
 from vortex.core.dedup.index import Fingerprints, Words, find, in_order
-from vortex.core.native import native
 
 BOTH = (contextlib.nullcontext, without_native)
 Key = tuple[int, int]

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.native import without_native
+from tests.native import native, without_native
 from vortex.core.ingest.filter import Filter
-from vortex.core.native import native
 
 MINUTE = 60_000
 

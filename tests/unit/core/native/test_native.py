@@ -17,14 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import kpl
-from tests.native import installed, without_native
+from tests.native import installed, native, without_native
 from tests.random_pages import FIELDS, PERIOD, decode_plainly, decoded, differences, differing_aggregate, read, reply
 from vortex.adapters.kinesis.get_records import decode_reply
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.events import EventReader
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.kpl import aggregates
-from vortex.core.native import native
 
 
 def test_native_is_installed_where_it_can_be_built() -> None:
@@ -55,12 +54,12 @@ def test_native_hash_equals_that_of_the_xxhash_library() -> None:
     """For each length that is hashed in C, and seeds of all sizes."""
     assert native
     rng = Random(3)
-    plan = native.plan([[(b"c", -1, 0), (b"t", -1, 1), (b"id", -1, 2)]], [[0], [1], [2], []], True)
+    paths = native.paths([[(b"c", -1, 0), (b"t", -1, 1), (b"id", -1, 2)]], [[0], [1], [2], []], True)
     for size in range(1, 140):
         for seed in (0, 1, 2**64 - 1, rng.getrandbits(64)):
             key = "".join(rng.choices("abcdef0123-", k=size))
             line = json.dumps({"c": "cé", "t": "t", "id": key}, ensure_ascii=False).encode()
-            answer = native.events(plan, native.numbers(0), line, np.array([0, len(line)]), b"\0", PERIOD, seed, 100)
+            answer = native.events(paths, native.numbers(0), line, np.array([0, len(line)]), b"\0", PERIOD, seed, 100)
             text = f"2:cé{key}".encode()
             if 17 <= len(text) <= 128:
                 assert answer[4] == xxhash.xxh3_128_digest(text, seed)
@@ -98,7 +97,7 @@ def test_native_handles_ordinary_replies_and_events_itself() -> None:
     assert native
     rng = Random(5)
     assert all(native.records(reply(rng)) is not None for _ in range(200))
-    plan = EventReader(Decoder(FIELDS[2]), PERIOD, 7)._plan
+    paths = EventReader(Decoder(FIELDS[2]), PERIOD, 7)._paths
     plain = [
         b'{"c":"\xc3\xa9","x":[1,{"y":"\\n\\u00e9"}],"t":"b","id":5,"at":"2018-12-18T07:05:09Z"} ',
         b'{"c":"a","t":"b"}\n{"t":"b","c":7}',
@@ -107,7 +106,7 @@ def test_native_handles_ordinary_replies_and_events_itself() -> None:
         for whole in text, kpl.aggregate([text, text], (b"key", b"other")):
             bounds = np.array([0, len(whole)])
             start, *_, left_to_python = native.events(
-                plan, native.numbers(0), whole, bounds, aggregates(whole, bounds), PERIOD, 7, 100
+                paths, native.numbers(0), whole, bounds, aggregates(whole, bounds), PERIOD, 7, 100
             )
             assert start and not left_to_python
 
@@ -136,9 +135,9 @@ def test_native_handles_aggregates_of_the_library_itself() -> None:
 @installed
 def test_native_events_refuses_bounds_outside_the_text(bounds: list[int]) -> None:
     assert native
-    plan = native.plan([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
+    paths = native.paths([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
     with pytest.raises(ValueError, match="bounds"):
-        native.events(plan, native.numbers(0), b"{}{}", np.array(bounds), b"\0", PERIOD, 0, 100)
+        native.events(paths, native.numbers(0), b"{}{}", np.array(bounds), b"\0", PERIOD, 0, 100)
 
 
 @pytest.mark.parametrize(("bounds", "aggregate"), [([0, 19], b"\1"), ([0, 40], b"\1\0"), ([0, 20, 40], b"\1")])
@@ -146,9 +145,9 @@ def test_native_events_refuses_bounds_outside_the_text(bounds: list[int]) -> Non
 def test_native_events_refuses_impossible_aggregates(bounds: list[int], aggregate: bytes) -> None:
     """Too short for magic and MD5, or not one flag per record."""
     assert native
-    plan = native.plan([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
+    paths = native.paths([[(b"c", -1, 0)]], [[0], [0], [0], [0]], True)
     with pytest.raises(ValueError, match="aggregates"):
-        native.events(plan, native.numbers(0), b"{}" * 20, np.array(bounds), aggregate, PERIOD, 0, 100)
+        native.events(paths, native.numbers(0), b"{}" * 20, np.array(bounds), aggregate, PERIOD, 0, 100)
 
 
 def test_events_with_too_many_paths_for_native_are_read_by_python() -> None:

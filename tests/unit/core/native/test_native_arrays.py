@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.native import installed
-from vortex.core.native import native
+from tests.native import installed, native
 
 
 @installed

@@ -1,7 +1,7 @@
 /* The paths of the four fields as a trie, which is gone down while an event is read. */
 
-#ifndef VORTEX_PLAN_H
-#define VORTEX_PLAN_H
+#ifndef VORTEX_PATHS_H
+#define VORTEX_PATHS_H
 
 #include "native.h"
 
@@ -32,6 +32,6 @@ typedef struct {
     int64_t max_bytes;         /* of a line */
     size_t paths;
     uint8_t *text; /* what the keys point into */
-} Plan;
+} PathTrie;
 
 #endif
