@@ -18,6 +18,8 @@ else:
 installed = pytest.mark.skipif(native is None, reason="the steps in C are not installed")
 """For tests of the C functions. test_native_is_installed_where_it_can_be_built fails where a compiler is there."""
 
+__all__ = ["installed", "native", "without_native"]
+
 USERS = (
     "vortex.core.decode.events",
     "vortex.core.dedup.index",
