@@ -1,1 +1,1 @@
-"""Test doubles that ship with Vortex: Kinesis and an object store in memory, and virtual time to run the loops in."""
+"""Deterministic simulation of Vortex: Kinesis and an object store in memory, virtual time, faults, and checks."""

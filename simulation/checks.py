@@ -1,6 +1,6 @@
-"""The invariants of the design, held against store, stream and leases: at every write, and at the end.
+"""Checks the invariants of the design on store, stream and leases: at every write, and at the end.
 
-The checks watch effects, not intentions: whatever any process did, only what reached the store counts.
+Only effects count: a check looks at what reached the store, whatever a process intended.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CLEANED_WITHIN_MS = 1_800_000
 
 
 class Checker:
-    """Watches a run. `failed` is set at the first violation; `violations` tells of it."""
+    """Checks a run. `failed` is set at the first violation; `violations` describes it."""
 
     def __init__(
         self,
@@ -62,14 +62,14 @@ class Checker:
         self._sample = Random(0)
         self._delayed: dict[str, Process] = {}
         self._done_at: dict[int, int] = {}
-        self.calm_at = 0
+        self.faults_ended_at = 0
         """When faults stopped."""
-        rates = traffic.weather.rates
-        self._logs.odd_dates = any(rates.get(name) for name in ("stream.odd_date", "stream.wrong_dates"))
+        rates = traffic.conditions.rates
+        self._logs.wrong_dates = any(rates.get(name) for name in ("stream.single_wrong_date", "stream.wrong_dates"))
 
     @property
     def logs(self) -> dict[str, list[Segment]]:
-        """Every log as committed, cleaned-up segments included."""
+        """All logs as committed, including cleaned-up segments."""
         return self._logs.logs
 
     @property
@@ -82,11 +82,11 @@ class Checker:
         return self.logs[shard][-1] if self.logs.get(shard) else None
 
     def begins(self) -> None:
-        """From here on every write is looked at."""
+        """Check every write from now on."""
         self._store.on_write, self._store.on_delete = self._written, self._deleted
 
     def violated(self, invariant: Invariant, what: str) -> None:
-        """A broken promise; the run ends."""
+        """Record a violation; it ends the run."""
         self.violations.append(f"{invariant}: {what}")
         self._say("VIOLATION", f"{invariant}: {what}")
         self.failed.set()
@@ -100,7 +100,7 @@ class Checker:
             return
         if self._digests.setdefault(key, digest) != digest:
             kept = Invariant.DECISIONS_NEVER_CHANGE if _DECIDED.match(key) else Invariant.WRITTEN_ONCE
-            self.violated(kept, f"{key}: was written before, with other content")
+            self.violated(kept, f"{key}: was written before with different content")
         if (found := _DECIDED.match(key)) is not None:
             if not again:
                 self._plans.decided(int(found[1]), int(found[2]), body)
@@ -125,10 +125,10 @@ class Checker:
     def _segment(self, shard: str, n: int, key: str, body: bytes) -> None:
         log = self.logs.get(shard, [])
         if n < len(log):
-            self.late_segments += 1  # a late write to a number that was cleaned up: nobody may read it
+            self.late_segments += 1  # a late write to a cleaned-up number: it is never read
             return
         if n > len(log):
-            self.violated(Invariant.WHOLE_LOGS, f"{key}: was written when the log had {len(log)} segments: a hole")
+            self.violated(Invariant.WHOLE_LOGS, f"{key}: was written when the log had {len(log)} segments, a hole")
             return
         try:
             segment = parsed(key, body)
@@ -137,7 +137,7 @@ class Checker:
             return
         if self._plans.plans and any(period < self._plans.upto for period in segment.footer.periods):
             self.violated(
-                Invariant.CLOSED_HOURS, f"{key}: writes before {moment(self._plans.upto)}, which a plan has closed"
+                Invariant.CLOSED_HOURS, f"{key}: has rows before {moment(self._plans.upto)}, which a plan has closed"
             )
         self._logs.add(shard, segment)
         if self._plans.plans:
@@ -151,7 +151,7 @@ class Checker:
         else:
             self.violated(Invariant.WRITTEN_ONCE, f"{key}: was deleted; nothing but segments and decisions may be")
 
-    # What processes tell of themselves.
+    # Reported by processes.
 
     def began(self, process: Process) -> None:
         """A process starts."""
@@ -161,33 +161,33 @@ class Checker:
             self._logs.drains.add(process.owner)
 
     def read(self, process: Process, shard: str) -> None:
-        """No child is read before the logs of its parents have ended."""
+        """A shard is about to be read: the logs of its parents must have ended."""
         early = [parent for parent in self._logs.parents.get(shard, ()) if not self._logs.ended(parent)]
         if early:
             self.violated(
                 Invariant.PARENTS_FIRST, f"{process.owner} reads {shard}, whose parents {early} have not ended"
             )
 
-    def told(self, row: Lease) -> None:
-        """The lease table never says more than the logs hold; a KCL application may go on from it."""
+    def lease_written(self, row: Lease) -> None:
+        """A lease was written: it must not be ahead of the log, since a KCL application may continue from it."""
         shard, checkpoint = row.key, row.checkpoint
         if checkpoint.ended and not self._logs.ended(shard):
-            self.violated(Invariant.LEASES_TRAIL_LOGS, f"the lease of {shard} says that it has ended; its log has not")
+            self.violated(Invariant.LEASES_TRAIL_LOGS, f"the lease of {shard} is at SHARD_END, its log has not ended")
         if checkpoint.numbered and int(checkpoint.sequence) > (covered := self._logs.covered(shard)):
             self.violated(
                 Invariant.LEASES_TRAIL_LOGS,
-                f"the lease of {shard} says {checkpoint.sequence}; its log holds records to {covered}",
+                f"the lease of {shard} is at {checkpoint.sequence}, but its log ends at {covered}",
             )
 
     def committed(self, process: Process, shard: str, footer: Footer) -> None:
-        """What a worker takes for committed is; its memory is bounded."""
+        """A worker reports a commit: it must be in the log, and the worker's memory must be within the limit."""
         log = self.logs.get(shard, [])
         if (shard, footer.n) in self._plans.cleaned:
-            return  # it slept, others went on and cleaned up: what it wrote there is never read
+            return  # it paused while others continued and cleaned up: this segment is never read
         if footer.n >= len(log) or log[footer.n].footer.owner != footer.owner:
             self.violated(
                 Invariant.WHOLE_LOGS,
-                f"{process.owner} takes segment {footer.n} of {shard} for its own, which it is not",
+                f"{process.owner} reports a commit of segment {footer.n} of {shard}, which is not its own",
             )
             return
         assert process.app is not None
@@ -197,14 +197,14 @@ class Checker:
         memory = worker._ports.memory
         if memory.used > memory.limit + self._traffic.page_bytes * len(process.app.fleet.workers):
             self.violated(
-                Invariant.LIMITS_KEPT, f"{process.owner} holds {memory.used} bytes, the limit is {memory.limit}"
+                Invariant.LIMITS_KEPT, f"{process.owner} uses {memory.used} bytes, but the limit is {memory.limit}"
             )
         pending = worker._ingest.pending
         if pending.events != pending.accepted + pending.filtered + pending.rejected:
             self.violated(Invariant.SUMS_AGREE, f"{process.owner}, {shard}: pending {pending}")
 
     def _check_memory(self) -> None:
-        """What a process has in memory of published keys is what their files have."""
+        """The published keys in a process's memory must equal those of their files."""
         for process in self._delayed.values():
             if process.dead or process.app is None or self._sample.random() > 0.3:
                 continue
@@ -220,13 +220,13 @@ class Checker:
                 if not right:
                     self.violated(
                         Invariant.KEYS_IN_MEMORY_MATCH,
-                        f"{process.owner}: has other keys of plan {k} in memory than its files",
+                        f"{process.owner}: its keys of plan {k} in memory differ from the files",
                     )
 
     # At the end.
 
     def unsettled(self, slowest_ms: int) -> str | None:
-        """What is still to come once faults have stopped, or None."""
+        """What is still missing after faults have ended, or None."""
         for shard in self._traffic.records:
             covered = self._logs.covered(shard)
             waiting = [
@@ -245,7 +245,7 @@ class Checker:
         return None
 
     async def finish(self) -> None:
-        """Every record over everything; limits over all calls; and the program's own verification must agree."""
+        """Check all records and all calls; `vortex verify` must find no fault either."""
         segments = [one for log in self.logs.values() for one in log]
         accepted = Counter(line for one in segments for lines in one.lines.values() for line in lines)
         accepted -= self._plans.walks.dropped_lines(self._plans.done)
@@ -267,18 +267,18 @@ class Checker:
             self.violated(fault.invariant, f"vortex verify: {fault.key}: {fault.what}")
 
     def _check_cleaned(self) -> None:
-        """Decisions that no later plan is held against do not stay; what was put late is found as well."""
+        """Decision files that no later plan needs must be deleted, including those that were put late."""
         keep = max((settings.commit.keep for settings in self.settings.values()), default=0)
         every = max((settings.publish.period for settings in self.settings.values()), default=0)
-        if self._clock.now_ms() - self.calm_at < 2 * max(every, keep // 24) + 600_000:
-            return  # whoever was paused, or had a clock that was off, cleans up the next time
+        if self._clock.now_ms() - self.faults_ended_at < 2 * max(every, keep // 24) + 600_000:
+            return  # a process that was paused, or had a wrong clock, cleans up later
         oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
         for row in self._store.rows("_vortex/", "", 10**6):
             if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
                 self.violated(
                     Invariant.KEYS_IN_MEMORY_MATCH,
-                    f"{row.key}: is there still, and plans are held against {since} and later ones",
+                    f"{row.key}: still exists, but plans need only {since} and later ones",
                 )
 
     def _check_calls(self) -> None:
@@ -290,7 +290,7 @@ class Checker:
                     times.setdefault(call.caller, []).append(call.at_s)
                     if call.at_s < refused.get(call.caller, 0.0):
                         self.violated(
-                            Invariant.LIMITS_KEPT, f"{call.caller} asks for {shard} again too soon after 10 MiB"
+                            Invariant.LIMITS_KEPT, f"{call.caller} reads {shard} too soon after a page of 10 MiB"
                         )
                     if call.outcome == "full":
                         refused[call.caller] = call.at_s + FULL_PAGE_PENALTY_S - 0.001
@@ -306,7 +306,7 @@ class Checker:
                         break
 
     def numbers(self) -> dict[str, int]:
-        """What the run came to: that it was worth something."""
+        """Counts of what happened in the run, to show that it tested something."""
         segments = [one for log in self.logs.values() for one in log]
         return {
             "records": sum(map(len, self._traffic.records.values())),
@@ -324,7 +324,7 @@ class Checker:
         }
 
     def digest(self) -> str:
-        """Of everything in the store."""
+        """A digest of the whole store."""
         digest = xxhash.xxh3_128()
         for key in sorted(self._store.objects):
             digest.update(key.encode() + b"\0" + self._store.objects[key] + b"\0")
@@ -335,11 +335,11 @@ class _Plain(StoreView):
     """The store without faults."""
 
     def __init__(self, store: SimStore) -> None:
-        from simulation.faults import Weather
+        from simulation.faults import Conditions
 
-        calm = Weather(0)
-        calm.calm()
-        super().__init__(store, _Open(), calm, Random(0), lambda what: None)
+        none = Conditions(0)
+        none.end()
+        super().__init__(store, _Open(), none, Random(0), lambda what: None)
 
 
 class _Open:

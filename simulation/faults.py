@@ -1,7 +1,7 @@
-"""Everything that can go wrong in the simulated world, in one table, with how often it does.
+"""The table of all simulated faults, with their rates.
 
-Each run draws its own weather: which faults there are at all (`share` of the runs have one), and at what rate. A run
-with all of them at once would see little of any; swarms of different weathers see more (Groce et al., Swarm Testing).
+Each run draws its own conditions: which faults occur (`share` of the runs have one), and at what rate. A run with all
+faults at once would test few of them well; many runs with different subsets find more (Groce et al., Swarm Testing).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """One row: in `share` of all runs it happens, at a rate drawn from low..high, `per` call, hour, event or life."""
+    """One row: it occurs in `share` of all runs, at a rate drawn from low..high, `per` call, hour, event or life."""
 
     name: str
     share: float
@@ -25,44 +25,40 @@ class Fault(NamedTuple):
 TABLE = (
     # The store.
     Fault("store.error", 0.4, 0.01, 0.15, "call", "500, 503 or a lost connection; nothing happened"),
-    Fault("store.conflict", 0.3, 0.01, 0.2, "put", "409: another conditional write is under way; nothing happened"),
-    Fault("store.lost_reply", 0.5, 0.02, 0.3, "put", "the write takes effect, its reply is lost"),
-    Fault("store.late_put", 0.4, 0.01, 0.15, "put", "times out, and takes effect minutes or hours later"),
+    Fault("store.conflict", 0.3, 0.01, 0.2, "put", "409: another conditional write is in progress; nothing happened"),
+    Fault("store.lost_reply", 0.5, 0.02, 0.3, "put", "the write takes effect, but its reply is lost"),
+    Fault("store.late_put", 0.4, 0.01, 0.15, "put", "times out, but takes effect minutes or hours later"),
     Fault("store.slow", 0.4, 0.02, 0.3, "call", "takes seconds, up to a minute"),
     Fault("store.slow_list", 0.4, 0.1, 0.9, "list", "pages of a few keys, seconds apart"),
     Fault("store.disk_full", 0.15, 0.2, 1.0, "hour", "for minutes every write is refused"),
     Fault("store.denied", 0.1, 0.2, 1.0, "hour", "for minutes every call is denied"),
     # The stream.
     Fault("stream.error", 0.4, 0.01, 0.1, "call", "500, or a lost connection"),
-    Fault("stream.slow", 0.3, 0.01, 0.1, "call", "takes seconds, at times longer than an iterator lives"),
-    Fault("stream.fickle", 0.4, 0.05, 0.5, "reply", "empty or short pages though there is more, lag at the tip"),
+    Fault("stream.slow", 0.3, 0.01, 0.1, "call", "takes seconds, sometimes longer than an iterator is valid"),
+    Fault("stream.irregular", 0.4, 0.05, 0.5, "reply", "empty or short pages before the tip, lag at the tip"),
     Fault("stream.stale_list", 0.2, 0.1, 0.8, "call", "ListShards shows closed parents as open"),
-    Fault("stream.short_list", 0.2, 0.02, 0.3, "call", "ListShards leaves out a shard"),
+    Fault("stream.short_list", 0.2, 0.02, 0.3, "call", "ListShards omits a shard"),
     Fault("stream.null_iterators", 0.3, 1, 1, "life", "no iterator for a closed shard that has been read"),
-    Fault("stream.no_iterator", 0.3, 0.01, 0.2, "call", "a reply has no iterator, whatever is left in the shard"),
-    Fault("stream.false_end", 0.3, 0.01, 0.2, "page", "a page has no next iterator, whatever is left in the shard"),
-    Fault("stream.odd_date", 0.3, 0.01, 0.2, "reply", "its Date is off, by minutes or by days"),
-    Fault("stream.wrong_dates", 0.2, 0.3, 2.0, "hour", "for minutes or an hour every Date is off, by as much"),
+    Fault("stream.no_iterator", 0.3, 0.01, 0.2, "call", "a reply has no iterator, although records are left"),
+    Fault("stream.false_end", 0.3, 0.01, 0.2, "page", "a page has no next iterator, although records are left"),
+    Fault("stream.single_wrong_date", 0.3, 0.01, 0.2, "reply", "its Date is wrong by minutes or days"),
+    Fault("stream.wrong_dates", 0.2, 0.3, 2.0, "hour", "every Date is wrong by the same time, for up to an hour"),
     Fault("stream.split", 0.5, 0.3, 3.0, "hour", "a shard splits"),
-    Fault("stream.merge", 0.4, 0.3, 3.0, "hour", "two neighbours merge, perhaps children of a split"),
+    Fault("stream.merge", 0.4, 0.3, 3.0, "hour", "two adjacent shards merge, perhaps children of a split"),
     Fault("stream.trim", 0.15, 1, 1, "life", "retention is half an hour: slow readers lose records, shards vanish"),
-    Fault(
-        "stream.heavy", 0.15, 1000, 25000, "byte", "counts for thousands: full pages, 2 MiB a second, 5 s of refusal"
-    ),
-    Fault(
-        "stream.past", 0.15, 1, 1, "life", "has records and splits from before the first start, which is at `latest`"
-    ),
-    Fault("stream.backwards", 0.3, 0.02, 0.3, "event", "arrival times go back, by seconds or by minutes"),
+    Fault("stream.heavy", 0.15, 1000, 25000, "byte", "counts as thousands: full pages, 2 MiB a second, 5 s of refusal"),
+    Fault("stream.past", 0.15, 1, 1, "life", "has records and splits before the first start, which is at `latest`"),
+    Fault("stream.backwards", 0.3, 0.02, 0.3, "event", "arrival times go back by seconds or minutes"),
     # The processes.
-    Fault("process.beside", 0.6, 1, 1, "life", "a second process works on the same shards"),
-    Fault("process.crash_call", 0.4, 0.1, 0.7, "life", "dies at some call of a port, before it or after it"),
+    Fault("process.second", 0.6, 1, 1, "life", "a second process works on the same shards"),
+    Fault("process.crash_call", 0.4, 0.1, 0.7, "life", "dies before or after some call of a port"),
     Fault("process.crash", 0.4, 0.5, 6.0, "hour", "dies at any moment"),
-    Fault("process.stop", 0.3, 0.3, 2.0, "hour", "is asked to stop, and started again"),
+    Fault("process.stop", 0.3, 0.3, 2.0, "hour", "gets SIGTERM, and is started again"),
     Fault("process.drain", 0.2, 0.1, 0.6, "life", "is started with --drain"),
-    Fault("process.pause", 0.4, 1.0, 6.0, "hour", "stands still for seconds or a minute"),
-    Fault("process.zombie", 0.3, 0.3, 1.5, "hour", "stands still for a quarter of an hour, up to hours; then goes on"),
-    Fault("process.settings", 0.4, 0.2, 1.0, "life", "starts with another period, lateness, window, sizes"),
-    Fault("process.version", 0.1, 0.2, 0.8, "life", "is a newer program: older ones cannot read its segments"),
+    Fault("process.pause", 0.4, 1.0, 6.0, "hour", "is paused for seconds or a minute"),
+    Fault("process.zombie", 0.3, 0.3, 1.5, "hour", "is paused for 15 minutes to hours, then continues"),
+    Fault("process.settings", 0.4, 0.2, 1.0, "life", "starts with a different period, lateness, window or sizes"),
+    Fault("process.version", 0.1, 0.2, 0.8, "life", "is a newer version: older ones cannot read its segments"),
     Fault("process.tight", 0.15, 1, 1, "life", "has a memory limit of a few records"),
     Fault("process.slow_threads", 0.3, 0.05, 0.4, "call", "work off the event loop takes seconds"),
     Fault(
@@ -71,60 +67,60 @@ TABLE = (
         0.3,
         2.0,
         "hour",
-        "a renewal fails: for minutes all is denied, or fails",
+        "a renewal fails: for minutes all calls are denied, or fail",
     ),
-    Fault("clock.skew", 0.3, 1, 1, "life", "local clocks are off, by seconds or by hours"),
+    Fault("clock.skew", 0.3, 1, 1, "life", "local clocks are wrong by seconds or hours"),
     # What operators and producers do.
-    Fault("operator.bump", 0.25, 0.3, 2.0, "hour", "somebody moves the bound of a log (`vortex close`)"),
+    Fault("operator.bump", 0.25, 0.3, 2.0, "hour", "an operator advances `closed_before` of a log (`vortex close`)"),
     Fault("operator.max_delay", 0.2, 1, 1, "life", "hours.max_delay is set"),
-    Fault("traffic.duplicate", 0.8, 0.05, 0.5, "event", "sent again: in the page, later, about when the window ends"),
-    Fault("traffic.altered", 0.3, 0.1, 0.5, "duplicate", "what is sent again has the same id and other content"),
-    Fault("traffic.no_id", 0.3, 0.02, 0.3, "event", "has no id, and is known by its content"),
+    Fault("traffic.duplicate", 0.8, 0.05, 0.5, "event", "sent again: in the page, later, or near the window's end"),
+    Fault("traffic.altered", 0.3, 0.1, 0.5, "duplicate", "has the same id but different content"),
+    Fault("traffic.no_id", 0.3, 0.02, 0.3, "event", "has no id, so its content identifies it"),
     Fault("traffic.late", 0.4, 0.02, 0.3, "event", "its own time is minutes to days ago"),
     Fault("traffic.early", 0.3, 0.02, 0.2, "event", "its own time is minutes to days ahead"),
     Fault("traffic.timeless", 0.2, 0.02, 0.3, "event", "its own time is missing or unreadable"),
-    Fault("traffic.broken", 0.4, 0.02, 0.2, "event", "no JSON, no customer, no object: a rejection"),
-    Fault("traffic.poison", 0.2, 0.02, 0.2, "burst", "whole pages of nothing but rejections"),
+    Fault("traffic.broken", 0.4, 0.02, 0.2, "event", "invalid JSON, no customer, or not an object: a rejection"),
+    Fault("traffic.poison", 0.2, 0.02, 0.2, "burst", "whole pages of rejections only"),
     Fault("traffic.batch", 0.3, 0.05, 0.5, "event", "several events in one record: lines, an array, gzip, KPL"),
-    Fault("traffic.idle", 0.3, 0.2, 0.8, "shard", "a part of the key space gets nothing"),
-    Fault("traffic.hot", 0.3, 0.3, 0.9, "event", "one partition key gets most"),
+    Fault("traffic.idle", 0.3, 0.2, 0.8, "shard", "part of the hash key space gets no records"),
+    Fault("traffic.hot", 0.3, 0.3, 0.9, "event", "one partition key gets most records"),
     Fault("traffic.many", 0.05, 1, 1, "life", "thousands of partitions"),
-    # The lease table, where a fleet shares out the shards.
+    # The lease table, where a fleet shares the shards.
     Fault("table.error", 0.4, 0.01, 0.3, "call", "500, or throttled; nothing happened"),
-    Fault("table.lost_reply", 0.4, 0.01, 0.2, "call", "it happened, and its reply is lost"),
-    Fault("table.slow", 0.3, 0.01, 0.1, "call", "takes seconds, at times longer than a lease lives"),
-    Fault("table.stale", 0.3, 0.05, 0.5, "look", "shows the rows as they were minutes ago"),
-    Fault("table.cut", 0.4, 0.5, 4.0, "hour", "one process cannot reach it, for seconds or half an hour"),
+    Fault("table.lost_reply", 0.4, 0.01, 0.2, "call", "it takes effect, but its reply is lost"),
+    Fault("table.slow", 0.3, 0.01, 0.1, "call", "takes seconds, sometimes longer than the failover time"),
+    Fault("table.stale", 0.3, 0.05, 0.5, "look", "returns the rows of minutes ago"),
+    Fault("table.cut", 0.4, 0.5, 4.0, "hour", "one process cannot reach it, for seconds or up to half an hour"),
     Fault("table.restore", 0.3, 0.2, 1.0, "hour", "it is restored to an hour ago"),
 )
 
 
-class Weather:
-    """The faults of one run, those that are `wanted` among them. `calm` ends them all."""
+class Conditions:
+    """The faults of one run, including the `wanted` ones. `end` stops them all."""
 
     def __init__(self, seed: int, wanted: Sequence[str] = ()) -> None:
-        rng = Random(f"weather {seed}")
+        rng = Random(f"weather {seed}")  # the text is part of each seed
         mood = rng.choice((0.3, 1.0, 1.0, 1.3))
         self.rates: dict[str, float] = {}
         for fault in TABLE:
             drawn, rate = rng.random() < fault.share * mood, rng.uniform(fault.low, fault.high)
             if drawn or fault.name in wanted:
                 self.rates[fault.name] = rate
-        self.quiet = False
+        self.ended = False
 
     def rate(self, name: str) -> float:
-        """The fault's rate now; 0 where this run does not have it, or is calm."""
+        """The fault's rate now; 0 if this run does not have it, or faults have ended."""
         assert name in _NAMES, name
-        return 0.0 if self.quiet else self.rates.get(name, 0.0)
+        return 0.0 if self.ended else self.rates.get(name, 0.0)
 
-    def strikes(self, name: str, rng: Random) -> bool:
-        """Whether it happens, this time."""
+    def occurs(self, name: str, rng: Random) -> bool:
+        """Whether the fault occurs this time."""
         rate = self.rate(name)
         return rate > 0 and rng.random() < rate
 
-    def calm(self) -> None:
-        """Nothing goes wrong from here on."""
-        self.quiet = True
+    def end(self) -> None:
+        """No fault occurs from now on."""
+        self.ended = True
 
 
 _NAMES = {fault.name for fault in TABLE}

@@ -1,6 +1,6 @@
-"""What every segment must be, told by a model of its own: which records it covers, what of them is new, where it goes.
+"""Checks every segment with an independent model: which records it covers, which events are new, and their folders.
 
-The model shares nothing with `core` but the reading of a footer: it has the truth of the traffic instead of a decoder,
+The model shares only the parsing of a footer with `core`: it has the expected events instead of a decoder,
 and names instead of hashes.
 """
 
@@ -27,7 +27,7 @@ _SUMMED = ("events", "accepted", "filtered", "rejected", "late", "early", "untim
 
 
 class Row(NamedTuple):
-    """An accepted event: where it lies, what it is, and when it came."""
+    """An accepted event: its position, its content, and when it arrived."""
 
     shard: str
     n: int
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Segment:
-    """One committed segment. `lines` by (folder, period), as they lie there; `rows` are the accepted among them."""
+    """One committed segment. `lines` by (folder, period), in order; `rows` are the accepted ones."""
 
     footer: Footer
     digest: str
@@ -51,12 +51,12 @@ class Segment:
     rows: list[Row] = field(default_factory=list)
 
     def as_head(self) -> SegmentHeader:
-        """As the journal would read it."""
+        """The segment as the log store reads it."""
         return SegmentHeader(self.footer.shard, self.footer.n, self.digest, self.footer)
 
 
 def parsed(key: str, body: bytes) -> Segment:
-    """The segment of these bytes."""
+    """Parse a segment."""
     footer, digest = parse_footer(body, len(body), key)
     lines = {}
     rest: dict[int, bytes] = {}
@@ -65,41 +65,41 @@ def parsed(key: str, body: bytes) -> Segment:
             rest[offset] = decompress(body[offset : offset + length], key)
         lines[footer.folders[folder].path, period] = rest[offset][:raw].split(b"\n")[:-1]
         rest[offset] = rest[offset][raw:]
-    assert not any(rest.values()), f"{key}: a blob holds more than its members"
+    assert not any(rest.values()), f"{key}: a blob contains more than its members"
     offset, length = footer.ids_range
     return Segment(footer, digest, lines, [body[at : at + 16] for at in range(offset, offset + length, 16)])
 
 
 class LogModel:
-    """All logs as far as they are committed, each new segment checked against what it must be."""
+    """All committed logs. Checks each new segment."""
 
     def __init__(
         self, records: dict[str, list[Written]], violated: Violated, now: Callable[[], int], retention_ms: int
     ) -> None:
         self.logs: dict[str, list[Segment]] = {}
         self.settings: dict[str, Settings] = {}
-        """By owner: what the writer of a segment was told."""
+        """The settings of each writer of segments, by owner."""
         self.drains: set[str] = set()
         self.parents: dict[str, tuple[str, ...]] = {}
         self.starts: dict[str, Position] = {}
-        """Of the roots: where the stream begins for Vortex."""
-        self.odd_dates = False
-        """Whether the service's clock, which no arrival is ahead of, may say anything."""
+        """The start positions of the roots."""
+        self.wrong_dates = False
+        """Whether Dates of the service may be wrong, so that they do not limit arrival times."""
         self.gaps = 0
         self.vanished = False
-        """Whether a log says that its shard was gone before it was read; its children may be, too, without a log."""
+        """Whether a log shows that its shard vanished before it was read; its children may have vanished too."""
         self._truths: dict[int, Truth] = {}
         self._last: dict[str, dict[str, int]] = {}
-        """By shard and key when the last row of it came."""
+        """By shard and key, when its last row arrived."""
         self._hashes: dict[str, bytes] = {}
         self._names: dict[bytes, str] = {}
         self._in_gap: set[str] = set()
         self._past: set[str] = set()
-        """Ancestors of the roots: they had vanished from the listing before the first start."""
+        """Ancestors of the roots: they vanished from the listing before the first start."""
         self._records, self._violated, self._now, self._retention = records, violated, now, retention_ms
 
     def add(self, shard: str, segment: Segment) -> None:
-        """The next segment of the shard's log."""
+        """Check and add the next segment of the shard's log."""
         log = self.logs.setdefault(shard, [])
         before = log[-1] if log else None
         name = f"{shard} segment {segment.footer.n}"
@@ -118,7 +118,7 @@ class LogModel:
             self._in_gap.discard(shard)
 
     def begins(self, state: StreamState, shards: Iterable[ShardInfo]) -> None:
-        """`stream.json` was written, of a stream that has had these shards."""
+        """`stream.json` was written; `shards` are all shards that the stream has had."""
         self.starts = {root.shard.id: root.position for root in state.roots}
         parents = {shard.id: shard.parents for shard in shards}
         older = [parent for root in state.roots for parent in root.shard.parents]
@@ -134,12 +134,12 @@ class LogModel:
         return bool(log) and log[-1].footer.ended if log else False
 
     def covered(self, shard: str) -> int:
-        """The sequence number up to which the log tells what became of records."""
+        """The sequence number up to which the log covers the records."""
         log = self.logs.get(shard)
         return _number(log[-1].footer.position) if log else -1
 
     def covers(self, shard: str) -> list[Written]:
-        """The records of the shard that are Vortex's to read: from where its log begins, or is to begin."""
+        """The records of the shard that Vortex must read: from the start of its log, or its start position."""
         if shard in self._past:
             return []
         log = self.logs.get(shard)
@@ -153,22 +153,22 @@ class LogModel:
         return records[next((i for i, one in enumerate(records) if one.arrival_ms >= at), len(records)) :]
 
     def lost(self, shard: str, record: Written) -> bool:
-        """Whether the record could not be read any more, and the log says so."""
-        told = shard in self._in_gap or (self.vanished and shard not in self.logs)
-        return told and record.put_ms + self._retention <= self._now()
+        """Whether the record expired before it was read, and the log shows a gap."""
+        shown = shard in self._in_gap or (self.vanished and shard not in self.logs)
+        return shown and record.put_ms + self._retention <= self._now()
 
     # Order.
 
     def _check_follows(self, name: str, before: Segment | None, segment: Segment) -> None:
         footer, bad = segment.footer, self._violated
         if footer.prev != (before.digest if before else ""):
-            bad(Invariant.WHOLE_LOGS, f"{name}: follows {footer.prev!r}, which is not the segment before it")
+            bad(Invariant.WHOLE_LOGS, f"{name}: follows {footer.prev!r}, which is not the previous segment")
         if before is None:
             self._check_first(name, footer)
             return
         earlier = before.footer
         if earlier.ended:
-            bad(Invariant.WHOLE_LOGS, f"{name}: follows the end of its log")
+            bad(Invariant.WHOLE_LOGS, f"{name}: comes after the end of its log")
         if footer.start != earlier.position or _number(footer.position) < _number(earlier.position):
             bad(Invariant.WHOLE_LOGS, f"{name}: {footer.start}..{footer.position} after {earlier.position}")
         if footer.watermark < earlier.watermark or footer.closed_before < earlier.closed_before:
@@ -176,12 +176,12 @@ class LogModel:
         if any(period < earlier.closed_before for period in footer.periods):
             bad(
                 Invariant.CLOSED_HOURS,
-                f"{name}: writes into a period before {earlier.closed_before}, which its log had closed",
+                f"{name}: contains rows before {earlier.closed_before}, which its log had closed",
             )
         if footer.watermark > max(earlier.watermark, self._now()):
             bad(
                 Invariant.CLOSED_HOURS,
-                f"{name}: its watermark is {footer.watermark - self._now()} ms ahead of the time",
+                f"{name}: its watermark is {footer.watermark - self._now()} ms ahead of the clock",
             )
         owner = self.settings.get(footer.owner)
         if owner is not None and not footer.advances and footer.owner not in self.drains:
@@ -197,16 +197,16 @@ class LogModel:
         parents = self.parents.get(footer.shard, ())
         missing = [parent for parent in parents if not self.ended(parent)]
         if missing:
-            self._violated(Invariant.PARENTS_FIRST, f"{name}: begins before its parents {missing} have ended")
+            self._violated(Invariant.PARENTS_FIRST, f"{name}: starts before its parents {missing} have ended")
             return
         ends = [self.logs[parent][-1].footer for parent in parents]
         if ends and footer.watermark != min(end.watermark for end in ends):
-            self._violated(Invariant.WHOLE_LOGS, f"{name}: its first watermark is not the least of its parents'")
+            self._violated(Invariant.WHOLE_LOGS, f"{name}: its first watermark is not the smallest of its parents'")
         if ends and footer.closed_before != max(end.closed_before for end in ends):
-            self._violated(Invariant.WHOLE_LOGS, f"{name}: its first closed_before is not the greatest of its parents'")
+            self._violated(Invariant.WHOLE_LOGS, f"{name}: its first closed_before is not the largest of its parents'")
         unread = all(end.position.kind is Start.AT_TIMESTAMP for end in ends)
         if ends and footer.position != (ends[0].position if unread else _OLDEST):
-            self._violated(Invariant.PARENTS_FIRST, f"{name}: a child begins at {footer.position}")
+            self._violated(Invariant.PARENTS_FIRST, f"{name}: a child starts at {footer.position}")
 
     # Sums.
 
@@ -215,14 +215,14 @@ class LogModel:
         for some in footer.periods.values():
             total.add(some)
         if counts.events != counts.accepted + counts.filtered + counts.rejected:
-            self._violated(Invariant.SUMS_AGREE, f"{name}: events are not accepted + filtered + rejected")
+            self._violated(Invariant.SUMS_AGREE, f"{name}: events is not accepted + filtered + rejected")
         if any(getattr(total, each) != getattr(counts, each) for each in _SUMMED):
             self._violated(Invariant.SUMS_AGREE, f"{name}: its periods do not add up")
 
     # Contents.
 
     def _check_content(self, name: str, before: Segment | None, segment: Segment) -> None:
-        """Every record's events are rows, rejections, or filtered, and what was filtered has a row to answer for it."""
+        """Every event is a row, a rejection, or filtered; for a filtered event there must be a row with its key."""
         footer = segment.footer
         records = self._covered_by(name, footer)
         read = Counter(truth.number for one in records for truth in one.truths if not truth.broken)
@@ -231,9 +231,9 @@ class LogModel:
         rejected = sorted(truth.number for one in records for truth in one.truths if truth.broken)
         broken = sorted(truth.number for truth, _ in self._lines(segment, rejected=True))
         filtered = read - there
-        if odd := there - read:
+        if extra := there - read:
             self._violated(
-                Invariant.COMPLETE_AND_ONCE, f"{name}: holds {sorted(odd.elements())[:5]}, which were not read"
+                Invariant.COMPLETE_AND_ONCE, f"{name}: contains {sorted(extra.elements())[:5]}, which were not read"
             )
         elif broken != rejected or footer.counts.rejected != len(rejected):
             self._violated(Invariant.COMPLETE_AND_ONCE, f"{name}: rejections {broken[:5]}, should be {rejected[:5]}")
@@ -253,7 +253,7 @@ class LogModel:
             self._check_arrived(name, before, segment, records, there)
 
     def _check_rows(self, name: str, segment: Segment) -> None:
-        """The ids are those of the lines, in the order of lines; one id a name, one name an id."""
+        """The ids match the lines, in the same order; equal keys have equal ids, and different keys different ids."""
         footer, row = segment.footer, 0
         for folder, period, *_ in footer.member_rows.tolist():
             if footer.folders[folder].rejected:
@@ -265,7 +265,7 @@ class LogModel:
                 digest = segment.ids[row] if row < len(segment.ids) else b""
                 if self._hashes.setdefault(key, digest) != digest or self._names.setdefault(digest, key) != key:
                     self._violated(
-                        Invariant.ROWS_KEEP_IDS, f"{name}: the id of row {row}, {key!r}, is not the one it had"
+                        Invariant.ROWS_KEEP_IDS, f"{name}: the id of row {row}, {key!r}, differs from its id before"
                     )
                 row += 1
         if row != len(segment.ids):
@@ -282,7 +282,7 @@ class LogModel:
         came = self._last.get(segment.footer.shard, {})
         for key in {self._truths[number].key for number in filtered} - own:
             if came.get(key, oldest - 1) < oldest:
-                self._violated(Invariant.FILTERED_HAVE_ROWS, f"{name}: {key!r} was filtered, and no row answers for it")
+                self._violated(Invariant.FILTERED_HAVE_ROWS, f"{name}: {key!r} was filtered, but no row has its key")
 
     def _check_arrived(
         self, name: str, before: Segment | None, segment: Segment, records: list[Written], there: Counter[int]
@@ -292,39 +292,39 @@ class LogModel:
         if not least <= lo <= hi <= footer.watermark or (not segment.rows and lo != footer.watermark):
             self._violated(
                 Invariant.ARRIVAL_BOUNDS_HOLD,
-                f"{name}: rows came in {lo}..{hi}, its watermark went from {least} to {footer.watermark}",
+                f"{name}: rows arrived in {lo}..{hi}, but its watermark went from {least} to {footer.watermark}",
             )
         owner = self.settings.get(footer.owner)
         if owner is not None and owner.dedup.window and hi - lo > owner.dedup.window // 8:
             self._violated(
                 Invariant.ARRIVAL_BOUNDS_HOLD,
-                f"{name}: rows came in {lo}..{hi}, which is more than an eighth of the window",
+                f"{name}: rows arrived in {lo}..{hi}, which is more than an eighth of the window",
             )
         within, mark = Counter[int](), least
         for one in records:
             mark = max(mark, one.arrival_ms)
-            # Of an idle shard the watermark went on, up to when the record was put at most. No arrival is ahead of the
-            # service's clock, which tells whole seconds.
+            # The watermark of an idle shard advances, at most to when the record was put. Arrival times are at most the
+            # service's time, which is in whole seconds.
             if lo <= max(mark, one.put_ms) and mark <= hi + 1000:
                 within.update(truth.number for truth in one.truths)
-        sure = footer.shard not in self._in_gap and not footer.gap and not self.odd_dates
-        if sure and (odd := there - within):
-            self._violated(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: {sorted(odd)[:5]} did not come in {lo}..{hi}")
+        reliable = footer.shard not in self._in_gap and not footer.gap and not self.wrong_dates
+        if reliable and (outside := there - within):
+            self._violated(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: {sorted(outside)[:5]} did not arrive in {lo}..{hi}")
 
     def _covered_by(self, name: str, footer: Footer) -> list[Written]:
-        """The records that the segment must be made of; what was trimmed may be missing where the log says so."""
+        """The records that the segment must contain; expired ones may be missing if the log shows a gap."""
         first, last = _number(footer.start), _number(footer.position)
         chosen = [one for one in self._since(footer.shard, footer.start) if first < one.sequence <= last]
         if footer.start.kind is Start.AT_TIMESTAMP and len(chosen) < footer.counts.records:
-            # Whoever waits there before anything has come gets what is put next, whenever it says that it arrived.
+            # A reader that waits there before any record gets the next record put, whatever its arrival time.
             since = int(footer.start.value)
             put = [one for one in self._records.get(footer.shard, []) if since <= one.put_ms and one.sequence <= last]
             chosen = put[-footer.counts.records :]
         missing = len(chosen) - footer.counts.records
         if missing > 0:
             oldest = footer.start.kind is not Start.AFTER_SEQUENCE_NUMBER and not self.parents.get(footer.shard)
-            told = oldest or footer.shard in self._in_gap or footer.gap
-            if all(one.put_ms + self._retention <= self._now() for one in chosen[:missing]) and told:
+            shown = oldest or footer.shard in self._in_gap or footer.gap
+            if all(one.put_ms + self._retention <= self._now() for one in chosen[:missing]) and shown:
                 return chosen[missing:]
         if missing:
             self._violated(
@@ -340,7 +340,7 @@ class LogModel:
                     yield Truth(_mark(line), line), period
 
     def _check_places(self, name: str, before: Segment | None, segment: Segment, records: list[Written]) -> None:
-        """Every event in its own period, or, where that is closed or to come, in the current one; bytes unchanged."""
+        """Every event is in its own period, or, if that is closed or in the future, in the current one, unchanged."""
         footer = segment.footer
         step = self.settings[footer.owner].publish.period if footer.owner in self.settings else 1
         latest = max(footer.watermark - footer.watermark % step, footer.closed_before)
@@ -355,7 +355,7 @@ class LogModel:
             folder = f"customer={truth.customer}/event_type={truth.kind}/date={date}/hour={hour}"
             if (row.folder, row.line) != (folder, truth.data):
                 self._violated(
-                    Invariant.COMPLETE_AND_ONCE, f"{name}: event {truth.number} is not as it came in {folder}"
+                    Invariant.COMPLETE_AND_ONCE, f"{name}: event {truth.number} was changed, or is not in {folder}"
                 )
 
             def fits(record: Written, row: Row = row, truth: Truth = truth) -> bool:
@@ -365,7 +365,7 @@ class LogModel:
                 return not (row.period > latest or (moved and footer.closed_before <= own <= earliest - step))
 
             if not any(map(fits, came[truth.number])):
-                self._violated(Invariant.COMPLETE_AND_ONCE, f"{name}: event {truth.number} lies in period {row.period}")
+                self._violated(Invariant.COMPLETE_AND_ONCE, f"{name}: event {truth.number} is in period {row.period}")
 
 
 def _number(position: Position) -> int:
@@ -373,7 +373,7 @@ def _number(position: Position) -> int:
 
 
 def _mark(line: bytes) -> int:
-    """The number of the event in a line; that of a rejection may be wrapped up in base64."""
+    """The number of the event in a line; a rejection may contain it in base64."""
     found = MARK.search(line)
     if found is None and b"data_base64" in line:
         found = MARK.search(base64.b64decode(json.loads(line)["data_base64"]))

@@ -1,4 +1,4 @@
-"""An object store in memory: put-if-absent, listings in key order, times from the clock that is passed in."""
+"""An object store in memory: put-if-absent, listings in key order, times from the given clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vortex.core.model import ObjectInfo
 from vortex.ports import Clock, NotFound
 
 Before = Callable[[str, str], Awaitable[None]]
-"""`before(operation, key)`, awaited ahead of every call: may wait, may raise."""
+"""`before(operation, key)` is awaited before every call; it may wait or raise."""
 
 
 async def _nothing_before(operation: str, key: str) -> None:
@@ -17,7 +17,7 @@ async def _nothing_before(operation: str, key: str) -> None:
 
 
 class MemoryStore:
-    """ObjectStore. `objects` may be looked at, and tampered with, by tests."""
+    """An ObjectStore. Tests may read and change `objects`."""
 
     def __init__(self, clock: Clock, before: Before = _nothing_before) -> None:
         self.objects: dict[str, bytes] = {}
@@ -28,7 +28,7 @@ class MemoryStore:
 
     @property
     def url(self) -> str:
-        """A name, no address."""
+        """A placeholder URL."""
         return "memory://store"
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
@@ -37,7 +37,7 @@ class MemoryStore:
         return self.put_now(key, body)
 
     def put_now(self, key: str, body: bytes) -> bool:
-        """The effect of a put, at once: for requests whose effect comes later than their reply."""
+        """Apply a put at once: for requests that take effect after their reply."""
         if key in self.objects:
             return False
         self.objects[key] = bytes(body)

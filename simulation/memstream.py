@@ -1,9 +1,9 @@
-"""A Kinesis stream in memory, for simulations: the service's rules and its oddities, and nothing left to chance.
+"""A deterministic Kinesis stream in memory, with the rules and irregularities of the service.
 
-What emulators leave out is here: throttling, expiring iterators, lag, empty pages, trimming, shards that vanish.
-Rules: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html and
-https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html. Time comes from the clock that is passed
-in, randomness from the `Random` that is passed in, so the same calls give the same replies.
+It has what emulators lack: throttling, expiring iterators, lag, empty pages, trimming, shards that vanish. Rules:
+https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html and
+https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html. Time comes from the given clock, randomness
+from the given `Random`, so the same calls give the same replies.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from vortex.ports import Clock, Denied, InvalidPosition, IteratorExpired, NotFou
 ITERATOR_LIFE_S = 300.0
 PAGE_BYTES = 10 << 20
 TRIMMED_BEHIND_MS = 86_400_000
-"""The lag that a position older than the retention shows, page after empty page."""
+"""The lag of a position older than the retention, shown on each of its empty pages."""
 
 Before = Callable[[str, str], Awaitable[None]]
-"""`before(operation, shard)`, awaited ahead of every call: may wait, may raise. `shard` is "" where none is meant."""
+"""`before(operation, shard)` is awaited before every call; it may wait or raise. `shard` may be ""."""
 
 
 class Put(NamedTuple):
-    """One record as it was put; the whole list is what a checker holds the bucket against."""
+    """One record as it was put; a checker compares the list of all records with the store."""
 
     shard: str
     sequence: str
@@ -44,9 +44,9 @@ class Put(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One GetRecords or GetShardIterator call. `at_s` is monotonic; `outcome` is ok, throttled, expired or refused.
+    """One GetRecords or GetShardIterator call. `at_s` is monotonic; `outcome` is ok, full, throttled, expired, refused.
 
-    A reply of very nearly 10 MiB is `full`.
+    `full`: a reply of nearly 10 MiB.
     """
 
     operation: str
@@ -57,7 +57,7 @@ class Call(NamedTuple):
 
 
 class _Cursor(msgspec.Struct, array_like=True):
-    """What an iterator says: read from sequence number `next` on. Self-contained, so that none has to be kept."""
+    """The content of an iterator: read from sequence number `next`. Self-contained, so none is stored."""
 
     generation: int
     shard: str
@@ -67,7 +67,7 @@ class _Cursor(msgspec.Struct, array_like=True):
 
 @dataclass
 class _Shard:
-    """A shard with everything ever put into it; columns, so that places are found by bisection."""
+    """A shard with all its records, as columns, so that positions are found by bisection."""
 
     info: ShardInfo
     sequences: list[int] = field(default_factory=list)
@@ -82,12 +82,12 @@ async def _nothing_before(operation: str, shard: str) -> None:
 
 
 class MemoryStream:
-    """A `ports.Stream`, and the producer's and operator's side of it (put, split, merge, delete, recreate).
+    """A `ports.Stream`, plus the operations of producers and operators (put, split, merge, delete, recreate).
 
-    Faults, all adjustable at any time: `fickle` (share of replies that are empty or short though more is there, or that
-    claim a lag at the tip), `stale_list` (closed parents listed as open beside their children), `null_iterators`
-    (GetShardIterator gives None after the last record of a closed shard, which proves nothing), `skew_ms` (the
-    service's clock against the local one), `weight` (what a byte counts for in pages and limits), `before`.
+    Faults can be changed at any time: `irregular` (share of replies that are empty or short before the tip, or show a
+    lag at the tip), `stale_list` (closed parents are listed as open, next to their children), `null_iterators`
+    (GetShardIterator returns None after the last record of a closed shard, which proves nothing), `skew_ms` (the
+    service's clock minus the local one), `weight` (what a byte counts for in pages and limits), `before`.
     """
 
     def __init__(
@@ -100,35 +100,35 @@ class MemoryStream:
         limits: bool = True,
         page_records: int = 10_000,
         random: Random | None = None,
-        fickle: float = 0.0,
+        irregular: float = 0.0,
         before: Before = _nothing_before,
     ) -> None:
         self.name, self.retention_ms, self.limits, self.page_records = name, retention_ms, limits, page_records
-        self.fickle, self.before = fickle, before
+        self.irregular, self.before = irregular, before
         self.stale_list = self.null_iterators = False
         self.skew_ms = 0
         self.weight = 1
         self.puts: list[Put] = []
         self.calls: defaultdict[str, list[Call]] = defaultdict(list)
-        """By shard, in order: with it a checker proves that nobody asked too often or with an old iterator."""
+        """By shard, in order: a checker uses it to find calls that are too frequent or use an old iterator."""
         self._clock = clock
         self._random = random or Random(0)
         self._generation = 0
         self._exists = False
         self.recreate(shards)
 
-    # The operator's side.
+    # Operators and producers.
 
     def delete(self) -> None:
-        """From here on every call is Denied."""
+        """Delete the stream: every call is Denied from now on."""
         self._exists = False
 
     def recreate(self, shards: int = 1) -> None:
-        """A new stream of the same name: another creation time, and shard ids and sequence numbers from the start."""
+        """Create a new stream of the same name: new creation time, shard ids and sequence numbers start again."""
         self._generation += 1
         self._exists = True
         self._created_ms = self._now_ms()
-        # Numbers gain a digit early on, which catches anyone who compares them as text.
+        # Sequence numbers soon get another digit, which exposes comparisons as text.
         self._sequence = 980
         self._shards: dict[str, _Shard] = {}
         bounds = [HASH_KEYS * i // shards for i in range(shards + 1)]
@@ -136,7 +136,7 @@ class MemoryStream:
             self._open((), start, end - 1)
 
     def split(self, shard: str, at_hash: int) -> tuple[str, str]:
-        """Close `shard`; its two children meet at `at_hash`, the first key of the second one."""
+        """Close `shard` and open two children; `at_hash` is the first hash key of the second one."""
         parent = self._shards[shard].info
         if not parent.start_hash < at_hash <= parent.end_hash:
             raise ValueError(f"{at_hash} does not split {shard}")
@@ -145,7 +145,7 @@ class MemoryStream:
         return left, self._open((shard,), at_hash, parent.end_hash)
 
     def merge(self, first: str, second: str) -> str:
-        """Close two adjacent shards; one child follows them."""
+        """Close two adjacent shards and open one child."""
         low, high = sorted((self._shards[first].info, self._shards[second].info), key=lambda info: info.start_hash)
         if low.end_hash + 1 != high.start_hash:
             raise ValueError(f"{first} and {second} are not adjacent")
@@ -156,7 +156,7 @@ class MemoryStream:
     def put(
         self, partition_key: str, data: bytes, arrival_ms: int | None = None, explicit_hash: int | None = None
     ) -> tuple[str, str]:
-        """Append a record; its shard and sequence number. `arrival_ms` may lie anywhere, even before the last one's."""
+        """Append a record. Returns its shard and sequence number. `arrival_ms` may be before earlier ones."""
         key = explicit_hash
         if key is None:
             key = int.from_bytes(md5(partition_key.encode(), usedforsecurity=False).digest())
@@ -175,18 +175,18 @@ class MemoryStream:
         return shard.info.id, str(number)
 
     def shards(self) -> list[ShardInfo]:
-        """Every shard since the stream was created, the vanished ones, too."""
+        """All shards since the stream was created, including vanished ones."""
         return [shard.info for shard in self._shards.values()]
 
     def records(self, shard: str) -> list[Record]:
-        """Everything ever put into `shard`, trimmed or not."""
+        """All records ever put into `shard`, including trimmed ones."""
         return list(self._shards[shard].records)
 
     def seen_by(self, caller: str, before: Before | None = None) -> StreamView:
-        """The stream as one worker has it: its own faults, and its name in `calls`."""
+        """The stream as one worker sees it: with its own faults, and its name in `calls`."""
         return StreamView(self, caller, before)
 
-    # The reader's side: ports.Stream.
+    # Readers: ports.Stream.
 
     async def describe(self) -> StreamInfo:
         """See `ports.Stream`."""
@@ -196,13 +196,13 @@ class MemoryStream:
         return StreamInfo(self.name, arn, self._created_ms, self.retention_ms)
 
     async def server_time(self) -> int:
-        """In whole seconds, as a Date header has it."""
+        """In whole seconds, as in a Date header."""
         await self.before("server_time", "")
         self._check_exists()
         return self._date_ms()
 
     async def list_shards(self) -> list[ShardInfo]:
-        """See `ports.Stream`; `stale_list` hides that a shard is closed."""
+        """See `ports.Stream`; `stale_list` shows closed shards as open."""
         await self.before("list_shards", "")
         self._check_exists()
         listed = [shard.info for shard in self._shards.values() if not self._vanished(shard)]
@@ -240,7 +240,7 @@ class MemoryStream:
         held = self._shards.get(shard)
         if cursor.generation != self._generation or held is None or self._vanished(held):
             self._log("read", caller, shard, iterator, "refused")
-            raise IteratorExpired(f"{self.name} {shard}: an iterator of what is gone")
+            raise IteratorExpired(f"{self.name} {shard}: an iterator of a deleted stream or shard")
         if now - cursor.issued_s > ITERATOR_LIFE_S:
             self._log("read", caller, shard, iterator, "expired")
             raise IteratorExpired(f"{self.name} {shard}: {now - cursor.issued_s:.0f} s old")
@@ -253,16 +253,16 @@ class MemoryStream:
             held.allowance.give(page.size, full, now)
         return page
 
-    # Inside.
+    # Internals.
 
     def _page(self, shard: _Shard, start: int, limit: int) -> tuple[Page, bool]:
-        """The reply for a reader at `start`, and whether the size limit cut it."""
+        """The reply from `start`, and whether the size limit cut it."""
         first = bisect_left(shard.sequences, start)
         if first < self._trimmed(shard):
             return self._reply(shard, start, first, first, TRIMMED_BEHIND_MS), False
         count = min(self.page_records, limit)
-        fickle = self.fickle > 0 and self._random.random() < self.fickle
-        if fickle:
+        irregular = self.irregular > 0 and self._random.random() < self.irregular
+        if irregular:
             count = min(limit, self._random.choice((0, self._random.randint(1, 10))))
         last, size = first, 0
         full = False
@@ -275,19 +275,19 @@ class MemoryStream:
         if last < len(shard.records):
             behind = max(1, self._now_ms() - shard.written_ms[last])
             start = shard.sequences[last]
-        elif fickle and first == last and shard.closed_ms is None:
-            behind = self._random.randint(1, 2000)  # an idle shard may claim a lag for a while
+        elif irregular and first == last and shard.closed_ms is None:
+            behind = self._random.randint(1, 2000)  # an idle shard may show a lag for a while
         elif last > first:
             start = shard.sequences[last - 1] + 1
         return self._reply(shard, start, first, last, behind), full
 
     def _reply(self, shard: _Shard, start: int, first: int, last: int, behind: int) -> Page:
-        """Records first to last. The end shows on an empty page; where the stream is fickle, at times with the last."""
+        """Records first to last. The end of a shard shows on an empty page; if irregular, maybe on the last records."""
         records = shard.records[first:last]
         size = sum(len(record.data) for record in records) * self.weight
         ended = shard.closed_ms is not None and last == len(shard.records) and behind == 0
         if ended and records:
-            ended = self.fickle > 0 and self._random.random() < 0.5
+            ended = self.irregular > 0 and self._random.random() < 0.5
         if not ended:
             return Page(records, self._token(shard.info.id, start), behind, self._date_ms(), size=size)
         named = (each.info for each in self._shards.values() if shard.info.id in each.info.parents)
@@ -295,14 +295,14 @@ class MemoryStream:
         return Page(records, None, 0, self._date_ms(), children, size)
 
     def _resolve(self, shard: _Shard, position: Position) -> int:
-        """The sequence number that reading begins at."""
+        """The sequence number where reading starts."""
         if position.kind is Start.LATEST:
             return self._sequence + 1
         if position.kind is Start.TRIM_HORIZON:
             return self._from_index(shard, self._trimmed(shard))
         if position.kind is Start.AT_TIMESTAMP:
             if int(position.value) > self._now_ms():
-                raise InvalidPosition(f"{shard.info.id}: the time {position.value} is yet to come")
+                raise InvalidPosition(f"{shard.info.id}: the time {position.value} is in the future")
             index = self._trimmed(shard)
             while index < len(shard.records) and round(shard.records[index].arrival * 1000) < int(position.value):
                 index += 1
@@ -318,7 +318,7 @@ class MemoryStream:
         return shard.sequences[index] if index < len(shard.sequences) else self._sequence + 1
 
     def _trimmed(self, shard: _Shard) -> int:
-        """How many records at the beginning are older than the retention."""
+        """How many records at the start are older than the retention."""
         return bisect_right(shard.written_ms, self._now_ms() - self.retention_ms - 1)
 
     def _vanished(self, shard: _Shard) -> bool:
@@ -358,7 +358,7 @@ class MemoryStream:
 
 
 class StreamView:
-    """A `MemoryStream` under one worker's name. Made by `MemoryStream.seen_by`."""
+    """A `MemoryStream` as one worker sees it. Create it with `MemoryStream.seen_by`."""
 
     def __init__(self, stream: MemoryStream, caller: str, before: Before | None) -> None:
         self._stream, self._caller, self._before = stream, caller, before or _nothing_before

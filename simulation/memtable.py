@@ -1,4 +1,4 @@
-"""A lease table in memory, with hooks for what goes wrong: errors, lost replies, stale scans, an earlier state."""
+"""A lease table in memory, with hooks for faults: errors, lost replies, stale scans, a restored state."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from vortex.core.fleet.lease import (
 )
 
 Hook = Callable[[str, str], Awaitable[None]]
-"""`hook(operation, key)`: may wait, may raise. `key` is empty for `ensure` and `rows`."""
+"""`hook(operation, key)` may wait or raise. `key` is empty for `ensure` and `rows`."""
 
 
 async def _nothing(operation: str, key: str) -> None:
-    """Nothing goes wrong."""
+    """No fault."""
 
 
 class MemoryTable:
-    """LeaseTable. `table` may be looked at, and tampered with, by tests; leases are values, so a copy is a snapshot.
+    """A LeaseTable. Tests may read and change `table`; leases are immutable, so a shallow copy is a snapshot.
 
-    `before` comes ahead of an effect (what it raises means: nothing happened), `after` between an effect and its reply
-    (what it raises means: it happened, and nobody was told). While `stale` is set, scans tell it.
+    `before` is awaited before an effect (if it raises, nothing happened), `after` between an effect and its reply (if
+    it raises, the reply is lost). While `stale` is set, scans return it.
     """
 
     def __init__(self, before: Hook = _nothing, after: Hook = _nothing) -> None:
@@ -40,11 +40,11 @@ class MemoryTable:
         self.after = after
 
     def snapshot(self) -> dict[str, Lease]:
-        """All rows as they are now: for `stale`, or to `restore` later."""
+        """The current rows: for `stale`, or to `restore` later."""
         return dict(self.table)
 
     def restore(self, rows: dict[str, Lease]) -> None:
-        """The table as it was at a snapshot, as after a point-in-time recovery."""
+        """Set the rows to those of a snapshot, as a point-in-time recovery does."""
         self.table = dict(rows)
 
     async def ensure(self) -> None:

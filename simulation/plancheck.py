@@ -1,4 +1,4 @@
-"""What plans, objects and manifests must be, told by a model that looks at whole logs and never at `next`."""
+"""Checks plans, objects and manifests with a model that reads whole logs and never uses `next`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class PlanModel:
         self.first_hour = 0
         self._store, self._logs, self._violated = store, logs, violated
         self._expected: dict[str, tuple[int, int, list[bytes]]] = {}
-        """By key without the part: the plan, the period, and the lines."""
+        """By key without the part number: the plan, the period, and the lines."""
         self._parts: dict[str, dict[int, list[bytes]]] = {}
         self._walks = WalkModel(violated)
         self._held: set[int] = set()
-        """Hours of which the plans so far publish anything, if only a count."""
+        """Hours of which the plans so far publish anything, even if only counts."""
 
     @property
     def upto(self) -> int:
-        """Where the greatest plan ends."""
+        """Where the last plan ends."""
         return int(self.plans[-1]["upto"]) if self.plans else self.closed_before
 
     @property
@@ -56,13 +56,13 @@ class PlanModel:
         if k != len(self.plans) or self.done != k - 1 or plan["k"] != k:
             bad(
                 Invariant.WRITTEN_ONCE,
-                f"{name}: was made when {len(self.plans)} were there and {self.done + 1} were done",
+                f"{name}: was made when {len(self.plans)} existed and {self.done + 1} were done",
             )
             return
         if plan["after"] != self.upto or plan["upto"] <= plan["after"]:
             bad(Invariant.WRITTEN_ONCE, f"{name}: publishes {plan['after']}..{plan['upto']} after {self.upto}")
         if both := sorted(set(plan["shards"]) & set(plan["gone"])):
-            bad(Invariant.WRITTEN_ONCE, f"{name}: {both} live and gone")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: {both} are both live and retired")
         before = self.plans[-1]["shards"] if self.plans else {}
         for shard, entry in plan["shards"].items():
             self._check_entry(f"{name}, {shard}", plan, entry, before.get(shard), self._logs.logs.get(shard, []))
@@ -72,14 +72,14 @@ class PlanModel:
                 if any(plan["after"] <= period < plan["upto"] for period in one.footer.periods):
                     bad(
                         Invariant.COMPLETE_AND_ONCE,
-                        f"{name}: leaves out {shard} segment {one.footer.n}, which holds periods that it closes",
+                        f"{name}: leaves out {shard} segment {one.footer.n}, which contains periods that it closes",
                     )
         self._walks.planned(plan, self.plans[-1] if self.plans else None, self._rows(plan))
         for shard, entry in plan["shards"].items():
-            if (least := self._comes(shard, entry)) < plan["arrived"][0]:
+            if (least := self._first_arrival(shard, entry)) < plan["arrived"][0]:
                 bad(
                     Invariant.ARRIVAL_BOUNDS_HOLD,
-                    f"{name}: nothing comes before {plan['arrived'][0]}, it says; of {shard} it may at {least}",
+                    f"{name}: nothing arrives before {plan['arrived'][0]}, but a row of {shard} may at {least}",
                 )
         self.plans.append(plan)
         self._expect(plan)
@@ -90,18 +90,18 @@ class PlanModel:
         bad = self._violated
         to, following = entry["to"], entry["next"]
         if to >= len(log) or (to >= 0 and log[to].digest != entry["digest"]):
-            bad(Invariant.WRITTEN_ONCE, f"{name}: segment {to} is not the one it names")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: segment {to} has a digest other than the named one")
             return
         if entry["from"] != (old["next"] if old else 0) or (old and to < old["to"]):
             bad(Invariant.WRITTEN_ONCE, f"{name}: goes from {entry['from']} to {to}, after {old}")
         late = [one.footer.n for one in log[:following] if any(p >= plan["upto"] for p in one.footer.periods)]
         if late or following > to + 1:
-            bad(Invariant.WRITTEN_ONCE, f"{name}: the next plan begins at {following}, and segments {late} are left")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: the next plan begins at {following}, but needs segments {late}")
         if to >= 0 and entry["ended"] != log[to].footer.ended:
             bad(Invariant.WRITTEN_ONCE, f"{name}: says ended = {entry['ended']}")
 
-    def _comes(self, shard: str, entry: dict[str, Any]) -> int:
-        """When the first row comes that the shard has for this plan or a later one, at the earliest."""
+    def _first_arrival(self, shard: str, entry: dict[str, Any]) -> int:
+        """A lower bound for the arrival of the shard's first row in this plan or a later one."""
         log = self._logs.logs.get(shard, [])
         first = int(entry["from"])
         if first < len(log):
@@ -110,7 +110,7 @@ class PlanModel:
         return log[-1].footer.watermark if log else min((its[-1].footer.watermark for its in parents), default=0)
 
     def _expect(self, plan: dict[str, Any]) -> None:
-        """What the plan must come to: its rows are walked through, and what is left is grouped by folder and period."""
+        """Compute the plan's expected objects: resolve its rows, and group the published ones by folder and period."""
         out = self._walks.walk(plan, self._rows(plan))
         grouped: dict[tuple[str, int], list[bytes]] = {}
         for shard in sorted(plan["shards"]):
@@ -133,7 +133,7 @@ class PlanModel:
             self._expected[stem] = (plan["k"], period, lines)
 
     def _rows(self, plan: dict[str, Any]) -> list[Row]:
-        """The plan's rows, by looking at whole logs."""
+        """The plan's rows, from whole logs."""
         return [
             row
             for shard, entry in plan["shards"].items()
@@ -143,9 +143,9 @@ class PlanModel:
         ]
 
     def decided(self, k: int, part: int, body: bytes) -> None:
-        """A file of decisions was written for the first time."""
+        """A decision file was written for the first time."""
         if k >= len(self.plans):
-            self._violated(Invariant.WRITTEN_ONCE, f"plan {k}, part {part}: was decided on, and there is no such plan")
+            self._violated(Invariant.WRITTEN_ONCE, f"plan {k}, part {part}: was decided, but there is no such plan")
             return
         self._walks.decided(self.plans[k], part, body)
 
@@ -155,15 +155,15 @@ class PlanModel:
         """An object for loaders was written."""
         found = _OBJECT.match(key)
         if found is None or found[1] not in self._expected:
-            self._violated(Invariant.WRITTEN_ONCE, f"{key}: no plan makes it")
+            self._violated(Invariant.WRITTEN_ONCE, f"{key}: belongs to no plan")
             return
         k, period, wanted = self._expected[found[1]]
         if not self._walks.whole(self.plans[k]):
-            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{key}: was made before all of plan {k} was decided on")
+            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{key}: was made before all of plan {k} was decided")
         if hour_of(period) in self.closed:
             self._violated(Invariant.CLOSED_HOURS, f"{key}: is written into a closed hour")
         if not lines or not _within(lines, wanted):
-            self._violated(Invariant.WRITTEN_ONCE, f"{key}: its lines are not those of the segments it is made of")
+            self._violated(Invariant.WRITTEN_ONCE, f"{key}: its lines differ from those in its segments")
         self._parts.setdefault(found[1], {})[int(found[2])] = lines
 
     def _check_whole(self, stem: str) -> None:
@@ -173,7 +173,7 @@ class PlanModel:
         if lines != wanted:
             self._violated(
                 Invariant.COMPLETE_AND_ONCE,
-                f"{stem}: holds {len(lines)} lines in parts {sorted(parts)}, should be {len(wanted)}",
+                f"{stem}: contains {len(lines)} lines in parts {sorted(parts)}, should be {len(wanted)}",
             )
 
     # Hours.
@@ -183,7 +183,7 @@ class PlanModel:
         manifest = json.loads(body)
         hour = next((h for h in self._hours_to(self.upto) if hour_manifest_key(h) == key), None)
         if hour is None:
-            self._violated(Invariant.CLOSED_HOURS, f"{key}: closes an hour that is not wholly before {self.upto}")
+            self._violated(Invariant.CLOSED_HOURS, f"{key}: closes an hour that is not entirely before {self.upto}")
             return
         self.closed.add(hour)
         date, digits = date_and_hour(hour)
@@ -194,14 +194,14 @@ class PlanModel:
         rows = [*manifest["partitions"], *manifest["rejected"]]
         folders = sorted({stem.rpartition("/")[0] for stem in stems})
         if sorted(row["folder"] for row in rows) != folders or any(not f.endswith(tail) for f in folders):
-            self._violated(Invariant.CLOSED_HOURS, f"{key}: names other folders than the hour has")
+            self._violated(Invariant.CLOSED_HOURS, f"{key}: its folders differ from those of the hour")
         self._check_rows(key, rows)
         wanted = sum(len(self._expected[stem][2]) for stem in stems if not stem.startswith("_rejected/"))
         dropped = self._walks.dropped_of(range(hour, hour + HOUR_MS))
-        told = manifest["counts"]
-        if (told["accepted"], told["published"], told["dropped"]) != (wanted + dropped, wanted, dropped):
+        counts = manifest["counts"]
+        if (counts["accepted"], counts["published"], counts["dropped"]) != (wanted + dropped, wanted, dropped):
             self._violated(
-                Invariant.DEDUP_SUMS_AGREE, f"{key}: counts {told}, should be {wanted} published, {dropped} dropped"
+                Invariant.DEDUP_SUMS_AGREE, f"{key}: counts {counts}, should be {wanted} published, {dropped} dropped"
             )
         if manifest["totals"]["rows"] != wanted:
             self._violated(Invariant.CLOSED_HOURS, f"{key}: {manifest['totals']['rows']} rows, should be {wanted}")
@@ -210,36 +210,36 @@ class PlanModel:
         objects = self._store.objects
         for row in rows:
             listed = json.loads(objects.get(row["manifest"], b'{"entries": []}'))["entries"]
-            told = {e["url"].removeprefix("memory://store/"): e["meta"]["content_length"] for e in listed}
-            there = {k: len(objects[k]) for k in self._keys(row["folder"] + "/")}
-            if told != there:
-                self._violated(Invariant.CLOSED_HOURS, f"{key}: {row['manifest']} does not list what the folder holds")
+            listed_sizes = {e["url"].removeprefix("memory://store/"): e["meta"]["content_length"] for e in listed}
+            existing = {k: len(objects[k]) for k in self._keys(row["folder"] + "/")}
+            if listed_sizes != existing:
+                self._violated(Invariant.CLOSED_HOURS, f"{key}: {row['manifest']} does not list what is in the folder")
 
     def _keys(self, prefix: str) -> list[str]:
         return [row.key for row in self._store.rows(prefix, "", 10_000)]
 
     def _hours_to(self, upto: int) -> list[int]:
-        """Every hour before `upto` that must have a manifest: all since the first start, and older ones with data."""
+        """The hours before `upto` that must have a manifest: all since the first start, and older ones with data."""
         since = range(max(self.first_hour, hour_of(self.closed_before)), hour_of(upto), HOUR_MS)
         return sorted({hour for hour in self._held if hour + HOUR_MS <= upto} | set(since))
 
     def part(self, k: int, number: int, body: bytes) -> None:
-        """A range of a plan is done: what it names is there, and is the plan's."""
+        """A range of a plan is done: its objects must exist and belong to the plan."""
         part, bad, name = json.loads(body), self._violated, f"plan {k}, range {number}"
         if (
             k >= len(self.plans)
             or not 0 <= number < self.plans[k]["ranges"]
             or (part["k"], part["range"]) != (k, number)
         ):
-            bad(Invariant.WRITTEN_ONCE, f"{name}: no plan has it")
+            bad(Invariant.WRITTEN_ONCE, f"{name}: belongs to no plan")
             return
         for row in part["objects"]:
             found = _OBJECT.match(row["key"])
             if found is None or self._expected.get(found[1], (-1,))[0] != k or row["key"] not in self._store.objects:
-                bad(Invariant.WRITTEN_ONCE, f"{name}: {row['key']} is not there, or not the plan's")
+                bad(Invariant.WRITTEN_ONCE, f"{name}: {row['key']} does not exist, or belongs to another plan")
 
     def finished(self, k: int, body: bytes) -> None:
-        """A plan's done document was written: all of it must be there."""
+        """A plan's done document was written: all its objects must exist."""
         if k != len(self.plans) - 1 or self.done != k - 1:
             self._violated(Invariant.WRITTEN_ONCE, f"plan {k} is done, of {len(self.plans)}")
             return
@@ -249,40 +249,40 @@ class PlanModel:
         self._walks.finished(self.plans[k], json.loads(body))
         missing = [hour for hour in self._hours_to(self.upto) if hour not in self.closed]
         if missing:
-            self._violated(Invariant.CLOSED_HOURS, f"plan {k} is done, hour {moment(missing[0])} has no manifest")
+            self._violated(Invariant.CLOSED_HOURS, f"plan {k} is done, but hour {moment(missing[0])} has no manifest")
         self.done = k
 
     # Clean-up.
 
     def deleted(self, shard: str, n: int) -> None:
-        """A segment was deleted: nobody may need it any more."""
+        """A segment was deleted: it must not be needed any more."""
         self.cleaned.add((shard, n))
         log, bad, name = self._logs.logs.get(shard, []), self._violated, f"{shard} segment {n}"
         if n >= len(log) - 1:
-            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and is the head of its log")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, but is the last segment of its log")
             return
         entry = self._last_entry(shard)
         if entry is None or n > entry["to"] or any(p >= self.published for p in log[n].footer.periods):
-            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and is not published")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, but is not published")
         if entry is not None and n == entry["to"]:
-            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and its log is read from there on")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, but its log is read from there")
         if entry is not None and n >= entry["next"] and not entry["ended"]:
-            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, and the next plan begins at {entry['next']}")
+            bad(Invariant.WRITTEN_ONCE, f"{name} was deleted, but the next plan begins at {entry['next']}")
 
     def deleted_decision(self, k: int, part: int) -> None:
-        """A file of decisions was deleted; no plan needs it any more."""
+        """A decision file was deleted: no plan may need it any more."""
         if not self.plans or k >= self.plans[self.done]["since"] or self.done < 0:
             self._violated(
-                Invariant.NEEDED_FILES_STAY, f"plan {k}, part {part}: what was decided on it was deleted, and is needed"
+                Invariant.NEEDED_FILES_STAY, f"plan {k}, part {part}: its decision file was deleted, but is needed"
             )
 
     def finish(self) -> None:
-        """What must hold of all plans together."""
+        """Check all plans together."""
         self._walks.finish(self.plans[: self.done + 1])
 
     @property
     def walks(self) -> WalkModel:
-        """What was decided on duplicates."""
+        """The model of the deduplication decisions."""
         return self._walks
 
     def _last_entry(self, shard: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""One simulated process: the real `App` (all loops, as shipped) over ports that know whether it is paused, or dead."""
+"""One simulated process: the real `App` with all its loops, over ports that stop when it is paused or dead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from simulation.faults import Weather
+from simulation.faults import Conditions
 from simulation.memstream import MemoryStream, StreamView
 from simulation.simstore import NEWER, SimStore, StoreView
 from simulation.simtable import SimTable, TableView
@@ -33,47 +33,47 @@ T = TypeVar("T")
 
 
 class Observer(Protocol):
-    """Who is told what a process does: the checks."""
+    """Observes what processes do: the checks."""
 
     def began(self, process: Process) -> None:
         """A process starts."""
         ...
 
     def read(self, process: Process, shard: str) -> None:
-        """It is about to ask for a shard's records."""
+        """The process is about to read a shard's records."""
         ...
 
     def committed(self, process: Process, shard: str, footer: Footer) -> None:
-        """One of its workers knows that it has committed."""
+        """One of its workers has committed."""
         ...
 
     def violated(self, invariant: Invariant, what: str) -> None:
-        """Something that must never be."""
+        """An invariant is violated."""
         ...
 
 
 class Surroundings(Protocol):
-    """What a process finds around it."""
+    """The environment of a process."""
 
     store: SimStore
     stream: MemoryStream
     table: SimTable
-    weather: Weather
+    conditions: Conditions
     epoch_ms: int
     dates_off_ms: int
 
     @property
     def observer(self) -> Observer:
-        """Who is told of everything that matters to a checker."""
+        """Receives all events that the checks need."""
         ...
 
     def say(self, who: str, what: str) -> None:
-        """A line of the run's log."""
+        """Write a line to the run's log."""
         ...
 
 
 class Process:
-    """One life of one process. `run` ends when it stops, dies or fails."""
+    """One process from start to end. `run` ends when it stops, dies or fails."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class Process:
         self.owner, self.settings, self.skew_ms, self.drain = owner, settings, skew_ms, drain
         self.world = world
         self.newer = newer
-        """Whether it is a newer program, which writes segments that others cannot read."""
+        """Whether it is a newer version, which writes segments that others cannot read."""
         self.outdated = False
-        """Whether it has met such a segment, and is not newer."""
+        """Whether it has found such a segment and is not newer itself."""
         self.dead = False
         self.delayed = False
-        """Whether it was ever paused or held up: then it may come too late for an iterator."""
+        """Whether it was ever paused or slow: then it may use an expired iterator."""
         self.app: App | None = None
         self.outcome = ""
         self.dies_at_call = 0
@@ -106,7 +106,7 @@ class Process:
         self._main: asyncio.Future[Exit] | None = None
 
     async def run(self) -> None:
-        """Until it ends, however that happens."""
+        """Run until it ends in any way."""
         self.world.observer.began(self)
         self._main = asyncio.ensure_future(self._live())
         try:
@@ -128,7 +128,7 @@ class Process:
         clock = _Clock(self)
         view = world.stream.seen_by(self.owner)
         retry = Retry(clock, NullMeter(), self.health, Random(self.rng.getrandbits(64)))
-        store = StoreView(world.store, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
+        store = StoreView(world.store, self, world.conditions, Random(self.rng.getrandbits(64)), self.say)
         store.version = NEWER if self.newer else VERSION
         trusted = TrustedClock(clock, self.health, NullMeter())
         environment = Environment(
@@ -168,12 +168,12 @@ class Process:
         world = self.world
         if self.settings.coordination.mode == "local":
             return None
-        return TableView(world.table, self.owner, self, world.weather, Random(self.rng.getrandbits(64)), self.say)
+        return TableView(world.table, self.owner, self, world.conditions, Random(self.rng.getrandbits(64)), self.say)
 
-    # What may happen to it.
+    # Faults of the process.
 
     def die(self, why: str) -> None:
-        """At once. Tasks are cancelled, memory is gone; what is on the wire may still land."""
+        """Die at once: tasks are cancelled and memory is lost; writes already sent may still land."""
         if not self.dead:
             self.say(f"dies: {why}")
             self.dead = True
@@ -182,37 +182,37 @@ class Process:
                 self._main.cancel()
 
     def pause(self, seconds: float) -> None:
-        """Stand still: no call goes out, no reply is taken, until the time is over."""
-        self.say(f"stands still for {seconds:.0f} s")
+        """Pause: no call is made and no reply received for this time."""
+        self.say(f"is paused for {seconds:.0f} s")
         self.delayed = True
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
 
     def lock_out(self, seconds: float, denied: bool) -> None:
-        """Its credentials are not renewed: every call fails, or is denied, until the time is over."""
+        """Credentials expire: every call fails, or is denied, for this time."""
         self.say(f"has no credentials for {seconds:.0f} s")
         self._locked_out = asyncio.get_running_loop().time() + seconds, denied
 
     def wake(self) -> None:
-        """Go on at the next call."""
+        """End pauses and lock-outs at the next call."""
         self._locked_out = 0.0, False
         self._paused_until = 0.0
 
     def stop(self) -> None:
-        """SIGTERM."""
-        self.say("is asked to stop")
+        """Send SIGTERM."""
+        self.say("gets SIGTERM")
         if self.app is not None:
             self.app.stop()
         else:
-            self.die("stopped before it had begun")
+            self.die("stopped before it had started")
 
     def say(self, what: str) -> None:
-        """A line of the run's log."""
+        """Write a line to the run's log."""
         self.world.say(self.owner, what)
 
-    # What its ports go through.
+    # Called by its ports.
 
     async def gate(self, what: str) -> None:
-        """Ahead of every call of a port."""
+        """Called before every call of a port."""
         self._calls += 1
         if self._calls == self.dies_at_call:
             self.die(f"before call {self._calls}, {what}")
@@ -221,16 +221,16 @@ class Process:
             raise Denied(what) if self._locked_out[1] else Unavailable(what, "credentials")
 
     async def awake(self) -> None:
-        """Ahead of whatever it does next."""
+        """Wait until the process is not paused. Raises CancelledError if it is dead."""
         loop = asyncio.get_running_loop()
-        # A pause may be cut short, or drawn out, while it lasts.
+        # A pause may be shortened or extended during the wait.
         while not self.dead and (left := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, 60.0))
         if self.dead:
             raise asyncio.CancelledError
 
     async def _offload(self, fn: Callable[..., T], /, *args: object) -> T:
-        if self.world.weather.strikes("process.slow_threads", self.rng):
+        if self.world.conditions.occurs("process.slow_threads", self.rng):
             await asyncio.sleep(self.rng.uniform(0.01, 8.0))
         else:
             await asyncio.sleep(0)
@@ -241,7 +241,7 @@ class Process:
         return result
 
     def outdate(self) -> None:
-        """It has met a newer program's segment; whoever sees to it replaces it within minutes."""
+        """It has found a newer version's segment; an operator replaces it within minutes."""
         if not self.outdated:
             self.say("is outdated")
             self.outdated = True
@@ -249,7 +249,7 @@ class Process:
 
 
 class _Health(Health):
-    """A shard or a publisher that stops for a person is a violation: nothing but an older program needs one."""
+    """Makes a shard or publisher that needs operator action a violation; only outdated processes may need it."""
 
     def __init__(self, process: Process) -> None:
         super().__init__()
@@ -275,11 +275,11 @@ class _Clock(VirtualClock):
 
 
 class _Stream:
-    """The stream as the process has it: slow and failing at times, and seen only while the process is awake."""
+    """The stream as the process sees it: with slow and failing calls, and only while the process runs."""
 
     def __init__(self, process: Process, view: StreamView, rng: Random) -> None:
         self._process, self._view, self._rng = process, view, rng
-        self._odd_in = 0
+        self._next_wrong_in = 0
 
     async def describe(self) -> StreamInfo:
         await self._before("describe")
@@ -291,17 +291,17 @@ class _Stream:
 
     async def list_shards(self) -> list[ShardInfo]:
         await self._before("list_shards")
-        listed, weather = await self._view.list_shards(), self._process.world.weather
-        if weather.strikes("stream.stale_list", self._rng):
+        listed, conditions = await self._view.list_shards(), self._process.world.conditions
+        if conditions.occurs("stream.stale_list", self._rng):
             listed = [msgspec.structs.replace(info, end_sequence=None) for info in listed]
-        if weather.strikes("stream.short_list", self._rng):
+        if conditions.occurs("stream.short_list", self._rng):
             listed.pop(self._rng.randrange(len(listed)))
         return await self._after(listed)
 
     async def iterator(self, shard: str, position: Position) -> str | None:
         await self._before(f"iterator {shard}")
         found = await self._after(await self._view.iterator(shard, position))
-        if self._process.world.weather.strikes("stream.no_iterator", self._rng):
+        if self._process.world.conditions.occurs("stream.no_iterator", self._rng):
             self._process.say(f"iterator {shard}: none in the reply")
             return None
         return found
@@ -311,8 +311,8 @@ class _Stream:
         self._process.world.observer.read(self._process, shard)
         page = await self._after(await self._view.read(shard, iterator, limit))
         page = replace(page, server_ms=self._date(page.server_ms))
-        if page.iterator is not None and self._process.world.weather.strikes("stream.false_end", self._rng):
-            self._process.say(f"read {shard}: no next iterator, which is no end")
+        if page.iterator is not None and self._process.world.conditions.occurs("stream.false_end", self._rng):
+            self._process.say(f"read {shard}: no next iterator, a false end")
             page = replace(page, iterator=None)
         if page.records:
             self._process.say(f"read {shard}: {page.records[0].sequence}..{page.records[-1].sequence}")
@@ -321,26 +321,26 @@ class _Stream:
         return page
 
     def _date(self, date_ms: int) -> int:
-        """The reply's Date, as a proxy's odd clock may have it; one odd reply is never followed by another soon."""
+        """The reply's Date, perhaps with a proxy's wrong clock; a single wrong Date never follows another one soon."""
         process, rng = self._process, self._rng
         date_ms += process.world.dates_off_ms
-        self._odd_in -= 1
-        if self._odd_in <= 0 and process.world.weather.strikes("stream.odd_date", rng):
-            self._odd_in = 4
+        self._next_wrong_in -= 1
+        if self._next_wrong_in <= 0 and process.world.conditions.occurs("stream.single_wrong_date", rng):
+            self._next_wrong_in = 4
             off = int(rng.choice((600_000, 7_200_000, 172_800_000)) * rng.uniform(-1, 1)) // 1000 * 1000
-            process.say(f"a reply whose Date is {off / 1000:+.0f} s off")
+            process.say(f"a reply whose Date is wrong by {off / 1000:+.0f} s")
             return date_ms + off
         return date_ms
 
     async def _before(self, what: str) -> None:
-        process, weather = self._process, self._process.world.weather
+        process, conditions = self._process, self._process.world.conditions
         await process.gate(what)
         await asyncio.sleep(self._rng.uniform(0.001, 0.03))
-        if weather.strikes("stream.slow", self._rng):
+        if conditions.occurs("stream.slow", self._rng):
             process.delayed = True
             await asyncio.sleep(self._rng.choice((2.0, 10.0, 400.0)) * self._rng.random())
         await process.awake()
-        if weather.strikes("stream.error", self._rng):
+        if conditions.occurs("stream.error", self._rng):
             raise Unavailable(what, "throttled")
 
     async def _after(self, reply: T) -> T:

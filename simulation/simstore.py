@@ -1,6 +1,6 @@
-"""An object store whose requests live apart from their callers: a write may take effect long after who sent it died.
+"""An object store whose writes may take effect long after their caller died.
 
-`SimStore` is what is true; a `StoreView` is one process's connection to it, with everything that `faults` has for it.
+`SimStore` is the actual state. A `StoreView` is one process's connection to it, with all its faults.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from random import Random
 from typing import Protocol
 
-from simulation.faults import Weather
+from simulation.faults import Conditions
 from vortex.core.log.segment import TRAILER, VERSION, OtherVersion
 from vortex.core.model import ObjectInfo
 from vortex.ports import Clock, Denied, NotFound, Unavailable
 
 NEWER = VERSION + 1
-"""The version of segments that programs with the fault `process.version` write, and others cannot read."""
+"""The segment version that processes with the fault `process.version` write and others cannot read."""
 
 
 class Gate(Protocol):
-    """What stands between a process and the world: it may be paused, or dead."""
+    """Stops the calls of a process that is paused or dead."""
 
     async def gate(self, what: str) -> None:
-        """Ahead of a call."""
+        """Called before a call."""
         ...
 
     async def awake(self) -> None:
-        """Ahead of taking a reply."""
+        """Called before a reply is delivered."""
         ...
 
 
 class SimStore:
-    """The objects, and who watches them. Writes that are still on their way are in `on_the_wire`."""
+    """The objects, and callbacks on changes. Writes that have not arrived yet are in `on_the_wire`."""
 
     def __init__(self, clock: Clock) -> None:
         self.objects: dict[str, bytes] = {}
@@ -41,14 +41,14 @@ class SimStore:
         self.on_delete: Callable[[str], None] = lambda key: None
         self.on_the_wire: dict[int, tuple[asyncio.TimerHandle, str, bytes]] = {}
         self.troubles: dict[str, float] = {}
-        """Until when (loop time) a trouble of the whole store lasts."""
+        """By name, until when (loop time) a fault of the whole store lasts."""
         self._clock = clock
         self._keys: list[bytes] = []
         self._modified: dict[str, int] = {}
         self._sent = 0
 
     def effect(self, key: str, body: bytes) -> bool:
-        """Put if absent, now."""
+        """Apply a put-if-absent now."""
         if key in self.objects:
             return False
         self.objects[key] = body
@@ -58,7 +58,7 @@ class SimStore:
         return True
 
     def remove(self, key: str) -> None:
-        """Delete, now."""
+        """Apply a delete now."""
         if self.objects.pop(key, None) is not None:
             del self._keys[bisect_left(self._keys, key.encode())]
             self.on_delete(key)
@@ -78,7 +78,7 @@ class SimStore:
         return found
 
     def send(self, key: str, body: bytes, delay: float) -> tuple[int, asyncio.Future[bool]]:
-        """A write on its way; the future tells its outcome to whoever still listens."""
+        """Send a write; the future gives its outcome."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[bool] = loop.create_future()
         self._sent += 1
@@ -94,12 +94,12 @@ class SimStore:
         return number, outcome
 
     def lose(self, number: int) -> None:
-        """The write never arrives."""
+        """Drop a write that has not arrived."""
         if (sent := self.on_the_wire.pop(number, None)) is not None:
             sent[0].cancel()
 
     def land_all(self) -> int:
-        """Whatever is still on the wire arrives now; how much it was."""
+        """Apply all writes that have not arrived. Returns their number."""
         late = list(self.on_the_wire.values())
         self.on_the_wire.clear()
         for handle, key, body in late:
@@ -111,33 +111,35 @@ class SimStore:
 class StoreView:
     """The `ObjectStore` of one process."""
 
-    def __init__(self, store: SimStore, gate: Gate, weather: Weather, rng: Random, say: Callable[[str], None]) -> None:
-        self._store, self._gate, self._weather, self._rng, self._say = store, gate, weather, rng, say
+    def __init__(
+        self, store: SimStore, gate: Gate, conditions: Conditions, rng: Random, say: Callable[[str], None]
+    ) -> None:
+        self._store, self._gate, self._conditions, self._rng, self._say = store, gate, conditions, rng, say
         self.version = NEWER
-        """Of the program that looks."""
+        """The newest segment version that the process can read."""
 
     @property
     def url(self) -> str:
-        """A name, no address."""
+        """A placeholder URL."""
         return "memory://store"
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """See the port."""
         await self._before("put", key)
-        rng, weather = self._rng, self._weather
+        rng, conditions = self._rng, self._conditions
         if self._in_trouble("disk_full"):
             raise Unavailable(f"put {key}: no space left", "disk_full")
-        if weather.strikes("store.conflict", rng):
+        if conditions.occurs("store.conflict", rng):
             self._say(f"409 {key}")
             raise Unavailable(f"put {key}: 409", "conflict")
-        if weather.strikes("store.late_put", rng):
+        if conditions.occurs("store.late_put", rng):
             delay = rng.choice((rng.uniform(20, 600), rng.uniform(600, 7200)))
             self._say(f"late by {delay:.0f} s: put {key}")
             self._store.send(key, bytes(body), delay)
             await asyncio.sleep(10)
             await self._gate.awake()
             raise Unavailable(f"put {key}: timed out", "timeout")
-        lost = weather.strikes("store.lost_reply", rng)
+        lost = conditions.occurs("store.lost_reply", rng)
         number, outcome = self._store.send(key, bytes(body), rng.uniform(0.001, 0.05))
         survives = rng.random() < 0.5
         try:
@@ -178,9 +180,9 @@ class StoreView:
         return body
 
     async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """See the port. Where it is slow, its pages are of different moments, as in S3."""
+        """See the port. If slow, its pages show different moments, as in S3."""
         await self._before("list", prefix)
-        slow = self._weather.strikes("store.slow_list", self._rng)
+        slow = self._conditions.occurs("store.slow_list", self._rng)
         limit, after = (self._rng.randint(1, 4) if slow else 1000), start_after
         while True:
             rows = self._store.rows(prefix, after, limit)
@@ -202,7 +204,7 @@ class StoreView:
                 yield name
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """See the port; a process may die, or a call fail, in the middle."""
+        """See the port; a process may die, or a call may fail, in between."""
         for key in keys:
             await self._before("delete", key)
             self._say(f"delete {key}")
@@ -210,16 +212,16 @@ class StoreView:
 
     async def _before(self, operation: str, key: str) -> None:
         await self._gate.gate(f"{operation} {key}")
-        rng, weather = self._rng, self._weather
+        rng, conditions = self._rng, self._conditions
         if self._in_trouble("denied"):
             raise Denied(f"{operation} {key}")
         if operation != "put":
             await asyncio.sleep(rng.uniform(0.001, 0.05))
-        if weather.strikes("store.slow", rng):
+        if conditions.occurs("store.slow", rng):
             await asyncio.sleep(rng.choice((1.0, 5.0, 60.0)) * rng.random())
         await self._gate.awake()
-        if weather.strikes("store.error", rng):
+        if conditions.occurs("store.error", rng):
             raise Unavailable(f"{operation} {key}: 503", "throttled")
 
     def _in_trouble(self, name: str) -> bool:
-        return not self._weather.quiet and self._store.troubles.get(name, 0.0) > asyncio.get_running_loop().time()
+        return not self._conditions.ended and self._store.troubles.get(name, 0.0) > asyncio.get_running_loop().time()

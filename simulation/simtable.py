@@ -1,4 +1,4 @@
-"""The lease table of a simulated fleet: what each process sees of it, and what goes wrong on the way."""
+"""The lease table of a simulated fleet, the view of each process, and its faults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from simulation.faults import Weather
+from simulation.faults import Conditions
 from simulation.memtable import MemoryTable
 from simulation.simstore import Gate
 from vortex.core.fleet.lease import Checkpoint, Lease
@@ -16,30 +16,30 @@ from vortex.ports import Unavailable
 T = TypeVar("T")
 
 _HISTORY_S = 60.0
-"""A snapshot is kept so often."""
+"""Seconds between snapshots."""
 _RESTORED_S = 3600.0
 _STALE = 3
-"""A stale look is of at most so many snapshots ago."""
+"""Maximum age of a stale read, in snapshots."""
 
 
 class SimTable(MemoryTable):
-    """The table, with its history: it may be restored, and a look may come too late."""
+    """The table with its history: it may be restored, and reads may be stale."""
 
     def __init__(self) -> None:
         super().__init__()
         self.history: list[tuple[float, dict[str, Lease]]] = []
         self.cut: dict[str, float] = {}
-        """Until when a process cannot reach it."""
+        """By process, until when it cannot reach the table."""
         self.on_checkpoint: Callable[[Lease], None] = lambda row: None
 
     async def remember(self) -> None:
-        """Keep its history, for ever."""
+        """Record snapshots until cancelled."""
         while True:
             self.history.append((asyncio.get_running_loop().time(), self.snapshot()))
             await asyncio.sleep(_HISTORY_S)
 
     def go_back(self) -> bool:
-        """Restored to an hour ago (or to its beginning); False where it has no past yet."""
+        """Restore the rows of an hour ago, or the first ones; False if there is no snapshot yet."""
         now = asyncio.get_running_loop().time()
         older = [rows for at, rows in self.history if at <= now - _RESTORED_S] or [rows for _, rows in self.history[:1]]
         if older:
@@ -51,9 +51,9 @@ class TableView:
     """The `LeaseTable` of one process."""
 
     def __init__(
-        self, table: SimTable, owner: str, gate: Gate, weather: Weather, rng: Random, say: Callable[[str], None]
+        self, table: SimTable, owner: str, gate: Gate, conditions: Conditions, rng: Random, say: Callable[[str], None]
     ) -> None:
-        self._table, self._owner, self._gate, self._weather, self._rng = table, owner, gate, weather, rng
+        self._table, self._owner, self._gate, self._conditions, self._rng = table, owner, gate, conditions, rng
         self._say = say
 
     async def ensure(self) -> None:
@@ -62,12 +62,12 @@ class TableView:
         await self._after("ensure", "", "")
 
     async def rows(self) -> list[Lease]:
-        """See the port; at times the rows are older than the question."""
+        """See the port; the rows may be stale."""
         await self._before("rows", "")
         rows = await self._table.rows()
-        if self._weather.strikes("table.stale", self._rng) and self._table.history:
+        if self._conditions.occurs("table.stale", self._rng) and self._table.history:
             old = list(self._rng.choice(self._table.history[-_STALE:])[1].values())
-            self._say(f"a stale look at the leases: {len(old)} of {len(rows)} rows")
+            self._say(f"a stale read of the leases: {len(old)} of {len(rows)} rows")
             rows = old
         return await self._after("rows", "", rows)
 
@@ -104,19 +104,19 @@ class TableView:
 
     async def _before(self, operation: str, key: str) -> None:
         await self._gate.gate(f"{operation} lease {key}")
-        rng, weather = self._rng, self._weather
+        rng, conditions = self._rng, self._conditions
         await asyncio.sleep(rng.uniform(0.001, 0.02))
-        if weather.strikes("table.slow", rng):
+        if conditions.occurs("table.slow", rng):
             await asyncio.sleep(rng.choice((1.0, 5.0, 30.0)) * rng.random())
         await self._gate.awake()
-        if not weather.quiet and self._table.cut.get(self._owner, 0.0) > asyncio.get_running_loop().time():
-            raise Unavailable(f"{operation} lease {key}: no way there", "connection")
-        if weather.strikes("table.error", rng):
+        if not conditions.ended and self._table.cut.get(self._owner, 0.0) > asyncio.get_running_loop().time():
+            raise Unavailable(f"{operation} lease {key}: unreachable", "connection")
+        if conditions.occurs("table.error", rng):
             raise Unavailable(f"{operation} lease {key}: throttled", "throttled")
 
     async def _after(self, operation: str, key: str, reply: T) -> T:
         await asyncio.sleep(self._rng.uniform(0.001, 0.02))
         await self._gate.awake()
-        if self._weather.strikes("table.lost_reply", self._rng):
+        if self._conditions.occurs("table.lost_reply", self._rng):
             raise Unavailable(f"{operation} lease {key}: connection lost", "timeout")
         return reply

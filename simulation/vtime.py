@@ -1,6 +1,6 @@
-"""Virtual time: an asyncio loop that never waits. When all tasks sleep, its clock jumps to the next one to wake.
+"""Virtual time: an event loop that never waits. If all tasks sleep, its clock jumps to the next wake-up time.
 
-Runs are bit for bit repeatable: no threads, no sockets, no wall clock.
+Runs are reproducible bit for bit: no threads, no sockets, no wall clock.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ T = TypeVar("T")
 
 
 class Stuck(Exception):
-    """All tasks wait for one another and no timer is set, or there is no end: a real program would hang for ever."""
+    """All tasks wait for each other without a timer, or the run does not end: a real program would hang."""
 
 
 _ENDLESS = 3_000_000
-"""Turns of the loop after which a run is taken for endless; the longest have a tenth of it."""
+"""Iterations of the loop after which a run counts as endless; the longest runs have a tenth of this."""
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """Answers at once, and moves the loop's clock by what a real selector would have waited."""
+    """Returns at once, and advances the loop's clock by the time that a real selector would have waited."""
 
     def __init__(self) -> None:
         self._keys: dict[Any, selectors.SelectorKey] = {}
@@ -40,10 +40,10 @@ class _JumpingSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise Stuck("no task can go on, and none is asleep")
+            raise Stuck("no task can continue, and no timer is set")
         self._turns += 1
         if self._turns == _ENDLESS:
-            raise Stuck(f"no end after {_ENDLESS} turns of the loop, at {self.now:.0f} s")
+            raise Stuck(f"no end after {_ENDLESS} iterations of the loop, at {self.now:.0f} s")
         self.now += max(timeout, 0.0)
         return []
 
@@ -52,7 +52,7 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time; `time()` begins at 0."""
+    """An event loop in virtual time; `time()` starts at 0."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -64,13 +64,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` in virtual time. Raises Stuck where it would hang."""
+    """Run `main` in virtual time. Raises Stuck if it would hang."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
 
 
 class VirtualClock:
-    """The Clock port over the running loop's virtual time; `skew_ms` sets the wall clock off."""
+    """The Clock port over the running loop's virtual time; `skew_ms` is the error of the wall clock."""
 
     def __init__(self, epoch_ms: int = 1_700_000_000_000, skew_ms: int = 0) -> None:
         self.epoch_ms = epoch_ms
@@ -85,7 +85,7 @@ class VirtualClock:
         return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
-        """Costs no time at all."""
+        """Sleep in virtual time."""
         await asyncio.sleep(seconds)
 
 
@@ -96,7 +96,7 @@ async def in_place(fn: Callable[..., T], /, *args: object) -> T:
 
 
 class NullMeter:
-    """The Meter port, heard by nobody; wrong labels are an error as they would be in Prometheus."""
+    """A Meter port that drops everything; wrong labels raise an error, as in Prometheus."""
 
     def add(self, metric: CounterMetric, value: float = 1, **labels: str) -> None:
         """Nothing."""

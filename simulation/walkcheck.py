@@ -1,6 +1,6 @@
-"""What must be decided on duplicates told by a walk over rows that knows names and whole logs.
+"""Checks the deduplication decisions with a model that decides rows one by one, with keys and whole logs.
 
-The model reads a file of decisions by its own few lines; it has no hashes and no sorted arrays.
+The model parses decision files with its own code; it uses no hashes and no sorted arrays.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ _RUN = struct.Struct("<IQqqqII")
 
 
 class WalkModel:
-    """Follows what is decided, plan by plan."""
+    """Follows the decisions, plan by plan."""
 
     def __init__(self, violated: Violated) -> None:
         self.files: dict[tuple[int, int], list[bytes]] = {}
-        """By plan and part the ids that were published."""
+        """By plan and part, the published ids."""
         self._violated = violated
         self._published: dict[str, list[tuple[Row, int]]] = defaultdict(list)
-        """By key what was published of it, and in which plan."""
+        """By key, its published rows and their plans."""
         self._dropped: dict[int, dict[Place, Row]] = {}
-        """By plan, what must be dropped."""
+        """By plan, the rows that must be dropped."""
         self._plan_of: dict[Place, int] = {}
         self._rows: dict[Place, Row] = {}
-        self._told: dict[int, Counter[Place]] = defaultdict(Counter)
-        """By plan, what its files say is dropped."""
+        self._file_drops: dict[int, Counter[Place]] = defaultdict(Counter)
+        """By plan, the rows that its files drop."""
 
     # When a plan is made.
 
     def planned(self, plan: dict[str, Any], before: dict[str, Any] | None, rows: Sequence[Row]) -> None:
-        """Bounds never go back, and hold; `since` follows from them."""
+        """Arrival bounds must hold and never go back; `since` must follow from them."""
         name, bad, (least, most) = f"plan {plan['k']}", self._violated, plan["arrived"]
         if before is not None and (least < before["arrived"][0] or plan["since"] < before["since"]):
-            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: came from {least}, since plan {plan['since']}: goes back")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: {least}, or since plan {plan['since']}, goes back")
         if any(row.lo < least or row.hi > most for row in rows):
-            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has rows that did not come in {least}..{most}")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has rows that did not arrive in {least}..{most}")
         known = [] if before is None else [*before["recent"], [before["k"], before["arrived"][1], 0, 0]]
         needed = max(least, most - plan["reach"]) - plan["window"]
         first = next((k for k, upto, *_ in known if upto >= needed), plan["k"])
         if plan["since"] != max(first, before["since"] if before else 0):
-            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: says since plan {plan['since']}, should be {first}")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has since plan {plan['since']}, should be {first}")
         if [one[0] for one in plan["recent"]] != list(range(plan["since"], plan["k"])):
-            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: does not tell of all plans since {plan['since']}")
+            bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: does not list all plans since {plan['since']}")
         if plan["rows"] != len(rows) or bool(plan["parts"]) != bool(rows and plan["window"]):
             bad(
                 Invariant.DEDUP_SUMS_AGREE,
-                f"{name}: says {plan['rows']} rows in {plan['parts']} parts, has {len(rows)}",
+                f"{name}: names {plan['rows']} rows in {plan['parts']} parts, but has {len(rows)}",
             )
 
     def came(self, least: int, rows: Iterable[Row]) -> None:
-        """Nothing that comes later comes before the bound of a plan that was made."""
+        """New rows must not arrive before the bound of an existing plan."""
         for row in rows:
             if row.lo < least:
                 self._violated(
                     Invariant.ARRIVAL_BOUNDS_HOLD,
-                    f"{row.shard} segment {row.n}: came at {row.lo}, a plan said {least} at least",
+                    f"{row.shard} segment {row.n}: arrived at {row.lo}, but a plan states {least} at least",
                 )
                 return
 
@@ -81,41 +81,41 @@ class WalkModel:
         return set(out)
 
     def dropped_of(self, periods: range) -> int:
-        """How many rows of these periods are dropped."""
+        """The number of dropped rows in these periods."""
         return sum(row.period in periods for out in self._dropped.values() for row in out.values())
 
     def dropped_lines(self, done: int) -> Counter[bytes]:
         """The lines that the plans up to this one drop."""
         return Counter(row.line for k, out in self._dropped.items() if k <= done for row in out.values())
 
-    # When it is decided on.
+    # When it is decided.
 
     def whole(self, plan: dict[str, Any]) -> bool:
-        """Whether all of it was decided on."""
+        """Whether all parts of the plan are decided."""
         return all((plan["k"], part) in self.files for part in range(plan["parts"]))
 
     def decided(self, plan: dict[str, Any], part: int, body: bytes) -> None:
-        """As it happens: a file says what the walk says."""
+        """A decision file was written: it must agree with the model."""
         k, name = plan["k"], f"plan {plan['k']}, part {part}"
         if not 0 <= part < plan["parts"]:
-            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: no plan has that part")
+            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: belongs to no plan")
             return
         ids, out = _read(body)
         self.files[k, part] = ids
         if ids != sorted(ids) or any(int.from_bytes(one[:8]) * plan["parts"] >> 64 != part for one in ids):
             self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: its ids are not in order, or not of its part")
-        self._told[k].update(out)
-        if odd := set(out) - set(self._dropped[k]):
+        self._file_drops[k].update(out)
+        if extra := set(out) - set(self._dropped[k]):
             self._violated(
-                Invariant.OUTCOME_FOLLOWS_FROM_LOGS, f"{name}: drops {sorted(odd)[:3]}, which the walk publishes"
+                Invariant.OUTCOME_FOLLOWS_FROM_LOGS, f"{name}: drops {sorted(extra)[:3]}, which the model publishes"
             )
         if self.whole(plan):
             wanted = set(self._dropped[k])
-            if set(self._told[k]) != wanted or self._told[k].total() != len(wanted):
-                missing = sorted(wanted - set(self._told[k]))
+            if set(self._file_drops[k]) != wanted or self._file_drops[k].total() != len(wanted):
+                missing = sorted(wanted - set(self._file_drops[k]))
                 self._violated(
                     Invariant.OUTCOME_FOLLOWS_FROM_LOGS,
-                    f"plan {k}: publishes {missing[:3]}, which the walk drops, or drops a row twice",
+                    f"plan {k}: publishes {missing[:3]}, which the model drops, or drops a row twice",
                 )
             published = sum(len(self.files[k, each]) for each in range(plan["parts"]))
             if published + len(wanted) != plan["rows"]:
@@ -125,18 +125,18 @@ class WalkModel:
                 )
 
     def finished(self, plan: dict[str, Any], document: dict[str, Any]) -> None:
-        """The sums of each period."""
+        """A plan is done: check the sums of each period."""
         name, k = f"plan {plan['k']}", plan["k"]
         if not self.whole(plan):
-            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: is done, and not all of it was decided on")
+            self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{name}: is done, but not all of it was decided")
         rows = Counter(row.period for place, row in self._rows.items() if self._plan_of[place] == k)
         out = Counter(row.period for row in self._dropped[k].values())
         for period, counts in document["periods"].items():
             at = int(period)
-            told = (counts["accepted"], counts["published"], counts["dropped"])
-            if told != (rows.pop(at, 0), told[0] - out[at], out[at]):
+            counted = (counts["accepted"], counts["published"], counts["dropped"])
+            if counted != (rows.pop(at, 0), counted[0] - out[at], out[at]):
                 self._violated(
-                    Invariant.DEDUP_SUMS_AGREE, f"{name}, period {at}: says {told} accepted, published and dropped"
+                    Invariant.DEDUP_SUMS_AGREE, f"{name}, period {at}: counts {counted} accepted, published and dropped"
                 )
         if rows or len(document["decided"]) != plan["parts"]:
             self._violated(Invariant.DEDUP_SUMS_AGREE, f"{name}: leaves out the periods {sorted(rows)[:3]}")
@@ -144,14 +144,14 @@ class WalkModel:
     # At the end.
 
     def finish(self, plans: Sequence[dict[str, Any]]) -> None:
-        """What was published and dropped, over everything."""
+        """Check everything that was published and dropped."""
         for key, several in self._published.items():
             for at, (row, k) in enumerate(several):
                 for other, j in several[:at]:
                     if self._twice(plans, row, k, other, j):
                         self._violated(
                             Invariant.PUBLISHED_NOT_NEAR,
-                            f"{key!r}: {row[:3]} and {other[:3]} are both published, and near",
+                            f"{key!r}: {row[:3]} and {other[:3]} are both published, but near each other",
                         )
         for k, out in self._dropped.items():
             for row in out.values() if k < len(plans) else ():
@@ -174,11 +174,11 @@ class WalkModel:
                 return
         self._violated(
             Invariant.DROPPED_HAVE_ORIGINALS,
-            f"{row.key!r}: {row[:3]} is dropped, and nothing near was published before it",
+            f"{row.key!r}: {row[:3]} is dropped, but nothing near was published before it",
         )
 
     def _check_function(self, window: int, done: int) -> None:
-        """The outcome is a function of the logs. These lines know no plans."""
+        """The outcome must be a function of the logs: compute it without plans, and compare."""
         published: dict[str, list[Row]] = defaultdict(list)
         for row in sorted((r for place, r in self._rows.items() if self._plan_of[place] < done), key=_order):
             if not window or all(_apart(row, other) > window for other in published[row.key]):
@@ -206,7 +206,7 @@ def _capped(plan: dict[str, Any]) -> bool:
 
 
 def _read(body: bytes) -> tuple[list[bytes], list[Place]]:
-    """The ids that a file publishes, and the rows that it drops."""
+    """Read a decision file: the ids that it publishes, and the rows that it drops."""
     _, length, _, _ = struct.unpack("<16sII8s", body[-32:])
     rest = body[-32 - length : -32]
     (binary,) = struct.unpack_from("<I", rest)

@@ -1,9 +1,9 @@
-"""A whole world in one seed: a stream, a store, processes, operators, weather. `run(seed)` lives it through.
+"""A simulated world, determined by one seed: a stream, a store, processes, operators, faults. `run(seed)` runs it.
 
     traffic and faults for a few hours  ->  faults stop  ->  bounded time to settle  ->  late writes land  ->  checks
 
-One `Random` for each concern, so that a change in one leaves the others' choices alone; time is virtual. The same seed
-is the same run, bit for bit.
+Each concern has its own `Random`, so a change in one does not affect the others. Time is virtual. The same seed gives
+the same run, bit for bit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import vortex.core.log.segment
 from simulation import vtime
 from simulation.checks import Checker
-from simulation.faults import Weather
+from simulation.faults import Conditions
 from simulation.memstream import MemoryStream
 from simulation.process import Process
 from simulation.simstore import NEWER, SimStore
@@ -35,28 +35,28 @@ _PERIODS = (60_000, 300_000, 900_000, 1_200_000, HOUR_MS)
 _LATENESS = (0, 30_000, 60_000, 600_000, 1_800_000)
 _WINDOWS = (120_000, 600_000, 1_800_000, HOUR_MS)
 _POLL = "10s"
-"""A shard at its tip is asked this often, not every second: most of a run is waiting."""
+"""Poll interval of a shard at its tip; longer than the default, since most of a run is waiting."""
 
 
 @dataclass
 class Outcome:
-    """What came of a run."""
+    """The result of a run."""
 
     seed: int
     violations: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     digest: str = ""
-    """Of everything in the store at the end: equal for equal runs."""
+    """A digest of the whole store at the end: equal for equal runs."""
 
 
 class World:
-    """One run. `Surroundings` of its processes."""
+    """One run, and the `Surroundings` of its processes."""
 
     def __init__(self, seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bool = False) -> None:
         self.seed, self.trace, self.fleet = seed, trace, fleet
         self.log: list[str] = []
-        self.weather = Weather(seed, wanted)
+        self.conditions = Conditions(seed, wanted)
         self.rng = Random(f"world {seed}")
         self.epoch_ms = _EPOCH_MS + self.rng.randrange(0, HOUR_MS, 1000)
         self.clock = vtime.VirtualClock(self.epoch_ms)
@@ -65,27 +65,27 @@ class World:
         self.duration_s = self.rng.choice((1200, 2400, 4500, 9000)) * self.rng.uniform(0.7, 1.3)
         self.events = self.rng.choice((20, 60, 150, 250))
         self.usual = self._settings(self.rng)
-        trim = self.weather.rate("stream.trim") > 0
+        trim = self.conditions.rate("stream.trim") > 0
         self.stream = MemoryStream(
             self.clock,
             shards=self.rng.choice((1, 1, 2, 2, 3)),
             retention_ms=30 * _MINUTE if trim else 24 * HOUR_MS,
             page_records=self.rng.choice((3, 20, 10_000)),
             random=Random(f"stream {seed}"),
-            fickle=self.weather.rate("stream.fickle"),
+            irregular=self.conditions.rate("stream.irregular"),
         )
-        self.stream.weight = int(self.weather.rate("stream.heavy")) or 1
-        self.stream.null_iterators = self.weather.rate("stream.null_iterators") > 0
-        self.traffic = Traffic(self.stream, self.clock, self.weather, seed, self.usual.dedup.window)
+        self.stream.weight = int(self.conditions.rate("stream.heavy")) or 1
+        self.stream.null_iterators = self.conditions.rate("stream.null_iterators") > 0
+        self.traffic = Traffic(self.stream, self.clock, self.conditions, seed, self.usual.dedup.window)
         self.observer = Checker(self.store, self.stream, self.traffic, self.clock, self.say)
         self.processes: list[Process] = []
         self.dates_off_ms = 0
-        """How far the Dates of all replies are off now."""
+        """The current error of the Dates of all replies."""
         self.started = 0
         self.upgraded = False
 
     def say(self, who: str, what: str) -> None:
-        """A line of the run's log, if anybody wants it."""
+        """Write a line to the run's log if tracing is on."""
         if self.trace:
             at = moment(self.clock.now_ms()).strftime("%d %H:%M:%S.%f")[:-3]
             self.log.append(f"{at} {who}: {what}")
@@ -96,8 +96,8 @@ class World:
         def span(choices: tuple[int, ...]) -> str:
             return f"{rng.choice(choices) // 1000}s"
 
-        max_delay = rng.choice((20 * _MINUTE, HOUR_MS)) if self.weather.rate("operator.max_delay") else None
-        start = "latest" if self.weather.rate("stream.past") else "trim_horizon"
+        max_delay = rng.choice((20 * _MINUTE, HOUR_MS)) if self.conditions.rate("operator.max_delay") else None
+        start = "latest" if self.conditions.rate("stream.past") else "trim_horizon"
         sections: dict[str, dict[str, Any]] = {
             "source": {"stream": "events", "poll": _POLL, "start": start},
             "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
@@ -114,22 +114,22 @@ class World:
         if self.fleet:
             sections["coordination"] = {"mode": "dynamodb", "failover": span((10_000, 30_000, 60_000))}
         settings = Settings.model_validate(sections)
-        # Beyond what users may set: shards that keep up are pushed as well, and memory is tighter.
+        # Values that users cannot set: `max_delay` also affects shards that keep up, and memory is smaller.
         settings = settings.model_copy(update={"hours": settings.hours.model_copy(update={"max_delay": max_delay})})
-        tight = self.weather.rate("process.tight") > 0
+        tight = self.conditions.rate("process.tight") > 0
         limit = rng.choice((300, 3000)) if tight else settings.memory.limit
         memory = Memory.model_construct(limit=limit, keys=rng.choice((400, 4000, 2**20)))
         return settings.model_copy(update={"memory": memory})
 
-    # Its life.
+    # The phases of a run.
 
     async def live(self) -> None:
-        """All phases. The first violation ends it."""
+        """Run all phases. The first violation ends the run."""
         self.observer.begins()
-        self.table.on_checkpoint = self.observer.told
+        self.table.on_checkpoint = self.observer.lease_written
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(
-            lambda _, what: self.observer.violated(Invariant.SETTLES, f"unheard: {what.get('exception')!r}")
+            lambda _, what: self.observer.violated(Invariant.SETTLES, f"unhandled: {what.get('exception')!r}")
         )
         whole = asyncio.ensure_future(self._phases())
         failed = asyncio.ensure_future(self.observer.failed.wait())
@@ -145,9 +145,9 @@ class World:
             await asyncio.gather(whole, failed, return_exceptions=True)
 
     async def _phases(self) -> None:
-        if self.weather.rate("stream.past"):
+        if self.conditions.rate("stream.past"):
             await self._past()
-        slots = 2 if self.weather.rate("process.beside") else 1
+        slots = 2 if self.conditions.rate("process.second") else 1
         if self.fleet:
             slots = self.rng.choice((2, 3, 4))
         tasks = [asyncio.ensure_future(self._supervise(slot)) for slot in range(slots)]
@@ -168,7 +168,7 @@ class World:
             await asyncio.gather(*tasks, *busy, return_exceptions=True)
 
     async def _past(self) -> None:
-        """What lies in the stream before anybody reads it, with a split or a merge in the middle of it."""
+        """Fill the stream before any process reads it, with splits or merges in between."""
         for change in (self._split, self._merge, self._split):
             await self.traffic.run(300, 10)
             await asyncio.sleep(10)
@@ -176,12 +176,12 @@ class World:
                 change(self.rng)
 
     async def _settle(self, busy: Sequence[asyncio.Future[None]]) -> None:
-        """Faults stop; everything must be published and every passed hour closed in bounded time."""
+        """Stop the faults; all events must be published and all past hours closed in bounded time (I8)."""
         for task in busy:
             task.cancel()
-        self.weather.calm()
-        self.observer.calm_at = self.clock.now_ms()
-        self.stream.fickle, self.dates_off_ms = 0.0, 0
+        self.conditions.end()
+        self.observer.faults_ended_at = self.clock.now_ms()
+        self.stream.irregular, self.dates_off_ms = 0.0, 0
         for process in self.processes:
             process.wake()
             if process.outdated:
@@ -190,7 +190,7 @@ class World:
         begun = self.clock.monotonic()
         slowest = max(s.publish.period + s.hours.allowed_lateness for s in self.observer.settings.values())
         skew = max((abs(p.skew_ms) for p in self.processes), default=0)
-        # Drains close what is not over yet: what comes then lies in periods to come, and waits for them.
+        # Drains close periods that are not over yet. Later events go to later periods, which must pass first.
         ahead = (
             max((log[-1].footer.closed_before for log in self.observer.logs.values()), default=0) - self.clock.now_ms()
         )
@@ -201,7 +201,7 @@ class World:
             await asyncio.sleep(60)
 
     async def _supervise(self, slot: int) -> None:
-        """Start a process, and another when it has ended, as a container service does."""
+        """Start a process, and a new one whenever it ends, as a container service does."""
         rng = Random(f"slot {self.seed} {slot}")
         if slot:
             await asyncio.sleep(rng.choice((0.0, rng.uniform(0, self.duration_s / 2))))
@@ -210,23 +210,23 @@ class World:
             self.processes = [one for one in self.processes if not one.dead] + [process]
             await process.run()
             down = rng.choice((0.0, 5.0, rng.uniform(0, 1200)))
-            await asyncio.sleep(5.0 if self.weather.quiet else down)
+            await asyncio.sleep(5.0 if self.conditions.ended else down)
 
     def _process(self, slot: int, rng: Random) -> Process:
-        weather = self.weather
+        conditions = self.conditions
         self.started += 1
-        settings = self._settings(rng) if weather.strikes("process.settings", rng) else self.usual
-        skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if weather.rate("clock.skew") else 0
-        drain = weather.strikes("process.drain", rng)
-        newer = weather.strikes("process.version", rng) or (self.upgraded and weather.quiet)
+        settings = self._settings(rng) if conditions.occurs("process.settings", rng) else self.usual
+        skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if conditions.rate("clock.skew") else 0
+        drain = conditions.occurs("process.drain", rng)
+        newer = conditions.occurs("process.version", rng) or (self.upgraded and conditions.ended)
         self.upgraded |= newer
         owner, own = f"p{slot}-{self.started}", Random(rng.getrandbits(64))
         made = Process(self, owner, settings, own, skew, drain=drain, newer=newer)
-        if weather.strikes("process.crash_call", rng):
+        if conditions.occurs("process.crash_call", rng):
             made.dies_at_call = int(2 ** rng.uniform(0, 11))
         return made
 
-    # What is done to it from outside.
+    # Disturbances from outside.
 
     def _disturbances(self) -> list[Coroutine[Any, Any, None]]:
         short, long = (0.5, 60.0), (900.0, 9000.0)
@@ -248,13 +248,13 @@ class World:
         ]
         if self.fleet:
             rows += [("table.cut", self._cut), ("table.restore", self._restore)]
-        going = [self._now_and_then(name, action) for name, action in rows if self.weather.rate(name)]
+        going = [self._now_and_then(name, action) for name, action in rows if self.conditions.rate(name)]
         return [*going, self.table.remember()] if self.fleet else going
 
     async def _now_and_then(self, name: str, action: Callable[[Random], object]) -> None:
         rng = Random(f"{name} {self.seed}")
-        while self.weather.rate(name):
-            await asyncio.sleep(rng.expovariate(self.weather.rate(name) / 3600))
+        while self.conditions.rate(name):
+            await asyncio.sleep(rng.expovariate(self.conditions.rate(name) / 3600))
             if self.processes:
                 done = action(rng)
                 if isinstance(done, Coroutine):
@@ -275,19 +275,19 @@ class World:
 
     def _restore(self, rng: Random) -> None:
         if self.table.go_back():
-            self.say("table", "is restored to an hour ago")
+            self.say("table", "is restored to the rows of an hour ago")
 
     async def _wrong_dates(self, rng: Random) -> None:
-        """A proxy's clock is wrong for a while; not where local clocks are: two wrong ones outvote a right one."""
-        if self.weather.rate("clock.skew"):
+        """A proxy's clock is wrong for a while. Not if local clocks are wrong: two wrong clocks outvote a right one."""
+        if self.conditions.rate("clock.skew"):
             return
         off = int(rng.choice((1_200_000, HOUR_MS, 172_800_000)) * rng.random()) // 1000 * 1000
         if rng.random() < 0.3:
             off = -off
-        self.say("stream", f"all Dates are {off / 1000:+.0f} s off")
+        self.say("stream", f"all Dates are wrong by {off / 1000:+.0f} s")
         self.dates_off_ms = off
         await asyncio.sleep(rng.uniform(30, 3600))
-        self.say("stream", "all Dates are right again")
+        self.say("stream", "all Dates are correct again")
         self.dates_off_ms = 0
 
     def _split(self, rng: Random) -> None:
@@ -313,10 +313,10 @@ class World:
         bound = now - now % self.usual.publish.period - rng.choice((0, 0, 2)) * self.usual.publish.period
         shard = rng.choice(sorted(self.observer.logs) or [""])
         if shard and (head := self.observer.head(shard)) is not None and not head.footer.ended:
-            self.say("operator", f"moves the bound of {shard} to {moment(bound):%H:%M:%S}")
+            self.say("operator", f"advances closed_before of {shard} to {moment(bound):%H:%M:%S}")
             advance = asyncio.ensure_future(publisher.advance(head.as_head(), bound))
             try:
-                await asyncio.wait([advance])  # who dies meanwhile cancels it; that is no reason to end with it
+                await asyncio.wait([advance])  # a process that dies cancels it, but must not end this task
             finally:
                 advance.cancel()
             if not advance.cancelled():
@@ -328,20 +328,20 @@ async def _live(seed: int, trace: bool, wanted: Sequence[str], fleet: bool) -> O
     checker = world.observer
     try:
         await world.live()
-    except Exception as problem:  # noqa: BLE001 - whatever ends a run is what came of it, with its log
-        checker.violated(Invariant.SETTLES, f"the run broke off: {problem!r}")
+    except Exception as problem:  # noqa: BLE001 - any error is the result of the run, with its log
+        checker.violated(Invariant.SETTLES, f"the run failed: {problem!r}")
     return Outcome(seed, checker.violations, world.log, checker.numbers(), checker.digest())
 
 
 def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bool = False) -> Outcome:
-    """Live through one seed; the faults that are `wanted` are there whatever the weather is.
+    """Run one seed. The `wanted` faults occur in any case.
 
     `fleet`: several workers share the shards by leases.
     """
     loggers = logging.getLogger("vortex")
     level = loggers.level
     loggers.setLevel(logging.CRITICAL + 1)
-    # A newer program knows its own segments; that older ones do not is the affair of their view of the store.
+    # This program can read the newer segments; `StoreView` makes the older processes refuse them.
     version, vortex.core.log.segment.VERSION = vortex.core.log.segment.VERSION, NEWER
     try:
         return vtime.run(_live(seed, trace, wanted, fleet))

@@ -1,6 +1,6 @@
-"""What Vortex needs from the world, as Protocols; `adapters` and `testing` implement them.
+"""The interfaces to the outside world, as Protocols; `adapters` and `simulation` implement them.
 
-Errors are sorted by what the caller must do, not by where they came from.
+Errors are classified by what the caller must do, not by their origin.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ T = TypeVar("T")
 
 
 class PortError(Exception):
-    """Base of every error that a port raises. The message names the key, shard or setting concerned."""
+    """Base class of every error that a port raises. The message names the key, shard or setting."""
 
 
 class Unavailable(PortError):
-    """Throttled, timed out, 5xx, 409, connection lost, disk full: outcome unknown. Retry the same call."""
+    """Throttled, timed out, 5xx, 409, connection lost, disk full: the outcome is unknown. Retry the same call."""
 
     def __init__(self, message: str, cause: str = "unavailable") -> None:
         super().__init__(message)
         self.cause = cause
-        """A short fixed word for the metric of retries, e.g. throttled, timeout, conflict, disk_full."""
+        """A short fixed word for the retry metric, e.g. throttled, timeout, conflict, disk_full."""
 
 
 class Denied(PortError):
-    """Credentials, permissions, a missing stream or bucket: say so loudly, be unready, retry slowly."""
+    """Credentials, permissions, a missing stream or bucket: report an error, be unready, retry slowly."""
 
 
 class NotFound(PortError):
-    """The key or shard asked for does not exist."""
+    """The requested key or shard does not exist."""
 
 
 class IteratorExpired(PortError):
-    """The iterator is older than five minutes: ask for a new one after the last record read."""
+    """The iterator is older than five minutes: request a new one after the last record read."""
 
 
 class InvalidPosition(PortError):
-    """The sequence number or time asked for is not acceptable to the shard."""
+    """The shard does not accept the sequence number or time."""
 
 
 class Stream(Protocol):
@@ -53,17 +53,17 @@ class Stream(Protocol):
         ...
 
     async def server_time(self) -> int:
-        """The service's own clock, epoch milliseconds (from a reply's Date header)."""
+        """The service's time, epoch milliseconds (from a reply's Date header)."""
         ...
 
     async def list_shards(self) -> list[ShardInfo]:
-        """Every shard that the service still lists, each once, closed ones included."""
+        """All shards that the service lists, including closed ones, without duplicates."""
         ...
 
     async def iterator(self, shard: str, position: Position) -> str | None:
-        """An iterator, valid for five minutes; None where the reply has none, which proves nothing.
+        """An iterator, valid for five minutes. None if the reply has none, which proves nothing.
 
-        Raises NotFound where the shard has vanished, InvalidPosition where it refuses `position`.
+        Raises NotFound if the shard does not exist, InvalidPosition if it does not accept `position`.
         """
         ...
 
@@ -81,10 +81,10 @@ class ObjectStore(Protocol):
         ...
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
-        """Create `key` durably and whole: True. False where it exists; its content is then untouched.
+        """Create `key` durably and completely: True. False if it exists; its content is unchanged.
 
-        Raises Unavailable where the outcome is unknown: the write may or may not have taken effect, or may later.
-        False may also answer one's own earlier write whose reply was lost: the caller compares contents.
+        Raises Unavailable if the outcome is unknown: the write may have taken effect, or may do so. False may also
+        be the answer to our own earlier write whose reply was lost, so the caller compares the contents.
         """
         ...
 
@@ -93,7 +93,7 @@ class ObjectStore(Protocol):
         ...
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`; fewer only where the object ends before. Raises NotFound."""
+        """Exactly `length` bytes from `offset`; fewer only at the object's end. Raises NotFound."""
         ...
 
     async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
@@ -105,56 +105,56 @@ class ObjectStore(Protocol):
         ...
 
     def list_folders(self, prefix: str) -> AsyncIterator[str]:
-        """The distinct next segments below `prefix` (which ends in `/` or is empty), without slash, in order."""
+        """The distinct next path segments below `prefix` (ends in `/` or is empty), without slash, in order."""
         ...
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; a key that is not there is no error."""
+        """Delete objects; a missing key is not an error."""
         ...
 
 
 class LeaseTable(Protocol):
-    """The leases of one stream. Every write is conditional, and tells None only where somebody else holds the lease.
+    """The leases of one stream. Every write is conditional, and returns None only if another worker holds the lease.
 
-    A condition that fails is looked into before it is believed: a retried request may have failed on its own first
-    try (KCL issues 2 and 59). What one's own acquisition (`Lease.token`) wrote meanwhile is gone on from, not lost.
-    All raise Unavailable (outcome unknown; the same call may be made again) and Denied.
+    A failed condition is checked before it is believed: a retried request may fail because its first attempt succeeded
+    (KCL issues 2 and 59). If the row belongs to our own acquisition (`Lease.token`), the call continues from that row.
+    All methods raise Unavailable (outcome unknown; the same call may be repeated) and Denied.
     """
 
     async def ensure(self) -> None:
-        """Create the table where it is missing, and wait until it is active. Denied names what is not allowed."""
+        """Create the table if it does not exist, and wait until it is active. Denied names the missing permission."""
         ...
 
     async def rows(self) -> list[Lease]:
-        """Every lease, consistently read, in no order; a long table is read page by page, not at one moment."""
+        """Every lease, read consistently, in no order. A long table is read page by page, not as one snapshot."""
         ...
 
     async def create(self, lease: Lease) -> bool:
-        """Add a row: True. False where its key is there already, by whomever; it is then untouched.
+        """Add a row: True. False if its key exists; the row is then unchanged.
 
-        A row of an earlier stream (`of_earlier_stream`) is written over, as if it were absent.
+        A row of an earlier stream (`of_earlier_stream`) is overwritten, as if it were missing.
         """
         ...
 
     async def renew(self, lease: Lease) -> Lease | None:
-        """The owner's heartbeat; writes `lease.throughput`, too, where it is known. None: somebody else's, or gone."""
+        """The owner's heartbeat; also writes `lease.throughput` if known. None: the lease is lost or deleted."""
         ...
 
     async def take(self, lease: Lease, owner: str, token: str) -> Lease | None:
-        """Take a free lease, or steal it, if its row is still as `lease` saw it. None: somebody was faster.
+        """Take a free lease, or steal it, if its row is unchanged since `lease` was read. None: another was faster.
 
-        `token` must be new at every acquisition; calling again with the same one after an Unavailable is safe.
+        `token` must be new for every acquisition; repeating the call with the same token after Unavailable is safe.
         """
         ...
 
     async def checkpoint(self, lease: Lease, checkpoint: Checkpoint, *, children: tuple[str, ...] = ()) -> Lease | None:
-        """The owner tells how far it is; `children` (shard ids) come with SHARD_END. None: somebody else's, or gone."""
+        """Write the owner's checkpoint; SHARD_END has `children` (shard ids). None: the lease is lost or deleted."""
         ...
 
     async def release(self, lease: Lease) -> Lease | None:
-        """Give the lease up: the row as it is without an owner. None: somebody else has it, or it is gone.
+        """Release the lease. Returns the row without an owner. None: another worker has it, or it is deleted.
 
-        Where it was taken from the caller (`Lease.previous_owner`), this tells the one who took it to wait no longer.
+        If it was taken from the caller (`Lease.previous_owner`), this tells the new owner to stop waiting.
         """
         ...
 
@@ -167,11 +167,11 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds, never going back."""
+        """Seconds of a clock that never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Give way for `seconds`."""
+        """Suspend the task for `seconds`."""
         ...
 
 
@@ -179,12 +179,12 @@ class Offload(Protocol):
     """Runs a pure function off the event loop (a thread), or in place in simulations."""
 
     async def __call__(self, fn: Callable[..., T], /, *args: object) -> T:
-        """`fn(*args)`, its result or its exception."""
+        """Run `fn(*args)` and return its result, or raise its exception."""
         ...
 
 
 class Meter(Protocol):
-    """Where loops leave their numbers. The metrics are declared once, in `vortex.metrics`."""
+    """Collects metrics. The metrics are declared once, in `vortex.metrics`."""
 
     def add(self, metric: CounterMetric, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -199,5 +199,5 @@ class Meter(Protocol):
         ...
 
     def forget(self, metric: Metric, **labels: str) -> None:
-        """Remove a labelled series, e.g. of a shard that is gone."""
+        """Remove a labelled series, e.g. of a retired shard."""
         ...

@@ -85,7 +85,7 @@ def test_worker_renews_its_credentials_and_recovers_when_the_source_does(
     assert not re.search(r"Signature=[0-9a-f]|X-Amz-Security-Token", text, re.IGNORECASE)
     lines = [json.loads(line)["message"] for line in text.splitlines()]
     failures = [line for line in lines if line.startswith("credentials: not renewed: ")]
-    assert f"container endpoint localhost:{proxy.port}: it gave credentials that expired at" in failures[0]
+    assert f"container endpoint localhost:{proxy.port}: it returned credentials that expired at" in failures[0]
     assert len([line for line in failures if "that expired at" in line]) == 1
 
 
@@ -172,7 +172,7 @@ def test_check_prints_source_and_expiry_of_the_credentials(
         done = site.call("check")
         assert done.returncode == 0, done.stdout
         found = re.search(
-            r"ok   AWS credentials: from container endpoint localhost:\d+, good until 20\S+Z\n", done.stdout
+            r"ok   AWS credentials: from container endpoint localhost:\d+, valid until 20\S+Z\n", done.stdout
         )
         assert found, done.stdout
         proxy.choose = lambda request: "html_500" if request.service == "credentials" else None

@@ -15,7 +15,7 @@ SEEDS = sorted({*FOUND, *range(100, 108)})
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_invariant_holds_in_a_fleet(seed: int) -> None:
-    """Whatever the weather: `python -m tests.simulation --fleet --seed S --trace` shows a failing one."""
+    """Under any fault conditions: `python -m tests.simulation --fleet --seed S --trace` shows a failing one."""
     outcome = run(seed, fleet=True)
     assert outcome.violations == [], f"python -m tests.simulation --fleet --seed {seed} --trace"
 

@@ -345,16 +345,16 @@ BUGS = (
     Bug(
         "commit before the put",
         _commit_before_the_put,
-        f"{Invariant.WHOLE_LOGS}.*for its own, which it is not",
+        f"{Invariant.WHOLE_LOGS}.*which is not its own",
         ("process.crash",),
     ),
     Bug(
         "412 taken as mine",
         _refusal_taken_as_mine,
-        f"{Invariant.WHOLE_LOGS}.*for its own, which it is not",
-        ("process.beside",),
+        f"{Invariant.WHOLE_LOGS}.*which is not its own",
+        ("process.second",),
     ),
-    Bug("LATEST for children", _children_from_latest, f"{Invariant.PARENTS_FIRST}.*a child begins at", _FAMILY),
+    Bug("LATEST for children", _children_from_latest, f"{Invariant.PARENTS_FIRST}.*a child starts at", _FAMILY),
     Bug(
         "child before parents",
         _child_before_parents,
@@ -383,32 +383,32 @@ BUGS = (
     Bug(
         "a bump ignored",
         _bump_ignored,
-        f"{Invariant.WHOLE_LOGS}.*closed_before goes back|{Invariant.CLOSED_HOURS}.*writes before",
+        f"{Invariant.WHOLE_LOGS}.*closed_before goes back|{Invariant.CLOSED_HOURS}.*has rows before",
         ("operator.bump", "operator.max_delay"),
     ),
     Bug(
         "`from` = to + 1", _from_is_to_plus_one, f"{Invariant.WRITTEN_ONCE}.*the next plan begins at", ("traffic.late",)
     ),
     Bug(
-        "plan overwritten", _plan_overwritten, f"{Invariant.WRITTEN_ONCE}.*plan.json: was deleted", ("process.beside",)
+        "plan overwritten", _plan_overwritten, f"{Invariant.WRITTEN_ONCE}.*plan.json: was deleted", ("process.second",)
     ),
-    Bug("child joined twice", _child_joined_twice, f"{Invariant.WRITTEN_ONCE}.*live and gone", _FAMILY),
+    Bug("child joined twice", _child_joined_twice, f"{Invariant.WRITTEN_ONCE}.*both live and retired", _FAMILY),
     Bug("done before manifests", _done_before_manifests, f"{Invariant.CLOSED_HOURS}.*has no manifest"),
     Bug(
         "clean-up of a head",
         lambda: _cleaning(_and_the_head),
-        f"{Invariant.WRITTEN_ONCE}.*is the head of its log",
+        f"{Invariant.WRITTEN_ONCE}.*is the last segment of its log",
         _FAMILY,
     ),
     Bug(
         "clean-up of unpublished segments",
         lambda: _cleaning(_whatever_is_next),
-        f"{Invariant.WRITTEN_ONCE}.*deleted, and",
+        f"{Invariant.WRITTEN_ONCE}.*deleted, but",
     ),
     Bug(
         "clean-up of empty segments",
         _cleaning_of_empty_ones,
-        f"{Invariant.WRITTEN_ONCE}.*was deleted, and",
+        f"{Invariant.WRITTEN_ONCE}.*was deleted, but",
     ),
     # Others that are easily made.
     Bug(
@@ -416,13 +416,13 @@ BUGS = (
         _loser_carries_out_its_own_plan,
         f"{Invariant.WRITTEN_ONCE}|{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}"
         f"|{Invariant.SETTLES}.*publisher stops",
-        ("process.beside", "process.pause", "process.settings", "store.slow"),
+        ("process.second", "process.pause", "process.settings", "store.slow"),
     ),
     Bug(
         "last page of a shard dropped",
         _last_page_dropped,
         f"{Invariant.COMPLETE_AND_ONCE}.*records of|{Invariant.SETTLES}.*not committed",
-        (*_FAMILY, "stream.fickle"),
+        (*_FAMILY, "stream.irregular"),
     ),
     Bug(
         "rejections lost",
@@ -445,12 +445,12 @@ BUGS = (
         "a child's bound from its slowest parent",
         _bound_of_the_slowest,
         f"{Invariant.WHOLE_LOGS}.*first closed_before",
-        (*_FAMILY, "traffic.idle", "process.beside"),
+        (*_FAMILY, "traffic.idle", "process.second"),
     ),
     Bug(
         "an hour's manifest of its last plan alone",
         _manifest_of_one_plan,
-        f"{Invariant.CLOSED_HOURS}.*(?:names other folders|does not list)",
+        f"{Invariant.CLOSED_HOURS}.*(?:folders differ|does not list)",
     ),
     Bug(
         "gone when ended",
@@ -479,10 +479,10 @@ BUGS = (
     Bug(
         "one Date believed",
         _date_believed,
-        f"{Invariant.CLOSED_HOURS}.*ahead of the time|{Invariant.ARRIVAL_BOUNDS_HOLD}.*did not come in",
-        ("stream.odd_date", "stream.wrong_dates", "traffic.idle"),
+        f"{Invariant.CLOSED_HOURS}.*ahead of the clock|{Invariant.ARRIVAL_BOUNDS_HOLD}.*did not arrive in",
+        ("stream.single_wrong_date", "stream.wrong_dates", "traffic.idle"),
     ),
-    Bug("one listing believed", _one_listing_believed, "I", (*_FAMILY, "stream.short_list", "process.beside")),
+    Bug("one listing believed", _one_listing_believed, "I", (*_FAMILY, "stream.short_list", "process.second")),
     Bug(
         "rejections alone passed over",
         _page_without_events_passed_over,
@@ -491,7 +491,9 @@ BUGS = (
     ),
     Bug("a denial taken as final", _denial_is_final, f"{Invariant.SETTLES}.*failed: Denied", ("process.credentials",)),
     Bug("asking too often", _constant("CALL_S", 0.1), f"{Invariant.LIMITS_KEPT}.*six calls"),
-    Bug("no rest after 10 MiB", _no_rest, f"{Invariant.LIMITS_KEPT}.*too soon after 10 MiB", ("stream.heavy",)),
+    Bug(
+        "no rest after 10 MiB", _no_rest, f"{Invariant.LIMITS_KEPT}.*too soon after a page of 10 MiB", ("stream.heavy",)
+    ),
 )
 
 

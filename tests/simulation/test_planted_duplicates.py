@@ -364,7 +364,7 @@ def _rows_within_the_period() -> Any:
 
 _FAMILY = ("stream.split", "stream.merge")
 _COPIES = ("traffic.duplicate",)
-_SEVERAL = (*_COPIES, "process.beside", "process.settings")
+_SEVERAL = (*_COPIES, "process.second", "process.settings")
 
 BUGS = (
     Bug("1 since may go back", _since_goes_back, f"{Invariant.ARRIVAL_BOUNDS_HOLD}"),
@@ -393,7 +393,7 @@ BUGS = (
         f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}",
         _COPIES,
     ),
-    Bug("8 filter survives a lost race", _filter_kept, f"{Invariant.FILTERED_HAVE_ROWS}", (*_COPIES, "process.beside")),
+    Bug("8 filter survives a lost race", _filter_kept, f"{Invariant.FILTERED_HAVE_ROWS}", (*_COPIES, "process.second")),
     Bug(
         "9 arrived.from without idle shards",
         lambda: _arrived_without(_idle),

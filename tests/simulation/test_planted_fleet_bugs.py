@@ -85,7 +85,7 @@ BUGS = (
         f"{Invariant.SETTLES}.*not ended yet",
         _FAMILY,
     ),
-    Bug("told before the commit", _told_before_the_commit, f"{Invariant.LEASES_TRAIL_LOGS}.*says", ("store.slow",)),
+    Bug("told before the commit", _told_before_the_commit, f"{Invariant.LEASES_TRAIL_LOGS}.*is at", ("store.slow",)),
     Bug(
         "SHARD_END of whatever was released",
         _end_told_without_an_end,

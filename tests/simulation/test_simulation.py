@@ -21,7 +21,7 @@ SEEDS = sorted({*FOUND, *range(500)})
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_invariant_holds(seed: int) -> None:
-    """Whatever the weather: `python -m tests.simulation --seed S --trace` shows a failing one."""
+    """Under any fault conditions: `python -m tests.simulation --seed S --trace` shows a failing one."""
     outcome = run(seed)
     assert outcome.violations == [], f"python -m tests.simulation --seed {seed} --trace"
 

@@ -1,5 +1,5 @@
-"""Logs: JSON lines, or readable text on a terminal. Control characters are escaped; payloads never come here,
-and secrets are hidden.
+"""Log formats: JSON lines, or readable text on a terminal. Escapes control characters and hides secrets. Payloads of
+events are never logged.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def _at(record: logging.LogRecord) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` as a part of one line: no control character, no secret, and nothing that cannot be written as UTF-8."""
+    """`text` as part of one log line: without control characters, secrets, and characters invalid in UTF-8."""
     return _escaped(hidden(text)).encode("utf-8", "backslashreplace").decode()
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the traceback where there is one."""
+    """One JSON object per line: time, level, logger, message, and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
@@ -42,7 +42,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For a person: time, level, message; control characters escaped, a traceback on lines of its own."""
+    """For people: time, level, message, with escaped control characters; a traceback follows on separate lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
@@ -58,8 +58,8 @@ def set_up(format_: Literal["auto", "json", "text"], level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("botocore", "aiobotocore", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    for told in ("botocore.credentials", "botocore.tokens", "botocore.utils"):
-        # `adapters.aws.credentials` says it in a line, without secrets.
-        logging.getLogger(told).setLevel(logging.CRITICAL)
-    # A reply with a broken header makes it warn with a traceback; whoever asked says in a line what came of it.
+    for replaced in ("botocore.credentials", "botocore.tokens", "botocore.utils"):
+        # `adapters.aws.credentials` logs the same in one line, without secrets.
+        logging.getLogger(replaced).setLevel(logging.CRITICAL)
+    # It logs a traceback for a reply with a broken header; the caller logs the result in one line.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)

@@ -1,7 +1,8 @@
-"""What must never be read by people: secret keys, tokens and signatures, wherever a text comes from.
+"""Removes secrets (secret keys, tokens, signatures) from texts that people read, whatever their source.
 
-Credentials are noted here as they are found. Messages of services, which may repeat a request (the JSON services answer
-a wrong signature with all that was signed, the session token included), and every line of the log go through `hidden`.
+Credentials are registered here when they are found. `hidden` filters every log line and every message of a service: a
+service may repeat the request (JSON services answer a wrong signature with all signed text, including the session
+token).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 
 _SHORTEST = 8
-"""Shorter ones are of emulators ("test"), and parts of ordinary words."""
+"""Shorter values are not registered: emulators use them ("test"), and they are parts of ordinary words."""
 _MOST = 64
 _HIDDEN = "[hidden]"
 _SHAPES = re.compile(
@@ -19,11 +20,11 @@ _SHAPES = re.compile(
 _SIGNATURE = re.compile(r"\b[0-9a-fA-F]{64}\b")
 
 _known: dict[str, None] = {}
-"""Of this process, as is its log; the last ones: temporary credentials come and go."""
+"""Secrets of this process, as keys in order; only the newest `_MOST`, since temporary credentials change."""
 
 
 def keep(*secrets: str | None) -> None:
-    """These are secrets from now on."""
+    """Register secrets. `hidden` removes them from now on."""
     for secret in secrets:
         if secret and len(secret) >= _SHORTEST:
             _known.pop(secret, None)
@@ -33,13 +34,13 @@ def keep(*secrets: str | None) -> None:
 
 
 def hidden(text: str) -> str:
-    """The text without what is known to be secret, or looks like it."""
-    for secret in tuple(_known):  # sources are asked in other threads
+    """The text without registered secrets and without text that looks like a secret."""
+    for secret in tuple(_known):  # a copy: other threads register secrets
         if secret in text:
             text = text.replace(secret, _HIDDEN)
     return _SHAPES.sub(rf"\1{_HIDDEN}", text)
 
 
 def without_signatures(text: str) -> str:
-    """The message of a service, in which what looks like a signature is one; elsewhere it is a digest."""
+    """`hidden`, and without 64-digit hex numbers: in a service's message they are signatures, elsewhere digests."""
     return hidden(_SIGNATURE.sub(_HIDDEN, text))

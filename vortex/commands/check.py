@@ -59,7 +59,7 @@ async def _lines(settings: Settings) -> AsyncIterator[Line]:
 async def _of_session(session: Session) -> str:
     """What the credentials come from, and until when they are good."""
     await session.credentials.get_frozen_credentials()
-    return f"from {session.credentials.told()}"
+    return f"from {session.credentials.description()}"
 
 
 async def _state(store: ObjectStore, settings: Settings) -> str:

@@ -29,7 +29,7 @@ class Invariant(Enum):
     COMPLETE_AND_ONCE = (
         "I1",
         "Every record is published exactly once: as events, as rejections, or as duplicates of published events.",
-        f"The named file says something else than the logs. Stop the workers and compare the plan's hours with the "
+        f"The named file differs from the logs. Stop the workers and compare the plan's hours with the "
         f"source. {_CHANGED}",
         True,
     )
@@ -58,7 +58,7 @@ class Invariant(Enum):
     LIMITS_KEPT = ("I7", "Vortex keeps to memory.limit and to the limits of Kinesis.")
     SETTLES = (
         "I8",
-        "Once faults end, all that was read is published, and no worker fails or waits for ever.",
+        "Once faults end, all that was read is published, and no worker fails or waits forever.",
         "`/readyz?verbose` and `vortex status` name what stands in the way. If a restart helps, this is a bug in "
         "Vortex: report it with the log.",
     )

@@ -1,7 +1,8 @@
-"""The leases of one process: what it holds, what it saw of the others', and every write that it makes to the table.
+"""The leases of one process: those it holds, what it has seen of the others, and all its writes to the table.
 
-Leases decide who should work, to save effort. While the table does not answer, the work goes on: a shard is let go of
-when the table says that somebody else has it, or when its log does (`sure` tells how far a lease can be believed then).
+Leases decide who should work, to save effort. While the table does not answer, the work continues. A process gives up a
+shard only when the table, or the shard's log, shows another owner. `is_fresh` tells whether a lease is recent enough to
+rely on while the table does not answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from vortex.core.fleet.balance import Seen, told
+from vortex.core.fleet.balance import Seen, reported_throughput
 from vortex.core.fleet.lease import SHARD_END, Checkpoint, Lease, checkpoint_of, of_earlier_stream
 from vortex.core.model import Position, ShardInfo
 from vortex.ports import Clock, Denied, LeaseTable, Unavailable
@@ -23,14 +24,14 @@ log = logging.getLogger(__name__)
 
 _PARALLEL = 16
 _MEASURE_S = 60.0
-"""Throughput is measured over so long."""
+"""Seconds over which throughput is measured."""
 _ASK_S = 0.5
-"""Between two looks at whether the one that a lease was taken from has released it."""
+"""Seconds between checks whether the previous owner of a lease has released it."""
 
 
 @dataclass(slots=True)
 class Held:
-    """One lease of this process: the row as last written, when that was, and what it is to say next."""
+    """One lease of this process: the row as last written, when it was written, and what the next write adds to it."""
 
     lease: Lease
     renewed_at: float
@@ -41,7 +42,7 @@ class Held:
 
 
 class Leases:
-    """Talks to the lease table in the name of `me`. Only the table's answer takes a lease out of `held`.
+    """Reads and writes the lease table as worker `me`. Only an answer of the table removes a lease from `held`.
 
     `stream` is the creation time of the stream, epoch milliseconds.
     """
@@ -62,35 +63,35 @@ class Leases:
         self._table, self._clock, self._health, self._token = table, clock, health, token
         self._retry = retry.of("lease table")
         self._gate = asyncio.Semaphore(_PARALLEL)
-        self._still: dict[str, tuple[int, float]] = {}
-        """By shard: the counter last seen, and when it was seen first."""
+        self._counters: dict[str, tuple[int, float]] = {}
+        """By shard: the counter last seen, and when it was first seen."""
         self._trouble = ""
-        """What went wrong first, since heartbeats came through."""
+        """The first error since the last successful heartbeats."""
 
     async def ensure(self) -> None:
-        """Make the table where it is missing."""
+        """Create the table if it does not exist."""
         await self._retry("lease table", self._table.ensure)
 
     async def look(self) -> list[Seen]:
-        """Every row, and for how long its counter has stood still by this process's own clock."""
+        """Every row, and for how long its counter has not changed by this process's clock."""
         asked = self._clock.monotonic()
         rows = await self._retry("read leases", self._table.rows)
         answered = self._clock.monotonic()
-        seen, still = [], {}
+        seen, counters = [], {}
         for row in rows:
             if of_earlier_stream(row, self.stream):
-                continue  # of an earlier stream of this name: to be created as if it were not there
-            counter, since = self._still.get(row.key, (row.counter, answered))
+                continue  # of an earlier stream of this name: created again as if missing
+            counter, since = self._counters.get(row.key, (row.counter, answered))
             if counter != row.counter:
                 since = answered
-            still[row.key] = (row.counter, since)
-            # The rows are at least as young as the question.
+            counters[row.key] = (row.counter, since)
+            # The answer is at least as recent as the request.
             seen.append(Seen(row, max(0.0, asked - since)))
-        self._still = still
+        self._counters = counters
         return seen
 
     async def create(self, leases: list[Lease]) -> None:
-        """Add rows, until somebody else is found to be adding them, too: then the next look tells what is missing."""
+        """Add rows. Stops when another worker adds rows too; the next `look` then shows which are missing."""
         for at in range(0, len(leases), _PARALLEL):
             several = leases[at : at + _PARALLEL]
             created = await asyncio.gather(*(self._create(lease) for lease in several))
@@ -100,10 +101,10 @@ class Leases:
     async def _create(self, lease: Lease) -> bool:
         return await self._retry(f"create lease {lease.key}", lambda: self._table.create(lease))
 
-    # Taking, and giving up.
+    # Taking and releasing.
 
     async def take(self, lease: Lease) -> bool:
-        """Acquire it; False where somebody was faster."""
+        """Acquire a lease; False if another worker was faster."""
         token, ours = self._token(), msgspec.structs.replace(lease, stream=self.stream)
         asked = self._clock.monotonic()
         found = await self._retry(f"take lease {lease.key}", lambda: self._table.take(ours, self.me, token))
@@ -113,25 +114,27 @@ class Leases:
         return True
 
     async def handed_over(self, shard: str, stopped: Callable[[], bool]) -> None:
-        """Wait until the one that the lease was taken from has committed; for the failover time at most."""
+        """Wait until the previous owner has committed and released the lease, for the failover time at most."""
         end = self._clock.monotonic() + self.failover_s
         while (held := self.held.get(shard)) is not None and held.lease.previous_owner is not None and not stopped():
             if self._clock.monotonic() >= end:
                 log.warning(
-                    "shard %s: %s did not give it up in time; its log decides", shard, held.lease.previous_owner
+                    "shard %s: %s did not release the lease in time; going on from the log",
+                    shard,
+                    held.lease.previous_owner,
                 )
                 return
             await self._clock.sleep(_ASK_S)
             await self._write(shard, held)
 
     async def release(self, shard: str, lease: Lease) -> None:
-        """Give it up; where it was taken from this process, tell the one who took it that all is committed."""
+        """Release a lease. If another worker took it over, this tells that worker that everything is committed."""
         self.held.pop(shard, None)
         await self._retry(f"release lease {shard}", lambda: self._table.release(lease))
 
-    async def end(self, shard: str, children: Sequence[str], born: list[Lease]) -> None:
-        """The shard has ended: rows for its children, then SHARD_END, so that no child is ever forgotten."""
-        await asyncio.gather(*(self._create(lease) for lease in born))
+    async def end(self, shard: str, children: Sequence[str], new: list[Lease]) -> None:
+        """The shard has ended: create the `new` rows of its children, then write SHARD_END, so that none is lost."""
+        await asyncio.gather(*(self._create(lease) for lease in new))
         held = self.held.get(shard)
         if held is not None:
             names, end = tuple(children), Checkpoint(SHARD_END)
@@ -139,48 +142,48 @@ class Leases:
 
     # Heartbeats.
 
-    def sure(self, shard: str) -> bool:
-        """Whether it is held, and was renewed so lately that nobody can have taken it for expired."""
+    def is_fresh(self, shard: str) -> bool:
+        """Whether the lease is held and was renewed within the failover time, so nobody can consider it expired."""
         held = self.held.get(shard)
         return held is not None and self._clock.monotonic() - held.renewed_at < self.failover_s
 
     def note(self, shard: str, checkpoint: Checkpoint) -> None:
-        """The shard's log has come so far: the next heartbeat says it."""
+        """The shard's log has advanced; the next heartbeat writes the checkpoint."""
         if (held := self.held.get(shard)) is not None:
             held.checkpoint = checkpoint
 
     def measure(self, shard: str, read_bytes: int) -> None:
-        """What was read of the shard so far, since it was taken."""
+        """Record the bytes read from the shard since it was taken."""
         if (held := self.held.get(shard)) is not None:
             held.read_bytes = read_bytes
 
     async def renew(self) -> list[tuple[str, bool]]:
-        """One heartbeat for each lease; those that are lost, and whether its new owner waits for this process.
+        """Send one heartbeat for each lease. Returns the lost leases, and whether the new owner waits for this process.
 
-        It waits where the lease was taken from somebody who lived: who was renewing it all the time.
+        The new owner waits if this process was still renewing the lease when it was taken.
         """
         shards = list(self.held.items())
         lost = await asyncio.gather(*(self._heartbeat(shard, held) for shard, held in shards))
         oldest = min((held.renewed_at for held in self.held.values()), default=self._clock.monotonic())
         if self._clock.monotonic() - oldest > self.failover_s:
-            self._health.bad("leases", f"the lease table does not answer; reading goes on: {self._trouble}")
+            self._health.bad("leases", f"the lease table does not answer; reading continues: {self._trouble}")
         else:
             self._trouble = ""
             self._health.good("leases")
         return [one for one in lost if one is not None]
 
     async def _heartbeat(self, shard: str, held: Held) -> tuple[str, bool] | None:
-        was_sure = self.sure(shard)
+        was_fresh = self.is_fresh(shard)
         async with self._gate:
             if await self._write(shard, held):
                 return None
         if self.held.get(shard) is not held:
             return None  # released meanwhile
         del self.held[shard]
-        return shard, was_sure
+        return shard, was_fresh
 
     async def _write(self, shard: str, held: Held) -> bool:
-        """Renew, or checkpoint where there is news; whether it is still held, as far as is known."""
+        """Renew, or write a new checkpoint. Returns False if the lease is lost, True also if the table fails."""
         asked, lease = self._clock.monotonic(), self._measured(held)
         news = held.checkpoint if held.checkpoint != lease.checkpoint else None
         try:
@@ -190,7 +193,7 @@ class Leases:
                 found = await self._table.renew(lease)
         except (Unavailable, Denied) as problem:
             self._trouble = self._trouble or str(problem)
-            return True  # the next heartbeat tries again; `sure` knows since when none has come through
+            return True  # the next heartbeat tries again; `is_fresh` knows the last success
         if found is not None:
             held.lease, held.renewed_at = found, asked
         return found is not None
@@ -201,11 +204,11 @@ class Leases:
             return held.lease
         rate = (held.read_bytes - held.measured_bytes) / 1000 / took
         held.measured_at, held.measured_bytes = now, held.read_bytes
-        return msgspec.structs.replace(held.lease, throughput=told(held.lease.throughput, rate))
+        return msgspec.structs.replace(held.lease, throughput=reported_throughput(held.lease.throughput, rate))
 
 
 def new_lease(shard: ShardInfo, begins: Position, stream: int) -> Lease:
-    """The row of a shard that nobody has taken yet; `stream` is the stream's creation time."""
+    """The row of a shard without an owner; `stream` is the stream's creation time, epoch milliseconds."""
     return Lease(
         key=shard.id,
         owner=None,

@@ -1,8 +1,8 @@
-"""Which shards run here, in a fleet: those whose leases this process holds.
+"""A fleet that shares shards by leases: this process runs the shards whose leases it holds.
 
-Three things go on at once, and none waits for another: looking (read the table, take what is due), heartbeats, and one
-task for each shard held: wait for the one it was taken from, work, name the children, release. Correctness is with the
-shard logs: whatever goes wrong here costs work done twice, never a wrong file.
+Three kinds of tasks run concurrently and do not wait for each other: looking (read the table, take due leases),
+heartbeats, and one task for each held shard: wait for the previous owner, work, create the children's rows, release.
+Correctness comes from the shard logs: an error here may repeat work, but never produces a wrong file.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from vortex.retry import Health
 log = logging.getLogger(__name__)
 
 _BEATS = 3
-"""Heartbeats in a failover time."""
+"""Heartbeats per failover time."""
 
 
 @dataclass(slots=True)
 class _Holding:
-    """A shard that is held: its worker, and the task that runs it once its time has come."""
+    """A held shard: its worker, and the task that runs it after the handover."""
 
     shard: ShardInfo
     lease: Lease
@@ -45,7 +45,7 @@ class _Holding:
 
 
 class LeasedFleet:
-    """Takes leases, runs their shards, gives them up. `run` ends when all is released after `stop`."""
+    """Takes leases, runs their shards, and releases them. After `stop`, `run` ends when all leases are released."""
 
     alone = False
 
@@ -60,7 +60,7 @@ class LeasedFleet:
         self.workers: dict[str, ShardWorker] = {}
         self.given_up: dict[str, str] = {}
         self.roster = Roster(rank=1)
-        """As last seen; before that, a fleet of nobody, in which this worker does not plan yet."""
+        """The roster as last seen; before that an empty one, in which this worker does not plan."""
         self._shard_tree, self._leases, self._health, self._clock, self._make = (
             shard_tree,
             leases,
@@ -71,14 +71,14 @@ class LeasedFleet:
         self._holdings: dict[str, _Holding] = {}
         self._tasks: dict[str, asyncio.Future[None]] = {}
         self._next_at: dict[str, float] = {}
-        """Of shards that were here before: when they may be asked again, should they come back soon."""
+        """For shards that ran here before: when they may be read again, in case they come back soon."""
         self._stopping = False
         self._wake = asyncio.Event()
         self._begun = asyncio.Event()
-        """Set when there is a new task to be waited for."""
+        """Set when there is a new task to wait for."""
 
     async def run(self) -> None:
-        """Until `stop`, and every shard is committed and released."""
+        """Run until `stop`, and until every shard is committed and released."""
         looking: asyncio.Future[None] = asyncio.ensure_future(self._look_on())
         beating: asyncio.Future[None] = asyncio.ensure_future(self._beat_on())
         try:
@@ -101,7 +101,7 @@ class LeasedFleet:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def stop(self) -> None:
-        """Take nothing more; commit and release every shard."""
+        """Take no more leases; commit and release every shard."""
         self._stopping = True
         self._wake.set()
         for holding in self._holdings.values():
@@ -118,7 +118,7 @@ class LeasedFleet:
                 await asyncio.wait_for(self._wake.wait(), pause)
 
     async def _look(self) -> float:
-        """Read the table and act on it; seconds until the next look."""
+        """Read the table and act on it. Returns seconds until the next look."""
         leases, shard_tree = self._leases, self._shard_tree
         seen = await leases.look()
         rows = [one.lease for one in seen]
@@ -140,14 +140,14 @@ class LeasedFleet:
         return look_again(seen, self._holdings, leases.failover_s)
 
     def _new_leases(self, missing: list[ShardInfo]) -> list[Lease]:
-        """Rows to add, beginning at a place of one's own, so that those who start together share the work."""
+        """Rows to add, from a different first row for each worker, so that workers starting together share the work."""
         missing.sort(key=lambda shard: shard.id)
         first = begin_at(self._leases.me, len(missing))
         stream, begins = self._leases.stream, self._shard_tree.begins
         return [new_lease(shard, begins(shard.id), stream) for shard in missing[first:] + missing[:first]]
 
     async def _tidy(self, seen: list[Seen]) -> None:
-        """A table that was restored may show an ended shard as one to be read; one such row at a time is mended."""
+        """Repair a row that shows an ended shard as live, as in a restored table; at most one row per call."""
         for one in seen:
             key = one.lease.key
             if key in self._shard_tree.ended and not one.lease.checkpoint.ended and key not in self._tasks:
@@ -168,7 +168,7 @@ class LeasedFleet:
         shard = self._shard_tree.live[lease.key]
         log.info("shard %s: taken%s", shard.id, f" from {lease.owner}" if lease.owner else "")
         worker = self._make(shard)
-        worker.orders.holds = lambda: self._leases.sure(shard.id)
+        worker.orders.holds = lambda: self._leases.is_fresh(shard.id)
         worker.next_at = self._next_at.pop(shard.id, 0.0)
         holding = _Holding(shard, self._leases.held[shard.id].lease, worker, stolen)
         self._holdings[shard.id] = holding
@@ -178,7 +178,7 @@ class LeasedFleet:
     # Holding a shard.
 
     async def _hold(self, holding: _Holding) -> None:
-        """The life of a holding, from taking to release."""
+        """Run one held shard from taking its lease to releasing it."""
         shard, leases = holding.shard.id, self._leases
         try:
             if holding.stolen:
@@ -198,7 +198,7 @@ class LeasedFleet:
         await leases.release(shard, holding.lease)
 
     async def _work(self, holding: _Holding) -> Footer | None:
-        """Run the worker; None where it was stopped, or has lost its lease."""
+        """Run the worker. None if it was stopped, or has lost its lease."""
         shard, working = holding.shard.id, asyncio.ensure_future(holding.worker.run())
         holding.working = working
         self.workers[shard] = holding.worker
@@ -214,7 +214,7 @@ class LeasedFleet:
     # Heartbeats.
 
     async def _beat_on(self) -> None:
-        """Renew all leases, whatever else is going on; shards that were lost stop."""
+        """Renew all leases, independently of other tasks; stop the shards of lost leases."""
         every = self._leases.failover_s / _BEATS
         due = self._clock.monotonic()
         while True:
@@ -226,16 +226,16 @@ class LeasedFleet:
             await self._clock.sleep(due - self._clock.monotonic())
 
     def _lose(self, holding: _Holding | None, awaited: bool) -> None:
-        """Somebody else has the lease, and waits for the last commit (`awaited`), or works already: stop at once."""
+        """Another worker has the lease. It waits for our last commit (`awaited`), or already works: stop at once."""
         if holding is None:
             return
-        log.info("shard %s: another worker has it now", holding.shard.id)
+        log.info("shard %s: another worker has taken the lease", holding.shard.id)
         holding.lost = True
         holding.worker.orders.stop.set()
         if not awaited and holding.working is not None:
             holding.working.cancel()
 
     def committed(self, footer: Footer) -> None:
-        """A shard's log has come further: its lease tells it at the next heartbeat."""
+        """A shard's log has advanced: the next heartbeat writes the checkpoint to its lease."""
         if not footer.ended:
             self._leases.note(footer.shard, checkpoint_of(footer.position))

@@ -1,4 +1,4 @@
-"""Which shards run here. Local coordination: this one process runs every live shard, and follows splits and merges."""
+"""A fleet of one process, without leases: it runs every live shard and follows splits and merges."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock
 from vortex.retry import Health
 
-_LOOK = 0.1  # seconds between two looks at whether all have drained
+_LOOK = 0.1  # seconds between checks whether all shards are drained
 
 
 class LocalFleet:
-    """Runs a worker for each live shard; a child begins when the logs of all its parents have ended."""
+    """Runs a worker for each live shard; a child starts when the logs of all its parents have ended."""
 
     alone = True
 
@@ -34,7 +34,7 @@ class LocalFleet:
         self.workers: dict[str, ShardWorker] = {}
         self.given_up: dict[str, str] = {}
         self.roster = Roster()
-        """Alone: this process plans, and carries out all."""
+        """Empty: this process plans and publishes everything."""
         self._shard_tree, self._health, self._clock, self._make = shard_tree, health, clock, worker
         self._waiting: dict[str, ShardInfo] = {}
         self._tasks: dict[asyncio.Task[Footer | None], str] = {}
@@ -44,7 +44,7 @@ class LocalFleet:
         self._surveyed = False
 
     async def run(self) -> None:
-        """Until every worker has stopped: by `stop`, by draining, or because all shards have ended."""
+        """Run until every worker has stopped: by `stop`, by draining, or because all shards have ended."""
         if self._draining:
             self._drain = asyncio.get_running_loop().create_future()
         await self._shard_tree.survey()
@@ -54,7 +54,7 @@ class LocalFleet:
         try:
             while self._tasks:
                 finished, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in [task for task in self._tasks if task in finished]:  # in order: sets have none
+                for task in [task for task in self._tasks if task in finished]:  # in a fixed order: `finished` is a set
                     await self._finished(task)
                 self._start_ready()
         finally:
@@ -63,16 +63,16 @@ class LocalFleet:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def stop(self) -> None:
-        """Ask every worker to commit and stop."""
+        """Ask every worker to commit and to stop."""
         self._stopping = True
         for worker in self.workers.values():
             worker.orders.stop.set()
 
     def committed(self, footer: Footer) -> None:
-        """Nobody else needs to know."""
+        """Nothing to do: no other worker needs to know."""
 
     async def at_tip(self) -> None:
-        """While draining: wait until every live shard has been read to its tip and waits for `finish`."""
+        """While draining: wait until every live shard is read to its tip and waits for `finish`."""
         while not self._settled():
             await self._clock.sleep(_LOOK)
 
@@ -82,7 +82,7 @@ class LocalFleet:
         return all(worker.orders.at_tip.is_set() for worker in self.workers.values())
 
     def finish(self, closed_before: int) -> None:
-        """Let drained workers write their last segment, closing what lies before `closed_before`."""
+        """Let drained workers write their last segment and close the periods before `closed_before`."""
         assert self._drain is not None
         self._drain.set_result(closed_before)
 

@@ -1,4 +1,4 @@
-"""One shard's commits: drafts become segments of its log, one at a time, each upon the one before it."""
+"""The commits of one shard: drafts become segments of its log, one at a time and in order."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vortex.ingest.resume import LostRace
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload
 
-_SURE_FOR = 60.0
-"""Seconds without a commit after which the log is listed beyond the next one."""
+_CHECK_AFTER_S = 60.0
+"""Seconds without a commit after which the log is listed past the new segment."""
 
 
 class Commits:
-    """Seals and puts what a shard's ingest cuts. At most one segment is in flight, while the next is being built."""
+    """Seals and writes the drafts of a shard. At most one segment is in flight while the next one is built."""
 
     def __init__(
         self,
@@ -35,20 +35,20 @@ class Commits:
         on_commit: Callable[[Footer], None],
         lz4: Callable[[], bool],
     ) -> None:
-        """`on_commit` hears of every segment in the log; `lz4`: whether large members are to be LZ4, too."""
+        """`on_commit` is called for each committed segment; `lz4` says whether to store large members as LZ4, too."""
         self._shard = shard
         self._log_store, self._clock, self._meter = log_store, clock, meter
         self._offload, self._memory, self._on_commit, self._lz4 = offload, memory, on_commit, lz4
         self._put: asyncio.Task[None] | None = None
-        self._sure_at = 0.0
+        self._checked_at = 0.0
         self.head: SegmentRef
-        """What the log ends with, as far as this worker knows."""
+        """The last segment of the log, as far as this worker knows."""
         self.in_flight = 0
-        """Bytes of memory that the segment in flight takes."""
+        """Bytes of memory of the segment in flight."""
 
     def resume(self, head: SegmentRef, looked_at: float) -> None:
-        """Go on upon `head`, which the log ended with at `looked_at` (monotonic seconds) or later."""
-        self.head, self._sure_at, self.in_flight = head, looked_at, 0
+        """Continue after `head`, which was the log's last segment at `looked_at` (monotonic seconds) or later."""
+        self.head, self._checked_at, self.in_flight = head, looked_at, 0
 
     @property
     def busy(self) -> bool:
@@ -62,7 +62,7 @@ class Commits:
         return head.footer if isinstance(head, SegmentHeader) and head.footer.ended else None
 
     async def begin(self, draft: Draft, ingest: ShardIngest) -> None:
-        """Start to commit what was just cut from `ingest`. Nothing else may be in flight (`settle`)."""
+        """Start to commit a draft just cut from `ingest`. No segment may be in flight (`settle`)."""
         self.in_flight = draft.buffered
         self._put = asyncio.ensure_future(self._commit(draft, ingest))
         await self._memory.hold(self._shard, 0, self.in_flight)
@@ -77,7 +77,7 @@ class Commits:
                 put.cancel()
 
     async def abandon(self) -> None:
-        """Whatever ends the work: nothing of it goes on running."""
+        """Cancel the segment in flight and release its memory."""
         if self._put is not None:
             put, self._put = self._put, None
             put.cancel()
@@ -92,10 +92,10 @@ class Commits:
             raise LostRace
         if await self._overtaken(sealed.footer):
             raise LostRace
-        self._sure_at = self._clock.monotonic()
-        # Its index, which may be of thousands of partitions, nobody asks this one for.
-        told = msgspec.structs.replace(sealed.footer, folders=[], members=b"")
-        self.head = SegmentHeader(self._shard, sealed.footer.n, sealed.digest, told)
+        self._checked_at = self._clock.monotonic()
+        # Keep the header without the index, which may have thousands of partitions and is not needed here.
+        header_footer = msgspec.structs.replace(sealed.footer, folders=[], members=b"")
+        self.head = SegmentHeader(self._shard, sealed.footer.n, sealed.digest, header_footer)
         self.in_flight = 0
         await self._memory.hold(self._shard, ingest.buffered)
         self._meter.add(metrics.COMMITS, result="committed")
@@ -104,11 +104,12 @@ class Commits:
         self._on_commit(sealed.footer)
 
     async def _overtaken(self, footer: Footer) -> bool:
-        """Whether the log goes on after this segment: who sleeps while others commit and clean up finds its n free.
+        """Whether the log continues after this segment.
 
-        What it puts there is read by nobody; but an end that is none must not start the children. So an end is always
-        looked beyond, other segments after a long time without a commit.
+        A worker that pauses while others commit and clean up may find its segment number free again. Such a segment is
+        never read, but a false end of shard would start the children too early. So the log is always listed past an end
+        of shard, and past other segments after a long time without a commit.
         """
-        if not footer.ended and self._clock.monotonic() - self._sure_at <= _SURE_FOR:
+        if not footer.ended and self._clock.monotonic() - self._checked_at <= _CHECK_AFTER_S:
             return False
         return bool(await self._log_store.numbers(self._shard, footer.n))

@@ -1,4 +1,4 @@
-"""What shards share in one process: the memory for lines that are not committed yet, and turns at working on pages."""
+"""Shared by all shards of a process: the memory for uncommitted lines, and turns for decoding pages."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class _Held:
-    """Bytes of one shard's lines: those that still gather, and those that are being committed."""
+    """Bytes of one shard's lines: those being gathered, and those being committed."""
 
     gathering: int = 0
     committing: int = 0
 
 
 class MemoryBudget:
-    """One limit over all shards for lines that are not committed yet.
+    """One limit for the uncommitted lines of all shards.
 
-    A reader waits while the limit is reached. Long before that, whoever has gathered most is asked to commit: pressure
-    blocks, it drops nothing.
+    At the limit, readers wait. At half of it, the shard that has gathered most is asked to commit. Under pressure
+    readers block; nothing is dropped.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
-        """Bytes held by all shards; counted along, for every poll of every shard asks."""
+        """Bytes held by all shards; a running total, since every poll of every shard reads it."""
         self._gathering = 0
         self._held: dict[str, _Held] = {}
         self._room = asyncio.Condition()
 
     async def hold(self, who: str, gathering: int, committing: int = 0) -> None:
-        """Say how many bytes `who` now holds."""
+        """Set the bytes that `who` holds now."""
         async with self._room:
             before, self._held[who] = self._held.get(who, _Held()), _Held(gathering, committing)
             self.used += gathering + committing - before.gathering - before.committing
@@ -38,10 +38,10 @@ class MemoryBudget:
             self._room.notify_all()
 
     def asks(self, who: str) -> bool:
-        """Whether `who` should commit early: more than half of the limit gathers, and nobody has gathered more.
+        """Whether `who` should commit early: more than half of the limit is gathered, and nobody has gathered more.
 
-        One at a time, the largest: if all did, each segment would be a page or two, and what is published of them
-        would have to be compressed afresh. What is being committed does not count, for it is on its way out.
+        Only the largest is asked. If all committed, each segment would hold one or two pages, and publishing would have
+        to recompress their lines. Bytes being committed do not count, since they are freed soon.
         """
         if self._gathering * 2 <= self.limit:
             return False
@@ -50,36 +50,36 @@ class MemoryBudget:
 
     @property
     def full(self) -> bool:
-        """Whether nobody may read on."""
+        """Whether all readers must wait."""
         return self.used >= self.limit
 
     async def room(self) -> None:
-        """Wait until somebody has committed. Whoever waits has committed what it held itself."""
+        """Wait until another shard has committed. The caller has already committed its own lines."""
         async with self._room:
             await self._room.wait_for(lambda: not self.full)
 
 
 class Turns:
-    """Who works on a page: one shard at a time, in the order in which they ask.
+    """Turns for decoding pages: one shard at a time, in the order of requests.
 
-    So what a record is unfolded to is in memory once, not once a shard, and the loop is never busy with more than one
-    step of that before it looks at anything else.
+    So only one decompressed record is in memory, not one per shard, and the event loop runs at most one decompression
+    step before it handles other tasks.
     """
 
     def __init__(self, most_waiting: int = 8) -> None:
-        """`most_waiting`: pages that may wait for their turn before no more are read."""
+        """`most_waiting`: pages that may wait for their turn before readers pause."""
         self._turn = asyncio.Lock()
         self._most, self._waiting = most_waiting, 0
         self._fewer = asyncio.Event()
         self._fewer.set()
 
     async def few(self) -> None:
-        """Wait while so many pages wait that another one would only take memory."""
+        """Wait while so many pages are waiting that another one would only use memory."""
         while not self._fewer.is_set():
             await self._fewer.wait()
 
     async def __aenter__(self) -> None:
-        """Wait for the turn. Whoever has it waits for nothing but the loop, and lets go where a record ends."""
+        """Wait for the turn. Its holder awaits only the event loop, and releases the turn at the end of a record."""
         self._count(1)
         try:
             await self._turn.acquire()
@@ -87,7 +87,7 @@ class Turns:
             self._count(-1)
 
     async def __aexit__(self, *_: object) -> None:
-        """The next one's turn."""
+        """Pass the turn on."""
         self._turn.release()
 
     def _count(self, more: int) -> None:

@@ -1,12 +1,13 @@
-"""One shard read page by page, within its limits; and the proof that nothing is left of it.
+"""Reads one shard page by page within its limits, and confirms the end of a shard.
 
-No single reply ends a shard: a reply without an iterator may be one that a proxy made up, or cut. What an end is:
+No single reply ends a shard: a reply without an iterator may come from a proxy, or may be truncated. A shard has ended
+if both hold:
 
 - the listing says that the shard is closed, and names children for all of its hash keys; and
-- a second reading, which begins with the last record that was read, brings that record again, no other one, and then
-  a page without a next iterator. (Nothing was read, or that record is too old: five readings bring no record at all.)
+- a second reading from the last record brings that record again, no other record, and then a page without a next
+  iterator. (If no record was read, or the last one has expired: five readings bring no record at all.)
 
-https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html: a closed shard has an iterator, too.
+https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html: a closed shard also has an iterator.
 """
 
 from __future__ import annotations
@@ -21,46 +22,47 @@ from vortex.retry import Retry
 
 _ITERATOR_LIFE = 240.0
 _FAILURES = 5
-"""So many calls in a row fail with one iterator: perhaps it is at fault, and one that is asked for anew is not."""
+"""Failed calls in a row with one iterator, after which a new iterator is requested: the iterator may be the cause."""
 _AT_TIP = 3
-"""So many empty pages at the tip, each with a next iterator: the shard goes on. One or two come before an end, too."""
+"""Empty pages at the tip, each with a next iterator, that show that the shard continues. One or two may precede an
+end."""
 _EMPTY_READINGS = 5
-"""So many readings in a row bring nothing of a shard that is empty: no record is there to tell a reply from a lie."""
+"""Readings in a row that must find no record in an empty shard: there is no record to check the replies by."""
 _EMPTY_AT_RECORD = 20
-"""So many empty pages where a record is to be: it is too old to be read again."""
+"""Empty pages where the last record should be, after which it counts as expired."""
 _EMPTY = 1000
-"""So many empty pages, of a part of the shard in which nothing was put, are read to find its end."""
+"""Empty pages, of a part of the shard without records, that are read to find its end."""
 
 
 class NoIterator(Exception):
-    """A reply to GetShardIterator has none. It proves nothing: a closed shard has one, too."""
+    """A reply to GetShardIterator without an iterator. It proves nothing: a closed shard has one, too."""
 
 
 class _Found(Enum):
-    """What a second reading brings."""
+    """The result of a second reading."""
 
     LAST = auto()
     """The last record that was read, and then the end."""
     NOTHING = auto()
-    """The end, and no record."""
+    """The end, without a record."""
     MORE = auto()
     """Other records."""
     NO_END = auto()
-    """No end, at least not soon."""
+    """No end was found."""
 
 
 class Reader:
-    """Asks for a shard's pages. `read` makes an iterator where there is none, or none that lives."""
+    """Reads the pages of a shard. `read` gets a new iterator if there is none, or if it has expired."""
 
     def __init__(
         self, shard: str, stream: Stream, clock: Clock, retry: Retry, reads: asyncio.Semaphore, poll_s: float
     ) -> None:
-        """`reads` bounds the calls under way over all shards; `poll_s` is how often a shard at its tip is asked."""
+        """`reads` limits the concurrent calls of all shards; `poll_s` is the poll interval of a shard at its tip."""
         self.poll_s = poll_s
         self.next_at = 0.0
-        """When the shard may, or should, be asked again; monotonic seconds."""
+        """When the shard may be read again, and should be; monotonic seconds."""
         self.first = False
-        """Whether the page read last was the first one from where it was asked to go on."""
+        """Whether the last page was the first one after `open`."""
         self._shard, self._stream, self._clock, self._retry, self._reads = shard, stream, clock, retry, reads
         self._iterator: str | None = None
         self._born = 0.0
@@ -69,17 +71,17 @@ class Reader:
         self._limit = FIRST_RECORDS
 
     async def rest(self) -> None:
-        """Until the shard may be asked again."""
+        """Wait until the shard may be read again."""
         await self._clock.sleep(max(0.0, self.next_at - self._clock.monotonic()))
 
     def restart(self) -> None:
-        """The next page is read from the position that is given then."""
+        """Make the next `read` start from its position."""
         self._iterator = None
 
     async def open(self, position: Position, *, told: bool = False) -> None:
-        """Go on at `position`; `told`: it is known already that records may be missing before it.
+        """Continue at `position`. `told`: it is already known that records before it may be missing.
 
-        Raises NoIterator, NotFound where the shard has vanished, InvalidPosition where it refuses `position`.
+        Raises NoIterator, NotFound if the shard does not exist, InvalidPosition if Kinesis refuses `position`.
         """
         self._iterator = await self._retry(
             f"iterator of {self._shard}", lambda: self._stream.iterator(self._shard, position)
@@ -89,7 +91,7 @@ class Reader:
             raise NoIterator(f"iterator of {self._shard}")
 
     async def read(self, position: Position) -> Page | None:
-        """The next page, from `position` where there is no iterator; None where that died: read again.
+        """The next page, from `position` if there is no iterator. None if the iterator expired: call again.
 
         Raises what `open` raises.
         """
@@ -98,15 +100,15 @@ class Reader:
         return await self._page(self._limit, self.poll_s)
 
     async def proves_end(self, position: Position) -> bool:
-        """Whether nothing is left after `position`: the last record's, or where the shard begins where none was read.
+        """Whether nothing is left after `position`: the last record's, or the shard's start if no record was read.
 
-        Raises NotFound where the shard has vanished.
+        Raises NotFound if the shard does not exist.
         """
         if position.by_record:
             last = Position(Start.AT_SEQUENCE_NUMBER, position.value)
             if (found := await self._found(last, int(position.value))) in (_Found.LAST, _Found.MORE):
                 return found is _Found.LAST
-            # Perhaps that record is too old to be read again; then nothing at all may be there.
+            # That record may have expired; then a reading from the oldest record must find nothing.
             position = Position(Start.TRIM_HORIZON)
         for _ in range(_EMPTY_READINGS):
             if await self._found(position) is not _Found.NOTHING:
@@ -115,7 +117,7 @@ class Reader:
         return True
 
     async def _found(self, begin: Position, last: int = -1) -> _Found:
-        """What a reading from `begin` brings, where `last` was the last record read."""
+        """What a reading from `begin` finds; `last` is the sequence number of the last record read, -1 for none."""
         brought, empty, tip = False, 0, 0
         try:
             await self.open(begin)
@@ -150,17 +152,17 @@ class Reader:
             return None
         self._iterator, self._born = page.iterator, self._clock.monotonic()
         self.first, self._fresh = self._fresh, False
-        # What is done with the page meanwhile delays nothing.
+        # Set now, so that processing the page adds no delay.
         self.next_at = next_call(self._born, page.size, page.behind_ms, tip_s)
         self._limit = next_limit(self._limit, len(page.records), page.size)
         return page
 
     async def _call(self, iterator: str, limit: int) -> Page:
-        # Retries may outlive the iterator; an expired one is not worth a call.
+        # Retries may outlive the iterator; a call with an expired iterator is useless.
         if self._old or self._failed == _FAILURES:
             raise IteratorExpired(self._shard)
         async with self._reads:
-            # Should this call be given up half-way, its reply may have been a full one.
+            # If this call is cancelled, its reply may have been a full one: pause as after a full page.
             self.next_at = self._clock.monotonic() + FULL_PAUSE_S
             self._failed += 1
             page = await self._stream.read(self._shard, iterator, limit)
@@ -169,7 +171,7 @@ class Reader:
 
 
 def following(shard: str, listed: list[ShardInfo]) -> tuple[ShardInfo, ...] | None:
-    """The children of a shard that the listing says is closed, for all of its hash keys; None where it does not."""
+    """The children of a shard if the listing says that it is closed and they cover all its hash keys; else None."""
     own = next((each for each in listed if each.id == shard), None)
     children = tuple(each for each in listed if shard in each.parents)
     if own is None or own.end_sequence is None:

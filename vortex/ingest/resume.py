@@ -1,6 +1,6 @@
-"""Resuming a shard from the log: at start, at a takeover, after a lost race. There is one way to begin, and no second.
+"""Resumes a shard from its log: at start, at a takeover, and after a lost race, always in the same way.
 
-The head tells position, watermark and bound, and nothing else is needed; the filter begins empty.
+The log's last segment gives position, watermark and closed bound. Nothing else is needed; the filter starts empty.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from vortex.retry import Retry
 
 
 class LostRace(Exception):
-    """Another worker committed the segment that this one meant to."""
+    """Another worker has committed a segment with the same number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumer:
-    """What it takes to resume any shard of a stream."""
+    """Resumes the shards of a stream."""
 
     stream: Stream
     log_store: LogStore
@@ -43,9 +43,9 @@ class Resumer:
     state: StreamState
 
     async def resume(self, shard: ShardInfo, policy: Policy) -> tuple[SegmentRef, ShardIngest]:
-        """The head of the shard's log, and the state that the worker which wrote it had, but for its filter.
+        """The last segment of the shard's log, and the state of the worker that wrote it, but with an empty filter.
 
-        Raises BrokenLog where the log cannot be built on, LostRace where another worker began it.
+        Raises BrokenLog if the log is broken, LostRace if another worker started the log at the same time.
         """
         while True:
             plan = await self.log_store.last_plan(self.state)
@@ -64,7 +64,7 @@ class Resumer:
                     raise BrokenLog(str(problem)) from None
 
     async def _moved_on(self, shard: ShardInfo, plan: Plan, head: SegmentRef | None) -> bool:
-        """Whether others wrote, published and cleaned up while this one was reading: then it reads again."""
+        """Whether others wrote, published and cleaned up during the read; then it is repeated."""
         newest = await self.log_store.last_plan(self.state)
         if newest.k != plan.k:
             return True
@@ -74,7 +74,7 @@ class Resumer:
     def _built(self, shard: ShardInfo, head: SegmentRef, policy: Policy) -> ShardIngest:
         if isinstance(head, SegmentHeader):
             start = (head.footer.position, head.footer.watermark, head.footer.closed_before)
-        else:  # a root that nobody has read yet
+        else:  # a root that was never read
             root = next(root for root in self.state.roots if root.shard.id == shard.id)
             start = (root.position, 0, self.state.closed_before)
         return ShardIngest(
@@ -87,7 +87,7 @@ class Resumer:
         )
 
     async def _begin(self, shard: ShardInfo, empty: SegmentRef) -> SegmentRef:
-        """A child's empty segment 0, from its parents' last segments; a root needs none."""
+        """Write a child's empty segment 0, from its parents' last segments. A root needs none."""
         if any(root.shard.id == shard.id for root in self.state.roots):
             return empty
         listed = await self.retry("list shards", self.stream.list_shards)
@@ -110,19 +110,18 @@ class Resumer:
 async def parent_ends(
     log_store: LogStore, state: StreamState, shard: ShardInfo, listed: list[ShardInfo]
 ) -> list[Footer]:
-    """The last footers of a child's parents. Raises BrokenLog while any is not ended.
+    """The last footers of a child's parents. Raises BrokenLog while a parent has not ended.
 
-    A parent without a log that is neither a root, nor in the last plan, nor listed any more, lay before the start:
-    nothing of it is waited for.
+    A parent is ignored if it has no log, and is not a root, in the last plan, or listed: it ended before the start.
     """
     plan = await log_store.last_plan(state)
     awaited = {root.shard.id for root in state.roots} | set(plan.shards) | {s.id for s in listed}
     ends: list[Footer] = []
     for parent in shard.parents:
-        gone = plan.gone.get(parent)
+        retired_at = plan.gone.get(parent)
         head = (
-            await log_store.head(parent, gone)
-            if gone is not None
+            await log_store.head(parent, retired_at)
+            if retired_at is not None
             else await log_store.newest(parent, plan.shards.get(parent))
         )
         if head is None and parent not in awaited:

@@ -1,4 +1,4 @@
-"""Clean-up: deletes segments and decisions that nobody needs and that are old enough; never a head."""
+"""Clean-up: deletes old segments and decision files that are no longer needed; never the last segment of a live log."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from vortex.ports import Clock
 
 
 class Cleaner:
-    """Looks now and then: at most once a period, or a twenty-fourth of the time that segments are kept."""
+    """Runs at most once per period, and at most 24 times in the time that segments are kept."""
 
     def __init__(self, log_store: LogStore, clock: Clock, period_ms: int, keep_ms: int) -> None:
         self._log_store, self._clock, self._period_ms, self._keep_ms = log_store, clock, period_ms, keep_ms
         self._cleaned_at: float | None = None
         self._clean: set[str] = set()
-        """Gone shards of which only the last segment is left."""
+        """Retired shards with only the last segment left."""
         self._old: dict[str, set[int]] = {}
-        """What was old when it was looked at last: one listing may be wrong, so that another has to say so, too."""
+        """Segments that were old in the last listing: a single listing may be wrong, so two must agree."""
         self._store_ms = EARLIEST_MS
-        """The latest time that the store gave to anything: its own clock has reached it."""
+        """The latest modification time in the store, which the store's own clock has reached."""
 
     @property
     def _oldest(self) -> int:
-        """What was written later than this is kept: it is not old by the store's own clock, or not by the others."""
+        """Newer objects are kept: they are not old by the store's clock, or not by the local clock."""
         return min(self._clock.now_ms(), self._store_ms) - self._keep_ms
 
     async def clean_up(self, plan: Plan, views: Mapping[str, LogView]) -> None:
-        """Delete what nobody needs: `plan` is the last done one, `views` the live logs from it on."""
+        """Delete what is no longer needed: `plan` is the last done plan, `views` the live logs from it on."""
         now = self._clock.monotonic()
         every = max(self._period_ms, self._keep_ms / 24) / 1000
         if plan.k < 0 or (self._cleaned_at is not None and now - self._cleaned_at < every):
@@ -43,19 +43,19 @@ class Cleaner:
                 entry = plan.shards[shard]
                 head = entry.to
             await self._clean_log(shard, unneeded(shard, plan, head), shard in plan.gone)
-        await self._clean_decisions(plan.since)  # last, for the logs' listings tell the store's time
+        await self._clean_decisions(plan.since)  # last: listing the logs gives the store's time
 
     async def _clean_decisions(self, since: int) -> None:
-        """Those of plans that the last done one is not held against: no later one is.
+        """Delete decision files that no plan needs any more, since no later plan is compared with them.
 
-        By listing, so that what a delayed put brought back is found, too.
+        By listing, which also finds files that a delayed put created again.
         """
         log_store = self._log_store
         keys = await log_store.decided_before(since, self._oldest)
         if keys:
             await log_store.retry("clean up decisions", lambda: log_store.store.delete(keys))
 
-    async def _clean_log(self, shard: str, below: int, gone: bool) -> None:
+    async def _clean_log(self, shard: str, below: int, retired: bool) -> None:
         log_store = self._log_store
 
         async def old() -> tuple[list[int], int]:
@@ -76,6 +76,6 @@ class Cleaner:
         before = self._old.get(shard, set())
         self._old[shard] = set(numbers) - before
         await log_store.drop(shard, [n for n in numbers if n in before])
-        if gone and not young and not self._old[shard]:
+        if retired and not young and not self._old[shard]:
             self._clean.add(shard)
             del self._old[shard]

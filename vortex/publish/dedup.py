@@ -1,6 +1,6 @@
-"""Deciding what is a duplicate: each part of a plan's keys by one worker, once, in a file; then what all files say.
+"""Decides which rows are duplicates: one worker decides each part of a plan's keys, once, and writes a file.
 
-Objects are made only when every file is there, and of what the files say, never of memory.
+Objects are made only after all files exist, and from the content of the files, never from memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PlanIds = tuple[PlanRuns, dict[tuple[str, int], bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What was decided on all of a plan: the rows that are dropped, how many of each period, the files' digests."""
+    """The decisions on a whole plan: the dropped rows, their number by period, and the files' digests."""
 
     dropped: Dropped = field(default_factory=dict)
     periods: dict[int, int] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Decisions:
 
 
 class Resolver:
-    """Works out what the files of a plan have to say, by the logs and the plans before."""
+    """Computes the content of a plan's decision files from the logs and the earlier plans."""
 
     def __init__(self, log_store: LogStore, offload: Offload, keys: KeyCache) -> None:
         self.keys, self.offload = keys, offload
@@ -62,11 +62,11 @@ class Resolver:
         """The file of one part, and the keys that it publishes."""
         runs, blocks = ids
         rows = await self.offload(_rows_by_key, runs, blocks, part, plan.parts)
-        dropped = await self._walked(plan, runs, rows, part)
-        return await self.offload(_said, plan, part, runs, rows, dropped)
+        dropped = await self._dropped(plan, runs, rows, part)
+        return await self.offload(_encoded, plan, part, runs, rows, dropped)
 
-    async def _walked(self, plan: Plan, runs: PlanRuns, rows: Rows, part: int) -> Bools:
-        """Which rows of a part are dropped; by one sub-range of the keys after the other, if need be."""
+    async def _dropped(self, plan: Plan, runs: PlanRuns, rows: Rows, part: int) -> Bools:
+        """Which rows of a part are dropped. Processes the keys in sub-ranges if memory is short."""
         several = self._sub_ranges(plan)
         dropped = []
         for number in range(part * several, (part + 1) * several):
@@ -76,7 +76,7 @@ class Resolver:
         return np.concatenate(dropped)
 
     def _sub_ranges(self, plan: Plan) -> int:
-        """In how many sub-ranges to work through a part: several where even fingerprints of its keys find no room."""
+        """The number of sub-ranges of a part: several if even the fingerprints of its keys do not fit in memory."""
         rows = sum(one.rows for one in plan.recent) // plan.parts
         if rows * FINGERPRINT_BYTES <= self.keys.limit:
             return 1
@@ -87,7 +87,7 @@ def _rows_by_key(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: 
     return rows_of(runs, blocks, part, parts).by_key()
 
 
-def _said(plan: Plan, part: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> tuple[bytes, Keys]:
+def _encoded(plan: Plan, part: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> tuple[bytes, Keys]:
     """The file of a part, and the keys that it publishes."""
     kept = published(rows, dropped)
     keys = Keys(kept.high, kept.low, kept.run, runs.table["lo"].copy(), runs.table["hi"].copy())
@@ -95,7 +95,7 @@ def _said(plan: Plan, part: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> 
 
 
 class Deduplicator:
-    """Decides on the plans of one stream."""
+    """Decides the plans of one stream."""
 
     def __init__(self, resolver: Resolver, log_store: LogStore, clock: Clock, meter: Meter, sharing: Sharing) -> None:
         self._resolver, self._log_store, self._clock, self._meter, self._sharing = (
@@ -108,22 +108,22 @@ class Deduplicator:
 
     @property
     def keys(self) -> KeyCache:
-        """What is in memory of published keys."""
+        """The cache of published keys."""
         return self._resolver.keys
 
     async def own(self, plan: Plan, views: Views) -> None:
-        """Decide on the parts that the plan gives this worker."""
+        """Decide the parts that the plan assigns to this worker."""
         await self._sharing.own(plan.resolvers, self._doing(plan, views))
 
     async def all(self, plan: Plan, views: Views, workers: Callable[[], Sequence[str]]) -> Decisions | None:
-        """What was decided on the plan, by the help of the others; None where this process left before the end."""
+        """The decisions on the plan, made with the help of other workers; None if this process stops before."""
         takers = plan.resolvers or (self._sharing.me,) * plan.parts
         if not await self._sharing.all(f"plan {plan.k}: part", takers, self._doing(plan, views), workers):
             return None
         return await decisions_on(plan, views, self._log_store, self._resolver.offload)
 
     async def awaited(self, plan: Plan, views: Views) -> Decisions | None:
-        """What was decided on the plan, as soon as it is; None where that takes too long, or this process leaves."""
+        """Wait for the decisions on the plan; None if that takes too long, or this process stops."""
         until = self._clock.monotonic() + PATIENCE_S
         for part in range(plan.parts):
             while not await self._log_store.has_decided(plan.k, part):
@@ -133,7 +133,7 @@ class Deduplicator:
         return await decisions_on(plan, views, self._log_store, self._resolver.offload)
 
     def _doing(self, plan: Plan, views: Views) -> Doing:
-        """A worker reads the ids once for all of its parts."""
+        """Checks and does the parts. Reads the ids only once for all parts of a worker."""
         read: list[PlanIds] = []
 
         async def has(part: int) -> bool:
@@ -149,7 +149,7 @@ class Deduplicator:
         return has, do
 
     async def _decide(self, plan: Plan, ids: PlanIds, part: int) -> None:
-        """Put the file of one part. Raises ForeignObject where another stands there that does not follow from files."""
+        """Write the file of one part. Raises ForeignObject if it exists with a decision that files do not confirm."""
         self.keys.forget(plan.since)
         for again in (False, True):
             body, keys = await self._resolver.decide(plan, ids, part)
@@ -157,16 +157,16 @@ class Deduplicator:
                 await self.keys.keep(plan.k, part, plan.parts, keys)
                 return
             if not again:
-                log.warning("plan %d, part %d: another decision stands there; deciding again from files", plan.k, part)
+                log.warning("plan %d, part %d: another decision exists; deciding again from files", plan.k, part)
                 self.keys.forget()
         raise ForeignObject(
-            f"{self._log_store.decided_key(plan.k, part)}: says something else than follows from the logs and the "
-            "plans before. Nothing was overwritten; publishing has stopped"
+            f"{self._log_store.decided_key(plan.k, part)}: exists with a decision that does not follow from the "
+            "logs and the earlier plans. Nothing was overwritten; publishing stopped"
         )
 
 
 async def decisions_on(plan: Plan, views: Views, log_store: LogStore, offload: Offload) -> Decisions:
-    """What all files of the plan say. Raises NotFound; BrokenLog where they are about other rows than the plan."""
+    """The decisions in all files of the plan. Raises NotFound, and BrokenLog if they are about other rows."""
     if not plan.parts:
         return Decisions()
     files = await asyncio.gather(*(log_store.decided(plan.k, part) for part in range(plan.parts)))
@@ -181,26 +181,26 @@ async def decisions_on(plan: Plan, views: Views, log_store: LogStore, offload: O
 
 
 def _check(plan: Plan, runs: PlanRuns, files: Sequence[Decided]) -> None:
-    """Every row of the plan is in one of the files. Raises BrokenLog."""
+    """Check that the files contain every row of the plan. Raises BrokenLog."""
     names = ["shard", "n", "period", "lo", "hi"]
     table = runs.table
     for file in files:
         same = (file.parts, file.shards) == (plan.parts, runs.shards)
         if not same or len(file.runs) != len(table) or (file.runs[names] != table[names]).any():
-            raise BrokenLog(f"{file.name}: is about other rows than the plan is")
+            raise BrokenLog(f"{file.name}: is about rows other than the plan's")
     rows = np.stack([file.runs["rows"] for file in files]).sum(axis=0, dtype=np.int64)
-    if odd := np.flatnonzero(rows != table["rows"]).tolist():
-        shard, n, period = runs.shards[table["shard"][odd[0]]], table["n"][odd[0]], table["period"][odd[0]]
+    if wrong := np.flatnonzero(rows != table["rows"]).tolist():
+        shard, n, period = (runs.shards[table["shard"][wrong[0]]], table["n"][wrong[0]], table["period"][wrong[0]])
         raise BrokenLog(
-            f"plan {plan.k}: segment {n} of {shard} has {table['rows'][odd[0]]} rows of period {period}, and "
-            f"{rows[odd[0]]} were decided on; publishing has stopped"
+            f"plan {plan.k}: segment {n} of {shard} has {table['rows'][wrong[0]]} rows of period {period}, but "
+            f"{rows[wrong[0]]} were decided; publishing stopped"
         )
 
 
 def _merged(
     plan: Plan, files: Iterable[Mapping[tuple[str, int], Sequence[NDArray[np.uint32]]]]
 ) -> dict[tuple[str, int], NDArray[np.int64]]:
-    """The dropped rows of each segment, sorted, of all files. Raises BrokenLog where one is dropped twice."""
+    """The dropped rows of each segment from all files, sorted. Raises BrokenLog if a row is dropped twice."""
     found: dict[tuple[str, int], list[NDArray[np.uint32]]] = {}
     for file in files:
         for segment, rows in file.items():

@@ -1,4 +1,4 @@
-"""Closes hours: the manifests of the partitions, then the hour's own, from what the plans came to."""
+"""Closes hours: writes the manifests of the partitions, then the hour's own, from the done documents of plans."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ _PARALLEL_PUTS = 16
 
 
 class Hours:
-    """Of one stream."""
+    """The hours of one stream."""
 
     def __init__(self, log_store: LogStore, state: StreamState) -> None:
         self._log_store, self._state = log_store, state
         self._recent: list[Done] = []
-        """Done documents of the hour that is not closed yet, oldest first."""
+        """Done documents of the hour that is still open, oldest first."""
 
     async def close(self, plan: Plan, document: Done) -> int | None:
-        """Put the manifests of the hours that the plan closes; the last of those hours. Raises ForeignObject."""
+        """Write the manifests of the hours that the plan closes. Returns the last of these hours, or None.
+
+        Raises ForeignObject.
+        """
         closed = None
         dones = [*await self._dones_since(hour_of(plan.after), plan), document]
         held = {one.period for d in dones for one in d.objects} | {p for d in dones for p in d.periods}
@@ -42,17 +45,17 @@ class Hours:
         return closed
 
     async def _dones_since(self, hour: int, plan: Plan) -> list[Done]:
-        """The done documents of the plans before `plan` that published anything of `hour`, oldest first."""
+        """The done documents of the plans before `plan` that published any part of `hour`, oldest first."""
         if plan.after <= hour:
             return []
         found = [d for d in self._recent if d.k < plan.k and d.upto > hour]
         if found and found[-1].k != plan.k - 1:
-            found = []  # another process published since
+            found = []  # another process has published since
         k = (found[0].k if found else plan.k) - 1
         while k >= 0 and (not found or found[0].after > hour):
             earlier = await self._log_store.done(k)
             if earlier is None:
-                raise BrokenLog(f"plan {k} is not done, though plan {plan.k} was made after it")
+                raise BrokenLog(f"plan {k} is not done, but a later plan {plan.k} exists")
             if earlier.upto <= hour:
                 break
             found.insert(0, earlier)
@@ -65,4 +68,4 @@ class Hours:
             f"publish {key}", lambda: log_store.store.put_if_absent(key, body, "application/json")
         )
         if not created and await log_store.retry(f"compare {key}", lambda: log_store.store.get(key)) != body:
-            raise ForeignObject(f"{key}: exists with other content; nothing was overwritten, publishing has stopped")
+            raise ForeignObject(f"{key}: exists with different content. Nothing was overwritten; publishing stopped")

@@ -1,4 +1,4 @@
-"""Writes the objects of a plan: blobs read in few requests, joined or compressed afresh, put if absent, compared."""
+"""Writes the objects of a plan: reads blobs in few requests, joins or recompresses them, and puts them if absent."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from vortex.ports import Meter, Offload
 log = logging.getLogger(__name__)
 
 _BATCH = 32 * 1024 * 1024
-"""Compressed bytes, and objects, worked on at a time: with the objects being built, what publishing takes of memory."""
+"""Compressed bytes and objects per batch; with the objects being built, this is the memory that publishing uses."""
 _BATCH_OBJECTS = 500
 _NEAR = 256 * 1024  # blobs closer than this in a segment are read in one request
 _BUILD_BYTES = 32 * 1024 * 1024
-"""Bytes of lines that one thread makes objects of in one go, so that neighbours find shared blobs unfolded."""
+"""Bytes of lines that one thread builds in one call, so that neighbours share decompressed blobs."""
 _PARALLEL_BUILDS = 2
 _PARALLEL_PUTS = 16
 NDJSON = "application/x-ndjson"
 BlobData = dict[tuple[str, int, int], memoryview]
-"""Blobs as they were read, by (shard, n, offset)."""
+"""Blobs as read, by (shard, n, offset)."""
 
 
 class ForeignObject(Exception):
-    """A key that a plan names exists with other content. Publishing stops: it must not be overwritten, nor skipped."""
+    """A key of a plan exists with different content. Publishing stops: it must be neither overwritten nor skipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectWriter:
-    """Writes batches of objects (see `batches`) to the journal's store."""
+    """Writes batches of objects (see `batches`) to the log store's object store."""
 
     log_store: LogStore
     meter: Meter
     offload: Offload
 
     async def write(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
-        """Read a batch's members, build its objects, put them. Raises ForeignObject, CorruptSegment."""
+        """Read a batch's members, build its objects, and put them. Raises ForeignObject, CorruptSegment."""
         data = await blobs_of(self.log_store, specs)
         building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
 
@@ -64,7 +64,7 @@ class ObjectWriter:
         return [published for part in parts for published in part]
 
     async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
-        """The objects, each with the bytes of its lines; blobs that do not match their digests are read anew.
+        """The objects, each with the size of its lines. Blobs that do not match their digests are read again.
 
         Raises CorruptSegment.
         """
@@ -99,25 +99,25 @@ class ObjectWriter:
         )
 
     async def _compared(self, key: str, body: bytes) -> bytes:
-        """What stands there, where its lines are the same, by whatever compressor. Raises ForeignObject."""
+        """The existing object if it has the same lines, even compressed differently. Raises ForeignObject."""
         for _ in range(READINGS):
-            there = await self.log_store.retry(f"compare {key}", lambda: self.log_store.store.get(key))
+            existing = await self.log_store.retry(f"compare {key}", lambda: self.log_store.store.get(key))
             with contextlib.suppress(CorruptSegment):
-                if there == body or await self.offload(_same_lines, there, body, key):
-                    return there
+                if existing == body or await self.offload(_same_lines, existing, body, key):
+                    return existing
         raise ForeignObject(
-            f"{key}: exists with other content than plan says; another program or stream writes to this store. "
-            "Nothing was overwritten; publishing has stopped"
+            f"{key}: exists with different content; another program or stream writes to this store. "
+            "Nothing was overwritten; publishing stopped"
         )
 
 
 def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
-    """The objects in runs that are small enough to be worked on at a time."""
+    """The objects in batches that are small enough for memory."""
     return _runs_of(specs, lambda spec: spec.length, _BATCH, _BATCH_OBJECTS)
 
 
 async def blobs_of(log_store: LogStore, specs: Iterable[ObjectSpec]) -> BlobData:
-    """The blobs of some objects; neighbours in a segment are read in one request. Raises NotFound."""
+    """The blobs of some objects; blobs that are close in a segment are read in one request. Raises NotFound."""
     by_segment: dict[tuple[str, int], list[Piece]] = {}
     for spec in specs:
         for piece in spec.pieces:
@@ -141,7 +141,7 @@ async def blobs_of(log_store: LogStore, specs: Iterable[ObjectSpec]) -> BlobData
 def _runs_of(
     specs: Sequence[ObjectSpec], size_of: Callable[[ObjectSpec], int], most: int, number: int
 ) -> Iterator[list[ObjectSpec]]:
-    """Runs of at most `number` objects, and of sizes that come to `most` together, unless one alone is larger."""
+    """Runs of at most `number` objects and `most` bytes in total; a larger object is a run by itself."""
     run: list[ObjectSpec] = []
     total = 0
     for spec in specs:
@@ -167,15 +167,15 @@ def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
 
 
 class Blobs:
-    """The blobs of a batch, checked, and unfolded no more than once while neighbours share them."""
+    """The checked blobs of a batch. A blob that neighbours share is decompressed only once."""
 
     def __init__(self, data: BlobData) -> None:
         self._data = data
-        self._unfolded: dict[tuple[str, int], tuple[int, bytes]] = {}
-        """By segment the offset and the lines of the last one: objects are made in the order of blobs."""
+        self._decompressed: dict[tuple[str, int], tuple[int, bytes]] = {}
+        """By segment, the offset and lines of the last blob: objects are made in the order of blobs."""
 
-    def fits(self, piece: Piece) -> bool:
-        """Whether the piece's blob may go into an object as it is."""
+    def reusable(self, piece: Piece) -> bool:
+        """Whether the piece's blob can be copied into an object unchanged."""
         return piece.whole_blob and not is_folded(self._data[piece.shard, piece.n, piece.offset])
 
     def whole(self, piece: Piece) -> memoryview:
@@ -183,7 +183,7 @@ class Blobs:
         return check_blob(self._data[piece.shard, piece.n, piece.offset], piece.digest, _name(piece))
 
     def lines(self, piece: Piece) -> bytes:
-        """The piece's lines, but for those that are left out. Raises CorruptSegment."""
+        """The piece's lines without those left out as duplicates. Raises CorruptSegment."""
         text = self._all_lines(piece)
         return without(text, piece.out, _name(piece)) if len(piece.out) else text
 
@@ -191,10 +191,10 @@ class Blobs:
         if not piece.shares:
             return decompress(self.whole(piece), _name(piece))
         segment = piece.shard, piece.n
-        offset, text = self._unfolded.get(segment, (-1, b""))
+        offset, text = self._decompressed.get(segment, (-1, b""))
         if offset != piece.offset:
             text = decompress(self.whole(piece), _name(piece))
-            self._unfolded[segment] = piece.offset, text
+            self._decompressed[segment] = piece.offset, text
         return text[piece.begin : piece.begin + piece.raw]
 
 
@@ -203,29 +203,29 @@ def _name(piece: Piece) -> str:
 
 
 def without(text: bytes, out: NDArray[np.int64], name: str) -> bytes:
-    """The lines of `text` without those whose numbers are `out`. Raises CorruptSegment where it has fewer."""
+    """The lines of `text` without those with the numbers `out`. Raises CorruptSegment if it has fewer lines."""
     ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")) + 1
     if out[-1] >= len(ends):
-        raise CorruptSegment(f"{name}: has {len(ends)} lines, of which line {out[-1]} is to be left out")
+        raise CorruptSegment(f"{name}: has {len(ends)} lines, but line {out[-1]} is to be left out")
     begins = np.concatenate(([0], ends))[out].tolist()
     kept = zip([0, *ends[out].tolist()], [*begins, len(text)], strict=True)
     return b"".join([text[begin:end] for begin, end in kept])
 
 
 def _bodies(specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
-    """The bytes of some objects that follow each other, and how many bytes their lines have."""
+    """The bytes of some consecutive objects, and the number of bytes of their lines."""
     blobs = Blobs(data)
     return [_body(spec, blobs, small) for spec in specs]
 
 
 def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
-    """The object's bytes: blobs as they are, and one fresh member of lines whose blob cannot be taken over.
+    """The object's bytes: reusable blobs unchanged, and one new member for each run of other lines.
 
-    One fresh member of all lines where the pieces are small.
+    If the pieces are small, one new member of all lines.
     """
     members: list[bytes | memoryview] = []
     raw, must_recompress = 0, spec.must_recompress(small)
-    for whole, pieces in groupby(spec.pieces, key=lambda piece: not must_recompress and blobs.fits(piece)):
+    for whole, pieces in groupby(spec.pieces, key=lambda piece: not must_recompress and blobs.reusable(piece)):
         if whole:
             for piece in pieces:
                 members.append(blobs.whole(piece))
@@ -236,5 +236,5 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
     return b"".join(members), raw
 
 
-def _same_lines(there: bytes, ours: bytes, key: str) -> bool:
-    return gunzip(there, key) == gunzip(ours, key)
+def _same_lines(existing: bytes, ours: bytes, key: str) -> bool:
+    return gunzip(existing, key) == gunzip(ours, key)

@@ -1,8 +1,8 @@
-"""The keys that earlier plans published: read from their files, and kept in memory as far as there is room.
+"""The keys that earlier plans published: read from their decision files, and cached in memory up to a limit.
 
-A file never changes, so what is kept of one is as good as the file. Nothing is kept of a decision before its file is
-known to say the same. The youngest plans are kept whole, at 20 bytes a key; of older ones fingerprints, at 3.3 bytes,
-which tell where in the file to look.
+A file never changes, so the cache is always valid. Keys of a decision are cached only after its file is known to be
+written with the same content. The newest plans are cached completely, at 20 bytes per key; older ones as fingerprints,
+at 3.3 bytes per key, which show where in the file to read.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from vortex.log.store import LogStore
 from vortex.ports import Offload
 
 _READS = 2
-"""Files that are worked on at a time: each may be in memory whole meanwhile."""
+"""Files that are processed concurrently: each may be in memory completely."""
 _NEAR = 256 * 1024
-"""Bytes between two wanted buckets of a file that are read, too, to save a request."""
+"""Unwanted bytes between two wanted buckets that are read too, to save a request."""
 _MOST = 8 * 2**20
-"""Bytes that one request asks for at most."""
+"""Maximum bytes of one request."""
 Range = tuple[int, int]
-"""Which of how many equal ranges of all keys."""
+"""The number of a key range, and the number of equal ranges."""
 
 
 class KeyCache:
-    """By plan and range, what was published there. `limit` is in bytes; `on_read` is told of each request."""
+    """Published keys by plan and range. `limit` is in bytes; `on_read` is called for each request."""
 
     def __init__(
         self, log_store: LogStore, offload: Offload, limit: int, on_read: Callable[[], None] = lambda: None
@@ -43,21 +43,21 @@ class KeyCache:
         self._keeping = asyncio.Lock()
 
     def __len__(self) -> int:
-        return sum(len(its) for _, _, its in self.held())
+        return sum(len(keys) for _, _, keys in self.held())
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(its.nbytes for _, _, its in self.held()) + sum(file.nbytes for file in self._decided.values())
+        return sum(keys.nbytes for _, _, keys in self.held()) + sum(file.nbytes for file in self._decided.values())
 
     def held(self) -> Iterator[tuple[int, Range, Keys | Fingerprints]]:
-        """What is in memory: plan, range, keys."""
+        """The cache content: plan, range, keys."""
         for k, ranges in self._held.items():
-            for place, its in ranges.items():
-                yield k, place, its
+            for place, keys in ranges.items():
+                yield k, place, keys
 
     def forget(self, before: int | None = None) -> None:
-        """What plans before this one published; or all."""
+        """Drop the keys of the plans before this one, or of all plans."""
         if before is None:
             self._held, self._decided = {}, {}
         else:
@@ -65,12 +65,12 @@ class KeyCache:
             self._decided = {place: file for place, file in self._decided.items() if place[0] >= before}
 
     async def keep(self, k: int, part: int, parts: int, keys: Keys) -> None:
-        """Hold what plan k published in a range, as its file has it; older plans shrink to make room."""
+        """Cache what plan k published in a range, as in its file. Older plans shrink to make room."""
         async with self._keeping:
             self._held.setdefault(k, {})[part, parts] = keys
-            for ranges, place, its in self._by_age():
-                if self.nbytes > self.limit and isinstance(its, Keys):
-                    ranges[place] = await self._offload(Fingerprints, its.high, *place)
+            for ranges, place, cached in self._by_age():
+                if self.nbytes > self.limit and isinstance(cached, Keys):
+                    ranges[place] = await self._offload(Fingerprints, cached.high, *place)
             for ranges, place, _ in self._by_age():
                 if self.nbytes > self.limit:
                     del ranges[place]
@@ -81,7 +81,7 @@ class KeyCache:
         return [(ranges, *row) for _, ranges in sorted(self._held.items()) for row in ranges.items()]
 
     async def published(self, plan: Recent, part: int, parts: int) -> Keys | None:
-        """All that a plan published in a range; None where it had nothing to decide.
+        """All keys that a plan published in a range; None if the plan had nothing to decide.
 
         Raises NotFound, CorruptSegment.
         """
@@ -96,7 +96,7 @@ class KeyCache:
         return keys
 
     async def among(self, plans: Iterable[Recent], part: int, parts: int, high: Words, low: Words) -> list[Keys]:
-        """What plans published in a range, as far as it is among the sorted keys that are given; perhaps more.
+        """The keys that the plans published in a range and that are among the given sorted keys; perhaps more.
 
         Raises NotFound, CorruptSegment.
         """
@@ -114,15 +114,15 @@ class KeyCache:
             else:
                 keys = await self._read(plan, part, parts)
                 await self.keep(plan.k, part, parts, keys)
-            return await self._offload(keys.among, high, low)  # and all else of the file is let go of
+            return await self._offload(keys.among, high, low)  # a copy, so that the file's memory is freed
 
     def _covering(self, k: int, part: int, parts: int) -> Keys | Fingerprints | None:
-        """What is held of a range, or, whole, of one that it lies in."""
-        its = self._held.get(k, {}).items()
-        return next((held for (one, of), held in its if of <= parts and part * of // parts == one), None)
+        """The cached keys of a range, or of a larger range that contains it."""
+        cached = self._held.get(k, {}).items()
+        return next((held for (one, of), held in cached if of <= parts and part * of // parts == one), None)
 
     async def _read(self, plan: Recent, part: int, parts: int) -> Keys:
-        """A range of a plan, out of its files."""
+        """Read a range of a plan from its files."""
         found = []
         for number in _files(plan, part, parts):
             decided = await self._file(plan, number)
@@ -131,7 +131,7 @@ class KeyCache:
         return joined(found).within(part, parts)
 
     async def _wanted(self, plan: Recent, number: int, high: Words) -> Keys:
-        """The buckets of a file in which keys with these first words may lie."""
+        """The buckets of a file that may contain keys with these high words."""
         decided = await self._file(plan, number)
         pieces = [await self._buckets(decided, *run) for run in _runs(decided, decided.buckets_with(high).tolist())]
         return joined(pieces or [await self._buckets(decided, 0, 0)])
@@ -144,26 +144,26 @@ class KeyCache:
         return joined(found or [decided.keys_in(b"", 0, 0)])
 
     async def _file(self, plan: Recent, number: int) -> Decided:
-        """A file but for its keys. Raises CorruptSegment where it is about another part of the keys."""
+        """A decision file without its keys. Raises CorruptSegment if its number of parts differs from the plan's."""
         if (plan.k, number) not in self._decided:
             self._on_read()
             decided = await self._log_store.decided(plan.k, number)
             if decided.parts != plan.parts:
                 raise CorruptSegment(
-                    f"{decided.name}: is one of {decided.parts} parts, and plan {plan.k} has {plan.parts}"
+                    f"{decided.name}: is one of {decided.parts} parts, but plan {plan.k} has {plan.parts}"
                 )
             self._decided[plan.k, number] = decided
         return self._decided[plan.k, number]
 
 
 def _files(plan: Recent, part: int, parts: int) -> range:
-    """The numbers of the files that a range lies in."""
+    """The numbers of the files that contain a range."""
     first = part * plan.parts // parts
     return range(first, first + max(1, plan.parts // parts))
 
 
 def _runs(decided: Decided, buckets: list[int]) -> Iterator[tuple[int, int]]:
-    """Runs of buckets, first..last (half-open), of which the gaps are small."""
+    """Runs of buckets, first..last (half-open), with small gaps."""
     ends = [0] + [
         at for at, (one, next_) in enumerate(pairwise(buckets), 1) if decided.bucket_bytes(one + 1, next_)[1] > _NEAR
     ]
@@ -173,7 +173,7 @@ def _runs(decided: Decided, buckets: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def _requests(decided: Decided, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The buckets first..last in runs of about _MOST bytes."""
+    """The buckets first..last in runs of about `_MOST` bytes."""
     begin = first
     for at in range(first + 1, last + 1):
         if at == last or decided.bucket_bytes(begin, at + 1)[1] > _MOST:

@@ -1,4 +1,4 @@
-"""Carrying out the ranges of a plan: one's own, and as planner those, too, that nobody did in time."""
+"""Publishes the ranges of a plan: this worker's own; the planner also publishes overdue ones of other workers."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vortex.publish.sharing import Doing, Sharing
 
 
 class Ranges:
-    """A plan of one range is carried out in one piece; of several, each leaves its `done-<range>.json`."""
+    """Publishes plans. A plan of one range needs no further documents; each of several leaves `done-<range>.json`."""
 
     def __init__(self, log_store: LogStore, offload: Offload, writer: ObjectWriter, sharing: Sharing) -> None:
         self._log_store, self._offload, self._writer, self._sharing = log_store, offload, writer, sharing
         self._large = self._touched = 0
 
     async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
-        """Carry out the ranges that the plan gives this worker."""
+        """Publish the ranges that the plan assigns to this worker."""
         await self._sharing.own(plan.takers or (), self._doing(plan, views, dropped))
 
     async def all(
         self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, workers: Callable[[], Sequence[str]]
     ) -> list[PublishedObject] | None:
-        """Every object of the plan, by the help of the other workers; None where this process left before the end."""
+        """Every object of the plan, published with the help of other workers; None if this process stops before."""
         if plan.ranges == 1:
-            return await self._carry_out(plan, views, dropped, 0)
+            return await self._publish(plan, views, dropped, 0)
         takers = plan.takers or (self._sharing.me,) * plan.ranges
         doing = self._doing(plan, views, dropped)
         if not await self._sharing.all(f"plan {plan.k}: range", takers, doing, workers):
@@ -38,7 +38,7 @@ class Ranges:
         return [published for part in parts for published in part.objects]
 
     def touched(self) -> bool:
-        """Whether of most large members some line was left out, since this was asked last."""
+        """Whether since the last call most large members had a line left out as a duplicate."""
         large, touched = self._large, self._touched
         self._large = self._touched = 0
         return 2 * touched > large
@@ -48,12 +48,12 @@ class Ranges:
             return await self._log_store.has_part(plan.k, number)
 
         async def do(number: int) -> None:
-            published = await self._carry_out(plan, views, dropped, number)
+            published = await self._publish(plan, views, dropped, number)
             await self._log_store.put_part(Part(k=plan.k, range=number, objects=published))
 
         return has, do
 
-    async def _carry_out(
+    async def _publish(
         self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int
     ) -> list[PublishedObject]:
         published: list[PublishedObject] = []

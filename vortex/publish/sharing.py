@@ -1,4 +1,4 @@
-"""Work on a plan that is shared out by number: one's own, and as planner those pieces, too, that nobody did in time."""
+"""Shares the numbered pieces of a plan between workers; the planner also does overdue pieces of other workers."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Doing = tuple[Callable[[int], Awaitable[bool]], Callable[[int], Awaitable[None]]
 ASK_S = 1.0
 PATIENCE_S = 30.0
 _SLOWER = 3
-"""A piece is waited for `PATIENCE_S`, and that many times as long as one's own took."""
+"""A piece of another worker is waited for `PATIENCE_S`, plus this many times the duration of the own pieces."""
 
 
 @dataclass(slots=True)
 class Sharing:
-    """Who takes which piece is advice: each is a function of the plan and the logs, so anybody may do it."""
+    """Assignments are advice: each piece is a function of the plan and the logs, so any worker may do it."""
 
     clock: Clock
     me: str
     leaving: bool = False
-    """Set when this process stops: then nobody is waited for."""
+    """Set when this process stops: it then waits for no other worker."""
 
     async def own(self, takers: Sequence[str], doing: Doing) -> None:
-        """Do the pieces that are this worker's, and not done yet."""
+        """Do this worker's pieces that are not done yet."""
         has, do = doing
         for number, taker in enumerate(takers):
             if taker == self.me and not await has(number):
                 await do(number)
 
     async def all(self, what: str, takers: Sequence[str], doing: Doing, workers: Callable[[], Sequence[str]]) -> bool:
-        """See to it that every piece is done; False where this process left before the end."""
+        """Ensure that every piece is done. False if this process stops before."""
         begun, (has, do) = self.clock.monotonic(), doing
         await self.own(takers, doing)
         now = self.clock.monotonic()
@@ -46,7 +46,7 @@ class Sharing:
                 if self.leaving:
                     return False
                 if self.clock.monotonic() >= until or taker not in workers():
-                    log.info("%s %d, which %s was to take, is done here", what, number, taker)
+                    log.info("%s %d of %s is overdue; doing it here", what, number, taker)
                     await do(number)
                 else:
                     await self.clock.sleep(ASK_S)

@@ -150,7 +150,7 @@ class Supervisor:
             page = await self._ask(address, "/metrics")
             with contextlib.suppress(ValueError):  # an error's text
                 if page is not None:
-                    self._lives.told(address, page)
+                    self._lives.reported(address, page)
                     found[address] = page
 
         await asyncio.gather(*(ask_one(child.address) for child in self._children))

@@ -1,8 +1,8 @@
-"""Proves what was decided on duplicates: plan by plan, where logs and files still tell; else by sums and digests.
+"""Checks the deduplication decisions: each plan again if its logs and files still exist, else by sums and digests.
 
-A plan whose segments are all there, and whose files since..k-1 are, is decided again and compared; so are the counts
-that it was done with. What neighbouring plans published must not be near to each other. The files that a next plan is
-held against must all be there.
+A plan is decided again, and compared, if all its segments exist and the decision files from plan `since` to k-1 exist;
+so are the counts in its done document. In any case, keys of two consecutive plans must not be near each other,
+and the files that the next plan needs must exist.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ async def _here(fn: Callable[..., T], /, *args: object) -> T:
 
 
 class DecisionProof:
-    """The proof for one stream; `views` are its logs as far as they still exist."""
+    """Checks the decisions of one stream; `views` are its logs, as far as they still exist."""
 
     def __init__(self, log_store: LogStore, views: Mapping[str, LogView], report: Report) -> None:
         self._log_store, self._views, self._report = log_store, views, report
         self._resolver = Resolver(log_store, _here, KeyCache(log_store, _here, _KEYS_BYTES))
 
     async def check(self, plans: Sequence[Plan], dones: Sequence[Done]) -> dict[int, Dropped]:
-        """All plans, of which all but perhaps the last are done. The dropped rows by plan, where they are known."""
+        """Check all plans; all but perhaps the last are done. Returns the dropped rows by plan, where known."""
         dropped: dict[int, Dropped] = {}
         kept = plans[len(dones) - 1].since if dones else 0
         for plan in plans:
@@ -75,9 +75,9 @@ class DecisionProof:
         return self._log_store.decided_key(plan.k, part)
 
     async def _files(self, plan: Plan, needed: bool) -> list[Decided] | None:
-        """The plan's files, or None where they were cleaned up, or are not all there yet.
+        """The plan's decision files; None if they were cleaned up or are not all written yet.
 
-        `needed`: they cannot have been cleaned up, for a next plan is held against them.
+        `needed`: the next plan needs them, so they must not have been cleaned up.
         """
         part = 0
         try:
@@ -90,14 +90,14 @@ class DecisionProof:
                 self._report.fault(
                     Invariant.WRITTEN_ONCE,
                     self._name(plan, part),
-                    "is missing, though the next plan is held against it",
+                    "is missing, but the next plan needs it",
                 )
         except (CorruptSegment, OtherVersion) as problem:
             self._report.fault(Invariant.WRITTEN_ONCE, self._name(plan, part), str(problem))
         return None
 
     def _check_counts(self, plan: Plan, document: Done, decisions: Decisions) -> None:
-        """What the plan was done with is what its segments and files say. Raises BrokenLog."""
+        """The counts of the done document must follow from segments and decision files. Raises BrokenLog."""
         if document.periods != period_counts(plan, self._views, document.objects, decisions.periods):
             self._report.fault(
                 Invariant.SUMS_AGREE, f"plan {plan.k}", "done.json has other counts than follow from its segments"
@@ -119,7 +119,7 @@ class DecisionProof:
         self._report.count("plans decided again")
 
     async def _check_published(self, plan: Plan) -> None:
-        """The keys that the plan published are whole, and not near to those of the plan before."""
+        """The keys that the plan published must be intact, and not near those of the previous plan."""
         for part in range(plan.parts):
             try:
                 mine = await self._resolver.keys.published(_as_recent(plan), part, plan.parts)
@@ -142,7 +142,7 @@ def _as_recent(plan: Plan) -> Recent:
 
 
 def _near(one: Keys, other: Keys, window: int) -> bool:
-    """Whether any key was published in both, of rows that are near."""
+    """Whether both published a key in rows that are near each other."""
     common = np.intersect1d(one.high, other.high)
     for high in common.tolist():
         for a in _with(one, high):
@@ -153,7 +153,7 @@ def _near(one: Keys, other: Keys, window: int) -> bool:
 
 
 def _with(keys: Keys, high: int) -> list[tuple[int, int, int]]:
-    """The low words with this high word, and when they came."""
+    """The keys with this high word, as (low word, lo, hi) with the arrival interval [lo, hi]."""
     first, last = np.searchsorted(keys.high, np.uint64(high)), np.searchsorted(keys.high, np.uint64(high), side="right")
     return [
         (int(keys.low[at]), int(keys.lo[keys.run[at]]), int(keys.hi[keys.run[at]]))

@@ -1,7 +1,7 @@
-"""What a proof of a store finds, and the part of it that is about published objects.
+"""The report of a verification, and the check of published objects.
 
-An object is held against the row that was published of it, and against the segments that it is made of, where they
-still exist.
+An object is compared with its row in the plan's done document, and with the segments it was made of, if they still
+exist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PARALLEL = 16
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One broken promise: which invariant, where, and what is wrong there."""
+    """One broken promise: which invariant, where, and what is wrong."""
 
     invariant: Invariant
     key: str
@@ -36,7 +36,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Report:
-    """What was found, and how much was looked at."""
+    """The faults found, and how much was checked."""
 
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -47,20 +47,20 @@ class Report:
         self.faults.append(Fault(invariant, key, what))
 
     def count(self, what: str, number: int = 1) -> None:
-        """Count what was looked at."""
+        """Count what was checked."""
         self.checked[what] = self.checked.get(what, 0) + number
 
 
 class ObjectProof:
-    """The proof for the objects of one stream; `views` are its logs as far as they still exist."""
+    """Checks the objects of one stream; `views` are its logs, as far as they still exist."""
 
     def __init__(self, log_store: LogStore, views: Mapping[str, LogView], report: Report) -> None:
         self._log_store, self._views, self._report = log_store, views, report
 
     async def check(self, plans: Sequence[Plan], dones: Sequence[Done], dropped: Mapping[int, Dropped]) -> set[str]:
-        """The objects of all plans, of which all but perhaps the last are done. Returns every key they name.
+        """Check the objects of all plans; all plans but perhaps the last are done. Returns every key they name.
 
-        `dropped`, by plan, are the rows that were decided to be duplicates, where that is known.
+        `dropped`: by plan the rows that were dropped as duplicates, where known.
         """
         named: set[str] = set()
         gate = asyncio.Semaphore(_PARALLEL)
@@ -86,18 +86,18 @@ class ObjectProof:
                 self._report.fault(Invariant.WRITTEN_ONCE, key, "is published by two plans")
             named |= keys
             if specs is not None and keys != set(specs):
-                odd = sorted(keys ^ set(specs))
+                unexpected = sorted(keys ^ set(specs))
                 self._report.fault(
                     Invariant.WRITTEN_ONCE,
-                    odd[0],
-                    f"plan {plan.k} published other objects than follow from it: {odd[:3]}",
+                    unexpected[0],
+                    f"the objects that plan {plan.k} published differ from those it implies: {unexpected[:3]}",
                 )
             digests = await self._from_segments(list((specs or {}).values()))
             await asyncio.gather(*(one(row, document, digests.get(row.key)) for row in document.objects))
         return named
 
     def _specs(self, plan: Plan, dropped: Dropped | None) -> dict[str, ObjectSpec] | None:
-        """The plan's objects by key, where all its segments still exist, and what was decided on them."""
+        """The plan's objects by key; None unless all its segments and decisions still exist."""
         if dropped is None:
             return None
         for shard, entry in plan.shards.items():
@@ -106,7 +106,7 @@ class ObjectProof:
         return {spec.key: spec for spec in objects(plan, self._views, dropped)}
 
     async def _check(self, row: PublishedObject, document: Done, lines_digest: bytes | None) -> None:
-        """`lines_digest` is of the lines as the object's segments hold them, where they still exist."""
+        """Check one object. `lines_digest` is the digest of its lines in the segments, if they still exist."""
         fault = self._report.fault
         self._report.count("objects")
         try:
@@ -119,7 +119,7 @@ class ObjectProof:
             fault(Invariant.WRITTEN_ONCE, row.key, f"is not a complete gzip file: {problem}")
             return
         if (len(body), xxhash.xxh3_128_hexdigest(body)) != (row.bytes, row.digest):
-            fault(Invariant.WRITTEN_ONCE, row.key, "its bytes have changed since it was published")
+            fault(Invariant.WRITTEN_ONCE, row.key, "its bytes changed after it was published")
         if not document.after <= row.period < document.upto:
             fault(Invariant.WRITTEN_ONCE, row.key, f"its period does not belong to plan {document.k}")
         lines = text.split(b"\n")
@@ -135,12 +135,12 @@ class ObjectProof:
             fault(Invariant.WRITTEN_ONCE, row.key, "its lines differ from those in its segments")
 
     async def _from_segments(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
-        """By key the digest of the object's lines as its segments hold them; not where one was cleaned up meanwhile."""
+        """By key, the digest of the object's lines in its segments; without objects whose segments were cleaned up."""
         digests: dict[str, bytes] = {}
         for batch in batches(specs):
             try:
                 digests |= await self._digests(batch)
-            except NotFound:  # what another object lacks, this one may not
+            except NotFound:  # one object's segment is missing; the others may be complete
                 for spec in batch:
                     with contextlib.suppress(NotFound):
                         digests |= await self._digests([spec])
@@ -151,7 +151,7 @@ class ObjectProof:
         for spec in specs:
             try:
                 digests[spec.key] = xxhash.xxh3_128_digest(b"".join(map(blobs.lines, spec.pieces)))
-            except CorruptSegment as problem:  # whole when its log was read, a moment ago
+            except CorruptSegment as problem:  # it was intact when its log was read
                 self._report.fault(Invariant.WHOLE_LOGS, spec.key, str(problem))
         return digests
 

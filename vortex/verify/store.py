@@ -1,7 +1,7 @@
-"""Reads a store back and proves the invariants on it: logs, plans, objects, hours, and the sums between them.
+"""Reads a store and checks the invariants on it: logs, plans, objects, hours, and the sums between them.
 
-Which ones: those of `vortex.core.invariants` that are `on_store`. Where segments were cleaned up, what they held is no
-longer compared.
+The invariants are those of `vortex.core.invariants` that are `on_store`. The content of cleaned-up segments is not
+compared.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from vortex.verify.published import ObjectProof, Report
 
 _PARALLEL = 16
 _ATTEMPTS = 3
-"""Looks at a store that is being written to, before what came meanwhile is left to the next one."""
+"""Passes over a store that is being written to; keys written after the last pass are left to the next run."""
 _SUMMED = ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes")
 
 
 async def verify_store(store: ObjectStore, stream: str = "") -> Report:
-    """Everything below the store's root. A running worker's newest work may show as notes, never as faults.
+    """Check everything below the store's root. Work in progress of a running worker gives notes, never faults.
 
-    Where no state lies there is nothing to prove, which is a fault; as is another stream's than `stream`, if given.
+    A store without state is a fault, since nothing can be checked; so is a store of a stream other than `stream`.
     """
     for _ in range(_ATTEMPTS):
-        report, streams, strays = await _looked_over(store, stream)
+        report, streams, strays = await _scan(store, stream)
         if not streams:
             return report
-        if not (strays or report.faults) or not any([await one.moved_on() for one in streams]):
+        if not (strays or report.faults) or not any([await one.advanced() for one in streams]):
             break
     else:
-        report.notes.append(f"{len(strays)} keys were written while this ran, and not looked at: {strays[:1]}")
+        report.notes.append(f"{len(strays)} keys were written during this run and were not checked: {strays[:1]}")
         return report
     own = (f"{STATE}/", f"{HOURS}/", f"{MANIFESTS}/")
     for key in strays:
@@ -48,15 +48,15 @@ async def verify_store(store: ObjectStore, stream: str = "") -> Report:
     return report
 
 
-async def _looked_over(store: ObjectStore, stream: str) -> tuple[Report, list[_Stream], list[str]]:
-    """The report, what it is about, and the keys that no plan named then."""
+async def _scan(store: ObjectStore, stream: str) -> tuple[Report, list[_Stream], list[str]]:
+    """The report, the streams it covers, and the keys that belonged to no plan at that time."""
     report = Report()
     streams = [name async for name in store.list_folders(f"{STATE}/") if "@" in name]
     if not streams:
         report.fault(
             Invariant.STATE_IS_THERE,
             store.url,
-            f"holds no Vortex state, so there is nothing to verify; {await _instead(store)}",
+            f"holds no Vortex state, so there is nothing to verify; {await _contents(store)}",
         )
         return report, [], []
     if stream and all(name.rpartition("@")[0] != stream for name in streams):
@@ -72,25 +72,25 @@ async def _looked_over(store: ObjectStore, stream: str) -> tuple[Report, list[_S
     return report, proofs, [key for key in keys if key not in named]
 
 
-async def _instead(store: ObjectStore) -> str:
+async def _contents(store: ObjectStore) -> str:
     async for info in store.list(""):
         return f"it holds other objects, such as {info.key}"
     return "it is empty"
 
 
 class _Stream:
-    """The proof for one stream."""
+    """The check of one stream."""
 
     def __init__(self, log_store: LogStore, report: Report) -> None:
         self.named: set[str] = set()
-        """Every key outside the state folder that a plan accounts for."""
+        """Every key outside the state folder that belongs to a plan."""
         self._log_store, self._report = log_store, report
         self._views: dict[str, LogView] = {}
         self._plans: list[Plan] = []
         self._dones: list[Done] = []
 
     async def verify(self) -> bool:
-        """Whether the stream has begun."""
+        """Check the stream. False if it has no valid state."""
         try:
             state = await self._log_store.state()
             await self._read_plans()
@@ -99,7 +99,7 @@ class _Stream:
             return False
         if state is None:
             self._report.fault(
-                Invariant.STATE_IS_THERE, f"{self._log_store.root}/stream.json", "is missing: the state was lost"
+                Invariant.STATE_IS_THERE, f"{self._log_store.root}/stream.json", "is missing; the state was lost"
             )
             return False
         await self._read_logs(state)
@@ -111,8 +111,8 @@ class _Stream:
         self._check_sums()
         return True
 
-    async def moved_on(self) -> bool:
-        """Whether another plan was made since the plans were read, or the last one is done by now."""
+    async def advanced(self) -> bool:
+        """Whether there is a new plan since the plans were read, or the last one is done by now."""
         try:
             if await self._log_store.plan(len(self._plans)) is not None:
                 return True
@@ -164,7 +164,7 @@ class _Stream:
                 )
 
     async def _chain(self, shard: str) -> list[SegmentHeader]:
-        """The segments from the head back as far as they follow each other; older ones may have been cleaned up."""
+        """The segments from the head back as long as each follows the previous; older ones may be cleaned up."""
         numbers = await self._log_store.numbers(shard, -1)
         gate = asyncio.Semaphore(_PARALLEL)
 
@@ -192,7 +192,7 @@ class _Stream:
         return chain
 
     async def _checked(self, shard: str, n: int) -> SegmentHeader:
-        """A segment with all its bytes against their digests, and its sums."""
+        """A segment whose bytes, digests and sums are checked."""
         head = await self._log_store.head(shard, n)
         footer, key = head.footer, segment_key(self._log_store.root, shard, n)
         body = await self._log_store.range(shard, n, 0, footer.data_bytes) if footer.data_bytes else b""
@@ -231,7 +231,9 @@ class _Stream:
         closed = [p for p in later.footer.periods if p < earlier.footer.closed_before]
         if closed:
             key = segment_key(self._log_store.root, later.shard, later.n)
-            self._report.fault(Invariant.WHOLE_LOGS, key, f"writes into period {min(closed)}, which its log had closed")
+            self._report.fault(
+                Invariant.WHOLE_LOGS, key, f"contains rows of period {min(closed)}, which was already closed"
+            )
 
     # Plans, sums.
 
@@ -278,8 +280,8 @@ class _Stream:
                     self._report.fault(
                         Invariant.SUMS_AGREE, key, f"period {period}: accepted is not the sum of published and dropped"
                     )
-                told = (counts.published, counts.rejected)
-                if (lines.pop((period, False), 0), lines.pop((period, True), 0)) != told:
+                counted = (counts.published, counts.rejected)
+                if (lines.pop((period, False), 0), lines.pop((period, True), 0)) != counted:
                     self._report.fault(
                         Invariant.SUMS_AGREE,
                         key,
@@ -287,7 +289,7 @@ class _Stream:
                     )
             if lines:
                 self._report.fault(
-                    Invariant.SUMS_AGREE, key, f"rows for periods that no segment counts: {sorted(lines)[:3]}"
+                    Invariant.SUMS_AGREE, key, f"rows of periods that no segment contains: {sorted(lines)[:3]}"
                 )
 
     # Hours.
@@ -305,7 +307,7 @@ class _Stream:
                         await self._check_document(key, body)
                 self._report.count("closed hours", int(finished))
         if self._plans and len(self._dones) < len(self._plans):
-            # What the plan in progress will say of its hours is not known yet; nothing there is a fault.
+            # The hours of the plan in progress are not known yet, so nothing there is a fault.
             async for info in self._log_store.store.list(f"{MANIFESTS}/"):
                 self.named.add(info.key)
             async for info in self._log_store.store.list(f"{HOURS}/"):
@@ -316,4 +318,4 @@ class _Stream:
             if await self._log_store.store.get(key) != body:
                 self._report.fault(Invariant.CLOSED_HOURS, key, "differs from what was published")
         except NotFound:
-            self._report.fault(Invariant.CLOSED_HOURS, key, "is missing, though its hour is closed")
+            self._report.fault(Invariant.CLOSED_HOURS, key, "is missing, but its hour is closed")

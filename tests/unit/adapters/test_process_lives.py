@@ -54,7 +54,7 @@ def test_page_keeps_the_counters_and_drops_the_gauges_of_a_silent_worker() -> No
     lives = Lives()
     for life, events in (("a", 5), ("b", 7)):
         lives.begun(life)
-        lives.told(life, text(events, lag=events))
+        lives.reported(life, text(events, lag=events))
     found = values(lives.page(OWN, {"a": text(6, lag=6)}))
     assert found["vortex_records_total"] == 6 + 7
     assert found["vortex_commit_seconds_count"] == 2
@@ -67,9 +67,9 @@ def test_page_keeps_the_counters_of_dead_workers() -> None:
     for life in range(1000):
         lives.begun(str(life))
         if life == 0:
-            lives.told("0", text(3, lag=9))
+            lives.reported("0", text(3, lag=9))
             began = values(lives.page(OWN, {}))["vortex_commit_seconds_created"]
-        lives.told(str(life), text(3, lag=9)) if life < 20 else None
+        lives.reported(str(life), text(3, lag=9)) if life < 20 else None
         lives.ended(str(life))
     found = values(lives.page(OWN, {}))
     assert found["vortex_records_total"] == 60
@@ -85,9 +85,9 @@ def test_page_does_not_count_a_late_page_of_a_dead_worker_twice() -> None:
     lives = Lives()
     lives.begun("a")
     page = text(5)
-    lives.told("a", page)
+    lives.reported("a", page)
     lives.ended("a")
-    lives.told("a", page)
+    lives.reported("a", page)
     assert values(lives.page(OWN, {"a": page}))["vortex_records_total"] == 5
 
 
@@ -95,9 +95,9 @@ def test_told_refuses_a_text_that_is_not_a_metrics_page() -> None:
     """The previous page stays."""
     lives = Lives()
     lives.begun("a")
-    lives.told("a", text(5))
+    lives.reported("a", text(5))
     with pytest.raises(ValueError, match=r"."):
-        lives.told("a", "500 Internal Server Error\n\nServer got itself in trouble")
+        lives.reported("a", "500 Internal Server Error\n\nServer got itself in trouble")
     assert values(lives.page(OWN, {}))["vortex_records_total"] == 5
 
 
@@ -116,7 +116,7 @@ def test_page_counters_never_decrease() -> None:
             meter.add(metrics.RECORDS, rng.randrange(10))
             if rng.random() < 0.7:
                 fresh[life] = meter.page().decode()
-                lives.told(life, fresh[life])
+                lives.reported(life, fresh[life])
             if rng.random() < 0.1:
                 lives.ended(life)
                 del living[life]

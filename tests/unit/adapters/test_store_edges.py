@@ -86,12 +86,14 @@ async def test_put_is_denied_when_the_disk_has_neither_hard_links_nor_an_exclusi
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     store = LocalDirStore(tmp_path / "store")
-    with pytest.raises(Denied, match=r"has neither hard links nor a rename .* Put the store on another disk") as caught:
+    with pytest.raises(
+        Denied, match=r"has neither hard links nor rename without .* Put the store on another file system"
+    ) as caught:
         await store.put_if_absent("a", b"x")
     assert "owner" not in str(caught.value)
     assert list((tmp_path / "store").iterdir()) == []
     failures = {line.what: line.detail for line in [one async for one in StoreProbe(store).lines()] if not line.ok}
-    assert "neither hard links nor a rename" in failures["store put"]
+    assert "neither hard links nor rename without" in failures["store put"]
 
 
 def test_rename_exclusively_replaces_nothing(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_rename_exclusively_replaces_nothing(tmp_path: Path) -> None:
     [
         (errno.EROFS, Denied, "mounted read-only"),
         (errno.EACCES, Denied, "check owner and permissions"),
-        (errno.ENAMETOOLONG, Denied, "no names that long"),
+        (errno.ENAMETOOLONG, Denied, "name is too long"),
         (errno.ELOOP, Denied, "loop of symbolic links"),
         (errno.EDQUOT, Unavailable, "the disk is full"),
         (errno.EIO, Unavailable, "Input/output error"),
@@ -140,11 +142,11 @@ async def test_put_is_denied_when_a_file_is_where_a_folder_is_needed(key: str, t
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder/file").write_text("x")
-    with pytest.raises(Denied, match=f"a file stands where a folder is needed: {tmp_path}/.*file.*; see store.url"):
+    with pytest.raises(Denied, match=f"a file is where a folder is needed: {tmp_path}/.*file.*; see store.url"):
         await LocalDirStore(tmp_path).put_if_absent(key, b"x")
     with pytest.raises(NotFound):
         await LocalDirStore(tmp_path).get(key)
-    with pytest.raises(Denied, match="a file stands where a folder is needed"):
+    with pytest.raises(Denied, match="a file is where a folder is needed"):
         await LocalDirStore(tmp_path / "file").put_if_absent("a", b"x")
 
 
@@ -171,7 +173,7 @@ async def test_list_omits_temporary_files_of_a_crash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/x", "a//b", "", ".", "a/.", "a\0b", "a/.tmp-x"])
 async def test_put_raises_value_error_when_a_key_leaves_the_root(tmp_path: Path, key: str) -> None:
     """Such a key is a bug of the caller."""
-    with pytest.raises(ValueError, match="no key"):
+    with pytest.raises(ValueError, match="not a valid key"):
         await LocalDirStore(tmp_path / "root").put_if_absent(key, b"x")
 
 

@@ -106,8 +106,8 @@ def test_run_prints_one_line_that_names_the_settings_when_the_address_is_in_use(
         done = program(folder, "run", "-c", "v.toml", VORTEX_HTTP__PORT=port)
     assert done.returncode == Exit.CONFIG
     assert done.stderr.splitlines() == [
-        f"http.host, http.port (or VORTEX_HTTP__HOST, VORTEX_HTTP__PORT): 127.0.0.1:{port}: is taken: another program, "
-        "or another worker, listens there"
+        f"http.host, http.port (or VORTEX_HTTP__HOST, VORTEX_HTTP__PORT): 127.0.0.1:{port}: is in use by "
+        "another program or another worker"
     ]
 
 

@@ -26,14 +26,14 @@ def report(monkeypatch: pytest.MonkeyPatch) -> Report:
 
 def test_verify_explains_each_broken_invariant_once(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     """After the faults: the promise, and the action."""
-    report.fault(Invariant.WRITTEN_ONCE, "a", "was published, and is missing")
+    report.fault(Invariant.WRITTEN_ONCE, "a", "was published but is missing")
     report.fault(Invariant.SUMS_AGREE, "b", "counts")
-    report.fault(Invariant.WRITTEN_ONCE, "c", "no plan names it")
+    report.fault(Invariant.WRITTEN_ONCE, "c", "belongs to no plan")
     assert command.verify(None, as_json=False) == Exit.FAILED  # type: ignore[arg-type]
     assert capsys.readouterr().err.splitlines() == [
-        "FAULT I3 a: was published, and is missing",
+        "FAULT I3 a: was published but is missing",
         "FAULT I9 b: counts",
-        "FAULT I3 c: no plan names it",
+        "FAULT I3 c: belongs to no plan",
         f"I3 promises: {Invariant.WRITTEN_ONCE.promise}",
         f"I3 what to do: {Invariant.WRITTEN_ONCE.action}",
         f"I9 promises: {Invariant.SUMS_AGREE.promise}",

@@ -123,7 +123,7 @@ def test_publisher_stops_when_a_decision_file_holds_other_content() -> None:
         await world.store.put_if_absent(key, b"something else")
         with patch.object(worker.log_store, "has_decided", _no):  # it appears between the look and the put
             message = await stopped(worker)
-        assert key in message and "publishing has stopped" in message
+        assert key in message and "publishing stopped" in message
         assert world.store.objects[key] == b"something else"
         assert not world.lines("c=")
         worker.tasks[0].cancel()

@@ -19,7 +19,7 @@ from vortex.publish.publisher import Publisher
 async def _ended(*, drain: bool) -> Process:
     """A process that ran for an hour in a world without faults."""
     world = World(1)
-    world.weather.calm()
+    world.conditions.end()
     process = Process(world, "p", world.usual, Random(1), 0, drain=drain)
     running = asyncio.ensure_future(process.run())
     await asyncio.wait([running], timeout=3600)

@@ -325,9 +325,9 @@ async def test_lag_is_the_age_of_what_is_unread(clock: ManualClock) -> None:
     assert 0 <= clock.now_ms() - page.server_ms < 1000
 
 
-async def fickle_run(seed: int) -> tuple[list[Page], list[bytes]]:
+async def irregular_run(seed: int) -> tuple[list[Page], list[bytes]]:
     clock = ManualClock()
-    stream = MemoryStream(clock, random=Random(seed), fickle=0.7, page_records=20)
+    stream = MemoryStream(clock, random=Random(seed), irregular=0.7, page_records=20)
     for i in range(100):
         stream.put(str(i), str(i).encode())
     clock.seconds += 1
@@ -343,20 +343,20 @@ async def fickle_run(seed: int) -> tuple[list[Page], list[bytes]]:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_a_fickle_stream_tells_all_in_the_end(seed: int) -> None:
-    pages, found = await fickle_run(seed)
+async def test_an_irregular_stream_tells_all_in_the_end(seed: int) -> None:
+    pages, found = await irregular_run(seed)
     assert found == [str(i).encode() for i in range(100)]
     assert any(not page.records and page.behind_ms > 0 for page in pages)
     assert len(pages[-1].children) == 2
-    assert await fickle_run(seed) == (pages, found)
+    assert await irregular_run(seed) == (pages, found)
 
 
-async def test_a_fickle_stream_may_claim_a_lag_when_idle_and_may_end_with_records() -> None:
-    stream = MemoryStream(ManualClock(), limits=False, fickle=0.5)
+async def test_an_irregular_stream_may_claim_a_lag_when_idle_and_may_end_with_records() -> None:
+    stream = MemoryStream(ManualClock(), limits=False, irregular=0.5)
     token = await begin(stream)
     lags = {(await stream.read(FIRST, token)).behind_ms > 0 for _ in range(50)}
     assert lags == {True, False}
-    ends = {bool((await fickle_run(seed))[0][-1].records) for seed in range(20)}
+    ends = {bool((await irregular_run(seed))[0][-1].records) for seed in range(20)}
     assert ends == {True, False}
 
 

@@ -91,7 +91,7 @@ def test_verify_reports_a_fault_when_the_stream_document_is_missing() -> None:
         world = await published()
         (key,) = [key for key in world.store.objects if key.endswith("/stream.json")]
         await world.store.delete([key])
-        assert faults(await verify_store(world.store), key) == ["is missing: the state was lost"]
+        assert faults(await verify_store(world.store), key) == ["is missing; the state was lost"]
 
     vtime.run(scenario())
 
@@ -145,7 +145,7 @@ def test_verify_finds_changed_lines_of_equal_length() -> None:
         report = await verify_store(world.store)
         assert [fault.key for fault in report.faults] == [key] * 2
         assert faults(report, key) == [
-            "its bytes have changed since it was published",
+            "its bytes changed after it was published",
             OTHER_LINES,
         ]
 

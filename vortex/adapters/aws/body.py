@@ -1,9 +1,9 @@
-"""The body of a reply, read by the kernel straight into memory of one's own.
+"""Reads the body of a reply from the socket straight into a buffer of this package.
 
-aiohttp hands a body out in pieces, each of which is copied three times: into bytes by the event loop, into others by
-the parser, and out of those by whoever puts the body together. For a megabyte that costs more than making records of
-it (docs/decisions/0009). A body whose length was told needs no parser; so its connection's transport is given another
-protocol (https://docs.python.org/3/library/asyncio-protocol.html#buffered-streaming-protocols) until it has come.
+aiohttp delivers a body in chunks and copies each three times: the event loop into bytes, the parser into other bytes,
+and the caller into one body. For a megabyte that costs more than decoding the records (docs/decisions/0009). A body of
+known length needs no parser. So its connection's transport gets another protocol until the body is complete
+(https://docs.python.org/3/library/asyncio-protocol.html#buffered-streaming-protocols).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from vortex.adapters.aws.exchange import Malformed, current_call
 
 
 class _Rest(asyncio.BufferedProtocol):
-    """Takes what is still missing of a body, and leaves the connection to aiohttp's protocol again.
+    """Receives the missing bytes of a body, then gives the connection back to aiohttp's protocol.
 
-    `whole` ends with TimeoutError when nothing came for `patience_s`, with an aiohttp.ClientError when nothing will.
+    `whole` ends with TimeoutError if nothing arrives for `patience_s`, or aiohttp.ClientError if the connection closes.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: Any, memory: memoryview, patience_s: float) -> None:
@@ -31,7 +31,7 @@ class _Rest(asyncio.BufferedProtocol):
         transport.set_protocol(self)
 
     def give_up(self) -> None:
-        """Nothing more is written to the memory."""
+        """Stop: write nothing more to the memory."""
         self._missing = memoryview(b"")
         self._timer.cancel()
         self.whole.cancel()
@@ -42,11 +42,11 @@ class _Rest(asyncio.BufferedProtocol):
             self._call.moved(self._looked_at - missing)
             self._looked_at, self._timer = missing, self._loop.call_later(self._patience_s, self._look)
         elif not self.whole.done():
-            told = f"{missing} bytes of the body did not come for {self._patience_s:g} s"
-            self.whole.set_exception(TimeoutError(told))
+            message = f"{missing} bytes of the body are missing; nothing arrived for {self._patience_s:g} s"
+            self.whole.set_exception(TimeoutError(message))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._missing  # never more than is missing: what comes after is not read
+        return self._missing  # never more than is missing: bytes after the body belong to aiohttp's protocol
 
     def buffer_updated(self, nbytes: int) -> None:
         self._missing = self._missing[nbytes:]
@@ -58,8 +58,8 @@ class _Rest(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._protocol.connection_lost(exc)
         if not self.whole.done():
-            told = f"{len(self._missing)} bytes of the body are missing: {exc}"
-            self.whole.set_exception(ClientConnectionError(told))
+            message = f"{len(self._missing)} bytes of the body are missing: {exc}"
+            self.whole.set_exception(ClientConnectionError(message))
 
     def eof_received(self) -> None:
         self._protocol.eof_received()
@@ -72,10 +72,10 @@ class _Rest(asyncio.BufferedProtocol):
 
 
 async def read_body(response: ClientResponse, buffer: bytearray, patience_s: float) -> int:
-    """The body's size; its bytes are the first of `buffer`, which grows as it must. The connection is released.
+    """Read the body into `buffer` and return its size. `buffer` grows as needed; the connection is released.
 
-    `patience_s`: for how long nothing may come. Raises TimeoutError, aiohttp.ClientError, Malformed (a body larger than
-    its call may have).
+    `patience_s`: the longest time without a new byte. Raises TimeoutError, aiohttp.ClientError, and Malformed for a
+    body larger than the limit of its call.
     """
     length, size, call = response.content_length, 0, current_call()
     if length is None:
@@ -85,13 +85,13 @@ async def read_body(response: ClientResponse, buffer: bytearray, patience_s: flo
                 raise Malformed(f"a body of more than {call.most_bytes} bytes")
             size = _kept(chunk, buffer, size)
         return size
-    if length > call.most_bytes:  # no memory is taken because somebody says so
+    if length > call.most_bytes:  # allocate nothing for a length that the call does not allow
         raise Malformed(f"a body of {length} bytes")
-    while size < response.content.total_bytes:  # what came together with the headers
+    while size < response.content.total_bytes:  # the part that arrived together with the headers
         size = _kept((await response.content.readchunk())[0], buffer, size)
     connection = response.connection
     if size == length or connection is None or connection.transport is None:
-        async for chunk, _ in response.content.iter_chunks():  # its end, or what went wrong
+        async for chunk, _ in response.content.iter_chunks():  # its end, or the error
             size = _kept(chunk, buffer, size)
         return size
     buffer.extend(bytes(max(0, length - len(buffer))))
@@ -106,9 +106,9 @@ async def read_body(response: ClientResponse, buffer: bytearray, patience_s: flo
 
 
 def _kept(chunk: bytes, buffer: bytearray, size: int) -> int:
-    """The size with the chunk in its place."""
+    """Copy the chunk to `buffer` at `size` and return the new size."""
     end = size + len(chunk)
     buffer.extend(bytes(max(0, end - len(buffer))))
-    with memoryview(buffer) as memory:  # a bytearray copies what is assigned to a slice of it twice
+    with memoryview(buffer) as memory:  # assigning to a slice of a bytearray copies twice
         memory[size:end] = chunk
     return end

@@ -1,6 +1,6 @@
-"""What all AWS clients share: how they are made, so that a call costs little, their credentials, what errors mean.
+"""Shared by all AWS clients: cheap calls, shared credentials, and the translation of errors.
 
-Every call is made inside `calling`: whatever comes of it is an answer or a PortError, and in time.
+Every call runs inside `calling`, which turns every failure into a PortError and enforces a deadline.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _REFUSED = {
     "TokenRefreshRequired",
     "UnrecognizedClientException",
 }
-"""The credentials themselves are refused, whoever is asked for what: others are looked for."""
+"""The service refuses the credentials themselves, whatever the call: look for others."""
 _DENIED = {
     "AccessDenied",
     "AccessDeniedException",
@@ -92,22 +92,23 @@ _DENIED = {
 _MISSING = {"NoSuchKey", "NotFound"}
 _NONSENSE = (Malformed, aiohttp.ClientResponseError, HttpProcessingError, ChecksumError, FlexibleChecksumError)
 _SAID = 300
-"""Characters of an error's text that are told: it may be a whole page of HTML."""
+"""Maximum characters of an error's text in a message: the text may be a whole page of HTML."""
 SESSION = "vortex_session"
-"""Under which a call's signing context holds the session."""
+"""Key of the session in a call's signing context."""
 _CLOCK, _ABOUT = "VortexClock", "VortexCredentials"
-"""Under which an error's details hold what `Session.again` found out."""
+"""Keys in an error's details for the findings of `Session.again`."""
 _AGAIN = 2
-"""Attempts after which a call is made once more: of two refusals the time is learned."""
+"""A call is sent again after at most this many attempts: `ServiceClock` needs two refusals to learn the time."""
 
 
 class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
-    """A session of aiobotocore whose clients share credentials that are renewed in the background, and sign by the
-    services' time where the local clock is wrong. They read times quickly (dateutil takes 36 us for each key of a
-    listing), and believe no reply that is not of the service's form. `region` is where roles are assumed, if nothing
-    else says so.
+    """A session of aiobotocore for all clients of the process. `region` is the default region for assuming roles.
 
-    What it hooks into are botocore's own events (https://docs.aws.amazon.com/boto3/latest/guide/events.html).
+    Its clients share credentials that are renewed in the background. They sign by the services' time where the local
+    clock is wrong. They parse times quickly (dateutil takes 36 us for each key of a listing). They reject replies that
+    do not have the service's format.
+
+    It registers handlers for botocore's events (https://docs.aws.amazon.com/boto3/latest/guide/events.html).
     """
 
     def __init__(self, region: str | None = None) -> None:
@@ -123,8 +124,8 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
         self.get_component("event_emitter").register_first("choose-signer", self._note)
 
     async def again(self, reply: Mapping[str, Any], region: str | None, attempts: int) -> bool:
-        """Look at a reply as botocore has parsed it, the `attempts`-th to a call, and note in it what it says about
-        time and credentials, for `translate`. Whether to sign and send the call again at once.
+        """Whether to sign and send the call again at once. `reply` is the answer to attempt number `attempts`, as
+        botocore parsed it. Adds to it what it says about time and credentials, for `translate`.
         """
         refusal = self._of_time(reply)
         if refusal is not None:
@@ -132,25 +133,27 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
         error = _error_of(reply)
         if error.get("Code") not in _REFUSED and error.get("Code") not in _DENIED:
             return False
-        error[_ABOUT] = f"the credentials are those of {self.credentials.told()}; region {region}"
+        error[_ABOUT] = f"the credentials are from {self.credentials.description()}; region {region}"
         if error["Code"] not in _REFUSED:
             return False
-        return attempts <= _AGAIN and await self.credentials.refused(sure=attempts > 1)
+        return attempts <= _AGAIN and await self.credentials.refused(current=attempts > 1)
 
     def _of_time(self, reply: Mapping[str, Any]) -> Refusal | None:
-        error, told = _error_of(reply), reply.get("ResponseMetadata", {})
-        code, date = str(error.get("Code", "")), told.get("HTTPHeaders", {}).get("date", "")
+        error, metadata = _error_of(reply), reply.get("ResponseMetadata", {})
+        code, date = str(error.get("Code", "")), metadata.get("HTTPHeaders", {}).get("date", "")
         refusal = self.clock.refused(code, str(error.get("Message", "")), date) if code else None
         if refusal is not None:
             error[_CLOCK] = refusal.detail
-        elif told.get("HTTPStatusCode", 500) < 500:
+        elif metadata.get("HTTPStatusCode", 500) < 500:
             self.clock.accepted()
         return refusal
 
-    # What botocore's events call.
+    # Handlers of botocore's events.
 
     def _hook_source(self, session: Any) -> None:
-        """A session that asks for credentials is of another thread, and what STS refuses are not the present ones."""
+        """Prepare a session that asks for credentials. It runs in another thread, and a refusal by STS is not about the
+        present credentials, so only the time is handled.
+        """
 
         def needs_retry(response: Any, attempts: int, **_: Any) -> float | None:
             refusal = self._of_time(response[1]) if response is not None else None
@@ -160,7 +163,7 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
         session.register("needs-retry", needs_retry)
 
     async def _needs_retry(self, response: Any, attempts: int, request_dict: Any, **_: Any) -> float | None:
-        """After every attempt: seconds to wait for the next one, or None for none."""
+        """After every attempt: seconds until the next attempt, or None to stop."""
         if response is None:
             return None
         return 0.0 if await self.again(response[1], request_dict["context"].get("client_region"), attempts) else None
@@ -173,18 +176,18 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
 
 
 def new_session(region: str | None = None) -> Session:
-    """A session; see there."""
+    """A new session, see `Session`."""
     return Session(region)
 
 
 def _error_of(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reply says of an error; nothing where it says nothing, or nonsense."""
+    """The error details of a reply; empty where there are none, or where they are malformed."""
     error = reply.get("Error")
     return error if isinstance(error, dict) else {}
 
 
 def _check_form(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
-    """Raises Malformed for a success without a JSON object, where one belongs: botocore takes it for an empty one."""
+    """Raises Malformed for a success without a JSON object where one is required. botocore would read an empty one."""
     if operation_model.service_model.resolved_protocol != "json" or response_dict["status_code"] >= 300:
         return
     try:
@@ -194,35 +197,37 @@ def _check_form(operation_model: Any, response_dict: dict[str, Any], **_: Any) -
 
 
 def client_config(session: AioSession, **options: Any) -> AioConfig:
-    """`options` and what makes each call of a client cheaper (docs/performance.md): its user agent is put together
-    once, not twice a call (which leaves AWS_SDK_UA_APP_ID out of it), and the parameters are not checked against the
-    service's model, since they are all this package's own.
+    """A client configuration of `options` and of what makes each call cheaper (docs/performance.md).
+
+    The user agent is built once, not twice a call (so AWS_SDK_UA_APP_ID is ignored). Parameters are not checked
+    against the service's model, since only this package sets them.
     """
     agent = f"vortex/{version('vortex-microbatcher')} {session.user_agent()}"
     return AioConfig(user_agent=agent, parameter_validation=False, http_session_cls=HttpSession, **options)
 
 
 def _instant(value: Any) -> datetime:
-    """A time of a reply: ISO 8601 in bodies, RFC 9110 in headers, else whatever botocore makes of it."""
+    """Parse a time of a reply: ISO 8601 in bodies, RFC 9110 in headers, anything else as botocore does."""
     if not isinstance(value, str):
         return parse_timestamp(value)  # type: ignore[no-any-return]
-    told = datetime.fromisoformat(value) if value[:4].isdigit() else parsedate_to_datetime(value)
-    return told if told.tzinfo else told.replace(tzinfo=UTC)  # never the time zone of whoever reads
+    time = datetime.fromisoformat(value) if value[:4].isdigit() else parsedate_to_datetime(value)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)  # never the local time zone
 
 
 def patience_of(client: Any) -> float:
-    """Seconds that a call of the client may take while nothing moves: what it may take to connect, and to answer."""
+    """Seconds that a call of the client may take without progress: connect time-out plus read time-out."""
     config = client.meta.config
     return float(config.connect_timeout + config.read_timeout)
 
 
 class calling:
-    """What is done inside is one call: asked, answered, and every field read that is wanted of its reply.
+    """A context for one call, from the request to the last field read of the reply.
 
-    `what` names the call and the key or shard that it is about; `patience_s` and `most_bytes` as in `Call`. Raises
-    PortError: Unavailable, `malformed`, for anything at all that goes wrong once a reply has come. What goes wrong
-    before is a bug of this program, unless it is one of the errors that a network, or botocore, is known to give.
-    `meanings`: of error codes, where they have one of their own for this call.
+    `what` names the call and its key or shard. `patience_s` and `most_bytes` are as in `Call`. `meanings` maps error
+    codes to errors where this call gives them a special meaning.
+
+    Raises PortError. After a reply has arrived, any exception becomes Unavailable with the cause `malformed`. Before
+    that, only the known errors of network and botocore are translated; any other is a bug and passes through.
     """
 
     __slots__ = ("_call", "_meanings", "_what")
@@ -237,13 +242,13 @@ class calling:
         self._what, self._call, self._meanings = what, Call(patience_s, most_bytes), meanings
 
     async def __aenter__(self) -> None:
-        """Time begins to run."""
+        """Start the deadline."""
         await self._call.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Errors become what they mean to the caller."""
+        """Translate errors into what they mean to the caller."""
         try:
             await self._call.__aexit__(kind, error, trace)
         except TimeoutError as late:
@@ -259,32 +264,33 @@ class calling:
 
 
 def code_of(error: ClientError) -> str:
-    """The service's code for it; a status where no service of AWS said anything."""
+    """The error code of the service; the HTTP status where the reply is not from an AWS service."""
     return str(_error_of(error.response).get("Code") or "")
 
 
 def status_of(error: ClientError) -> int:
-    """The reply's status."""
+    """The HTTP status of the reply."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def translate(error: BaseException, what: str) -> PortError:
-    """The port's error for one of botocore's or aiohttp's. `what` names the call, and what it was about.
+    """The port's error for an error of botocore or aiohttp. `what` names the call and its subject.
 
-    Retried, never final: throttling, 5xx, time-outs, lost connections, KMS troubles, and expired credentials (somebody
-    renews those; a batch dropped for them is lost: Vector issue 18491). What nobody knows is retried, too.
+    Throttling, 5xx, time-outs, lost connections, KMS errors and expired credentials are retried, never final: expired
+    credentials get renewed, and a batch dropped because of them is lost (Vector issue 18491). Unknown errors are
+    retried, too.
     """
     if isinstance(error, ClientError):
         return _of_reply(error, what)
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError | TokenRetrievalError):
         return Unavailable(f"{what}: {_text(error)}", "credentials")
-    origin = error.kwargs.get("error") if isinstance(error, HTTPClientError) else error  # what aiobotocore wrapped
+    origin = error.kwargs.get("error") if isinstance(error, HTTPClientError) else error  # unwrapped
     if isinstance(origin, aiohttp.ClientHttpProxyError):
-        return Unavailable(f"{what}: the proxy answers {origin.status} {origin.message[:_SAID]}", "connection")
+        return Unavailable(f"{what}: the proxy answered {origin.status} {origin.message[:_SAID]}", "connection")
     if isinstance(origin, _NONSENSE):
         return _malformed(origin, what)
     if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):
-        return Unavailable(f"{what}: timed out: {_text(error) or 'no whole answer came'}", "timeout")
+        return Unavailable(f"{what}: timed out: {_text(error) or 'no complete reply'}", "timeout")
     if isinstance(error, ConnectionError | HTTPClientError | IncompleteReadError | aiohttp.ClientError | OSError):
         return Unavailable(f"{what}: {_text(error)}", "connection")
     if isinstance(error, BotoCoreError):
@@ -293,13 +299,13 @@ def translate(error: BaseException, what: str) -> PortError:
 
 
 def said(error: ClientError) -> str:
-    """Code and message of an error reply, without secrets: a service may repeat what was sent, and what was signed."""
-    told = str(_error_of(error.response).get("Message") or "").partition("The Canonical String")[0]
-    return without_signatures(f"{code_of(error) or status_of(error)}: {told[:_SAID]}")
+    """Code and message of an error reply, without secrets: a service may repeat the request and the signed text."""
+    message = str(_error_of(error.response).get("Message") or "").partition("The Canonical String")[0]
+    return without_signatures(f"{code_of(error) or status_of(error)}: {message[:_SAID]}")
 
 
 def _of_reply(error: ClientError, what: str) -> PortError:
-    """What an error reply means. Nobody's code is a status alone: of a proxy, or a server that could say no more."""
+    """Translate an error reply. A code that is only a status is from a proxy, or from a server without details."""
     detail, code, status = _error_of(error.response), code_of(error), status_of(error)
     message = f"{what}: {said(error)}"
     if code == "ExpiredIteratorException":
@@ -318,16 +324,16 @@ def _of_reply(error: ClientError, what: str) -> PortError:
         return Unavailable(message, "kms")
     if code in _DENIED or status in (401, 403, 407):
         about = f"; {detail[_ABOUT]}" if _ABOUT in detail else ""
-        return Denied(f"{message} - check credentials, permissions, names, and any proxy between{about}")
+        return Denied(f"{message} - check credentials, permissions, names and any proxy{about}")
     if status >= 500:
         return Unavailable(message, "server")
     if not code or code == str(status):
-        return Unavailable(f"{message} - no service of AWS says that: is there a proxy between?", "malformed")
+        return Unavailable(f"{message} - this reply is not from an AWS service; check for a proxy", "malformed")
     return Unavailable(message, "other")
 
 
 def _malformed(error: BaseException, what: str) -> Unavailable:
-    return Unavailable(f"{what}: the reply makes no sense: {type(error).__name__}: {_text(error)}", "malformed")
+    return Unavailable(f"{what}: malformed reply: {type(error).__name__}: {_text(error)}", "malformed")
 
 
 def _text(error: BaseException) -> str:

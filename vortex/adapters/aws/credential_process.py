@@ -1,8 +1,7 @@
-"""Runs a `credential_process` within bounds; a program of its own, which imports nothing of the package.
+"""Runs a `credential_process` with limits. A separate program, which imports nothing of the package.
 
-botocore waits for such a command for ever, and makes an error message of whatever it printed. Here it has a time, its
-output is looked at before it goes on, and what goes wrong is said without quoting a word of it.
-https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sourcing-external.html
+botocore waits for such a command without a time-out, and puts its output into error messages. This program limits the
+time, checks the output before passing it on, and reports errors without quoting the output.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ _MOST_BYTES = 2**20
 
 
 class Failed(Exception):
-    """What went wrong, in words of our own."""
+    """The command failed; the reason is in our own words and quotes no output."""
 
 
 def output_of(command: str, patience_s: float) -> bytes:
-    """What the command prints, if those are credentials. Raises Failed."""
+    """The output of the command, checked to be credentials. Raises Failed."""
     try:
         process = subprocess.Popen(
             shlex.split(command),
@@ -34,7 +33,7 @@ def output_of(command: str, patience_s: float) -> bytes:
             process_group=0,
         )
     except (OSError, ValueError, IndexError) as problem:
-        raise Failed(f"the command cannot be run: {getattr(problem, 'strerror', None) or 'it is no command'}") from None
+        raise Failed(f"the command cannot be run: {getattr(problem, 'strerror', None) or 'not a command'}") from None
     late = threading.Event()
 
     def end() -> None:
@@ -63,15 +62,15 @@ def output_of(command: str, patience_s: float) -> bytes:
 
 def _check(printed: bytes) -> None:
     try:
-        told = json.loads(printed)
+        reply = json.loads(printed)
     except (ValueError, RecursionError):
         raise Failed("the command printed no JSON") from None
-    if not isinstance(told, dict):
+    if not isinstance(reply, dict):
         raise Failed("the command printed no JSON object")
-    if told.get("Version") != 1:
-        raise Failed("the command printed another Version than 1")
+    if reply.get("Version") != 1:
+        raise Failed("the command printed a Version other than 1")
     for name in ("AccessKeyId", "SecretAccessKey"):
-        if not isinstance(told.get(name), str):
+        if not isinstance(reply.get(name), str):
             raise Failed(f"the command printed no {name}")
 
 

@@ -1,8 +1,8 @@
-"""Where AWS credentials come from: botocore's chain of sources, asked anew each time, in a thread of its own.
+"""Finds AWS credentials through botocore's chain of sources, with a new session for each search, in its own thread.
 
-A session of botocore reads its files once, and what it found renews itself as it was found. So each question has a
-session of its own: a file that appeared, a profile that changed and a metadata service that is up by now are seen.
-Everything that asking may raise, hang on or print ends as `SourceFailed`, in words that quote nothing of what came.
+A botocore session reads its files once and renews credentials only from the source that gave them. A new session for
+each search also sees new files, changed profiles, and a metadata service that has started since. Every error, hang or
+output of a source becomes `SourceFailed`, whose text quotes nothing that the source returned.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from vortex.adapters.secrecy import keep
 T = TypeVar("T")
 
 FIRST_PROCESS_S, PROCESS_S = 60.0, 20.0
-"""How long a credential_process may take the first time, when a person may be about, and later."""
+"""How long a credential_process may take, in seconds: the first time, when an operator may be present, and later."""
 _PROGRAM = Path(__file__).with_name("credential_process.py")
 _OF_CONFIGURATION = (
     InfiniteLoopConfigError,
@@ -56,7 +56,7 @@ _OF_CONFIGURATION = (
     ConfigParseError,
     UnknownCredentialError,
 )
-"""Their messages name profiles, settings and files, and nothing of what stands there."""
+"""Their messages name profiles, settings and files, but quote no values."""
 _OF_SESSIONS = (SSOError, TokenRetrievalError, LoginError)
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _HINTS = {
@@ -76,7 +76,7 @@ _SECRET_SETTINGS = {"aws_secret_access_key", "aws_session_token", "aws_security_
 
 
 class SourceFailed(Exception):
-    """No credentials could be had. `source` names from where, `reason` says why, `hint` what a person may do."""
+    """A source gave no credentials: `source` names it, `reason` says why, `hint` says what an operator can do."""
 
     def __init__(self, source: str, reason: str, hint: str = "") -> None:
         super().__init__(f"{source}: {reason}")
@@ -85,18 +85,20 @@ class SourceFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Credentials, what they came from, and until when they are good (epoch seconds; None: for good)."""
+    """Credentials, their source, and when they expire (epoch seconds; None: never)."""
 
     frozen: ReadOnlyCredentials
     source: str
     expires: float | None = None
     hint: str = ""
-    """What a person may do where they have expired."""
+    """What an operator can do when they have expired."""
 
 
 class Sources:
-    """botocore's chain. `region` is that of STS where neither environment nor profile names one; `prepare` is given
-    each session before it is used. For one thread at a time.
+    """botocore's chain of credential sources. Not thread-safe.
+
+    `region` is the region of STS where neither environment nor profile names one. `prepare` is called with each session
+    before it is used.
     """
 
     def __init__(self, region: str | None, prepare: Callable[[Session], None] = lambda session: None) -> None:
@@ -104,17 +106,17 @@ class Sources:
         self._paths: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raises BotoCoreError or ValueError where files or variables make no sense, so that nothing can be asked."""
+        """Raises BotoCoreError or ValueError where files or variables are invalid, so that no source can be asked."""
         create_credential_resolver(Session(), region_name=self._region)
 
     def find(self, interactive: bool = False) -> Found:
-        """What the first source has that has any. Raises SourceFailed. May take a minute.
+        """Return the credentials of the first source that has any. Raises SourceFailed. May take a minute.
 
-        `interactive`: somebody may be asked for a code (MFA).
+        `interactive`: a source may ask for an MFA code on the terminal.
         """
         session = Session()
         self._prepare(session)
-        # A source that hangs must not hang for long: it is asked again soon anyway.
+        # Short time-outs: a search that hangs blocks the next one, which comes soon anyway.
         short = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
         session.set_default_client_config(short)
         method, source = "", "profile and files"
@@ -123,7 +125,7 @@ class Sources:
             _kept_secret(session.full_config)
             _bounded(session.full_config, FIRST_PROCESS_S if interactive else PROCESS_S)
             if not (interactive and sys.stdin.isatty()):
-                _nobody_is_asked(session)
+                _refuse_mfa(session)
             for provider in create_credential_resolver(session, region_name=self._region).providers:
                 method, source = provider.METHOD, _named(provider.METHOD, session)
                 found = provider.load()
@@ -131,22 +133,22 @@ class Sources:
                     return _read(found, source, _HINTS.get(method, ""))
         except SourceFailed:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever a source does, it may do right the next time
+        except Exception as error:  # noqa: BLE001  # any failure of a source may be temporary
             raise SourceFailed(source, _reason(error), _HINTS.get(method, "")) from None
         raise SourceFailed(_chain(session), "none found")
 
     def files(self) -> tuple[tuple[str, int, int, int], ...]:
-        """The files that credentials may come from, those that there are: path, time of change, size and inode."""
+        """The existing files that credentials may come from, as (path, mtime in ns, size, inode)."""
         known, self._paths = [], self._paths or _paths(Session())
         for path in self._paths:
             with contextlib.suppress(OSError, ValueError):
-                told = os.stat(path)  # noqa: PTH116
-                known.append((path, told.st_mtime_ns, told.st_size, told.st_ino))
+                status = os.stat(path)  # noqa: PTH116
+                known.append((path, status.st_mtime_ns, status.st_size, status.st_ino))
         return tuple(known)
 
 
 def _paths(session: Session) -> tuple[str, ...]:
-    """Raises ConfigParseError."""
+    """Paths of all credential and configuration files. Raises ConfigParseError."""
     paths = [session.get_config_variable("credentials_file"), session.get_config_variable("config_file")]
     paths += [os.environ.get(name) for name in _FILE_VARIABLES]
     with contextlib.suppress(ConfigParseError):
@@ -155,7 +157,7 @@ def _paths(session: Session) -> tuple[str, ...]:
 
 
 async def in_thread(function: Callable[..., T], /, *arguments: object) -> T:
-    """`function(*arguments)` in a thread that nobody waits for at the end of the process: it may hang."""
+    """Run `function(*arguments)` in a daemon thread: it may hang, and the exit of the process must not wait for it."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
@@ -171,7 +173,7 @@ async def in_thread(function: Callable[..., T], /, *arguments: object) -> T:
         result, problem = None, None
         try:
             result = function(*arguments)
-        except BaseException as error:  # noqa: BLE001  # delivered to whoever waits
+        except BaseException as error:  # noqa: BLE001  # delivered to the caller
             problem = error
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(deliver, result, problem)
@@ -181,34 +183,34 @@ async def in_thread(function: Callable[..., T], /, *arguments: object) -> T:
 
 
 def _kept_secret(config: dict[str, Any]) -> None:
-    """What is given to sources must be said as little as what comes from them."""
+    """Register the secrets that are given to sources, so that they are hidden from logs too."""
     keep(*(os.environ.get(name) for name in _SECRET_VARIABLES))
     for profile in config.get("profiles", {}).values():
-        keep(*(told for name, told in profile.items() if name in _SECRET_SETTINGS and isinstance(told, str)))
+        keep(*(text for name, text in profile.items() if name in _SECRET_SETTINGS and isinstance(text, str)))
 
 
 def _bounded(config: dict[str, Any], patience_s: float) -> None:
-    """Let every credential_process of the configuration run within bounds."""
+    """Run every credential_process of the configuration through the wrapper that limits its time and output."""
     for profile in config.get("profiles", {}).values():
         if command := profile.get("credential_process"):
             bounded = [sys.executable, "-I", "-S", str(_PROGRAM), command, str(patience_s)]
             profile["credential_process"] = shlex.join(bounded)
 
 
-def _nobody_is_asked(session: Session) -> None:
-    """Raises SourceFailed where a profile needs the code of a device: botocore would ask standard input for it."""
+def _refuse_mfa(session: Session) -> None:
+    """Raises SourceFailed where a profile needs an MFA code: botocore would read it from standard input."""
     profiles = session.full_config.get("profiles", {})
     name, seen = session.get_config_variable("profile") or "default", set[str]()
     while name in profiles and name not in seen:
         seen.add(name)
         if "role_arn" in profiles[name] and "mfa_serial" in profiles[name]:
-            why = "it asks for the code of a device (mfa_serial), and nobody is there to type it: use another source"
+            why = "it needs an MFA code (mfa_serial), which cannot be entered here; use another source"
             raise SourceFailed(f"role of profile {name}", why)
         name = profiles[name].get("source_profile", "")
 
 
 def _read(found: Any, source: str, hint: str) -> Found:
-    """What a provider found. Credentials that botocore renews are read as they are, not renewed a second time."""
+    """Convert what a provider returned. Credentials that botocore can renew are read as they are, without a renewal."""
     expires = None
     if isinstance(found, RefreshableCredentials):
         if found._frozen_credentials is None:
@@ -216,18 +218,18 @@ def _read(found: Any, source: str, hint: str) -> Found:
                 found.get_frozen_credentials()
         frozen, until = found._frozen_credentials, found._expiry_time
         if frozen is None or until is None:
-            raise SourceFailed(source, "it answered without credentials")
+            raise SourceFailed(source, "it returned no credentials")
         expires = (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp()
     else:
         frozen = found.get_frozen_credentials()
     for value in (frozen.access_key, frozen.secret_key, *([frozen.token] if frozen.token else [])):
         if not isinstance(value, str) or not _SENDABLE.fullmatch(value):
-            raise SourceFailed(source, "it answered with a key or a token that cannot be sent")
+            raise SourceFailed(source, "it returned a key or token with invalid characters")
     return Found(frozen, source, expires, hint)
 
 
 def _named(method: str, session: Session) -> str:
-    """A source, for people."""
+    """The name of a source for messages."""
     name = session.get_config_variable("profile") or "default"
     profile = session.full_config.get("profiles", {}).get(name, {})
     if method == "env":
@@ -243,16 +245,16 @@ def _named(method: str, session: Session) -> str:
     if method == "custom-process":
         return f"credential_process of profile {name}"
     if method == "container-role":
-        told = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
-        where = urlsplit(told)  # its path may be all that keeps others from asking there
-        return f"container endpoint {where.hostname}:{where.port or where.scheme}" if told else "container endpoint"
+        uri = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
+        where = urlsplit(uri)  # without the path, which may be a secret
+        return f"container endpoint {where.hostname}:{where.port or where.scheme}" if uri else "container endpoint"
     if method == "iam-role":
         return "instance metadata service"
     return f"{method} of profile {name}"
 
 
 def _chain(session: Session) -> str:
-    """Where all was looked, for people."""
+    """All sources that were searched, for messages."""
     name = session.get_config_variable("profile") or "default"
     return (
         f"environment, profile {name} (in {session.get_config_variable('credentials_file')} and "
@@ -261,7 +263,7 @@ def _chain(session: Session) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in words of our own: errors quote what came, and what came may hold secrets."""
+    """The reason for a failure in our own words: the error's text may quote the reply, which may hold secrets."""
     if isinstance(error, ClientError):
         code = re.sub(r"[^A-Za-z0-9.:_-]", "", str(error.response.get("Error", {}).get("Code", "")))[:64]
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
@@ -270,16 +272,16 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, _OF_SESSIONS):
         return "its token has expired, or is missing"
-    told = str(getattr(error, "kwargs", {}).get("error_msg", ""))
-    if "the command " in told and error.kwargs.get("provider") == "custom-process":  # type: ignore[attr-defined]
-        return told[told.index("the command ") :].strip()
-    if status := re.search(r"non 200 response (\d{3})", told):
+    message = str(getattr(error, "kwargs", {}).get("error_msg", ""))
+    if "the command " in message and error.kwargs.get("provider") == "custom-process":  # type: ignore[attr-defined]
+        return message[message.index("the command ") :].strip()
+    if status := re.search(r"non 200 response (\d{3})", message):
         return f"it answered HTTP {status[1]}"
-    if "Unable to parse JSON" in told or isinstance(error, ValueError | TypeError | AttributeError | KeyError):
-        return "its answer makes no sense"
-    if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError) or "timeout" in told.lower():
+    if "Unable to parse JSON" in message or isinstance(error, ValueError | TypeError | AttributeError | KeyError):
+        return "its answer is malformed"
+    if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError) or "timeout" in message.lower():
         return "it did not answer in time"
-    if isinstance(error, HTTPClientError | ConnectionError) or "Received error when attempting" in told:
+    if isinstance(error, HTTPClientError | ConnectionError) or "Received error when attempting" in message:
         return "it cannot be reached"
     if isinstance(error, OSError):
         return f"{error.filename or 'it'}: {error.strerror or type(error).__name__}"

@@ -1,9 +1,10 @@
-"""The AWS credentials of a process: one pair for all clients, renewed in time, with the present one until it expires.
+"""The AWS credentials of a process: one set for all clients, renewed in the background before it expires.
 
-aiobotocore's own renew themselves in whichever call needs them: what a source raises ends the call, ten minutes before
-they expire at the latest; a failed renewal is tried again by every call; and what was found once is never looked for
-again. Here one renewal at a time runs in the background, everybody else goes on, and each begins with the whole chain
-of sources. What cannot be had is `Unavailable` with the cause `credentials`, and had as soon as a source is well.
+aiobotocore's own credentials renew themselves inside the call that needs them. An error of the source then ends the
+call, ten minutes before expiry at the latest; every call repeats a failed renewal; and a source, once found, is never
+searched for again. Here one renewal at a time runs in the background while all calls continue, and each renewal
+searches the whole chain of sources. Without valid credentials, calls raise `Unavailable` with the cause `credentials`,
+until a source works again.
 """
 
 from __future__ import annotations
@@ -26,28 +27,30 @@ from vortex.ports import Offload, Unavailable
 log = logging.getLogger(__name__)
 
 _EARLY_S = 900.0
-"""Credentials are renewed a quarter of an hour before they expire, as by other SDKs, or after half of their life."""
+"""Credentials are renewed this long before they expire, as by other SDKs, or after half of their life."""
 _LOOK_S = 5.0
-"""How often files are looked at, at most; and how late what is decided by the wall clock may be seen."""
+"""Seconds between two checks of the files, and the longest delay for decisions by the wall clock."""
 _FIRST_S, _LONGEST_S, _UNHURRIED_S = 0.5, 10.0, 60.0
-"""Pauses after a renewal that failed: with nothing valid from the first on to the second; else up to the third. And
-between two renewals because of refusals, where the source goes on giving what was refused: up to the third, too."""
+"""Pauses after a failed renewal, in seconds: without valid credentials from the first value up to the second, with
+valid ones up to the third. Renewals because of refusals, where the source repeats the refused credentials, also pause
+up to the third."""
 _WAIT_S, _SHORTLY_S = 20.0, 5.0
-"""How long a call waits for the first credentials; and for others, which may be less than what it has itself."""
+"""Seconds that a call waits for the first credentials, and for new ones; the call's own time-out may be shorter."""
 _GIVEN_UP_S = 300.0
-"""After so long a question is given up, and asked again in another thread: a disk may hang that is not needed."""
+"""After this time a search is abandoned and started again in another thread: it may hang on an unrelated disk."""
 _UNDER_WAY_S = 5.0
-"""For how long after a renewal replies may come to what was signed before."""
+"""For this long after a renewal, replies may belong to calls that were signed with the old credentials."""
 _SAY_AGAIN_S, _SAY_OTHER_S = 300.0, 60.0
 _NOTHING_SAID: tuple[bool | None, str, float] = (None, "", 0.0)
 _DO = "set them there, or give the process a role; no restart is needed"
 
 
 class Credentials:
-    """What aiobotocore's clients take for credentials, and its sessions for the provider of them.
+    """The credentials of aiobotocore's clients, and the credential provider of its sessions.
 
-    `find` asks the sources (`Sources.find`), and is told whether this is the first time; `files` says what lies on the
-    disk, to be compared; `offload` runs both, in a thread. `count` is told "renewed" or "failed".
+    `find` searches the sources (`Sources.find`); its argument says whether this is the first search. `files` describes
+    the credential files, so that changes are seen. `offload` runs both in a thread. `count` receives "renewed" or
+    "failed".
     """
 
     method = "vortex"
@@ -66,33 +69,33 @@ class Credentials:
         self._rng = rng or Random()
         self._present: Found | None = None
         self._refused = False
-        """Whether a service has refused the present ones since they were last asked for."""
+        """Whether a service has refused the present credentials since the last search."""
         self._repeats = 0
-        """How often in a row the source gave what had been refused."""
+        """How many times in a row the source returned the refused credentials."""
         self._seen_files: object = None
         self._looking: asyncio.Task[None] | None = None
         self._look_at = self._renew_at = 0.0
-        """When something has to be looked at, and when to be renewed, by the monotonic clock."""
+        """When to check the files, and when to renew, by the monotonic clock."""
         self._asked_at = self._changed_at = float("-inf")
-        """When they were asked for last, and when the pair was another one before."""
+        """When the last search ended, and when the credentials last changed."""
         self._failures = 0
         self._trouble: SourceFailed | None = None
         self._said = _NOTHING_SAID
-        """Whether there were valid ones when a failure was said last; of what reason; and when."""
+        """The last failure that was logged: whether valid credentials were left, its reason, and when."""
 
-    # For aiobotocore.
+    # Called by aiobotocore.
 
     async def load_credentials(self) -> Credentials:
-        """As a session's provider of credentials: nothing is asked before they are needed."""
+        """The session's provider of credentials; searches nothing before credentials are needed."""
         return self
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """To sign with. Raises Unavailable where there are none that are valid."""
+        """The credentials to sign with. Raises Unavailable where there are no valid ones."""
         return await self._frozen(_WAIT_S)
 
     async def get_account_id(self) -> str | None:
-        """The account they are of, where a source tells it soon: endpoints of Kinesis and DynamoDB may have it in their
-        names. Clients are made with it, so it never fails: others will do.
+        """The account of the credentials, if known soon: endpoints of Kinesis and DynamoDB may contain it. Never fails,
+        since creating a client needs it and endpoints without the account also work.
         """
         with contextlib.suppress(Unavailable):
             await self._frozen(_SHORTLY_S)
@@ -100,18 +103,18 @@ class Credentials:
         return account
 
     def get_deferred_property(self, name: str) -> Callable[[], Any]:
-        """Of botocore: a way to ask for `account_id` later."""
+        """Called by botocore: returns a function that reads `account_id` later."""
         return getattr(self, f"get_{name}", lambda: None)
 
-    # For adapters and people.
+    # Called by adapters and commands.
 
-    async def refused(self, *, sure: bool) -> bool:
-        """A service has refused them: they are asked for anew. Whether there are others now, to call again with.
+    async def refused(self, *, current: bool) -> bool:
+        """A service has refused the credentials: search again. Returns whether to repeat the call with new ones.
 
-        `sure`: the present ones, not those before them, which a call may have been signed with that came back now.
+        `current`: the refused call was signed with the present credentials. If false, they may be the previous ones.
         """
         before, now = self._present, self._clock.monotonic()
-        if not sure and now - self._changed_at < _UNDER_WAY_S:
+        if not current and now - self._changed_at < _UNDER_WAY_S:
             return True
         pause = min(_UNHURRIED_S, 2.0 ** max(self._repeats, self._failures) - 1)
         if not self._refused and now - self._asked_at < pause:
@@ -119,22 +122,20 @@ class Credentials:
         self._refused, self._look_at = True, 0.0
         with contextlib.suppress(Unavailable):
             await self._frozen(_SHORTLY_S)
-            if self._refused:  # it was only the files that were being looked at
+            if self._refused:  # the check under way covered only the files
                 await self._frozen(_SHORTLY_S)
         return before is not None and self._present is not None and before.frozen != self._present.frozen
 
-    def told(self) -> str:
-        """What they came from and until when they are good; or why there are none."""
+    def description(self) -> str:
+        """The source and the expiry of the credentials, or why there are none."""
         if self._present is None or self._expired(self._present):
-            return (
-                str(self._unavailable(self._present)) if self._trouble is not None else "no source that was asked yet"
-            )
-        return _told(self._present)
+            return str(self._unavailable(self._present)) if self._trouble is not None else "not searched yet"
+        return _described(self._present)
 
-    # How they are kept.
+    # Renewal.
 
     async def _frozen(self, patience_s: float) -> ReadOnlyCredentials:
-        """The present ones where they are good, whatever has to be done about them meanwhile; else new ones."""
+        """The present credentials if they are valid, without waiting for a renewal under way; else new ones."""
         present, now = self._present, self._clock.monotonic()
         if present is not None and now < self._look_at:
             return present.frozen
@@ -157,7 +158,7 @@ class Credentials:
             task.result()
 
     async def _look(self, due: bool) -> None:
-        """Ask for them anew where that is due, or where a file has changed."""
+        """Search for credentials if a renewal is due or a file has changed."""
         try:
             async with asyncio.timeout(_GIVEN_UP_S):
                 files = await self._offload(self._files)
@@ -175,13 +176,13 @@ class Credentials:
                 self._refused, self._asked_at = False, self._clock.monotonic()
 
     def _accept(self, found: Found) -> None:
-        """These are good from now on. Raises SourceFailed where they have expired already."""
+        """Use these credentials from now on. Raises SourceFailed where they have already expired."""
         keep(found.frozen.secret_key, found.frozen.token)
         if self._expired(found):
-            raise SourceFailed(found.source, f"it gave credentials that expired at {_at(found.expires or 0)}")
+            raise SourceFailed(found.source, f"it returned credentials that expired at {_at(found.expires or 0)}")
         before, now = self._present, self._clock.monotonic()
         if self._failures or (before is not None and before.source != found.source):
-            log.info("credentials: from %s", _told(found))
+            log.info("credentials: from %s", _described(found))
         if before is not None and before.frozen != found.frozen:
             self._changed_at, self._repeats = now, 0
         elif self._refused:
@@ -193,7 +194,7 @@ class Credentials:
         self.count("renewed")
 
     def _failed(self, problem: SourceFailed) -> None:
-        """The present ones go on while they are good. Said once; again after a minute where the reason is another."""
+        """Keep the present credentials while they are valid. Logs once; a different reason again after a minute."""
         self.count("failed")
         now, present = self._clock.monotonic(), self._present
         self._failures += 1
@@ -211,26 +212,26 @@ class Credentials:
             return
         self._said = (valid, str(problem), now)
         if present is not None and valid:
-            log.warning("credentials: not renewed: %s; going on with those from %s", problem, _told(present))
+            log.warning("credentials: not renewed: %s; still using those from %s", problem, _described(present))
         else:
-            log.error("credentials: there are none that are valid: %s", problem)
+            log.error("credentials: no valid credentials: %s", problem)
 
     def _expired(self, found: Found) -> bool:
-        """By a clock that no reply has confirmed yet nothing has expired: the service is to say."""
+        """Whether they have expired. Never true before a reply has confirmed the clock: then the service decides."""
         return found.expires is not None and found.expires <= self._clock.now() and self._clock.trusted
 
     def _unavailable(self, present: Found | None) -> Unavailable:
         trouble, hint = self._trouble, present.hint if present is not None else ""
         why = str(trouble) if trouble is not None else "the source does not answer"
         if present is not None:
-            why = f"those from {present.source} expired at {_at(present.expires or 0)}; {why}"
+            why = f"credentials from {present.source} expired at {_at(present.expires or 0)}; {why}"
         if trouble is not None and trouble.hint:
             hint = trouble.hint
         return Unavailable(f"no valid AWS credentials: {why}; {hint or _DO}", "credentials")
 
 
-def _told(found: Found) -> str:
-    until = "which do not expire" if found.expires is None else f"good until {_at(found.expires)}"
+def _described(found: Found) -> str:
+    until = "without expiry" if found.expires is None else f"valid until {_at(found.expires)}"
     return f"{found.source}, {until}"
 
 

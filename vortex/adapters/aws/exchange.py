@@ -1,12 +1,12 @@
-"""What every call of an AWS client keeps to, whatever the network and who answers it; and one exchange of it.
+"""The rules for every call of an AWS client, and a cheap way to make one HTTP exchange.
 
-A call has a deadline in all its phases: aiohttp's own time-outs leave out the wait for "100 Continue", a body that the
-peer stops reading, and one that trickles in. No redirect is followed, for where it leads nobody is S3. No reply is
-larger than what was asked for, and none comes encoded.
+A call has one deadline for all its phases. aiohttp's own time-outs do not cover the wait for "100 Continue", a body
+that the peer stops reading, or one that arrives very slowly. Redirects are not followed, since their target is not S3.
+A reply may not be larger than expected, and may not be compressed.
 
-Prepared calls come through `exchange`: aiobotocore's own way copies headers twice and makes a request and a reply in
-botocore's form, which costs two thirds of what the signature does (docs/decisions/0007). Connections, TLS, time-outs
-and proxies are the client's in any case.
+Prepared calls use `exchange`. aiobotocore's own way copies headers twice and converts request and reply to botocore's
+form, which costs two thirds of what the signature costs (docs/decisions/0007). Connections, TLS, time-outs and proxies
+are the client's in both cases.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from botocore.exceptions import HTTPClientError
 from yarl import URL
 
 SLOWEST = 32 * 1024
-"""Bytes a second: what a call may take grows by a second for each so many bytes that go or come."""
+"""Slowest transfer rate, in bytes per second: each byte sent or received extends the deadline by 1/SLOWEST s."""
 _MOST_CREDIT_S = 120.0
-"""What has moved fast buys no more than this: the kernel takes megabytes that the peer may never read."""
+"""Limit of that extension: the kernel buffers megabytes at once that the peer may never read."""
 LARGE = 2**20
-"""Bytes from which a body goes in pieces, and is waited for to be wanted (`Expect`)."""
+"""Bodies of this many bytes or more are sent in pieces, and after "100 Continue" (`Expect`)."""
 MOST_BYTES = 16 * 2**20
-"""Of a reply, unless its call knows better."""
+"""Maximum size of a reply, unless its call sets another."""
 UNANNOUNCED = 64 * 2**20
-"""Bytes of a reply that does not tell its length, at most."""
+"""Maximum size of a reply without a Content-Length."""
 _PIECE = 256 * 1024
 _CONTINUE_S = 1.0
-"""For how long "100 Continue" is waited for, as in botocore; then the body goes: not every server knows `Expect`."""
+"""Wait for "100 Continue", as in botocore; after it the body is sent: not every server supports `Expect`."""
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 _NO_ENCODING = {"", "identity", "aws-chunked"}
 _REGION = "x-amz-bucket-region"
 
 
 class Malformed(Exception):
-    """A reply that makes no sense: of somebody else, of another call, or damaged."""
+    """A malformed reply: from another server, for another call, or damaged."""
 
 
 class Call:
-    """One call, for as long as this context lasts: from its credentials to the last field read of its reply.
+    """The context of one call: from getting its credentials to the last field read of its reply.
 
-    It may take `patience_s`, and longer as bytes move; else the context ends with TimeoutError. `most_bytes`: what its
-    reply may hold.
+    The context ends with TimeoutError after `patience_s`; bytes sent or received extend the time. `most_bytes` is the
+    maximum size of the reply.
     """
 
     __slots__ = ("_before", "_limit", "_patience_s", "most_bytes", "replied")
@@ -59,10 +59,10 @@ class Call:
         self._patience_s, self.most_bytes = patience_s, most_bytes
         self._limit: asyncio.Timeout | None = None
         self.replied = False
-        """Whether the headers of a reply have come: what goes wrong from here on is the reply's fault."""
+        """Whether the headers of a reply have arrived: later errors are about the reply."""
 
     async def __aenter__(self) -> Call:
-        """From here on it is the call that this task is in."""
+        """Make it the current call of this task and start the deadline."""
         self._limit = asyncio.timeout(self._patience_s)
         await self._limit.__aenter__()
         self._before: Token[Call | None] = _CALL.set(self)
@@ -71,14 +71,14 @@ class Call:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Raises TimeoutError where time was up. Bytes that move after this belong to nobody."""
+        """Raises TimeoutError if the deadline has passed. Bytes that move later have no effect."""
         _CALL.reset(self._before)
         limit, self._limit = self._limit, None
         assert limit is not None
         await limit.__aexit__(kind, error, trace)
 
     def moved(self, size: int) -> None:
-        """So many bytes went or came: the deadline is later."""
+        """Extend the deadline for `size` bytes sent or received."""
         limit = self._limit
         if limit is not None and not limit.expired() and (when := limit.when()) is not None:
             latest = asyncio.get_running_loop().time() + self._patience_s + _MOST_CREDIT_S
@@ -89,36 +89,36 @@ _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def current_call() -> Call:
-    """The one that this task is in; outside of all, one without a deadline."""
+    """The current call of this task; outside of a call, one without a deadline."""
     return _CALL.get() or Call(0)
 
 
 class Answer(NamedTuple):
-    """A reply that has come to its end."""
+    """A complete reply."""
 
     status: int
     headers: Mapping[str, str]
-    """Whatever their case."""
+    """Case-insensitive."""
     body: bytes
 
 
 class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """The connections of one client, to be given to it as its `http_session_cls`."""
+    """The connections of one client; passed to it as `http_session_cls`."""
 
     async def _get_session(self, proxy_url: str | None) -> _Session:
         session: ClientSession = await super()._get_session(proxy_url)
-        session._response_class = _Reply  # aiobotocore makes the session, and asks nobody how
+        session._response_class = _Reply  # aiobotocore has no option for it
         return _Session(session)
 
     async def send(self, request: Any) -> Any:
-        """As botocore has it; a body that it will parse is one without a document type (`parsed`)."""
+        """As in botocore, but a body to be parsed must not have a document type (`parsed`)."""
         response = await super().send(request)
         if not request.stream_output or response.status_code >= 300:
             response._content = parsed(response.status_code, await response.content)
         return response
 
     async def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> ClientResponse:
-        """The reply, whatever its status; its body is still to be read, as by `whole`.
+        """Send a request and return the reply, whatever its status. The caller reads the body, for example by `whole`.
 
         Raises aiohttp.ClientError, OSError, Malformed, BotoCoreError.
         """
@@ -135,12 +135,12 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
             )
         except (ClientError, OSError, Malformed):
             raise
-        except Exception as error:  # as aiobotocore has it: whatever else goes wrong in a call may go right in the next
+        except Exception as error:  # as in aiobotocore: any other error may be temporary
             raise HTTPClientError(error=error) from error
 
 
 async def whole(reply: ClientResponse) -> Answer:
-    """The reply with all of its body; the connection is let go of. Raises aiohttp.ClientError, OSError, Malformed."""
+    """Read the whole body and release the connection. Raises aiohttp.ClientError, OSError, Malformed."""
     try:
         return Answer(reply.status, reply.headers, await reply.read())
     finally:
@@ -148,18 +148,18 @@ async def whole(reply: ClientResponse) -> Answer:
 
 
 def parsed(status: int, body: bytes) -> bytes:
-    """A body that may be parsed as XML. No service of AWS sends a document type, nor entities, which may swell; a page
-    for people says no more than its status. Raises Malformed where a success has one.
+    """The body if it is safe to parse as XML, else b"". AWS services send no document types and no entities, which may
+    expand without limit; an HTML page says no more than its status. Raises Malformed for such a body in a success.
     """
     if not body.lstrip().startswith(b"<") or not (b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"<!doctype" in body):
         return body
     if status < 300:
-        raise Malformed(f"status {status} with a document of another type")
+        raise Malformed(f"status {status} with a document type in the body")
     return b""
 
 
 class _Session:
-    """aiohttp's session, for calls of AWS clients: aiobotocore would follow redirects, which botocore does not."""
+    """aiohttp's session for AWS clients. Follows no redirects: aiobotocore would, botocore does not."""
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
@@ -170,10 +170,10 @@ class _Session:
             data, large = _Pieces(data, call.moved), True
         elif isinstance(data, bytes | bytearray):
             call.moved(len(data))
-        elif isinstance(data, AsyncIterable):  # botocore's, which puts a checksum behind it
-            data, large = _told(data, call.moved), True
+        elif isinstance(data, AsyncIterable):  # botocore's body with a trailing checksum
+            data, large = _counted(data, call.moved), True
         if large:
-            # What the kernel has taken may be on its way for longer than a reply may take.
+            # No read time-out: bytes buffered by the kernel may take longer to send than a reply may take.
             options["timeout"] = ClientTimeout(sock_connect=self._session.timeout.sock_connect)
         reply = await self._session.request(method, url, data=data, allow_redirects=False, **options)
         call.replied = True
@@ -186,25 +186,25 @@ class _Session:
 
 
 def _check(reply: ClientResponse) -> None:
-    """Raises Malformed for what no service of AWS would send.
+    """Raises Malformed for a reply that no AWS service sends.
 
-    S3 says the bucket's region when it redirects: botocore then asks there, at the host that its own rules name.
+    S3 names the bucket's region when it redirects; botocore then calls that region's host by its own endpoint rules.
     """
-    if reply.status < 200:  # botocore takes it for a success
+    if reply.status < 200:  # botocore treats it as a success
         raise Malformed(f"status {reply.status}")
     if 300 <= reply.status < 400 and _REGION not in reply.headers:
         where = reply.headers.get("Location", "nowhere").partition("?")[0][:200]
-        raise Malformed(f"status {reply.status} to {where}; redirects are not followed: is there a proxy, or a log-in?")
+        raise Malformed(f"status {reply.status} to {where}; redirects are not followed: check for a proxy or log-in")
     encoding = reply.headers.get("Content-Encoding", "").lower()
     if encoding not in _NO_ENCODING:
         raise Malformed(f"status {reply.status} with Content-Encoding {encoding[:40]}, which was not asked for")
 
 
 class _Reply(ClientResponse):
-    """Reads no more than its call may have, and leaves nothing behind that goes on sending."""
+    """A reply that reads at most the bytes its call allows, and stops sending when it is closed."""
 
     async def start(self, connection: Any) -> ClientResponse:
-        """Until the headers are there. "100 Continue" is not waited for any longer than it is worth."""
+        """Read the headers. Waits for "100 Continue" for at most `_CONTINUE_S`."""
         self._wire = transport = connection.transport
         wanted = self._continue
         timer = asyncio.get_running_loop().call_later(_CONTINUE_S, _go_on, wanted) if wanted is not None else None
@@ -212,20 +212,20 @@ class _Reply(ClientResponse):
             return await super().start(connection)
         except BaseException:
             if transport is not None:
-                transport.abort()  # closed, it would first wait for the peer to take what was written
+                transport.abort()  # close() would wait for the peer to read what was written
             raise
         finally:
             if timer is not None:
                 timer.cancel()
 
     async def read(self) -> bytes:
-        """All of the body. Raises ClientPayloadError where it breaks off, Malformed where it is too large."""
+        """The whole body. Raises ClientPayloadError if it is cut off, Malformed if it is too large."""
         if self._body is None:
-            call, told, size, chunks = current_call(), self.content_length, 0, []
-            most = min(call.most_bytes, UNANNOUNCED) if told is None else call.most_bytes
+            call, length, size, chunks = current_call(), self.content_length, 0, []
+            most = min(call.most_bytes, UNANNOUNCED) if length is None else call.most_bytes
             try:
-                if (told or 0) > most:
-                    raise Malformed(f"a body of {told} bytes")
+                if (length or 0) > most:
+                    raise Malformed(f"a body of {length} bytes")
                 async for chunk in self.content.iter_any():
                     size += len(chunk)
                     if size > most:
@@ -238,11 +238,11 @@ class _Reply(ClientResponse):
             self._body = b"".join(chunks)
         body = await super().read()
         if self._wire is not None and self._wire.is_closing():
-            self._wire.abort()  # what was said before all had been sent
+            self._wire.abort()  # the reply came before the whole request was sent
         return body
 
     def close(self) -> None:
-        """Let go of the connection; what is still to be sent over it is not."""
+        """Release the connection and send no more of the request."""
         if self._connection is not None and (transport := self._connection.transport) is not None:
             transport.abort()
         super().close()
@@ -253,17 +253,17 @@ def _go_on(wanted: asyncio.Future[bool]) -> None:
         wanted.set_result(True)
 
 
-async def _told(chunks: AsyncIterable[bytes], moved: Callable[[int], None]) -> AsyncIterator[bytes]:
-    """The chunks, each told once the next one is wanted."""
+async def _counted(chunks: AsyncIterable[bytes], moved: Callable[[int], None]) -> AsyncIterator[bytes]:
+    """The chunks; reports each one to `moved` when the next is requested."""
     async for chunk in chunks:
         yield chunk
         moved(len(chunk))
 
 
 class _Pieces(Payload):
-    """Bytes that go a piece at a time, each told to `moved` once it went.
+    """Bytes that are sent in pieces; reports each piece to `moved` after it is written.
 
-    What is written at once is over TLS encrypted at once, into memory beside it.
+    A single write over TLS would encrypt all bytes at once, into additional memory.
     """
 
     def __init__(self, data: bytes | bytearray, moved: Callable[[int], None]) -> None:

@@ -1,6 +1,7 @@
-"""What AWS clients take from the environment and from AWS's own files, where it cannot be used.
+"""Checks what AWS clients read from the environment and from AWS's own files.
 
-botocore finds out late, and by errors of many kinds; here they become lines that name the variable or the file.
+botocore reports such errors late and in many forms. These functions report them early, as one line that names the
+variable or the file.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _FILES = "the AWS configuration (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE or
 
 
 def blamed(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
-    """A line about an error of making a client: which variable it is that holds what the error complains of."""
+    """One line for an error of creating a client, with the variable whose value the error names."""
     message = " ".join(str(error).split())
     names = [name for name, value in sorted(environ.items()) if _plain(name) and _occurs(value, message)]
-    hint = "; `aws configure list-profiles` shows those that there are" if isinstance(error, ProfileNotFound) else ""
+    hint = "; `aws configure list-profiles` lists the profiles" if isinstance(error, ProfileNotFound) else ""
     return f"{', '.join(names) or _FILES}: {message}{hint}"
 
 
@@ -38,12 +39,12 @@ def _occurs(value: str, message: str) -> bool:
 
 
 def fault(environ: Mapping[str, str] = os.environ) -> str | None:
-    """What of the surroundings every call would stumble over: the CA bundle, the proxies. None where all is well."""
+    """An error in the environment that would fail every call: the CA bundle or the proxies. None if there is none."""
     return _of_bundle(environ) or _of_proxies()
 
 
 def is_region(name: str) -> bool:
-    """Whether AWS has, or may come to have, a region of that name, as far as botocore knows."""
+    """Whether botocore knows the region, or accepts its name as a possible one."""
     loader: Any = Session().get_component("data_loader")
     partitions = loader.load_data("partitions")["partitions"]
     return any(name in one["regions"] or re.fullmatch(one["regionRegex"].strip("^$"), name) for one in partitions)
@@ -53,7 +54,7 @@ def _of_bundle(environ: Mapping[str, str]) -> str | None:
     try:
         path, named = Session().get_config_variable("ca_bundle"), "AWS_CA_BUNDLE"
     except BotoCoreError:
-        return None  # told where the client is made
+        return None  # reported where the client is created
     if not path:
         path, named = environ.get("REQUESTS_CA_BUNDLE"), "REQUESTS_CA_BUNDLE"
     if not path:
@@ -61,7 +62,7 @@ def _of_bundle(environ: Mapping[str, str]) -> str | None:
     try:
         ssl.create_default_context(**{"capath" if Path(path).is_dir() else "cafile": path})
     except (OSError, ValueError) as problem:  # ssl.SSLError is an OSError
-        why = "no certificate in it" if isinstance(problem, ssl.SSLError) else getattr(problem, "strerror", problem)
+        why = "has no certificate" if isinstance(problem, ssl.SSLError) else getattr(problem, "strerror", problem)
         return f"{named if environ.get(named) else f'ca_bundle in {_FILES}'}: {path}: {why}"
     return None
 
@@ -75,6 +76,6 @@ def _of_proxies() -> str | None:
             well = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             well = False
-        if not well:  # the URL itself may hold a password
-            return f"{scheme.upper()}_PROXY: no proxy that can be used: write http://HOST:PORT"
+        if not well:  # do not quote the URL: it may contain a password
+            return f"{scheme.upper()}_PROXY: invalid proxy; expected http://HOST:PORT"
     return None

@@ -1,10 +1,10 @@
-"""Calls that a worker makes all day, without what botocore does anew for each of them.
+"""Calls that a worker makes all the time, without the work that botocore repeats for each of them.
 
 Through the ordinary client a call costs 500 to 700 us of CPU before its first byte (docs/performance.md): hooks,
-endpoint rules, validation. From one call to the next only the body, the signature and perhaps the key differ. So
-botocore is asked once what it would sign: the endpoint as its rules resolve it, the headers, the signer and its way.
-Each call signs that with its own body and goes over the client's own connections; the signature, credentials (and their
-renewal), proxies, CA bundle and time-outs are botocore's, as for every other call.
+endpoint rules, validation. Only the body, the signature and perhaps the key differ between calls. So botocore prepares
+one request: the endpoint by its rules, the headers, the signer and its parameters. Each call signs that request with
+its own body and sends it over the client's connections. Signature, credentials (and their renewal), proxies, CA bundle
+and time-outs are botocore's, as for every other call.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from vortex.adapters.aws.client import SESSION, Session
 from vortex.adapters.aws.exchange import Answer, HttpSession, parsed, whole
 
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
-"""Beginnings of headers that are not repeated: an invocation's id and the number of its attempt are of one call alone,
-and whether to wait for "100 Continue" depends on the body."""
+"""Beginnings of headers that are not reused: the invocation id and attempt number belong to one call, and whether to
+wait for "100 Continue" depends on the body."""
 _REFUSING = {400, 401, 403}
-"""Statuses of replies that may be about credentials, or the time of a signature."""
+"""Statuses of replies that may be about credentials, or about the time of a signature."""
 
 
 class _Stopped(Exception):
-    """Carries what was about to be signed out of botocore, and how it would have been."""
+    """Carries the unsigned request, the signer and its parameters out of botocore."""
 
     def __init__(self, request: AWSRequest, signer: Any, how: dict[str, str]) -> None:
         super().__init__("nothing was sent")
@@ -37,45 +37,45 @@ class _Stopped(Exception):
 
 
 class _Request(AWSRequest):  # type: ignore[misc]  # botocore has no types
-    """To be signed. botocore's own prepares all of itself whenever its body is asked for, three times a signature, and
-    keeps its headers as those of an e-mail are kept, which takes a third of the signature's time.
+    """A request to be signed. botocore's own class prepares the whole request each time its body is read, three times a
+    signature, and keeps headers in an e-mail message object, which takes a third of the signature's time.
     """
 
     body: Any = b""
 
     def __init__(self, method: str, url: str, headers: dict[str, str]) -> None:
         super().__init__(method, url)
-        self.headers = headers  # spelled as botocore's signers spell those that they look for
+        self.headers = headers  # spelled as botocore's signers look them up
 
 
 class Prepared:
-    """One operation of an aiobotocore client, with fixed arguments, over its `HttpSession`. Made by `of`."""
+    """One operation of an aiobotocore client with fixed arguments, over its `HttpSession`. Create it with `of`."""
 
     def __init__(self, operation: str, http: HttpSession, parser: Any, model: _Stopped) -> None:
         self._operation, self._parser = operation, parser
         request = model.request
         self.context: dict[str, Any] = request.context
-        """What the signer is told of every call."""
+        """The signing context of every call."""
         self.url: str = request.url
-        """Where calls go."""
+        """The endpoint's URL."""
         self.session: Session = self.context[SESSION]
-        """The session that the client is of."""
+        """The session of the client."""
         self._region: str | None = self.context.get("client_region")
         self._http, self._signer, self._how = http, model.signer, model.how
         self._method = request.method
         self._headers = {name: text for name, text in request.headers.items() if not name.startswith(_OF_ONE_CALL)}
-        self._headers["Host"] = urlsplit(self.url).netloc  # the signer would parse the URL for it, twice a call
+        self._headers["Host"] = urlsplit(self.url).netloc  # else the signer parses the URL twice a call
 
     @classmethod
     async def of(cls, client: Any, operation: str, **arguments: Any) -> Prepared:
-        """What `client` would sign for the operation; nothing is sent."""
+        """Prepare the operation from the request that `client` would sign. Sends nothing."""
         event = f"before-sign.{client.meta.service_model.service_id.hyphenize()}.{operation}"
 
-        def stop(request: AWSRequest, request_signer: Any, signature_version: str, **told: str) -> NoReturn:
+        def stop(request: AWSRequest, request_signer: Any, signature_version: str, **parameters: str) -> NoReturn:
             signing = request.context.get("signing", {})
             how = {
-                "signing_name": signing.get("signing_name") or told["signing_name"],
-                "region_name": signing.get("region") or told["region_name"],
+                "signing_name": signing.get("signing_name") or parameters["signing_name"],
+                "region_name": signing.get("region") or parameters["region_name"],
                 "signature_version": signature_version,
             }
             raise _Stopped(request, request_signer, how)
@@ -89,13 +89,14 @@ class Prepared:
             return cls(operation, client._endpoint.http_session, parser, stopped)
         finally:
             client.meta.events.unregister(event, stop)
-        raise NotImplementedError("this version of botocore signs without saying so")
+        raise NotImplementedError("this version of botocore does not raise before-sign")
 
     async def send(
         self, body: bytes | None, *, url: str = "", headers: Mapping[str, str] | None = None
     ) -> ClientResponse:
-        """The reply, as `HttpSession.exchange` gives it, and with what that raises: whatever its status, but for those
-        that refuse the caller. Raises ClientError for these, Unavailable where there are no credentials that are valid.
+        """Send one call and return the reply as `HttpSession.exchange` does, whatever its status, with its errors.
+
+        A refusal of the caller raises ClientError. Raises Unavailable without valid credentials.
         """
         attempts = 0
         while True:
@@ -118,7 +119,7 @@ class Prepared:
         return await self._http.exchange(self._method, request.url, signed, body)
 
     async def refusal(self, answer: Answer) -> ClientError:
-        """What an error reply says, read as botocore reads it."""
+        """The error of a reply, parsed as botocore parses it."""
         body = parsed(answer.status, answer.body)
-        told = {"status_code": answer.status, "headers": answer.headers, "body": body}
-        return ClientError(await self._parser.parse(told, None), self._operation)
+        reply = {"status_code": answer.status, "headers": answer.headers, "body": body}
+        return ClientError(await self._parser.parse(reply, None), self._operation)

@@ -1,4 +1,4 @@
-"""A rename that replaces nothing, which Python does not have: renameat2(2) with RENAME_NOREPLACE, of Linux."""
+"""A rename that never replaces a file: Linux's renameat2(2) with RENAME_NOREPLACE, which Python lacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOREPLACE = 1
 
 
 def rename_exclusively(source: Path, target: Path) -> None:
-    """Atomic. Raises FileExistsError where `target` exists, another OSError where system or disk cannot do it."""
+    """Rename atomically. Raises FileExistsError if `target` exists, another OSError if it is not supported."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(target))

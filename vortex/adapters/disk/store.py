@@ -1,8 +1,8 @@
-"""An object store in a local directory: a full one, with the guarantees of S3.
+"""An object store in a local directory, with the same guarantees as S3.
 
-A file is written beside its target, fsynced, linked into place (`link(2)` fails where the name exists: that is
-put-if-absent), and its folder fsynced; a reader sees a whole file or none. On a disk without hard links (vfat, some of
-FUSE) it is renamed into place by a call that replaces nothing; a disk that has neither is refused.
+A file is written next to its target, fsynced, and linked to its name (`link(2)` fails if the name exists: this is
+put-if-absent). Then its folder is fsynced. A reader sees a whole file or none. On a file system without hard links
+(vfat, some FUSE) the file is renamed without replacing. A file system that can do neither is refused.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ T = TypeVar("T")
 
 _TEMPORARY = ".tmp-"
 _UNFIT = (
-    "neither hard links nor a rename that replaces nothing: nothing could keep two writers apart. Put the store on "
-    "another disk (ext4, xfs, btrfs, NFS), or into S3"
+    "neither hard links nor rename without replacing, so two writers could overwrite each other. Put the store on "
+    "another file system (ext4, xfs, btrfs, NFS), or into S3"
 )
 _BATCH = 1000
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What link(2) says on a disk without hard links. The file is our own and new, so it is not about permissions."""
+"""Errors of link(2) where hard links are not supported. The file is our own and new, so EPERM means that too."""
 _NO_RENAME = _NO_LINKS | {errno.EINVAL}
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP}
 _FOREVER = {
     errno.EROFS: "the file system is mounted read-only",
-    errno.ENAMETOOLONG: "the file system takes no names that long",
-    errno.ENOTDIR: "a file stands where a folder is needed",
-    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENAMETOOLONG: "the name is too long for the file system",
+    errno.ENOTDIR: "a file is where a folder is needed",
+    errno.EEXIST: "a file is where a folder is needed",
     errno.ELOOP: "there is a loop of symbolic links",
 }
 
 
 class LocalDirStore:
-    """ObjectStore below `root`, which is made if it is missing. Temporary files left by a crash are never listed."""
+    """ObjectStore below `root`, which is created if missing. Temporary files left by a crash are never listed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
         self._links = True
-        """Whether this disk has hard links, as far as is known."""
+        """Whether this file system has hard links; False after the first failure."""
 
     @property
     def url(self) -> str:
@@ -58,7 +58,7 @@ class LocalDirStore:
         return self._root.as_uri()
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
-        """See the port; `content_type` has no place on a disk."""
+        """See the port; `content_type` is not stored."""
         return await self._call(key, self._put, key, body, putting=True)
 
     async def get(self, key: str) -> bytes:
@@ -85,7 +85,7 @@ class LocalDirStore:
         return await self._call(key, read)
 
     async def list(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        """See the port; folders that can hold no such key are not entered."""
+        """See the port; skips folders that cannot contain such a key."""
         walk = self._walk("", prefix, start_after)
 
         def take() -> Sequence[ObjectInfo]:
@@ -110,7 +110,7 @@ class LocalDirStore:
 
         await self._call("delete", remove)
 
-    # In threads.
+    # Blocking calls, run in threads.
 
     async def _call(self, key: str, fn: Callable[..., T], *args: object, putting: bool = False) -> T:
         try:
@@ -121,7 +121,7 @@ class LocalDirStore:
     def _path(self, key: str) -> Path:
         parts = key.split("/")
         if any(part in ("", ".", "..") or "\0" in part or part.startswith(_TEMPORARY) for part in parts):
-            raise ValueError(f"{key!r} is no key of a local store")
+            raise ValueError(f"{key!r} is not a valid key of a local store")
         return self._root.joinpath(*parts)
 
     def _put(self, key: str, body: bytes) -> bool:
@@ -145,7 +145,7 @@ class LocalDirStore:
         return True
 
     def _name(self, temporary: Path, target: Path) -> None:
-        """Give a written file its name. Raises FileExistsError where it is taken."""
+        """Give a written file its final name. Raises FileExistsError if the name exists."""
         if self._links:
             try:
                 os.link(temporary, target)
@@ -159,11 +159,11 @@ class LocalDirStore:
             rename_exclusively(temporary, target)
         except OSError as error:
             if error.errno in _NO_RENAME:
-                raise _Unfit(error.errno, f"the disk of {self._root} has {_UNFIT}") from error
+                raise _Unfit(error.errno, f"the file system of {self._root} has {_UNFIT}") from error
             raise
 
     def _make_folder(self, folder: Path) -> None:
-        """Make it and its parents; each new name is synced in its parent, or a crash could take the whole branch."""
+        """Create a folder and its parents, and fsync each parent: else a crash could lose the whole branch."""
         if folder.is_dir():
             return
         if folder != self._root:
@@ -174,7 +174,7 @@ class LocalDirStore:
         _sync_folder(folder.parent)
 
     def _entries(self, prefix: str) -> Sequence[tuple[str, bool]]:
-        """(name, is a folder) of what lies in the folder `prefix`, temporary files left out; [] where there is none."""
+        """(name, is a folder) of each entry of the folder `prefix` but temporary files; [] if it does not exist."""
         folder = self._root / prefix if prefix else self._root
         try:
             with os.scandir(folder) as found:
@@ -183,7 +183,7 @@ class LocalDirStore:
             return []
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Keys in byte order: a folder sorts as its name with a slash (`a-b` comes before `a/c`)."""
+        """Keys in byte order: a folder sorts as its name plus a slash (`a-b` comes before `a/c`)."""
         names = [(name + "/" if is_folder else name, is_folder) for name, is_folder in self._entries(folder)]
         for name, is_folder in sorted(names, key=lambda entry: entry[0].encode("utf-8", "surrogateescape")):
             key = folder + name
@@ -200,7 +200,7 @@ class LocalDirStore:
 
 
 class _Unfit(OSError):
-    """No store can be made on this disk."""
+    """This file system cannot hold a store."""
 
 
 def _sync_folder(folder: Path) -> None:
@@ -208,7 +208,7 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in _NO_SYNC:  # some disks write names at once, and have nothing to sync
+        if error.errno not in _NO_SYNC:  # some file systems write names at once and need no fsync
             raise
     finally:
         os.close(descriptor)
@@ -222,7 +222,7 @@ def _meaning(error: OSError, key: str, *, putting: bool) -> PortError:
     if error.errno in _FOREVER:
         return Denied(f"{key}: {_FOREVER[error.errno]}: {error.filename}; see store.url")
     if error.errno in _FULL:
-        return Unavailable(f"{key}: the disk is full; free some space, nothing is lost meanwhile", "disk_full")
+        return Unavailable(f"{key}: the disk is full; free some space; nothing is lost", "disk_full")
     if error.errno in _FORBIDDEN:
         return Denied(f"{key}: {error.strerror}: {error.filename}; check owner and permissions of the store's folder")
     return Unavailable(f"{key}: {error.strerror}: {error.filename}; see store.url", "disk")

@@ -1,6 +1,6 @@
-"""A lease as a row of the table, in DynamoDB's JSON.
+"""Converts a lease to and from a row of the lease table, in DynamoDB's JSON.
 
-Attribute by attribute that of the Kinesis Client Library 2.x (and 3.x): DynamoDBLeaseSerializer of
+The attributes are those of the Kinesis Client Library 2.x (and 3.x): DynamoDBLeaseSerializer of
 https://github.com/awslabs/amazon-kinesis-client.
 """
 
@@ -26,25 +26,25 @@ PARENTS = "parentShardId"
 CHILDREN = "childShardIds"
 START_HASH = "startingHashKey"
 END_HASH = "endingHashKey"
-THROUGHPUT = "throughputKBps"  # from here on 3.x
+THROUGHPUT = "throughputKBps"  # this and the next two: KCL 3.x
 PREVIOUS_OWNER = "checkpointOwner"
 ENTITY = "entityType"
-TOKEN = "vortexToken"  # this and the next are not the KCL's
+TOKEN = "vortexToken"  # this and the next are Vortex's own
 STREAM = "vortexStreamCreated"
 
 ATTRIBUTES = (OWNER, *PENDING, PARENTS, CHILDREN, START_HASH, END_HASH, THROUGHPUT, PREVIOUS_OWNER, TOKEN, STREAM)
-"""What a row need not have."""
+"""Optional attributes."""
 
 Value = dict[str, Any]
-"""Of an attribute, with its type: `{"S": "text"}`, `{"N": "1"}`, `{"SS": ["a", "b"]}`."""
+"""The value of an attribute with its type: `{"S": "text"}`, `{"N": "1"}`, `{"SS": ["a", "b"]}`."""
 
 
 _MOST = 10**18
-"""Of a counter: one more has to be a number of DynamoDB's still (38 digits)."""
+"""Largest counter: adding 1 must stay a valid DynamoDB number (38 digits)."""
 
 
 def row_of(item: Mapping[str, Value]) -> Lease | None:
-    """`read_row`. Raises Malformed, which names the row, where it cannot be read."""
+    """`read_row`, but raises Malformed with the row's name where the row is invalid."""
     try:
         return read_row(item)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -52,10 +52,10 @@ def row_of(item: Mapping[str, Value]) -> Lease | None:
 
 
 def read_row(item: Mapping[str, Value]) -> Lease | None:
-    """A lease of a row in DynamoDB's JSON; None for a row of another entity (3.x), or without counter or checkpoint.
+    """The lease in a row in DynamoDB's JSON; None for a row of another entity (3.x), or without counter or checkpoint.
 
-    Raises KeyError, TypeError, ValueError where key, counter, owner or checkpoint make no sense; what else makes none
-    counts as not there: a row that somebody wrote junk to must not keep a shard from being read.
+    Raises KeyError, TypeError, ValueError where key, counter, owner or checkpoint are invalid. Other invalid attributes
+    count as missing: junk in a row must not keep its shard from being read.
     """
     key = _str(item, KEY)
     if item.get(ENTITY, {"S": "LEASE"}).get("S") != "LEASE" or COUNTER not in item or CHECKPOINT not in item:
@@ -78,7 +78,7 @@ def read_row(item: Mapping[str, Value]) -> Lease | None:
 
 
 def write_row(lease: Lease) -> dict[str, Value]:
-    """The row of a lease in DynamoDB's JSON, as the KCL would put it; what is not known is left out."""
+    """The row of a lease in DynamoDB's JSON, as the KCL writes it, without unknown attributes."""
     row = {
         KEY: text(lease.key),
         COUNTER: number(lease.counter),
@@ -106,22 +106,22 @@ def write_row(lease: Lease) -> dict[str, Value]:
 
 
 def text(value: str) -> Value:
-    """S."""
+    """A value of type S (string)."""
     return {"S": value}
 
 
 def number(value: float) -> Value:
-    """N."""
+    """A value of type N (number)."""
     return {"N": str(value)}
 
 
 def texts(values: tuple[str, ...]) -> Value:
-    """SS; DynamoDB refuses an empty one."""
+    """A value of type SS (string set); DynamoDB refuses an empty one."""
     return {"SS": sorted(values)}
 
 
 def _perhaps(read: Callable[[Mapping[str, Value], str], T], item: Mapping[str, Value], name: str) -> T | None:
-    """What `read` reads; None where there is nothing of its kind."""
+    """The attribute, as `read` reads it; None where it is missing or invalid."""
     try:
         return read(item, name)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
@@ -142,26 +142,26 @@ def _int(item: Mapping[str, Value], name: str) -> int:
 def _hash(item: Mapping[str, Value], name: str) -> int:
     key = int(_str(item, name))
     if not 0 <= key < HASH_KEYS:
-        raise ValueError(f"{name} is no hash key")
+        raise ValueError(f"{name} is not a hash key")
     return key
 
 
 def _rate(item: Mapping[str, Value], name: str) -> float:
     rate = float(item[name]["N"])
     if not 0 <= rate < math.inf:
-        raise ValueError(f"{name} is no rate")
+        raise ValueError(f"{name} is not a valid rate")
     return rate
 
 
 def _str(item: Mapping[str, Value], name: str) -> str:
     value = item[name]["S"]
     if not isinstance(value, str):
-        raise TypeError(f"{name} is no text")
+        raise TypeError(f"{name} is not a string")
     return value
 
 
 def _strs(item: Mapping[str, Value], name: str) -> tuple[str, ...]:
     values = item[name]["SS"] if name in item else []
     if not all(isinstance(value, str) for value in values):
-        raise Malformed(f"{name} is no set of texts, though DynamoDB has no other under SS")
+        raise Malformed(f"{name} is not a string set, though its type is SS")
     return tuple(sorted(values))

@@ -17,31 +17,31 @@ from vortex.adapters.http.limits import Gate
 UNIX = "unix:"
 _ASK_S = 3.0
 _LEAVE_S = 1.0
-"""What a reply under way is left when the server stops."""
+"""Seconds that a reply in progress may take when the server stops."""
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _TOO_MUCH = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _requests = logging.getLogger(f"{__name__}.requests")
 _requests.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
-"""A malformed request is answered, with 400; it is no event of this program, and certainly no traceback."""
+"""A malformed request gets a 400 reply; it must not put a traceback into the log."""
 
 Check = tuple[str, bool, str]
-"""Name, whether it is well, detail."""
+"""Name, whether it is ok, detail."""
 
 
 @contextlib.asynccontextmanager
 async def serve(
     host: str, port: int, page: Callable[[], Awaitable[bytes]], ready: Callable[[], Awaitable[Sequence[Check]]]
 ) -> AsyncIterator[tuple[str, int]]:
-    """Serve /metrics, /livez and /readyz while the context lasts; yields the address bound (port 0: any free one).
+    """Serve /metrics, /livez and /readyz within the context; yields the bound address (port 0: any free one).
 
-    A host of the form `unix:/path` is a socket in the file system; its port is 0.
-    /livez answers as long as the loop turns and asks nothing of AWS: a restart mends no outage there.
-    A connection is for one request, and all of them are bounded (`gate`). Raises OSError where the address is taken.
+    A host of the form `unix:/path` is a Unix socket; its port is 0.
+    /livez answers while the event loop runs and does not call AWS: a restart does not repair an outage there.
+    A connection serves one request; connections are limited (`Gate`). Raises OSError if the address is in use.
     """
 
     async def answer(request: web.BaseRequest) -> web.Response:
         if request.method not in ("GET", "HEAD"):
-            reply = web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="GET alone\n")
+            reply = web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="only GET and HEAD\n")
         elif request.path == "/metrics":
             reply = web.Response(body=await page(), headers={"Content-Type": _METRICS})
         elif request.path == "/livez":
@@ -49,7 +49,7 @@ async def serve(
         elif request.path == "/readyz":
             reply = _readiness(await ready(), verbose="verbose" in request.query)
         else:
-            reply = web.Response(status=404, text="there are /metrics, /livez and /readyz\n")
+            reply = web.Response(status=404, text="not found; try /metrics, /livez or /readyz\n")
         reply.force_close()
         return reply
 
@@ -68,26 +68,26 @@ async def serve(
 
 
 def not_served(host: str, port: int, problem: OSError) -> str:
-    """A line for an address that cannot be listened on, by the settings that name it."""
+    """One error line for an address that cannot be bound, with the settings that name it."""
     address = host if host.startswith(UNIX) else f"{host}:{port}"
     if problem.errno == errno.EADDRINUSE:
-        why = "is taken: another program, or another worker, listens there"
+        why = "is in use by another program or another worker"
     else:
         number = problem.errno or 0
-        why = os.strerror(number) if number > 0 else problem.strerror or str(problem)  # of a name: less than 0
+        why = os.strerror(number) if number > 0 else problem.strerror or str(problem)  # below 0: name resolution
     return f"http.host, http.port (or VORTEX_HTTP__HOST, VORTEX_HTTP__PORT): {address}: {why}"
 
 
 def _readiness(checks: Sequence[Check], *, verbose: bool) -> web.Response:
-    well = all(ok for _, ok, _ in checks)
-    text = "ok\n" if well else "not ready; ask /readyz?verbose\n"
+    ready = all(ok for _, ok, _ in checks)
+    text = "ok\n" if ready else "not ready; ask /readyz?verbose\n"
     if verbose:
         text = "".join(f"{'ok' if ok else 'FAIL'} {name}: {detail}\n" for name, ok, detail in checks)
-    return web.Response(text=text, status=200 if well else 503)
+    return web.Response(text=text, status=200 if ready else 503)
 
 
 async def ask(host: str, path: str) -> str:
-    """What a server at `unix:/path` answers, whatever its status. Raises OSError, TimeoutError."""
+    """The reply of a server at `unix:/path`, whatever its status. Raises OSError, TimeoutError."""
     connector = UnixConnector(host.removeprefix(UNIX))
     async with (
         ClientSession(connector=connector, timeout=ClientTimeout(total=_ASK_S)) as session,
@@ -97,7 +97,7 @@ async def ask(host: str, path: str) -> str:
 
 
 def checks_of(text: str) -> list[Check]:
-    """What /readyz?verbose said, taken apart again."""
+    """Parse a reply of /readyz?verbose."""
     rows = []
     for line in text.splitlines():
         verdict, _, rest = line.partition(" ")

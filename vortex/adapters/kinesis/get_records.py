@@ -1,9 +1,9 @@
-"""GetRecords, the call that a worker makes all day.
+"""GetRecords, the most frequent call of a worker.
 
 API: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html.
 
-botocore's parser takes 27 us a record; here a reply is read into memory that was used before,
-and decoded straight into records. Error replies botocore reads, as for every other call.
+botocore's parser takes 27 us a record. Here a reply is read into a reused buffer and decoded
+straight into records. botocore parses error replies, as for every other call.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from vortex.core.native import steps
 
 OPERATION = "GetRecords"
 _KEPT_BYTES = 2 * PAGE_BYTES
-"""What a buffer for replies may have grown to, to be used again: replies are asked for by weight, which they hold in
-base64, and few are larger."""
+"""Largest buffer that is reused. The size of a reply is set by its records' bytes, which it holds in base64; few
+replies are larger."""
 
 
 class HashKeyRange(msgspec.Struct, rename="pascal"):
-    """The hash keys of a shard, as Kinesis writes them."""
+    """The hash key range of a shard, as Kinesis writes it."""
 
     starting_hash_key: str
     ending_hash_key: str
 
     def span(self) -> tuple[int, int]:
-        """First and last. Raises ValueError where no shard can have them."""
+        """First and last hash key. Raises ValueError where they are invalid."""
         first, last = int(self.starting_hash_key), int(self.ending_hash_key)
         if not 0 <= first <= last < 2**128:
             raise ValueError(f"hash keys from {first} to {last}")
@@ -53,9 +53,9 @@ class _ChildShard(msgspec.Struct, rename="pascal"):
 
 
 class Reply(msgspec.Struct, rename="pascal"):
-    """The body of a reply. Fields it does not name (PartitionKey, EncryptionType) are passed over.
+    """The body of a reply. Other fields (PartitionKey, EncryptionType) are ignored.
 
-    MillisBehindLatest must be there: taking its absence for 0 would let an hour close with events still unread.
+    MillisBehindLatest is required: reading its absence as 0 would let an hour close with events still unread.
     """
 
     records: Sequence[Record]
@@ -68,14 +68,14 @@ _decode = msgspec.json.Decoder(Reply).decode
 
 
 def decode_reply(body: bytes | memoryview) -> Reply:
-    """A reply's body, with its records by column where it is plain. Raises msgspec.DecodeError."""
+    """Decode a reply; its records are columns if the native decoder accepts it. Raises msgspec.DecodeError."""
     columns = steps.records(body)
     try:
         if columns is None:
             return _decode(body)
         data, bounds, arrivals, sequences, rest = columns
         reply = _decode(rest)
-    except UnicodeDecodeError as error:  # which msgspec raises for a string that it decodes, among errors of its own
+    except UnicodeDecodeError as error:  # msgspec raises it for an invalid string
         raise msgspec.DecodeError(str(error)) from error
     reply.records = Records(
         np.frombuffer(arrivals, dtype=np.float64), sequences, data, np.frombuffer(bounds, dtype=np.int64)
@@ -84,29 +84,29 @@ def decode_reply(body: bytes | memoryview) -> Reply:
 
 
 class RecordsCall:
-    """Calls GetRecords. Made by `prepare`."""
+    """Calls GetRecords. Create it with `prepare`."""
 
     def __init__(self, prepared: Prepared, arguments: dict[str, str], patience_s: float) -> None:
         self._prepared, self._arguments, self._patience_s = prepared, arguments, patience_s
         self._spare: list[bytearray] = []
-        """Buffers that no reply is in: memory that was touched before, where a megabyte made anew for each reply would
-        be zeroed by the kernel first, a page at a time. There are never more of them than calls were under way at once.
+        """Unused buffers for replies. The kernel must zero each page of new memory, so reusing touched memory is
+        cheaper. There are at most as many as there were concurrent calls.
         """
 
     @classmethod
     async def prepare(cls, client: Any, arguments: dict[str, str]) -> RecordsCall:
-        """A call over an aiobotocore client of Kinesis; nothing is sent. `arguments` (StreamARN) go along each time."""
+        """Prepare the call for a Kinesis client. Sends nothing. `arguments` (StreamARN) go with each call."""
         prepared = await Prepared.of(client, OPERATION, ShardIterator="none", **arguments)
         return cls(prepared, arguments, client.meta.config.read_timeout)
 
     @property
     def url(self) -> str:
-        """Where calls go."""
+        """The endpoint's URL."""
         return self._prepared.url
 
     async def __call__(self, iterator: str, limit: int) -> tuple[Reply, Mapping[str, str]]:
         """The reply and its headers. Raises ClientError, aiohttp.ClientError, OSError, BotoCoreError, Malformed, and
-        msgspec.MsgspecError or whatever else a body without sense gives.
+        msgspec.MsgspecError or another exception for a malformed body.
         """
         body = msgspec.json.encode({"ShardIterator": iterator, "Limit": limit, **self._arguments})
         response = await self._prepared.send(body)
@@ -115,7 +115,7 @@ class RecordsCall:
         try:
             return await self._reply(response), response.headers
         finally:
-            response.close()  # no more than letting go of it, where it was read to its end
+            response.close()  # keeps the connection if the reply was read to its end
 
     async def _reply(self, response: aiohttp.ClientResponse) -> Reply:
         buffer = self._spare.pop() if self._spare else bytearray()

@@ -1,7 +1,7 @@
 """Kinesis as a `ports.Stream`, by polling GetRecords.
 
 API: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html, API_ListShards.html,
-API_DescribeStreamSummary.html. GetRecords has a module of its own; everything else is left to botocore.
+API_DescribeStreamSummary.html. `get_records` makes the GetRecords calls; botocore makes all others.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, Por
 
 T = TypeVar("T")
 _PAGE_BYTES = 48 * 2**20
-"""Of a reply of GetRecords, at most: 10 MiB of data in base64, and what is told of 10,000 records beside it."""
+"""Maximum size of a GetRecords reply: 10 MiB of data in base64, plus the metadata of 10,000 records."""
 _LISTINGS = 3
-"""How often a listing is begun whose token expired: those of AWS live five minutes."""
+"""Attempts to list shards if the token expires; tokens of AWS are valid for five minutes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _TokenExpired(PortError):
-    """A listing took longer than its token lives."""
+    """The token of a listing has expired."""
 
 
 _MEANINGS: dict[str, dict[str, type[PortError]]] = {
-    # What an error code means depends on who asked; what stands here goes before the general rules of `aws.translate`.
+    # The meaning of an error code depends on the operation; these meanings override the rules of `translate`.
     "get_records": {
         "ExpiredIteratorException": IteratorExpired,
-        # The iterator is of a stream since recreated, or its shard is gone: asking for a new one tells which.
+        # The stream was recreated, or the shard is retired: getting a new iterator shows which.
         "InvalidArgumentException": IteratorExpired,
         "ResourceNotFoundException": IteratorExpired,
     },
@@ -58,7 +58,7 @@ _MEANINGS: dict[str, dict[str, type[PortError]]] = {
 
 
 class KinesisStream:
-    """One stream over an aiobotocore client, and a call of GetRecords prepared for it."""
+    """One stream, read with an aiobotocore client and a prepared GetRecords call."""
 
     def __init__(self, client: Any, name_or_arn: str, get_records: RecordsCall) -> None:
         self._client, self._stream, self._get_records = client, name_or_arn, get_records
@@ -71,7 +71,7 @@ class KinesisStream:
         return await self._call("describe_stream_summary", _stream_info, **self._which)
 
     async def server_time(self) -> int:
-        """Epoch milliseconds, in whole seconds rounded down: a Date header has no more."""
+        """Kinesis's time in epoch milliseconds, rounded down to the second: a Date header is no more precise."""
 
         def read(reply: dict[str, Any]) -> int:
             return _date(reply["ResponseMetadata"]["HTTPHeaders"])
@@ -79,7 +79,7 @@ class KinesisStream:
         return await self._call("describe_stream_summary", read, **self._which)
 
     async def list_shards(self) -> list[ShardInfo]:
-        """By id; where a shard comes twice, the row that knows its end. Starts over when a token expires."""
+        """All shards, sorted by id. Of duplicate rows, the one with an end is used. Restarts if a token expires."""
         for _ in range(_LISTINGS):
             with suppress(_TokenExpired):
                 return await self._list_shards()
@@ -96,8 +96,8 @@ class KinesisStream:
                     found[shard.id] = shard
             token = _text_or_none(reply.get("NextToken"))
             if token in tokens:
-                raise Malformed("a listing that goes on where it was before")
-            # A token names the stream by itself, and with a name or an ARN beside it the call is refused.
+                raise Malformed("a listing that repeats a token")
+            # A token already names the stream; Kinesis refuses a call with both a token and a name or ARN.
             return {"NextToken": token} if token else {}
 
         while which:
@@ -106,7 +106,7 @@ class KinesisStream:
         return [found[shard] for shard in sorted(found)]
 
     async def iterator(self, shard: str, position: Position) -> str | None:
-        """See `ports.Stream.iterator`. Raises Denied where the whole stream is gone, not just the shard."""
+        """See `ports.Stream.iterator`. Raises Denied where the stream does not exist, not only the shard."""
         where: dict[str, Any] = {}
         if position.kind is Start.AT_TIMESTAMP:
             where["Timestamp"] = _EPOCH + timedelta(milliseconds=int(position.value))
@@ -123,18 +123,18 @@ class KinesisStream:
                 **self._which,
             )
         except NotFound:
-            await self.describe()  # one error code stands for a missing shard and for a missing stream
+            await self.describe()  # a missing shard and a missing stream have the same error code
             raise
 
     async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
-        """See `ports.Stream.read`. An end that names no children is Unavailable, `inconsistent_end`: ask again."""
+        """See `ports.Stream.read`. Raises Unavailable, `inconsistent_end`, for an end of shard without children."""
         async with self._asking("get_records", shard, _PAGE_BYTES):
             reply, headers = await self._get_records(iterator, limit)
             records, server_ms = Records.of(reply.records), _date(headers)
             children = tuple(child.info() for child in reply.child_shards or ())
         following = reply.next_shard_iterator or None
         if following is not None:
-            children = ()  # inconsistent beside an iterator, but reading on can lose nothing
+            children = ()  # inconsistent with an iterator; reading on loses nothing
         elif not children:
             children = await self._children(shard)
         return Page(
@@ -147,7 +147,7 @@ class KinesisStream:
         )
 
     async def _children(self, shard: str) -> tuple[ShardInfo, ...]:
-        """The children of an ended shard whose last reply did not name them (some servers never do)."""
+        """The children of an ended shard whose last reply did not name them (some servers never name them)."""
         shards = await self.list_shards()
         children = tuple(child for child in shards if shard in child.parents)
         parent = next((each for each in shards if each.id == shard), None)
@@ -160,7 +160,7 @@ class KinesisStream:
     async def _call(
         self, operation: str, read: Callable[[dict[str, Any]], T], /, shard: str = "", **arguments: Any
     ) -> T:
-        """What `read` takes out of one reply. No retries here: the caller's pace keeps a shard within its limits."""
+        """Make one call and return `read(reply)`. No retries: the caller's pace keeps a shard within its limits."""
         async with self._asking(operation, shard):
             return read(await getattr(self._client, operation)(**arguments))
 
@@ -170,7 +170,7 @@ class KinesisStream:
 
 
 def _date(headers: Mapping[str, str]) -> int:
-    """The reply's Date header in epoch milliseconds; everything that closes hours hangs on it."""
+    """The reply's Date header in epoch milliseconds. Closing hours depends on it."""
     date = headers.get("date", "")
     try:
         return _epoch_ms(date)
@@ -180,7 +180,7 @@ def _date(headers: Mapping[str, str]) -> int:
 
 @lru_cache(8)
 def _epoch_ms(date: str) -> int:
-    """A Date header in epoch milliseconds; the replies of one second all bear the same. Raises ValueError."""
+    """A Date header in epoch milliseconds; cached, since replies of one second share it. Raises ValueError."""
     return int(parsedate_to_datetime(date).timestamp()) * 1000
 
 
@@ -220,10 +220,10 @@ def _iterator(reply: dict[str, Any]) -> str | None:
     return _text_or_none(reply.get("ShardIterator")) or None
 
 
-def _text_or_none(told: object) -> str | None:
-    if told is None or isinstance(told, str):
-        return told
-    raise Malformed(f"{str(told)[:80]} in the place of a text")
+def _text_or_none(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise Malformed(f"{str(value)[:80]} instead of a string")
 
 
 def _shard_info(row: _ShardRow) -> ShardInfo:
@@ -240,7 +240,7 @@ def _shard_info(row: _ShardRow) -> ShardInfo:
 
 
 def _covered(parent: ShardInfo, children: Iterable[ShardInfo]) -> bool:
-    """Whether `children` take over every hash key of `parent`: half a split must not pass for a whole one."""
+    """Whether `children` cover all hash keys of `parent`: an incomplete split must not be accepted."""
     shared = (min(parent.end_hash, child.end_hash) - max(parent.start_hash, child.start_hash) + 1 for child in children)
     return sum(shared) == parent.end_hash - parent.start_hash + 1
 
@@ -256,9 +256,9 @@ async def open_kinesis_stream(
     connect_timeout_s: float = 5,
     read_timeout_s: float = 30,
 ) -> AsyncIterator[KinesisStream]:
-    """A stream by name or ARN (an ARN also tells the region), with the credentials of the session.
+    """A stream by name or ARN (an ARN contains the region), with the credentials of the session.
 
-    `connections` bounds the calls under way at once, over all shards.
+    `connections` limits the concurrent calls of all shards.
     """
     region = region or stream_region(stream)
     session = session or new_session(region)

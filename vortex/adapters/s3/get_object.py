@@ -1,8 +1,8 @@
-"""GetObject of a part of an object: what following logs, and reading their segments, consists of.
+"""GetObject of a range of an object, the most frequent call of following logs and of reading their segments.
 
-API: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html. S3 keeps checksums of whole objects, so of a
-mere part none is checked here; what is read of segments has digests of its own. A whole object without a checksum is
-asked for as a part that begins at 0: the reply then tells at least which bytes it has, and of how many.
+API: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html. S3 has checksums only of whole objects, so
+ranges are not checked here; segments contain their own digests. A whole object without a checksum is requested as a
+range from 0: the reply then states which bytes it contains and the object's size.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The bytes wanted of an object: `length` from `first` on, or to its end; without `first` its last `length`."""
+    """A byte range of an object: `length` bytes from `first`, or to its end; without `first` the last `length`."""
 
     first: int | None = 0
     length: int | None = None
 
     @property
     def header(self) -> str:
-        """As a Range."""
+        """The Range header."""
         if self.first is None:
             return f"bytes=-{self.length}"
         return f"bytes={self.first}-" + ("" if self.length is None else str(self.first + self.length - 1))
 
     def of_whole(self, body: bytes) -> bytes:
-        """These bytes of an object that came whole."""
+        """The range's bytes, cut from a whole object."""
         if self.first is None:
             return body[-(self.length or 0) :]
         return body[self.first :] if self.length is None else body[self.first : self.first + self.length]
 
     def of(self, answer: Answer) -> tuple[bytes, int]:
-        """The bytes, and the object's size. Raises Malformed where the reply has others, or is no object at all."""
-        told = answer.headers.get("Content-Range", "")
-        if answer.status == 200 and (self == Span() or not answer.body):  # of nothing there is no part
+        """The bytes, and the object's size. Raises Malformed if the reply has another range, or is not an object."""
+        range_ = answer.headers.get("Content-Range", "")
+        if answer.status == 200 and (self == Span() or not answer.body):  # an empty object has no range
             return whole_object(answer), len(answer.body)
-        match = _CONTENT_RANGE.fullmatch(told.strip())
+        match = _CONTENT_RANGE.fullmatch(range_.strip())
         if answer.status == 206 and match:
             first, last, size = map(int, match.groups())
             begin = max(0, size - (self.length or 0)) if self.first is None else self.first
@@ -55,12 +55,12 @@ class Span:
                     _check_sum(answer)
                 return answer.body, size
         raise Malformed(
-            f"status {answer.status} with {len(answer.body)} bytes of {told[:80] or 'no range'} to {self.header}"
+            f"status {answer.status} with {len(answer.body)} bytes of {range_[:80] or 'no range'} for {self.header}"
         )
 
 
 def whole_object(answer: Answer) -> bytes:
-    """The body of a reply to a GetObject of everything. Raises Malformed where S3 did not say it."""
+    """The body of a reply to a GetObject without a range. Raises Malformed if it is not from S3."""
     kind, etag = answer.headers.get("Content-Type", ""), answer.headers.get("ETag")
     if answer.status != 200 or not etag or kind.startswith("text/html"):
         raise Malformed(f"status {answer.status}, ETag {etag} and {kind or 'no type'} to a get of an object")
@@ -69,30 +69,30 @@ def whole_object(answer: Answer) -> bytes:
 
 
 def _check_sum(answer: Answer) -> None:
-    """Raises Malformed where a whole object's checksum is told, and is that of other bytes."""
-    told = answer.headers.get(CHECKSUM, "")
-    if told and told != crc32_of(answer.body):
-        raise Malformed(f"an object whose {CHECKSUM} is not {told[:40]}")
+    """Raises Malformed if the reply has a checksum of the whole object that does not match."""
+    checksum = answer.headers.get(CHECKSUM, "")
+    if checksum and checksum != crc32_of(answer.body):
+        raise Malformed(f"an object whose {CHECKSUM} is not {checksum[:40]}")
 
 
 class GetCall:
-    """Reads out of one bucket. Made by `prepare`."""
+    """Reads objects of one bucket. Create it with `prepare`."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared, self._base = prepared, prepared.url.removesuffix("k")
 
     @classmethod
     async def prepare(cls, client: Any, bucket: str, arguments: dict[str, str]) -> GetCall | None:
-        """A call over an aiobotocore client of S3; nothing is sent. `arguments` go along each time.
+        """Prepare the call for an aiobotocore client of S3. Sends nothing. Each call has `arguments`.
 
-        None for a bucket that is not an ordinary one.
+        None for a directory bucket or access point.
         """
         if not is_ordinary(bucket):
             return None
         return cls(await Prepared.of(client, "GetObject", Bucket=bucket, Key="k", **arguments))
 
     async def __call__(self, key: str, wanted: dict[str, str]) -> Answer:
-        """A reply that is no error; `wanted` may have a Range. Raises what `Prepared.send` does, and ClientError."""
+        """A successful reply; `wanted` may have a Range. Raises ClientError, and what `Prepared.send` raises."""
         url = self._base + percent_encode(key, safe=SAFE)
         answer = await whole(await self._prepared.send(None, url=url, headers=wanted))
         if answer.status >= 300:

@@ -1,7 +1,7 @@
-"""An object store in S3, or in anything that speaks its protocol and honours `If-None-Match: *`.
+"""An object store in S3, or in any server that supports its protocol with `If-None-Match: *`.
 
-API: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html. A 412 says that the key exists; a
-409 that another conditional write was under way, and has to be tried again.
+API: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html. A 412 means that the key exists; a
+409 that another conditional write was in progress, and must be retried.
 """
 
 from __future__ import annotations
@@ -40,16 +40,18 @@ _EMPTY_RANGE = "InvalidRange"
 _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _AT_ONCE = {"server", "connection"}
 _PAUSES_S = (0.2, 0.8)
-"""Before the second and the third try, at most."""
+"""Maximum pauses before the second and the third attempt."""
 _WHOLE = 2**30
-"""Bytes of a whole object, and of a part that may be as large, at most."""
+"""Maximum bytes of a whole object, and of a range without a length."""
 _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?:\w+:)?(\w+)[\s/>]")
-"""Of an XML document: the name of its element."""
+"""Matches the name of an XML document's root element."""
 
 
 class S3Store:
-    """ObjectStore below `prefix` of a bucket. `put_extras` are parameters of every put (encryption); `put_call` and
-    `get_call` are quicker ways than the client's, for a bucket in the client's own region. `sums`: S3 keeps checksums.
+    """ObjectStore below `prefix` of a bucket.
+
+    `put_extras` are parameters of every put (encryption). `put_call` and `get_call` are fast paths for a bucket in the
+    client's own region; after a redirect the client is used instead. `sums`: S3 stores checksums.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class S3Store:
                     return False
                 if status_of(error) != 412:
                     raise
-                return await self._stands(key)
+                return await self._confirm_exists(key)
             return True
 
         return await self._call(key, ask)
@@ -106,14 +108,14 @@ class S3Store:
         )
         return check_created(reply["ResponseMetadata"]["HTTPStatusCode"], reply.get("ETag"))
 
-    async def _stands(self, key: str) -> bool:
-        """False: the key does exist, though it was not S3 who said so. Raises Malformed where it does not."""
+    async def _confirm_exists(self, key: str) -> bool:
+        """Check a 412 without S3's error code. Returns False if the key exists, raises Malformed if it does not."""
         try:
             await self._part(key, Span(None, 1))
         except ClientError as error:
             if code_of(error) != "NoSuchKey":
                 raise
-            raise Malformed("status 412 to a put, and there is no such key") from error
+            raise Malformed("status 412 to a put, but the key does not exist") from error
         return False
 
     async def get(self, key: str) -> bytes:
@@ -144,9 +146,9 @@ class S3Store:
         except ClientError as error:
             if code_of(error) != _EMPTY_RANGE:
                 raise
-        if span.first:  # it begins where the object has ended
+        if span.first:  # it begins at or after the object's end
             return b"", 0
-        body = whole_object(await self._ask(name, {}))  # empty; or the server refuses what is longer than the object
+        body = whole_object(await self._ask(name, {}))  # empty, or the server refuses a range longer than the object
         return span.of_whole(body), len(body)
 
     async def _ask(self, name: str, wanted: dict[str, str]) -> Answer:
@@ -159,7 +161,7 @@ class S3Store:
         return await whole(reply["Body"].raw_stream)
 
     def _follow(self, error: ClientError) -> None:
-        """Leave it to the client to find the bucket's region, now and from now on. Raises any other error again."""
+        """After a redirect use the client from now on: it finds the bucket's region. Raises any other error again."""
         if code_of(error) not in _ELSEWHERE and not 300 <= status_of(error) < 400:
             raise error
         self._put_call = self._get_call = None
@@ -205,7 +207,7 @@ class S3Store:
     async def _pages(
         self, prefix: str, read: Callable[[dict[str, Any]], Sequence[T]], **query: str
     ) -> AsyncIterator[T]:
-        """What `read` makes of each page. A listing that would never end is malformed, too."""
+        """The results of `read` for each page. Raises Malformed for a listing that repeats a token."""
         tokens: set[str] = set()
         token: dict[str, str] = {}
 
@@ -213,7 +215,7 @@ class S3Store:
             page = await self._client.list_objects_v2(**self._common, Prefix=self._prefix + prefix, **query, **token)
             rows, following = read(page), page.get("NextContinuationToken", "")
             if page["IsTruncated"] != bool(following) or following in tokens:
-                raise Malformed(f"a listing, truncated: {page['IsTruncated']}, that goes on at {following!r}")
+                raise Malformed(f"a listing with IsTruncated {page['IsTruncated']} that continues at {following!r}")
             return rows, following
 
         while True:
@@ -237,17 +239,17 @@ class S3Store:
         failed = [row for row in reply.get("Errors", ()) if row.get("Code") != "NoSuchKey"]
         if failed:
             raise _of_delete(failed[0], self._named(str(failed[0].get("Key"))))
-        gone = {row.get("Key") for field in ("Deleted", "Errors") for row in reply.get(field, ())}
-        if not gone.issuperset(names):
-            raise Malformed(f"of {len(names)} keys to delete the reply names {len(gone)}")
+        deleted = {row.get("Key") for field in ("Deleted", "Errors") for row in reply.get(field, ())}
+        if not deleted.issuperset(names):
+            raise Malformed(f"the reply names {len(deleted)} of {len(names)} keys to delete")
 
     def _named(self, key: str) -> str:
-        """What errors say they are about: the whole key, and where it was looked for."""
+        """The object's name in errors: bucket, whole key, and region."""
         return f"s3://{self._bucket}/{key} (region {self._client.meta.region_name or 'unknown'})"
 
     async def _call(self, key: str, ask: Callable[[], Awaitable[T]], most_bytes: int = MOST_BYTES) -> T:
-        """What `ask` answers. What S3 wants to be tried again at once is, and told to `on_retry`; the caller, who has
-        more patience, sees the rest.
+        """Call `ask`, and retry at once the errors for which S3 asks that; reports each retry to `on_retry`. Other
+        errors go to the caller, which waits longer between its retries.
         """
         name = self._named(self._prefix + key)
         for pause_s in _PAUSES_S:
@@ -264,14 +266,14 @@ class S3Store:
 
 
 def _of_delete(row: dict[str, Any], what: str) -> PortError:
-    """DeleteObjects answers 200 and tells of each key that it did not delete."""
+    """Translate an error row: DeleteObjects answers 200 and lists each key that it did not delete."""
     error = {"Code": str(row.get("Code")), "Message": str(row.get("Message"))}
     found = translate(ClientError({"Error": error}, "DeleteObjects"), f"delete {what}")
     return found if isinstance(found, Denied) else Unavailable(str(found), "delete")
 
 
 def _check_root(name: str) -> Callable[..., None]:
-    """A check that a reply's document is of that name: botocore takes any other, a page of XHTML, for an empty one."""
+    """A check of a reply's root element: botocore reads any other document, such as XHTML, as an empty reply."""
 
     def check(response_dict: dict[str, Any], **_: Any) -> None:
         root = _ROOT.match(response_dict["body"])
@@ -298,7 +300,7 @@ async def open_s3_store(
 ) -> AsyncIterator[S3Store]:
     """The store at `s3://bucket/prefix`, with the credentials of the session. Raises ValueError.
 
-    `on_retry` is told the cause of what is tried again in here: what S3 asks to try again at once.
+    `on_retry` receives the cause of each immediate retry.
     """
     place = store_place(url)
     if not isinstance(place, Bucket):

@@ -1,1 +1,1 @@
-"""From a page's bytes to events by column, and rejections for what is no event."""
+"""Decodes a page's bytes into events by column, and into rejections for everything else."""

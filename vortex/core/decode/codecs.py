@@ -1,8 +1,8 @@
-"""Compressed records: told by their first bytes, unfolded within bounds.
+"""Compressed records: recognised by their first bytes, decompressed within limits.
 
-Read are gzip (RFC 1952), zlib (RFC 1950), Zstandard (RFC 8878), LZ4 frames and framed Snappy. A record may have several
-members, skippable frames among them, and zeros or white space as padding behind each: tools that append, and blocks of
-fixed size, leave such. What is known by sight but not read gets its name into the rejection.
+Supported are gzip (RFC 1952), zlib (RFC 1950), Zstandard (RFC 8878), LZ4 frames and framed Snappy. A record may have
+several members, skippable frames among them, and zeros or white space as padding after each: tools that append, and
+fixed-size blocks, produce these. Other formats that are recognised are named in the rejection.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ else:
     from backports import zstd
 
 _WINDOW_LOG = 26
-"""A Zstandard frame may ask for a window of 64 MiB; what a record unfolds to is bounded by as much."""
+"""A Zstandard frame may use a window of up to 64 MiB, the default limit of a record's decompressed size."""
 _WINDOW = zstd.DecompressionParameter.window_log_max
 _PADDING = re.compile(rb"[\0 \t\r\n]*+")
 _FIRST, _STEP = 1024, 1 << 20
-"""Bytes that a decompressor gets at first, and at most: it copies what lies behind its member. It gives no more."""
+"""Bytes per call to a decompressor, at first and at most: it copies the input after its member. Also its maximum
+output per call."""
 _CHUNKS = 10
-"""Of Snappy, which count as a member."""
+"""Chunks of Snappy that count as one member."""
 _STEP_MEMBERS, _STEP_CHUNKS = 200, 10_000
-"""What is read in one step: of a Zstandard member a tenth of a millisecond goes into making its decompressor."""
+"""Members and chunks per step: creating the decompressor of a Zstandard member takes a tenth of a millisecond."""
 _BROKEN: tuple[type[Exception], ...] = (
     igzip_lib.IsalError,  # type: ignore[assignment]  # its stub says an instance
     zstd.ZstdError,
@@ -47,12 +48,12 @@ _SNAPPY = b"\xff\x06\x00\x00sNaPpY"
 _UNREAD = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\0": "xz",
-    b"\x02\x21\x4c\x18": "LZ4 in its legacy frames",
-    b"\x82SNAPPY\0": "Snappy in the blocks of snappy-java",
+    b"\x02\x21\x4c\x18": "LZ4 legacy frames",
+    b"\x82SNAPPY\0": "Snappy blocks of snappy-java",
     b"\x89LZO": "lzop",
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"\xf3\x89\x9a\xc2": "a KPL aggregate, but its MD5 does not fit, or it is not the record itself",
+    b"\xf3\x89\x9a\xc2": "a KPL aggregate with a wrong MD5, or inside another format",
     b"Obj\x01": "an Avro file",
     b"\xc3\x01": "an Avro object with the fingerprint of its schema",
     b"\x03\0": "a message of the Glue schema registry",
@@ -65,30 +66,30 @@ _UNREAD = {
     b"\xd9\xd9\xf7": "CBOR",
     b"eyJ": "JSON in Base64",
     b"H4sI": "gzip in Base64",
-    b"\x1f\x8b": "gzip within what is compressed already",
-    b"\x28\xb5\x2f\xfd": "Zstandard within what is compressed already",
-    b"\x04\x22\x4d\x18": "LZ4 within what is compressed already",
+    b"\x1f\x8b": "gzip inside compressed data",
+    b"\x28\xb5\x2f\xfd": "Zstandard inside compressed data",
+    b"\x04\x22\x4d\x18": "LZ4 inside compressed data",
 }
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")
 
 
 class Output(BytesIO):
-    """What was unfolded until now, also where nothing comes of it in the end; `members` more may come."""
+    """The decompressed output so far, kept also after an error. `members` is the number of members still allowed."""
 
     def __init__(self, members: int = MEMBERS) -> None:
         super().__init__()
         self.members = members
 
     def member(self, number: int = 1) -> None:
-        """So many more. Raises Refused."""
+        """Count more members. Raises Refused."""
         self.members -= number
         if self.members < 0:
             raise Refused(Reason.TOO_MANY_MEMBERS, f"has more than {MEMBERS} compressed members")
 
 
 class _Codec(NamedTuple):
-    """`read` takes the data, the place of a member, the room, and where to write what the member holds; it gives the
-    place behind it.
+    """`read` takes the data, the offset of a member, the room, and the output for the member's content. It returns the
+    offset after the member.
     """
 
     name: str
@@ -96,10 +97,10 @@ class _Codec(NamedTuple):
 
 
 def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes | None]:
-    """What the data unfold to, all members of it; None for data that are not compressed.
+    """Decompress all members of the data; None if the data are not compressed.
 
-    Raises Refused for data that are broken or cut, and, without unfolding any further, for more than `room` bytes;
-    what was unfolded until then is in `out`.
+    Raises Refused for broken or truncated data, and for more than `room` bytes, then without decompressing the rest.
+    The output until then is in `out`.
     """
     codec = _codec(data, 0)
     if codec is None:
@@ -110,31 +111,31 @@ def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes
             at = yield from codec.read(whole, at, room, out)
         except _BROKEN as problem:
             if not out.tell() and data[0] != 0x78 and codec.read is _zlib:
-                return None  # one text in a thousand that begins with one of these letters looks like zlib
+                return None  # 1 in 1,000 texts with such a first letter looks like zlib
             raise Refused(Reason.BAD_COMPRESSION, f"{codec.name}: {problem}") from None
         at = _end_of_padding(data, at)
         if at == len(data):
             return out.getvalue()
         before, codec = codec, _codec(data, at)
         if codec is None:
-            raise Refused(Reason.BAD_COMPRESSION, f"{before.name}: {len(data) - at} bytes behind the end are no member")
+            raise Refused(Reason.BAD_COMPRESSION, f"{before.name}: {len(data) - at} bytes after the end are no member")
         out.member()
         if out.members % _STEP_MEMBERS == 0:
             yield
 
 
 def unread_format(data: bytes) -> str | None:
-    """The name of a format that is known by sight, but not read; asked of what is no JSON."""
+    """The name of a recognised format that is not supported; for data that are not JSON."""
     return next((name for magic, name in _UNREAD.items() if data.startswith(magic)), None)
 
 
 def is_wide(data: bytes) -> bool:
-    """Whether it is text in UTF-16 or UTF-32, by its byte order mark or by the first character of JSON."""
+    """Whether the data are UTF-16 or UTF-32, by the byte order mark or by the first character of JSON."""
     return data.startswith(_WIDE)
 
 
 def _codec(data: bytes, at: int) -> _Codec | None:
-    """What reads the member at this place."""
+    """The codec of the member at this offset."""
     head = data[at : at + 4]
     if head[:2] == b"\x1f\x8b":
         return _GZIP
@@ -157,14 +158,14 @@ def _end_of_padding(data: bytes, at: int) -> int:
 
 
 def _stream(decompressor: Any, data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
-    """One member, by a decompressor of the shape that the standard library's have. Raises what that does."""
+    """Read one member with a decompressor of the standard library's interface. Raises its exceptions."""
     window = _FIRST
     while not decompressor.eof:
         chunk = data[at : at + window] if decompressor.needs_input else data[:0]
         at += len(chunk)
         part = decompressor.decompress(chunk, _STEP)
         if not chunk and not part and not decompressor.eof:
-            raise EOFError("the compressed data is cut off")
+            raise EOFError("the compressed data is truncated")
         out.write(part)
         if out.tell() > room:
             raise _too_large(room)
@@ -191,24 +192,24 @@ def _lz4(data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
 
 
 def _skippable(data: memoryview, at: int, _: int, __: Output) -> Steps[int]:
-    """A frame for others, as Zstandard and LZ4 both have it: RFC 8878, section 3.1.2."""
+    """Skip a skippable frame of Zstandard or LZ4: RFC 8878, section 3.1.2."""
     end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
     if at + 8 > len(data) or end > len(data):
-        raise EOFError("a skippable frame is cut off")
+        raise EOFError("a skippable frame is truncated")
     yield from ()
     return end
 
 
 def _framed_snappy(data: memoryview, begin: int, room: int, out: Output) -> Steps[int]:
-    """All chunks: https://github.com/google/snappy/blob/main/framing_format.txt. Each says what it unfolds to."""
+    """Read all chunks: https://github.com/google/snappy/blob/main/framing_format.txt. Each states its size."""
     at, size, chunks = begin, 0, 0
     while at + 4 <= len(data):
         kind, length = data[at], int.from_bytes(data[at + 1 : at + 4], "little")
         if 0x02 <= kind < 0x80 or (kind == 0x00 and length == 0):
-            break  # padding, or another member: no chunk that one has to know begins so, and each has a checksum
+            break  # padding or another member: no mandatory chunk begins like this
         body = data[at + 4 : at + 4 + length]
         if len(body) < length:
-            raise EOFError("a chunk is cut off")
+            raise EOFError("a chunk is truncated")
         if kind == 0x00:
             size += _varint(body[4:])
         elif kind == 0x01:
@@ -231,7 +232,7 @@ def _some_snappy(chunks: memoryview, size: int, out: Output) -> None:
 
 
 def _too_large(room: int) -> Refused:
-    return Refused(Reason.TOO_LARGE, f"unfolds to more than {room} bytes")
+    return Refused(Reason.TOO_LARGE, f"expands to more than {room} bytes")
 
 
 def _varint(data: memoryview) -> int:

@@ -1,8 +1,8 @@
-"""What a record holds: one event, or many, as a KPL aggregate, as JSON values one after another (with or without line
-breaks), as elements of arrays, and any of these compressed (`codecs`).
+"""Splits a record into parts. A record contains one event, or several: as a KPL aggregate, as concatenated JSON values
+(with or without line breaks), as elements of arrays, and any of these compressed (`codecs`).
 
-A part is what should be one event; whether it is, `core.decode.decoder` finds out. What cannot be taken apart is a part
-of its own, refused already. A record that goes beyond a limit is one part, refused as a whole.
+A part should be one event; `core.decode.decoder` checks this. Data that cannot be split are one part that is already
+refused. A record over a limit is one part, refused as a whole.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from vortex.core.decode.reasons import OverBudget, Reason, Refused
 from vortex.core.decode.steps import Steps, at_once
 from vortex.core.decode.texts import WHITE, values_of
 
-_STEP_TEXTS, _STEP_PACKED, _STEP_UNFOLDED = 500, 1 << 14, 1 << 18
-"""What is taken apart in one step: texts, bytes as they came, which may hold a member in nine of them, and bytes."""
+_STEP_TEXTS, _STEP_PACKED, _STEP_DECOMPRESSED = 500, 1 << 14, 1 << 18
+"""Work per step: texts, compressed bytes (nine of them may hold a member), and decompressed bytes."""
 _first, _last = itemgetter(0), itemgetter(-1)
-# Two objects, one behind the other; or so it seems, for they may stand in a string.
+# Two adjacent objects, or something like them inside a string.
 _SEVERAL = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+\{").search
 
 
 @dataclass(slots=True)
 class RecordParts:
-    """The parts of some records, in stream order. `owners[i]` is the index of the record that part i came from.
+    """The parts of some records, in stream order. `owners[i]` is the index of the record of part i.
 
-    `joined` is all of them in one, where that was needed anyhow.
+    `joined` is the concatenation of all parts, if it was computed.
     """
 
     data: list[bytes] = field(default_factory=list)
@@ -39,20 +39,20 @@ class RecordParts:
     refused: dict[int, Refused] = field(default_factory=dict)
     joined: bytes | None = None
     before: int = 0
-    """Parts that the first record has before these."""
+    """Number of parts of the first record that come before these."""
 
     def sub(self, part: int) -> int:
-        """The place of a part within its record."""
+        """The index of a part within its record."""
         begin = bisect_left(self.owners, self.owners[part])
         return part - begin if begin else part + self.before
 
     def refuse(self, data: bytes, refused: Refused) -> None:
-        """Add a part that is none."""
+        """Add a part that is refused."""
         self.refused[len(self.data)] = refused.bare()
         self.data.append(data)
 
     def append(self, other: RecordParts, owner: int) -> None:
-        """Add the parts of one record more, which are gone from there; `owners` has to be a list."""
+        """Move the parts of one more record here; `owners` has to be a list."""
         self.refused.update({len(self.data) + part: refused for part, refused in other.refused.items()})
         self.owners += [owner] * len(other.data)  # type: ignore[operator]
         self.data += other.data
@@ -79,9 +79,9 @@ class RecordParts:
 
 @dataclass(slots=True)
 class Opened:
-    """A record without its wrappers: the texts of an aggregate's user records, else its own, unfolded.
+    """A record without its wrappers: the texts of an aggregate's user records, or its own text, decompressed.
 
-    `plain`: the texts are known to be one event each.
+    `plain`: each text is known to be one event.
     """
 
     texts: list[bytes]
@@ -90,7 +90,7 @@ class Opened:
     plain: bool = False
 
     def split(self) -> Steps[RecordParts]:
-        """Its parts; the texts are gone then. Raises OverBudget."""
+        """Its parts; consumes the texts. Raises OverBudget."""
         if self.plain:
             return RecordParts(self.texts)
         parts, size = RecordParts(), 0
@@ -103,14 +103,14 @@ class Opened:
                 continue
             parts.data += yield from values_of(text, self.budget)
             size += len(text)
-            if number % _STEP_TEXTS == 0 or size > _STEP_UNFOLDED:
+            if number % _STEP_TEXTS == 0 or size > _STEP_DECOMPRESSED:
                 size = 0
                 yield
         return parts
 
 
 def open_record(data: bytes, limits: Limits, pot: Pot) -> Steps[Opened]:
-    """One record of the page that the pot belongs to. Raises OverBudget."""
+    """Unwrap one record; `pot` is that of its page. Raises OverBudget."""
     budget = Budget(len(data), limits, pot)
     subs = (yield from user_records(data, limits.events)) if data[:4] == MAGIC else None
     if subs is not None and _plain(subs) is not None:
@@ -118,7 +118,7 @@ def open_record(data: bytes, limits: Limits, pot: Pot) -> Steps[Opened]:
     opened, size = Opened([], budget), 0
     for number, sub in enumerate([data] if subs is None else subs):
         try:
-            opened.texts.append((yield from _unfolded(sub, budget)))
+            opened.texts.append((yield from _decompressed(sub, budget)))
         except OverBudget:
             raise
         except Refused as refused:
@@ -132,7 +132,7 @@ def open_record(data: bytes, limits: Limits, pot: Pot) -> Steps[Opened]:
 
 
 def parts_of(datas: list[bytes], limits: Limits = DEFAULT) -> RecordParts:
-    """The parts of a page's records, at once."""
+    """The parts of a page's records, without pauses."""
     if (parts := plain_parts(datas, range(len(datas)))) is not None:
         return parts
     parts, pot = RecordParts(owners=[]), Pot(limits)
@@ -146,27 +146,27 @@ def parts_of(datas: list[bytes], limits: Limits = DEFAULT) -> RecordParts:
 
 
 def plain_parts(datas: list[bytes], owners: Sequence[int]) -> RecordParts | None:
-    """The parts of records of which each can only be one event on one line; None where one is not."""
+    """The parts of records that can each only be one event on one line; None if any may be something else."""
     joined = _plain(datas)
     return None if joined is None else RecordParts(datas, owners, joined=joined)
 
 
 def refused_whole(data: bytes, over: OverBudget) -> RecordParts:
-    """A record that a limit stopped."""
+    """The part of a record over a limit."""
     parts = RecordParts()
     parts.refuse(data, over)
     return parts
 
 
 def one_line(data: bytes) -> bytes:
-    """The event as a line: a JSON string can hold no raw line break, so those between tokens may become spaces."""
+    """The event as one line. A JSON string contains no raw line break, so those between tokens can become spaces."""
     if b"\n" not in data and b"\r" not in data:
         return data
     return data.strip(WHITE).replace(b"\n", b" ").replace(b"\r", b" ")
 
 
 def _plain(datas: list[bytes]) -> bytes | None:
-    """The bytes in one, if each can only be one event on one line: asked of all at once, at the speed of memory."""
+    """The concatenated bytes if each can only be one event on one line. Checks all together, at memory speed."""
     count = len(datas)
     if not all(datas) or (bytes(map(_first, datas)), bytes(map(_last, datas))) != (b"{" * count, b"}" * count):
         return None
@@ -176,16 +176,16 @@ def _plain(datas: list[bytes]) -> bytes | None:
     return joined
 
 
-def _unfolded(data: bytes, budget: Budget) -> Steps[bytes]:
+def _decompressed(data: bytes, budget: Budget) -> Steps[bytes]:
     out = Output(budget.members)
     try:
         text = yield from decompress(data, budget.room, out)
     except Refused as refused:
         if refused.reason is Reason.TOO_LARGE:
-            raise budget.unfolds_further() from None
-        budget.unfolded(out.tell(), out.members)  # what is broken costs as much as what is not
+            raise budget.too_large() from None
+        budget.decompressed(out.tell(), out.members)  # broken data cost as much as valid data
         raise
     if text is None:
         return data
-    budget.unfolded(len(text), out.members)
+    budget.decompressed(len(text), out.members)
     return text

@@ -1,9 +1,9 @@
-"""From a page's bytes to events: the four fields that Vortex reads, by column, and rejections for what is no event.
+"""Decodes a page's bytes into events: the four fields that Vortex reads, by column, and rejections for everything else.
 
-Bad input never raises: what cannot be taken as an event becomes a rejection with its reason and its original bytes.
-An event is decoded once, by a msgspec Struct made of the configured paths alone, so that the rest of it is skipped at
-C speed. What has to be asked of the bytes or of the values besides is asked of whole columns; a column in which
-something is odd is halved until the odd one is alone, and that one is looked at closely.
+Bad input never raises: what cannot be decoded as an event becomes a rejection with its reason and original bytes. An
+event is decoded once, by a msgspec Struct with only the configured paths, so its rest is skipped at C speed. Other
+checks of bytes and values run on whole columns. If a check fails, the column is bisected until the failing event is
+isolated, and the slow decoder decodes that event.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _UTF8_STEP = 1 << 20
 _utf8 = codecs.getincrementaldecoder("utf-8")
 _T = TypeVar("_T")
 _Which = range | list[int]
-"""Parts, in order."""
-_ODD = (msgspec.MsgspecError, RecursionError, ValueError)
+"""Indices of parts, in order."""
+_INVALID = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
 @dataclass(slots=True)
 class Decoded:
-    """The events of a page as columns (one Python object an event is too many), in stream order.
+    """The events of a page as columns (one Python object per event is too slow), in stream order.
 
-    `ids` holds None where the event has no id and is to be known by its content. `records[i]` is the index of the
-    record that event i came from.
+    `ids` has None for an event without an id, which is identified by its content. `records[i]` is the index of the
+    record of event i.
     """
 
     lines: list[bytes] = field(default_factory=list)
@@ -52,18 +52,18 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes pages by one set of paths. Raises ValueError for a path with an empty part, or a wrong time format."""
+    """Decodes pages with one set of paths. Raises ValueError for a path with an empty part, or a wrong time format."""
 
     def __init__(self, fields: Fields) -> None:
         self.fields, self.paths = fields, paths_of(fields)
         self.hash_missing = fields.missing_id == "hash"
         self.formats = [time_format(pattern) for pattern in fields.time_format]
         self._shape, self._once = Shape(self.paths), Once(self.paths)
-        self._close = SlowDecoder(fields)
+        self._slow = SlowDecoder(fields)
 
     def times(self, line: bytes) -> list[Any]:
-        """The values at all paths of the time, in their order, of a line that is an event."""
-        return self._close.times(line)
+        """The values at all paths of the time, in order, of a line that is a valid event."""
+        return self._slow.times(line)
 
     def page(self, records: Sequence[Record]) -> Decoded:
         """Every event and rejection of the page, in order."""
@@ -77,9 +77,9 @@ class Decoder:
             self._several(range(len(events)), parts, events, out)
         else:
             begin = 0
-            for odd, run in groupby(events, key=_is_none):
+            for invalid, run in groupby(events, key=_is_none):
                 end = begin + sum(1 for _ in run)
-                if odd:
+                if invalid:
                     for part in range(begin, end):
                         self._one(part, parts, out)
                 else:
@@ -89,22 +89,22 @@ class Decoder:
         return out
 
     def _events(self, datas: list[bytes]) -> list[Any]:
-        """Each part as a Struct; None for those that are not one JSON object."""
+        """Each part as a Struct; None for parts that are not one JSON object."""
         try:
             if max(map(len, datas), default=0) <= self.fields.max_bytes:
                 return list(map(self._shape.decode, datas))
-        except _ODD:
+        except _INVALID:
             pass
         return list(map(self._event, datas))
 
     def _event(self, data: bytes) -> Any:
         try:
             return self._shape.decode(data) if len(data) <= self.fields.max_bytes else None
-        except _ODD:
+        except _INVALID:
             return None
 
     def _several(self, which: _Which, parts: RecordParts, events: list[Any], out: Decoded) -> None:
-        """Parts that are one object each, by column; in halves where any is odd."""
+        """Decode parts that are one object each, by column; bisect if a check fails."""
         if not which or self._columns(which, parts, events, out):
             return
         rest = self._without_names(which, parts, events, out)
@@ -119,7 +119,7 @@ class Decoder:
         self._several(which[middle:], parts, events, out)
 
     def _without_names(self, which: _Which, parts: RecordParts, events: list[Any], out: Decoded) -> _Which:
-        """Reject the parts that have no customer, type or id, by column; those that are left."""
+        """Reject the parts without customer, type or id, by column. Returns the other parts."""
         why: dict[int, Refused] = {}
         chosen = _chosen(events, which)
         for name in NAMES[:2] if self.hash_missing else NAMES[:3]:
@@ -133,15 +133,15 @@ class Decoder:
                     if value is None or value == "":
                         why.setdefault(part, refused)
         datas = [parts.data[part] for part in why]
-        if not datas or not self._are_well(datas, b"".join(datas)):
+        if not datas or not self._are_valid(datas, b"".join(datas)):
             return which
         for part, data in zip(why, datas, strict=True):
             refused = why[part]
             out.rejected.append(Rejected(parts.owners[part], parts.sub(part), refused.reason, refused.detail, data))
         return [part for part in which if part not in why]
 
-    def _are_well(self, datas: Sequence[bytes], joined: bytes) -> bool:
-        """Whether these are objects of text, not too deep or large, none of which gives a key twice."""
+    def _are_valid(self, datas: Sequence[bytes], joined: bytes) -> bool:
+        """Whether these are UTF-8 objects, not too deep or large, and without a repeated key of the paths."""
         if max(map(len, datas)) > self.fields.max_bytes or not _is_utf8(joined):
             return False
         if any(is_too_deep(data) for data in datas if len(data) > 2 * MAX_DEPTH):
@@ -149,7 +149,7 @@ class Decoder:
         return all(map(self._once, datas))
 
     def _columns(self, which: _Which, parts: RecordParts, events: list[Any], out: Decoded) -> bool:
-        """Take these parts; False, with nothing done, if any is odd."""
+        """Decode these parts by column. If any check fails, do nothing and return False."""
         whole = len(which) == len(events)
         datas = _chosen(parts.data, which)
         joined = parts.joined if whole and parts.joined is not None else b"".join(datas)
@@ -158,7 +158,7 @@ class Decoder:
             customers, kinds, ids, times = (_first_present(self._shape.getters[name], chosen) for name in NAMES)
         except AttributeError:
             return False
-        if not (_all_text(customers) and _all_text(kinds) and self._are_well(datas, joined)):
+        if not (_all_text(customers) and _all_text(kinds) and self._are_valid(datas, joined)):
             return False
         if not _all_text(ids):
             if not self.hash_missing and ("" in ids or None in ids):
@@ -175,14 +175,14 @@ class Decoder:
         return True
 
     def _one(self, part: int, parts: RecordParts, out: Decoded) -> None:
-        """A part that is odd, or seems to be."""
+        """Decode one part on the slow path."""
         data = parts.data[part]
         try:
             if part in parts.refused:
                 raise parts.refused[part]
             if len(data) > self.fields.max_bytes:
                 raise Refused(Reason.EVENT_TOO_LARGE, f"over {self.fields.max_bytes} bytes (event.max_bytes)")
-            customer, kind, key, time = self._close(data)
+            customer, kind, key, time = self._slow(data)
         except Refused as refused:
             place = parts.owners[part], parts.sub(part)
             whole = isinstance(refused, OverBudget)
@@ -205,19 +205,21 @@ def _place(rejected: Rejected) -> tuple[int, int]:
 
 
 def _chosen(column: Sequence[_T], which: _Which) -> Sequence[_T]:
-    """The rows of a column: itself where that is all of them."""
+    """The chosen rows of a column; the column itself if these are all."""
     if isinstance(which, range):
         return column if len(which) == len(column) else column[which.start : which.stop]
     return [column[row] for row in which]
 
 
 def _is_utf8(data: bytes) -> bool:
-    """The decoder does not check strings that it skips. Parts begin and end in ASCII: joining them hides nothing."""
+    """Whether the bytes are UTF-8: msgspec does not check strings that it skips. Joined parts give the same answer as
+    single ones, since each begins and ends in ASCII.
+    """
     if data.isascii():
         return True
     decoder = _utf8()
     try:
-        for at in range(0, len(data), _UTF8_STEP):  # the text may take four times the room of its bytes
+        for at in range(0, len(data), _UTF8_STEP):  # the text may take four times the memory of its bytes
             decoder.decode(data[at : at + _UTF8_STEP])
         decoder.decode(b"", True)
     except UnicodeDecodeError:
@@ -226,9 +228,9 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _first_present(getters: list[Callable[[Any], Any]], events: Sequence[Any]) -> list[Any]:
-    """For each event the first of its values that is neither absent nor empty. Raises AttributeError, as getters do.
+    """For each event the first of its values that is neither missing nor empty. Raises AttributeError, as getters do.
 
-    By column, since a tuple of values an event would be one more object for the garbage collector to look at.
+    By column: a tuple per event would be one more object for the garbage collector.
     """
     first = list(map(getters[0], events))
     for get in getters[1:]:
@@ -239,7 +241,7 @@ def _first_present(getters: list[Callable[[Any], Any]], events: Sequence[Any]) -
 
 
 def _all_text(column: list[Any]) -> bool:
-    """Whether all are text (integers made so in place), none empty."""
+    """Whether all values are non-empty texts; integers are converted in place."""
     kinds = set(map(type, column))
     if kinds == {int, str} or kinds == {int}:
         column[:] = map(str, column)

@@ -1,4 +1,4 @@
-"""How deep JSON may nest: as deep as every interpreter that this runs on can follow, and each refuses the same."""
+"""The maximum nesting depth of JSON: low enough for every supported interpreter, so all refuse the same."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from vortex.core.decode.steps import at_once
 from vortex.core.decode.structure import nests_deeper
 
 MAX_DEPTH = 512
-"""Python allows a thousand calls within each other by default, those of the program around the decoder included."""
+"""Python allows a thousand nested calls by default, including those of the program that calls the decoder."""
 _LONG = 1 << 14
-"""Bytes from which numpy is quicker than a look at each token."""
+"""Size in bytes from which numpy is faster than matching each token."""
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+|(?P<open>[\[{]++)|(?P<close>[\]}]++)', re.DOTALL)
 
 
 def is_too_deep(data: bytes) -> bool:
-    """Whether the text nests deeper than MAX_DEPTH anywhere; of one that is no JSON, as far as can be told."""
+    """Whether the text nests deeper than MAX_DEPTH anywhere. For invalid JSON, as far as brackets can be matched."""
     if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
         return False
     if len(data) > _LONG:

@@ -1,8 +1,8 @@
-"""The slow road of decoding: one part, looked at closely, to find out what is wrong with it, or that it is fine.
+"""The slow decoder: checks one part thoroughly, to find out what is wrong with it, or that it is valid.
 
-What this says of an event is what holds: the other roads (columns, C) leave to it whatever they are not sure of. It
-makes no value of what nobody asks for, so a number beyond the range of a double, or an integer of ten thousand digits,
-is no fault where it only has to be kept.
+Its answer is authoritative: the fast decoders (columns, C) pass on every event they are not certain about. It decodes
+only the requested values, so a number beyond the range of a double, or an integer of ten thousand digits, is no error
+in the rest of the event.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from vortex.core.decode.reasons import MISSING, Reason, Refused
 from vortex.core.decode.surrogates import MARKS, masked
 
 MOST_KEYS = 100_000
-"""Keys of an event that is looked at closely; each of them takes some hundred bytes meanwhile."""
+"""Maximum keys of an event for the slow decoder; each takes a few hundred bytes while decoding."""
 NAME_LIMIT = 64 * 1024
-"""Characters that a customer and a type may have together."""
+"""Maximum characters of customer and type together."""
 _BAD = {"customer": Reason.BAD_CUSTOMER, "type": Reason.BAD_TYPE, "id": Reason.BAD_ID}
 _INTEGER = re.compile(rb"-?[0-9]+")
 _KINDS = {b'"': "string", b"[": "array", b"t": "boolean", b"f": "boolean", b"n": "null"}
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
 _text = msgspec.json.Decoder(str).decode
 Values = dict[tuple[str, ...], bytes]
-"""What stands at the paths, as JSON."""
+"""The values at the paths, as JSON."""
 
 
 class _Key:
-    """One key of an object, which is no other one, whatever it is called: so none takes the place of another."""
+    """One key of an object. Never equal to another, even with the same name, so no key replaces another in a dict."""
 
     __slots__ = ("name",)
 
@@ -52,13 +52,13 @@ class SlowDecoder:
         self._trie = trie_of(self._paths)
 
     def __call__(self, data: bytes) -> tuple[str, str, str | None, Any]:
-        """Customer, type, id (None where the content takes its place) and time (a text or number, or None).
+        """Customer, type, id (None if the content is hashed instead) and time (a text or number, or None).
 
-        Raises Refused, for a reason.
+        Raises Refused with a reason.
         """
         text = self._object(data)
         if data.count(b":") > MOST_KEYS:
-            raise Refused(Reason.TOO_MANY_KEYS, f"not plain, and of more than {MOST_KEYS} keys")
+            raise Refused(Reason.TOO_MANY_KEYS, f"needs the slow decoder and has more than {MOST_KEYS} keys")
         values = self._values(text)
         found = [self._text_of(values, name) for name in NAMES[:3]]
         times = self._times(values)
@@ -66,7 +66,7 @@ class SlowDecoder:
             other = self._values(masked(data, MARKS[1]))
             for name, value in zip(NAMES, found, strict=False):
                 if self._text_of(other, name) != value:
-                    raise Refused(_BAD[name], f"{name} has half a character: a lone surrogate")
+                    raise Refused(_BAD[name], f"{name} contains a lone surrogate")
         customer, kind, key = found
         assert customer is not None and kind is not None
         if len(customer) + len(kind) > NAME_LIMIT:
@@ -74,13 +74,13 @@ class SlowDecoder:
         return customer, kind, key, times[0] if times else None
 
     def times(self, data: bytes) -> list[str | int | float]:
-        """The texts and numbers at the paths of the time, in their order, of an event that is known to be one."""
+        """The texts and numbers at the paths of the time, in order, of a valid event."""
         return self._times(self._values(masked(data)))
 
     def _object(self, data: bytes) -> bytes:
-        """The text, with marks for lone surrogates, of what is one JSON object. Raises Refused."""
+        """The text of one JSON object, with marks for lone surrogates. Raises Refused."""
         if not data.strip():
-            raise Refused(Reason.EMPTY, "nothing but white space")
+            raise Refused(Reason.EMPTY, "only white space")
         try:
             data.decode()
         except UnicodeDecodeError as problem:
@@ -100,7 +100,7 @@ class SlowDecoder:
                 raise Refused(Reason.EMPTY, "an empty JSON array")
             raise Refused(Reason.NOT_AN_OBJECT, f"a JSON {_KINDS.get(kind, 'number')}, not an object")
         if text is not data and self._fields.lone_surrogates == "reject":
-            raise Refused(Reason.LONE_SURROGATE, 'half a character (event.lone_surrogates = "reject")')
+            raise Refused(Reason.LONE_SURROGATE, 'a lone surrogate (event.lone_surrogates = "reject")')
         return text
 
     def _values(self, text: bytes) -> Values:
@@ -132,12 +132,12 @@ class SlowDecoder:
 
 
 def missing(name: str, paths: Paths) -> Refused:
-    """What to raise for an event without customer, type or id."""
+    """The error for an event without customer, type or id."""
     return Refused(MISSING[name], f"none of {['.'.join(path) for path in paths[name]]} is present")
 
 
 def time_value(value: bytes) -> str | int | float:
-    """The text or number that this JSON is; a number beyond the range of numbers as its own text, which no time is."""
+    """The text or number of this JSON. A number out of range is returned as its text, which is not a valid time."""
     try:
         found: str | int | float = msgspec.json.decode(value)
     except msgspec.MsgspecError:
@@ -146,14 +146,14 @@ def time_value(value: bytes) -> str | int | float:
 
 
 def _walk(text: bytes, node: Node, values: Values, path: tuple[str, ...] = ()) -> None:
-    """Enter what stands at the paths below `node`. Raises Refused for a key of theirs that its object has twice."""
-    met: dict[str, bytes] = {}
+    """Collect the values at the paths below `node`. Raises Refused if an object has a key of a path twice."""
+    found: dict[str, bytes] = {}
     for key, value in _members(text).items():
         if key.name in node:
-            if key.name in met:
-                raise Refused(Reason.DUPLICATE_KEY, f"the key {'.'.join((*path, key.name))} stands twice")
-            met[key.name] = bytes(value)
-    for name, inner in met.items():
+            if key.name in found:
+                raise Refused(Reason.DUPLICATE_KEY, f"the key {'.'.join((*path, key.name))} occurs twice")
+            found[key.name] = bytes(value)
+    for name, inner in found.items():
         below, here = node[name], (*path, name)
         if below.fields:
             values[here] = inner
@@ -162,7 +162,7 @@ def _walk(text: bytes, node: Node, values: Values, path: tuple[str, ...] = ()) -
 
 
 def _not(data: bytes, reason: Reason, detail: str) -> Refused:
-    """Why something is no JSON: it is something else, or it is broken."""
+    """Why something is not JSON: it is a known other format, or it is broken."""
     if (name := unread_format(data)) is not None:
         return Refused(Reason.UNSUPPORTED_FORMAT, f"looks like {name}")
     return Refused(reason, f"{detail}; looks like UTF-16 or UTF-32" if is_wide(data) else detail)

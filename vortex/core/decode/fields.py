@@ -1,4 +1,4 @@
-"""The fields that Vortex reads of an event, where it keeps them, and what else the settings say of an event."""
+"""The fields of an event that Vortex reads, their paths, and the other settings about events."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Literal
 
 NAMES = ("customer", "type", "id", "time")
 Paths = dict[str, list[tuple[str, ...]]]
-"""For each of NAMES the paths to look along, first present wins."""
+"""For each of NAMES the paths to search; the first present value is used."""
 UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Where an event keeps what Vortex needs: for each field its paths, first present wins.
+    """The settings about events: for each field its paths; the first present value is used.
 
-    `max_bytes` is the most that its line may have, line break excluded; `time_format` are patterns (`timeformats`).
+    `max_bytes` is the maximum size of an event's line, without line break; `time_format` are patterns (`time_formats`).
     """
 
     customer: tuple[str, ...]
@@ -29,9 +29,9 @@ class Fields:
 
 
 def paths_of(fields: Fields) -> Paths:
-    """The paths, taken apart. Raises ValueError for one with an empty part."""
+    """The paths, split into parts. Raises ValueError for a path with an empty part."""
     paths = {name: [tuple(p.split(".")) for p in getattr(fields, name)] for name in NAMES}
     for name, several in paths.items():
         if not several or any(not part for path in several for part in path):
-            raise ValueError(f"event.{name}: {list(getattr(fields, name))} is no dotted path")
+            raise ValueError(f"event.{name}: {list(getattr(fields, name))} is not a dotted path")
     return paths

@@ -1,5 +1,5 @@
-"""Numbers for what events are grouped by. A shard names the same few hundred things on every page, and a number is
-quicker to compare, and to sort by, than texts are.
+"""Numbers for the values by which events are grouped. A shard has the same few hundred values on every page, and
+numbers are faster to compare and to sort by than texts.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from vortex.core.native.pure import Interner
 _K = TypeVar("_K")
 Numbers = NDArray[np.int32]
 Place = tuple[tuple[str, str], int]
-"""What lines are grouped by: customer and type, and the period."""
+"""The key by which lines are grouped: customer and type, and the period."""
 
 
 class Names:
     """Pairs of customer and type, numbered in order of appearance."""
 
     def __init__(self, seed: int = 0) -> None:
-        """`seed` keeps others from choosing names that collide in the table in C."""
+        """`seed` makes it impossible to choose names that collide in the C table."""
         self.table = steps.numbers(seed)
         """For `Steps.events`, which numbers the pairs that it finds by itself."""
         self.characters = 0
-        """Of all names; several copies of them are in memory."""
+        """Total characters of all names; several copies of them are in memory."""
         self._of_table: Numbers = np.empty(0, dtype=np.int32)
         self._numbers = Interner[tuple[str, str]]()
 
@@ -45,20 +45,20 @@ class Names:
         self.characters += sum(len(one) + len(two) for one, two in numbers.things[before:])
         return found
 
-    def of_table(self, its: Numbers, new: list[tuple[str, str]]) -> Numbers:
-        """Numbers of the table in C as ours; `new` are the pairs of those that it gave since the last call."""
+    def of_table(self, table_numbers: Numbers, new: list[tuple[str, str]]) -> Numbers:
+        """Convert numbers of the C table to ours; `new` are the pairs that it numbered since the last call."""
         if new:
             self._of_table = np.concatenate((self._of_table, self.number(new)))
-        return self._of_table[its]
+        return self._of_table[table_numbers]
 
 
 class Groups:
-    """Places, numbered in order of appearance; one may have two numbers."""
+    """Places, numbered in order of appearance. A place may have two numbers."""
 
     def __init__(self) -> None:
         self.places: list[Place] = []
         self.characters = 0
-        """Of the names of all places."""
+        """Total characters of the names of all places."""
         self._names: weakref.ref[Names] | None = None
 
     def __len__(self) -> int:
@@ -66,8 +66,8 @@ class Groups:
 
     def number(self, names: Names, name: Numbers, period: NDArray[np.int64]) -> Numbers:
         """The number of each name in its period."""
-        if self._names is None or names is not self._names():  # whose numbers mean other names
-            # It may be large, and is another's.
+        if self._names is None or names is not self._names():  # other names have other numbers
+            # A weak reference: the names may be large, and belong to another object.
             self._names, self._base, self._table = weakref.ref(names), len(self.places), steps.numbers(0)
         numbers, new = steps.group(self._table, np.ascontiguousarray(name), np.ascontiguousarray(period))
         found = np.frombuffer(numbers, dtype=np.int32)

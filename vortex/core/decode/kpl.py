@@ -8,8 +8,8 @@ Source: https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregati
     message Record { required uint64 partition_key_index = 1; optional uint64 explicit_hash_key_index = 2;
                      required bytes data = 3; repeated Tag tags = 4; }
 
-Only `data` is of use here. A sub-record is kept even where its hash key lies outside the shard (after a split it
-may): nobody else would read it.
+Only `data` is used. A sub-record is kept even if its hash key is outside the shard (possible after a split): no other
+shard contains it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _STEP = 10_000  # fields
 
 
 class _Malformed(Exception):
-    """The bytes are no protobuf of the expected shape."""
+    """The bytes are not protobuf of the expected structure."""
 
 
 def aggregates(data: bytes, bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of the records `data[bounds[i]:bounds[i + 1]]` have the magic and an MD5 that fits."""
+    """Which of the records `data[bounds[i]:bounds[i + 1]]` have the magic and a matching MD5."""
     begins, ends = bounds[:-1], bounds[1:]
     found = np.zeros(len(begins), dtype=np.bool_)
     long = np.flatnonzero(ends - begins >= len(MAGIC) + DIGEST_SIZE)
@@ -47,27 +47,27 @@ def aggregates(data: bytes, bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
     whole = memoryview(data)
     for at in long[first == MAGIC[0]].tolist():
         record = whole[begins[at] : ends[at]]
-        found[at] = record[: len(MAGIC)] == MAGIC and _fits(record)
+        found[at] = record[: len(MAGIC)] == MAGIC and _md5_matches(record)
     return found
 
 
-def _fits(record: bytes | memoryview) -> bool:
+def _md5_matches(record: bytes | memoryview) -> bool:
     return md5(record[len(MAGIC) : -DIGEST_SIZE], usedforsecurity=False).digest() == record[-DIGEST_SIZE:]
 
 
 def deaggregate(data: bytes) -> list[bytes] | None:
-    """The user records inside `data`, in order; None where it is no aggregate and stands for itself.
+    """The user records inside `data`, in order; None if it is not an aggregate and so is one event itself.
 
-    None covers other magic, an MD5 that does not fit, and malformed protobuf: a producer's own bytes may begin with
-    the magic by chance, so nothing here is an error.
+    None covers another magic, a wrong MD5, and malformed protobuf: a producer's own bytes may begin with the magic by
+    chance, so none of these is an error.
     """
     return at_once(user_records(data, len(data)))
 
 
 def user_records(data: bytes, most: int) -> Steps[list[bytes] | None]:
-    """As `deaggregate`, in steps. Raises OverBudget, with no look at the rest, where they are more than `most`."""
+    """As `deaggregate`, in steps. Raises OverBudget, without reading the rest, if there are more than `most`."""
     end = len(data) - DIGEST_SIZE
-    if not data.startswith(MAGIC) or end < len(MAGIC) or not _fits(data):
+    if not data.startswith(MAGIC) or end < len(MAGIC) or not _md5_matches(data):
         return None
     records = steps.aggregate(data, len(MAGIC), end, most)
     if records is None:
@@ -76,14 +76,14 @@ def user_records(data: bytes, most: int) -> Steps[list[bytes] | None]:
         except _Malformed:
             return None
     if len(records) > most:
-        raise OverBudget(Reason.TOO_MANY_SUB_RECORDS, f"aggregates more than {most} user records (limits.events)")
+        raise OverBudget(Reason.TOO_MANY_SUB_RECORDS, f"contains more than {most} user records (limits.events)")
     return records
 
 
 def rest(data: bytes, taken: int) -> bytes | None:
-    """What is left of a record when its first `taken` (at least 1) user records are; None where that is nothing.
+    """The record without its first `taken` (at least 1) user records; None if nothing is left.
 
-    Another aggregate without them; a record that is no aggregate is a single user record.
+    The result is an aggregate of the other records. A record that is not an aggregate is a single user record.
     """
     records = deaggregate(data)
     if records is None or taken >= len(records):
@@ -103,7 +103,7 @@ def rest(data: bytes, taken: int) -> bytes | None:
 
 
 def _aggregated_record(data: bytes, at: int, end: int, most: int) -> Steps[list[bytes]]:
-    """The user records; no more than one too many."""
+    """The user records, at most `most` + 1 of them."""
     records: list[bytes] = []
     fields = 0
     while at < end and len(records) <= most:
@@ -124,7 +124,7 @@ def _aggregated_record(data: bytes, at: int, end: int, most: int) -> Steps[list[
 
 
 def _record(data: bytes, at: int, end: int) -> Steps[bytes]:
-    """The `data` field of one `Record`; of a repeated one the last, as protobuf has it."""
+    """The `data` field of one `Record`; the last one if it is repeated, as in protobuf."""
     begin = stop = -1
     indexed = False
     fields = 0
@@ -147,7 +147,7 @@ def _record(data: bytes, at: int, end: int) -> Steps[bytes]:
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """A base-128 number at `at`, and the place after it."""
+    """The base-128 number at `at`, and the position after it."""
     if at >= end:
         raise _Malformed
     byte = data[at]
@@ -166,7 +166,7 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _skip(data: bytes, tag: int, at: int, end: int) -> int:
-    """The place after the value of a field that is not wanted. Groups (wire types 3, 4) are not part of the format."""
+    """The position after the value of an unused field. Groups (wire types 3, 4) are not part of the format."""
     if tag < 1 << 3:
         raise _Malformed  # field number 0
     wire = tag & 7

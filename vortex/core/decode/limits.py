@@ -1,7 +1,7 @@
-"""What one record may cost: of memory, of time, and of room among the rejections.
+"""What one record may cost: memory, time, and space for rejections.
 
-A record that goes beyond a limit becomes one rejection, whole, with its own bytes. Every limit is found out before the
-work that it spares: output is bounded while it is unfolded, parts are counted while they are split off.
+A record over a limit becomes one rejection with the record's own bytes. A limit is checked before the work that it
+saves: output is limited during decompression, and parts are counted during splitting.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from vortex.core.decode.reasons import OverBudget, Reason
 
 _SHARE = 32
-"""How many times its own size a record may unfold to, whatever else is in its page."""
+"""A record may always decompress to this many times its own size, whatever the other records of its page use."""
 _LEAST_SHARE = 16 * 1024
 MEMBERS = 32_768
-"""Compressed members that a record may have, beside the first of each text in it: of empty ones, which take no room,
-it could hold a million.
+"""Compressed members per record, not counting the first of each text: a record could contain a million empty ones.
 """
 
 
@@ -23,9 +22,9 @@ it could hold a million.
 class Limits:
     """Settings `[limits]`; sizes in bytes.
 
-    `record`: what the compressed parts of a record unfold to. `page`: what all records of a page unfold to beyond their
-    shares. `events`: events in a record, and user records in a KPL aggregate. `rejections`: the rejection lines of one
-    record, where twice the record's own size is not more.
+    `record`: the decompressed size of a record's compressed parts. `page`: the decompressed size of all records of a
+    page beyond their shares. `events`: events per record, and user records per KPL aggregate. `rejections`: the
+    rejection lines of one record, or twice the record's own size if that is more.
     """
 
     record: int = 64 * 2**20
@@ -38,9 +37,9 @@ DEFAULT = Limits()
 
 
 class Pot:
-    """What the records of one page may unfold to beyond their shares; who comes first takes first.
+    """The decompressed bytes that the records of one page may use beyond their shares, first come, first served.
 
-    A share is 32 times a record's own size: what is compressed as events usually are never depends on its neighbours.
+    A share is 32 times a record's own size, so events of usual compression never depend on other records of the page.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -48,48 +47,48 @@ class Pot:
 
 
 class Budget:
-    """What is left to one record while it is taken apart. Every method raises OverBudget where that is not enough."""
+    """The remaining limits of one record during decoding. Methods raise OverBudget when a limit is exceeded."""
 
     def __init__(self, size: int, limits: Limits, pot: Pot) -> None:
-        """`size`: of the record as it came."""
+        """`size`: bytes of the record as received."""
         self._limits, self._pot = limits, pot
         self._record = limits.record
         self._share = max(_LEAST_SHARE, _SHARE * size)
         self.parts = limits.events
         """Parts that the record may still have."""
         self.members = MEMBERS
-        """Compressed members that it may still have, beside the first of each text."""
+        """Compressed members that it may still have, not counting the first of each text."""
 
     @property
     def room(self) -> int:
-        """Bytes that may still be unfolded."""
+        """Bytes that may still be decompressed."""
         return max(0, min(self._record, self._share + self._pot.left))
 
-    def unfolded(self, size: int, members: int | None = None) -> None:
-        """So much was unfolded, after which so many compressed members may still come."""
+    def decompressed(self, size: int, members: int | None = None) -> None:
+        """Count `size` decompressed bytes; `members` is the new number of remaining compressed members."""
         self.members = self.members if members is None else max(0, members)
         self._record -= size
         self._pot.left -= max(0, size - max(0, self._share))
         self._share -= size
 
-    def unfolds_further(self) -> OverBudget:
-        """What to raise for what does not fit in `room`; that much was unfolded in vain."""
+    def too_large(self) -> OverBudget:
+        """The error for data that exceed `room`; counts `room` bytes, which were decompressed in vain."""
         room, own = self.room, self._record
-        self.unfolded(room)
+        self.decompressed(room)
         if room == own:
-            return OverBudget(Reason.TOO_LARGE, f"unfolds to more than {self._limits.record} bytes (limits.record)")
+            return OverBudget(Reason.TOO_LARGE, f"expands to more than {self._limits.record} bytes (limits.record)")
         return OverBudget(
             Reason.PAGE_TOO_LARGE,
-            f"unfolds to more than {_SHARE} times its size, and its page's {self._limits.page} bytes for that "
-            "are used up (limits.page)",
+            f"expands to more than {_SHARE} times its size, and its page has used up the {self._limits.page} bytes "
+            "beyond that (limits.page)",
         )
 
     def split(self, number: int) -> None:
-        """So many parts more."""
+        """Count `number` more parts. Raises OverBudget if they are too many."""
         if number > self.parts:
             raise self.too_many()
         self.parts -= number
 
     def too_many(self) -> OverBudget:
-        """What to raise for more parts than it may have."""
-        return OverBudget(Reason.TOO_MANY_EVENTS, f"holds more than {self._limits.events} events (limits.events)")
+        """The error for too many parts."""
+        return OverBudget(Reason.TOO_MANY_EVENTS, f"contains more than {self._limits.events} events (limits.events)")

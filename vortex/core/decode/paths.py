@@ -1,4 +1,4 @@
-"""The paths of the four fields as a tree of keys, which an event's objects are gone down by."""
+"""The paths of the four fields as a tree of keys, along which an event's objects are searched."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from vortex.core.decode.fields import Paths
 
 
 class Node(dict[str, "Node"]):
-    """The keys that are looked for in an object; `fields` are those that a path ends here for."""
+    """The keys to look for in an object; `fields` are the fields whose paths end here."""
 
     def __init__(self) -> None:
         super().__init__()

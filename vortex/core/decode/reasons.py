@@ -1,4 +1,4 @@
-"""Why something is no event: the reasons of rejections, and the exception that carries one to who writes it down."""
+"""The reasons of rejections, and the exception that carries a reason to the code that writes the rejection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Reason(StrEnum):
-    """Why something was rejected; written to the rejection line, so the words are part of the loader's contract."""
+    """Why something was rejected. Written to the rejection line, so the words are part of the contract with loaders."""
 
     EMPTY = "empty"
     NOT_JSON = "not_json"
@@ -35,11 +35,11 @@ class Reason(StrEnum):
 
 
 MISSING = {"customer": Reason.MISSING_CUSTOMER, "type": Reason.MISSING_TYPE, "id": Reason.MISSING_ID}
-"""By field what it is where the event has none."""
+"""For each field, the reason if the event has none."""
 
 
 class Refused(Exception):
-    """Raised inside decoding only; `Decoder` turns it into a `Rejected`."""
+    """Raised only inside decoding; `Decoder` turns it into a `Rejected`."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
@@ -47,9 +47,9 @@ class Refused(Exception):
         self.detail = detail
 
     def bare(self) -> Self:
-        """The same, of which nothing keeps alive what was in memory when it was raised."""
+        """A copy without traceback, which would keep the data of the decoder in memory."""
         return type(self)(self.reason, self.detail)
 
 
 class OverBudget(Refused):
-    """A limit (`vortex.core.decode.limits`) stops the record: all of it is one rejection."""
+    """The record exceeds a limit (`vortex.core.decode.limits`): the whole record is one rejection."""

@@ -1,4 +1,4 @@
-"""The records of a page by column, which is how the hot path takes them: a Python object a record is too many."""
+"""The records of a page as columns, as the hot path needs them: one Python object per record would be too slow."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from vortex.core.model import Record
 
 _LONGEST = 200
-"""Digits of a sequence number; those of Kinesis have 56."""
+"""Maximum digits of a sequence number; those of Kinesis have 56."""
 
 
 class Records(Sequence[Record]):
     """Records in stream order. `arrivals` are in seconds since the epoch."""
 
     def __init__(self, arrivals: NDArray[np.float64], sequences: bytes, data: bytes, bounds: NDArray[np.int64]) -> None:
-        """`sequences` has a line for each; record i's data are `data[bounds[i]:bounds[i + 1]]`."""
+        """`sequences` has one line per record; the data of record i is `data[bounds[i]:bounds[i + 1]]`."""
         self.arrivals, self.data, self.bounds = arrivals, data, bounds
         self._lines = sequences
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Records:
-        """The same records by column."""
+        """The same records as columns."""
         if isinstance(records, Records):
             return records
         datas = [record.data for record in records]
@@ -39,7 +39,7 @@ class Records(Sequence[Record]):
 
     @cached_property
     def datas(self) -> list[bytes]:
-        """The data of each."""
+        """The data of each record."""
         ends = self.bounds.tolist()
         return [self.data[begin:end] for begin, end in pairwise(ends)]
 
@@ -55,7 +55,7 @@ class Records(Sequence[Record]):
 
     @property
     def ordered(self) -> bool:
-        """Whether sequence numbers are numbers, each greater than the one before. Most are of one length, as texts."""
+        """Whether sequence numbers are numbers in increasing order. Fast for texts of equal length, the usual case."""
         raw, width = np.frombuffer(self._lines, dtype=np.uint8), self._lines.find(b"\n") + 1
         if np.count_nonzero(raw - 48 < 10) != len(raw) - len(self):
             return not len(self)
@@ -69,7 +69,7 @@ class Records(Sequence[Record]):
 
     @cached_property
     def sequences(self) -> list[str]:
-        """The sequence number of each."""
+        """The sequence number of each record."""
         return self._lines.decode().split("\n")[:-1]
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class Records(Sequence[Record]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as of other sequences that are compared by what is in them
+    __hash__ = None  # type: ignore[assignment]  # compared by content, so not hashable
 
     @overload
     def __getitem__(self, at: int) -> Record: ...

@@ -1,7 +1,7 @@
-"""What is no event, and the lines that say so: why, where from, and the bytes as they came.
+"""Rejections, and their lines: the reason, the origin, and the original bytes.
 
-A line is no longer than what every reader of JSON lines takes. Where the bytes do not fit in, they stand beside it: in
-a line of their own, in a folder of their own.
+A line is no longer than every reader of JSON lines accepts. Bytes that do not fit are written to a separate line in a
+separate folder.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from vortex.core.decode.reasons import Reason
 
 LINE_BYTES = 4_000_000
-"""Of a rejection line. Redshift takes 4 MB of one JSON object, other readers more:
+"""Maximum size of a rejection line. Redshift accepts JSON objects up to 4 MB, other readers more:
 https://docs.aws.amazon.com/redshift/latest/dg/copy-usage_notes-copy-from-json.html."""
 _AROUND = 400
-"""Bytes of a line beside its data, about."""
+"""Approximate bytes of a line without its data."""
 _DETAIL = 200
-"""Characters of a detail: one that names a place may go deep."""
+"""Maximum characters of a detail, which may contain a deep path."""
 _SHORT = b"\b\t\n\f\r"
 _CONTROLS = bytes(set(range(0x20)) - set(_SHORT))
 
 
 class Rejected(msgspec.Struct, gc=False):
-    """`record` is the index in the page, `sub` the place within the record, `data` the original bytes.
+    """`record` is the index in the page, `sub` the index within the record, `data` the original bytes.
 
-    `whole`: the record as a whole, as it came.
+    `whole`: the rejection is for the whole record, and `data` are its bytes as received.
     """
 
     record: int
@@ -61,14 +61,14 @@ class _Beside(msgspec.Struct, gc=False):
 
 
 def readable_bytes(data: bytes) -> int:
-    """What the data take as a JSON string."""
+    """The size of the data as a JSON string."""
     short = len(data) - len(data.translate(None, _SHORT))
     long = len(data) - len(data.translate(None, _CONTROLS))
     return len(data) + data.count(b'"') + data.count(b"\\") + short + 5 * long
 
 
 def lines_bytes(rejected: Sequence[Rejected], enough: int) -> int:
-    """What the lines take; of much less than `enough` only that it is not more."""
+    """The approximate size of the lines. If it is well below `enough`, only an upper bound below it."""
     size, most = sum(len(one.data) for one in rejected), _AROUND * len(rejected)
     if 6 * size + most <= enough:
         return 6 * size + most
@@ -76,20 +76,20 @@ def lines_bytes(rejected: Sequence[Rejected], enough: int) -> int:
 
 
 def as_one(rejected: Sequence[Rejected], record: int, data: bytes, most: int, *, alone: bool) -> Rejected:
-    """One rejection of a record, whose lines would come to more than `most` bytes; `alone`: it is one part."""
+    """One rejection for a record whose lines would exceed `most` bytes; `alone`: the record has one part."""
     if alone and len(rejected) == 1:
         return Rejected(record, 0, rejected[0].reason, rejected[0].detail, data, True)
-    detail = f"what it holds makes more than {most} bytes of rejections (limits.rejections)"
+    detail = f"its events make more than {most} bytes of rejections (limits.rejections)"
     return Rejected(record, 0, Reason.REJECTIONS_TOO_LARGE, detail, data, True)
 
 
 def lines_of(
     rejected: Sequence[Rejected], sequences: Sequence[str], arrivals: NDArray[np.float64], shard: str, beside: str
 ) -> tuple[bytes, bytes]:
-    """The lines of rejections of one period, and those that stand in the folder `beside`; each with its line break.
+    """The rejection lines of one period, and the lines for the folder `beside`; each ends with a line break.
 
-    A line is one JSON object: why, where from, and the bytes as `data` (text) or `data_base64`; or `data_beside`, which
-    names the folder that has a line with the same shard, sequence and sub, and the bytes there.
+    A line is one JSON object: reason, origin, and the bytes as `data` (text) or `data_base64`. If they do not fit,
+    `data_beside` names the folder that has a line with the same shard, sequence and sub, and the bytes.
     """
     lines, besides = [], []
     for one in rejected:
@@ -97,7 +97,7 @@ def lines_of(
         line = _Line(one.reason, one.detail[:_DETAIL], shard, sequence, one.sub, float(arrivals[one.record]))
         if one.whole:
             line.whole = True
-        if not _tell(line, one.data):
+        if not _put_data(line, one.data):
             line.data_beside = beside
             besides.append(_Beside(shard, sequence, one.sub, base64.b64encode(one.data).decode()))
         lines.append(line)
@@ -105,8 +105,8 @@ def lines_of(
     return encoder.encode_lines(lines), encoder.encode_lines(besides)
 
 
-def _tell(line: _Line, data: bytes) -> bool:
-    """Put the data into the line; False where it has no room for them."""
+def _put_data(line: _Line, data: bytes) -> bool:
+    """Put the data into the line; False if they do not fit."""
     size = len(data)
     if 6 * size + _AROUND <= LINE_BYTES or readable_bytes(data) + _AROUND <= LINE_BYTES:
         try:

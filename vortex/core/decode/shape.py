@@ -1,4 +1,4 @@
-"""Structs made of the paths, which skip all the rest of an event at C speed."""
+"""msgspec Structs made from the configured paths, which skip the rest of an event at C speed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vortex.core.decode.paths import Node, trie_of
 
 
 class Shape:
-    """Reads just what stands at the paths. It refuses an event that has a value of any other type there.
+    """Reads only the values at the paths. Refuses an event with a value of another type there.
 
-    `getters` are, for each field, one a path; one raises AttributeError for a null on its way.
+    `getters` has for each field one getter per path; a getter raises AttributeError for a null on its way.
     """
 
     def __init__(self, paths: Paths) -> None:
@@ -28,7 +28,7 @@ class Shape:
 
 
 def _struct(node: Node, names: dict[tuple[str, ...], str], path: tuple[str, ...] = (), to: str = "") -> Any:
-    """A Struct for the keys below the node; `names` gets what each of them is called in it, dotted."""
+    """A Struct for the keys below the node; `names` receives the dotted attribute name of each path."""
     members: list[tuple[str, Any, Any]] = []
     rename = {}
     for number, (key, below) in enumerate(node.items()):
@@ -44,48 +44,48 @@ def _struct(node: Node, names: dict[tuple[str, ...], str], path: tuple[str, ...]
 
 
 def _type(leaf: Node) -> Any:
-    """What may stand there; where fields disagree on that, anything, and a close look decides."""
+    """The type of a value there; any type if fields disagree, and then the slow decoder decides."""
     if "time" not in leaf.fields:
         return str | int | None
     return str | int | float | None if set(leaf.fields) == {"time"} else Any
 
 
 class _Leaf:
-    """Stands for a value in a Struct that only counts."""
+    """Placeholder for a value in a Struct that only counts values."""
 
 
 _LEAF = _Leaf()
 
 
 class Once:
-    """Whether each key of the paths certainly stands once in its object, at most. Where it does not, look closely.
+    """Whether each key of the paths certainly occurs at most once in its object. If not, use the slow decoder.
 
-    The decoder takes the last of equal keys and tells nobody. But it asks for each value of a type that it does not
-    know, and makes each Struct, those included that it then throws away.
+    msgspec keeps the last of equal keys without an error. But it calls `dec_hook` for each value of a custom type, and
+    `__post_init__` for each Struct, even if it drops them later. So more calls than values mean a repeated key.
     """
 
     def __init__(self, paths: Paths) -> None:
         self._leaves: list[str] = []
         self._nodes: list[str] = []
         self._absent: list[Any] = []
-        self._met = 0
+        self._calls = 0
         struct = self._counting(trie_of(paths), "")
-        self._decode = msgspec.json.Decoder(struct, dec_hook=self._met_leaf).decode
-        # The class is always the same; with it there are several, and so a tuple.
+        self._decode = msgspec.json.Decoder(struct, dec_hook=self._count_leaf).decode
+        # attrgetter returns a tuple only for several names; the class is always equal and ensures that.
         self._get = attrgetter("__class__", *self._leaves, *self._nodes)
         self._nothing = (struct, *(None for _ in self._leaves), *self._absent)
 
     def __call__(self, data: bytes) -> bool:
-        """True where all do."""
-        self._met = 0
+        """True if every key is unique."""
+        self._calls = 0
         try:
             event = self._decode(data)
         except msgspec.MsgspecError:
             return False
-        return self._met == sum(map(is_not, self._get(event), self._nothing))
+        return self._calls == sum(map(is_not, self._get(event), self._nothing))
 
-    def _met_leaf(self, _: type, value: object) -> _Leaf:
-        self._met += 1
+    def _count_leaf(self, _: type, value: object) -> _Leaf:
+        self._calls += 1
         return _LEAF
 
     def _counting(self, node: Node, to: str) -> Any:
@@ -104,8 +104,8 @@ class Once:
                 self._leaves.append(to + member)
                 members.append((member, _Leaf, None))
 
-        def met(_: object) -> None:
-            self._met += 1
+        def count(_: object) -> None:
+            self._calls += 1
 
-        namespace = {"__post_init__": met} if to else None
+        namespace = {"__post_init__": count} if to else None
         return msgspec.defstruct("Event", members, rename=rename, namespace=namespace, gc=False, frozen=True)

@@ -1,4 +1,4 @@
-"""Work that gives way: a generator that yields where its driver may do something else first, and returns its answer."""
+"""Work in steps: a generator that yields where its driver may do other work first, and returns its result."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""Each step is small enough that nobody notices it: some ten milliseconds."""
+"""A step takes at most some ten milliseconds."""
 
 
 def at_once(steps: Steps[T]) -> T:
-    """The answer, without a pause."""
+    """Run all steps without pauses and return the result."""
     while True:
         try:
             next(steps)

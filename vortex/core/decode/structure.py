@@ -1,6 +1,6 @@
-"""The brackets of JSON texts, by numpy in pieces: how deep they nest, and how many values a decoder would make of them.
+"""Examines the brackets of JSON texts with numpy, piece by piece: how deep they nest, and how many values they contain.
 
-That is asked before a decoder is: a mebibyte may hold half a million values, each of which takes a hundred bytes then.
+This is checked before decoding: a mebibyte may contain half a million values, and each takes a hundred bytes decoded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _QUOTE, _COMMA, _ARRAY = b'",['
 
 
 def table(chars: bytes) -> NDArray[np.bool_]:
-    """For each byte whether it is one of these."""
+    """For each byte value, whether it is one of these characters."""
     table = np.zeros(256, dtype=np.bool_)
     table[list(chars)] = True
     return table
@@ -26,15 +26,15 @@ def table(chars: bytes) -> NDArray[np.bool_]:
 
 _TOKENS = table(b'"[]{},')
 _SCALARS = table(b"-+.0123456789eEnultrfas")
-_ODD = ~(_SCALARS | table(b" \t\r\n"))
+_OTHERS = ~(_SCALARS | table(b" \t\r\n"))
 _DEEPER = np.zeros(256, dtype=np.int32)
 _DEEPER[list(b"[{")] = 1
 _DEEPER[list(b"]}")] = -1
 
 
 class _Piece(NamedTuple):
-    """The brackets, commas and quotes of a piece: their places, and what is `depth` and whether text is `within` a
-    string behind each. Before the first of them both are as behind the last of the piece before.
+    """The brackets, commas and quotes of a piece: their positions, and `depth` and `within` (inside a string) after
+    each. Before the first of them, both are as after the last of the previous piece.
     """
 
     octets: NDArray[np.uint8]
@@ -45,7 +45,7 @@ class _Piece(NamedTuple):
 
 
 def nests_deeper(text: bytes, most: int) -> Steps[bool]:
-    """Whether brackets stand in each other more than `most` deep."""
+    """Whether brackets nest more than `most` deep."""
     for piece in _pieces(text):
         if len(piece.depth) and int(piece.depth.max()) > most:
             return True
@@ -54,10 +54,10 @@ def nests_deeper(text: bytes, most: int) -> Steps[bool]:
 
 
 def has_more_values(text: bytes, most: int) -> Steps[bool]:
-    """Whether a decoder of values that stand one after another, and of the items of arrays among them, might find more
-    than `most` before it finds something that is wrong. Never False where it would.
+    """Whether a decoder of concatenated values, and of the elements of arrays among them, might find more than `most`
+    values before it finds an error. Never False if it would.
     """
-    if len(text) < 2 * most:  # each takes two bytes: itself, and something between or around it
+    if len(text) < 2 * most:  # a value takes two bytes at least: itself and a separator
         return False
     found, container = 0, np.uint8(0)
     depth, within = np.int32(0), np.bool_(False)
@@ -65,31 +65,31 @@ def has_more_values(text: bytes, most: int) -> Steps[bool]:
         octets, place, kind, *_ = piece
         before = np.concatenate(([depth], piece.depth[:-1])), np.concatenate(([within], piece.within[:-1]))
         top = (piece.depth == 1) & (before[0] == 0)
-        # What the container at the top is, behind each token.
+        # The kind of the container at the top level, after each token.
         last = np.maximum.accumulate(np.where(top, np.arange(len(place)), -1))
         around = np.where(last < 0, container, kind[last])
         counts = top | ((kind == _COMMA) & (piece.depth == 1) & ~piece.within & (around == _ARRAY))
         counts |= (kind == _QUOTE) & piece.within & (piece.depth == 0)
         wrong = (piece.depth < 0) | ((kind == _COMMA) & (piece.depth == 0) & ~piece.within)
         stop = int(np.argmax(wrong)) if wrong.any() else len(place)
-        # Scalars at the top, byte by byte: words need nothing between them.
+        # Scalars at the top level, byte by byte: words need no separator.
         begins, ends = np.concatenate(([0], place + 1)), np.concatenate((place, [len(octets)]))
         free = (
             (np.concatenate(([depth], piece.depth)) == 0) & ~np.concatenate(([within], piece.within)) & (begins < ends)
         )
         free[stop + 1 :] = False
         if free.any():
-            odd = _first_within(np.flatnonzero(_ODD[octets]), begins[free], ends[free])
-            if odd < len(octets):
-                stop = min(stop, int(np.searchsorted(place, odd)))
+            invalid = _first_within(np.flatnonzero(_OTHERS[octets]), begins[free], ends[free])
+            if invalid < len(octets):
+                stop = min(stop, int(np.searchsorted(place, invalid)))
             sums = np.concatenate(([0], np.cumsum(_SCALARS[octets], dtype=np.int32)))
-            found += int((sums[np.minimum(ends[free], odd)] - sums[np.minimum(begins[free], odd)]).sum())
+            found += int((sums[np.minimum(ends[free], invalid)] - sums[np.minimum(begins[free], invalid)]).sum())
         else:
-            odd = len(octets)
+            invalid = len(octets)
         found += int(np.count_nonzero(counts[:stop]))
         if found > most:
             return True
-        if stop < len(place) or odd < len(octets):
+        if stop < len(place) or invalid < len(octets):
             return False
         if len(place):
             depth, within, container = piece.depth[-1], piece.within[-1], around[-1]
@@ -98,7 +98,7 @@ def has_more_values(text: bytes, most: int) -> Steps[bool]:
 
 
 def _first_within(places: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
-    """The first of the places that lies in one of the ranges; a large number where none does."""
+    """The first of `places` inside any of the ranges; a large number if there is none."""
     at = np.searchsorted(places, begins)
     some = at < len(places)
     inside = places[at[some]] < ends[some]
@@ -116,7 +116,7 @@ def _pieces(text: bytes) -> Iterator[_Piece]:
         kind = octets[place]
         quotes = kind == _QUOTE
         within = ((np.cumsum(quotes, dtype=np.int32) + inside) & 1).astype(np.bool_)
-        real = quotes | ~within  # what stands in a string is none
+        real = quotes | ~within  # ignore brackets and commas inside strings
         place, kind, within, quotes = place[real], kind[real], within[real], quotes[real]
         deep = np.cumsum(np.where(quotes, 0, _DEEPER[kind]), dtype=np.int32) + np.int32(depth)
         if len(place):
@@ -125,7 +125,7 @@ def _pieces(text: bytes) -> Iterator[_Piece]:
 
 
 def behind_backslashes(octets: NDArray[np.uint8], before: int) -> tuple[NDArray[np.bool_], int]:
-    """Which bytes stand behind an odd number of backslashes, `before` of which came before; how many are at the end."""
+    """Which bytes follow an odd number of backslashes, given `before` earlier ones; and how many are at the end."""
     escaped = np.zeros(len(octets), dtype=np.bool_)
     escaped[:1] = before % 2
     place = np.flatnonzero(octets == ord("\\"))

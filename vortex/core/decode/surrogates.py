@@ -1,7 +1,7 @@
-r"""Lone surrogates: escapes such as `\ud83d` without their other half, which clients leave that cut a text in two.
+r"""Lone surrogates: escapes such as `\ud83d` without their other half, produced by clients that cut a text in two.
 
-They are legal in JSON (RFC 8259, section 8.2, says that what a reader makes of them cannot be told), but stand for no
-character, and the decoder refuses them.
+They are legal in JSON (RFC 8259, section 8.2, calls the behaviour of readers unpredictable), but are not characters,
+and msgspec refuses them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from vortex.core.decode.steps import Steps, at_once
 from vortex.core.decode.structure import behind_backslashes, table
 
 MARKS = (rb"\ufffd", rb"\ufffe")
-"""What can stand for a lone surrogate; as long as its escape, so that all else keeps its place."""
+"""Replacements for a lone surrogate, of the same length as its escape, so that all positions stay the same."""
 _PIECE = 1 << 20
 _HEX, _UPPER, _LOWER = table(b"0123456789abcdefABCDEF"), table(b"89abAB"), table(b"cdefCDEF")
 
 
 def masked(data: bytes, mark: bytes = MARKS[0]) -> bytes:
-    """The text with the mark for each lone surrogate; itself, the same object, where it has none."""
+    """The text with `mark` for each lone surrogate; the same object if it has none."""
     return at_once(masking(data, mark))
 
 
@@ -42,8 +42,8 @@ def masking(data: bytes, mark: bytes = MARKS[0]) -> Steps[bytes]:
 
 
 def _lone(octets: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
-    """The places of the letter u of lone surrogates."""
-    backs, before = 0, -6  # where the last one was, if it was an upper half
+    """The positions of the letter u in lone surrogates."""
+    backs, before = 0, -6  # position of the last surrogate, if it was an upper half
     for at in range(0, len(octets), _PIECE):
         piece = octets[at : at + _PIECE]
         escaped, backs = behind_backslashes(piece, backs)
@@ -64,6 +64,6 @@ def _lone(octets: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
 
 
 def _is_half(octets: NDArray[np.uint8], place: NDArray[np.int64], halves: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether the digits behind these letters are those of a half."""
-    its: NDArray[np.bool_] = (octets[place + 1] | 0x20) == ord("d")
-    return its & halves[octets[place + 2]] & _HEX[octets[place + 3]] & _HEX[octets[place + 4]]
+    """Whether the digits after these letters are those of a surrogate."""
+    first: NDArray[np.bool_] = (octets[place + 1] | 0x20) == ord("d")
+    return first & halves[octets[place + 2]] & _HEX[octets[place + 3]] & _HEX[octets[place + 4]]

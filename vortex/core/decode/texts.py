@@ -1,4 +1,4 @@
-"""Texts that hold several JSON values: one after another, with or without line breaks, or as elements of an array."""
+"""Splits texts of several JSON values: concatenated, with or without line breaks, or as elements of an array."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RS = b"\x1e"  # before each value of a JSON text sequence, RFC 7464
 _values = msgspec.json.Decoder(msgspec.Raw).decode_lines
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _MARK = re.compile(rb'["}\]]')
-# To the line's end where it is not closed: so each byte is looked at once.
+# Up to the line's end if it is not closed: so each byte is scanned once.
 _STRING = re.compile(rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?+')
 _BETWEEN = re.compile(rb"(?:[ \t\r\n\x1e]|\xef\xbb\xbf)*+")
 _STEP_BYTES = 1 << 18
@@ -28,10 +28,10 @@ _BLANKS, _COMMAS = re.compile(rb"[ \t\r\n]*+"), re.compile(rb"[ \t\r\n,]*+")
 
 
 def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
-    """The JSON values in a text, without what stands between them; elements of arrays one by one.
+    """The JSON values in a text, without separators; the elements of arrays one by one.
 
-    What is no JSON stays together as far as values around it can be told from it: at most to the ends of its line.
-    A text of which nothing is an object is one value, broken or not. Raises OverBudget.
+    Invalid JSON stays in one piece as far as the values around it can be recognised: at most to the ends of its line.
+    A text without any object is one value, valid or not. Raises OverBudget.
     """
     text = trimmed(text)
     found = yield from _all_of(text, budget)
@@ -48,7 +48,7 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
 
 
 def trimmed(text: bytes) -> bytes:
-    """The text without white space around it, and without a byte order mark or a record separator at its beginning."""
+    """The text without surrounding white space, and without a byte order mark or record separator at its start."""
     text = text.strip(WHITE)
     if text[:1] in (_BOM[:1], _RS):
         text = text[_end_of(_BETWEEN, text, 0) :]
@@ -56,7 +56,7 @@ def trimmed(text: bytes) -> bytes:
 
 
 def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
-    """The values of a text that is nothing but values; None for another one, or where none could be an event."""
+    """The values of a text of nothing but values; None for any other text, or if no value could be an event."""
     if (yield from has_more_values(text, budget.parts)):
         raise budget.too_many()
     hidden = yield from masking(text)
@@ -77,7 +77,7 @@ def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
 
 
 def _elements_of(value: bytes) -> Steps[list[bytes]]:
-    """The elements of an array; what is none, or empty, stands for itself."""
+    """The elements of an array. A value that is not an array, or an empty array, is returned itself."""
     if value[:1] != b"[":
         return [value]
     hidden = yield from masking(value)
@@ -85,7 +85,7 @@ def _elements_of(value: bytes) -> Steps[list[bytes]]:
 
 
 def _sliced(text: bytes, hidden: bytes, raws: Iterable[msgspec.Raw], between: re.Pattern[bytes]) -> list[bytes]:
-    """These values of `hidden` as they stand in the text."""
+    """The bytes in `text` of these values of `hidden`."""
     if hidden is text:
         return [bytes(raw) for raw in raws]
     slices, at = [], 0
@@ -97,7 +97,9 @@ def _sliced(text: bytes, hidden: bytes, raws: Iterable[msgspec.Raw], between: re
 
 
 def _pieces(text: bytes, budget: Budget) -> Steps[list[bytes]]:
-    """The text cut wherever one value ends and another begins: inside of a value nothing opens behind what closed."""
+    """The text, cut where one value ends and another begins: inside a value nothing opens directly after a bracket
+    that closed.
+    """
     pieces, begin, at, looks = [], 0, 0, 0
     while at < len(text):
         mark = _MARK.search(text, at, at + _STEP_BYTES)
@@ -124,7 +126,7 @@ def _end_of(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
 
 
 def _by_lines(piece: bytes, budget: Budget) -> Steps[list[bytes]]:
-    """A broken piece: the lines of it, where one of them is an object after all."""
+    """A broken piece, split into lines if at least one line contains an object."""
     if b"\n" not in piece or (yield from nests_deeper(piece, MAX_DEPTH)):
         return [piece]
     lines: list[tuple[bytes, list[bytes] | None]] = []
@@ -143,7 +145,7 @@ def _by_lines(piece: bytes, budget: Budget) -> Steps[list[bytes]]:
 
 
 def _lines_of(text: bytes) -> Iterator[tuple[int, int]]:
-    """Where each line begins and ends; of lines of blanks some are left out."""
+    """Begin and end of each line; some blank lines are left out."""
     at = 0
     while at < len(text):
         at = _end_of(_BLANKS, text, at)

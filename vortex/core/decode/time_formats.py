@@ -1,7 +1,7 @@
-"""Times in formats of their own: patterns of strptime, made into regular expressions.
+"""Times in configured formats: strptime patterns, compiled to regular expressions.
 
-Not the library's strptime: that reads names of days and months as the process's locale has them, takes three times as
-long, and cuts no more than six digits of a fraction.
+The standard library's strptime is not used: it reads names of days and months in the process's locale, takes three
+times as long, and accepts at most six digits of a fraction.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _DIRECTIVES = {
     "Z": "utc|gmt|z",
 }
 _LONGEST = 256
-"""Characters of a text that may be a time: a pattern may find its parts in many ways, all of which are tried."""
+"""Maximum characters of a time: a pattern may match in many ways, and all of them are tried."""
 _SHORT = {"h": "%b", "e": "%d", "T": "%H:%M:%S", "R": "%H:%M", "F": "%Y-%m-%d", "D": "%m/%d/%y", "n": " ", "t": " "}
 
 
 def time_format(pattern: str) -> Callable[[str], int | None]:
-    """What reads texts of this pattern as epoch milliseconds: None for another text, or one that is no time.
+    """A function that reads texts of this pattern as epoch milliseconds; it returns None for any other text.
 
-    Raises ValueError for a pattern that says no day of a calendar, or has a directive that is not known here.
+    Raises ValueError for a pattern without a calendar day, or with an unknown directive.
     """
     given: set[str] = set()
     expression = "".join(_expressions(pattern, given))
@@ -84,7 +84,7 @@ def _expressions(pattern: str, given: set[str]) -> list[str]:
 
 
 def _moment(parts: dict[str, str]) -> int | None:
-    """Epoch milliseconds of what a pattern found."""
+    """Epoch milliseconds of the parts that a pattern found."""
     year = int(parts["Y"]) if "Y" in parts else int(parts["y"]) + (1900 if int(parts["y"]) > 68 else 2000)
     hour = int(parts.get("H", "0"))
     if "I" in parts:

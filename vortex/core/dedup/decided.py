@@ -1,11 +1,11 @@
-"""The file that says what was decided on one part of a plan's keys: `dedup/<k, 10 digits>-<part>`.
+"""The decision file: the decisions for one part of a plan's keys, `dedup/<k, 10 digits>-<part>`.
 
     published keys, sorted, 20 bytes each | dropped rows, 4 bytes each | runs | buckets | document (JSON) | trailer
 
-It holds no clock and no owner, so that equal decisions are equal bytes. Keys are in order of their bytes, so any equal
-range of them is one range of the file: a bucket tells where it ends, and the digest of its keys. Dropped rows are
-numbers within their segment, run by run. The trailer's 32 bytes are like a segment's; its digest is of all that lies
-between keys and trailer, and so vouches for every byte.
+It contains no time and no owner, so equal decisions give equal bytes. Keys are sorted by their bytes, so an equal range
+of keys is one range of the file; a bucket gives the end and the digest of its keys. Dropped rows are row numbers within
+their segment, run by run. The trailer has 32 bytes, as that of a segment. Its digest covers runs, buckets
+and document, which contain the digests of keys and dropped rows, so it protects every byte.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRAILER = struct.Struct("<16sII8s")
 _MAGIC = b"VORTEXDD"
 _BUCKET = np.dtype([("end", "<u8"), ("digest", "V16")])
 _BUCKET_KEYS = 4096
-"""Keys that a bucket has at least, or it would weigh as much as they do."""
+"""Minimum keys per bucket; smaller buckets would take as much space as their keys."""
 _MOST_BUCKETS = 4096
 
 
@@ -45,7 +45,7 @@ class _Document(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a file says, but for its keys. `digest` is the file's; `name` is for messages."""
+    """A decision file without its keys. `digest` is the file's; `name` is for messages."""
 
     k: int
     part: int
@@ -60,17 +60,17 @@ class Decided:
 
     @property
     def keys(self) -> int:
-        """How many were published."""
+        """The number of published keys."""
         return int(self.buckets["end"][-1])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory, nearly all in."""
+        """Bytes of memory, approximately."""
         return self.runs.nbytes + self.buckets.nbytes
 
     @property
     def times(self) -> tuple[Times, Times]:
-        """When the rows of each run came, from and to."""
+        """When the rows of each run arrived: the lower and upper bounds."""
         return self.runs["lo"].copy(), self.runs["hi"].copy()
 
     @property
@@ -79,9 +79,9 @@ class Decided:
         return self.keys * KEY.itemsize, 4 * self.dropped
 
     def buckets_of(self, part: int, parts: int) -> tuple[int, int]:
-        """The buckets first..last (half-open) of this file that hold this of `parts` equal ranges of all keys.
+        """The buckets first..last (half-open) of this file that contain range `part` of `parts` equal key ranges.
 
-        A range that is smaller than a bucket has the whole of it.
+        A range smaller than a bucket gets the whole bucket.
         """
         several, all_ = len(self.buckets), self.parts * len(self.buckets)
         first = part * all_ // parts - self.part * several
@@ -95,16 +95,16 @@ class Decided:
         return begin * KEY.itemsize, (end - begin) * KEY.itemsize
 
     def buckets_with(self, high: Words) -> NDArray[np.int64]:
-        """The numbers of the file's buckets in which keys with these first words lie, each once."""
+        """The numbers of the buckets that contain keys with these high words, without duplicates."""
         several = len(self.buckets)
         numbers = np.unique(part_of(high, self.parts * several)).astype(np.int64) - self.part * several
         return numbers[(numbers >= 0) & (numbers < several)]
 
     def keys_in(self, block: bytes, first: int, last: int) -> Keys:
-        """The keys of the buckets first..last, of the bytes that `bucket_bytes` names. Raises CorruptSegment."""
+        """The keys of the buckets first..last, from the bytes that `bucket_bytes` names. Raises CorruptSegment."""
         begin, length = self.bucket_bytes(first, last)
         if len(block) != length:
-            raise CorruptSegment(f"{self.name}: its keys are cut off")
+            raise CorruptSegment(f"{self.name}: its keys are truncated")
         at = 0
         ends = (self.buckets["end"][first:last] * np.uint64(KEY.itemsize)).tolist()
         for end, digest in zip(ends, self.buckets["digest"][first:last].tolist(), strict=True):
@@ -114,7 +114,7 @@ class Decided:
         return Keys.of(block, *self.times)
 
     def dropped_rows(self, block: bytes) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
-        """The numbers of the dropped rows of each segment, of the bytes that `dropped_range` names.
+        """The numbers of the dropped rows of each segment, from the bytes that `dropped_range` names.
 
         Raises CorruptSegment.
         """
@@ -131,7 +131,7 @@ class Decided:
 
 
 def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> bytes:
-    """The file of what `resolve` found: which of the `rows`, sorted by key, are dropped."""
+    """The file for the result of `resolve`: which of the `rows`, sorted by key, are dropped."""
     kept = published(rows, dropped)
     keys = np.empty(len(kept), dtype=KEY)
     keys["high"], keys["low"], keys["run"] = kept.high, kept.low, kept.run
@@ -158,8 +158,8 @@ def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: B
 
 
 def published(rows: Rows, dropped: Bools) -> Rows:
-    """The rows that are not dropped. Only their keys are kept: else an id that comes again and again within the window
-    would be published once, and never more.
+    """The rows that are not dropped. Only their keys are stored: if dropped rows counted, an id that repeats within
+    each window would be published once and never again.
     """
     kept = ~dropped
     return Rows(rows.high[kept], rows.low[kept], rows.run[kept], rows.row[kept])
@@ -184,24 +184,24 @@ def _digest(whole: bytes, version: int) -> bytes:
 
 
 def rest_length(tail: bytes, name: str) -> int:
-    """How many bytes of the file's end `parse` needs. Raises CorruptSegment, OtherVersion."""
+    """The number of bytes at the file's end that `parse` needs. Raises CorruptSegment, OtherVersion."""
     if len(tail) < TRAILER.size:
-        raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a file of decisions")
+        raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a decision file")
     _, length, version, magic = TRAILER.unpack(tail[-TRAILER.size :])
     if magic != _MAGIC:
-        raise CorruptSegment(f"{name}: does not end as a file of decisions does")
+        raise CorruptSegment(f"{name}: is not a decision file: wrong trailer")
     known_version(version, 1, VERSION, name)
     return int(length) + TRAILER.size
 
 
 def parse(tail: bytes, size: int, name: str) -> Decided:
-    """What the file says, from a tail that holds `rest_length` bytes; `size` is the whole file's.
+    """Parse the file from a tail of at least `rest_length` bytes; `size` is the size of the whole file.
 
-    Raises CorruptSegment for any byte that is not as it was written, OtherVersion.
+    Raises CorruptSegment if any byte was changed, OtherVersion.
     """
     length = rest_length(tail, name)
     if len(tail) < length:
-        raise CorruptSegment(f"{name}: its end is cut off")
+        raise CorruptSegment(f"{name}: its end is truncated")
     whole = tail[-length : -TRAILER.size]
     digest, _, version, _ = TRAILER.unpack(tail[-TRAILER.size :])
     if _digest(whole, version) != digest:
@@ -223,5 +223,5 @@ def parse(tail: bytes, size: int, name: str) -> Decided:
         name,
     )
     if decided.keys * KEY.itemsize + 4 * document.dropped + length != size:
-        raise CorruptSegment(f"{name}: {size} bytes, which is not what it says")
+        raise CorruptSegment(f"{name}: has {size} bytes, which differs from its document")
     return decided

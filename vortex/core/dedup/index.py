@@ -1,8 +1,7 @@
-"""Where keys stand among sorted ones: exactly, from the keys themselves, or nearly, from three bytes of each.
+"""Looks up keys in sorted keys: exactly, with the keys themselves, or approximately, with three bytes per key.
 
-Keys are two words, evenly spread as hashes are. A sorted column of probes is answered with the first place of each, or
--1. Probes and keys are both sorted, so memory is read from one end to the other, which costs less than a look-up
-in a hash table.
+A key is two words, evenly distributed as hashes are. The answer for a sorted column of probes is the first index of
+each, or -1. Probes and keys are both sorted, so memory is read sequentially, which is cheaper than a hash table.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ Words = NDArray[np.uint64]
 _T = TypeVar("_T", bound=np.generic)
 Places = NDArray[np.int64]
 FINGERPRINT_BYTES = 3.3
-"""What a key takes of memory in `Fingerprints`."""
+"""Bytes of memory per key in `Fingerprints`."""
 _MAPPED = 1 << 18
 _PRINT_BITS = 24
 _BUCKET_BITS = 4
-"""A bucket has 16 to 32 keys: its begin takes 4 bytes, and each key in it gives one false place in 2^24 probes."""
+"""A bucket has 16 to 32 keys. Its begin takes 4 bytes; each of its keys gives one false match in 2^24 probes."""
 
 
 def in_order(high: Words, low: Words) -> Places:
-    """The indices that sort keys; equal ones stay in the order they have."""
+    """The indices that sort the keys; equal keys keep their order."""
     order = np.argsort(high)
     first = high[order]
     equal = first[1:] == first[:-1]
-    if equal.any():  # few are: what the sort leaves open is settled for these alone
+    if equal.any():  # rare: only the equal ones are sorted further
         alike = np.flatnonzero(np.concatenate((equal, [False])) | np.concatenate(([False], equal)))
         some = order[alike]
         order[alike] = some[np.lexsort((some, low[some], high[some]))]
@@ -39,7 +38,7 @@ def in_order(high: Words, low: Words) -> Places:
 
 
 def find(high: Words, low: Words, probe_high: Words, probe_low: Words) -> Places:
-    """For each probe the first place of an equal key, or -1. All are sorted."""
+    """For each probe the index of the first equal key, or -1. Keys and probes are sorted."""
     places = np.empty(len(probe_high), dtype=np.int64)
     some = [np.ascontiguousarray(column) for column in (high, low, probe_high, probe_low)]
     steps.find(some[0], some[1], some[2], some[3], places)
@@ -47,8 +46,8 @@ def find(high: Words, low: Words, probe_high: Words, probe_low: Words) -> Places
 
 
 def _apart(array: NDArray[_T]) -> NDArray[_T]:
-    """A copy in a mapping of its own. It lives long, beside much that does not, and whose memory the C library could
-    not give back if this lay between.
+    """A copy in a separate memory mapping. It lives long; on the heap, between short-lived objects, it would prevent
+    the C library from returning their memory.
     """
     if array.nbytes < _MAPPED:
         return array.copy()
@@ -58,13 +57,13 @@ def _apart(array: NDArray[_T]) -> NDArray[_T]:
 
 
 class Fingerprints:
-    """Of the sorted keys of a file 24 bits each, and where the buckets begin that their top bits make: 3.2 bytes a key.
+    """24 bits of each sorted key of a file, and the begins of the buckets by their top bits: 3.2 bytes per key.
 
-    One absent key in 500,000 or more is said to be there. The caller reads the file at that place and compares.
+    At most one absent key in 500,000 is reported as present. The caller reads the file at that index and compares.
     """
 
     def __init__(self, high: Words, part: int = 0, parts: int = 1) -> None:
-        """`high`: the first words of keys, sorted, all in this of `parts` (a power of two) equal ranges of all keys."""
+        """`high`: the sorted high words of keys, all in range `part` of `parts` (a power of two) equal key ranges."""
         bits = parts.bit_length() - 1
         buckets = min(max(0, len(high).bit_length() - 1 - _BUCKET_BITS), 64 - bits - _PRINT_BITS)
         self._low = np.uint64(part << (64 - bits) if bits else 0)
@@ -84,12 +83,12 @@ class Fingerprints:
         return self._prints.nbytes + self._begins.nbytes
 
     def may_have(self, probes: Words) -> NDArray[np.bool_]:
-        """For each first word of a key, sorted and of the same range, whether it may be there."""
+        """For each high word, sorted and of the same range, whether the key may be present."""
         numbers = self._numbers(probes)
         places = np.empty(len(probes), dtype=np.int64)
         steps.maybe(self._begins, self._prints, numbers, places)
         return places >= 0
 
     def _numbers(self, high: Words) -> Words:
-        """Of each key the number of its bucket, and its fingerprint below that."""
+        """Bucket number and fingerprint of each key, as one number."""
         return (high - self._low) >> self._shift

@@ -1,4 +1,4 @@
-"""Published keys, sorted: what later plans are held against."""
+"""Published keys, sorted, for comparison with later plans."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vortex.core.dedup.index import find
 from vortex.core.dedup.rows import Words
 
 KEY = np.dtype([("high", ">u8"), ("low", ">u8"), ("run", "<u4")])
-"""A published key as it lies in a file: in order of its bytes, then of its runs."""
+"""A published key as stored in a file: sorted by its bytes, then by run."""
 Times = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What one plan published in a range of the keys: `run` numbers the runs, which came in [lo, hi]."""
+    """The keys that one plan published in a key range. `run` is the run number; a run arrived in [lo, hi]."""
 
     high: Words
     low: Words
@@ -36,23 +36,23 @@ class Keys:
 
     @classmethod
     def of(cls, block: bytes, lo: Times, hi: Times) -> Keys:
-        """The keys of a piece of a file."""
+        """The keys in a block of a file."""
         keys = np.frombuffer(block, dtype=KEY)
         return cls(keys["high"].astype(np.uint64), keys["low"].astype(np.uint64), keys["run"].copy(), lo, hi)
 
     def among(self, high: Words, low: Words) -> Keys:
-        """Those that are among some sorted keys."""
+        """The keys that are also in some sorted keys."""
         which = find(high, low, self.high, self.low) >= 0
         return Keys(self.high[which], self.low[which], self.run[which], self.lo, self.hi)
 
     def within(self, part: int, parts: int) -> Keys:
-        """Those in this of `parts` equal ranges of all keys."""
+        """The keys in range `part` of `parts` equal key ranges."""
         begin, end = bounds_of(self.high, part, parts)
         return Keys(self.high[begin:end], self.low[begin:end], self.run[begin:end], self.lo, self.hi)
 
 
 def bounds_of(high: Words, part: int, parts: int) -> tuple[int, int]:
-    """From where to where sorted keys lie in this of `parts` equal ranges."""
+    """Begin and end index of the sorted keys in range `part` of `parts` equal key ranges."""
     step = 2**64 // parts
     begin = int(np.searchsorted(high, np.uint64(part * step)))
     end = int(np.searchsorted(high, np.uint64((part + 1) * step))) if part + 1 < parts else len(high)
@@ -60,7 +60,7 @@ def bounds_of(high: Words, part: int, parts: int) -> tuple[int, int]:
 
 
 def joined(several: Sequence[Keys]) -> Keys:
-    """Ranges of one plan, in order, as one; their runs are the same."""
+    """Concatenate ranges of one plan, in order; they share their runs."""
     if len(several) == 1:
         return several[0]
     high = np.concatenate([one.high for one in several])

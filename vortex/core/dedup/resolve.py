@@ -1,4 +1,4 @@
-"""The walk: which rows of a plan are published, and which are dropped. Pure, and heavy: meant for a worker thread."""
+"""Decides which rows of a plan are published and which are dropped. Pure and CPU-heavy: run it in a worker thread."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Index = NDArray[np.int64]
 
 
 def resolve(rows: Rows, runs: RunTable, known: Sequence[Keys], window: int) -> Bools:
-    """Which rows are dropped, given what the plans since `since` published. The rows are sorted by key (`Rows.by_key`).
+    """Which rows are dropped, given the keys `known` that the plans from `since` published.
 
-    `known` may leave out keys that no row has. Most keys are there once; they are told from the others for all rows at
-    once, and so are groups of rows that are all near to each other. The rest is walked through row by row.
+    The rows are sorted by key (`Rows.by_key`). `known` may omit keys that no row has. Most keys occur once; these are
+    found for all rows together, and so are groups of rows that are all near each other. The remaining groups are
+    decided row by row.
     """
     dropped = np.zeros(len(rows), dtype=np.bool_)
     if not len(rows):
@@ -28,31 +29,31 @@ def resolve(rows: Rows, runs: RunTable, known: Sequence[Keys], window: int) -> B
     high, low = rows.high, rows.low
     begins = np.flatnonzero(np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]))))
     sizes = np.diff(begins, append=len(rows))
-    met = [_Met.of(keys, high[begins], low[begins]) for keys in known]
-    odd = sizes > 1
-    for some in met:
-        odd[some.group] = True
-    groups = np.flatnonzero(odd)
-    number = np.cumsum(odd) - 1  # of a group among the odd ones
-    met = [_Met(some.keys, number[some.group], some.place) for some in met]
+    matches = [_Matches.of(keys, high[begins], low[begins]) for keys in known]
+    repeated = sizes > 1
+    for some in matches:
+        repeated[some.group] = True
+    groups = np.flatnonzero(repeated)
+    number = np.cumsum(repeated) - 1  # index of a group among the repeated ones
+    matches = [_Matches(some.keys, number[some.group], some.place) for some in matches]
     members = _Members(begins[groups], sizes[groups])
-    for group in _all_near(members, rows, runs, met, window, dropped).tolist():
-        published = [came for some in met for came in some.came(group)]
+    for group in _all_near(members, rows, runs, matches, window, dropped).tolist():
+        published = [arrived for some in matches for arrived in some.arrived(group)]
         _walk(members.of(group), rows, runs, published, window, dropped)
     return dropped
 
 
 @dataclass(frozen=True, slots=True)
-class _Met:
-    """Which groups of rows have a key that an earlier plan published, in order, and where among its `keys`."""
+class _Matches:
+    """The groups of rows whose key an earlier plan published, in order, and the index of that key in its `keys`."""
 
     keys: Keys
     group: Index
     place: Index
 
     @classmethod
-    def of(cls, keys: Keys, high: Words, low: Words) -> _Met:
-        """The groups' keys are sorted, each there once. The fewer are looked for among the more."""
+    def of(cls, keys: Keys, high: Words, low: Words) -> _Matches:
+        """The groups' keys are sorted and distinct. Looks up the smaller set in the larger one."""
         if len(keys) > len(high):
             place = find(keys.high, keys.low, high, low)
             group = np.flatnonzero(place >= 0)
@@ -62,8 +63,8 @@ class _Met:
         group, first = np.unique(group[place], return_index=True)
         return cls(keys, group, place[first])
 
-    def came(self, group: int) -> list[tuple[int, int]]:
-        """When the rows of a group's key came that the plan published."""
+    def arrived(self, group: int) -> list[tuple[int, int]]:
+        """When the rows with a group's key that the plan published arrived."""
         at = int(np.searchsorted(self.group, group))
         if at == len(self.group) or self.group[at] != group:
             return []
@@ -78,7 +79,7 @@ class _Met:
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """Groups of rows with one key: group i has the rows from `begin[i]` to `begin[i] + size[i]`."""
+    """Groups of rows with equal keys: group i has the rows from `begin[i]` to `begin[i] + size[i]`."""
 
     begin: Index
     size: Index
@@ -88,15 +89,17 @@ class _Members:
         return np.arange(self.begin[group], self.begin[group] + self.size[group])
 
     def all(self) -> tuple[Index, Index]:
-        """The rows of all groups, one after the other, and where each group begins among them."""
+        """The rows of all groups, concatenated, and where each group begins."""
         first = np.cumsum(self.size) - self.size
         return np.repeat(self.begin - first, self.size) + np.arange(self.size.sum()), first
 
 
-def _all_near(members: _Members, rows: Rows, runs: RunTable, met: Sequence[_Met], window: int, dropped: Bools) -> Index:
-    """Decide on the groups in which everything is near to everything, as it nearly always is; which are left.
+def _all_near(
+    members: _Members, rows: Rows, runs: RunTable, matches: Sequence[_Matches], window: int, dropped: Bools
+) -> Index:
+    """Decide the groups in which all rows are near each other, as nearly always. Returns the other groups.
 
-    Of such a group nothing is published if anything was before, and else its first row.
+    Such a group publishes its first row, or nothing if an earlier plan published its key.
     """
     if not len(members.size):
         return members.begin
@@ -105,15 +108,15 @@ def _all_near(members: _Members, rows: Rows, runs: RunTable, met: Sequence[_Met]
     greatest_lo, least_hi = np.maximum.reduceat(runs["lo"][run], first), np.minimum.reduceat(runs["hi"][run], first)
     before = np.zeros(len(members.size), dtype=np.bool_)
     several = before.copy()
-    for some in met:
+    for some in matches:
         keys, groups, at = some.keys, some.group, some.place
         if not len(groups):
             continue
         next_ = np.minimum(at + 1, len(keys) - 1)
         several[groups] |= (next_ > at) & (keys.high[next_] == keys.high[at]) & (keys.low[next_] == keys.low[at])
-        came = keys.run[at]
-        greatest_lo[groups] = np.maximum(greatest_lo[groups], keys.lo[came])
-        least_hi[groups] = np.minimum(least_hi[groups], keys.hi[came])
+        run_ = keys.run[at]
+        greatest_lo[groups] = np.maximum(greatest_lo[groups], keys.lo[run_])
+        least_hi[groups] = np.minimum(least_hi[groups], keys.hi[run_])
         before[groups] = True
     near = (greatest_lo - least_hi <= window) & ~several
     dropped[which[np.repeat(near, members.size)]] = True
@@ -124,7 +127,7 @@ def _all_near(members: _Members, rows: Rows, runs: RunTable, met: Sequence[_Met]
 def _walk(
     members: Index, rows: Rows, runs: RunTable, published: list[tuple[int, int]], window: int, dropped: Bools
 ) -> None:
-    """The rows of one key in the order: each is dropped if it is near to one that is published."""
+    """Decide the rows of one key in order: a row is dropped if it is near a published one."""
     for row, run in zip(members.tolist(), rows.run[members].tolist(), strict=True):
         lo, hi = int(runs["lo"][run]), int(runs["hi"][run])
         if any(lo - b <= window and a - hi <= window for a, b in published):

@@ -1,4 +1,4 @@
-"""The rows of a plan, in the order in which it is decided on them: (period, shard, n, row)."""
+"""The rows of a plan, in the order of decisions: (period, shard, n, row)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ RUN = np.dtype(
         ("dropped", "<u4"),
     ]
 )
-"""The rows that one segment has of one period: `shard` numbers the plan's shards, [lo, hi] is when they came.
+"""The rows of one period in one segment. `shard` is the index in the plan's shards; they arrived in [lo, hi].
 
-`rows` and `dropped`: how many there are (of a part of the keys, in its file), and how many of them are not published.
+`rows` and `dropped`: the number of rows (in a file: of its part of the keys), and how many of them are dropped.
 """
 Words = NDArray[np.uint64]
 RunTable = NDArray[np.void]
@@ -36,7 +36,7 @@ RunTable = NDArray[np.void]
 
 @dataclass(frozen=True, slots=True)
 class PlanRuns:
-    """The runs of a plan in the order; run i has the rows `first[i]` and on of segment `headers[i]`."""
+    """The runs of a plan in order; run i has the rows from `first[i]` of segment `headers[i]`."""
 
     shards: list[str]
     table: RunTable
@@ -46,7 +46,7 @@ class PlanRuns:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows by column: a key as two words, the number of its run, and of the row within its segment."""
+    """Rows as columns: the key as two words, the run's number, and the row's number within its segment."""
 
     high: Words
     low: Words
@@ -57,21 +57,21 @@ class Rows:
         return len(self.high)
 
     def by_key(self) -> Rows:
-        """The same rows sorted by key; those of one key stay in the order they have.
+        """The same rows sorted by key; rows with equal keys keep their order.
 
-        What comes after reads them from one end to the other: a row is looked up at random here, and nowhere else.
+        Only this step reads rows in random order; later steps read them sequentially.
         """
         order = in_order(self.high, self.low)
         return Rows(self.high[order], self.low[order], self.run[order], self.row[order])
 
     def between(self, begin: int, end: int) -> Rows:
-        """A stretch of the rows."""
+        """The rows from `begin` to `end`."""
         part = slice(begin, end)
         return Rows(self.high[part], self.low[part], self.run[part], self.row[part])
 
 
 def plan_runs(plan: Plan, views: Mapping[str, LogView]) -> PlanRuns:
-    """The plan's runs; `views` has all segments that it is made of."""
+    """The plan's runs; `views` has all its segments."""
     shards = sorted(plan.shards)
     found = [
         (period, at, head.n, rows, first, head)
@@ -88,7 +88,7 @@ def plan_runs(plan: Plan, views: Mapping[str, LogView]) -> PlanRuns:
 
 
 def _of_segment(footer: Footer, plan: Plan) -> Iterator[tuple[int, int, int]]:
-    """For each of the plan's periods of which the segment has rows: the period, its first row, how many."""
+    """For each of the plan's periods with rows in the segment: the period, its first row, and the number of rows."""
     members = footer.member_rows
     chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~footer.rejections
     if not chosen.any():
@@ -100,7 +100,7 @@ def _of_segment(footer: Footer, plan: Plan) -> Iterator[tuple[int, int, int]]:
 
 
 def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:
-    """The rows whose key is in this of `parts` equal ranges, in the order; `blocks` has the ids of each segment."""
+    """The rows in range `part` of `parts` equal key ranges, in order; `blocks` has the ids of each segment."""
     columns: list[tuple[Words, Words, NDArray[np.uint32], NDArray[np.uint32]]] = []
     for at, (head, first, count) in enumerate(zip(runs.headers, runs.first, runs.table["rows"].tolist(), strict=True)):
         words = np.frombuffer(blocks[head.shard, head.n], dtype=">u8", count=2 * count, offset=KEY_BYTES * first)
@@ -118,6 +118,6 @@ def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, 
 
 
 def part_of(high: Words, parts: int) -> Words:
-    """In which of `parts` (a power of two) equal ranges keys lie, by their first words."""
+    """The range of each key among `parts` (a power of two) equal key ranges, by its high word."""
     bits = parts.bit_length() - 1
     return high >> np.uint64(64 - bits) if bits else np.zeros_like(high)

@@ -1,9 +1,8 @@
-"""Balance: who should work on which shard, told from the lease table as one worker has seen it.
+"""Balance: which worker should work on which shard, decided from the lease table as one worker has seen it.
 
-Every worker decides for itself and takes at most what brings it to an equal share; the table's conditions settle races.
-A steal makes the greater of two loads less, so from any start the fleet comes to rest, and then stays still. The rules
-are those of the KCL's lease taker, with loads in place of counts
-(https://github.com/awslabs/amazon-kinesis-client/blob/v2.x/amazon-kinesis-client/src/main/java/software/amazon/kinesis/leases/dynamodb/DynamoDBLeaseTaker.java).
+Every worker decides for itself and takes at most its fair share; the table's conditional writes settle races. A steal
+always reduces the larger of two loads, so the fleet reaches a stable state from any start. The rules are those of the
+KCL's lease taker, with loads instead of counts
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ import xxhash
 from vortex.core.fleet.lease import Lease
 
 MAX_WEIGHT = 16
-"""What a hot shard counts for at most, in ordinary ones."""
+"""Maximum weight of a hot shard; an ordinary shard has weight 1."""
 SOON = 0.1
-"""Of the failover time: how long to wait before looking again while the fleet is not at rest."""
+"""Fraction of the failover time to wait before the next look while the fleet is not balanced."""
 _FULL_PACE_ROWS = 125
 _CHANGE = 1.5
 _LEAST_KBPS = 1.0
 
 
 class Seen(NamedTuple):
-    """A lease as last read, and for how many seconds of the observer's own clock its counter has stood still."""
+    """A lease as last read, and for how many seconds of the observer's clock its counter has not changed."""
 
     lease: Lease
     unchanged_for_s: float
@@ -34,7 +33,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now: free or expired leases to take, and at most one to take from somebody who lives."""
+    """What to do now: free or expired leases to take, and at most one lease to steal from a live worker."""
 
     take: tuple[Lease, ...] = ()
     steal: Lease | None = None
@@ -42,23 +41,23 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The workers in order of the least shard that each owns. The first one plans; `rank` is one's own place."""
+    """The workers, ordered by the smallest shard id that each owns. The first plans; `rank` is this worker's place."""
 
     workers: tuple[str, ...] = ()
     rank: int = 0
 
 
 def look_every(rows: int, failover_s: float) -> float:
-    """Seconds between two looks at a table of so many rows.
+    """Seconds between two looks at a table of this many rows.
 
-    A look reads the whole table, so its price grows with the rows: up to 125 rows four times in a failover time, then
-    the more seldom, down to once in two (the KCL's pace).
+    A look reads the whole table, so its cost grows with the rows: up to 125 rows four times per failover time, then
+    less often, down to once in two failover times (the KCL's pace).
     """
     return failover_s * min(2.0, max(0.25, 0.25 * rows / _FULL_PACE_ROWS))
 
 
 def look_again(seen: Sequence[Seen], held: Container[str], failover_s: float) -> float:
-    """Seconds until the next look of a fleet at rest: earlier where somebody's lease is about to expire."""
+    """Seconds until the next look of a balanced fleet: earlier if another worker's lease is about to expire."""
     pauses = [look_every(len(seen), failover_s)]
     for one in seen:
         if (
@@ -70,8 +69,8 @@ def look_again(seen: Sequence[Seen], held: Container[str], failover_s: float) ->
     return max(SOON * failover_s, min(pauses))
 
 
-def told(before: float | None, measured: float) -> float:
-    """The throughput to tell, in KB/s: a new one only where it differs by a half, so that loads keep still."""
+def reported_throughput(before: float | None, measured: float) -> float:
+    """The throughput to report, in KB/s. Changes only if it differs by half, so that loads stay stable."""
     measured = max(measured, _LEAST_KBPS)
     if before is not None and before / _CHANGE <= measured <= before * _CHANGE:
         return before
@@ -79,7 +78,7 @@ def told(before: float | None, measured: float) -> float:
 
 
 def weights(leases: Iterable[Lease]) -> dict[str, int]:
-    """What each shard counts for: 1, or more where its throughput is well above the others' mean."""
+    """The weight of each shard: 1, or more if its throughput is well above the mean."""
     rates = {lease.key: lease.throughput for lease in leases}
     known = [rate for rate in rates.values() if rate is not None]
     mean = sum(known) / len(known) if known else 0.0
@@ -89,10 +88,10 @@ def weights(leases: Iterable[Lease]) -> dict[str, int]:
 
 
 def decide(seen: Sequence[Seen], me: str, held: Set[str], failover_s: float) -> Decision:
-    """What `me` does about the shards that may be worked on now (`seen` holds no others); `held` are its own.
+    """What `me` does about the shards that may be worked on now (`seen` has only these); it holds the shards `held`.
 
-    Who holds nothing takes one at first: that shows it to those who start at the same time. Then it takes up to four
-    times what it holds, up to an equal share. Nothing is stolen while anything is free.
+    A worker without leases first takes one, which shows it to others that start at the same time. After that it takes
+    up to four times what it holds, up to its fair share. Nothing is stolen while any lease is free.
     """
     weight = weights(one.lease for one in seen)
     loads: dict[str, int] = {me: 0}
@@ -117,12 +116,12 @@ def decide(seen: Sequence[Seen], me: str, held: Set[str], failover_s: float) -> 
 
 
 def begin_at(me: str, count: int) -> int:
-    """Where in a list of so many `me` begins, so that those who work through one list together seldom meet."""
+    """The index at which `me` starts in a list of this length, so that workers using one list rarely collide."""
     return _order(me, "") % count if count else 0
 
 
 def owner_of(one: Seen, me: str, held: Container[str], failover_s: float) -> str | None:
-    """Who works on the shard; None where its lease is free, or has expired. Of oneself one knows better."""
+    """The owner of the shard; None if its lease is free or expired. For own leases `held` decides, not the table."""
     lease = one.lease
     if lease.key in held:
         return me
@@ -134,7 +133,7 @@ def owner_of(one: Seen, me: str, held: Container[str], failover_s: float) -> str
 def _steal(
     seen: Sequence[Seen], me: str, held: Set[str], failover_s: float, loads: dict[str, int], weight: dict[str, int]
 ) -> Lease | None:
-    """The heaviest shard whose move leaves me with less than its owner has now, of the most loaded owner."""
+    """The heaviest shard of the most loaded owner whose move leaves `me` with less load than that owner has now."""
     best: tuple[int, int, int, str] | None = None
     found: Lease | None = None
     for one in seen:
@@ -149,7 +148,7 @@ def _steal(
 
 
 def roster(seen: Iterable[Seen], me: str, held: Set[str], failover_s: float) -> Roster:
-    """The workers of live shards, those whose parents have not ended among them."""
+    """The workers of live shards, including shards whose parents have not ended."""
     workers: dict[str, None] = {}
     for one in sorted(seen, key=lambda one: one.lease.key):
         if (owner := owner_of(one, me, held, failover_s)) is not None:
@@ -159,5 +158,5 @@ def roster(seen: Iterable[Seen], me: str, held: Set[str], failover_s: float) -> 
 
 
 def _order(me: str, key: str) -> int:
-    """An order of shards that differs from worker to worker, so that those who look at once seldom want the same."""
+    """An order of shards that differs between workers, so that concurrent workers rarely choose the same shard."""
     return xxhash.xxh3_64_intdigest(f"{me}\0{key}".encode())

@@ -1,8 +1,8 @@
-"""Where a stream begins that a KCL application has read before: its lease table says so.
+"""Start positions of a stream that a KCL application has read before, from its lease table.
 
-The KCL keeps a row for a shard from when it may be read until it was read and its children have begun; then the row
-goes. So what has no row, but a descendant with one, is done. A checkpoint (sequence, sub) means that the sub-records
-0..sub of that record were taken, the others not; a plain record counts as its own sub-record 0.
+The KCL keeps a row for a shard from when it may be read until it was read and its children have started; then it
+deletes the row. So a shard without a row, but with a descendant that has one, is done. A checkpoint (sequence, sub)
+means that the sub-records 0..sub of that record were processed; a plain record counts as its own sub-record 0.
 Source: HierarchicalShardSyncer, LeaseCleanupManager, ProcessTask.filterAndGetMaxExtendedSequenceNumber of
 https://github.com/awslabs/amazon-kinesis-client.
 """
@@ -19,13 +19,13 @@ from vortex.core.model import Position, ShardInfo, Start
 def inherited(
     shards: Iterable[ShardInfo], leases: Iterable[Lease], *, otherwise: Position, now_ms: int
 ) -> tuple[RootStart, ...]:
-    """The roots and where each starts; none where nothing is inherited: no lease is of a listed shard, or one cannot
-    be of the shard that has its name now, so that the table is from before the stream was deleted and made anew.
+    """The roots and their start positions. Empty if nothing is inherited: no lease matches a listed shard, or a lease
+    contradicts its shard (the table is older than a re-created stream).
 
-    A root is a shard that is not done, all of whose listed parents are. `otherwise` is for a shard of which the table
-    does not tell where it begins; `now_ms` the service's clock. A shard that is done, but whose child (of a merge)
-    waits for its other parent, is a root as well, at its end (closed, it has a LATEST that stays): that child then
-    begins as any child does.
+    A root is a shard that is not done and whose listed parents are all done. `otherwise` is the position for a shard
+    whose position the table does not give; `now_ms` is the service's time. A done parent is a root, too, at its end
+    (LATEST, which is fixed in a closed shard), if its child of a merge waits for the other parent: that child then
+    starts as any child does.
     """
     listed = {shard.id: shard for shard in shards}
     rows = {lease.key: lease for lease in leases if lease.key in listed}
@@ -48,14 +48,14 @@ def inherited(
 
 
 def _fits(checkpoint: Checkpoint, shard: ShardInfo, closed: bool) -> bool:
-    """Whether the checkpoint can be of this shard: shard ids begin again in a new stream, sequence numbers go on."""
+    """Whether the checkpoint can be of this shard. A new stream reuses shard ids; sequence numbers keep growing."""
     if checkpoint.ended:
         return closed
     return not (checkpoint.numbered and shard.start_sequence) or int(checkpoint.sequence) >= int(shard.start_sequence)
 
 
 def _ancestors(listed: dict[str, ShardInfo], of: Iterable[str]) -> set[str]:
-    """The listed parents of `of`, and theirs, up to the oldest."""
+    """All listed ancestors of `of`."""
     found: set[str] = set()
     todo = list(of)
     while todo:
@@ -66,7 +66,7 @@ def _ancestors(listed: dict[str, ShardInfo], of: Iterable[str]) -> set[str]:
 
 
 def _position(checkpoint: Checkpoint, otherwise: Position, now_ms: int) -> Position:
-    """Where a shard with this checkpoint goes on. The time of an AT_TIMESTAMP is not in the table."""
+    """Where a shard with this checkpoint continues. The table does not contain the time of an AT_TIMESTAMP."""
     if checkpoint.numbered:
         return Position(Start.AT_SEQUENCE_NUMBER, checkpoint.sequence, taken=checkpoint.sub + 1)
     if checkpoint.sequence == LATEST:

@@ -1,8 +1,8 @@
-"""A lease: one row of a table that the Kinesis Client Library (KCL) can read, too; and what each write makes of a row.
+"""A lease: one row of a table that the Kinesis Client Library (KCL) can also read, and its state transitions.
 
-A lease says who should work on a shard. It saves effort and decides nothing about correctness: that is the log's.
-`counter` is the heartbeat and the optimistic lock of every conditional write; `token` names one acquisition, so that
-an owner's heartbeat does not look like a loss to that same owner's checkpoint.
+A lease says who should work on a shard. It saves effort; correctness does not depend on it, only on the log. `counter`
+is the heartbeat and the optimistic lock of every conditional write. `token` identifies one acquisition: it shows the
+owner that a counter changed by its own heartbeat, and not by another owner.
 
 The transitions are those of the KCL 2.x (DynamoDBLeaseRefresher, DynamoDBLeaseSerializer):
 https://github.com/awslabs/amazon-kinesis-client/tree/master/amazon-kinesis-client/src/main/java/software/amazon/kinesis/leases/dynamodb
@@ -19,19 +19,19 @@ LATEST = "LATEST"
 AT_TIMESTAMP = "AT_TIMESTAMP"
 SHARD_END = "SHARD_END"
 _DIGITS = 200
-"""Of a sequence number, those of Kinesis have 56."""
+"""Maximum digits of a sequence number; those of Kinesis have 56."""
 
 
 WHOLE = 2**31 - 1
-"""A sub-sequence number beyond any sub-record: all of the record was taken, however many it holds."""
+"""A sub-sequence number larger than any: all sub-records of the record were processed."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """How far a shard was processed.
 
-    `sequence` is the sequence number of the last record taken, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END.
-    `sub` is the last sub-record taken, from 0, where that record is a KPL aggregate; 0 of a plain record. What Vortex
-    commits ends with a whole record: WHOLE.
+    `sequence` is the sequence number of the last processed record, or TRIM_HORIZON, LATEST, AT_TIMESTAMP, SHARD_END.
+    `sub` is the index of the last processed sub-record if that record is a KPL aggregate; 0 for a plain record. Vortex
+    commits only whole records: WHOLE.
     """
 
     sequence: str
@@ -44,14 +44,14 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def numbered(self) -> bool:
-        """Whether `sequence` is a sequence number, so that something was taken."""
+        """Whether `sequence` is a sequence number, so that a record was processed."""
         return self.sequence.isascii() and self.sequence.isdigit() and len(self.sequence) <= _DIGITS
 
 
 def checkpoint_of(position: Position, *, ended: bool = False) -> Checkpoint:
-    """What a committed position is to the KCL: a consumer that begins at it reads nothing again, and misses nothing.
+    """A committed position as a KCL checkpoint: a consumer that starts there repeats nothing and misses nothing.
 
-    A position that is a time is no checkpoint of the KCL's; it begins at the oldest record then.
+    The KCL has no checkpoint for a time; such a position becomes the oldest record.
     """
     if ended:
         return Checkpoint(SHARD_END)
@@ -61,14 +61,14 @@ def checkpoint_of(position: Position, *, ended: bool = False) -> Checkpoint:
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """One row as it was when read or written. `key` is the shard's id; without an owner it is free.
+    """One row as read or written. `key` is the shard's id; a lease without an owner is free.
 
-    `start_hash` and `end_hash` are the shard's range of hash keys, both inclusive; None where the row does not tell.
-    `throughput` is what the owner measured, kilobytes a second (an attribute of the KCL 3.x); None: not measured.
-    `stream` is the creation time of the stream whose shard it is, epoch milliseconds; 0 where the row does not tell, as
-    the KCL's do not. A stream that is deleted and made anew begins its shard ids again.
-    `previous_owner` is the one that it was taken from, until that one has committed and released it (`checkpointOwner`
-    of the KCL 3.x): who took it waits for that for a while, so that nothing is read twice.
+    `start_hash` and `end_hash` are the shard's hash key range, both inclusive; None if the row has none. `throughput`
+    is measured by the owner, in KB/s (an attribute of the KCL 3.x); None: not measured. `stream` is the creation time
+    of the shard's stream, epoch milliseconds; 0 if the row has none, as rows of the KCL: a stream that is deleted and
+    created again reuses its shard ids. `previous_owner` is the worker from which the lease was taken, until that worker
+    has committed and released it (`checkpointOwner` of the KCL 3.x). The new owner waits for this for a while, so that
+    nothing is read twice.
     """
 
     key: str
@@ -87,22 +87,22 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 def of_earlier_stream(lease: Lease, stream: int) -> bool:
-    """Whether the row is of an earlier stream of the same name, and so counts as absent."""
+    """Whether the row belongs to an earlier stream of the same name, and so counts as missing."""
     return bool(lease.stream and stream) and lease.stream != stream
 
 
 def same_acquisition(lease: Lease, found: Lease) -> bool:
-    """Whether `found` still belongs to the acquisition that `lease` came from, whatever its heartbeat did since."""
+    """Whether `found` belongs to the same acquisition as `lease`, regardless of heartbeats in between."""
     return lease.owner is not None and (found.owner, found.token) == (lease.owner, lease.token)
 
 
 def renewed(lease: Lease) -> Lease:
-    """After a heartbeat."""
+    """The lease after a heartbeat."""
     return msgspec.structs.replace(lease, counter=lease.counter + 1)
 
 
 def taken(lease: Lease, owner: str, token: str) -> Lease:
-    """After `owner` took it, free or not; a change from one owner to another counts as a switch, and has a giver."""
+    """The lease after `owner` took it. A change of owner counts as a switch and sets `previous_owner`."""
     switched = lease.owner is not None and lease.owner != owner
     return msgspec.structs.replace(
         lease,
@@ -115,7 +115,7 @@ def taken(lease: Lease, owner: str, token: str) -> Lease:
 
 
 def checkpointed(lease: Lease, checkpoint: Checkpoint, children: tuple[str, ...] = ()) -> Lease:
-    """After its owner told how far it is; `children` are those that follow an ended shard."""
+    """The lease after its owner wrote a checkpoint; `children` are those of an ended shard."""
     return msgspec.structs.replace(
         lease,
         counter=lease.counter + 1,
@@ -126,10 +126,10 @@ def checkpointed(lease: Lease, checkpoint: Checkpoint, children: tuple[str, ...]
 
 
 def released(lease: Lease) -> Lease:
-    """After its owner gave it up."""
+    """The lease after its owner released it."""
     return msgspec.structs.replace(lease, owner=None, token="", counter=lease.counter + 1, previous_owner=None)
 
 
 def handed_over(lease: Lease) -> Lease:
-    """After the one that it was taken from has committed; no heartbeat, so the counter stays."""
+    """The lease after the previous owner has committed. Not a heartbeat, so the counter stays."""
     return msgspec.structs.replace(lease, previous_owner=None)

@@ -127,8 +127,8 @@ def test_a_failed_renewal_is_retried_and_logged_once(caplog: pytest.LogCaptureFi
         assert source.counts.count("failed") == len(source.asked) - 1
         warnings = [line for line in lines(caplog) if "not renewed" in line]
         assert warnings == [
-            "credentials: not renewed: container endpoint 127.0.0.1:80: it answered HTTP 500; going on with those from "
-            "container endpoint 127.0.0.1:80, good until 2023-11-14T23:13:20Z"
+            "credentials: not renewed: container endpoint 127.0.0.1:80: it answered HTTP 500; still using those from "
+            "container endpoint 127.0.0.1:80, valid until 2023-11-14T23:13:20Z"
         ]
         source.failing = ""
         for _ in range(61):
@@ -175,7 +175,7 @@ def test_expired_credentials_make_calls_unavailable_until_the_source_recovers(ca
             assert all(isinstance(each, Unavailable) for each in failed)
             await asyncio.sleep(1)
         assert 6 <= len(source.asked) - before <= 30
-        assert len([line for line in lines(caplog, logging.ERROR) if "none that are valid" in line]) == 1
+        assert len([line for line in lines(caplog, logging.ERROR) if "no valid credentials" in line]) == 1
         source.failing = ""
         await asyncio.sleep(10)
         assert (await source.key()).startswith("AK")
@@ -205,7 +205,7 @@ def test_a_request_without_an_answer_is_repeated_after_five_minutes() -> None:
         with pytest.raises(Unavailable):
             await source.key()
         await asyncio.sleep(290)
-        assert "none has answered within 300 s" in source.credentials.told()
+        assert "none has answered within 300 s" in source.credentials.description()
         source.takes = 1.0
         assert await source.key() == "AK1"
 
@@ -225,7 +225,7 @@ def test_credentials_that_are_expired_when_they_arrive_are_ignored() -> None:
             await asyncio.sleep(1)
         assert source.counts == ["renewed", "failed"]
         await asyncio.sleep(900)
-        with pytest.raises(Unavailable, match="it gave credentials that expired at"):
+        with pytest.raises(Unavailable, match="it returned credentials that expired at"):
             await source.key()
 
     vtime.run(scenario())
@@ -253,15 +253,15 @@ def test_refused_credentials_are_renewed_by_the_next_call_with_growing_pauses() 
         source = Source(life=None)
         assert await source.key() == "AK1"
         await asyncio.sleep(60)
-        assert all(await asyncio.gather(*(source.credentials.refused(sure=False) for _ in range(50))))
+        assert all(await asyncio.gather(*(source.credentials.refused(current=False) for _ in range(50))))
         assert set(await asyncio.gather(*(source.key() for _ in range(50)))) == {"AK2"}
         assert len(source.asked) == 2
         source.same = True
         await asyncio.sleep(60)
-        assert await source.credentials.refused(sure=True)
+        assert await source.credentials.refused(current=True)
         begun = len(source.asked)
         for _ in range(600):
-            assert not await source.credentials.refused(sure=True)
+            assert not await source.credentials.refused(current=True)
             assert await source.key() == "AK1"
             await asyncio.sleep(1)
         assert 8 <= len(source.asked) - begun <= 18
@@ -274,11 +274,11 @@ def test_a_refused_call_that_was_signed_before_a_renewal_is_repeated_without_ano
         source = Source()
         await source.key()
         await asyncio.sleep(100)
-        assert await source.credentials.refused(sure=False)
+        assert await source.credentials.refused(current=False)
         assert await source.key() == "AK2"
-        assert await source.credentials.refused(sure=False)
+        assert await source.credentials.refused(current=False)
         assert await source.key() == "AK2"
-        assert await source.credentials.refused(sure=True)
+        assert await source.credentials.refused(current=True)
         assert await source.key() == "AK3"
 
     vtime.run(scenario())
@@ -356,14 +356,16 @@ def test_told_describes_source_and_expiry() -> None:
     async def scenario() -> None:
         source = Source()
         await source.key()
-        assert source.credentials.told() == "container endpoint 127.0.0.1:80, good until 2023-11-14T23:13:20Z"
+        assert source.credentials.description() == "container endpoint 127.0.0.1:80, valid until 2023-11-14T23:13:20Z"
         forever = Source(life=None)
         await forever.key()
-        assert forever.credentials.told() == "container endpoint 127.0.0.1:80, which do not expire"
+        assert forever.credentials.description() == "container endpoint 127.0.0.1:80, without expiry"
         none = Source(failing="none found")
         with pytest.raises(Unavailable):
             await none.key()
-        assert none.credentials.told().startswith("no valid AWS credentials: container endpoint 127.0.0.1:80: none")
+        assert none.credentials.description().startswith(
+            "no valid AWS credentials: container endpoint 127.0.0.1:80: none"
+        )
 
     vtime.run(scenario())
 

@@ -7,7 +7,17 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vortex.core.fleet.balance import MAX_WEIGHT, Decision, Seen, decide, look_again, look_every, roster, told, weights
+from vortex.core.fleet.balance import (
+    MAX_WEIGHT,
+    Decision,
+    Seen,
+    decide,
+    look_again,
+    look_every,
+    reported_throughput,
+    roster,
+    weights,
+)
 from vortex.core.fleet.lease import TRIM_HORIZON, Checkpoint, Lease, taken
 
 FAILOVER = 10.0
@@ -131,10 +141,10 @@ def test_roster_begins_with_the_owner_of_the_least_shard() -> None:
 
 def test_throughput_is_reported_only_when_it_changed_much() -> None:
     """Small variations are not written to the table."""
-    assert told(None, 0.0) == told(1.0, 0.0) == 1.0
-    assert told(100.0, 140.0) == 100.0
-    assert told(100.0, 160.0) == 160.0
-    assert told(100.0, 60.0) == 60.0
+    assert reported_throughput(None, 0.0) == reported_throughput(1.0, 0.0) == 1.0
+    assert reported_throughput(100.0, 140.0) == 100.0
+    assert reported_throughput(100.0, 160.0) == 160.0
+    assert reported_throughput(100.0, 60.0) == 60.0
 
 
 def test_look_every_grows_with_the_number_of_rows() -> None:
