@@ -1,4 +1,4 @@
-"""What is made from the descriptions of the settings: the example and the JSON schema."""
+"""What is generated from the descriptions of the settings: the example file and the JSON schema."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vortex.config.example import example, kind, schema, shown_default
 from vortex.config.loading import load
 from vortex.config.settings import Settings, known_keys, sections
 
-LEAST = {
+REQUIRED = {
     "source": {"stream": "s"},
     "event": {"customer": "c", "type": ["a.b", "t"], "id": "i", "time": "x"},
     "store": {"url": "s3://bucket/prefix"},
@@ -21,10 +21,10 @@ LEAST = {
 
 
 def test_example_loads_and_shows_every_default(tmp_path: Path) -> None:
-    """All that is not required is as it is without a file."""
+    """Every optional setting has the value that it has without a file."""
     path = tmp_path / "example.toml"
     path.write_text(example())
-    loaded, least = load(path, {}), Settings.model_validate(LEAST)
+    loaded, least = load(path, {}), Settings.model_validate(REQUIRED)
     for name, section in sections().items():
         for key, field in section.model_fields.items():
             if not field.is_required():
@@ -32,7 +32,7 @@ def test_example_loads_and_shows_every_default(tmp_path: Path) -> None:
 
 
 def test_example_shows_every_key_with_its_description() -> None:
-    """A commented-out key is an example of what may be set."""
+    """A commented-out key is an example value."""
     text = example()
     for name, section in sections().items():
         assert f"\n[{name}]\n" in text
@@ -43,7 +43,7 @@ def test_example_shows_every_key_with_its_description() -> None:
 
 
 def test_example_loads_with_every_commented_key_set(tmp_path: Path) -> None:
-    """What a reader takes the # away from is right."""
+    """Each commented-out key has a valid value."""
     keys = {key for names in known_keys().values() for key in names}
     lines = [
         line.removeprefix("# ") if line.removeprefix("# ").partition(" = ")[0] in keys else line
@@ -57,7 +57,7 @@ def test_example_loads_with_every_commented_key_set(tmp_path: Path) -> None:
 
 
 def test_schema_accepts_the_example() -> None:
-    """With the durations and sizes that people write."""
+    """With durations and sizes as text."""
     document = json.loads(schema())
     jsonschema.Draft7Validator.check_schema(document)
     jsonschema.validate(tomllib.loads(example()), document)
@@ -76,8 +76,8 @@ def test_schema_accepts_the_example() -> None:
     ],
 )
 def test_schema_accepts_what_settings_accept(section: str, key: str, value: object) -> None:
-    """Other spellings than the example's."""
-    document = {**LEAST, section: {**LEAST.get(section, {}), key: value}}
+    """In other spellings than those of the example."""
+    document = {**REQUIRED, section: {**REQUIRED.get(section, {}), key: value}}
     Settings.model_validate(document)
     jsonschema.validate(document, json.loads(schema()))
 
@@ -99,16 +99,15 @@ def test_schema_accepts_what_settings_accept(section: str, key: str, value: obje
     ],
 )
 def test_schema_refuses_what_settings_refuse(section: str, key: str, value: object) -> None:
-    """While it is typed, not at the start."""
-    document = {**LEAST, section: {**LEAST.get(section, {}), key: value}}
+    document = {**REQUIRED, section: {**REQUIRED.get(section, {}), key: value}}
     with pytest.raises(ValueError, match="validation error"):
         Settings.model_validate(document)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, json.loads(schema()))
 
 
-def test_schema_names_what_is_required_and_what_is_default() -> None:
-    """Defaults are the texts of a file, not milliseconds."""
+def test_schema_has_required_keys_and_defaults() -> None:
+    """Defaults are written as in a file, not in milliseconds."""
     document = json.loads(schema())
     assert document["required"] == ["source", "event", "store"]
     assert document["properties"]["event"]["required"] == ["customer", "type", "id", "time"]
@@ -117,7 +116,7 @@ def test_schema_names_what_is_required_and_what_is_default() -> None:
     assert "default" not in document["properties"]["hours"]["properties"]["max_delay"]
 
 
-def test_kind_says_in_words_what_to_write() -> None:
+def test_kind_describes_the_type_of_a_setting() -> None:
     """For the reference page."""
     kinds = {
         f"{name}.{key}": kind(field)

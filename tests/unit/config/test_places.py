@@ -1,4 +1,4 @@
-"""Where stores, streams, endpoints and keys lie: what is taken, what is refused, and with which words."""
+"""Stores, streams, endpoints and keys in settings: what is accepted, what is refused, and with which message."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint"
         (f"s3://{POINT}:name/pre", Bucket(f"{POINT}/name", "pre", "eu-west-1")),
     ],
 )
-def test_a_store_is_taken(url: str, place: Path | Bucket) -> None:
-    """Escapes are of file URLs alone; a slash at the end says nothing; of an ARN the access point is the bucket."""
+def test_store_place_accepts_every_form_of_a_store_url(url: str, place: Path | Bucket) -> None:
+    """Only file URLs have escapes. A slash at the end is ignored. With an ARN the access point is the bucket."""
     assert store_place(url) == place
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("file:///a#1", "write %23"),
         ("file:///a?x=1", "write %3F"),
@@ -108,16 +108,16 @@ def test_a_store_is_taken(url: str, place: Path | Bucket) -> None:
         (f"s3://{POINT}/name/a//b", "empty part"),
     ],
 )
-def test_a_store_is_refused_with_a_reason_where_its_name_could_be_read_in_two_ways(url: str, told: str) -> None:
-    """Or where the kind of bucket cannot do what Vortex needs. One line."""
+def test_store_place_refuses_ambiguous_urls_and_unsupported_buckets_with_a_reason(url: str, message: str) -> None:
+    """In one line."""
     with pytest.raises(ValueError, match=r".") as caught:
         store_place(url)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_folders_whose_names_have_signs_of_urls_are_two(tmp_path: Path) -> None:
-    """`a#1` and `a#2` were one folder once; and a store's URL names its folder again."""
+def test_store_place_keeps_folders_apart_whose_names_have_url_characters(tmp_path: Path) -> None:
+    """`a#1` and `a#2` used to be one folder. The URL of a store names its folder again."""
     stores = {LocalDirStore(tmp_path / name).url for name in ("a#1", "a#2", "a", "a?1", "a%1", "a 1", "é")}
     assert len(stores) == 7
     for url in stores:
@@ -136,8 +136,8 @@ def test_folders_whose_names_have_signs_of_urls_are_two(tmp_path: Path) -> None:
         ("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/clicks", "cn-north-1"),
     ],
 )
-def test_a_stream_is_taken(stream: str, region: str | None) -> None:
-    """By its name or its ARN, which tells the region."""
+def test_stream_region_accepts_names_and_arns(stream: str, region: str | None) -> None:
+    """An ARN has the region."""
     assert places.stream_region(stream) == region
 
 
@@ -145,7 +145,7 @@ ARN = "arn:aws:kinesis:eu-central-1:123456789012:"
 
 
 @pytest.mark.parametrize(
-    ("check", "text", "told"),
+    ("check", "text", "message"),
     [
         (places.stream_region, "", "not a stream name"),
         (places.stream_region, "a b", "not a stream name"),
@@ -196,11 +196,11 @@ ARN = "arn:aws:kinesis:eu-central-1:123456789012:"
         (places.listening_host, "unix:/" + "a" * 107, "at most 107 bytes, this one 108"),
     ],
 )
-def test_a_place_is_refused_with_a_reason(check: Callable[[str], object], text: str, told: str) -> None:
-    """In one line that says what to write."""
+def test_places_are_refused_with_a_reason_in_one_line(check: Callable[[str], object], text: str, message: str) -> None:
+    """It says what to write, and repeats no password."""
     with pytest.raises(ValueError, match=r".") as caught:
         check(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -226,19 +226,18 @@ def test_a_place_is_refused_with_a_reason(check: Callable[[str], object], text: 
         (places.listening_host, "unix:/run/vortex.sock"),
     ],
 )
-def test_a_place_is_taken(check: Callable[[str], str], text: str) -> None:
-    """As it is."""
+def test_places_are_accepted_unchanged(check: Callable[[str], str], text: str) -> None:
     assert check(text) == text
 
 
 @pytest.mark.parametrize("region", ["eu-central-1", "us-gov-west-1", "us-iso-east-1", "eusc-de-east-1"])
-def test_a_region_of_aws_is_taken(region: str) -> None:
-    """By its form: a region that opens tomorrow is one, too."""
+def test_region_accepts_regions_of_aws_by_their_form(region: str) -> None:
+    """So that future regions are accepted."""
     assert places.region(region, of_aws=True) == region
 
 
 @pytest.mark.parametrize(
-    ("region", "told"),
+    ("region", "message"),
     [
         ("eu-central-1a", "without the zone's letter"),
         ("EU-CENTRAL-1", "is not a region"),
@@ -249,14 +248,12 @@ def test_a_region_of_aws_is_taken(region: str) -> None:
         ("", "is not a region"),
     ],
 )
-def test_a_region_of_aws_is_refused(region: str, told: str) -> None:
-    """With what it looks like."""
-    with pytest.raises(ValueError, match=told):
+def test_region_refuses_other_texts_with_a_reason(region: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         places.region(region, of_aws=True)
 
 
-def test_a_region_has_any_name_where_an_endpoint_is_set() -> None:
-    """But is one label all the same."""
+def test_region_accepts_any_single_label_when_an_endpoint_is_set() -> None:
     assert places.region("auto", of_aws=False) == "auto"
     with pytest.raises(ValueError, match="is not a region"):
         places.region("a b", of_aws=False)

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them, and back."""
+"""Durations and sizes as text, read and written."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from vortex.config.units import (
     ("text", "ms"),
     [("30s", 30_000), ("1h30m", 5_400_000), ("250ms", 250), ("1.5h", 5_400_000), ("20y", 631_152_000_000)],
 )
-def test_duration_is_read_as_people_write_it(text: str, ms: int) -> None:
-    """Several units, fractions."""
+def test_duration_ms_reads_units_and_fractions(text: str, ms: int) -> None:
     assert duration_ms(text) == ms
 
 
 @pytest.mark.parametrize("text", ["", "5", "m", "5 parsecs", "-5s", "5s5", 5, None])
-def test_duration_without_a_unit_is_refused(text: object) -> None:
-    """A unit must be said."""
+def test_duration_ms_refuses_a_number_without_a_unit(text: object) -> None:
     with pytest.raises(ValueError, match="invalid duration"):
         duration_ms(text)
 
@@ -37,14 +35,12 @@ def test_duration_without_a_unit_is_refused(text: object) -> None:
 @pytest.mark.parametrize(
     ("text", "size"), [("64MiB", 2**26), ("10MB", 10**7), ("1.5 KiB", 1536), (1024, 1024), ("7", 7)]
 )
-def test_size_is_read_as_people_write_it(text: object, size: int) -> None:
-    """Several units, fractions."""
+def test_size_bytes_reads_units_and_fractions(text: object, size: int) -> None:
     assert size_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "5XB", "-1", True, None, 1.5])
-def test_size_that_is_no_size_is_refused(text: object) -> None:
-    """Anything else is refused."""
+def test_size_bytes_refuses_other_values(text: object) -> None:
     with pytest.raises(ValueError, match="invalid size"):
         size_bytes(text)
 
@@ -52,22 +48,21 @@ def test_size_that_is_no_size_is_refused(text: object) -> None:
 @pytest.mark.parametrize(
     ("ms", "text"), [(0, "0s"), (250, "250ms"), (90_000, "90s"), (300_000, "5m"), (3_600_000, "1h"), (86_400_000, "1d")]
 )
-def test_duration_text_is_the_shortest(ms: int, text: str) -> None:
-    """One unit, as in the example."""
+def test_duration_text_has_one_unit(ms: int, text: str) -> None:
+    """As in the example file."""
     assert duration_text(ms) == text
 
 
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0"), (1500, "1500"), (2048, "2KiB"), (4_000_000, "4MB"), (64 * 2**20, "64MiB")]
 )
-def test_size_text_is_the_shortest(size: int, text: str) -> None:
-    """Binary units before decimal ones."""
+def test_size_text_prefers_binary_units(size: int, text: str) -> None:
     assert size_text(size) == text
 
 
 @given(st.integers(0, 10**12))
-def test_text_is_read_back_as_the_same_number(number: int) -> None:
-    """By the program, and by an editor with the schema."""
+def test_duration_and_size_texts_are_read_back_as_the_same_number(number: int) -> None:
+    """And match the pattern of the schema."""
     assert duration_ms(duration_text(number)) == number
     assert size_bytes(size_text(number)) == number
     assert re.search(DURATION_PATTERN, duration_text(number))

@@ -1,4 +1,6 @@
-"""Every wrong setting or surrounding, over every command that has settings: one line that names it, and exit code 3."""
+"""Every wrong setting or environment, with every command that reads settings: one line that names it, and
+exit code 3.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from vortex.adapters.aws import preflight as surroundings
 from vortex.cli import main
 from vortex.exits import Exit
 
@@ -42,7 +43,7 @@ COMMANDS = {
 }
 ARN = "arn:aws:kinesis:eu-central-1:123456789012:stream"
 WRONG = {
-    "stream with odd characters": ("VORTEX_SOURCE__STREAM", "cli cks", "source.stream"),
+    "stream with invalid characters": ("VORTEX_SOURCE__STREAM", "cli cks", "source.stream"),
     "stream ARN cut short": ("VORTEX_SOURCE__STREAM", "arn:aws:kinesis", "source.stream"),
     "stream ARN of a consumer": ("VORTEX_SOURCE__STREAM", f"{ARN}/s/consumer/c:1", "source.stream"),
     "stream endpoint without scheme": ("VORTEX_SOURCE__ENDPOINT_URL", "localhost:4566", "source.endpoint_url"),
@@ -71,12 +72,12 @@ WRONG = {
     "CA bundle": ("AWS_CA_BUNDLE", "/nowhere/ca.pem", "AWS_CA_BUNDLE"),
     "proxy": ("HTTPS_PROXY", "socks5://user:secret@host:1", "HTTPS_PROXY"),
 }
-"""By name: a variable, what it is set to, and what the line must name."""
+"""By name: a variable, its value, and what the line must name."""
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Settings that are right but for what a test adds; nothing of this machine's own configuration."""
+    """Valid settings, without the AWS configuration of this machine."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -88,7 +89,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     logging.getLogger().handlers[:] = usual[1]
 
 
-def said(command: str, config: Path) -> tuple[int, list[str]]:
+def result_of(command: str, config: Path) -> tuple[int, list[str]]:
     """The exit code, and the lines on standard error."""
     done = CliRunner().invoke(main, [*COMMANDS[command], "-c", str(config)])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
@@ -97,13 +98,13 @@ def said(command: str, config: Path) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_setting_is_one_line_and_a_code_of_its_own(
+def test_commands_print_one_line_and_exit_with_the_config_code_when_a_setting_is_wrong(
     wrong: str, command: str, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever command finds it, wherever it comes from; and no secret is in it."""
+    """Wherever it comes from; the line has no secret."""
     variable, value, named = WRONG[wrong]
     monkeypatch.setenv(variable, value)
-    code, lines = said(command, config)
+    code, lines = result_of(command, config)
     assert code == Exit.CONFIG
     assert len(lines) == 1, lines
     assert named in lines[0]
@@ -121,69 +122,56 @@ def test_a_wrong_setting_is_one_line_and_a_code_of_its_own(
         ("aws-config", "[default]\nca_bundle = /nowhere/ca.pem\n", "ca_bundle"),
     ],
 )
-def test_a_wrong_file_of_aws_is_one_line_and_a_code_of_its_own(
+def test_commands_print_one_line_and_exit_with_the_config_code_when_an_aws_file_is_wrong(
     name: str, text: str, named: str, command: str, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the file's name."""
+    """It names the file."""
     (config.parent / name).write_text(text)
-    code, lines = said(command, config)
+    code, lines = result_of(command, config)
     assert code == Exit.CONFIG
     assert len(lines) == 1, lines
     assert named in lines[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_region_that_aws_cannot_have_is_said(command: str, config: Path) -> None:
-    """It looks like one; without an endpoint of its own it leads nowhere."""
+def test_commands_name_a_region_that_botocore_does_not_know(command: str, config: Path) -> None:
+    """Without an endpoint such a region leads nowhere."""
     lines = [line for line in SETTINGS.splitlines() if "endpoint_url" not in line]
     config.write_text("\n".join(lines).replace('stream = "clicks"', 'stream = "clicks"\nregion = "xx-nowhere-1"'))
-    code, said_ = said(command, config)
+    code, lines_ = result_of(command, config)
     assert code == Exit.CONFIG
-    assert said_ == [
+    assert lines_ == [
         "source.region (or VORTEX_SOURCE__REGION): botocore knows no region like 'xx-nowhere-1'; if there is one, set "
         "endpoint_url, too"
     ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_wrong_settings_are_all_said_at_once(command: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line each: mending one by one would take as many starts."""
+def test_commands_print_a_line_for_each_wrong_setting(
+    command: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that all can be corrected at once."""
     monkeypatch.setenv("VORTEX_STORE__URL", "bucket")
     monkeypatch.setenv("VORTEX_SOURCE__STREAM", "a b")
     monkeypatch.setenv("VORTEX_HTTP__PORT", "70000")
-    code, lines = said(command, config)
+    code, lines = result_of(command, config)
     assert code == Exit.CONFIG
     assert len(lines) == 3
     assert all(line.startswith(f"{config}: ") for line in lines)
 
 
-def test_regions_that_there_are_or_may_be_are_known() -> None:
-    """Of every part of AWS; a new number is no mistake."""
-    for name in ("eu-central-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1", "us-iso-east-1", "ap-southeast-19"):
-        assert surroundings.is_region(name)
-    for name in ("mars-north-1", "xx-nowhere-1", "eu-central"):
-        assert not surroundings.is_region(name)
-
-
-def test_blame_falls_on_what_holds_the_value() -> None:
-    """By whole words; and never on a variable that holds a secret."""
-    environ = {"AWS_PROFILE": "x", "AWS_SECRET_ACCESS_KEY": "mode", "AWS_ACCESS_KEY_ID": "bad", "AWS_RETRY_MODE": "fo"}
-    assert surroundings.blamed(ValueError("bad mode 'fo',\n not x"), environ) == (
-        "AWS_PROFILE, AWS_RETRY_MODE: bad mode 'fo', not x"
-    )
-    assert surroundings.blamed(ValueError("bad mode foo"), environ).startswith("the AWS configuration (AWS_CONFIG_FILE")
-
-
-@pytest.mark.parametrize("there", ["nothing", "no folder", "other files"])
-def test_a_proof_of_a_wrong_prefix_fails(there: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It said that every invariant holds."""
+@pytest.mark.parametrize("content", ["nothing", "no folder", "other files"])
+def test_verify_exits_with_failed_when_the_prefix_has_no_state(
+    content: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It used to say that every invariant holds."""
     root = config.parent / "store"
-    if there != "no folder":
+    if content != "no folder":
         root.mkdir()
-    if there == "other files":
+    if content == "other files":
         (root / "x.csv").write_text("1")
     monkeypatch.setenv("VORTEX_STORE__URL", root.as_uri())
-    code, lines = said("verify", config)
+    code, lines = result_of("verify", config)
     assert code == Exit.FAILED
     assert lines[0].startswith(f"FAULT state {root.as_uri()}: holds no Vortex state")
     assert [line.partition(":")[0] for line in lines[1:]] == ["state promises", "state what to do"]
