@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated clean
+.PHONY: demo test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
+	kill-loader bench-loader test-browser test-readers test-airflow clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -82,6 +83,39 @@ long: $(VENV)/dev.stamp
 	$(MAKE) sim SEEDS=2000
 	$(MAKE) fuzz
 	$(MAKE) coverage
+	$(MAKE) kill-loader
+	$(MAKE) test-browser
+	$(MAKE) test-readers
+	$(MAKE) test-airflow
+	$(MAKE) bench-loader
+
+# Loaders killed at random moments, in DuckDB and in Postgres.
+LOADER_ROUNDS ?= 30
+kill-loader: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.loader.kill --rounds $(LOADER_ROUNDS)
+
+bench-loader: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.loader
+
+# The queries of docs/reading.md, for every reader that can be installed.
+test-readers: $(VENV)/dev.stamp
+	$(PIP) -e '.[dev,readers]'
+	$(BIN)/pytest -q tests/loader/test_readers.py
+
+# The DAGs of examples/airflow in a real Airflow 3, which has an environment of its own.
+AIRFLOW := .tools/airflow
+$(AIRFLOW)/stamp: examples/airflow/requirements.txt | $(BIN)/python
+	$(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+test-airflow: $(VENV)/dev.stamp $(AIRFLOW)/stamp
+	$(BIN)/python -m tests.airflow.run $(AIRFLOW)
+
+# The catalogue's page in Debian's Chromium (apt-get install chromium), which a test drives.
+test-browser: $(VENV)/dev.stamp
+	$(PIP) -e '.[dev,browser]'
+	$(BIN)/pytest -q tests/browser
 
 # All that concerns fleets, with what it needs: kinesis-local for the stream, ministack for the leases.
 test-fleet: $(VENV)/dev.stamp

@@ -32,6 +32,12 @@ def identifier(name: str) -> str:
     return f"_{text}" if text[0].isdigit() else text
 
 
+def own_identifier(name: str) -> str:
+    """An identifier that no other name has, without asking anybody: one that was changed ends in a digest."""
+    text = identifier(name)
+    return text if text == name else f"{text}_{_digest(name)[:8]}"
+
+
 def free(base: str, taken: Callable[[str], bool]) -> str:
     """`base`, or `base_2`, `base_3` and so on: the first that is not taken."""
     name, number = base, 1

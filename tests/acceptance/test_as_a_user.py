@@ -70,7 +70,8 @@ def test_configuration_of_the_readme_loads(tmp_path: Path) -> None:
 
 def test_shipped_policy_and_example_are_valid() -> None:
     """The policy allows deletion only below Vortex's own state; the example is Python."""
-    compile((REPOSITORY / "examples/airflow_dag.py").read_text(), "airflow_dag.py", "exec")
+    dags = REPOSITORY / "examples/airflow/vortex_loader_dags.py"
+    compile(dags.read_text(), dags.name, "exec")
     policy = json.loads((REPOSITORY / "deploy/iam-policy.json").read_text())
     delete = [s for s in policy["Statement"] if "s3:DeleteObject" in s["Action"]]
     assert [s["Resource"] for s in delete] == ["arn:aws:s3:::BUCKET/PREFIX/_vortex/*"]

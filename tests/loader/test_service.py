@@ -78,7 +78,7 @@ def test_put_customer_and_put_default_set_rules(client: TestClient) -> None:
     ("path", "names", "rules", "message"),
     [
         ("/v1/events", {"customer": "a", "event": "x"}, {"table": "No!"}, "customer.a.event.x.table"),
-        ("/v1/events", {"customer": "a", "event": "x"}, {"tabel": "t"}, "customer.a.event.x.tabel"),
+        ("/v1/events", {"customer": "a", "event": "x"}, {"tablee": "t"}, "customer.a.event.x.tablee"),
         ("/v1/customers", {"customer": "a"}, {"events": 7}, "customer.a.events"),
         ("/v1/default", {}, {"schema": "s"}, "a schema belongs to a customer"),
         ("/v1/events", {"customer": "a", "event": ""}, {}, "at least 1 character"),

@@ -13,6 +13,7 @@ import yaml
 from vortex.cli import main
 from vortex.config.loading import load
 from vortex.metrics import METRICS
+from vortex_loader.metrics import METRICS as LOADERS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _METRIC = re.compile(r"vortex_\w+")
@@ -39,7 +40,7 @@ def queries(request: pytest.FixtureRequest) -> list[str]:
 def test_queries_use_existing_metrics_and_labels(queries: list[str]) -> None:
     """Histograms by their series, counters within rate or increase."""
     assert len(queries) >= 10
-    known = {row.name: row for row in METRICS}
+    known = {row.name: row for row in (*METRICS, *LOADERS)}
     for query in queries:
         asked = _METRIC.findall(query)
         assert asked or "process_" in query, query
@@ -53,10 +54,11 @@ def test_queries_use_existing_metrics_and_labels(queries: list[str]) -> None:
 
 
 def test_alerts_have_unique_names_and_a_summary_and_a_severity() -> None:
-    (group,) = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text())["groups"]
-    names = [rule["alert"] for rule in group["rules"]]
+    groups = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    names = [rule["alert"] for rule in rules]
     assert len(names) == len(set(names))
-    for rule in group["rules"]:
+    for rule in rules:
         assert rule["annotations"]["summary"]
         assert rule["labels"]["severity"] in ("warning", "critical")
 
@@ -80,8 +82,9 @@ def test_kubernetes_manifest_has_valid_settings_and_command_and_grace_period(tmp
     assert probes == ["/livez", "/readyz"]
 
 
-def test_iam_policy_names_actions_of_three_services_and_no_wildcard_resource() -> None:
-    policy = json.loads((DEPLOY / "iam-policy.json").read_text())
+@pytest.mark.parametrize("name", ["iam-policy.json", "iam-loader.json"])
+def test_iam_policy_names_actions_of_three_services_and_no_wildcard_resource(name: str) -> None:
+    policy = json.loads((DEPLOY / name).read_text())
     for statement in policy["Statement"]:
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
         assert all(re.fullmatch(r"(kinesis|s3|dynamodb):[A-Z]\w+", action) for action in actions)

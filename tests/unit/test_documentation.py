@@ -19,6 +19,9 @@ from vortex.core.log.rules import STATE_VERSION
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import PLAN_VERSION, Plan
 from vortex.exits import Exit
+from vortex_loader.catalog import read_catalog
+from vortex_loader.cli import main as loader
+from vortex_loader.metrics import METRICS as LOADERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")])
@@ -89,6 +92,17 @@ def test_reference_names_every_setting_and_every_metric() -> None:
     assert {row.name for row in METRICS} <= named
 
 
+def test_loader_reference_names_its_commands_and_options_and_metrics() -> None:
+    text = page("docs/reference/loader.md")
+    assert {row.name for row in LOADERS} <= set(re.findall(r"`(vortex_[a-z_]+)", text))
+    for name, command in loader.commands.items():
+        assert f"`vortex-loader {name}" in text
+        for option in command.params:
+            assert option.param_type_name == "argument" or option.opts[-1] in text + page("docs/how-to/load.md"), (
+                option.opts
+            )
+
+
 def test_reference_names_every_command_and_option() -> None:
     """Except hidden options."""
     text = page("docs/reference/commands.md")
@@ -119,8 +133,9 @@ def test_state_page_has_the_format_versions_and_plan_fields_of_the_code() -> Non
 
 
 def test_runbook_lists_exactly_the_shipped_alerts() -> None:
-    (group,) = yaml.safe_load(page("deploy/prometheus-alerts.yml"))["groups"]
-    assert set(_NAMED.findall(page("docs/how-to/alerts.md"))) == {rule["alert"] for rule in group["rules"]}
+    groups = yaml.safe_load(page("deploy/prometheus-alerts.yml"))["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"]}
+    assert set(_NAMED.findall(page("docs/how-to/alerts.md"))) == alerts
 
 
 def test_runbook_quotes_messages_that_the_program_prints() -> None:
@@ -152,7 +167,7 @@ def test_pages_name_existing_metrics_and_settings(path: Path) -> None:
     if path.name == "CHANGELOG.md":
         return
     text = path.read_text("utf-8")
-    metrics = {row.name for row in METRICS}
+    metrics = {row.name for row in (*METRICS, *LOADERS)}
     assert set(re.findall(r"`(vortex_[a-z_]+)(?=[`{ ])", text)) <= metrics
     known = known_keys()
     for section, key in re.findall(r"`([a-z]+)\.([a-z_]+)(?: = [^`]*)?`", text):
@@ -167,6 +182,9 @@ def test_configurations_in_documents_load(tmp_path: Path) -> None:
     for path in PAGES:
         for block in re.findall(r"^ *```toml\n(.*?)^ *```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE):
             text = re.sub(r"^ +", "", block, flags=re.MULTILINE)
+            if "[customer." in text:
+                assert read_catalog(text.encode(), path.name).customers()
+                continue
             file.write_text(text + "".join(some for name, some in least.items() if f"[{name}]" not in text))
             load(file, {})
             found += 1

@@ -64,6 +64,10 @@ class Warehouse(ABC):
     unique_loads: ClassVar[str] = ""
     """What the loader's tables say of their keys, where the warehouse heeds it."""
 
+    def __init__(self) -> None:
+        self.made: set[str] = set()
+        """Schemas that are known to have the loader's tables."""
+
     @abstractmethod
     def run(self, sql: str) -> list[tuple[Any, ...]]:
         """Executes one statement. Raises Passing where the same transaction may succeed next time, else LoaderError."""
@@ -85,8 +89,8 @@ class Warehouse(ABC):
         """Makes the staging table of the partition's events."""
 
     @abstractmethod
-    def found(self, at: Path, known: Sequence[Path], most: int) -> Found:
-        """The keys of the objects at `at`; with types where known, or among the `most` that come most often."""
+    def found(self, places: Sequence[Path], known: Sequence[Path], most: int) -> Found:
+        """The keys of the objects at these places; with types where known, or among the `most` that come most often."""
 
     @abstractmethod
     def insert(self, table: str, partition: Partition, columns: Sequence[Column]) -> tuple[int, dict[str, int]]:

@@ -61,6 +61,7 @@ class DuckDb(Warehouse):
     }
 
     def __init__(self, path: str, wait: float = 60.0) -> None:
+        super().__init__()
         with _guard:
             self._turn = _locks.setdefault(str(pathlib.Path(path).absolute()), threading.RLock())
         self._connection = _open(path, wait)
@@ -129,23 +130,24 @@ class DuckDb(Warehouse):
             f"max_line_size = {longest}, buffer_size = {max(4 << 20, longest + 1)}, parallel = true)"
         )
 
-    def found(self, at: Path, known: Sequence[Path], most: int) -> Found:
-        """First which keys there are, then of what types those are that may matter."""
-        keys = f"json_keys(doc, {self.literal(pointer(at))})" if at else "json_keys(doc)"
+    def found(self, places: Sequence[Path], known: Sequence[Path], most: int) -> Found:
+        """First which keys there are, then of what types those are that may matter; each parses an event once."""
         rows = self.run(
-            f"SELECT k, count(*) FROM (SELECT unnest({keys}) AS k FROM {STAGE}) WHERE strlen(k) <= {LONGEST_KEY_BYTES} "
-            "GROUP BY k"
+            "SELECT i, k, count(*) FROM (SELECT i, unnest(ks) AS k FROM (SELECT unnest(range("
+            f"{len(places)})) AS i, unnest(json_keys(doc, {self._paths(places)})) AS ks FROM {STAGE})) "
+            f"WHERE strlen(k) <= {LONGEST_KEY_BYTES} GROUP BY i, k"
         )
-        already = {path[-1] for path in known if path[:-1] == at}
-        order = sorted(rows, key=lambda row: (row[0] not in already, -row[1], row[0]))
-        chosen = [(*at, key) for key, _ in order[: len(already) + most]]
-        found: Found = {(*at, key): {} for key, _ in order}
+        already = set(known)
+        counted = [((*places[at], name), count) for at, name, count in rows]
+        order = sorted(counted, key=lambda row: (row[0] not in already, -row[1], row[0]))
+        chosen = [path for path, _ in order[: len(already) + most + len(places)]]
+        found: Found = {path: {} for path, _ in order}
         if chosen:
-            counted = self.run(
+            typed = self.run(
                 f"SELECT i, t, count(*) FROM (SELECT unnest(json_type(doc, {self._paths(chosen)})) AS t, "
                 f"unnest(range({len(chosen)})) AS i FROM {STAGE}) WHERE t IS NOT NULL GROUP BY i, t"
             )
-            for number, kind, count in counted:
+            for number, kind, count in typed:
                 types = found[chosen[number]]
                 types[_TYPES[kind]] = types.get(_TYPES[kind], 0) + count
         return found
@@ -153,9 +155,13 @@ class DuckDb(Warehouse):
     def insert(self, table: str, partition: Partition, columns: Sequence[Column]) -> tuple[int, dict[str, int]]:
         """One INSERT; what columns took is counted in the table."""
         names = "".join(f", {quote(column.name)}" for column in columns)
-        values = "".join(f", {_value(column, f's[{n}]', f't[{n}]')}" for n, column in enumerate(columns, 1))
-        paths = self._paths([column.path for column in columns])
-        inner = f", json_extract_string(doc, {paths}) AS s, json_type(doc, {paths}) AS t" if columns else ""
+        mixed = [column for column in columns if not _plain(column)]
+        places = {column.name: f"t[{n}]" for n, column in enumerate(mixed, 1)}
+        values = "".join(
+            f", {_value(column, f's[{n}]', places.get(column.name))}" for n, column in enumerate(columns, 1)
+        )
+        inner = f", json_extract_string(doc, {self._paths([c.path for c in columns])}) AS s" if columns else ""
+        inner += f", json_type(doc, {self._paths([c.path for c in mixed])}) AS t" if mixed else ""
         hour, customer = self.at(partition.hour), self.literal(key(partition.customer))
         ((rows,),) = self.run(
             f"INSERT INTO {table} (_hour, _customer, _event{names}) SELECT {hour}, {customer}, doc{values} "
@@ -190,25 +196,37 @@ class DuckDb(Warehouse):
         return "[" + ", ".join(self.literal(pointer(path)) for path in paths) + "]"
 
 
-def _value(column: Column, text: str, kind: str) -> str:
-    """SQL for what the column takes of a value, given as `text` and its type `kind`; NULL where it does not fit."""
-    only = set(column.types or ()) - {"null"}
+def _plain(column: Column) -> bool:
+    """Whether all of the hour's values have types that the column takes as they are."""
+    types = set(column.types or ()) - {"null"}
+    return types <= ({"object", "array"} if column.kind == "json" else set(fits(column.kind))) and not column.flattened
+
+
+def _value(column: Column, text: str, kind: str | None) -> str:
+    """SQL for what the column takes of a value, given as `text`; where types are mixed, `kind` is the value's own."""
+    value = _taken(column, text)
+    if kind is None:
+        return f"{text}::JSON" if column.kind == "json" else value
     if column.kind == "json":
         shown = f"CASE WHEN {kind} = 'VARCHAR' THEN to_json({text}) ELSE {text}::JSON END"
         return f"CASE WHEN {kind} <> 'OBJECT' THEN {shown} END" if column.flattened else shown
-    if column.kind == "text":
-        return text if only <= set(fits("text")) else f"CASE WHEN {kind} NOT IN ('OBJECT', 'ARRAY') THEN {text} END"
+    wanted = ", ".join(f"'{name}'" for name, one in _TYPES.items() if one in fits(column.kind))
+    return f"CASE WHEN {kind} IN ({wanted}) THEN {value} END"
+
+
+def _taken(column: Column, text: str) -> str:
+    """SQL for the value itself, where its type fits; NULL where it does not fit all the same."""
     if column.kind == "boolean":
-        return f"CASE WHEN {kind} = 'BOOLEAN' THEN {text}::BOOLEAN END"
+        return f"{text}::BOOLEAN"
     if column.kind == "time":
-        matches = f"{kind} = 'VARCHAR' AND regexp_matches({text}, '{TIME_PATTERN}')"
-        return f"CASE WHEN {matches} THEN TRY_CAST({text} AS TIMESTAMPTZ) END"
-    number = f"{kind} IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'UHUGEINT', 'DOUBLE')"
+        return f"CASE WHEN regexp_matches({text}, '{TIME_PATTERN}') THEN TRY_CAST({text} AS TIMESTAMPTZ) END"
     if column.kind == "integer":
         whole = f"TRY_CAST({text} AS DECIMAL(38, 9)) = TRY_CAST({text} AS BIGINT)"
-        return f"CASE WHEN {number} AND {whole} THEN TRY_CAST({text} AS BIGINT) END"
-    double = f"TRY_CAST({text} AS DOUBLE)"
-    return f"CASE WHEN {number} AND abs({double}) <= {EXACT} THEN {double} END"
+        return f"CASE WHEN {whole} THEN TRY_CAST({text} AS BIGINT) END"
+    if column.kind == "number":
+        double = f"TRY_CAST({text} AS DOUBLE)"
+        return f"CASE WHEN abs({double}) <= {EXACT} THEN {double} END"
+    return text
 
 
 def _open(path: str, wait: float) -> duckdb.DuckDBPyConnection:

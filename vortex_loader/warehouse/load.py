@@ -105,10 +105,7 @@ def _columns(warehouse: Warehouse, schema: str, name: str, event_type: str, targ
 
 def _found(warehouse: Warehouse, known: Mapping[str, Known], target: Target, room: int) -> Found:
     paths = [path_of(at) for at in known]
-    found: Found = {}
-    for at in ((), *target.flatten):
-        found.update(warehouse.found(at, paths, room))
-    return found
+    return warehouse.found(((), *target.flatten), paths, room)
 
 
 def _new(found: Found, known: Mapping[str, Known], target: Target, room: int) -> list[tuple[Path, Kind]]:

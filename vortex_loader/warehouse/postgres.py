@@ -48,6 +48,7 @@ class Postgres(Warehouse):
     unique_loads: ClassVar = ", PRIMARY KEY (customer, event_type, hour)"
 
     def __init__(self, address: str) -> None:
+        super().__init__()
         try:
             self._connection = psycopg.connect(
                 address, autocommit=True, connect_timeout=15, application_name="vortex-loader"
@@ -118,8 +119,14 @@ class Postgres(Warehouse):
                 copy.write(text)
         return Staged(rows, mended)
 
-    def found(self, at: Path, known: Sequence[Path], most: int) -> Found:
+    def found(self, places: Sequence[Path], known: Sequence[Path], most: int) -> Found:
         """Each key with the types of its values."""
+        found: Found = {}
+        for at in places:
+            found.update(self._found(at, known))
+        return found
+
+    def _found(self, at: Path, known: Sequence[Path]) -> Found:
         source = _get("doc", at)
         names = ", ".join(self.literal(path[-1]) for path in known if path[:-1] == at) or "NULL"
         rows = self.run(

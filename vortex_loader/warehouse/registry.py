@@ -148,8 +148,9 @@ def _moment(seconds: int) -> datetime:
 
 
 def _make(warehouse: Warehouse, schema: str) -> None:
-    """The schema and the loader's tables in it, where they are missing."""
-    if warehouse.columns(schema, "_loads"):
+    """The schema and the loader's tables in it, where they are missing; looked for once for each connection."""
+    if schema in warehouse.made or warehouse.columns(schema, "_loads"):
+        warehouse.made.add(schema)
         return
     with warehouse.transaction():
         warehouse.lock(f"schema {schema}")

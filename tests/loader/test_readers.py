@@ -1,0 +1,74 @@
+"""The queries of docs/reading.md, as they stand there, over a store of odd names and types that change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.loader.stores import hour, page, publish, write
+
+PAGE = (Path(__file__).parents[2] / "docs/reading.md").read_text()
+Counts = dict[tuple[str, str], int]
+
+
+def block(heading: str, language: str) -> str:
+    """The first block of a language below a heading."""
+    section = PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)[0]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Counts]]:
+    """Two hours, with rejections beside them; the counts that the manifests give."""
+    root = tmp_path_factory.mktemp("store")
+    prices: list[Any] = [1, 2.5, "9.99", {"amount": 3}, [4], None, True, 12345678901234567890123]
+    events = [page(n, price=price, properties=price, userId=[n, f"u-{n}"][n % 2]) for n, price in enumerate(prices)]
+    names = [
+        ("acme", "page"),
+        ("wayne/retail", "Order Completed"),
+        ("tyrell é", "注文完了"),
+        ("007", "12"),
+        ("a=b%c", "x y"),
+    ]
+    for n in range(2):
+        publish(root, hour(n), {name: events[: 8 - at] * (n + 1) for at, name in enumerate(names)})
+    rejected = b'{"reason":"not json","data":"eA=="}\n'
+    write(root / "_rejected/date=2026-11-29/hour=09/0900-000.json.gz", __import__("gzip").compress(rejected))
+    counts: Counts = {}
+    for path in root.glob("_hours/*/*/manifest.json"):
+        for row in json.loads(path.read_bytes())["partitions"]:
+            name = (row["customer"], row["event_type"])
+            counts[name] = counts.get(name, 0) + row["rows"]
+    yield root, counts
+
+
+def counted(rows: Any) -> Counts:
+    """What a reader has counted."""
+    return {(customer, kind): int(count) for customer, kind, count in rows}
+
+
+def test_duckdb_reads_every_event(store: tuple[Path, Counts]) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    root, counts = store
+    assert counted(duckdb.sql(block("DuckDB", "sql").replace("DIR", str(root))).fetchall()) == counts
+
+
+def test_clickhouse_reads_every_event(store: tuple[Path, Counts]) -> None:
+    chdb = pytest.importorskip("chdb", reason="no chdb here: make test-readers installs it")
+    root, counts = store
+    said = str(chdb.query(block("ClickHouse", "sql").replace("DIR", str(root)), "JSONCompactEachRow"))
+    assert counted(json.loads(line) for line in said.splitlines()) == counts
+
+
+@pytest.mark.parametrize(("heading", "module"), [("Polars", "polars"), ("PyArrow", "pyarrow")])
+def test_a_program_reads_every_event(store: tuple[Path, Counts], heading: str, module: str) -> None:
+    pytest.importorskip(module, reason=f"no {module} here: make test-readers installs it")
+    root, counts = store
+    names: dict[str, Any] = {}
+    exec(block(heading, "python").replace("DIR", str(root)), names)
+    assert counted(names["counts"]) == counts
