@@ -46,8 +46,8 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
-    digest: str = ""
-    """A digest of the whole store at the end: equal for equal runs."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of each object in the store at the end: equal for equal runs."""
 
 
 class World:
@@ -330,7 +330,7 @@ async def _live(seed: int, trace: bool, wanted: Sequence[str], fleet: bool) -> O
         await world.live()
     except Exception as problem:  # noqa: BLE001 - any error is the result of the run, with its log
         checker.violated(Invariant.SETTLES, f"the run failed: {problem!r}")
-    return Outcome(seed, checker.violations, world.log, checker.numbers(), checker.digest())
+    return Outcome(seed, checker.violations, world.log, checker.numbers(), checker.digests())
 
 
 def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bool = False) -> Outcome:

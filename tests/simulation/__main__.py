@@ -26,7 +26,9 @@ def outcomes(seeds: Iterable[int], jobs: int, fleet: bool) -> Iterator[Outcome]:
 def _one(seed: int, trace: bool, fleet: bool) -> int:
     outcome = run(seed, trace=trace, fleet=fleet)
     print("\n".join(outcome.log))
-    print(f"seed {seed}: {outcome.numbers} {outcome.digest}")
+    if trace:
+        print("\n".join(f"{key} {digest}" for key, digest in outcome.digests.items()))
+    print(f"seed {seed}: {outcome.numbers}")
     print("\n".join(outcome.violations) or "no violation")
     return int(bool(outcome.violations))
 
@@ -48,7 +50,7 @@ def main() -> int:
     """The exit code: 1 where any seed failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--trace", action="store_true", help="print the run's log, in order")
+    parser.add_argument("--trace", action="store_true", help="print the run's log, and digests of what it left")
     parser.add_argument("--seeds", type=int, default=500)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--jobs", type=int, default=2)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from simulation import vtime
 from tests.loops import MINUTE, Worker, World
+from vortex.core.fleet.balance import Roster
 from vortex.core.model import ShardInfo
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.worker import ShardWorker
@@ -181,6 +183,42 @@ def test_publisher() -> None:
     seen = _each_call(scenario)
     assert seen.keys() >= {"read plan", "read log", "plan", "decide", "read decision", "object", "done", "clean up"}
     assert seen.keys() >= {"manifest", "hour"}
+
+
+def test_deciding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In four parts, of which workers that do nothing took three; what was published before is in files, or half known.
+
+    Half known: memory has room for fingerprints.
+    """
+    monkeypatch.setattr("vortex.publish.sharing.PATIENCE_S", 3.0)
+    published: list[str] = []
+
+    async def loop(world: World, worker: Worker) -> None:
+        publisher = worker.publisher
+        publisher._rules = replace(publisher._rules, part_rows=1)
+        publisher._roster = lambda: Roster((publisher._ports.owner, "one", "two", "three"))
+        publisher.dedup.keys.limit = 100
+        await publisher.step()
+
+    async def scenario(at: int) -> _Cut:
+        world = World(shards=1, poll_s=10, period_ms=MINUTE, window_ms=10 * MINUTE, every_s=20)
+        worker = await world.begin()
+        for number in range(14):
+            _put(world, 3)
+            world.put(f"id{max(0, 3 * number - 6)}", "another key")
+            await world.clock.sleep(20)
+            if number == 6:
+                worker.tasks.pop().cancel()  # nobody publishes from here on
+                published[:] = [key for key in world.store.objects if "/dedup/" in key]
+        cut = await _cancelled(world, worker, loop, at)
+        await _ends_right(world)
+        return cut
+
+    seen = _each_call(scenario)
+    assert published
+    assert seen["decide"] == 4, "each part"
+    assert seen["read decision"] >= 20, "what was published before, and what is decided now"
+    assert seen["sleep"] >= 3, "others are waited for"
 
 
 def test_fleet() -> None:

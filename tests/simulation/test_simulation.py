@@ -28,7 +28,7 @@ def test_every_invariant_holds(seed: int) -> None:
 
 @pytest.mark.parametrize("options", [["--seed", "7"], ["--seed", "11", "--fleet"]], ids=" ".join)
 def test_a_seed_is_the_same_bit_for_bit(options: list[str]) -> None:
-    """The log of a run and the digest of its store, in other processes, where strings have other hashes."""
+    """The log of a run and the digests of its store, in other processes, where strings have other hashes."""
     command = [sys.executable, "-m", "tests.simulation", "--trace", *options]
     told = [
         subprocess.run(
