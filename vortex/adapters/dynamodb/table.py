@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from vortex.adapters.aws.client import Session, calling, client_config, code_of, new_session, patience_of
 from vortex.adapters.aws.exchange import Malformed
+from vortex.adapters.aws.pages import Pages
 from vortex.adapters.dynamodb.lease_row import (
     ATTRIBUTES,
     CHECKPOINT,
@@ -112,18 +113,16 @@ class DynamoTable:
     async def rows(self) -> list[Lease]:
         """See the port."""
         found: dict[str, Lease] = {}
-        begun: set[str] = set()
-        start: dict[str, Any] = {}
+        pages, start = Pages(), dict[str, Any]()
 
         def read(page: dict[str, Any]) -> dict[str, Any]:
+            before = len(found)
             for item in page["Items"]:
                 if (lease := self._readable(item)) is not None:
                     found[lease.key] = lease
             following = page.get("LastEvaluatedKey")
             if following:
-                if (key := following[KEY]["S"]) in begun:
-                    raise Malformed(f"the scan begins at {key} again")
-                begun.add(key)
+                pages.check(following[KEY]["S"], new=len(found) > before)
             return {"ExclusiveStartKey": following} if following else {}
 
         while True:

@@ -17,6 +17,7 @@ import msgspec
 
 from vortex.adapters.aws.client import Session, calling, client_config, new_session, patience_of
 from vortex.adapters.aws.exchange import MOST_BYTES, Malformed
+from vortex.adapters.aws.pages import Pages
 from vortex.adapters.kinesis.get_records import HashKeyRange, RecordsCall
 from vortex.config.places import stream_region
 from vortex.core.decode.records import Records
@@ -87,22 +88,20 @@ class KinesisStream:
 
     async def _list_shards(self) -> list[ShardInfo]:
         found: dict[str, ShardInfo] = {}
-        tokens: set[str] = set()
-        which = self._which
+        which, pages = self._which, Pages()
 
         def read(reply: dict[str, Any]) -> dict[str, str]:
+            before = len(found)
             for shard in (_shard_info(msgspec.convert(row, _ShardRow)) for row in reply["Shards"]):
                 if shard.id not in found or shard.end_sequence is not None:
                     found[shard.id] = shard
-            token = _text_or_none(reply.get("NextToken"))
-            if token in tokens:
-                raise Malformed("a listing that repeats a token")
+            if token := _text_or_none(reply.get("NextToken")):
+                pages.check(token, new=len(found) > before)
             # A token already names the stream; Kinesis refuses a call with both a token and a name or ARN.
             return {"NextToken": token} if token else {}
 
         while which:
             which = await self._call("list_shards", read, **which)
-            tokens.update(which.values())
         return [found[shard] for shard in sorted(found)]
 
     async def iterator(self, shard: str, position: Position) -> str | None:

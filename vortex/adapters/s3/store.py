@@ -27,6 +27,7 @@ from vortex.adapters.aws.client import (
     translate,
 )
 from vortex.adapters.aws.exchange import MOST_BYTES, Answer, Malformed, whole
+from vortex.adapters.aws.pages import Pages
 from vortex.adapters.s3.get_object import GetCall, Span, whole_object
 from vortex.adapters.s3.put_object import CHECKSUM, PutCall, check_created
 from vortex.config.places import Bucket, store_place
@@ -207,15 +208,16 @@ class S3Store:
     async def _pages(
         self, prefix: str, read: Callable[[dict[str, Any]], Sequence[T]], **query: str
     ) -> AsyncIterator[T]:
-        """The results of `read` for each page. Raises Malformed for a listing that repeats a token."""
-        tokens: set[str] = set()
-        token: dict[str, str] = {}
+        """The results of `read` for each page. Raises Malformed for a listing that never ends."""
+        pages, token = Pages(), dict[str, str]()
 
         async def ask() -> tuple[Sequence[T], str]:
             page = await self._client.list_objects_v2(**self._common, Prefix=self._prefix + prefix, **query, **token)
             rows, following = read(page), page.get("NextContinuationToken", "")
-            if page["IsTruncated"] != bool(following) or following in tokens:
+            if page["IsTruncated"] != bool(following):
                 raise Malformed(f"a listing with IsTruncated {page['IsTruncated']} that continues at {following!r}")
+            if following:
+                pages.check(following, new=bool(rows))
             return rows, following
 
         while True:
@@ -224,7 +226,6 @@ class S3Store:
                 yield row
             if not following:
                 return
-            tokens.add(following)
             token = {"ContinuationToken": following}
 
     async def delete(self, keys: Iterable[str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.calls import CASES, THERE, WAIT_S, Case, World, opened
 from tests.faultproxy import only
 from tests.faults.strikes import error_reply
 from tests.faults.wire import Headers, Reply, Request
+from vortex.adapters.aws import pages
 from vortex.ports import Unavailable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -175,6 +178,41 @@ async def test_a_nonsensical_reply_raises_unavailable_with_a_short_message(
     # Botocore takes a reply that is not XML for a failure of the server.
     assert caught.value.cause in ("malformed", "delete", "server")
     assert len(str(caught.value)) < 800
+
+
+ENDLESS: dict[str, Callable[[str], Reply]] = {
+    "list": lambda token: more("", token),
+    "folders": lambda token: more("", token),
+    "shards": lambda token: success(Shards=[shard()], NextToken=token),
+    "rows": lambda token: success(Items=[item()], LastEvaluatedKey={"leaseKey": {"S": token}}),
+}
+"""Pages that bring nothing new, each with a token of its own."""
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_a_listing_that_never_ends_and_brings_nothing_raises_unavailable(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few such pages are legal."""
+    monkeypatch.setattr(pages, "_MOST_IDLE", 5)
+    case = next(case for case in CASES if case.name == name)
+    tokens = itertools.count()
+
+    def until(end: int) -> None:
+        async def answer(request: Request) -> Reply:
+            if request.call == case.call and next(tokens) < end:
+                return ENDLESS[name](f"token-{tokens}")
+            return await world.aws(request)
+
+        world.proxy._origins[""] = answer
+
+    until(10**9)
+    with pytest.raises(Unavailable, match="5 pages in a row bring nothing") as caught:
+        await asyncio.wait_for(case.ask(world), 5)
+    assert caught.value.cause == "malformed"
+    tokens = itertools.count()
+    until(5)
+    await case.ask(world)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
