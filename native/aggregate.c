@@ -1,12 +1,12 @@
-/* The user records of a KPL aggregate, as vortex/core/decode/kpl.py tells its format; in the shape in which the library writes it.
-   Whatever else protobuf allows is left to Python. */
+/* Reads the user records of a KPL aggregate (format: vortex/core/decode/kpl.py), in the encoding that the KPL writes.
+   Other valid protobuf encodings are left to Python. */
 
 #include "aggregate.h"
 
 enum { KEYS = 0x0A, HASH_KEYS = 0x12, RECORDS = 0x1A };        /* tags of an AggregatedRecord */
 enum { KEY_INDEX = 0x08, HASH_KEY_INDEX = 0x10, DATA = 0x1A }; /* tags of a Record */
 
-/* A number below 2^28, which takes four bytes at most; NULL for a longer one. */
+/* A number below 2^28, which takes at most four bytes; NULL for a longer one. */
 static Place number(Place at, Place end, uint32_t *out)
 {
     *out = 0;
@@ -18,7 +18,7 @@ static Place number(Place at, Place end, uint32_t *out)
     return NULL;
 }
 
-/* Its data, of a record that has the index of a key, perhaps that of a hash key, and data, in this order. */
+/* The data of a record that has a key index, perhaps a hash key index, and data, in this order. */
 static Place data_of(Place at, Place end, uint32_t *size)
 {
     uint32_t index;
@@ -44,8 +44,8 @@ Place aggregate_field(Place at, Place end, Place *data, uint32_t *size)
     return from + whole;
 }
 
-/* aggregate(data, begin, end, most) -> the user records in the protobuf between these places, of which those behind the
-   first `most` + 1 are not looked at; None where Python has to look. */
+/* aggregate(data, begin, end, most) -> the user records in the protobuf between these offsets, at most `most` + 1 of
+   them; None if Python has to read it. */
 PyObject *native_aggregate(PyObject *module, PyObject *args)
 {
     Py_buffer data;

@@ -7,8 +7,8 @@
 
 enum { AGGREGATE_HEAD = 4, AGGREGATE_TAIL = 16 };
 
-/* The place behind the field of the protobuf at `at` (before `end`); NULL where Python has to look. `data` is that of the
-   user record, if the field is one, or NULL. */
+/* The position after the field of the protobuf at `at` (before `end`); NULL if Python has to read it. `data` is that of
+   the user record if the field is one, else NULL. */
 Place aggregate_field(Place at, Place end, Place *data, uint32_t *size);
 
 #endif

@@ -1,12 +1,12 @@
-/* Base64 (RFC 4648, section 4), strictly. */
+/* A strict decoder of Base64 (RFC 4648, section 4). */
 
 #ifndef VORTEX_BASE64_H
 #define VORTEX_BASE64_H
 
 #include "json.h"
 
-/* Three bytes of each four characters, through four tables that hold a character's bits where they belong; a bit above
-   these tells of characters that are none of base64's. */
+/* Decodes four characters to three bytes, with four tables that hold each character's bits in position; a higher bit
+   marks invalid characters. */
 static uint32_t table[4][256];
 #define FOREIGN 0x01000000u
 
@@ -19,13 +19,13 @@ static void base64_tables(void)
         for (int c = 0; c < 256; c++)
             table[place][c] = FOREIGN;
         for (uint32_t value = 0; value < 64; value++) {
-            uint32_t bits = value << (6 * (3 - place)); /* of 24, the first byte being the highest */
+            uint32_t bits = value << (6 * (3 - place)); /* 24 bits, the first byte is the highest */
             table[place][(uint8_t)alphabet[value]] = (bits >> 16) | (bits & 0xFF00) | (bits & 0xFF) << 16;
         }
     }
 }
 
-/* How many bytes so many characters stand for; -1 if no number of bytes does. */
+/* The number of bytes that this many characters decode to; -1 if the length is invalid. */
 static int64_t base64_size(Place at, size_t size)
 {
     if (size % 4)
@@ -36,10 +36,10 @@ static int64_t base64_size(Place at, size_t size)
 #ifdef __x86_64__
 #include <immintrin.h>
 
-/* As long as 48 characters are left and none is foreign: 32 at a time, to 24 bytes (32 are written). How many were
-   taken. After W. Mula and D. Lemire, Faster Base64 Encoding and Decoding Using AVX2 Instructions, 2018: of each
-   character the half bytes look up a bit mask each, which have a bit in common where the character is foreign; the
-   higher one looks up what is to be added to come to its value. */
+/* While 48 characters are left and none is invalid, decodes 32 at a time to 24 bytes (32 are written). Returns how many
+   were decoded. After W. Mula and D. Lemire, Faster Base64 Encoding and Decoding Using AVX2 Instructions, 2018: each
+   half byte of a character looks up a bit mask, and both have a common bit if the character is invalid; the higher half
+   byte looks up what to add to get the value. */
 __attribute__((target("avx2"))) static size_t base64_wide(Place at, size_t size, uint8_t *to)
 {
     const __m256i low_half = _mm256_broadcastsi128_si256(_mm_setr_epi8(
@@ -85,8 +85,8 @@ static int has_wide(void)
 }
 #endif
 
-/* Decodes what `base64_size` found possible. False where a character is foreign, or bits are set that stand for
-   nothing. The last four characters are taken byte by byte: four bytes are written where three are meant. */
+/* Decodes text whose length `base64_size` accepted. False if a character is invalid, or if unused bits are set.
+   The last four characters are decoded separately, since four bytes are written where three are needed. */
 static int base64(Place at, size_t size, uint8_t *to)
 {
     uint32_t bits, all = 0;

@@ -1,8 +1,7 @@
-/* Events of records: of each the four fields that Vortex reads, outcome key and outcome period.
+/* The events of records: for each event the four fields that Vortex reads, its key and its period.
 
-   What is not plainly an event is left to Python (vortex/core/decode/decoder.py), a record at a time: this is a shortcut, and
-   takes no decision of outcome own. A record holds one event, or several on lines of their own,
-   or it is an aggregate of such. */
+   A record with anything unusual is left to Python (vortex/core/decode/decoder.py): this is a fast path that decides
+   nothing itself. A record contains one event, or several on separate lines, or is an aggregate of such. */
 
 #include "aggregate.h"
 #include "numbers.h"
@@ -19,7 +18,7 @@ typedef struct {
     int32_t size, record, name;
 } Row;
 
-/* What is left to Python of an event; as `DEFERRED` in vortex/core/native/contract.py. */
+/* The part of an event that is left to Python; as `DEFERRED` in vortex/core/native/contract.py. */
 typedef struct {
     int32_t row, id_at, id_size, time_at, time_size; /* within the line */
     uint32_t what;
@@ -61,7 +60,7 @@ static Place leaf(Place at, Place end, Value *value)
     return at;
 }
 
-/* The members of an object on the way of a path. A key of the trie that stands there twice is unusual. */
+/* The members of an object on a path. An object that has a key of the trie twice is left to Python. */
 static Place members(const Node *node, const PathTrie *trie, Place at, Place end, Value *values, int depth)
 {
     uint64_t seen = 0;
@@ -127,7 +126,7 @@ static const Value *first_present(const PathTrie *trie, int field, const Value *
     return &absent;
 }
 
-/* The key's text: how many characters the customer has, a colon, the customer, the id. False where it is too short or
+/* The key's text: the number of characters of the customer, a colon, the customer, the id. False if it is too short or
    too long to be hashed here. */
 static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t *key)
 {
@@ -154,7 +153,7 @@ static int key_of(const Value *customer, const Value *id, uint64_t seed, uint8_t
     return 1;
 }
 
-/* An array with room for one more than `count`, perhaps in another place; NULL without memory, and the old one stays. */
+/* Returns an array with room for more than `count`, perhaps moved; NULL if memory runs out, and the old one stays. */
 static void *grown(void *array, size_t count, size_t *room, size_t width)
 {
     if (count < *room)
@@ -166,7 +165,7 @@ static void *grown(void *array, size_t count, size_t *room, size_t width)
     return larger;
 }
 
-/* Room for one more row, and for what it may leave to Python; false without memory. */
+/* Grows for one more row and its deferred part; false if memory runs out. */
 static int has_room(Reading *reading)
 {
     Row *rows = grown(reading->rows, reading->count, &reading->room, sizeof *rows);
@@ -178,7 +177,7 @@ static int has_room(Reading *reading)
     return rows && deferred && reading->count < INT32_MAX;
 }
 
-/* Whether the time's period is plain to tell; a text may be in a format that only Python knows. */
+/* The period of a time in a common format; false if it may be in a format that only Python knows. */
 static int has_period(const Reading *reading, const Value *time, int64_t *period)
 {
     if (time->kind == TEXT && reading->trie->formats)
@@ -187,7 +186,7 @@ static int has_period(const Reading *reading, const Value *time, int64_t *period
            ((time->kind == TEXT || time->kind == WHOLE) && period_of_number(time, reading->period_ms, period));
 }
 
-/* One event, which is all of the line. 1: taken, 0: not plainly an event, -1: no memory. */
+/* One event, the whole line. Returns 1: read, 0: left to Python, -1: out of memory. */
 static int event(Reading *reading, int32_t record, Place line, Place end, const Value *values)
 {
     const PathTrie *trie = reading->trie;
@@ -237,8 +236,8 @@ static Place white(Place at, Place end)
     return at;
 }
 
-/* All events of a record, or of a user record of an aggregate, with nothing but white space around each: 1, 0 where any of
-   it is not plainly an event, -1 without memory. */
+/* All events of a record, or of a user record of an aggregate, separated by white space only. Returns 1, 0 if any is
+   left to Python, -1 if memory runs out. */
 static int events_of(Reading *reading, int32_t number, Place at, Place end)
 {
     int taken = 1;
@@ -272,7 +271,7 @@ static int events_of_aggregate(Reading *reading, int32_t number, Place at, Place
     return taken;
 }
 
-/* All events of a record; nothing is taken unless all of them are, and no more than it may have. */
+/* All events of a record. Reads all or none, and at most as many as a record may have. */
 static int record(Reading *reading, int32_t number, Place at, Place end, int aggregate)
 {
     size_t deferred = reading->deferrals;
@@ -280,13 +279,13 @@ static int record(Reading *reading, int32_t number, Place at, Place end, int agg
     int taken = aggregate ? events_of_aggregate(reading, number, at + AGGREGATE_HEAD, end - AGGREGATE_TAIL)
                           : events_of(reading, number, at, end);
     if (taken != 1) {
-        reading->count = reading->before; /* names that only it had stay: they are of no harm */
+        reading->count = reading->before; /* its new names stay, which does no harm */
         reading->deferrals = deferred;
     }
     return taken;
 }
 
-/* The pairs of customer and type that Python does not know of yet. */
+/* The pairs of customer and type that Python does not know yet. */
 static PyObject *new_names(const Numbers *names)
 {
     PyObject *found = PyList_New(0);
@@ -305,22 +304,22 @@ static PyObject *new_names(const Numbers *names)
     return found;
 }
 
-static PyObject *odd_ones(const uint8_t *taken, int64_t records)
+static PyObject *unread_records(const uint8_t *taken, int64_t records)
 {
-    PyObject *odd = PyList_New(0);
-    for (int64_t at = 0; odd && at < records; at++) {
+    PyObject *unread = PyList_New(0);
+    for (int64_t at = 0; unread && at < records; at++) {
         PyObject *number = taken[at] ? NULL : PyLong_FromLongLong(at);
-        if (!taken[at] && (!number || PyList_Append(odd, number)))
-            Py_CLEAR(odd);
+        if (!taken[at] && (!number || PyList_Append(unread, number)))
+            Py_CLEAR(unread);
         Py_XDECREF(number);
     }
-    return odd;
+    return unread;
 }
 
-/* What was read, by column. */
+/* The result, by column. */
 static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t records)
 {
-    enum { START, SIZE, RECORD, NAME, KEY, PERIOD, DEFERRED, NEW, ODD, PARTS };
+    enum { START, SIZE, RECORD, NAME, KEY, PERIOD, DEFERRED, NEW, UNREAD, PARTS };
     static const int widths[] = {8, 4, 4, 4, 16, 8};
     PyObject *part[PARTS] = {NULL}, *answer = NULL;
     char *of[DEFERRED];
@@ -340,15 +339,15 @@ static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t
     }
     if (good && (part[DEFERRED] = PyBytes_FromStringAndSize((const char *)reading->deferred,
                                                          (Py_ssize_t)(reading->deferrals * sizeof(Deferred)))) &&
-        (part[NEW] = new_names(reading->names)) && (part[ODD] = odd_ones(taken, records)))
+        (part[NEW] = new_names(reading->names)) && (part[UNREAD] = unread_records(taken, records)))
         answer = PyTuple_Pack(PARTS, part[START], part[SIZE], part[RECORD], part[NAME], part[KEY], part[PERIOD],
-                              part[DEFERRED], part[NEW], part[ODD]);
+                              part[DEFERRED], part[NEW], part[UNREAD]);
     for (int each = 0; each < PARTS; each++)
         Py_XDECREF(part[each]);
     return answer;
 }
 
-/* events(paths, names, text, bounds, aggregate, period_ms, seed, most) -> (start, size, record, name, key, period, deferred, new, odd) */
+/* events(paths, names, text, bounds, aggregate, period_ms, seed, most) -> (start, size, record, name, key, period, deferred, new, unread) */
 PyObject *native_events(PyObject *module, PyObject *args)
 {
     PyObject *capsule, *numbers, *answer = NULL;
@@ -386,7 +385,7 @@ PyObject *native_events(PyObject *module, PyObject *args)
         if (answer)
             reading.names->reported = reading.names->count;
     } else if (!PyErr_Occurred()) {
-        PyErr_SetString(PyExc_ValueError, "events: bounds or aggregates that do not fit the text");
+        PyErr_SetString(PyExc_ValueError, "events: bounds or aggregates do not match the text");
     }
     free(taken);
     free(reading.rows);

@@ -1,4 +1,4 @@
-/* Where keys stand among sorted ones, as vortex/core/dedup/index.py asks: by the keys, or by three bytes of each. */
+/* Looks up keys in sorted keys, as vortex/core/dedup/index.py: with the keys, or with three bytes of each. */
 
 #include "native.h"
 
@@ -14,8 +14,8 @@ static inline int is_less(const Keys *keys, size_t at, uint64_t high, uint64_t l
     return keys->high[at] != high ? keys->high[at] < high : keys->low[at] < low;
 }
 
-/* The first place from `from` on whose key is not less: steps that double, then halves. Where both sides are sorted, the
-   next place is near, and memory is gone through from one end to the other. */
+/* The first index from `from` whose key is not smaller: doubles the step, then bisects. If both sides are sorted, the
+   next index is close, and memory is read sequentially. */
 static size_t not_less(const Keys *keys, size_t from, uint64_t high, uint64_t low)
 {
     size_t step = 1, at = from, end;
@@ -35,7 +35,7 @@ static size_t not_less(const Keys *keys, size_t from, uint64_t high, uint64_t lo
     return from;
 }
 
-/* find(high, low, probe_high, probe_low, places): both sorted; of each probe the first place of an equal key, or -1. */
+/* find(high, low, probe_high, probe_low, places): sorted; for each probe the index of the first equal key, or -1. */
 PyObject *native_find(PyObject *module, PyObject *args)
 {
     enum { HIGH, LOW, PROBE_HIGH, PROBE_LOW, PLACES, BUFFERS };
@@ -58,7 +58,7 @@ PyObject *native_find(PyObject *module, PyObject *args)
         }
         Py_END_ALLOW_THREADS;
     } else {
-        PyErr_SetString(PyExc_ValueError, "find: arrays that do not belong together");
+        PyErr_SetString(PyExc_ValueError, "find: arrays of inconsistent lengths");
     }
     for (int buffer = 0; buffer < BUFFERS; buffer++)
         PyBuffer_Release(&of[buffer]);
@@ -67,7 +67,7 @@ PyObject *native_find(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* Of one probe the first place in entry bucket with entry fingerprint, or -1. */
+/* The first index in the probe's bucket with its fingerprint, or -1. */
 static int64_t place_of(const uint32_t *begins, const uint8_t *prints, uint64_t bucket, uint32_t print)
 {
     for (uint32_t at = begins[bucket]; at < begins[bucket + 1]; at++) {
@@ -78,7 +78,7 @@ static int64_t place_of(const uint32_t *begins, const uint8_t *prints, uint64_t 
     return -1;
 }
 
-/* maybe(begins, prints, probes, places): `probes` are numbers of a bucket, and 24 bits of fingerprint below it. */
+/* maybe(begins, prints, probes, places): a probe is a bucket number and, in its low 24 bits, a fingerprint. */
 PyObject *native_maybe(PyObject *module, PyObject *args)
 {
     Py_buffer begins, prints, probes, places;
@@ -100,7 +100,7 @@ PyObject *native_maybe(PyObject *module, PyObject *args)
             place[row] = place_of(begin, prints.buf, probe[row] >> 24, probe[row] & 0xFFFFFF);
         Py_END_ALLOW_THREADS;
     } else {
-        PyErr_SetString(PyExc_ValueError, "maybe: arrays that do not belong together");
+        PyErr_SetString(PyExc_ValueError, "maybe: arrays of inconsistent lengths");
     }
     PyBuffer_Release(&begins);
     PyBuffer_Release(&prints);

@@ -1,8 +1,8 @@
-/* A strict reader of JSON text (RFC 8259) that moves over values without making anything of them.
+/* A strict reader of JSON text (RFC 8259) that skips values without decoding them.
 
-   It takes a subset: what is legal but unusual is refused like what is broken, and whoever calls has it read by Python.
-   Every function gets the place of its first byte and the end of the text, never reads at or behind the end, and
-   returns the place behind what it read, or NULL. */
+   It accepts a subset: valid but unusual JSON is refused like invalid JSON, and the caller passes it on to Python.
+   Every function gets the position of its first byte and the end of the text, never reads at or after the end, and returns
+   the position after what it read, or NULL. */
 
 #ifndef VORTEX_JSON_H
 #define VORTEX_JSON_H
@@ -16,7 +16,7 @@
 
 #include "xxh3.h"
 
-#define JSON_DEPTH 64 /* deeper is unusual */
+#define JSON_DEPTH 64 /* deeper nesting is left to Python */
 
 typedef const uint8_t *Place;
 
@@ -52,13 +52,13 @@ static inline int is_hex(uint8_t c)
     return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f');
 }
 
-/* Four digits behind a `u`. */
+/* The four hex digits after `\u`. */
 static inline int is_unit(Place at, Place end)
 {
     return end - at >= 5 && *at == 'u' && is_hex(at[1]) && is_hex(at[2]) && is_hex(at[3]) && is_hex(at[4]);
 }
 
-/* Behind a backslash. Lone surrogates (\ud800 to \udfff without their other half) are unusual. */
+/* After a backslash. Lone surrogates (\ud800 to \udfff without their other half) are refused. */
 static inline Place json_escape(Place at, Place end)
 {
     if (at >= end)
@@ -76,8 +76,8 @@ static inline Place json_escape(Place at, Place end)
     return at + 11;
 }
 
-/* Passes over bytes of a string that need no look; stops at a quote, a backslash, a control or what is outside ASCII, or
-   where fewer bytes than it takes at once are left. */
+/* Skips ordinary bytes of a string; stops at a quote, a backslash, a control character or a byte outside ASCII, or if
+   fewer bytes are left than it reads at once. */
 static inline Place json_plain(Place at, Place end)
 {
 #ifdef __SSE2__
@@ -85,13 +85,13 @@ static inline Place json_plain(Place at, Place end)
     for (; end - at >= 16; at += 16) {
         __m128i text = _mm_loadu_si128((const __m128i *)at);
         __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(text, quote), _mm_cmpeq_epi8(text, back));
-        int stops = _mm_movemask_epi8(_mm_or_si128(marks, _mm_cmplt_epi8(text, space))); /* outside ASCII is negative */
+        int stops = _mm_movemask_epi8(_mm_or_si128(marks, _mm_cmplt_epi8(text, space))); /* bytes outside ASCII are negative */
         if (stops)
             return at + __builtin_ctz((unsigned)stops);
     }
 #else
-    /* The classical test for a zero byte in a word, of the word less each of these. Its lowest bit is exact: a borrow
-       only goes up. */
+    /* The classic test for a zero byte, on the word minus each of these. Its lowest bit is exact, since a borrow only
+       goes up. */
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     for (; end - at >= 8; at += 8) {
         uint64_t word = word64(at), quote = word ^ (ones * '"'), back = word ^ (ones * '\\');
@@ -103,9 +103,9 @@ static inline Place json_plain(Place at, Place end)
     return at;
 }
 
-enum { ESCAPED = 1 }; /* what a string has: a backslash */
+enum { ESCAPED = 1 }; /* flag of a string: it has a backslash */
 
-/* A string, behind its first quote; `has` gets what is unusual of it. Returns the place behind its last quote. */
+/* A string, after its opening quote; `has` receives the flags. Returns the position after its closing quote. */
 static inline Place json_string(Place at, Place end, int *has)
 {
     while (at) {
@@ -133,7 +133,7 @@ static inline Place json_digits(Place at, Place end)
     return at;
 }
 
-/* A number; `whole` is set where it has neither fraction nor exponent. */
+/* A number; `whole` is set if it has neither fraction nor exponent. */
 static inline Place json_number(Place at, Place end, int *whole)
 {
     Place digits;
@@ -170,7 +170,7 @@ static inline Place json_word(Place at, Place end, const char *word)
 
 static Place json_value(Place at, Place end, int depth);
 
-/* The items of an array, behind its bracket, or (`closing` is '}') of an object, behind its brace. */
+/* The items of an array, after its bracket, or (if `closing` is '}') of an object, after its brace. */
 static Place json_items(Place at, Place end, uint8_t closing, int depth)
 {
     int unused = 0;
@@ -200,7 +200,7 @@ static Place json_items(Place at, Place end, uint8_t closing, int depth)
     return NULL;
 }
 
-/* Any value, of which nothing is wanted. */
+/* Skips any value. */
 static Place json_value(Place at, Place end, int depth)
 {
     int unused = 0;

@@ -1,10 +1,10 @@
-/* Lines of several pages, picked and put together: what a segment's member is made of. */
+/* Selects lines of several pages and joins them: the content of a segment's member. */
 
 #include "native.h"
 
 #define AHEAD 2
 
-/* lines(texts, page, start, size, chosen) -> bytes: of the chosen rows each line and a line break. */
+/* lines(texts, page, start, size, chosen) -> bytes: the line of each chosen row, and a line break. */
 PyObject *native_lines(PyObject *module, PyObject *args)
 {
     enum { PAGE, START, SIZE, CHOSEN, BUFFERS };
@@ -37,10 +37,10 @@ PyObject *native_lines(PyObject *module, PyObject *args)
     }
     if (good && (out = PyBytes_FromStringAndSize(NULL, total))) {
         uint8_t *to = (uint8_t *)PyBytes_AsString(out);
-        Py_BEGIN_ALLOW_THREADS /* the list may lose its texts meanwhile: whoever calls keeps another hold of them */
+        Py_BEGIN_ALLOW_THREADS /* the caller holds references to the texts: the list may change */
         for (size_t at = 0; at < count; at++) {
             int64_t row = chosen[at];
-            if (at + AHEAD < count) { /* lines of one group lie far apart: ask for memory ahead of time */
+            if (at + AHEAD < count) { /* lines of a group are far apart: prefetch */
                 const uint8_t *soon = text[page[chosen[at + AHEAD]]] + start[chosen[at + AHEAD]];
                 for (int32_t byte = 0; byte < size[chosen[at + AHEAD]]; byte += 64)
                     __builtin_prefetch(soon + byte);
@@ -51,7 +51,7 @@ PyObject *native_lines(PyObject *module, PyObject *args)
         }
         Py_END_ALLOW_THREADS
     } else if (!PyErr_Occurred()) {
-        PyErr_SetString(PyExc_ValueError, "lines: rows that lie outside of their pages");
+        PyErr_SetString(PyExc_ValueError, "lines: rows outside of their pages");
     }
     PyMem_Free(text);
     PyMem_Free(length);

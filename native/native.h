@@ -1,14 +1,14 @@
-/* What the steps written in C share. They know bytes and numbers alone: whatever needs a decision is Python's.
+/* Shared by the steps written in C. They handle only bytes and numbers; decisions are left to Python.
 
-   Built against Python's stable ABI, so that one wheel does for all versions. */
+   Built against Python's stable ABI, so that one wheel supports all versions. */
 
 #ifndef VORTEX_NATIVE_H
 #define VORTEX_NATIVE_H
 
-/* Words are read as they lie in memory, and hashes are made of them: a machine that lays them the other way round would
-   remember an id by another hash than every other machine. There the build ends, and Python does the work. */
+/* Words are read in the machine's byte order, and hashes are computed from them: a big-endian machine would compute
+   different hashes. There the build fails, and Python does the work. */
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "little-endian machines alone"
+#error "only little-endian machines are supported"
 #endif
 
 #define PY_SSIZE_T_CLEAN

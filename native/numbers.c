@@ -1,4 +1,4 @@
-/* Numbers for pairs of customer and type, and for pairs of those and a period, which pages after pages name again. */
+/* Numbers for pairs of customer and type, and for such a pair and a period; most pages contain the same ones. */
 
 #include "numbers.h"
 
@@ -32,7 +32,7 @@ PyObject *native_numbers(PyObject *module, PyObject *args)
     return capsule;
 }
 
-/* Of a capsule; NULL, with an error set, for another one, or while somebody else works with it. */
+/* The numbers in a capsule; NULL, with an error set, for another capsule, or while another thread uses it. */
 Numbers *numbers_of(PyObject *capsule)
 {
     Numbers *numbers = PyCapsule_GetPointer(capsule, "numbers");
@@ -60,7 +60,7 @@ static size_t place_of(uint64_t sum, size_t mask)
     return (size_t)(sum >> 20) & mask;
 }
 
-/* Room for one more, with a text of `size` bytes; false without memory. */
+/* Grows for one more entry with a text of `size` bytes; false if memory runs out. */
 static int grown(Numbers *numbers, size_t size)
 {
     if (numbers->used + size > numbers->room) {
@@ -93,7 +93,7 @@ static int grown(Numbers *numbers, size_t size)
     return 1;
 }
 
-/* The number of what has these two texts; negative without memory. */
+/* The number of the entry with these two texts, new or old; negative if memory runs out. */
 int32_t number_of(Numbers *numbers, const uint8_t *one, size_t first, const uint8_t *other, size_t second)
 {
     uint64_t sum = sum_of(other, second, sum_of(one, first, numbers->seed));
@@ -119,8 +119,8 @@ int32_t number_of(Numbers *numbers, const uint8_t *one, size_t first, const uint
     return (int32_t)numbers->count - 1;
 }
 
-/* group(numbers, name, period) -> (group, new): of each row the number of its name and period, and the pairs of those
-   that had none before. */
+/* group(numbers, name, period) -> (group, new): for each row the number of its name and period, and the pairs that are
+   new. */
 PyObject *native_group(PyObject *module, PyObject *args)
 {
     PyObject *capsule, *groups = NULL, *fresh = NULL, *answer = NULL;

@@ -1,5 +1,5 @@
-/* Numbers for things that are told apart by two texts, given in order of appearance. Held by Python in a capsule, from
-   page to page. */
+/* Numbers for entries that are identified by two texts, in order of appearance. Python keeps them in a capsule between
+   pages. */
 
 #ifndef VORTEX_NUMBERS_H
 #define VORTEX_NUMBERS_H
@@ -15,11 +15,11 @@ typedef struct {
 typedef struct {
     uint64_t seed;
     Entry *entries;
-    uint32_t *places; /* a hash table: one more than the number, or 0 */
+    uint32_t *places; /* a hash table: number plus 1, or 0 for a free slot */
     uint8_t *text;
     size_t count, mask, used, room;
-    size_t reported; /* how many of them Python knows of */
-    int in_use; /* somebody works with it, perhaps without the interpreter's lock */
+    size_t reported; /* how many entries Python knows */
+    int in_use; /* a thread uses it, perhaps without the GIL */
 } Numbers;
 
 Numbers *numbers_of(PyObject *capsule);

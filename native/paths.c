@@ -1,4 +1,4 @@
-/* A trie of paths is made once for each shard's reader, and held by Python in a capsule. */
+/* A plan is built once for each shard's reader; Python keeps it in a capsule. */
 
 #include "paths.h"
 
@@ -79,7 +79,7 @@ PyObject *native_paths(PyObject *module, PyObject *args)
         return capsule;
 large:
     if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "paths: more paths than there is room for");
+        PyErr_SetString(PyExc_ValueError, "paths: too many paths");
 failed:
     free(trie->text);
     free(trie);

@@ -1,4 +1,4 @@
-/* The period that a time lies in, where that is plain to tell; the rest is left to Python. */
+/* The period of a time in a common format; other formats are left to Python. */
 
 #include "period.h"
 
@@ -22,8 +22,8 @@ static int64_t floored(int64_t ms, int64_t period_ms)
     return ms - (over < 0 ? over + period_ms : over);
 }
 
-/* Seconds since the epoch of a time like 2018-12-18T07:05:09; false for one that is on no calendar or clock, and for the
-   hour 24 and the second 60. The days are counted by years that begin in March:
+/* Seconds since the epoch of a time like 2018-12-18T07:05:09; false for an invalid date or time, and for hour 24 and
+   second 60. Days are counted in years that begin in March:
    https://howardhinnant.github.io/date_algorithms.html#days_from_civil. */
 static int seconds_of(Place at, int64_t *seconds)
 {
@@ -38,14 +38,14 @@ static int seconds_of(Place at, int64_t *seconds)
         return 0;
     if (month == 2 && day == 29 && (year % 4 || (year % 100 == 0 && year % 400)))
         return 0;
-    int64_t from_march = month > 2 ? year : year - 1; /* year 0 at the least: none of these divisions is negative */
+    int64_t from_march = month > 2 ? year : year - 1; /* year 0 or later: no division of negative numbers */
     int64_t days = 365 * from_march + from_march / 4 - from_march / 100 + from_march / 400 +
                    (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1 - 719468;
     *seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
     return 1;
 }
 
-/* How many seconds a zone is ahead of UTC: nothing, Z, +01:00, +0100 or +01, which has to be all of the rest. */
+/* Seconds that a zone is ahead of UTC: empty, Z, +01:00, +0100 or +01; nothing may follow it. */
 static int offset_of(Place at, Place end, int64_t *offset)
 {
     int hours, minutes = 0;
@@ -60,7 +60,7 @@ static int offset_of(Place at, Place end, int64_t *offset)
     return 1;
 }
 
-/* The period of a time as RFC 3339 has it, of any number of digits behind the second. False for any other text. */
+/* The period of an RFC 3339 time with any number of fractional digits. False for any other text. */
 int period_of(const Value *time, int64_t period_ms, int64_t *period)
 {
     Place at = time->at + 19, end = time->at + time->size, digits;
@@ -81,7 +81,7 @@ int period_of(const Value *time, int64_t period_ms, int64_t *period)
     return 1;
 }
 
-/* The period of a whole number, or of a text of nine digits and more: seconds below 1e11, then milli-, micro- and
+/* The period of a whole number, or of a text of nine or more digits: seconds below 1e11, then milli-, micro- and
    nanoseconds, as in `parse_time`. False for times before the year 1, and for numbers of more than nineteen digits. */
 int period_of_number(const Value *time, int64_t period_ms, int64_t *period)
 {

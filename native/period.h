@@ -1,4 +1,4 @@
-/* A value of an event as it lies there, and the period of one that is a time. */
+/* The position and kind of a value in an event, and the period of a time. */
 
 #ifndef VORTEX_PERIOD_H
 #define VORTEX_PERIOD_H

@@ -1,13 +1,13 @@
 /* The records of a GetRecords reply: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html.
 
-   A reply that is in any way unusual (escapes in data, a member that is missing or stands twice, white space beyond
-   blanks, a number beyond what can be read exactly here) is not understood, and Python reads it instead. */
+   A reply that is unusual in any way (escapes in data, a missing or repeated member, white space other than blanks, a
+   number that cannot be read exactly here) is left to Python. */
 
 #include "base64.h"
 #include "native.h"
 
 typedef struct {
-    Place data, sequence; /* as they stand in the reply, without their quotes */
+    Place data, sequence; /* as in the reply, without quotes */
     size_t data_size, sequence_size;
     double arrival;
 } Record;
@@ -15,11 +15,11 @@ typedef struct {
 typedef struct {
     Record *records;
     size_t count, room;
-    int64_t data_bytes, sequence_bytes; /* of all records: decoded, and with a line break behind each */
+    int64_t data_bytes, sequence_bytes; /* of all records: decoded data, and sequence numbers with a line break each */
     Place from, to; /* around the array of records */
 } Reply;
 
-/* A number exactly, by one division or multiplication of two numbers that a double holds exactly. */
+/* Reads a number exactly, by one division or multiplication of two exact doubles. */
 static int exact(Place at, Place end, double *out)
 {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
@@ -62,7 +62,7 @@ static int is_name(Place name, Place behind, const char *wanted)
     return (size_t)(behind - name) == size && !memcmp(name, wanted, size);
 }
 
-/* A member's name and its colon: the place of its value. `name` and `behind` are set around the name. */
+/* A member's name and colon. Returns the position of its value; `name` and `behind` are set around the name. */
 static Place member(Place at, Place end, Place *name, Place *behind)
 {
     int has = 0;
@@ -92,7 +92,7 @@ static Record *added(Reply *reply)
     return record;
 }
 
-/* A string of a record, from its quote. That of Data is looked for by its end alone: base64 tells what is foreign. */
+/* A string of a record, from its quote. For Data only the end is searched: base64 finds invalid characters. */
 static Place string(Place at, Place end, int is_data, Place *text, size_t *size)
 {
     int has = 0;
@@ -163,7 +163,7 @@ static Place array(Reply *reply, Place at, Place end)
     }
 }
 
-/* False for a reply that was not understood. */
+/* False for a reply that is left to Python. */
 static int whole(Reply *reply, Place at, Place end)
 {
     Place name, behind;
@@ -188,7 +188,7 @@ static int whole(Reply *reply, Place at, Place end)
     return reply->from && at < end && *at == '}' && json_blanks(at + 1, end) == end;
 }
 
-/* Fill the columns; false where some data are no base64. */
+/* Fills the columns; false if some data are not base64. */
 static int filled(const Reply *reply, uint8_t *data, int64_t *bound, double *arrival, uint8_t *sequence)
 {
     *bound = 0;
@@ -210,7 +210,7 @@ static PyObject *bytes_of(int64_t size)
     return PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
 }
 
-/* (data, bounds, arrivals, sequences, rest) of an understood reply; None where some data are no base64. */
+/* (data, bounds, arrivals, sequences, rest) of a reply; None if some data are not base64. */
 static PyObject *columns(const Reply *reply, Place text, Place end)
 {
     PyObject *data = bytes_of(reply->data_bytes), *bounds = bytes_of(8 * (int64_t)(reply->count + 1));
@@ -238,7 +238,7 @@ static PyObject *columns(const Reply *reply, Place text, Place end)
     return answer;
 }
 
-/* records(body) -> the columns, or None where the reply was not understood. */
+/* records(body) -> the columns, or None if the reply is left to Python. */
 PyObject *native_records(PyObject *module, PyObject *args)
 {
     Py_buffer body;

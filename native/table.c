@@ -1,4 +1,4 @@
-/* The filter's tables, as vortex/core/ingest/filter.py lays them out: slots of one key each, all zeros where it is free. */
+/* The filter's tables, laid out as in vortex/core/ingest/filter.py: slots of one key each, zero if free. */
 
 #include "native.h"
 
@@ -12,7 +12,7 @@ static inline size_t home_of(const Table *table, const uint64_t key[2])
     return (size_t)(((key[0] & 0xFFFFFFFFu) * (uint64_t)table->count) >> 32);
 }
 
-/* The slot that holds the key, or the free one where it belongs; `count` where there is neither. */
+/* The slot of the key, or the free slot where it belongs; `count` if there is neither. */
 static inline size_t slot_of(const Table *table, const uint64_t key[2])
 {
     size_t slot = home_of(table, key);
@@ -42,8 +42,8 @@ static int fits(const Py_buffer *slots)
     return slots->len > 0 && slots->len % 16 == 0 && (uint64_t)slots->len / 16 <= 0xFFFFFFFFu;
 }
 
-/* How many of the keys were new, and have entered `young`; -1 where it is full. `fresh` tells which. Memory is asked for
-   ahead of time: here, and not in a function of its own, whose calls gcc 12 leaves out. */
+/* Adds the keys that are new to `young` and returns their number; -1 if it is full. `fresh` marks them. Memory is
+   prefetched here and not in a separate function, since gcc 12 drops such calls. */
 static int64_t claim_all(const Table *old, Table *young, const uint8_t *keys, size_t count, uint8_t *fresh)
 {
     int64_t entered = 0;
@@ -70,7 +70,7 @@ static int64_t claim_all(const Table *old, Table *young, const uint8_t *keys, si
     return entered;
 }
 
-/* claim(keys, old, young, new) -> how many entered */
+/* claim(keys, old, young, new) -> how many were added */
 PyObject *native_claim(PyObject *module, PyObject *args)
 {
     Py_buffer keys, old, young, fresh;
@@ -86,13 +86,13 @@ PyObject *native_claim(PyObject *module, PyObject *args)
     PyBuffer_Release(&young);
     PyBuffer_Release(&fresh);
     if (entered < 0) {
-        PyErr_SetString(PyExc_ValueError, "claim: arrays that do not belong together, or a table that is full");
+        PyErr_SetString(PyExc_ValueError, "claim: arrays of inconsistent lengths, or a full table");
         return NULL;
     }
     return PyLong_FromLongLong(entered);
 }
 
-/* refill(from, to) -> how many keys: those of one table into another, empty one */
+/* refill(from, to) -> number of keys copied from one table to another, empty one */
 PyObject *native_refill(PyObject *module, PyObject *args)
 {
     Py_buffer source, target;
@@ -114,7 +114,7 @@ PyObject *native_refill(PyObject *module, PyObject *args)
     PyBuffer_Release(&source);
     PyBuffer_Release(&target);
     if (!good) {
-        PyErr_SetString(PyExc_ValueError, "refill: arrays that are no tables, or one that is too small");
+        PyErr_SetString(PyExc_ValueError, "refill: arrays that are not tables, or a table that is too small");
         return NULL;
     }
     return PyLong_FromSize_t(keys);

@@ -1,6 +1,6 @@
-/* XXH3 of 128 bits for inputs of 17 to 128 bytes, after its specification:
-   https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md. The keys of nearly all events are of that length;
-   for others Python asks the library, with which the tests compare this. */
+/* XXH3 with 128 bits for inputs of 17 to 128 bytes, by its specification:
+   https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md. The keys of nearly all events have this length; for
+   others Python uses the library, with which the tests compare this. */
 
 #ifndef VORTEX_XXH3_H
 #define VORTEX_XXH3_H
@@ -15,7 +15,7 @@ typedef struct {
     uint64_t low, high;
 } Sum;
 
-static inline uint64_t word64(const uint8_t *at) /* little-endian; so are the machines that this is built for */
+static inline uint64_t word64(const uint8_t *at) /* little-endian, as the supported machines */
 {
     uint64_t word;
     memcpy(&word, at, 8);
@@ -42,7 +42,7 @@ static inline void mixed(Sum *sum, const uint8_t *first, const uint8_t *last, co
     sum->high ^= word64(first) + word64(first + 8);
 }
 
-/* `digest` gets 16 bytes, the higher half first, each big-endian: as the library's digest() gives them. */
+/* `digest` receives 16 bytes, the high half first, both big-endian, as from the library's digest(). */
 static inline void xxh3_128(const uint8_t *data, size_t size, uint64_t seed, uint8_t *digest)
 {
     static const uint8_t secret[128] = {

@@ -42,7 +42,7 @@ def test_native_claim_refuses_a_full_table_and_arrays_of_other_lengths() -> None
         (keys[:256], old, young[:0], new),
         (keys[:256], old.reshape(-1)[:15], young, new),
     ):
-        with pytest.raises(ValueError, match="belong"):
+        with pytest.raises(ValueError, match="inconsistent"):
             native.claim(some, one, other, answers)
     with pytest.raises((BufferError, TypeError)):
         native.claim(keys[:256], old, b"0" * 16, new)
