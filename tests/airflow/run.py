@@ -9,12 +9,13 @@ import contextlib
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Airflow:
     """An Airflow of its own, with its database in SQLite."""
 
     def __init__(self, programs: Path, home: Path, settings: dict[str, str]) -> None:
+        self._home = home
         self._program = programs / "bin" / "airflow"
         self._environment = {
             **os.environ,
@@ -76,6 +78,28 @@ class Airflow:
         if process.wait():
             raise AssertionError(f"airflow {' '.join(arguments)} ended with {process.returncode}:\n{said[-6000:]}")
         return said
+
+    @contextlib.contextmanager
+    def processing(self) -> Iterator[None]:
+        """The processor of DAGs runs, and reads the files all the time."""
+        eager = dict.fromkeys(("MIN_FILE_PROCESS_INTERVAL", "PARSING_CLEANUP_INTERVAL", "STALE_DAG_THRESHOLD"), "1")
+        variables = {f"AIRFLOW__DAG_PROCESSOR__{name}": value for name, value in eager.items()}
+        process = subprocess.Popen(
+            [self._program, "dag-processor"],
+            env=self._environment | variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+    def dags(self) -> set[str]:
+        """Those that are there and not stale."""
+        with contextlib.closing(sqlite3.connect(self._home / "airflow.db")) as database:
+            return {row[0] for row in database.execute("SELECT dag_id FROM dag WHERE NOT is_stale")}
 
     def run(self, dag: str, n: int, told: Any = None) -> None:
         """One customer's hour n: the run of the hour's end. AssertionError where it does not succeed."""
@@ -163,9 +187,27 @@ def scenario(airflow: Airflow, warehouse: str, catalog: Path) -> None:
     airflow.run("vortex_initech", 1)
     check(warehouse, "initech", [(9, "page", 30)])
     print("a customer that was added has a DAG, and its empty hour succeeds", flush=True)
-    names = airflow("dags", "list", "--output", "plain")
-    assert "vortex_initech" in names and "vortex_wayne_retail" not in names, names
-    print("a customer that was removed has none", flush=True)
+
+
+def customers_come_and_go(airflow: Airflow, catalog: Path) -> None:
+    """While the processor of DAGs runs, and is not started again."""
+    catalog.write_text(CATALOG)
+    with airflow.processing():
+        first = until(lambda: (names := airflow.dags()) and "vortex_initech" not in names and names)
+        assert "vortex_acme" in first and any(name.startswith("vortex_wayne_retail_") for name in first), first
+        catalog.write_text(LATER)
+        until(lambda: airflow.dags() == {"vortex_acme", "vortex_initech"})
+    print("a DAG comes and one goes with the catalogue, without a restart", flush=True)
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What it finds, once it is not nothing: another program takes its time."""
+    end = time.monotonic() + _RUN_S
+    while time.monotonic() < end:
+        if answer := found():
+            return answer
+        time.sleep(0.5)
+    raise AssertionError("it did not come")
 
 
 def main() -> None:
@@ -200,7 +242,9 @@ def main() -> None:
             "AWS_DEFAULT_REGION": "us-east-1",
             "PGOPTIONS": "-c lock_timeout=3s",
         }
-        scenario(Airflow(Path(sys.argv[1]), folder / "airflow", settings), warehouse, catalog)
+        airflow = Airflow(Path(sys.argv[1]), folder / "airflow", settings)
+        scenario(airflow, warehouse, catalog)
+        customers_come_and_go(airflow, catalog)
     print("Airflow: all runs are as they should be")
 
 

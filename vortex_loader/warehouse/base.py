@@ -60,6 +60,7 @@ class Warehouse(ABC):
 
     types: ClassVar[Mapping[Kind, str]]
     moment: ClassVar[str] = "timestamptz"
+    now: ClassVar[str] = "CURRENT_TIMESTAMP"
     unique_names: ClassVar[str] = ""
     unique_loads: ClassVar[str] = ""
     """What the loader's tables say of their keys, where the warehouse heeds it."""
@@ -81,8 +82,8 @@ class Warehouse(ABC):
         """All or nothing. Raises as `run` does, when it commits."""
 
     @abstractmethod
-    def lock(self, name: str) -> None:
-        """Waits until no other transaction of a loader holds this name; held until the transaction ends."""
+    def lock(self, schema: str, name: str) -> None:
+        """Waits until no other transaction holds this name of the schema; held until the transaction ends."""
 
     @abstractmethod
     def stage(self, store: Store, partition: Partition) -> Staged:
@@ -117,6 +118,10 @@ class Warehouse(ABC):
     def json(self, text: str) -> str:
         """The JSON text as an SQL value of the warehouse's JSON type."""
         return f"CAST({self.literal(text)} AS {self.types['json']})"
+
+    def json_text(self, column: str) -> str:
+        """SQL for a JSON column as text."""
+        return f"CAST({column} AS {self.types['text']})"
 
     def has_schema(self, schema: str) -> bool:
         """Whether there is such a schema."""

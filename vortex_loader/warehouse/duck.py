@@ -96,7 +96,7 @@ class DuckDb(Warehouse):
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def lock(self, name: str) -> None:
+    def lock(self, schema: str, name: str) -> None:
         """Nothing: transactions come one after another."""
 
     def close(self) -> None:

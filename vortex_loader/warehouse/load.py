@@ -42,7 +42,7 @@ def load(
     begun = time.monotonic()
     schema = schema_of(warehouse, partition.customer, target.schema)
     with warehouse.transaction():
-        warehouse.lock(f"{schema}: {key(partition.event_type)}")
+        warehouse.lock(schema, key(partition.event_type))
         before = audit_of(warehouse, schema, partition)
         if before and not force and (before.rows, before.manifest) == (partition.rows, key(partition.manifest)):
             return Loaded(partition, schema, before.table, before.rows, changed=False, misfits=before.misfits)

@@ -76,9 +76,11 @@ class Postgres(Warehouse):
         with _meaning(), self._connection.transaction():
             yield
 
-    def lock(self, name: str) -> None:
+    def lock(self, schema: str, name: str) -> None:
         """An advisory lock of the transaction."""
-        self.run(f"SELECT pg_advisory_xact_lock(hashtextextended({self.literal('vortex_loader ' + name)}, 0))")
+        self.run(
+            f"SELECT pg_advisory_xact_lock(hashtextextended({self.literal(f'vortex_loader {schema}: {name}')}, 0))"
+        )
 
     def has_schema(self, schema: str) -> bool:
         """Whether there is such a schema, whoever may use it."""

@@ -46,7 +46,7 @@ def schema_of(warehouse: Warehouse, customer: str, asked: str | None) -> str:
         return asked
     _make(warehouse, HOME)
     with warehouse.transaction():
-        warehouse.lock(f"names of {HOME}")
+        warehouse.lock(HOME, "its names")
         names = _names(warehouse, HOME, "schema", "")
         found = names.get(key(customer))
         if found is None:
@@ -67,7 +67,7 @@ def table_of(warehouse: Warehouse, schema: str, event_type: str, asked: str | No
     names = _names(warehouse, schema, "table", "")
     found = names.get(key(event_type))
     if found is None:
-        warehouse.lock(f"names of {schema}")
+        warehouse.lock(schema, "its names")
         names = _names(warehouse, schema, "table", "")
         taken = set(names.values())
         if asked in taken:
@@ -108,7 +108,7 @@ def audits(warehouse: Warehouse, schema: str, where: str) -> list[Audit]:
     """Rows of `_loads`."""
     rows = warehouse.run(
         f"SELECT customer, event_type, CAST(EXTRACT(epoch FROM hour) AS bigint), table_name, row_count, "
-        f"CAST(misfits AS {warehouse.types['text']}), manifest FROM {qualified(schema, '_loads')} WHERE {where}"
+        f"{warehouse.json_text('misfits')}, manifest FROM {qualified(schema, '_loads')} WHERE {where}"
     )
     return [
         Audit(customer, kind, _moment(hour), table, count, json.loads(misfits or "{}"), manifest)
@@ -131,7 +131,7 @@ def write_audit(warehouse: Warehouse, loaded: Loaded, objects: int, run_id: str,
         str(loaded.mended),
         str(objects),
         warehouse.literal(key(part.manifest)),
-        "CURRENT_TIMESTAMP",
+        warehouse.now,
         f"{loaded.seconds:.3f}",
         warehouse.literal(key(run_id)),
     ]
@@ -153,7 +153,7 @@ def _make(warehouse: Warehouse, schema: str) -> None:
         warehouse.made.add(schema)
         return
     with warehouse.transaction():
-        warehouse.lock(f"schema {schema}")
+        warehouse.lock(schema, "itself")
         if warehouse.columns(schema, "_loads"):
             return
         if not warehouse.has_schema(schema):
