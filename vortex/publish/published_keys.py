@@ -67,7 +67,7 @@ class KeyCache:
     async def keep(self, k: int, part: int, parts: int, keys: Keys) -> None:
         """Cache what plan k published in a range, as in its file. Older plans shrink to make room."""
         async with self._keeping:
-            self._held.setdefault(k, {})[part, parts] = keys
+            self._held.setdefault(k, {})[part, parts] = await self._offload(keys.apart)
             for ranges, place, cached in self._by_age():
                 if self.nbytes > self.limit and isinstance(cached, Keys):
                     ranges[place] = await self._offload(Fingerprints, cached.high, *place)

@@ -45,8 +45,10 @@ def find(high: Words, low: Words, probe_high: Words, probe_low: Words) -> Places
     return places
 
 
-def _apart(array: NDArray[_T]) -> NDArray[_T]:
-    """A copy in a separate memory mapping. It lives long; on the heap, between short-lived objects, it would prevent
+def apart(array: NDArray[_T]) -> NDArray[_T]:
+    """A copy in a separate memory mapping, for what lives long.
+
+    Its memory returns to the system when it is freed. On the heap, between short-lived objects, it would also prevent
     the C library from returning their memory.
     """
     if array.nbytes < _MAPPED:
@@ -70,9 +72,9 @@ class Fingerprints:
         self._shift = np.uint64(64 - bits - buckets - _PRINT_BITS)
         numbers = self._numbers(high)
         ends = np.arange((1 << buckets) + 1, dtype=np.uint64) << np.uint64(_PRINT_BITS)
-        self._begins = _apart(np.searchsorted(numbers, ends).astype(np.uint32))
+        self._begins = apart(np.searchsorted(numbers, ends).astype(np.uint32))
         octets = numbers.astype("<u8").view(np.uint8).reshape(-1, 8)
-        self._prints = _apart(octets[:, : _PRINT_BITS // 8])
+        self._prints = apart(octets[:, : _PRINT_BITS // 8])
 
     def __len__(self) -> int:
         return len(self._prints)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex.core.dedup.index import find
+from vortex.core.dedup.index import apart, find
 from vortex.core.dedup.rows import Words
 
 KEY = np.dtype([("high", ">u8"), ("low", ">u8"), ("run", "<u4")])
@@ -39,6 +39,10 @@ class Keys:
         """The keys in a block of a file."""
         keys = np.frombuffer(block, dtype=KEY)
         return cls(keys["high"].astype(np.uint64), keys["low"].astype(np.uint64), keys["run"].copy(), lo, hi)
+
+    def apart(self) -> Keys:
+        """The same keys in memory of their own, to be held for long."""
+        return Keys(apart(self.high), apart(self.low), apart(self.run), self.lo, self.hi)
 
     def among(self, high: Words, low: Words) -> Keys:
         """The keys that are also in some sorted keys."""
