@@ -61,7 +61,7 @@ class PlanModel:
             return
         if plan["after"] != self.upto or plan["upto"] <= plan["after"]:
             bad(Invariant.WRITTEN_ONCE, f"{name}: publishes {plan['after']}..{plan['upto']} after {self.upto}")
-        if both := sorted(set(plan["shards"]) & set(plan["gone"])):
+        if both := sorted(set(plan["shards"]) & set(plan["retired"])):
             bad(Invariant.WRITTEN_ONCE, f"{name}: {both} are both live and retired")
         before = self.plans[-1]["shards"] if self.plans else {}
         for shard, entry in plan["shards"].items():

@@ -86,7 +86,9 @@ def _child_before_parents() -> Iterator[None]:
     async def ends(log_store: LogStore, state: Any, shard: Any, listed: Any) -> list[Footer]:
         plan = await log_store.last_plan(state)
         headers = [
-            await log_store.head(p, plan.gone[p]) if p in plan.gone else await log_store.newest(p, plan.shards.get(p))
+            await log_store.head(p, plan.retired[p])
+            if p in plan.retired
+            else await log_store.newest(p, plan.shards.get(p))
             for p in shard.parents
         ]
         return [head.footer for head in headers if head]
@@ -99,17 +101,17 @@ def _child_before_parents() -> Iterator[None]:
 
 
 def _closing_without(idle: bool) -> Any:
-    bound = vortex.core.publish.plan.bound
+    limit = vortex.core.publish.plan.frontier_limit
 
     def lax(entry: Any, view: Any) -> int | None:
-        footer = view.last if view else None
+        footer = view.newest if view else None
         if footer is None:
             return None  # unborn
         if idle and footer.counts.records == 0 and footer.n:
             return None
-        return bound(entry, view)
+        return limit(entry, view)
 
-    return patch.object(vortex.core.publish.plan, "bound", lax)
+    return patch.object(vortex.core.publish.plan, "frontier_limit", lax)
 
 
 def _no_rehoming() -> Any:
@@ -173,10 +175,12 @@ def _loser_carries_out_its_own_plan() -> Any:
 
 
 def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
-    joined = vortex.core.publish.plan.joined
+    with_children = vortex.core.publish.plan.with_children
     stack = contextlib.ExitStack()
     for module in (vortex.core.publish.plan, vortex.publish.publisher):
-        stack.enter_context(patch.object(module, "joined", lambda live, gone, views: joined(live, {}, views)))
+        stack.enter_context(
+            patch.object(module, "with_children", lambda live, retired, views: with_children(live, {}, views))
+        )
     return stack
 
 
@@ -210,8 +214,8 @@ def _whatever_is_next(shard: str, plan: Any, head: int) -> int:
 def _cleaning_of_empty_ones() -> Any:
     clean = vortex.publish.cleanup.Cleaner._clean_log
 
-    async def lax(self: Any, shard: str, below: int, gone: bool) -> None:
-        await clean(self, shard, below, gone)
+    async def lax(self: Any, shard: str, below: int, retired: bool) -> None:
+        await clean(self, shard, below, retired)
         headers = [await self._log_store.head(shard, n) for n in await self._log_store.numbers(shard, -1)]
         empty = [head.n for head in headers[:-1] if head.footer and not head.footer.counts.records]
         await self._log_store.drop(shard, empty)
@@ -262,7 +266,7 @@ def _manifest_of_one_plan() -> Any:
 def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
     def live_and_retired(last: Any) -> tuple[dict[str, Any], dict[str, int]]:
         ended = {shard: entry.to for shard, entry in last.shards.items() if entry.ended}
-        return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.gone, **ended}
+        return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.retired, **ended}
 
     stack = contextlib.ExitStack()
     for module in (vortex.core.publish.plan, vortex.publish.publisher, vortex.log.shard_tree):
@@ -453,7 +457,7 @@ BUGS = (
         f"{Invariant.CLOSED_HOURS}.*(?:folders differ|does not list)",
     ),
     Bug(
-        "gone when ended",
+        "retired when ended",
         _gone_when_ended,
         f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
         (*_FAMILY, "traffic.early"),

@@ -551,7 +551,7 @@ def _after_a_parent_is_gone() -> tuple[int, int]:
         made = propose(last, views, Rules(1, window=1000, reach=10**9), limit=1)
         assert made is not None
         last = made
-    assert last.shards["child"].to == -1 and last.gone == {"parent": 0}
+    assert last.shards["child"].to == -1 and last.retired == {"parent": 0}
     return last.arrived[0], 100_000
 
 

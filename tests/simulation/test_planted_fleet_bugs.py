@@ -15,7 +15,7 @@ import vortex.fleet.leased
 from tests.simulation.planting import Bug, hunt
 from vortex.core.fleet.balance import Seen
 from vortex.core.invariants import Invariant
-from vortex.core.publish.ranges import Part
+from vortex.core.publish.ranges import RangeDone
 from vortex.fleet.leased import LeasedFleet
 from vortex.ingest.commits import Commits
 from vortex.log.shard_tree import ShardTree
@@ -62,18 +62,18 @@ def _told_before_the_commit() -> Any:
 
 
 def _ranges_not_waited_for() -> Any:
-    part = LogStore.part
+    range_done = LogStore.range_done
 
     async def there(self: LogStore, k: int, number: int) -> bool:
         return True
 
-    async def as_it_is(self: LogStore, k: int, number: int) -> Part:
+    async def as_it_is(self: LogStore, k: int, number: int) -> RangeDone:
         try:
-            return await part(self, k, number)
+            return await range_done(self, k, number)
         except NotFound:
-            return Part(k=k, range=number, objects=[])
+            return RangeDone(k=k, range=number, objects=[])
 
-    return patch.multiple(LogStore, has_part=there, part=as_it_is)
+    return patch.multiple(LogStore, has_range_done=there, range_done=as_it_is)
 
 
 _FAMILY = ("stream.split", "stream.merge")

@@ -17,7 +17,7 @@ from vortex.commands.telling import tell
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.layout import moment
-from vortex.core.log.rules import BrokenLog, Damaged, StreamState, bumped, child_state, first_footer
+from vortex.core.log.rules import BrokenLog, Damaged, StreamState, advanced, child_state, first_footer
 from vortex.core.log.segment import Footer, seal
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.periods import floor_period
@@ -98,7 +98,7 @@ async def close_logs(
             head = await log_store.newest(shard, plan.shards.get(shard))
             if head is None:
                 raise BrokenLog(f"shard {shard}: the first segment of its log has gone; restore it")
-            footer = bumped(head, before, owner=_owner(), created=time.time_ns() // 1_000_000)
+            footer = advanced(head, before, owner=_owner(), created=time.time_ns() // 1_000_000)
             if await log_store.commit(shard, seal(footer)):
                 moved.append(Moved(shard, _iso(was), _iso(before)))
                 break
@@ -110,11 +110,11 @@ async def close_logs(
 
 async def _bound(log_store: LogStore, state: StreamState, stream: Stream, shard: str, view: LogView) -> int | None:
     """The log's bound; None for an ended one. A log without segments gets its first here."""
-    if view.last is None:
+    if view.newest is None:
         footer = await _first(log_store, state, stream, shard)
         await log_store.commit(shard, seal(footer))
         return footer.closed_before
-    return None if view.last.ended else view.last.closed_before
+    return None if view.newest.ended else view.newest.closed_before
 
 
 async def _first(log_store: LogStore, state: StreamState, stream: Stream, shard: str) -> Footer:

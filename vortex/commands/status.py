@@ -18,7 +18,7 @@ from vortex.core.fleet.lease import Lease, of_earlier_stream
 from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import StreamState
 from vortex.core.model import HOUR_MS
-from vortex.core.publish.plan import LogView, Plan, frontier, joined, live_and_retired
+from vortex.core.publish.plan import LogView, Plan, frontier, live_and_retired, with_children
 from vortex.exits import Exit
 from vortex.log.store import LogStore
 from vortex.ports import NotFound, Stream
@@ -115,10 +115,10 @@ async def _leases(settings: Settings, stream: int) -> dict[str, Lease] | None:
 
 async def live_logs(log_store: LogStore, plan: Plan) -> dict[str, LogView]:
     """Every live log from the last plan on, children included."""
-    live, gone = live_and_retired(plan)
+    live, retired = live_and_retired(plan)
     views: dict[str, LogView] = {}
-    while new := [s for s in joined(live, gone, views) if s not in views]:
-        shards = joined(live, gone, views)
+    while new := [s for s in with_children(live, retired, views) if s not in views]:
+        shards = with_children(live, retired, views)
         read = await asyncio.gather(*(log_store.view(shard, shards[shard]) for shard in new))
         views.update(zip(new, read, strict=True))
     return views
@@ -131,8 +131,8 @@ async def gather(
     plan = await log_store.last_plan(state)
     done = plan.k < 0 or await log_store.is_done(plan.k)
     views = await live_logs(log_store, plan)
-    live, gone = live_and_retired(plan)
-    held = frontier(joined(live, gone, views), views)
+    live, retired = live_and_retired(plan)
+    held = frontier(with_children(live, retired, views), views)
     now = await stream.server_time()
     closed = plan.upto if done else plan.after
     has_closed = plan.k >= 0 and hour_of(closed) > state.closed_before
@@ -171,7 +171,7 @@ def _workers(leases: dict[str, Lease]) -> list[WorkerRow]:
 
 async def _ranges(log_store: LogStore, plan: Plan) -> list[RangeRow]:
     takers = plan.takers or ("",) * plan.ranges
-    done = await asyncio.gather(*(log_store.has_part(plan.k, number) for number in range(plan.ranges)))
+    done = await asyncio.gather(*(log_store.has_range_done(plan.k, number) for number in range(plan.ranges)))
     return [RangeRow(number, taker, well) for number, (taker, well) in enumerate(zip(takers, done, strict=True))]
 
 
@@ -182,7 +182,7 @@ def _late_shards(
     period, found = settings.publish.period, []
     due = now - settings.hours.allowed_lateness - period - _SLACK_MS
     for row in shards:
-        footer = views[row.shard].last
+        footer = views[row.shard].newest
         if fleet and not row.owner and (footer is None or not footer.ended):
             found.append(f"{row.shard}: no worker has it")
         if footer is not None and not footer.ended and footer.closed_before < due - due % period:
@@ -209,7 +209,7 @@ def untimed(views: Mapping[str, LogView]) -> list[str]:
 def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease] | None) -> ShardRow:
     lease = (leases or {}).get(shard)
     owner = (lease.owner if lease is not None else None) or ""
-    footer = view.last
+    footer = view.newest
     if footer is None:
         return ShardRow(shard, "not started", owner, "", None, "", "", 0)
     waiting = sum(1 for head in view.headers if any(p >= upto for p in head.footer.periods))

@@ -15,7 +15,7 @@ from vortex.core.model import Position, Start
 from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import Plan, PlanShard, read_plan
-from vortex.core.publish.ranges import Part
+from vortex.core.publish.ranges import RangeDone
 
 _LATEST_MS = 253_402_300_799_999
 """The last moment of the calendar."""
@@ -45,7 +45,7 @@ def plan_of(body: bytes, k: int, name: str) -> Plan:
     _claim(plan.ranges > 0 and plan.ranges & (plan.ranges - 1) == 0, f"{plan.ranges} ranges are no power of two")
     for shard, entry in plan.shards.items():
         _claim(_possible(entry), f"shard {shard}: {entry} cannot be")
-    _claim(all(n >= 0 for n in plan.gone.values()), "has a last segment below 0")
+    _claim(all(n >= 0 for n in plan.retired.values()), "has a last segment below 0")
     return plan
 
 
@@ -57,11 +57,11 @@ def done_of(body: bytes, k: int) -> Done:
     return done
 
 
-def part_of(body: bytes, k: int, number: int) -> Part:
+def range_done_of(body: bytes, k: int, number: int) -> RangeDone:
     """`done-<number>.json` of plan `k`."""
-    part = msgspec.json.decode(body, type=Part)
-    _claim((part.k, part.range) == (k, number), f"says that it is range {part.range} of plan {part.k}")
-    return part
+    done = msgspec.json.decode(body, type=RangeDone)
+    _claim((done.k, done.range) == (k, number), f"says that it is range {done.range} of plan {done.k}")
+    return done
 
 
 def _possible(entry: PlanShard) -> bool:

@@ -168,7 +168,7 @@ class LeasedFleet:
         shard = self._shard_tree.live[lease.key]
         log.info("shard %s: taken%s", shard.id, f" from {lease.owner}" if lease.owner else "")
         worker = self._make(shard)
-        worker.orders.holds = lambda: self._leases.is_fresh(shard.id)
+        worker.orders.lease_is_fresh = lambda: self._leases.is_fresh(shard.id)
         worker.next_at = self._next_at.pop(shard.id, 0.0)
         holding = _Holding(shard, self._leases.held[shard.id].lease, worker, stolen)
         self._holdings[shard.id] = holding

@@ -51,7 +51,7 @@ class Resumer:
             plan = await self.log_store.last_plan(self.state)
             head: SegmentRef | None = None
             try:
-                if (last := plan.gone.get(shard.id)) is not None:
+                if (last := plan.retired.get(shard.id)) is not None:
                     head = await self.log_store.head(shard.id, last)
                 else:
                     newest = await self.log_store.newest(shard.id, plan.shards.get(shard.id))
@@ -118,7 +118,7 @@ async def parent_ends(
     awaited = {root.shard.id for root in state.roots} | set(plan.shards) | {s.id for s in listed}
     ends: list[Footer] = []
     for parent in shard.parents:
-        retired_at = plan.gone.get(parent)
+        retired_at = plan.retired.get(parent)
         head = (
             await log_store.head(parent, retired_at)
             if retired_at is not None

@@ -86,14 +86,14 @@ class Orders:
     """What the fleet asks of a worker.
 
     `drain`: stop at the tip and wait for `finish`, which has the `closed_before` to close with.
-    `holds`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
+    `lease_is_fresh`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
     """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     drain: bool = False
     at_tip: asyncio.Event = field(default_factory=asyncio.Event)
     finish: asyncio.Future[int] | None = None
-    holds: Callable[[], bool] = lambda: True
+    lease_is_fresh: Callable[[], bool] = lambda: True
 
 
 class ShardWorker:
@@ -157,7 +157,7 @@ class ShardWorker:
             except LostRace:
                 log.warning("shard %s: another worker writes its log; resuming from there", self.shard.id)
                 self._ports.meter.add(metrics.COMMITS, result="lost")
-                if not self.orders.holds():
+                if not self.orders.lease_is_fresh():
                     return None
             finally:
                 await self._commits.abandon()
@@ -252,7 +252,7 @@ class ShardWorker:
             return
         children = following(self.shard.id, listed)
         if children is None:
-            await self._ask_again(f"{told}, of a shard that the listing has open, or without heirs")
+            await self._ask_again(f"{told}, of a shard that the listing has open, or without successors")
             return
         try:
             proved = await self.reader.proves_end(self._ingest.position)
@@ -399,7 +399,7 @@ class ShardWorker:
         if self._since is None:
             return False
         every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
-        if not self.orders.holds():
+        if not self.orders.lease_is_fresh():
             every_s *= 2  # who may have lost the shard commits after the one who has it, and the race tells
         return self._ports.clock.monotonic() - self._since >= every_s
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vortex.core.dedup.decided import Decided, parse, rest_length
 from vortex.core.dedup.keys import Keys
-from vortex.core.documents import done_of, part_of, plan_of, state_of
+from vortex.core.documents import done_of, plan_of, range_done_of, state_of
 from vortex.core.log.rules import (
     BrokenLog,
     Damaged,
@@ -40,7 +40,7 @@ from vortex.core.log.segment import (
 )
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import LogView, Plan, PlanShard, initial_plan
-from vortex.core.publish.ranges import Part
+from vortex.core.publish.ranges import RangeDone
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
 
@@ -110,21 +110,21 @@ class LogStore:
             self._done = k
         return k <= self._done
 
-    async def has_part(self, k: int, number: int) -> bool:
+    async def has_range_done(self, k: int, number: int) -> bool:
         """Whether a range of plan k is done."""
         return await self._stands(self._plan_key(k, f"done-{number}"))
 
-    async def part(self, k: int, number: int) -> Part:
+    async def range_done(self, k: int, number: int) -> RangeDone:
         """What a range of plan k came to. Raises NotFound."""
         key = self._plan_key(k, f"done-{number}")
-        part = await self._document(key, lambda body: part_of(body, k, number))
-        if part is None:
+        done = await self._document(key, lambda body: range_done_of(body, k, number))
+        if done is None:
             raise NotFound(f"{key}: no such object")
-        return part
+        return done
 
-    async def put_part(self, part: Part) -> None:
+    async def put_range_done(self, done: RangeDone) -> None:
         """Put the document of a range if absent; another worker's says the same, but for how it compressed."""
-        await self._put(self._plan_key(part.k, f"done-{part.range}"), msgspec.json.encode(part))
+        await self._put(self._plan_key(done.k, f"done-{done.range}"), msgspec.json.encode(done))
 
     async def last_plan(self, state: StreamState) -> Plan:
         """The greatest plan, or the state before all plans. Plans are never deleted and have no holes."""

@@ -36,13 +36,13 @@ class Cleaner:
         if plan.k < 0 or (self._cleaned_at is not None and now - self._cleaned_at < every):
             return
         self._cleaned_at = now
-        for shard in [*plan.shards, *(s for s in plan.gone if s not in self._clean)]:
+        for shard in [*plan.shards, *(s for s in plan.retired if s not in self._clean)]:
             view = views.get(shard)
-            head = view.headers[-1].n if view and view.headers else plan.gone.get(shard)
+            head = view.headers[-1].n if view and view.headers else plan.retired.get(shard)
             if head is None:
                 entry = plan.shards[shard]
                 head = entry.to
-            await self._clean_log(shard, unneeded(shard, plan, head), shard in plan.gone)
+            await self._clean_log(shard, unneeded(shard, plan, head), shard in plan.retired)
         await self._clean_decisions(plan.since)  # last: listing the logs gives the store's time
 
     async def _clean_decisions(self, since: int) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from vortex import metrics
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
-from vortex.core.log.rules import BrokenLog, SegmentHeader, SegmentRef, StreamState, before_all, bumped
+from vortex.core.log.rules import BrokenLog, SegmentHeader, SegmentRef, StreamState, advanced, before_all
 from vortex.core.log.segment import CorruptSegment, seal
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import resolvers
@@ -29,12 +29,12 @@ from vortex.core.publish.plan import (
     Rules,
     frontier,
     holders,
-    joined,
     live_and_retired,
     planned_bytes,
     propose,
+    with_children,
 )
-from vortex.core.publish.ranges import range_count, taken_by, takers
+from vortex.core.publish.ranges import range_count, ranges_of, takers
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, NotFound, Offload
 from vortex.publish.cleanup import Cleaner
@@ -188,9 +188,9 @@ class Publisher:
     async def _help(self, plan: Plan) -> bool:
         """Do the parts and ranges of another's plan that are this worker's; nothing more is to be done at once."""
         log_store, me = self._ports.log_store, self._ports.owner
-        mine = taken_by(plan, me)
+        mine = ranges_of(plan, me)
         parts = [part for part, taker in enumerate(plan.resolvers) if taker == me]
-        left = [await log_store.has_part(plan.k, number) for number in mine]
+        left = [await log_store.has_range_done(plan.k, number) for number in mine]
         left += [await log_store.has_decided(plan.k, part) for part in parts]
         if not all(left):
             shards = list(plan.shards.items())
@@ -263,7 +263,7 @@ class Publisher:
         if end is not None:
             assert self._logs is not None
             for view in self._logs.views.values():
-                if view.last is not None and not view.last.ended and view.last.closed_before < end:
+                if view.newest is not None and not view.newest.ended and view.newest.closed_before < end:
                     await self.advance(view.headers[-1], end)
             while await self.step(thorough=True):
                 pass
@@ -328,8 +328,8 @@ class Publisher:
     async def _join_children(self) -> None:
         assert self._logs is not None
         while True:
-            live, gone = live_and_retired(self._logs.plan)
-            shards = joined(live, gone, self._logs.views)
+            live, retired = live_and_retired(self._logs.plan)
+            shards = with_children(live, retired, self._logs.views)
             new = {shard: entry for shard, entry in shards.items() if shard not in self._logs.views}
             if not new:
                 return
@@ -390,7 +390,7 @@ class Publisher:
         least = self._ports.clock.now_ms() - self._rules.max_delay_ms
         least -= least % self._rules.period_ms
         for shard, view in logs.views.items():
-            footer = view.last
+            footer = view.newest
             if footer is None or footer.ended or footer.closed_before >= least or footer.closed_before > logs.plan.upto:
                 continue  # what does not hold the frontier was perhaps not looked at
             log.warning("shard %s lags: hours before its position close without it (hours.max_delay)", shard)
@@ -398,14 +398,14 @@ class Publisher:
 
     async def advance(self, head: SegmentHeader, closed_before: int) -> bool:
         """Append the segment that only moves `closed_before`; False where another segment came first."""
-        footer = bumped(head, closed_before, owner=self._ports.owner, created=self._ports.clock.now_ms())
+        footer = advanced(head, closed_before, owner=self._ports.owner, created=self._ports.clock.now_ms())
         return await self._ports.log_store.commit(head.shard, seal(footer))
 
     # Telling.
 
     def _note(self, logs: _Logs) -> None:
-        live, gone = live_and_retired(logs.plan)
-        at = frontier(joined(live, gone, logs.views), logs.views)
+        live, retired = live_and_retired(logs.plan)
+        at = frontier(with_children(live, retired, logs.views), logs.views)
         status = self.status
         status.frontier, status.holder = at if at else (None, "")
         status.last_plan, status.upto = logs.plan.k, logs.plan.upto

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vortex.core.publish.contents import Dropped, PublishedObject, objects
 from vortex.core.publish.plan import LogView, Plan
-from vortex.core.publish.ranges import Part, shares_of
+from vortex.core.publish.ranges import RangeDone, shares_of
 from vortex.log.store import LogStore
 from vortex.ports import Offload
 from vortex.publish.object_writer import ObjectWriter, batches
@@ -34,8 +34,8 @@ class Ranges:
         doing = self._doing(plan, views, dropped)
         if not await self._sharing.all(f"plan {plan.k}: range", takers, doing, workers):
             return None
-        parts = [await self._log_store.part(plan.k, number) for number in range(plan.ranges)]
-        return [published for part in parts for published in part.objects]
+        documents = [await self._log_store.range_done(plan.k, number) for number in range(plan.ranges)]
+        return [published for document in documents for published in document.objects]
 
     def touched(self) -> bool:
         """Whether since the last call most large members had a line left out as a duplicate."""
@@ -45,11 +45,11 @@ class Ranges:
 
     def _doing(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> Doing:
         async def has(number: int) -> bool:
-            return await self._log_store.has_part(plan.k, number)
+            return await self._log_store.has_range_done(plan.k, number)
 
         async def do(number: int) -> None:
             published = await self._publish(plan, views, dropped, number)
-            await self._log_store.put_part(Part(k=plan.k, range=number, objects=published))
+            await self._log_store.put_range_done(RangeDone(k=plan.k, range=number, objects=published))
 
         return has, do
 

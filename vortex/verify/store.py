@@ -11,7 +11,7 @@ import asyncio
 from vortex.core.invariants import Invariant
 from vortex.core.layout import HOURS, MANIFESTS, STATE
 from vortex.core.log.rules import BrokenLog, Damaged, SegmentHeader, StreamState, check_follows, segment_key
-from vortex.core.log.segment import CorruptSegment, Counts, OtherVersion, check_blob, decompress, within
+from vortex.core.log.segment import CorruptSegment, Counts, OtherVersion, check_blob, decompress, member_offsets
 from vortex.core.publish.contents import Done, closed_hours, done, hour_documents
 from vortex.core.publish.plan import LogView, Plan, live_and_retired
 from vortex.log.store import LogStore
@@ -199,7 +199,7 @@ class _Stream:
         await self._log_store.ids(head)
         rows, rejected, at, text = 0, 0, -1, b""
         members = footer.member_rows
-        places = zip(members.tolist(), *(column.tolist() for column in within(members)), strict=True)
+        places = zip(members.tolist(), *(column.tolist() for column in member_offsets(members)), strict=True)
         for (folder, _, offset, length, count, raw, digest), begin, whole in places:
             if offset != at:
                 at, text = offset, decompress(check_blob(body[offset : offset + length], digest, key), key)

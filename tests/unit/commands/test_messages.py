@@ -163,7 +163,7 @@ def test_commands_print_a_known_error_and_exit_with_its_code(
         ("r/stream.json", lambda log_store: log_store.state()),
         ("r/plans/0000000007/plan.json", lambda log_store: log_store.plan(7)),
         ("r/plans/0000000007/done.json", lambda log_store: log_store.done(7)),
-        ("r/plans/0000000007/done-1.json", lambda log_store: log_store.part(7, 1)),
+        ("r/plans/0000000007/done-1.json", lambda log_store: log_store.range_done(7, 1)),
     ],
 )
 async def test_log_store_raises_broken_log_with_the_key_of_a_damaged_document(

@@ -14,7 +14,7 @@ import pytest
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import World
-from vortex.core.documents import done_of, part_of, plan_of, state_of
+from vortex.core.documents import done_of, plan_of, range_done_of, state_of
 from vortex.core.invariants import Invariant
 from vortex.core.log.rules import STATE_VERSION, Damaged
 from vortex.core.log.segment import OtherVersion
@@ -70,7 +70,7 @@ def test_document_parsers_raise_value_error_when_the_body_is_not_a_document(body
         lambda body: state_of(body, "stream"),
         lambda body: plan_of(body, 3, "plan"),
         lambda body: done_of(body, 3),
-        lambda body: part_of(body, 3, 0),
+        lambda body: range_done_of(body, 3, 0),
     ]
     for read in reads:
         with pytest.raises(ValueError):
@@ -108,7 +108,7 @@ def test_state_of_raises_value_error_when_a_field_is_invalid(changes: dict[str, 
         {"target": 0},
         {"ranges": 0},
         {"ranges": 3},
-        {"gone": {"shard": -2}},
+        {"retired": {"shard": -2}},
         {"shards": {"shard": ENTRY | {"to": -2}}},
         {"shards": {"shard": ENTRY | {"next": 99}}},
         {"shards": {"shard": ENTRY | {"digest": ""}}},

@@ -115,7 +115,7 @@ def first_footer(
     owner: str,
     created: int,
 ) -> Footer:
-    """Segment 0 where it is empty: a child's, or one that must exist before a bump."""
+    """Segment 0 where it is empty: a child's, or one that must exist before it is advanced."""
     return empty_footer(
         shard.id, owner=owner, created=created, position=position, watermark=watermark, closed_before=closed_before
     )
@@ -169,7 +169,7 @@ def child_state(parents: Sequence[Footer]) -> tuple[int, int]:
     return min(p.watermark for p in parents), max(p.closed_before for p in parents)
 
 
-def bumped(head: SegmentHeader, closed_before: int, *, owner: str, created: int) -> Footer:
+def advanced(head: SegmentHeader, closed_before: int, *, owner: str, created: int) -> Footer:
     """The segment that only moves `closed_before`; position and watermark are the head's.
 
     Raises BrokenLog for an ended log, which may not be moved.

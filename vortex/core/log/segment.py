@@ -64,7 +64,7 @@ MEMBER = np.dtype(
     ]
 )
 """One member: `folder` indexes the footer's folders, `raw` is the size of its lines. `offset`, `length` and `digest`
-are of its blob; members with the same offset share it, and lie in it one after another (`within`)."""
+are of its blob; members with the same offset share it, and lie in it one after another (`member_offsets`)."""
 
 Members = NDArray[np.void]
 _Blob = TypeVar("_Blob", bytes, memoryview)
@@ -360,7 +360,7 @@ def _count(footer: Footer, members: Members, rejected: NDArray[np.bool_]) -> Non
         counts.events = counts.accepted + counts.filtered + counts.rejected
 
 
-def within(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def member_offsets(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each of a segment's members where its lines begin in its blob, unfolded, and the bytes of all lines there."""
     raw = members["raw"].astype(np.int64)
     if not len(raw):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vortex.core.layout import hour_manifest_key, hour_of, moment, object_key, partition_manifest_key
 from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState
-from vortex.core.log.segment import Counts, Folder, Footer, within
+from vortex.core.log.segment import Counts, Folder, Footer, member_offsets
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.plan import LogView, Plan
 
@@ -178,7 +178,7 @@ def _pieces(
     if of > 1 and len(rows):
         hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
         chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(share)
-    begins, wholes = within(rows)
+    begins, wholes = member_offsets(rows)
     outs = _left_out(footer, dropped.get((head.shard, head.n), _NONE), chosen)
     places = zip(rows[chosen].tolist(), begins[chosen].tolist(), wholes[chosen].tolist(), outs, strict=True)
     for (folder, period, offset, length, count, raw, digest), begin, whole, out in places:

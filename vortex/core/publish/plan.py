@@ -60,7 +60,7 @@ class Plan(msgspec.Struct, kw_only=True):
     after: int
     upto: int
     shards: dict[str, PlanShard]
-    gone: dict[str, int] = {}
+    retired: dict[str, int] = {}
     ranges: int = 1
     target: int
     small: int = SMALL_MEMBER
@@ -84,7 +84,7 @@ class LogView:
     headers: list[SegmentHeader] = field(default_factory=list)
 
     @property
-    def last(self) -> Footer | None:
+    def newest(self) -> Footer | None:
         """The newest footer."""
         return self.headers[-1].footer if self.headers else None
 
@@ -106,25 +106,27 @@ def initial_plan(state: StreamState) -> Plan:
 
 
 def live_and_retired(last: Plan) -> tuple[dict[str, PlanShard], dict[str, int]]:
-    """The live shards after `last`, and those that are gone: ended, with nothing left to publish."""
-    live, gone = {}, dict(last.gone)
+    """The live shards after `last`, and those that are retired: ended, with nothing left to publish."""
+    live, retired = {}, dict(last.retired)
     for shard, entry in last.shards.items():
         if entry.ended and entry.next == entry.to + 1:
-            gone[shard] = entry.to
+            retired[shard] = entry.to
         else:
             live[shard] = entry
-    return live, gone
+    return live, retired
 
 
-def joined(live: dict[str, PlanShard], gone: Mapping[str, int], views: Mapping[str, LogView]) -> dict[str, PlanShard]:
+def with_children(
+    live: dict[str, PlanShard], retired: Mapping[str, int], views: Mapping[str, LogView]
+) -> dict[str, PlanShard]:
     """`live` with the children that ended logs name; each joins once, and holds the frontier until its log begins."""
     shards = dict(live)
     for view in views.values():
-        footer = view.last
+        footer = view.newest
         if footer is None or not footer.ended:
             continue
         for child in footer.children:
-            if child.id in gone:
+            if child.id in retired:
                 continue
             closed_before, arrives = footer.closed_before, footer.watermark
             known = shards.get(child.id) or PlanShard(
@@ -135,18 +137,18 @@ def joined(live: dict[str, PlanShard], gone: Mapping[str, int], views: Mapping[s
     return shards
 
 
-def bound(entry: PlanShard, view: LogView | None) -> int | None:
+def frontier_limit(entry: PlanShard, view: LogView | None) -> int | None:
     """How far this shard lets the frontier go; None where it does not hold it (its log has ended)."""
-    footer = view.last if view else None
+    footer = view.newest if view else None
     if footer is None:
         return entry.closed_before
     return None if footer.ended else footer.closed_before
 
 
 def frontier(shards: Mapping[str, PlanShard], views: Mapping[str, LogView]) -> tuple[int, str] | None:
-    """The least bound over all live shards, and the shard that holds it; None where no log is open."""
-    bounds = [(b, shard) for shard, entry in shards.items() if (b := bound(entry, views.get(shard))) is not None]
-    return min(bounds) if bounds else None
+    """The least limit over all live shards, and the shard that holds it; None where no log is open."""
+    limits = {shard: frontier_limit(entry, views.get(shard)) for shard, entry in shards.items()}
+    return min(((limit, shard) for shard, limit in limits.items() if limit is not None), default=None)
 
 
 def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dict[int, tuple[int, int]]:
@@ -181,9 +183,10 @@ def planned_bytes(plan: Plan, views: Mapping[str, LogView]) -> int:
 
 def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
     """The shards that keep the plan after `last` from being made: none of their periods is closed beyond it."""
-    live, gone = live_and_retired(last)
-    shards = joined(live, gone, views)
-    return [s for s, entry in shards.items() if (b := bound(entry, views.get(s))) is not None and b <= last.upto]
+    live, retired = live_and_retired(last)
+    shards = with_children(live, retired, views)
+    limits = {shard: frontier_limit(entry, views.get(shard)) for shard, entry in shards.items()}
+    return [shard for shard, limit in limits.items() if limit is not None and limit <= last.upto]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +208,16 @@ def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int =
 
     `views` holds, for every live shard, its segments from `next` on, their chain checked.
     """
-    live, gone = live_and_retired(last)
-    shards = joined(live, gone, views)
+    live, retired = live_and_retired(last)
+    shards = with_children(live, retired, views)
     at = frontier(shards, views)
-    upto = at[0] if at else max((view.last.closed_before for view in views.values() if view.last), default=last.upto)
+    ends = [view.newest.closed_before for view in views.values() if view.newest]
+    upto = at[0] if at else max(ends, default=last.upto)
     if upto <= last.upto:
         return None
     upto = _capped(views, last.upto, upto, limit)
     entries = {shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())}
-    plan = Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, gone=gone, target=rules.target)
+    plan = Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, retired=retired, target=rules.target)
     return _deciding(plan, last, views, rules)
 
 
@@ -308,5 +312,5 @@ def unneeded(shard: str, plan: Plan, head: int) -> int:
     `plan` is the last done one.
     """
     entry = plan.shards.get(shard)
-    limit = min(entry.next, entry.to) if entry else plan.gone.get(shard, 0)
+    limit = min(entry.next, entry.to) if entry else plan.retired.get(shard, 0)
     return max(0, min(limit, head))

@@ -14,7 +14,7 @@ from vortex.core.publish.contents import PublishedObject, shares
 from vortex.core.publish.plan import LogView, Plan
 
 
-class Part(msgspec.Struct, kw_only=True):
+class RangeDone(msgspec.Struct, kw_only=True):
     """`done-<range>.json`: the objects of one range of a plan."""
 
     k: int
@@ -35,7 +35,7 @@ def takers(workers: Sequence[str], me: str, ranges: int) -> tuple[str, ...]:
     return tuple(order[number % len(order)] for number in range(ranges))
 
 
-def taken_by(plan: Plan, me: str) -> list[int]:
+def ranges_of(plan: Plan, me: str) -> list[int]:
     """The ranges that `me` is to carry out."""
     return [number for number, taker in enumerate(plan.takers or ()) if taker == me]
 

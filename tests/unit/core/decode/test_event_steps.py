@@ -8,13 +8,13 @@ import weakref
 
 import pytest
 
+from tests.native import native
 from vortex.core.decode import events as module
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.events import EventReader
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.records import Records
 from vortex.core.model import Record
-from vortex.core.native import native
 
 FIELDS = Fields(("customer",), ("type",), ("id",), ("at", "also_at"), max_bytes=4_000_000)
 

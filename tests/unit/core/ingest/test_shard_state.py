@@ -22,7 +22,7 @@ from vortex.core.fleet.lease import WHOLE
 from vortex.core.ingest.shard_state import Draft, Policy, ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.log.lines import LineTable
-from vortex.core.log.segment import decompress, within
+from vortex.core.log.segment import decompress, member_offsets
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.periods import Rules, floor_period
 
@@ -186,7 +186,7 @@ def test_segment_counts_add_up_and_no_event_enters_a_closed_period(seed: int, sp
         assert footer.closed_before >= bound
         bound = footer.closed_before
         rows = 0
-        begins, _ = within(footer.member_rows)
+        begins, _ = member_offsets(footer.member_rows)
         for (folder, _, offset, length, count, raw, _), begin in zip(
             footer.member_rows.tolist(), begins.tolist(), strict=True
         ):

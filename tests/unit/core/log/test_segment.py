@@ -34,9 +34,9 @@ from vortex.core.log.segment import (
     empty_footer,
     folder_hash,
     lz4_frame,
+    member_offsets,
     parse_footer,
     seal,
-    within,
 )
 from vortex.core.model import Position, ShardInfo, Start
 
@@ -83,7 +83,7 @@ def test_parse_footer_returns_every_member_and_id_and_field_that_was_sealed(
     offset, length = back.ids_range
     assert check_ids(back, made.body[offset : offset + length], "x") == b"i" * 16 * ids
     found = {}
-    begins, wholes = within(back.member_rows)
+    begins, wholes = member_offsets(back.member_rows)
     for row, begin, whole in zip(back.member_rows, begins.tolist(), wholes.tolist(), strict=True):
         folder, period, at, size, rows, raw, blob_digest = row.tolist()
         blob = check_blob(made.body[at : at + size], blob_digest, "x")
@@ -149,7 +149,7 @@ def test_small_members_share_a_blob_and_large_members_have_their_own() -> None:
     small, large = [b"s" * 999] * 10, [b"l" * 999] * (ALONE_BYTES // 1000 + 1)
     made = sealed({(f"folder{n}", p): list(small) for n in range(20) for p in (5, 1)} | {("large", 5): large})
     rows = made.footer.member_rows
-    begins, wholes = within(rows)
+    begins, wholes = member_offsets(rows)
     for period in (1, 5):
         blobs = {
             at: wholes[rows["offset"] == at][0].item() for at in set(rows["offset"][rows["period"] == period].tolist())
@@ -214,7 +214,7 @@ def test_ids_are_in_the_order_of_the_lines_of_their_members() -> None:
     back = made.footer
     offset, length = back.ids_range
     numbers = [int(made.body[at : at + 16]) for at in range(offset, offset + length, 16)]
-    begins, _ = within(back.member_rows)
+    begins, _ = member_offsets(back.member_rows)
     rows = zip(
         back.member_rows.tolist(), begins.tolist(), back.first_rows.tolist(), back.rejections.tolist(), strict=True
     )

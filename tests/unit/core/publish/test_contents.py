@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader
-from vortex.core.log.segment import Cell, Counts, Folder, empty_footer, folder_hash, seal, within
+from vortex.core.log.segment import Cell, Counts, Folder, empty_footer, folder_hash, member_offsets, seal
 from vortex.core.model import HOUR_MS, Position, Start
 from vortex.core.publish.contents import closed_hours, objects
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
@@ -57,7 +57,7 @@ def test_plans_publish_every_member_once_for_any_number_of_shares(seed: int, tar
         for head in view.headers
         if head.footer
         for (_, period, offset, _, _, raw, _), begin in zip(
-            head.footer.member_rows.tolist(), within(head.footer.member_rows)[0].tolist(), strict=True
+            head.footer.member_rows.tolist(), member_offsets(head.footer.member_rows)[0].tolist(), strict=True
         )
         if period < plan.upto
     ]
