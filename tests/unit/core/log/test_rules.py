@@ -10,7 +10,7 @@ import pytest
 from vortex.core.log.rules import (
     BrokenLog,
     SegmentHeader,
-    bumped,
+    advanced,
     check_follows,
     child_position,
     child_state,
@@ -70,17 +70,17 @@ def test_check_follows_names_the_segment_that_breaks_the_log(before: SegmentHead
 
 def test_bumped_moves_closed_before_and_nothing_else() -> None:
     """It never moves back, and the rest is the head's."""
-    moved = bumped(header(), 1200, owner="x", created=9)
+    moved = advanced(header(), 1200, owner="x", created=9)
     assert (moved.n, moved.prev, moved.closed_before, moved.advances) == (1, "digest-0", 1200, True)
     assert (moved.start, moved.position, moved.watermark, moved.ids) == (READ, READ, 1000, 0)
     check_follows(header(), SegmentHeader("shard-1", 1, "digest-1", moved), "r")
-    assert bumped(header(), 300, owner="x", created=9).closed_before == 600
+    assert advanced(header(), 300, owner="x", created=9).closed_before == 600
 
 
 def test_bumped_refuses_an_ended_log() -> None:
     """Nothing follows an end."""
     with pytest.raises(BrokenLog, match="shard-1"):
-        bumped(header(ended=True), 1200, owner="x", created=9)
+        advanced(header(ended=True), 1200, owner="x", created=9)
 
 
 def test_child_begins_at_its_oldest_record_with_the_bounds_of_its_parents() -> None:
