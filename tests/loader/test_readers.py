@@ -72,3 +72,6 @@ def test_a_program_reads_every_event(store: tuple[Path, Counts], heading: str, m
     names: dict[str, Any] = {}
     exec(block(heading, "python").replace("DIR", str(root)), names)
     assert counted(names["counts"]) == counts
+    if module == "polars":  # a column of text takes both
+        users = names["events"].select("userId").collect()["userId"].to_list()
+        assert {"u-1", "0"} <= set(users) and None not in users
