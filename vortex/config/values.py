@@ -7,6 +7,7 @@ and the JSON schema are made from that.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,10 @@ from vortex.config.units import DURATION_PATTERN, SIZE_PATTERN, duration_ms, dur
 from vortex.core.decode.time_formats import time_format
 
 _LARGEST_PUT = 5 * 2**30
+_UNREADABLE = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')
+"""What a key has only as an escape, which the decoder of events cannot look for."""
+_MOST_KEYS = 100
+"""In one path; each is an object that the decoder enters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +67,10 @@ def _paths(value: object) -> object:
     for path in value:
         if not isinstance(path, str) or not all(path.split(".")):
             raise ValueError(f'{path!r} is not a dotted path; write for example "context.app.name"')
+        if _UNREADABLE.search(path):
+            raise ValueError(f"{path!r} has a quote, a backslash, a control character or half a character in a key")
+        if path.count(".") >= _MOST_KEYS:
+            raise ValueError(f"a path may have at most {_MOST_KEYS} keys; {path[:20]!r}... has more")
     return tuple(value)
 
 

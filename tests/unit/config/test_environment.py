@@ -90,6 +90,14 @@ def test_settings_load_from_the_environment_without_a_file() -> None:
         ({"EVENT__LONE_SURROGATES": "drop"}, "event.lone_surrogates (or VORTEX_EVENT__LONE_SURROGATES)"),
         ({"EVENT__ID": "a..b"}, "'a..b' is not a dotted path"),
         ({"EVENT__ID": ""}, "is not a dotted path"),
+        (
+            {"EVENT__ID": "a\nb"},
+            "event.id (or VORTEX_EVENT__ID): 'a\\nb' has a quote, a backslash, a control character",
+        ),
+        ({"EVENT__CUSTOMER": 'a"b'}, "event.customer (or VORTEX_EVENT__CUSTOMER): 'a\"b' has a quote"),
+        ({"EVENT__TIME": r'["a\\b"]'}, "event.time (or VORTEX_EVENT__TIME)"),
+        ({"EVENT__TYPE": r'["\ud800"]'}, "half a character in a key"),
+        ({"EVENT__ID": ".".join("a" * 2000)}, "a path may have at most 100 keys; 'a.a.a.a.a.a.a.a.a.a.'... has more"),
         ({"STORE__URL": "s3://b/\udcff"}, "cannot be printed"),
     ],
 )
