@@ -109,3 +109,29 @@ def test_a_decision_file_of_a_newer_version_is_refused_as_another_version() -> N
     body = file_of(Random(2))[0]
     with pytest.raises(OtherVersion, match="version 2"):
         parse(body[:-12] + b"\2\0\0\0" + body[-8:], len(body), "x")
+
+
+def test_the_buckets_that_hold_keys_are_found_by_their_first_words() -> None:
+    """Each once, in order; keys of other parts lie in none."""
+    body, _, rows, dropped = file_of(Random(1), number=60_000)
+    found = parse(body, len(body), "x")
+    kept = rows.high[~np.array(dropped)]
+    numbers = found.buckets_with(kept)
+    assert numbers.tolist() == list(range(len(found.buckets)))
+    (few,) = found.buckets_with(kept[:1]).tolist()
+    offset, length = found.bucket_bytes(few, few + 1)
+    assert kept[0] in found.keys_in(body[offset : offset + length], few, few + 1).high
+    half, _, _, _ = file_of(Random(1), part=1, parts=2)
+    assert parse(half, len(half), "y").buckets_with(np.array([0], dtype=np.uint64)).tolist() == []
+
+
+def test_a_decision_file_is_refused_when_its_size_or_a_block_is_wrong() -> None:
+    """The message names the file."""
+    body, _, _, _ = file_of(Random(1))
+    with pytest.raises(CorruptSegment, match=r"^x: has .* bytes"):
+        parse(body, len(body) + 20, "x")
+    found = parse(body, len(body), "x")
+    with pytest.raises(CorruptSegment, match=r"^x: "):
+        found.keys_in(b"", 0, len(found.buckets))
+    with pytest.raises(CorruptSegment, match=r"^x: "):
+        parse(body[-rest_length(body, "x") + 1 :], len(body), "x")

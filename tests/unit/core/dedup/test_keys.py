@@ -25,3 +25,13 @@ def test_bounds_of_splits_sorted_keys_into_ranges_by_their_top_bits(words: list[
     keys = Keys(high, high, np.zeros(len(high), dtype=np.uint32), none, none)
     back = joined([keys.within(part, parts) for part in range(parts)])
     assert back.high.tolist() == high.tolist()
+
+
+def test_among_keeps_the_keys_that_are_among_the_given_ones() -> None:
+    """By both words; the runs stay as they were."""
+    high, low = np.array([1, 1, 2], dtype=np.uint64), np.array([5, 6, 5], dtype=np.uint64)
+    times = np.array([10, 20], dtype=np.int64)
+    keys = Keys(high, low, np.array([0, 1, 0], dtype=np.uint32), times, times)
+    found = keys.among(np.array([1, 2, 3], dtype=np.uint64), np.array([6, 6, 5], dtype=np.uint64))
+    assert (found.high.tolist(), found.low.tolist(), found.run.tolist()) == ([1], [6], [1])
+    assert found.lo is keys.lo

@@ -11,6 +11,7 @@ from vortex.core.fleet.balance import (
     MAX_WEIGHT,
     Decision,
     Seen,
+    begin_at,
     decide,
     look_again,
     look_every,
@@ -159,3 +160,12 @@ def test_look_again_returns_the_time_until_the_next_lease_expires() -> None:
     assert look_again(still, {"s1"}, FAILOVER) == 2.5
     assert look_again([Seen(lease("s1", "a"), 9.9)], set(), FAILOVER) == 1.0
     assert look_again([Seen(lease("s1"), 9.0), Seen(lease("s2", "a"), 99.0)], set(), FAILOVER) == 2.5
+
+
+def test_begin_at_gives_each_worker_a_place_in_the_list() -> None:
+    """Always the same one, so that those who work through one list together seldom meet."""
+    places = {begin_at(f"w{number}", 100) for number in range(50)}
+    assert places <= set(range(100))
+    assert len(places) > 25
+    assert begin_at("w1", 100) == begin_at("w1", 100)
+    assert begin_at("w1", 0) == 0

@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.core.fleet.test_kcl_migration import at, shard, starts
-from vortex.core.fleet.lease import WHOLE, Checkpoint, checkpoint_of
+from vortex.core.fleet.lease import (
+    WHOLE,
+    Checkpoint,
+    Lease,
+    checkpoint_of,
+    checkpointed,
+    handed_over,
+    of_earlier_stream,
+    released,
+    renewed,
+    same_acquisition,
+    taken,
+)
 from vortex.core.model import Position, Start
 
 
@@ -33,3 +45,42 @@ def test_checkpoint_of_returns_the_checkpoint_of_a_committed_position(
 def test_checkpoint_is_neither_numbered_nor_ended_when_its_sequence_is_invalid(sequence: str) -> None:
     assert not Checkpoint(sequence).numbered
     assert not Checkpoint(sequence).ended
+
+
+FREE = Lease("shard", None, 3, Checkpoint("TRIM_HORIZON"))
+
+
+def test_a_lease_counts_a_switch_only_when_its_owner_changes() -> None:
+    """A free one, one's own, another's."""
+    mine = taken(FREE, "me", "t1")
+    assert (mine.owner, mine.token, mine.counter, mine.switches, mine.previous_owner) == ("me", "t1", 4, 0, None)
+    again = taken(mine, "me", "t2")
+    assert (again.token, again.switches, again.previous_owner) == ("t2", 0, None)
+    other = taken(again, "other", "t3")
+    assert (other.owner, other.switches, other.previous_owner) == ("other", 1, "me")
+    assert handed_over(other).previous_owner is None
+    assert handed_over(other).counter == other.counter, "a hand-over is not a heartbeat"
+
+
+def test_every_write_of_an_owner_moves_the_counter() -> None:
+    """It is the heartbeat, and the condition of the next write."""
+    mine = taken(FREE, "me", "t1")
+    assert renewed(mine).counter == mine.counter + 1
+    told = checkpointed(mine, Checkpoint("SHARD_END"), ("b", "a"))
+    assert (told.counter, told.checkpoint.ended, told.children) == (mine.counter + 1, True, ("a", "b"))
+    assert checkpointed(told, Checkpoint("SHARD_END")).children == ("a", "b")
+    gone = released(mine)
+    assert (gone.owner, gone.token, gone.counter) == (None, "", mine.counter + 1)
+
+
+def test_an_acquisition_survives_heartbeats_and_no_other_owner() -> None:
+    mine = taken(FREE, "me", "t1")
+    assert same_acquisition(mine, renewed(mine))
+    assert not same_acquisition(mine, taken(mine, "me", "t2"))
+    assert not same_acquisition(FREE, FREE)
+
+
+@pytest.mark.parametrize(("row", "stream", "earlier"), [(5, 9, True), (9, 9, False), (0, 9, False), (5, 0, False)])
+def test_a_row_of_another_creation_time_is_of_an_earlier_stream(row: int, stream: int, earlier: bool) -> None:
+    """A row that names none may be anybody's: the KCL writes none."""
+    assert of_earlier_stream(Lease("shard", None, 3, Checkpoint("TRIM_HORIZON"), stream=row), stream) == earlier

@@ -5,8 +5,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from vortex.core.log.segment import OtherVersion
-from vortex.core.publish.plan import Plan, read_plan
+from vortex.core.log.rules import SegmentHeader
+from vortex.core.log.segment import OtherVersion, empty_footer
+from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.publish.plan import (
+    LogView,
+    Plan,
+    PlanShard,
+    Rules,
+    live_and_retired,
+    propose,
+    read_plan,
+    with_children,
+)
 
 
 def test_read_plan_refuses_a_plan_of_another_version() -> None:
@@ -17,3 +28,60 @@ def test_read_plan_refuses_a_plan_of_another_version() -> None:
         plan.version = version
         with pytest.raises(OtherVersion, match=f"plan.json: format version {version};.*{remedy}"):
             read_plan(msgspec.json.encode(plan), "plan.json")
+
+
+def segment(shard: str, n: int, position: int, **other: object) -> SegmentHeader:
+    """An empty segment, whose bound and watermark are `position`."""
+    made = empty_footer(
+        shard,
+        n,
+        owner="w",
+        created=1,
+        position=Position(Start.AFTER_SEQUENCE_NUMBER, str(position)),
+        watermark=position,
+        closed_before=position,
+    )
+    return SegmentHeader(shard, n, f"{shard}-{n}", msgspec.structs.replace(made, **other))
+
+
+def test_with_children_adds_a_child_once_with_the_bounds_of_all_its_parents() -> None:
+    """The greatest bound, the least watermark; a child that has ended already does not come back."""
+    child, ended = ShardInfo("c", ("a", "b")), ShardInfo("d", ("a",))
+    views = {
+        "a": LogView([segment("a", 0, 10, ended=True, children=(child, ended))]),
+        "b": LogView([segment("b", 0, 20, ended=True, children=(child,))]),
+        "open": LogView([segment("open", 0, 5)]),
+        "not begun": LogView(),
+    }
+    live = {"a": PlanShard(), "b": PlanShard()}
+    found = with_children(live, {"d": 4}, views)
+    assert set(found) == {"a", "b", "c"}
+    assert found["c"] == PlanShard(closed_before=20, arrives=10, parents=("a", "b"))
+    assert with_children(found, {"d": 4}, views) == found
+    assert set(live) == {"a", "b"}
+
+
+def test_live_and_retired_retires_ended_shards_with_nothing_left_to_publish() -> None:
+    shards = {
+        "done": PlanShard(to=3, next=4, ended=True),
+        "left": PlanShard(to=3, next=3, ended=True),
+        "open": PlanShard(to=3, next=4),
+    }
+    last = Plan(k=7, after=0, upto=5, shards=shards, retired={"old": 1}, target=1)
+    live, retired = live_and_retired(last)
+    assert set(live) == {"left", "open"}
+    assert retired == {"old": 1, "done": 3}
+
+
+def test_propose_waits_for_a_child_whose_log_has_not_begun() -> None:
+    """It holds the frontier where its parent stopped, and its first row may come at the parent's watermark."""
+    child = ShardInfo("c", ("a",))
+    last = Plan(k=0, after=0, upto=5, shards={"a": PlanShard(closed_before=5)}, target=1)
+    views = {"a": LogView([segment("a", 0, 10, ended=True, children=(child,))])}
+    plan = propose(last, views, Rules(target=1, window=60))
+    assert plan is not None
+    assert (plan.after, plan.upto, plan.retired) == (5, 10, {})
+    assert plan.shards["c"] == PlanShard(closed_before=10, arrives=10, parents=("a",))
+    assert plan.shards["a"].ended
+    assert plan.arrived[0] == 10
+    assert propose(plan, {**views, "c": LogView()}, Rules(target=1)) is None
