@@ -18,9 +18,9 @@ from click.testing import CliRunner
 
 from simulation import vtime
 from tests.loops import World
-from tests.unit.commands.test_check import FaultyStore
-from tests.unit.commands.test_check import lines as probed
-from tests.unit.verify.test_store import published
+from tests.published_store import published
+from tests.unit.commands.test_probes import FaultyStore
+from tests.unit.commands.test_probes import lines as probed
 from vortex.cli import main
 from vortex.commands.close import close_logs
 from vortex.commands.standing import NoState, begun

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
-import tempfile
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -16,11 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.process_lives import Lives
-from vortex.config.loading import ConfigError, load
-from vortex.config.places import MOST_SOCKET_BYTES
-from vortex.exits import Exit
-from vortex.runtime import supervisor as supervising
-from vortex.runtime.supervisor import Supervisor, socket_folder
 
 OWN = PrometheusMeter().page().decode()
 
@@ -125,113 +114,3 @@ def test_page_counters_never_decrease() -> None:
         assert falling - {"process_cpu_seconds_total"} == set()
         before = now
     assert before["vortex_records_total"] > 150
-
-
-CONFIG = """
-[source]
-stream = "s"
-[event]
-customer = "c"
-type = "t"
-id = "i"
-time = "x"
-[store]
-url = "file:///x"
-[http]
-port = 0
-"""
-WORKER = """
-import asyncio, os, sys
-from vortex.adapters.http.server import serve
-from vortex import metrics
-from vortex.adapters.metrics import PrometheusMeter
-
-async def main():
-    meter = PrometheusMeter()
-    meter.add(metrics.RECORDS, 10)
-    async def page(): return meter.page()
-    async def ready(): return [("store", True, "")]
-    async with serve(os.environ["VORTEX_HTTP__HOST"], 0, page, ready):
-        await asyncio.sleep(60)
-
-asyncio.run(main())
-"""
-
-
-async def test_supervisor_keeps_the_counters_of_a_killed_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Through the sockets of real processes; the replacing worker starts at zero."""
-    config = tmp_path / "v.toml"
-    config.write_text(CONFIG)
-    monkeypatch.setattr(supervising, "_LISTEN_S", 0.1)
-    with socket_folder() as folder:
-        running = Supervisor(load(config, {}), [sys.executable, "-c", WORKER], 2, Path(folder))
-        task = asyncio.ensure_future(running.run())
-
-        async def counted(number: float) -> None:
-            while values(await running.page())["vortex_records_total"] != number:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)  # other processes, in real time
-
-        await asyncio.wait_for(counted(20), 30)
-        victim = running._children[0].process
-        assert victim is not None
-        victim.kill()
-        seen = set()
-        while running._children[0].starts < 2:
-            seen.add(values(await running.page())["vortex_records_total"])
-            await asyncio.sleep(0.05)
-        assert seen == {20}
-        await asyncio.wait_for(counted(30), 30)
-        os.kill(running._children[1].process.pid, signal.SIGSTOP)  # type: ignore[union-attr]
-        monkeypatch.setattr("vortex.adapters.http.server._ASK_S", 0.3)
-        assert values(await running.page())["vortex_records_total"] == 30
-        os.kill(running._children[1].process.pid, signal.SIGCONT)  # type: ignore[union-attr]
-        running.stop(signal.SIGKILL)
-        await asyncio.wait_for(task, 30)
-
-
-async def test_supervisor_tries_again_when_a_worker_cannot_be_started(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The other workers are not affected."""
-    config = tmp_path / "v.toml"
-    config.write_text(CONFIG)
-    running = Supervisor(load(config, {}), ["/nowhere/python"], 1, tmp_path)
-    task = asyncio.ensure_future(running.run())
-    while "vortex_process_restarts_total 1.0" not in running.meter.page().decode():  # noqa: ASYNC110
-        await asyncio.sleep(0.02)  # in real time, until the system has refused
-    running.stop(signal.SIGTERM)
-    assert await asyncio.wait_for(task, 10) == Exit.OK
-    assert "worker 0 cannot be started: " in caplog.text
-    assert "Traceback" not in caplog.text
-
-
-def test_socket_folder_has_a_short_path_when_tmpdir_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below a long TMPDIR no socket can be created, and the workers ended with a misleading error."""
-    deep = tmp_path / ("d" * 100)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    with socket_folder() as folder:
-        assert len(f"{folder}/0000-0000000000.sock") <= MOST_SOCKET_BYTES
-        assert Path(folder).is_dir()
-    assert not Path(folder).exists()
-    assert list(deep.iterdir()) == []
-
-
-def test_socket_folder_is_in_tmpdir_when_its_path_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with tempfile.TemporaryDirectory(prefix="v", dir="/tmp") as short:
-        monkeypatch.setattr(tempfile, "tempdir", short)
-        with socket_folder() as folder:
-            assert Path(folder).parent == Path(short)
-
-
-def test_socket_folder_raises_config_error_that_names_tmpdir_when_it_cannot_be_created(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(**_: object) -> None:
-        raise PermissionError(13, "Permission denied", "/long")
-
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
-    with pytest.raises(ConfigError, match=r"^TMPDIR: /long: Permission denied; set it to a short path"):
-        socket_folder()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from unittest.mock import MagicMock, patch
 
 import pytest
 
 from vortex.commands import demo
+from vortex.exits import Exit
 
 
 def test_demo_fails_and_stops_the_emulator_when_it_never_answers() -> None:
@@ -22,3 +25,14 @@ def test_demo_fails_and_stops_the_emulator_when_it_never_answers() -> None:
         raise AssertionError("the demo went on")
     assert slept.call_count == 300
     server.terminate.assert_called_once_with()
+
+
+def test_demo_ignores_settings_and_credentials_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setenv("VORTEX_STORE__URL", "s3://production/x")
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://production")
+    monkeypatch.setattr(demo, "_moto", lambda: (_ for _ in ()).throw(demo.DemoFailed("far enough")))
+    assert demo.run(None, 1) == Exit.FAILED
+    seen = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "VORTEX_"))}
+    assert seen == {name: value for name, value in demo._SURROUNDINGS.items() if name.startswith("AWS_")}

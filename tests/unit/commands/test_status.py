@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tests.unit.fleet.test_leased import FleetWorld, scenario
+from tests.leased_fleet import FleetWorld, scenario
 from vortex.commands.status import Status, gather, untimed
 from vortex.config.settings import Settings
 from vortex.core.log.segment import Counts

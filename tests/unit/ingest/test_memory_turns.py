@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from itertools import groupby
 
@@ -11,16 +10,12 @@ import pytest
 
 from simulation import vtime
 from tests.loops import World
-from vortex.core.decode import events
+from tests.unit.ingest.slices import put_events
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.segment import parse_footer
 from vortex.ingest.memory import Turns
 
-
-@pytest.fixture(autouse=True)
-def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make few events many slices."""
-    monkeypatch.setattr(events, "_ROWS", 500)
+pytestmark = pytest.mark.usefixtures("small_slices")
 
 
 def test_turns_are_granted_one_at_a_time_in_the_order_of_requests() -> None:
@@ -64,21 +59,13 @@ def test_turns_few_waits_while_many_pages_wait() -> None:
     asyncio.run(scenario())
 
 
-def lines(world: World, record: int, count: int) -> None:
-    """Put a record of `count` events, which are decoded in several slices."""
-    ids = [f"{record}.{number}" for number in range(count)]
-    data = [json.dumps({"c": "c", "t": "v", "id": name, "x": "x" * 300}) for name in ids]
-    world.stream.put(str(record), "\n".join(data).encode())
-    world.sent.update(ids)
-
-
 def test_a_page_over_the_memory_limit_is_committed_in_several_segments() -> None:
     """None of them is much larger than the limit; each event is published once."""
 
     async def scenario() -> None:
         world = World(shards=1, limit=60_000, every_s=10_000, keep_ms=1 << 40)
         for record in range(40):
-            lines(world, record, 200)
+            put_events(world, record, 200)
         worker = await world.begin()
         await world.clock.sleep(1200)
         await worker.kill()
@@ -86,26 +73,6 @@ def test_a_page_over_the_memory_limit_is_committed_in_several_segments() -> None
         footers = [parse_footer(body, len(body), key)[0] for key, body in sorted(bodies)]
         assert max(footer.counts.accepted for footer in footers) <= 3 * 500
         assert sum(footer.counts.records > 0 for footer in footers) > 3
-        await world.verified()
-
-    vtime.run(scenario())
-
-
-def test_a_worker_that_is_killed_within_a_page_loses_nothing() -> None:
-    """What it decoded and did not commit is read again, once."""
-
-    async def scenario() -> None:
-        world = World(shards=2, limit=60_000, every_s=10_000)
-        for record in range(30):
-            lines(world, record, 150)
-        for turn in range(6):
-            worker = await world.begin()
-            for _ in range(40 + 37 * turn):
-                await asyncio.sleep(0)
-            await worker.kill()
-        worker = await world.begin()
-        await world.clock.sleep(1500)
-        await worker.kill()
         await world.verified()
 
     vtime.run(scenario())
@@ -124,7 +91,7 @@ def test_shards_take_turns_at_record_boundaries() -> None:
     async def scenario() -> None:
         world = World(shards=2, every_s=10_000)
         for record in range(24):
-            lines(world, record, 400)
+            put_events(world, record, 400)
         worker = await world.begin()
         await world.clock.sleep(30)
         await worker.kill()

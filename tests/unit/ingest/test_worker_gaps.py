@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-from random import Random
-
-import pytest
 
 from simulation import vtime
-from simulation.memstream import MemoryStream
 from tests.loops import World
 from vortex.core.model import Start
-from vortex.runtime.first_start import ForeignState
 from vortex.verify.store import verify_store
 
 
@@ -37,19 +32,6 @@ def test_latest_reads_children_of_a_split_before_the_start_from_their_tip() -> N
         await worker.kill()
         assert world.gaps() == []
         await world.verified()
-
-    vtime.run(scenario())
-
-
-def test_begin_refuses_the_state_of_another_stream() -> None:
-    """Two live streams would write the same keys."""
-
-    async def scenario() -> None:
-        world = World()
-        await (await world.begin()).kill()
-        world.stream = MemoryStream(world.clock, name="other", random=Random(3))
-        with pytest.raises(ForeignState, match="prefix of its own"):
-            await world.begin()
 
     vtime.run(scenario())
 

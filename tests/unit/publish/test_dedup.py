@@ -132,59 +132,6 @@ def test_publisher_stops_when_a_decision_file_holds_other_content() -> None:
     vtime.run(scenario())
 
 
-def test_segments_use_lz4_while_most_members_lose_lines() -> None:
-    """Their lines are then compressed with gzip only once. Gzip returns when the copies stop."""
-
-    async def scenario() -> None:
-        world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE, every_s=50)
-        worker = await world.begin()
-
-        def long(number: int, key: str) -> None:
-            world.stream.put(key, json.dumps({"c": "c", "t": "v", "id": f"id{number}", "x": "x" * 9000}).encode())
-            world.sent[f"id{number}"] += 1
-
-        uses_lz4 = []
-        for number in range(1200):
-            long(number, f"k{number}")
-            if number < 600:
-                long(number, f"again {number}")
-            await world.clock.sleep(1)
-            uses_lz4.append(worker.publisher.status.lz4)
-        assert not any(uses_lz4[:60]) and any(uses_lz4[300:600]) and not any(uses_lz4[-120:])
-        await world.clock.sleep(1200)
-        await worker.kill()
-        await world.verified()
-
-    vtime.run(scenario())
-
-
-def test_a_late_segment_in_place_of_a_cleaned_up_one_stops_no_worker() -> None:
-    """A worker that reads it is executing a plan that is already done, so the content does not matter."""
-
-    async def scenario() -> None:
-        world = World(shards=1, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
-        late, other = await world.begin(), await world.begin()
-        ids = late.log_store.ids
-
-        async def slow(head: Any) -> bytes:
-            key = f"{late.log_store.root}/shards/{head.shard}/{head.n:012d}.seg"
-            for _ in range(600):
-                if key not in world.store.objects:
-                    await world.store.put_if_absent(key, b"another's")
-                    break
-                await world.clock.sleep(1)
-            return await ids(head)
-
-        with patch.object(late.log_store, "ids", slow):
-            await traffic(world, 300)
-        await world.clock.sleep(1200)
-        assert not any(task.done() for worker in (late, other) for task in worker.tasks)
-        for worker in (late, other):
-            await worker.kill()
-
-    vtime.run(scenario())
-
-
 def test_publisher_publishes_every_copy_when_the_window_is_zero() -> None:
     """No decision file is written."""
 

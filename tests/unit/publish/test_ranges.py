@@ -9,19 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fleet.test_leased import FleetWorld, Member, all_leave, scenario
+from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
 from vortex.core.publish.contents import Dropped
 from vortex.core.publish.plan import LogView, Plan
-from vortex.log.store import LogStore
 from vortex.publish.ranges import Ranges
 
 MINUTE = 60_000
-
-
-def documents(world: FleetWorld, name: str) -> list[dict[str, Any]]:
-    """Every plan.json or done.json, in order."""
-    found = sorted(key for key in world.store.objects if "/plans/" in key and key.endswith(f"/{name}.json"))
-    return [json.loads(world.store.objects[key]) for key in found]
 
 
 @pytest.fixture
@@ -36,10 +29,6 @@ def done_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[str, int]]]
 
     monkeypatch.setattr(Ranges, "_carry_out", watched)
     return seen
-
-
-def planner(members: list[Member]) -> Member:
-    return next(one for one in members if one.fleet.roster.rank == 0)
 
 
 def test_each_range_is_published_once_by_the_worker_that_the_plan_names(
@@ -118,56 +107,6 @@ def test_the_planner_publishes_the_range_of_a_dead_worker(done_by: dict[int, lis
         await victim.kill()
         await world.run(300)
         assert len(documents(world, "done")) >= before + 4
-        await world.clock.sleep(200)
-        await all_leave(members)
-        await world.verified()
-
-    scenario(main())
-
-
-def test_the_next_worker_of_the_roster_plans_when_the_planner_hangs() -> None:
-    """Its leases stay alive while its publisher hangs; after two intervals the next worker plans."""
-
-    async def main() -> None:
-        world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1)
-        members = [await world.join() for _ in range(3)]
-        await world.run(300)
-        hung = planner(members)
-        hung.tasks[1].cancel()
-        before = len(documents(world, "done"))
-        await world.run(160)
-        assert len(documents(world, "done")) > before
-        await world.run(600)
-        assert planner(members) is hung
-        await world.clock.sleep(200)
-        await all_leave(members)
-        await world.verified()
-
-    scenario(main())
-
-
-def test_requests_for_logs_grow_with_the_shards_when_the_frontier_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not with shards times workers, even while nothing is published."""
-
-    async def main() -> None:
-        world = FleetWorld(shards=12, period_ms=MINUTE)
-        members = [await world.join() for _ in range(6)]
-        await world.run(120)
-        looks = 0
-        real = LogStore.follow
-
-        async def counted(self: LogStore, before: Any) -> Any:
-            nonlocal looks
-            looks += 1
-            return await real(self, before)
-
-        monkeypatch.setattr(LogStore, "follow", counted)
-        stuck = members[0].fleet.workers[next(iter(members[0].fleet.workers))]
-        monkeypatch.setattr(stuck, "_due", lambda: False)
-        await world.run(1200, every=5.0)
-        # In twenty minutes the planner reads twelve logs a minute, and the five others together about as many.
-        assert looks < 20 * 12 * 4
-        monkeypatch.undo()
         await world.clock.sleep(200)
         await all_leave(members)
         await world.verified()

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import sys
 import time
@@ -22,7 +21,6 @@ from tests.faultproxy import FAULTS, FaultProxy, in_thread, no_fault
 from tests.faults.wire import Request
 from tests.issuer import CONTAINER, Issuer
 from vortex.adapters.aws import credential_sources as sources
-from vortex.adapters.aws.credential_process import Failed, output_of
 from vortex.adapters.aws.credential_sources import Found, SourceFailed, Sources
 
 SECRET = "hunter2-hunter2-hunter2"
@@ -225,16 +223,6 @@ def test_find_fails_when_the_credential_process_cannot_be_run(tmp_path: Path, pr
     """A missing command, or an invalid one."""
     write(tmp_path / "config", credential_process=process)
     assert "the command cannot be run" in str(failure())
-
-
-@pytest.mark.parametrize("body", ["time.sleep(60)", "subprocess.Popen(['sleep', '60']).wait()"])
-def test_output_of_kills_a_process_that_hangs_and_its_children(tmp_path: Path, body: str) -> None:
-    begun = time.monotonic()
-    with pytest.raises(Failed, match=r"did not end within 0\.5 s"):
-        output_of(command(tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n{body}"), 0.5)
-    assert time.monotonic() - begun < 20
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_find_kills_a_hanging_credential_process_of_a_source_profile(

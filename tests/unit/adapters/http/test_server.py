@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from vortex import metrics
-from vortex.adapters.http.server import UNIX, Check, ask, checks_of, serve
+from vortex.adapters.http.server import UNIX, Check, ask, checks_of, not_served, serve
 from vortex.adapters.metrics import PrometheusMeter
 
 
@@ -56,3 +57,16 @@ async def test_server_listens_on_a_unix_socket(tmp_path: Path) -> None:
         assert checks_of(await ask(host, "/readyz?verbose")) == await ready()
     with pytest.raises(OSError, match="s"):
         await ask(host, "/metrics")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "problem", "message"),
+    [
+        ("0.0.0.0", 80, PermissionError(13, "error while attempting to bind"), "0.0.0.0:80: Permission denied"),
+        ("8.8.8.8", 1, OSError(99, "error while …"), "8.8.8.8:1: Cannot assign requested address"),
+        ("nohost", 1, socket.gaierror(-2, "Name or service not known"), "nohost:1: Name or service not known"),
+        ("unix:/a/s", 0, FileNotFoundError(2, "No such file"), ": unix:/a/s: No such file or directory"),
+    ],
+)
+def test_not_served_names_the_address_and_the_reason(host: str, port: int, problem: OSError, message: str) -> None:
+    assert not_served(host, port, problem).endswith(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.fleet.test_leased import FleetWorld, all_leave, scenario
+from tests.leased_fleet import FleetWorld, all_leave, scenario
 from vortex.core.fleet.lease import Checkpoint, Lease
 
 

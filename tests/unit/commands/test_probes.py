@@ -1,4 +1,4 @@
-"""`vortex check` on stores with one fault: which line fails, and with which message; nothing is left in the store."""
+"""The probes of `vortex check` on stores with one fault: which line fails, and with which message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A drain ends with an exit code when the state needs operator action, whatever it was doing."""
+"""A drain of the whole program ends with an exit code when the state needs operator action, whatever it was doing."""
 
 from __future__ import annotations
 

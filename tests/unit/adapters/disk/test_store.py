@@ -1,4 +1,4 @@
-"""The edges of the store adapters: what goes wrong on disks and in AWS, and what it means to the caller."""
+"""The store in a directory: errors of the disk, and what they mean to the caller."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import asyncio
 import errno
 import os
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
-from vortex.adapters.aws.client import new_session, translate
-from vortex.adapters.disk.rename import rename_exclusively
 from vortex.adapters.disk.store import LocalDirStore
-from vortex.adapters.s3.store import S3Store
 from vortex.commands.probes import StoreProbe
-from vortex.ports import Denied, IteratorExpired, NotFound, PortError, Unavailable
+from vortex.ports import Denied, NotFound, PortError, Unavailable
 
 
 async def test_put_is_unavailable_and_leaves_no_file_when_the_disk_is_full(
@@ -96,18 +90,6 @@ async def test_put_is_denied_when_the_disk_has_neither_hard_links_nor_an_exclusi
     assert "neither hard links nor rename without" in failures["store put"]
 
 
-def test_rename_exclusively_replaces_nothing(tmp_path: Path) -> None:
-    """A missing source is an error."""
-    (tmp_path / "a").write_text("a")
-    (tmp_path / "b").write_text("b")
-    with pytest.raises(FileExistsError):
-        rename_exclusively(tmp_path / "a", tmp_path / "b")
-    rename_exclusively(tmp_path / "a", tmp_path / "c é")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"b": "b", "c é": "a"}
-    with pytest.raises(FileNotFoundError):
-        rename_exclusively(tmp_path / "a", tmp_path / "d")
-
-
 @pytest.mark.parametrize(
     ("number", "meaning", "message"),
     [
@@ -175,82 +157,3 @@ async def test_put_raises_value_error_when_a_key_leaves_the_root(tmp_path: Path,
     """Such a key is a bug of the caller."""
     with pytest.raises(ValueError, match="not a valid key"):
         await LocalDirStore(tmp_path / "root").put_if_absent(key, b"x")
-
-
-def reply(code: str, status: int = 400) -> ClientError:
-    """An error reply of AWS."""
-    return ClientError(
-        {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
-        "Call",
-    )
-
-
-@pytest.mark.parametrize(
-    ("error", "meaning", "cause"),
-    [
-        (reply("ProvisionedThroughputExceededException"), Unavailable, "throttled"),
-        (reply("SlowDown", 503), Unavailable, "throttled"),
-        (reply("ConditionalRequestConflict", 409), Unavailable, "conflict"),
-        (reply("ExpiredTokenException"), Unavailable, "credentials"),
-        (reply("KMSThrottlingException"), Unavailable, "kms"),
-        (reply("TransactionConflictException"), Unavailable, "conflict"),
-        (reply("RequestLimitExceeded"), Unavailable, "throttled"),
-        (reply("InternalServerError", 500), Unavailable, "server"),
-        (reply("ValidationException"), Denied, ""),
-        (reply("InternalFailure", 500), Unavailable, "server"),
-        (reply("SomethingNew", 400), Unavailable, "other"),
-        (ReadTimeoutError(endpoint_url="u", error="e"), Unavailable, "timeout"),
-        (EndpointConnectionError(endpoint_url="u"), Unavailable, "connection"),
-        (ConnectionResetError("reset"), Unavailable, "connection"),
-        (reply("AccessDenied", 403), Denied, ""),
-        (reply("NoSuchBucket", 404), Denied, ""),
-        (reply("ResourceNotFoundException"), Denied, ""),
-        (NoCredentialsError(), Unavailable, "credentials"),
-        (reply("InvalidClientTokenId", 403), Unavailable, "credentials"),
-        (reply("SignatureDoesNotMatch", 403), Unavailable, "credentials"),
-        (reply("NoSuchKey", 404), NotFound, ""),
-        (reply("ExpiredIteratorException"), IteratorExpired, ""),
-        (reply("InvalidArgumentException"), Unavailable, "other"),  # for the token of a listing: start over
-    ],
-)
-def test_translate_returns_the_port_error_by_what_the_caller_must_do(
-    error: Exception, meaning: type[PortError], cause: str
-) -> None:
-    """The message names the call."""
-    found = translate(error, "read shard-1")
-    assert type(found) is meaning
-    assert "read shard-1" in str(found)
-    assert getattr(found, "cause", "") == cause
-
-
-@pytest.mark.parametrize(
-    ("code", "meaning", "cause"), [("AccessDenied", Denied, ""), ("InternalError", Unavailable, "delete")]
-)
-async def test_delete_names_the_key_that_was_not_deleted(code: str, meaning: type[PortError], cause: str) -> None:
-    """DeleteObjects answers 200, with a result for each key."""
-
-    class Client:
-        meta = SimpleNamespace(region_name="eu-west-1", config=SimpleNamespace(connect_timeout=1, read_timeout=1))
-
-        async def delete_objects(self, **_: object) -> dict[str, object]:
-            return {"Errors": [{"Key": "pre/fix/a", "Code": code, "Message": "m"}]}
-
-    with pytest.raises(PortError, match=rf"delete s3://bucket/pre/fix/a \(region eu-west-1\): {code}") as caught:
-        await S3Store(Client(), "bucket", "pre/fix").delete(["a"])
-    assert type(caught.value) is meaning
-    assert getattr(caught.value, "cause", "") == cause
-
-
-def test_translate_raises_an_error_that_is_not_of_the_service() -> None:
-    with pytest.raises(KeyError):
-        translate(KeyError("x"), "read")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["2018-12-18T07:05:09Z", "2018-12-18T07:05:09.000Z", "Tue, 18 Dec 2018 07:05:09 GMT", 1545116709, 1545116709.0],
-)
-def test_timestamp_parser_reads_every_form_of_botocore(text: object) -> None:
-    """In a tenth of botocore's time."""
-    parser = new_session().get_component("response_parser_factory").create_parser("rest-xml")
-    assert parser._timestamp_parser(text) == datetime(2018, 12, 18, 7, 5, 9, tzinfo=UTC)

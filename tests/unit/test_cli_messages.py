@@ -1,4 +1,4 @@
-"""Messages for wrong input and wrong state: one line that names it, and its exit code."""
+"""Messages of the commands for wrong input and wrong state: one line that names it, and its exit code."""
 
 from __future__ import annotations
 
@@ -7,27 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from click.testing import CliRunner
 
-from simulation.memstore import MemoryStore
-from simulation.vtime import VirtualClock
-from vortex.adapters.http.server import not_served
 from vortex.cli import main
-from vortex.commands import demo
 from vortex.commands.standing import NoState, meaning
 from vortex.config.loading import ConfigError
-from vortex.core.log.rules import BrokenLog, RootStart, StreamState
+from vortex.core.log.rules import BrokenLog
 from vortex.core.log.segment import CorruptSegment, OtherVersion
-from vortex.core.model import Position, ShardInfo, Start
 from vortex.exits import Exit
-from vortex.log.store import LogStore
 from vortex.ports import Denied, NotFound, Unavailable
-from vortex.retry import Once
 from vortex.runtime.first_start import ForeignState
 
 LEAST = '[source]\nstream="s"\nendpoint_url="http://127.0.0.1:9"\n[event]\ncustomer="c"\ntype="t"\nid="i"\ntime="x"\n'
@@ -111,17 +102,20 @@ def test_run_prints_one_line_that_names_the_settings_when_the_address_is_in_use(
     ]
 
 
-@pytest.mark.parametrize(
-    ("host", "port", "problem", "message"),
-    [
-        ("0.0.0.0", 80, PermissionError(13, "error while attempting to bind"), "0.0.0.0:80: Permission denied"),
-        ("8.8.8.8", 1, OSError(99, "error while …"), "8.8.8.8:1: Cannot assign requested address"),
-        ("nohost", 1, socket.gaierror(-2, "Name or service not known"), "nohost:1: Name or service not known"),
-        ("unix:/a/s", 0, FileNotFoundError(2, "No such file"), ": unix:/a/s: No such file or directory"),
-    ],
-)
-def test_not_served_names_the_address_and_the_reason(host: str, port: int, problem: OSError, message: str) -> None:
-    assert not_served(host, port, problem).endswith(message)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_verify_escapes_control_characters_of_object_keys(folder: Path, as_json: bool) -> None:
+    """Keys can have line breaks, terminal escapes, and bytes that are not text."""
+    odd = folder / "odd"
+    odd.mkdir()
+    (odd / os.fsdecode(b"\xff\nevery invariant holds\x1b[2J")).write_text("x")
+    settings = {"VORTEX_STORE__URL": odd.as_uri()}
+    done = program(folder, "verify", "-c", "v.toml", *(["--json"] if as_json else []), **settings)
+    assert done.returncode == Exit.FAILED
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    output = done.stdout if as_json else done.stderr
+    assert "every invariant holds" in output
+    assert not any(line.startswith("every invariant holds") for line in (done.stdout + done.stderr).splitlines())
 
 
 @pytest.mark.parametrize(
@@ -154,68 +148,3 @@ def test_commands_print_a_known_error_and_exit_with_its_code(
         assert done.exception is problem
     else:
         assert (done.exit_code, done.stderr) == (code, "x\n")
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"stream": 5}', b"\xff\xfe", b"<html>"])
-@pytest.mark.parametrize(
-    ("key", "read"),
-    [
-        ("r/stream.json", lambda log_store: log_store.state()),
-        ("r/plans/0000000007/plan.json", lambda log_store: log_store.plan(7)),
-        ("r/plans/0000000007/done.json", lambda log_store: log_store.done(7)),
-        ("r/plans/0000000007/done-1.json", lambda log_store: log_store.range_done(7, 1)),
-    ],
-)
-async def test_log_store_raises_broken_log_with_the_key_of_a_damaged_document(
-    key: str, read: Callable[[LogStore], object], body: bytes
-) -> None:
-    store = MemoryStore(VirtualClock())
-    await store.put_if_absent(key, body)
-    with pytest.raises(BrokenLog, match=f"^{key}: is damaged, or was written by something else"):
-        await read(LogStore(store, "r", Once()))  # type: ignore[misc]
-
-
-async def test_log_store_reads_a_document_again_when_it_was_damaged_in_transit() -> None:
-    store = MemoryStore(VirtualClock())
-    await store.put_if_absent("r/stream.json", b"<html>")
-
-    async def mend(operation: str, key: str) -> None:
-        asked.append(key)
-        if len(asked) == 3:
-            store.objects[key] = msgspec.json.encode(
-                StreamState(stream="s", arn="a", created=0, roots=(root,), closed_before=0, first_hour=0, seed=1)
-            )
-
-    asked: list[str] = []
-    root = RootStart(ShardInfo("shard"), Position(Start.TRIM_HORIZON))
-    store.before = mend
-    found = await LogStore(store, "r", Once()).state()
-    assert found is not None
-    assert found.stream == "s"
-
-
-def test_demo_ignores_settings_and_credentials_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    monkeypatch.setenv("VORTEX_STORE__URL", "s3://production/x")
-    monkeypatch.setenv("AWS_PROFILE", "production")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://production")
-    monkeypatch.setattr(demo, "_moto", lambda: (_ for _ in ()).throw(demo.DemoFailed("far enough")))
-    assert demo.run(None, 1) == Exit.FAILED
-    seen = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "VORTEX_"))}
-    assert seen == {name: value for name, value in demo._SURROUNDINGS.items() if name.startswith("AWS_")}
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_verify_escapes_control_characters_of_object_keys(folder: Path, as_json: bool) -> None:
-    """Keys can have line breaks, terminal escapes, and bytes that are not text."""
-    odd = folder / "odd"
-    odd.mkdir()
-    (odd / os.fsdecode(b"\xff\nevery invariant holds\x1b[2J")).write_text("x")
-    settings = {"VORTEX_STORE__URL": odd.as_uri()}
-    done = program(folder, "verify", "-c", "v.toml", *(["--json"] if as_json else []), **settings)
-    assert done.returncode == Exit.FAILED
-    assert "\x1b" not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    output = done.stdout if as_json else done.stderr
-    assert "every invariant holds" in output
-    assert not any(line.startswith("every invariant holds") for line in (done.stdout + done.stderr).splitlines())

@@ -1,0 +1,34 @@
+"""Whether the state of the stream is where a command looks for it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from simulation import vtime
+from tests.loops import World
+from tests.published_store import published
+from vortex.commands.standing import NoState, begun
+from vortex.exits import Exit
+
+
+def test_begun_names_the_stream_whose_state_it_finds_when_it_is_another() -> None:
+    """With an exit code other than 0: no state, another stream's, an earlier stream's."""
+
+    async def scenario() -> None:
+        world = await published()
+        info = await world.stream.describe()
+        assert (await begun(world.store, info))[1].stream == info.name
+        for other, code, message in (
+            (dataclasses.replace(info, name="other"), Exit.LOST_STATE, f"holds the state of stream {info.name}"),
+            (dataclasses.replace(info, created_ms=info.created_ms + 5000), Exit.FAILED, "an earlier stream"),
+        ):
+            with pytest.raises(NoState, match=message) as caught:
+                await begun(world.store, other)
+            assert caught.value.code == code
+        with pytest.raises(NoState, match=r"start it with `vortex run`, or check store.url") as caught:
+            await begun(World().store, info)
+        assert caught.value.code == Exit.FAILED
+
+    vtime.run(scenario())

@@ -1,0 +1,13 @@
+"""Fixtures for tests of ingestion."""
+
+from __future__ import annotations
+
+import pytest
+
+from vortex.core.decode import events
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make few events many slices."""
+    monkeypatch.setattr(events, "_ROWS", 500)

@@ -1,0 +1,118 @@
+"""The publisher: who plans, how often logs are read, and how segments are compressed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from simulation import vtime
+from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
+from tests.loops import MINUTE, World
+from tests.unit.publish.test_dedup import traffic
+from vortex.log.store import LogStore
+
+
+def test_the_next_worker_of_the_roster_plans_when_the_planner_hangs() -> None:
+    """Its leases stay alive while its publisher hangs; after two intervals the next worker plans."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1)
+        members = [await world.join() for _ in range(3)]
+        await world.run(300)
+        hung = planner(members)
+        hung.tasks[1].cancel()
+        before = len(documents(world, "done"))
+        await world.run(160)
+        assert len(documents(world, "done")) > before
+        await world.run(600)
+        assert planner(members) is hung
+        await world.clock.sleep(200)
+        await all_leave(members)
+        await world.verified()
+
+    scenario(main())
+
+
+def test_requests_for_logs_grow_with_the_shards_when_the_frontier_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with shards times workers, even while nothing is published."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=12, period_ms=MINUTE)
+        members = [await world.join() for _ in range(6)]
+        await world.run(120)
+        looks = 0
+        real = LogStore.follow
+
+        async def counted(self: LogStore, before: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return await real(self, before)
+
+        monkeypatch.setattr(LogStore, "follow", counted)
+        stuck = members[0].fleet.workers[next(iter(members[0].fleet.workers))]
+        monkeypatch.setattr(stuck, "_due", lambda: False)
+        await world.run(1200, every=5.0)
+        # In twenty minutes the planner reads twelve logs a minute, and the five others together about as many.
+        assert looks < 20 * 12 * 4
+        monkeypatch.undo()
+        await world.clock.sleep(200)
+        await all_leave(members)
+        await world.verified()
+
+    scenario(main())
+
+
+def test_segments_use_lz4_while_most_members_lose_lines() -> None:
+    """Their lines are then compressed with gzip only once. Gzip returns when the copies stop."""
+
+    async def scenario() -> None:
+        world = World(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE, every_s=50)
+        worker = await world.begin()
+
+        def long(number: int, key: str) -> None:
+            world.stream.put(key, json.dumps({"c": "c", "t": "v", "id": f"id{number}", "x": "x" * 9000}).encode())
+            world.sent[f"id{number}"] += 1
+
+        uses_lz4 = []
+        for number in range(1200):
+            long(number, f"k{number}")
+            if number < 600:
+                long(number, f"again {number}")
+            await world.clock.sleep(1)
+            uses_lz4.append(worker.publisher.status.lz4)
+        assert not any(uses_lz4[:60]) and any(uses_lz4[300:600]) and not any(uses_lz4[-120:])
+        await world.clock.sleep(1200)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_a_late_segment_in_place_of_a_cleaned_up_one_stops_no_worker() -> None:
+    """A worker that reads it is executing a plan that is already done, so the content does not matter."""
+
+    async def scenario() -> None:
+        world = World(shards=1, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
+        late, other = await world.begin(), await world.begin()
+        ids = late.log_store.ids
+
+        async def slow(head: Any) -> bytes:
+            key = f"{late.log_store.root}/shards/{head.shard}/{head.n:012d}.seg"
+            for _ in range(600):
+                if key not in world.store.objects:
+                    await world.store.put_if_absent(key, b"another's")
+                    break
+                await world.clock.sleep(1)
+            return await ids(head)
+
+        with patch.object(late.log_store, "ids", slow):
+            await traffic(world, 300)
+        await world.clock.sleep(1200)
+        assert not any(task.done() for worker in (late, other) for task in worker.tasks)
+        for worker in (late, other):
+            await worker.kill()
+
+    vtime.run(scenario())
