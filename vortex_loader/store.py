@@ -184,7 +184,7 @@ class Store:
                         yield piece
                 counted.rest()
             except _NO_GZIP as problem:
-                raise LoaderError(f"{self.url}/{stored.key} is no whole gzip file: {problem}") from None
+                raise LoaderError(f"{self.url}/{stored.key} is not a complete gzip file: {problem}") from None
             except OSError as problem:
                 raise Passing(f"{self.url}/{stored.key}: {problem}") from None
             except Exception as problem:

@@ -100,7 +100,10 @@ def _columns(warehouse: Warehouse, schema: str, name: str, event_type: str, targ
         for path, types in sorted(found.items())
         if (at := pointer(path)) in known and set(types) - {"null"}
     ]
-    return columns, sum(pointer(path) not in known and path not in flattened for path in found)
+    unmapped = sum(
+        pointer(path) not in known and path not in flattened and set(types) != {"null"} for path, types in found.items()
+    )
+    return columns, unmapped
 
 
 def _found(warehouse: Warehouse, known: Mapping[str, Known], target: Target, room: int) -> Found:
