@@ -21,13 +21,13 @@ MINUTE = 60_000
 def done_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[str, int]]]:
     """By plan: which worker published which range."""
     seen: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    real = Ranges._carry_out
+    real = Ranges._publish
 
     async def watched(self: Ranges, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int) -> Any:
         seen[plan.k].append((self._sharing.me, number))
         return await real(self, plan, views, dropped, number)
 
-    monkeypatch.setattr(Ranges, "_carry_out", watched)
+    monkeypatch.setattr(Ranges, "_publish", watched)
     return seen
 
 
