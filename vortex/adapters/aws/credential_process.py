@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shlex
 import signal
 import subprocess
 import sys
-import threading
+import time
 
 _MOST_BYTES = 2**20
+_LOOK_S = 0.05
 
 
 class Failed(Exception):
@@ -34,30 +36,43 @@ def output_of(command: str, patience_s: float) -> bytes:
         )
     except (OSError, ValueError, IndexError) as problem:
         raise Failed(f"the command cannot be run: {getattr(problem, 'strerror', None) or 'not a command'}") from None
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
+    try:
+        printed = _printed(process, patience_s)
+        code = process.wait()
+    except Failed:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-
-    timer = threading.Timer(patience_s, end)
-    timer.start()
-    try:
-        assert process.stdout is not None
-        printed = process.stdout.read(_MOST_BYTES)
-        if len(printed) == _MOST_BYTES:
-            end()
-            raise Failed("the command prints too much")
-        code = process.wait()
-    finally:
-        timer.cancel()
-    if late.is_set():
-        raise Failed(f"the command did not end within {patience_s:g} s")
+        process.wait()
+        raise
     if code:
         raise Failed(f"the command ended with code {code}")
     _check(printed)
     return printed
+
+
+def _printed(process: subprocess.Popen[bytes], patience_s: float) -> bytes:
+    """All that the command printed until it ended. Raises Failed.
+
+    Not until its output is closed: an agent that it leaves behind has that open as well, for days.
+    """
+    assert process.stdout is not None
+    output, printed = process.stdout.fileno(), b""
+    end, is_open = time.monotonic() + patience_s, True
+    while True:
+        ended = process.poll() is not None  # asked first: what it printed is there then
+        ready = is_open and select.select([output], [], [], 0.0 if ended else _LOOK_S)[0]
+        if ready:
+            chunk = os.read(output, _MOST_BYTES)
+            printed += chunk
+            is_open = bool(chunk)
+            if len(printed) >= _MOST_BYTES:
+                raise Failed("the command prints too much")
+        elif ended:
+            return printed
+        elif not is_open:
+            time.sleep(_LOOK_S)
+        if not ended and time.monotonic() > end:
+            raise Failed(f"the command did not end within {patience_s:g} s")
 
 
 def _check(printed: bytes) -> None:
