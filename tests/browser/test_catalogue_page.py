@@ -1,4 +1,4 @@
-"""The catalogue's page in a real browser, while a loader runs: what people change counts from the next hour on."""
+"""The catalogue page in a real browser, while a loader runs: changes apply from the next hour on."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def loads(address: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def test_an_event_added_and_removed_on_the_page_is_followed_by_the_next_hour(
+def test_page_adds_and_removes_an_event_and_the_loader_follows_with_the_next_hour(
     loader: Path, served: str, warehouse: str, database: Database, tmp_path: Path
 ) -> None:
     pages = [page(n) for n in range(20)]

@@ -1,4 +1,4 @@
-"""The queries of docs/reading.md, as they stand there, over a store of odd names and types that change."""
+"""The queries of docs/reading.md over a store with unusual names and types that change."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ def counted(rows: Any) -> Counts:
     return {(customer, kind): int(count) for customer, kind, count in rows}
 
 
-def test_duckdb_reads_every_event(store: tuple[Path, Counts]) -> None:
+def test_duckdb_query_of_the_documentation_reads_every_event(store: tuple[Path, Counts]) -> None:
     duckdb = pytest.importorskip("duckdb")
     root, counts = store
     assert counted(duckdb.sql(block("DuckDB", "sql").replace("DIR", str(root))).fetchall()) == counts
 
 
-def test_clickhouse_reads_every_event(store: tuple[Path, Counts]) -> None:
+def test_clickhouse_query_of_the_documentation_reads_every_event(store: tuple[Path, Counts]) -> None:
     chdb = pytest.importorskip("chdb", reason="no chdb here: make test-readers installs it")
     root, counts = store
-    said = str(chdb.query(block("ClickHouse", "sql").replace("DIR", str(root)), "JSONCompactEachRow"))
-    assert counted(json.loads(line) for line in said.splitlines()) == counts
+    output = str(chdb.query(block("ClickHouse", "sql").replace("DIR", str(root)), "JSONCompactEachRow"))
+    assert counted(json.loads(line) for line in output.splitlines()) == counts
 
 
 @pytest.mark.parametrize(("heading", "module"), [("Polars", "polars"), ("PyArrow", "pyarrow")])
-def test_a_program_reads_every_event(store: tuple[Path, Counts], heading: str, module: str) -> None:
+def test_program_of_the_documentation_reads_every_event(store: tuple[Path, Counts], heading: str, module: str) -> None:
     pytest.importorskip(module, reason=f"no {module} here: make test-readers installs it")
     root, counts = store
     names: dict[str, Any] = {}

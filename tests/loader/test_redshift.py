@@ -1,4 +1,4 @@
-"""Redshift: the SQL that is sent, against what its documentation says; and what its errors mean. No server is asked."""
+"""Redshift: the SQL that is sent, compared with its documentation, and what its errors mean. No server is used."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def loading(**rules: Any) -> tuple[Connection, Any]:
     return connection, load(warehouse, Published(), PART, target, run_id="test")
 
 
-def test_a_partition_is_copied_by_its_manifest_and_moved_in_one_transaction() -> None:
+def test_load_copies_a_partition_by_its_manifest_and_moves_it_in_one_transaction() -> None:
     connection, done = loading()
     assert (done.rows, done.table, done.misfits) == (3, "order_completed", {"properties_price": 1})
     asked = connection.asked
@@ -120,8 +120,8 @@ def test_a_partition_is_copied_by_its_manifest_and_moved_in_one_transaction() ->
     assert "JSON_PARSE('{\"properties_price\": 1}')" in audit and "GETDATE()" in audit
 
 
-def test_statements_use_nothing_that_redshift_lacks() -> None:
-    """Upserts, FILTER, RETURNING, arrays, jsonb, MERGE-like conflicts: Postgres has them, Redshift has not."""
+def test_statements_use_no_feature_that_redshift_lacks() -> None:
+    """Postgres has upserts, FILTER, RETURNING, arrays, jsonb and MERGE-like conflicts; Redshift does not."""
     connection, _ = loading()
     for sql in connection.asked:
         assert not re.search(
@@ -130,17 +130,17 @@ def test_statements_use_nothing_that_redshift_lacks() -> None:
         assert len(sql) < 16 << 20
 
 
-def test_backslashes_and_quotes_are_escaped_as_redshift_reads_them() -> None:
+def test_literal_escapes_backslashes_and_quotes_for_redshift() -> None:
     warehouse = Redshift(Connection({}), "redshift://u:p@h/db")
     assert warehouse.literal("a\\b'c") == "'a\\\\b''c'"
 
 
-def test_what_must_be_taken_away_is_refused_rather_than_loaded() -> None:
+def test_load_is_refused_when_keys_must_be_dropped() -> None:
     with pytest.raises(LoaderError, match="drop"):
         loading(default={"drop": ["context.ip"]})
 
 
-def test_a_store_that_is_no_s3_is_refused(tmp_path: Path) -> None:
+def test_stage_refuses_a_store_that_is_not_s3(tmp_path: Path) -> None:
     warehouse = Redshift(Connection(ANSWERS), "redshift://u:p@h/db")
     with pytest.raises(LoaderError, match="reads from S3 only"):
         warehouse.stage(open_store(str(tmp_path)), PART)
@@ -165,7 +165,7 @@ def test_a_store_that_is_no_s3_is_refused(tmp_path: Path) -> None:
         (ConnectionResetError("reset"), Passing),
     ],
 )
-def test_errors_say_what_to_do(failure: Exception, kind: type[Exception]) -> None:
+def test_errors_name_the_remedy(failure: Exception, kind: type[Exception]) -> None:
     connection = Connection({})
     warehouse = Redshift(connection, "redshift://u:p@h/db")
     connection.failure = failure

@@ -1,4 +1,4 @@
-"""Loaders that meet, connections that break, and loading hours as they close."""
+"""Concurrent loaders, connections that break, and loading hours as they close."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def value(metric: Any) -> float:
     return float(metric._value.get())
 
 
-def test_loaders_at_once_load_every_partition_once(tmp_path: Path, address: str) -> None:
-    """New schemas, new tables and the same hours, by four at a time; names that collide among them."""
+def test_concurrent_loaders_load_every_partition_once(tmp_path: Path, address: str) -> None:
+    """Four at a time, with new schemas, new tables, the same hours, and names that collide."""
     names = [("wayne/retail", "Product Viewed"), ("wayne_retail", "Product Viewed"), ("wayne/retail", "product_viewed")]
     for n in range(3):
         publish(tmp_path, hour(n), {name: [page(k, **{f"key {n} {k % 3}": k}) for k in range(30)] for name in names})
@@ -96,7 +96,7 @@ class Breaking:
 
 
 @pytest.mark.parametrize("at", ["CREATE SCHEMA", "CREATE TEMP", "CREATE TABLE", "INSERT INTO", "_loads", "_names"])
-def test_a_load_that_breaks_is_tried_again_on_a_new_connection(tmp_path: Path, address: str, at: str) -> None:
+def test_loader_retries_a_broken_load_on_a_new_connection(tmp_path: Path, address: str, at: str) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     opened = Breaking(address, at, times=3)
     with a_loader(open_store(str(tmp_path)), Changing(customers="all"), opened, parallel=1, attempts=4) as loader:
@@ -109,7 +109,7 @@ def test_a_load_that_breaks_is_tried_again_on_a_new_connection(tmp_path: Path, a
     warehouse.close()
 
 
-def test_a_load_is_given_up_after_its_tries_and_nothing_of_it_is_there(tmp_path: Path, address: str) -> None:
+def test_loader_gives_up_a_load_after_its_attempts_and_leaves_nothing_of_it(tmp_path: Path, address: str) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     with a_loader(
         open_store(str(tmp_path)), Changing(customers="all"), Breaking(address, 'INTO "acme"."page"', 9), attempts=2
@@ -123,7 +123,7 @@ def test_a_load_is_given_up_after_its_tries_and_nothing_of_it_is_there(tmp_path:
     warehouse.close()
 
 
-def test_a_server_that_ends_a_connection_is_asked_again(tmp_path: Path, postgres_address: str) -> None:
+def test_loader_reconnects_when_the_server_ends_a_connection(tmp_path: Path, postgres_address: str) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     opened: list[Warehouse] = []
 
@@ -150,8 +150,8 @@ def connect_and_close(address: str) -> Any:
     return contextlib.closing(connect(address))
 
 
-def test_a_file_that_is_in_use_is_waited_for_and_then_named(tmp_path: Path) -> None:
-    """DuckDB takes one process at a time."""
+def test_connect_waits_for_a_database_file_in_use_and_then_names_it(tmp_path: Path) -> None:
+    """DuckDB allows one process at a time."""
     import subprocess
     import sys
 
@@ -169,18 +169,18 @@ def test_a_file_that_is_in_use_is_waited_for_and_then_named(tmp_path: Path) -> N
     waiting.join()
 
 
-def test_hours_are_loaded_as_they_close_by_the_catalogue_of_the_moment(tmp_path: Path, address: str) -> None:
+def test_loader_loads_hours_as_they_close_by_the_current_catalogue(tmp_path: Path, address: str) -> None:
     store, source = open_store(str(tmp_path)), Changing(customer={"acme": {"events": ["page"]}})
     kinds = {("acme", "page"): PAGES[:5], ("acme", "identify"): PAGES[:3]}
     publish(tmp_path, hour(0), kinds)
-    told: list[tuple[datetime, int]] = []
+    reports: list[tuple[datetime, int]] = []
     stop = threading.Event()
 
     def now() -> datetime:
         return hour(2).replace(minute=30)
 
     def tell(report: HourReport) -> None:
-        told.append((report.hour, report.rows))
+        reports.append((report.hour, report.rows))
         if report.hour == hour(0):
             source.set(customer={"acme": {"events": ["identify"]}})
             publish(tmp_path, hour(1), kinds)
@@ -189,23 +189,23 @@ def test_hours_are_loaded_as_they_close_by_the_catalogue_of_the_moment(tmp_path:
 
     with a_loader(store, source, lambda: connect(address)) as loader:
         follow(loader, hour(0), now, stop, 0.01, tell)
-        assert told == [(hour(0), 5), (hour(1), 3)]
+        assert reports == [(hour(0), 5), (hour(1), 3)]
         assert value(loader.metrics.last_hour) == hour(1).timestamp()
         assert value(loader.metrics.not_in_catalog) == 3 + 5
 
 
-def test_an_hour_that_fails_waits_and_is_tried_in_the_next_round(tmp_path: Path, address: str) -> None:
+def test_loader_retries_a_failed_hour_in_the_next_round(tmp_path: Path, address: str) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES})
     publish(tmp_path, hour(1), {("acme", "page"): PAGES})
     file = next((tmp_path / "customer=acme/event_type=page/date=2026-11-29/hour=09").glob("*.gz"))
     body = file.read_bytes()
     file.write_bytes(b"junk")
-    told: list[tuple[datetime, int, int]] = []
+    reports: list[tuple[datetime, int, int]] = []
     stop = threading.Event()
 
     def tell(report: HourReport) -> None:
-        told.append((report.hour, report.rows, len(report.failed)))
-        if len(told) == 3:
+        reports.append((report.hour, report.rows, len(report.failed)))
+        if len(reports) == 3:
             stop.set()
 
     waits = []
@@ -221,20 +221,20 @@ def test_an_hour_that_fails_waits_and_is_tried_in_the_next_round(tmp_path: Path,
 
     with a_loader(open_store(str(tmp_path)), Changing(customers="all"), lambda: connect(address)) as loader:
         follow(loader, hour(0), lambda: hour(2), Stop(), 0.01, tell)
-    assert told == [(hour(0), 0, 1), (hour(1), 40, 0), (hour(0), 40, 0)]
+    assert reports == [(hour(0), 0, 1), (hour(1), 40, 0), (hour(0), 40, 0)]
     assert waits[0] == (1.0, 3600.0)
     assert waits[-1] == (0.0, 0.0)
 
 
-def test_the_loaders_clock_may_stand_at_any_time_zone() -> None:
+def test_hour_text_is_in_utc_for_any_time_zone() -> None:
     from vortex_loader.model import hour_text, parse_hour
 
     assert hour_text(parse_hour("2026-11-29T10:00+01:00")) == "2026-11-29T09"
     assert parse_hour("2026-11-29T09") == datetime(2026, 11, 29, 9, tzinfo=UTC)
 
 
-def test_deep_events_and_keys_that_stand_twice_are_loaded(tmp_path: Path, address: str) -> None:
-    """Vortex takes 512 levels."""
+def test_load_accepts_deep_events_and_duplicate_keys(tmp_path: Path, address: str) -> None:
+    """Vortex accepts 512 levels."""
     deep = b'{"messageId":"1","deep":' + b"[" * 500 + b"1" + b"]" * 500 + b"}"
     twice = b'{"messageId":"2","k":1,"k":2,"properties":{"a":"x","a":"y"}}'
     publish(tmp_path, hour(0), {("acme", "page"): [deep, twice]})
@@ -249,7 +249,7 @@ def test_deep_events_and_keys_that_stand_twice_are_loaded(tmp_path: Path, addres
         warehouse.close()
 
 
-def test_a_table_that_people_name_otherwise_later_is_refused(tmp_path: Path, address: str) -> None:
+def test_load_refuses_a_table_that_is_renamed_in_the_catalogue_later(tmp_path: Path, address: str) -> None:
     publish(tmp_path, hour(0), {("acme", "page"): PAGES, ("acme", "x"): PAGES})
     publish(tmp_path, hour(1), {("acme", "page"): PAGES})
     store = open_store(str(tmp_path))

@@ -190,7 +190,7 @@ ENDLESS: dict[str, Callable[[str], Reply]] = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-async def test_a_listing_that_never_ends_and_brings_nothing_raises_unavailable(
+async def test_an_endless_listing_without_rows_raises_unavailable(
     world: World, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A few such pages are legal."""

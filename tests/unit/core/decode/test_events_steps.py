@@ -1,4 +1,4 @@
-"""How a page is worked through: in steps that nobody notices, and with nothing kept that is not needed any more."""
+"""Reading a page in steps, without keeping what is no longer needed."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def steps(data: bytes, count: int) -> int:
     return len(found)
 
 
-def test_times_that_take_long_to_read_are_read_in_steps() -> None:
+def test_event_reader_reads_expensive_times_in_steps() -> None:
     assert steps(packed(2000, at="2026-11-29T10:00:00Z" + "[]" * 800), 2000) >= 10
 
 
-def test_events_that_are_read_for_another_time_are_read_in_steps() -> None:
-    """None of the first times can be read, and so each event is looked through for the second one."""
+def test_event_reader_reads_events_in_steps_when_the_first_time_is_unreadable() -> None:
+    """Each event is then searched for its second time."""
     assert steps(packed(2000, at="soon", **{f"key{number}": 1 for number in range(150)}), 2000) >= 8
 
 
-def test_names_of_a_record_before_are_gone_when_the_next_one_is_unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those that a plain event of the page had among them; it has its own customer and type still."""
+def test_event_reader_drops_the_names_of_a_record_before_it_reads_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of plain events of the page, which keep their customer and type."""
     monkeypatch.setattr(module, "_MOST_NAMES", 10)
     plain = b'{"customer":"plain","type":"b","id":"1"}'
     some = [b"\n".join(b'{"customer":"%d-%d","type":"b","id":1}' % (n, m) for m in range(1100)) for n in range(3)]
@@ -70,8 +70,8 @@ def test_names_of_a_record_before_are_gone_when_the_next_one_is_unfolded(monkeyp
     assert found == [f"{n}-{m}" for n in range(3) for m in range(1100)] + ["plain"]
 
 
-def test_a_long_customer_is_not_remembered() -> None:
-    """A producer may send others without number."""
+def test_event_reader_does_not_cache_a_long_customer() -> None:
+    """A producer can send any number of others."""
     one = reader()
     list(one.slices(records(b'{"customer":"%s","type":"\\u00e4","id":1}' % (b"c" * 60_000))))
     list(one.slices(records(b'{"customer":"short","type":"\\u00e4","id":1}')))
@@ -79,5 +79,5 @@ def test_a_long_customer_is_not_remembered() -> None:
 
 
 @pytest.mark.skipif(native is None, reason="without the steps in C nothing is left to answer")
-def test_few_questions_are_answered_at_once() -> None:
+def test_event_reader_takes_few_steps_for_few_times() -> None:
     assert steps(packed(500, at="2026-11-29 10:00:00+01:00"), 500) <= 4

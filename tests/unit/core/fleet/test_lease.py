@@ -50,8 +50,8 @@ def test_checkpoint_is_neither_numbered_nor_ended_when_its_sequence_is_invalid(s
 FREE = Lease("shard", None, 3, Checkpoint("TRIM_HORIZON"))
 
 
-def test_a_lease_counts_a_switch_only_when_its_owner_changes() -> None:
-    """A free one, one's own, another's."""
+def test_taken_counts_a_switch_only_when_the_owner_changes() -> None:
+    """Not for a free lease or one's own."""
     mine = taken(FREE, "me", "t1")
     assert (mine.owner, mine.token, mine.counter, mine.switches, mine.previous_owner) == ("me", "t1", 4, 0, None)
     again = taken(mine, "me", "t2")
@@ -62,7 +62,7 @@ def test_a_lease_counts_a_switch_only_when_its_owner_changes() -> None:
     assert handed_over(other).counter == other.counter, "a hand-over is not a heartbeat"
 
 
-def test_every_write_of_an_owner_moves_the_counter() -> None:
+def test_writes_of_an_owner_increment_the_counter() -> None:
     """It is the heartbeat, and the condition of the next write."""
     mine = taken(FREE, "me", "t1")
     assert renewed(mine).counter == mine.counter + 1
@@ -73,7 +73,7 @@ def test_every_write_of_an_owner_moves_the_counter() -> None:
     assert (gone.owner, gone.token, gone.counter) == (None, "", mine.counter + 1)
 
 
-def test_an_acquisition_survives_heartbeats_and_no_other_owner() -> None:
+def test_same_acquisition_holds_after_heartbeats_and_not_after_another_take() -> None:
     mine = taken(FREE, "me", "t1")
     assert same_acquisition(mine, renewed(mine))
     assert not same_acquisition(mine, taken(mine, "me", "t2"))
@@ -81,6 +81,6 @@ def test_an_acquisition_survives_heartbeats_and_no_other_owner() -> None:
 
 
 @pytest.mark.parametrize(("row", "stream", "earlier"), [(5, 9, True), (9, 9, False), (0, 9, False), (5, 0, False)])
-def test_a_row_of_another_creation_time_is_of_an_earlier_stream(row: int, stream: int, earlier: bool) -> None:
-    """A row that names none may be anybody's: the KCL writes none."""
+def test_of_earlier_stream_compares_the_creation_time_of_the_stream(row: int, stream: int, earlier: bool) -> None:
+    """A row without one may belong to any stream: the KCL writes none."""
     assert of_earlier_stream(Lease("shard", None, 3, Checkpoint("TRIM_HORIZON"), stream=row), stream) == earlier

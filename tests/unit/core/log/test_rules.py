@@ -42,8 +42,8 @@ def following(**changes: Any) -> SegmentHeader:
     return header(**{"n": 1, "prev": "digest-0", "start": READ, **changes})
 
 
-def test_check_follows_accepts_a_segment_that_goes_on_where_the_last_one_ended() -> None:
-    """And one that moves further."""
+def test_check_follows_accepts_a_segment_that_continues_the_last_one() -> None:
+    """Also one that advances its bounds."""
     check_follows(header(), following(), "r")
     check_follows(header(), following(watermark=2000, closed_before=1200), "r")
 
@@ -62,14 +62,13 @@ def test_check_follows_accepts_a_segment_that_goes_on_where_the_last_one_ended()
     ],
     ids=["a hole", "another chain", "after the end", "watermark", "closed_before", "start", "number", "shard"],
 )
-def test_check_follows_names_the_segment_that_breaks_the_log(before: SegmentHeader, after: SegmentHeader) -> None:
-    """Whatever of it does not fit."""
+def test_check_follows_names_the_segment_that_does_not_follow(before: SegmentHeader, after: SegmentHeader) -> None:
     with pytest.raises(BrokenLog, match=segment_key("r", after.shard, after.n)):
         check_follows(before, after, "r")
 
 
-def test_bumped_moves_closed_before_and_nothing_else() -> None:
-    """It never moves back, and the rest is the head's."""
+def test_advanced_changes_only_closed_before() -> None:
+    """It never goes back."""
     moved = advanced(header(), 1200, owner="x", created=9)
     assert (moved.n, moved.prev, moved.closed_before, moved.advances) == (1, "digest-0", 1200, True)
     assert (moved.start, moved.position, moved.watermark, moved.ids) == (READ, READ, 1000, 0)
@@ -77,14 +76,13 @@ def test_bumped_moves_closed_before_and_nothing_else() -> None:
     assert advanced(header(), 300, owner="x", created=9).closed_before == 600
 
 
-def test_bumped_refuses_an_ended_log() -> None:
-    """Nothing follows an end."""
+def test_advanced_refuses_an_ended_log() -> None:
     with pytest.raises(BrokenLog, match="shard-1"):
         advanced(header(ended=True), 1200, owner="x", created=9)
 
 
-def test_child_begins_at_its_oldest_record_with_the_bounds_of_its_parents() -> None:
-    """The least watermark and the greatest bound; at a time only where nothing was read of any parent."""
+def test_child_starts_at_its_oldest_record_with_the_bounds_of_its_parents() -> None:
+    """The least watermark and the greatest bound; at a time only if nothing was read of any parent."""
     other = footer(watermark=400, closed_before=900)
     assert child_state([footer(), other]) == (400, 900)
     assert child_position([footer(), other]) == Position(Start.TRIM_HORIZON)
@@ -93,8 +91,8 @@ def test_child_begins_at_its_oldest_record_with_the_bounds_of_its_parents() -> N
     assert child_position([footer(position=since), footer()]) == Position(Start.TRIM_HORIZON)
 
 
-def test_segment_number_reads_the_keys_of_segments_alone() -> None:
-    """Listings are in order of numbers."""
+def test_segment_number_reads_only_keys_of_segments() -> None:
+    """Listings are in the order of the numbers."""
     assert segment_number(segment_key("r", "s", 7)) == 7
     assert segment_key("r", "s", 9) < segment_key("r", "s", 10)
     assert segment_number("r/shards/s/other") is None
