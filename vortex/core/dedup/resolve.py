@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,13 +125,46 @@ def _all_near(
     return np.flatnonzero(~near)
 
 
+class _Arrivals:
+    """When the published rows of one key arrived: intervals that do not overlap, in order.
+
+    A row is near one of several overlapping intervals exactly if it is near all of them in one. So they are one here.
+    """
+
+    def __init__(self, intervals: Iterable[tuple[int, int]]) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+        for lo, hi in sorted(intervals):
+            if self._ends and lo <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], hi)
+            else:
+                self._begins.append(lo)
+                self._ends.append(hi)
+
+    def near(self, lo: int, hi: int, window: int) -> bool:
+        """Whether [lo, hi] is near one of them."""
+        at = bisect_left(self._ends, lo - window)
+        return at < len(self._ends) and self._begins[at] <= hi + window
+
+    def add(self, lo: int, hi: int) -> None:
+        """Add an interval that is near none of them."""
+        at = bisect_left(self._begins, lo)
+        self._begins.insert(at, lo)
+        self._ends.insert(at, hi)
+
+
 def _walk(
-    members: Index, rows: Rows, runs: RunTable, published: list[tuple[int, int]], window: int, dropped: Bools
+    members: Index, rows: Rows, runs: RunTable, published: Iterable[tuple[int, int]], window: int, dropped: Bools
 ) -> None:
-    """Decide the rows of one key in order: a row is dropped if it is near a published one."""
-    for row, run in zip(members.tolist(), rows.run[members].tolist(), strict=True):
-        lo, hi = int(runs["lo"][run]), int(runs["hi"][run])
-        if any(lo - b <= window and a - hi <= window for a, b in published):
-            dropped[row] = True
-        else:
-            published.append((lo, hi))
+    """Decide the rows of one key in order: a row is dropped if it is near a published one.
+
+    The rows of one run arrived in one interval. So its first row decides for all of them.
+    """
+    arrivals, run = _Arrivals(published), rows.run[members]
+    first = np.concatenate(([True], run[1:] != run[:-1]))
+    dropped[members] = True
+    its = runs[run[first]]
+    for row, lo, hi in zip(members[first].tolist(), its["lo"].tolist(), its["hi"].tolist(), strict=True):
+        if not arrivals.near(lo, hi, window):
+            dropped[row] = False
+            arrivals.add(lo, hi)

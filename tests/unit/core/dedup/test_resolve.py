@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,16 +53,27 @@ def dropped_by_loop(keys: list[Key], came: list[Came], known: list[list[tuple[Ke
     st.lists(st.tuples(KEYS, ARRIVALS), max_size=25),
     st.lists(st.lists(st.tuples(KEYS, ARRIVALS), max_size=5), max_size=3),
     st.integers(0, 12),
+    st.integers(1, 3),
 )
 def test_resolve_drops_the_rows_that_a_loop_over_all_rows_drops(
-    rows: list[tuple[Key, Came]], known: list[list[tuple[Key, Came]]], window: int
+    rows: list[tuple[Key, Came]], known: list[list[tuple[Key, Came]]], window: int, of_a_run: int
 ) -> None:
-    keys, came = [key for key, _ in rows], [came for _, came in rows]
-    columns = rows_of(keys, list(range(len(keys)))).by_key()
+    keys, came = [key for key, _ in rows], [came for _, came in rows][::of_a_run]
+    run = [at // of_a_run for at in range(len(keys))]
+    columns = rows_of(keys, run).by_key()
     dropped = resolve(columns, table_of(came), [published_of(several) for several in known], window)
-    assert [out for _, out in sorted(zip(columns.run.tolist(), dropped.tolist(), strict=True))] == dropped_by_loop(
-        keys, came, known, window
+    assert [out for _, out in sorted(zip(columns.row.tolist(), dropped.tolist(), strict=True))] == dropped_by_loop(
+        keys, [came[each] for each in run], known, window
     )
+
+
+def test_resolve_of_one_id_in_many_runs_takes_no_quadratic_time() -> None:
+    """A constant id by mistake, and a window that is short beside the plan: each row is published, none is near."""
+    came = [(3 * at, 3 * at) for at in range(40_000)]
+    columns = rows_of([(1, 1)] * len(came), list(range(len(came))))
+    begun = process_time()
+    assert not resolve(columns, table_of(came), [], 2).any()
+    assert process_time() - begun < 5
 
 
 # Published keys.
