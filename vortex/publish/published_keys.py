@@ -39,22 +39,24 @@ class KeyCache:
         self._log_store, self._offload, self._on_read = log_store, offload, on_read
         self._held: dict[int, dict[Range, Keys | Fingerprints]] = {}
         self._decided: dict[tuple[int, int], Decided] = {}
+        self._held_bytes = self._decided_bytes = 0
+        """Counted on the way: a window of a week has thousands of plans, and each of them asks."""
         self._reading = asyncio.Semaphore(_READS)
         self._keeping = asyncio.Lock()
 
     def __len__(self) -> int:
-        return sum(len(keys) for _, _, keys in self.held())
+        return sum(len(cached) for _, _, cached in self.held())
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(keys.nbytes for _, _, keys in self.held()) + sum(file.nbytes for file in self._decided.values())
+        """Bytes in memory."""
+        return self._held_bytes + self._decided_bytes
 
     def held(self) -> Iterator[tuple[int, Range, Keys | Fingerprints]]:
-        """The cache content: plan, range, keys."""
+        """What is in memory: plan, range, keys."""
         for k, ranges in self._held.items():
-            for place, keys in ranges.items():
-                yield k, place, keys
+            for place, cached in ranges.items():
+                yield k, place, cached
 
     def forget(self, before: int | None = None) -> None:
         """Drop the keys of the plans before this one, or of all plans."""
@@ -63,22 +65,37 @@ class KeyCache:
         else:
             self._held = {k: ranges for k, ranges in self._held.items() if k >= before}
             self._decided = {place: file for place, file in self._decided.items() if place[0] >= before}
+        self._held_bytes = sum(cached.nbytes for _, _, cached in self.held())
+        self._decided_bytes = sum(file.nbytes for file in self._decided.values())
 
     async def keep(self, k: int, part: int, parts: int, keys: Keys) -> None:
         """Cache what plan k published in a range, as in its file. Older plans shrink to make room."""
         async with self._keeping:
-            self._held.setdefault(k, {})[part, parts] = await self._offload(keys.apart)
-            for ranges, place, cached in self._by_age():
-                if self.nbytes > self.limit and isinstance(cached, Keys):
-                    ranges[place] = await self._offload(Fingerprints, cached.high, *place)
-            for ranges, place, _ in self._by_age():
-                if self.nbytes > self.limit:
-                    del ranges[place]
+            self._hold(k, (part, parts), await self._offload(keys.apart))
+            for old, place, cached in self._by_age():
+                if self.nbytes <= self.limit:
+                    return
+                if isinstance(cached, Keys):
+                    fingerprints = await self._offload(Fingerprints, cached.high, *place)
+                    if self._held.get(old, {}).get(place) is cached:  # and was not forgotten meanwhile
+                        self._hold(old, place, fingerprints)
+            for old, place, cached in self._by_age():
+                if self.nbytes <= self.limit:
+                    return
+                del self._held[old][place]
+                self._held_bytes -= cached.nbytes
             if self.nbytes > self.limit:
-                self._decided.clear()
+                self._decided, self._decided_bytes = {}, 0
 
-    def _by_age(self) -> list[tuple[dict[Range, Keys | Fingerprints], Range, Keys | Fingerprints]]:
-        return [(ranges, *row) for _, ranges in sorted(self._held.items()) for row in ranges.items()]
+    def _hold(self, k: int, place: Range, cached: Keys | Fingerprints) -> None:
+        ranges = self._held.setdefault(k, {})
+        before = ranges.get(place)
+        self._held_bytes += cached.nbytes - (before.nbytes if before is not None else 0)
+        ranges[place] = cached
+
+    def _by_age(self) -> list[tuple[int, Range, Keys | Fingerprints]]:
+        """What is in memory, the oldest plan first; nothing where there is room enough."""
+        return sorted(self.held(), key=lambda row: row[0]) if self.nbytes > self.limit else []
 
     async def published(self, plan: Recent, part: int, parts: int) -> Keys | None:
         """All keys that a plan published in a range; None if the plan had nothing to decide.
@@ -152,6 +169,8 @@ class KeyCache:
                 raise CorruptSegment(
                     f"{decided.name}: is one of {decided.parts} parts, but plan {plan.k} has {plan.parts}"
                 )
+            if (plan.k, number) not in self._decided:  # nobody else has read it meanwhile
+                self._decided_bytes += decided.nbytes
             self._decided[plan.k, number] = decided
         return self._decided[plan.k, number]
 

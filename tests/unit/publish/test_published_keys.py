@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from time import process_time
 from typing import TypeVar
 
 import numpy as np
@@ -112,3 +113,22 @@ async def test_key_cache_raises_corrupt_segment_when_a_file_is_of_another_plan_o
     plan = Recent(0, recent[0].upto, 2, 50)
     with pytest.raises(CorruptSegment, match=log_store.decided_key(0, 0)):
         await KeyCache(log_store, in_place, 10**9).published(plan, 0, 1)
+
+
+def keys_of(count: int) -> Keys:
+    words, none = np.arange(count, dtype=np.uint64) << np.uint64(50), np.zeros(1, dtype=np.int64)
+    return Keys(words, words, np.zeros(count, dtype=np.uint32), none, none)
+
+
+@pytest.mark.parametrize("limit", [10**9, 200_000], ids=["room", "no room"])
+async def test_key_cache_keeps_the_plans_of_a_week_in_no_cubic_time(limit: int) -> None:
+    """And counts what it has: plans that come, shrink, come again, and are forgotten."""
+    cache, begun = KeyCache(LogStore(MemoryStore(VirtualClock(0)), "root", Once()), in_place, limit), process_time()
+    for k in range(2016):
+        await cache.keep(k, 0, 1, keys_of(k % 30))
+        await cache.keep(k, 0, 1, keys_of(k % 30))
+        assert cache.nbytes <= limit
+        if k % 500 == 0:
+            cache.forget(k // 2)
+    assert cache.nbytes == sum(cached.nbytes for _, _, cached in cache.held())
+    assert process_time() - begun < 20
