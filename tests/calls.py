@@ -1,4 +1,4 @@
-"""Every call of every client, as a worker makes it, by way of the fault proxy: what came of it, rightly or not."""
+"""Every call of every client, as a worker makes it, through the fault proxy; and whether its result is right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CAUSES = {"throttled", "conflict", "credentials", "kms", "server", "malformed", 
     "client", "delete", "clock", "inconsistent_end"
 }  # fmt: skip
 SLOW = {"silence", "silence_after", "silence_midway", "stops_reading", "slow", "trickle", "endless", "expect_ignored"}
-"""What takes as long as one waits: tried with one call of each kind."""
+"""Faults that last as long as the timeout: tried with one call of each kind."""
 NOBODY_CAN_TELL = {
     "items_none",
     "items_junk",
@@ -39,10 +39,10 @@ NOBODY_CAN_TELL = {
 }
 """What is said in the service's own form, or happens behind the reply's back: whoever calls must live with it."""
 CLOSED = "keeps_and_closes"
-"""Legal, and noticed by the second request of a call that may not be sent twice."""
+"""Legal, and noticed by the second request of a call that must not be sent twice."""
 MEANINGS_OF_KINESIS = frozenset(fault.name for fault in services.kinesis())
 WAIT_S = 0.4
-"""The patience with which silence is listened to; else it is `PATIENCE_S`, for machines have other things to do."""
+"""The timeout for faults of silence; otherwise it is `PATIENCE_S`, since machines can be busy."""
 PATIENCE_S = 6.0
 
 
@@ -58,7 +58,7 @@ class World:
     names: itertools.count[int]
 
     def patience(self, seconds: float) -> None:
-        """Of all clients, from now on."""
+        """Set the timeout of all clients."""
         for client in (self.store, self.table, self.stream):
             client._patience_s = seconds
 
@@ -69,13 +69,13 @@ class World:
 
 @dataclass(frozen=True)
 class Case:
-    """One call as a worker makes it. `ask` prepares, calls, and gives what came and whether it is so."""
+    """One call as a worker makes it. `ask` prepares, calls, and returns the result and whether it is right."""
 
     name: str
     call: str
     ask: Callable[[World], Awaitable[tuple[Any, bool]]]
     alone: bool = True
-    """Whether it stands for its kind: waits are not tried with every one."""
+    """Whether it represents its kind: long faults are not tried with every call."""
 
 
 LEASE = Lease("shard", "me", 7, Checkpoint("5"), token="t")
@@ -103,7 +103,7 @@ async def get(world: World) -> tuple[Any, bool]:
 
 
 async def get_unsummed(world: World) -> tuple[Any, bool]:
-    """From a server that keeps no checksums."""
+    """From a server without checksums."""
     world.aws.sums = False
     try:
         return await get(world)
@@ -171,7 +171,7 @@ async def renew(world: World) -> tuple[Any, bool]:
 
 
 async def renew_lost(world: World) -> tuple[Any, bool]:
-    """Somebody else's: GetItem tells."""
+    """Another owner's lease: GetItem shows it."""
     world.aws.rows[LEASE.key] = write_row(Lease("shard", "they", 9, Checkpoint("6"), token="u"))
     held = await world.table.renew(LEASE)
     return held, held is None
@@ -233,7 +233,7 @@ CASES = [
 async def opened(
     listening: AbstractAsyncContextManager[FaultProxy] | None = None, url: str = ""
 ) -> AsyncIterator[World]:
-    """Clients of a fault proxy. `url` is where they think that AWS is, if not at the fault proxy itself."""
+    """Clients of a fault proxy. `url` is the endpoint that they use, if not the proxy itself."""
     aws = TinyAws()
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(listening or FaultProxy(aws, hang_s=3 * WAIT_S))
@@ -259,7 +259,7 @@ def as_new(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def outcome(world: World, case: Case) -> tuple[str, str]:
-    """`right`, `wrong`, `refused` or `raised`, and what came of it."""
+    """`right`, `wrong`, `refused` or `raised`, and the result."""
     try:
         told, so = await asyncio.wait_for(case.ask(world), 10)
     except PortError as problem:
@@ -272,7 +272,7 @@ async def outcome(world: World, case: Case) -> tuple[str, str]:
 
 
 async def suffer(world: World, case: Case, faults: set[str]) -> None:
-    """Each of the faults once; all that is wrong, together."""
+    """Inject each fault once; raise all failures together."""
     found = []
     for fault in FAULTS.values():
         if case.call not in fault.calls or fault.name not in faults:
@@ -287,7 +287,7 @@ async def suffer(world: World, case: Case, faults: set[str]) -> None:
             found.append(f"{fault.name}: {verdict}: {told}")
         world.patience(PATIENCE_S)
         world.proxy.choose = no_fault
-        after = [await outcome(world, case) for _ in range(2)]  # the first may meet a connection that has just ended
+        after = [await outcome(world, case) for _ in range(2)]  # the first may use a connection that has just ended
         if after[1][0] != "right":
             found.append(f"after {fault.name}: {after}")
     assert not found, "\n".join(found)

@@ -26,15 +26,15 @@ from tests.faults.strikes import HTML, LOGIN
 from tests.faults.wire import READ_AHEAD, Exchange, Headers, Origin, Reply, Request, called, read_head, server
 
 Choice = Callable[[Request], str | None]
-"""Which fault strikes a request, by name; None: none."""
+"""The fault that a request gets, by name, or None."""
 
 
 def no_fault(request: Request) -> None:
-    """Nothing goes wrong."""
+    """No fault."""
 
 
 def only(name: str, *calls: str, times: int = 1, after: int = 0) -> Choice:
-    """That fault, the first `times` that one of `calls` (any, where none is named) comes, once `after` have passed."""
+    """That fault, for the first `times` requests of `calls` (of any, by default), after `after` of them."""
     came = 0
 
     def choose(request: Request) -> str | None:
@@ -48,13 +48,13 @@ def only(name: str, *calls: str, times: int = 1, after: int = 0) -> Choice:
 
 
 def script(*names: str | None, calls: Iterable[str] = ()) -> Choice:
-    """One after the other, each for one request (one of `calls`, where there are any); then none."""
+    """One fault after the other, each for one request (of `calls`, if given); then none."""
     rest, wanted = iter(names), frozenset(calls)
     return lambda request: next(rest, None) if not wanted or request.call in wanted else None
 
 
 _FEW = 8
-"""Calls of a fault that is peculiar to them."""
+"""The calls of a fault that is specific to them."""
 
 
 class Deck:
@@ -78,7 +78,7 @@ class Deck:
         self._drawn: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> str | None:
-        """The next card, or none."""
+        """The next fault, or None."""
         call = request.call
         chance = self._chance.setdefault(call, random.Random(f"{self._seed} {call}"))
         if chance.random() >= self._rates.get(call, self._rates.get(request.service, self._rate)):
@@ -87,7 +87,7 @@ class Deck:
             if not self._cards.get(call):
                 self._cards[call] = self._deal(call, chance)
             if not self._cards[call]:
-                return None  # nothing can strike it
+                return None  # it has no faults
             fault = self._cards[call].pop()
             self._drawn[fault.name] += 1
             if self._drawn[fault.name] % fault.every == 1 % fault.every:
@@ -124,24 +124,24 @@ class FaultProxy:
         by_service = origin if isinstance(origin, Mapping) else {"": origin}
         self._origins = {name: server(o) if isinstance(o, str) else o for name, o in by_service.items()}
         self.choose = choose
-        """May be another one at any time."""
+        """Can be replaced at any time."""
         self.calls: Counter[str] = Counter()
-        """Requests by call."""
+        """The number of requests by call."""
         self.struck: Counter[tuple[str, str]] = Counter()
-        """How often, by call and fault."""
+        """The number of injected faults, by call and fault."""
         self.followed = 0
-        """How often somebody came to the log-in page that redirects lead to."""
+        """The number of requests for the sign-in page that redirects lead to."""
         self.port = 0
         self._tls, self._hang_s, self._rng, self._guard = tls, hang_s, random.Random(seed), guard
         self._tasks: set[asyncio.Future[Any]] = set()
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the proxy."""
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
     def strikes(self) -> Counter[str]:
-        """How often each fault struck, whatever the call."""
+        """The number of injected faults, by fault."""
         told: Counter[str] = Counter()
         for (_, name), times in self.struck.items():
             told[name] += times
@@ -154,7 +154,7 @@ class FaultProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Every connection ends, and nothing is carried out late any more."""
+        """Close every connection, and drop delayed requests."""
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -169,7 +169,7 @@ class FaultProxy:
         self._keep(self._serve(reader, writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection. Whatever goes wrong on it, the client sees it closed."""
+        """Serve one connection. After any error the client sees it closed."""
         with contextlib.suppress(OSError, EOFError, TimeoutError, asyncio.LimitOverrunError, ValueError):
             while await self._exchange(reader, writer):
                 pass
@@ -208,7 +208,7 @@ class FaultProxy:
 
 @contextlib.contextmanager
 def in_thread(*proxies: FaultProxy) -> Iterator[None]:
-    """The proxies serve from a loop in a thread of its own: for tests of processes, which wait without a loop."""
+    """Serve the proxies from a loop in a separate thread, for tests of processes, which wait without a loop."""
 
     async def serve(up: Future[None], end: asyncio.Event) -> None:
         async with contextlib.AsyncExitStack() as stack:

@@ -43,7 +43,7 @@ EVERY_S = 10.0
 """Between two deeds."""
 RESHARD_S = 30.0
 LAG_S = 15.0
-"""What counts as seconds."""
+"""A takeover time that counts as seconds."""
 
 
 @dataclass
@@ -53,9 +53,9 @@ class Watch(threading.Thread):
     url: str
     table: str
     orphans: dict[str, tuple[str, str, float]] = field(default_factory=dict)
-    """By shard: who had it, what happened to him, when."""
+    """By shard: its owner, what happened to the owner, and when."""
     took: list[tuple[str, str, float]] = field(default_factory=list)
-    """What had happened, the shard, and the seconds until somebody else owned it."""
+    """What had happened, the shard, and the seconds until another worker owned it."""
     owners: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class Watch(threading.Thread):
             for shard, (before, why, since) in list(self.orphans.items()):
                 owner = self.owners.get(shard)
                 if shard in ended:
-                    del self.orphans[shard]  # the last thing that its owner did
+                    del self.orphans[shard]  # released by its owner
                 elif owner is not None and owner != before:
                     self.took.append((why, shard, now - since))
                     del self.orphans[shard]
@@ -95,7 +95,7 @@ class Watch(threading.Thread):
         """Something happens to the worker of that process now; how many shards it has."""
         with self._lock:
             theirs = {shard: owner for shard, owner in self.owners.items() if f":{pid}:" in owner}
-            # Who was to take it over, and dies as well: the shard waits since the first one.
+            # The next owner dies as well: the shard waits since the first death.
             for shard, owner in theirs.items():
                 since = self.orphans[shard][2] if shard in self.orphans else time.monotonic()
                 self.orphans[shard] = (owner, why, since)
@@ -110,7 +110,7 @@ class Watch(threading.Thread):
 
 
 class Fleet:
-    """The worker processes, and what is done to them."""
+    """The worker processes, and the actions on them."""
 
     def __init__(self, site: Site, watch: Watch, stack: ExitStack, rng: Random, folder: Path, size: int) -> None:
         self.site, self.watch, self.rng, self.size = site, watch, rng, size
@@ -120,14 +120,14 @@ class Fleet:
         self._stack, self._folder = stack, folder
 
     def start(self) -> None:
-        """One more."""
+        """Start a worker."""
         self.deeds["started"] += 1
         worker = self.site.start(self._folder / f"worker-{self.deeds['started']}.log")
         self._stack.enter_context(stopped(worker))
         self.running.append(worker)
 
     def kill(self) -> None:
-        """One dies."""
+        """Kill a worker."""
         worker = self._one()
         self.deeds["killed"] += 1
         self.watch.orphaned(worker.pid, "killed")
@@ -135,7 +135,7 @@ class Fleet:
         worker.wait()
 
     def stop(self, worker: subprocess.Popen[bytes] | None = None) -> None:
-        """One is asked to stop, and must end well."""
+        """Stop a worker, which must exit with code 0."""
         worker = worker or self._one()
         self.deeds["stopped"] += 1
         self.watch.orphaned(worker.pid, "stopped")
@@ -147,7 +147,7 @@ class Fleet:
             raise SystemExit(f"a worker that was asked to stop ended with {code}; see {self._folder}")
 
     def deed(self) -> str:
-        """One of the three. The last worker is left alone; the more are missing, the likelier one is started."""
+        """One of these actions. The last worker stays; the more are missing, the likelier one is started."""
         self.check()
         choices = [self.kill, self.stop] if len(self.running) > 1 else []
         choices += [self.start] * 2 * (self.size - len(self.running))
@@ -199,7 +199,7 @@ def torment(fleet: Fleet, site: Site, rng: Random, seconds: float, shards: int) 
             other += RESHARD_S
             said = reshard(site, rng, shards)
         else:
-            time.sleep(0.05)  # real processes in real time: there is nothing to await
+            time.sleep(0.05)  # real processes: there is nothing to await
             continue
         print(f"  {now - begin:5.0f} s: {said}, {len(fleet.running)} workers", flush=True)
 
@@ -211,7 +211,7 @@ def shared_out(watch: Watch, fleet: Fleet, shards: int) -> None:
         fleet.check()
         if time.monotonic() > begin + 120:
             raise SystemExit(f"after two minutes the shards are shared out so: {watch.owners}")
-        time.sleep(0.1)  # real processes in real time: there is nothing to await
+        time.sleep(0.1)  # real processes: there is nothing to await
     print(f"  shared out {time.monotonic() - begin:.1f} s after the first worker made the table", flush=True)
 
 
@@ -296,7 +296,7 @@ def wait_for_table(url: str, table: str) -> None:
     while table not in dynamodb.list_tables()["TableNames"]:
         if time.monotonic() > end:
             raise SystemExit(f"no worker has made {table} in a minute")
-        time.sleep(0.1)  # another process's work: there is nothing to await
+        time.sleep(0.1)  # another process: there is nothing to await
 
 
 if __name__ == "__main__":

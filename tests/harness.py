@@ -1,4 +1,4 @@
-"""What integration tests and long-running scripts share: streams, producers, workers, reading the store back."""
+"""Shared parts of integration tests and long-running scripts: streams, producers, workers, reading the store."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def client(service: str, url: str) -> Any:
 
 
 def make_stream(url: str, name: str, shards: int) -> Any:
-    """A stream that is ready; its client."""
+    """Create a stream and wait until it is ready; its client."""
     kinesis = client("kinesis", url)
     kinesis.create_stream(StreamName=name, ShardCount=shards)
     wait_active(kinesis, name)
@@ -61,7 +61,7 @@ def make_stream(url: str, name: str, shards: int) -> Any:
 
 
 def wait_active(kinesis: Any, name: str) -> None:
-    """Until the stream can be written to and resharded."""
+    """Wait until the stream can be written to and resharded."""
 
     def active() -> bool:
         summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
@@ -80,10 +80,10 @@ class Site:
     config: Path
     s3: str | None = None
     frozen: dict[str, bytes] | None = None
-    """What `objects` tells, once `freeze` has read it: nothing writes any more."""
+    """The result of `objects` after `freeze`, when nothing writes any more."""
 
     def freeze(self) -> None:
-        """Read the store, for all that is asked of it from now on."""
+        """Read the store once for all later calls."""
         self.frozen = self.objects()
 
     def configure(self, **changes: str) -> None:
@@ -102,7 +102,7 @@ class Site:
         return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=300)
 
     def start(self, log: Path | None = None) -> subprocess.Popen[bytes]:
-        """A worker that runs until it is stopped."""
+        """Start a worker, which runs until it is stopped."""
         with (log or Path(os.devnull)).open("ab") as file:
             return subprocess.Popen(self.command("run"), stdout=file, stderr=file)
 
@@ -112,7 +112,7 @@ class Site:
         assert done.returncode == 0, done.stderr
 
     def objects(self) -> dict[str, bytes]:
-        """Everything in the store by key, but for Vortex's own state."""
+        """Everything in the store by key, except Vortex's own state."""
         if self.frozen is not None:
             return self.frozen
         if self.store.startswith("file://"):
@@ -124,7 +124,7 @@ class Site:
         return {key: body for key, body in sorted(found.items()) if not key.startswith("_vortex/")}
 
     def published(self) -> int:
-        """How many objects readers see; other than `objects` it may be asked while workers write and clean up."""
+        """The number of published objects; unlike `objects`, it can be called while workers write and clean up."""
         if self.store.startswith("file://"):
             return sum(1 for _ in Path(urlparse(self.store).path).glob("customer=*/*/*/*/*.gz"))
         bucket, _, prefix = self.store.removeprefix("s3://").partition("/")
@@ -161,15 +161,15 @@ class Site:
 
 
 def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Poll other processes until it is so. Raises AssertionError where it is not in time."""
+    """Poll other processes until `condition` holds. Raises AssertionError after the timeout."""
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, what
-        time.sleep(0.1)  # real processes in real time: there is nothing to await
+        time.sleep(0.1)  # real processes: there is nothing to await
 
 
 def hour_ends_in(seconds: float) -> int:
-    """How far in the past the times of events must lie, in seconds, so that one of their hours ends that soon."""
+    """How far in the past events must be, in seconds, so that one of their hours ends after the given time."""
     now = time.time() % 3600
     return int(7200 + now - (3600 if now > 3600 - seconds else 0) + seconds)
 
@@ -191,13 +191,13 @@ def settle(site: Site, check: Callable[[], None], lag_s: float = 15.0, seconds: 
             worst = max((lag if lag is not None else float("inf") for lag in lags), default=float("inf"))
             if worst <= lag_s:
                 return time.monotonic() - begin
-        time.sleep(2)  # other processes catch up: there is nothing to await
+        time.sleep(2)  # other processes: there is nothing to await
     raise SystemExit(f"after {seconds:.0f} quiet seconds the lag is still {worst}")
 
 
 @contextmanager
 def stopped(*workers: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever happens, the workers are ended."""
+    """Kill the workers at the end of the block."""
     try:
         yield
     finally:
@@ -209,7 +209,7 @@ def stopped(*workers: subprocess.Popen[bytes]) -> Iterator[None]:
 
 @dataclass
 class Producer(threading.Thread):
-    """Puts seeded events until it is stopped: each id once or several times, always with the id as partition key."""
+    """Puts seeded events until it is stopped: each id once or several times, with the id as partition key."""
 
     site: Site
     rng: Random
@@ -217,7 +217,7 @@ class Producer(threading.Thread):
     pause_s: float = 0.02
     batch: int = 20
     shift_s: float = 0.0
-    """How far in the past the events' own times lie."""
+    """How far in the past the times of the events are."""
     sent: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -265,7 +265,7 @@ class Producer(threading.Thread):
 
 
 def event_of(name: str) -> bytes:
-    """The event of an id: the same bytes each time; its time is what stands behind the @, if any."""
+    """The event of an id: the same bytes each time. Its time follows the @ in the id, if there is one."""
     seed = Random(name)
     event = {
         "id": name,

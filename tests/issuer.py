@@ -1,4 +1,4 @@
-"""Credentials that live for seconds: the container endpoint, IMDS, STS, and a guard that refuses what has expired."""
+"""Short-lived credentials: the container endpoint, IMDS, STS, and a guard that refuses expired ones."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Issuer:
     skew_s: float = 0
     seed: int = 0
     secrets: list[str] = field(default_factory=list)
-    """Every secret and every token that was ever given: none may be seen in a log."""
+    """Every secret and token that was issued: none may be in a log."""
     refused: int = 0
-    """Requests with a key that has expired, or that was never given, or with another clock."""
+    """The number of requests with an expired or unknown key, or with a wrong clock."""
 
     def __post_init__(self) -> None:
         self._ends: dict[str, float] = {}
@@ -55,7 +55,7 @@ class Issuer:
         return error_reply("sts", 400, "InvalidAction", f"{action} is not played here")
 
     def guard(self, request: Request) -> Reply | None:
-        """What AWS says to a request of which it does not know the key, or no longer, or whose clock is another."""
+        """The error of AWS for a request with an unknown or expired key, or with a wrong clock."""
         if request.service not in ("kinesis", "s3", "dynamodb"):
             return None
         key = re.search(r"Credential=([^/]+)/", request.headers.value("authorization"))
@@ -79,7 +79,7 @@ class Issuer:
         secret, token = f"secret-{self._rng.getrandbits(120):x}", f"token-{self._rng.getrandbits(480):x}"
         self.secrets += [secret, token]
         self._ends[key] = time.time() + self.life_s
-        # As AWS does it, whole seconds; rounded down, so that nobody is told of a second that there is not.
+        # Whole seconds, as AWS returns them; rounded down, so that credentials do not end early.
         return {"AccessKeyId": key, "SecretAccessKey": secret, "Token": token, "Expiration": self._time(self.life_s)}
 
     def _time(self, ahead_s: float) -> str:

@@ -46,7 +46,7 @@ def kill(site: Site, rounds: int, rng: Random, log: Path) -> None:
     for number in range(rounds):
         worker = site.start(log)
         with stopped(worker):
-            time.sleep(0.9 + rng.random() * 2.5)  # what varies is the moment of death: imports to later plans
+            time.sleep(0.9 + rng.random() * 2.5)  # a random moment, from imports to later plans
             if worker.poll() is not None:
                 raise SystemExit(f"round {number}: the worker ended by itself with {worker.returncode}; see {log}")
             worker.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A certificate authority of one's own, made on the spot: TLS that only `ca.pem` vouches for."""
+"""A private certificate authority: TLS that only `ca.pem` makes trusted."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def times_of(rng: Random, begin_s: float, copies: int, window_s: float) -> list[
 
 
 async def run(shards: int, events: int, copies: int, seed: int, window_ms: int = 60 * MINUTE) -> Counter[str]:
-    """What was dropped and filtered. Raises AssertionError where an id is not there exactly once."""
+    """The numbers of dropped and filtered rows. Raises AssertionError if an id is not published exactly once."""
     rng = Random(seed)
     world = World(shards=shards, window_ms=window_ms, keep_ms=rng.choice((0, 60 * MINUTE)), look_s=10)
     spread_s = 2 * window_ms / 1000
@@ -39,7 +39,7 @@ async def run(shards: int, events: int, copies: int, seed: int, window_ms: int =
         agenda += [(rng.uniform(0, 1.5 * spread_s), change) for change in ("split", "merge")]
     living = [await world.begin()]
     begun = world.clock.monotonic()
-    for at, what in sorted(agenda):  # puts wait for nobody: how far apart they are is the point
+    for at, what in sorted(agenda):  # puts are not delayed: the time between them matters
         await world.clock.sleep(max(0.0, at - (world.clock.monotonic() - begun)))
         if what.startswith("id"):
             world.put(what, f"k{rng.getrandbits(40)}")

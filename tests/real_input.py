@@ -35,7 +35,7 @@ def main(path: str) -> int:
 
 
 def check(site: Site, events: list[bytes], *, own_hours: bool) -> None:
-    """Drain, and hold the store against what was put."""
+    """Drain, and compare the store with what was put."""
     site.drain()
     lines = site.lines()
     assert sorted(line for _, line in lines) == sorted(events), "each once, bytes unchanged"

@@ -1,4 +1,4 @@
-"""Emulators for tests and scripts: on 127.0.0.1 and free ports, stopped by whoever started them, by process."""
+"""Emulators for tests and scripts, on 127.0.0.1 and free ports, stopped by process by the program that started them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NoMinistack(Exception):
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -46,7 +46,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until the port answers. Raises RuntimeError where the process ends, or does not answer in a minute."""
+    """Wait until the port answers. Raises RuntimeError if the process ends or does not answer within a minute."""
     end = time.monotonic() + _START_S
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -55,7 +55,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            time.sleep(0.05)  # polling for a process of another program: there is nothing to await
+            time.sleep(0.05)  # another program: there is nothing to await
     raise RuntimeError(f"{process.args!r} did not answer on port {port}")
 
 
@@ -91,7 +91,7 @@ def install_kinesis_local() -> Path:
     folder = TOOLS / "node_modules" / "kinesis-local"
     if not (folder / "main.js").exists():
         TOOLS.mkdir(exist_ok=True)
-        # A finished install is moved into place, so that tests that begin together do not see half of one.
+        # A finished install is moved into place, so that concurrent tests do not see a partial one.
         staging = TOOLS / f"staging-{os.getpid()}"
         subprocess.run(
             ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(staging), KINESIS_LOCAL],

@@ -1,4 +1,4 @@
-"""Just enough of S3, DynamoDB and Kinesis, in memory, for one table and one stream: the truth behind a fault proxy."""
+"""A minimal S3, DynamoDB and Kinesis in memory, for one table and one stream: the origin behind a fault proxy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Row = dict[str, dict[str, Any]]
 
 
 class TinyAws:
-    """An origin for `FaultProxy`. What it holds may be looked at, and changed."""
+    """An origin for `FaultProxy`. Tests can read and change its content."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
-        """By key, of whatever bucket."""
+        """Objects by key, of any bucket."""
         self.sums = True
-        """Whether checksums of objects are kept, and told to who asks for them."""
+        """Whether checksums of objects are stored, and returned on request."""
         self.rows: dict[str, Row] = {}
         """Leases by `leaseKey`, as DynamoDB's JSON."""
         self.records = [(str(n), f'{{"n": {n}}}'.encode()) for n in range(3)]

@@ -54,12 +54,12 @@ LIMIT_MIB = 64
 LIFE_S = 20.0
 SILENT_S = 1.0
 LONG_MINUTES = 8.0
-"""From so many minutes on every fault of the table must have struck."""
+"""From this many minutes on every fault of the table must have been injected."""
 BRIEF_MINUTES = 0.5
-"""Up to so many minutes what keeps its callers waiting for long is left out."""
+"""Up to this many minutes, faults that make callers wait for long are left out."""
 SETTLE_S = 180.0
 LAG_S = 30.0
-"""What a shard may be behind when all is well again: a busy machine takes its time for each commit."""
+"""The lag that a shard may have after the faults: commits are slow on a busy machine."""
 _START_S = 90.0
 _RESHARD_S, _RESTART_S = 20.0, 40.0
 _RATE, _BRIEF_RATE = 0.08, 0.2
@@ -68,7 +68,7 @@ _RATES = {
     "credentials": 0.8,
     "sts": 0.8,
     "GetRecords": 0.15,
-    # Seldom called, so that few would be struck.
+    # Rarely called, so few would get a fault.
     "ListShards": 0.3,
     "DescribeStreamSummary": 0.3,
     "GetShardIterator": 0.3,
@@ -86,7 +86,7 @@ window = "1h"
 
 @dataclass
 class Stand:
-    """One stream with its store, and the workers of it: as the program sees it, and as it is without the proxy."""
+    """One stream with its store and its workers, as seen through the proxy and without it."""
 
     name: str
     direct: Site
@@ -148,7 +148,7 @@ class Chaos:
         return Stand(name, direct, behind, workers, producer, bomber)
 
     def _environment(self, *, sts: bool = False) -> dict[str, str]:
-        """Credentials from the container endpoint, or by a web identity from STS."""
+        """Credentials from the container endpoint, or from STS by web identity."""
         environment = clean_environment(AWS_CA_BUNDLE=str(self.bundle), HOME=str(self.folder))
         if not sts:
             return {**environment, "AWS_CONTAINER_CREDENTIALS_FULL_URI": self.endpoint.url + CONTAINER}
@@ -167,12 +167,12 @@ class Chaos:
         return [worker for stand in self.stands for worker in stand.workers]
 
     def check(self) -> None:
-        """Whoever ended by itself is noted."""
+        """Note workers that ended by themselves."""
         for worker in self.workers:
             worker.check()
 
     def storm(self) -> None:
-        """All of it, for as long as was asked for, once somebody reads."""
+        """Run for the requested time, once a worker reads."""
         until(lambda: self.proxy.calls["GetRecords"] > 0, _START_S)
         begin = time.monotonic()
         other, again = begin + _RESHARD_S / 2, begin + _RESTART_S
@@ -192,7 +192,7 @@ class Chaos:
             time.sleep(0.2)  # real processes in real time: there is nothing to await
 
     def calm(self) -> None:
-        """No fault any more; everything drains, stops and closes."""
+        """End the faults; drain, stop and close everything."""
         self.proxy.choose = self.endpoint.choose = no_fault
         for stand in self.stands:
             stand.producer.finish()
@@ -226,11 +226,11 @@ class Chaos:
             self.say(f"{stand.name}: {what}{text} ({time.monotonic() - begin:.1f} s)")
 
     def say(self, text: str) -> None:
-        """What happens, with the time."""
+        """Print an event with its time."""
         print(f"  {time.strftime('%H:%M:%S')} {text}", flush=True)
 
     def verdict(self, felt: dict[str, Felt]) -> list[str]:
-        """All that does not hold."""
+        """Everything that does not hold."""
         faults = [fault for stand in self.stands for fault in stand.faults]
         for worker in self.workers:
             faults += worker.faults
@@ -250,7 +250,7 @@ class Chaos:
         return faults
 
     def strikes(self) -> dict[str, int]:
-        """How often each fault struck."""
+        """The number of injected faults, by fault."""
         told = self.proxy.strikes() + self.endpoint.strikes()
         return {name: told[name] for name in FAULTS}
 
@@ -277,7 +277,7 @@ def _verified(stand: Stand) -> None:
 
 
 def report(chaos: Chaos, felt: dict[str, Felt]) -> int:
-    """Print everything; the exit code."""
+    """Print the results; the exit code."""
     strikes = chaos.strikes()
     print(f"{sum(strikes.values())} faults in {sum((chaos.proxy.calls + chaos.endpoint.calls).values())} calls:")
     names = [f"{name} {times}" for name, times in sorted(strikes.items(), key=lambda row: -row[1]) if times]
@@ -310,7 +310,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-bombs", action="store_true")
     parser.add_argument("--keep", type=Path, help="an empty folder for logs and settings, which stay there")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything that was started is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything that was started is stopped
     print(f"{options.minutes:g} minutes, seed {options.seed}", flush=True)
     for name in [name for name in os.environ if name.startswith(("AWS_", "VORTEX_"))]:
         del os.environ[name]

@@ -1,4 +1,4 @@
-"""Records that no producer should send: each must end as a rejection, and cost no more than its share."""
+"""Records that no producer should send: each must become a rejection, and cost a bounded amount."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.harness import Site, client
 
 MARK = "not-for-logs"
-"""Stands in payloads: it must not be seen in any log."""
+"""Part of the payloads: it must not be in any log."""
 _MIB = 2**20
 _RECORD = 1_000_000
 """Bytes: a little less than a record of Kinesis may have by default."""
@@ -42,7 +42,7 @@ def _aggregate(parts: Iterable[bytes]) -> bytes:
 
 
 def _line(size: int) -> bytes:
-    """One event of that size without what an event must have."""
+    """One event of that size without the required fields."""
     return b'{"id":"x","p":"' + b"x" * size + b'"}'
 
 
@@ -87,7 +87,7 @@ class Put(NamedTuple):
 
 @dataclass
 class Bomber(threading.Thread):
-    """Puts one bomb after the other, in an order of its own each round, until it is stopped."""
+    """Puts one bomb after the other, in a random order each round, until it is stopped."""
 
     site: Site
     rng: Random
@@ -120,7 +120,7 @@ class Bomber(threading.Thread):
             self.failure = problem
 
     def finish(self) -> dict[str, Put]:
-        """Stop; what was put."""
+        """Stop; the bombs that were put."""
         self.ended.set()
         if self.ident is not None:
             self.join()

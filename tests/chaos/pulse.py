@@ -26,22 +26,22 @@ _SLEEP_S = 0.01
 
 @dataclass
 class Felt:
-    """Of one name, over all its processes. Seconds and MiB."""
+    """The figures of one name, over all its processes, in seconds and MiB."""
 
     polls: int = 0
     silent_s: float = 0.0
-    """The longest silence that is the worker's own."""
+    """The longest silence that the worker itself caused."""
     silent_raw_s: float = 0.0
-    """The longest, whoever's it is."""
+    """The longest silence, whatever caused it."""
     peak_mib: float = 0.0
     rises: list[tuple[float, float]] = field(default_factory=list)
-    """When (epoch) the peak rose, and to what."""
+    """When (epoch) the peak rose, and to which value."""
     longest: list[tuple[float, float, float]] = field(default_factory=list)
-    """Silences of half a second and more: when (epoch), how long, and how much of it is the worker's own."""
+    """Silences of half a second or more: when (epoch), how long, and how much of it the worker caused."""
 
 
 class _Sleeper(threading.Thread):
-    """Sleeps, and notes by how much it woke too late."""
+    """Sleeps, and records how late it wakes up."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -50,17 +50,17 @@ class _Sleeper(threading.Thread):
     def run(self) -> None:
         while True:
             before = time.monotonic()
-            time.sleep(_SLEEP_S)  # how late it wakes is the measure
+            time.sleep(_SLEEP_S)  # measures how late it wakes up
             now = time.monotonic()
             self._late.append((now, now - before - _SLEEP_S))
 
     def late(self, begin: float, end: float) -> float:
-        """The worst between two moments."""
+        """The maximum between two moments."""
         return max((by for at, by in list(self._late) if begin <= at and at - by <= end), default=0.0)
 
 
 class _Watch(threading.Thread):
-    """One process, as long as it is watched."""
+    """One process while it is watched."""
 
     def __init__(self, felt: Felt, port: int, pid: int, sleeper: _Sleeper) -> None:
         super().__init__(daemon=True)
@@ -70,7 +70,7 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._ask() and not self.left.wait(EVERY_S):
-            pass  # it is still starting: silence counts from the first answer on
+            pass  # still starting: silence counts from the first answer on
         begin, waited = time.monotonic(), self._waited()
         while not self.left.wait(EVERY_S):
             self._memory()
@@ -109,7 +109,7 @@ class _Watch(threading.Thread):
             return False
 
     def _waited(self) -> float:
-        """For how long the process's main thread has waited for a processor so far, in seconds."""
+        """How long the main thread has waited for a processor so far, in seconds."""
         try:
             return int(Path(f"/proc/{self._pid}/schedstat").read_text().split()[1]) / 1e9
         except (OSError, IndexError):
@@ -134,24 +134,24 @@ class Pulse:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def say(self, *words: object) -> None:
-        """A command."""
+        """Send a command."""
         assert self._process.stdin is not None
         print(*words, file=self._process.stdin, flush=True)
 
     def finish(self) -> dict[str, Felt]:
-        """What was felt."""
+        """Stop, and return the figures."""
         told, _ = self._process.communicate(timeout=30)
         rows: dict[str, dict[str, Any]] = json.loads(told)
         return {name: Felt(**row) for name, row in rows.items()}
 
     def kill(self) -> None:
-        """Whatever happens."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
 
 
 def main() -> None:
-    """Until standard input ends."""
+    """Run until standard input ends."""
     felt: dict[str, Felt] = defaultdict(Felt)
     watches: dict[str, _Watch] = {}
     sleeper = _Sleeper()

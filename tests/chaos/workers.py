@@ -1,4 +1,4 @@
-"""The processes under test: how they are started behind the proxy, stopped, and what their logs may not hold."""
+"""The processes under test: how they are started behind the proxy and stopped, and what their logs must not contain."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.harness import Site
 from tests.servers import free_port
 
 _STOP_S = 90
-"""What a polite stop may take: the grace, and a call that hangs until its time-out."""
+"""The time limit of a graceful stop: the grace period, and a call that hangs until its timeout."""
 _MOST = 100
-"""Faults of one worker, before all is given up."""
+"""Failures of one worker before the run is given up."""
 _BROKEN = re.compile(r"Traceback|never retrieved|never awaited|Unclosed|unhandled|Fatal error", re.IGNORECASE)
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """This process's, without anything of AWS or Vortex in it."""
+    """The environment of this process without variables of AWS and Vortex."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "VORTEX_"))}
     return {**kept, "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", **more}
 
 
 @dataclass
 class Worker:
-    """One place for a worker of a site: its process, which is another one after each restart."""
+    """One worker of a site; its process is replaced after each restart."""
 
     name: str
     site: Site
@@ -41,19 +41,19 @@ class Worker:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     faults: list[str] = field(default_factory=list)
-    """What it did that it must not do."""
+    """Its failures."""
     stop_s: list[float] = field(default_factory=list)
     _asked: float = 0.0
 
     def start(self) -> None:
-        """Begin."""
+        """Start the process."""
         environment = {**self.environment, "VORTEX_HTTP__PORT": str(self.port)}
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(self.site.command("run"), stdout=file, stderr=file, env=environment)
         self.pulse.say("watch", self.name, self.port, self.process.pid)
 
     def check(self) -> None:
-        """A process that ended by itself is a fault; another one takes its place, so that the rest can be seen, too."""
+        """A process that ended by itself is a failure. It is replaced, so that the run can continue."""
         if self.process is not None and self.process.poll() is not None:
             last = (self.log.read_text(errors="replace").splitlines() or [""])[-1]
             self.faults.append(f"{self.name} ended by itself with code {self.process.returncode}: {last[-400:]}")
@@ -63,7 +63,7 @@ class Worker:
             self.start()
 
     def ask_to_stop(self) -> None:
-        """Send it the signal."""
+        """Send the signal."""
         self.check()
         assert self.process is not None
         self.pulse.say("leave", self.name)
@@ -71,7 +71,7 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
 
     def has_stopped(self) -> None:
-        """Wait for its end, which must come, and be a good one."""
+        """Wait for its end, which must come in time with exit code 0."""
         assert self.process is not None
         try:
             code: object = self.process.wait(_STOP_S)
@@ -84,13 +84,13 @@ class Worker:
         self.process = None
 
     def kill(self) -> None:
-        """Whatever happens."""
+        """Kill the process."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def said(self, secrets: Iterable[str]) -> list[str]:
-        """What its log must not hold: tracebacks, secrets, payloads."""
+        """Tracebacks, secrets and payloads in its log."""
         text = self.log.read_text(errors="replace")
         found = _BROKEN.search(text)
         faults = []

@@ -1,4 +1,4 @@
-"""What proxies, load balancers, captive portals and broken cables make of a reply, whatever the service."""
+"""Faults that proxies, load balancers, captive portals and broken cables cause, for any service."""
 
 from __future__ import annotations
 

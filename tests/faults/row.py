@@ -19,7 +19,7 @@ ANY = JSON | S3 | STS | CREDENTIALS
 WRITES = frozenset({"PutObject", "PutItem", "UpdateItem"})
 BODIES = ANY - {"HeadObject", "HeadBucket"}
 SENT = frozenset({"PutObject"})
-"""What has a large body to send."""
+"""Calls with a large body."""
 ISSUED = frozenset({"ContainerCredentials", "ImdsCredentials"})
 
 
@@ -32,6 +32,6 @@ class Fault:
     calls: frozenset[str]
     strike: Strike
     every: int = 1
-    """Struck once where others are struck so many times: what keeps a caller waiting for long is rarer."""
+    """Chosen once where others are chosen this many times: faults that make a caller wait are rarer."""
     legal: bool = False
-    """Odd, but allowed: a client must take it without so much as a retry."""
+    """Unusual but legal: a client must accept it without a retry."""

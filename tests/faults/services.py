@@ -1,4 +1,4 @@
-"""What services answer on their bad days, each in its own form, and JSON and XML that make no sense."""
+"""Errors of services, each in its own format, and JSON and XML that make no sense."""
 
 from __future__ import annotations
 

@@ -18,18 +18,18 @@ Strike = Callable[[Exchange], Awaitable[bool]]
 Edit = Callable[[Any, Exchange], Any]
 
 LOGIN = "/__login"
-"""The path of the page that redirects lead to; the proxy serves it, and counts who comes."""
+"""The path of the page that redirects lead to; the proxy serves it and counts the requests."""
 HTML = b"<html><head><title>Sign in</title></head><body>Please sign in to use this network.</body></html>"
 DAY_S = 86_400
 _PAUSE_S = 0.02
 _ENDLESS = 96 * 2**20
 
 
-# Replies made up, without the request being carried out.
+# Invented replies; the request is not passed on.
 
 
 def canned(status: int, reason: str, body: bytes = b"", kind: str = "text/html", *headers: tuple[str, str]) -> Strike:
-    """This reply, to every request."""
+    """This reply to every request."""
 
     async def strike(x: Exchange) -> bool:
         await x.body()
@@ -40,12 +40,12 @@ def canned(status: int, reason: str, body: bytes = b"", kind: str = "text/html",
 
 
 def html(status: int, reason: str, *headers: tuple[str, str]) -> Strike:
-    """A page for people."""
+    """An HTML page."""
     return canned(status, reason, HTML, "text/html", *headers)
 
 
 def error(codes: dict[str, tuple[int, str]], message: str = "told so by the fault proxy") -> Strike:
-    """An error in the form of the service that was asked; `codes`: status and code by service."""
+    """An error in the format of the called service; `codes`: status and code by service."""
 
     async def strike(x: Exchange) -> bool:
         await x.body()
@@ -55,7 +55,7 @@ def error(codes: dict[str, tuple[int, str]], message: str = "told so by the faul
 
 
 def error_reply(service: str, status: int, code: str, message: str) -> Reply:
-    """An error as that service tells it."""
+    """An error in the format of that service."""
     date = ("Date", formatdate(usegmt=True))
     if service in ("kinesis", "dynamodb"):
         prefix = "com.amazonaws.dynamodb.v20120810#" if service == "dynamodb" else ""
@@ -72,7 +72,7 @@ def error_reply(service: str, status: int, code: str, message: str) -> Reply:
 
 
 def raw(data: bytes) -> Strike:
-    """These bytes in the place of a reply, then the end."""
+    """These bytes instead of a reply, then the end."""
 
     async def strike(x: Exchange) -> bool:
         await x.body()
@@ -119,7 +119,7 @@ async def silence_after(x: Exchange) -> bool:
 
 
 async def ignore_expect(x: Exchange) -> bool:
-    """As a server that does not know `Expect`: it waits for the body."""
+    """Like a server that does not know `Expect`: it waits for the body."""
     async with asyncio.timeout(x.hang_s):
         await x.body(go_on=False)
     return await x.send(await x.forward())
@@ -132,19 +132,19 @@ async def continue_twice(x: Exchange) -> bool:
 
 
 async def refuse_body(x: Exchange) -> bool:
-    """Answers before the body has come, and closes."""
+    """Answers before the body has arrived, and closes."""
     await x.send(error_reply(x.request.service, 503, "SlowDown", "not now").having(("Connection", "close")))
     return False
 
 
 async def redirect_early(x: Exchange) -> bool:
-    """Sends elsewhere before the body has come."""
+    """Redirects before the body has arrived."""
     await x.send(Reply(307, "Temporary Redirect", Headers([("Location", LOGIN), ("Connection", "close")])))
     return False
 
 
 async def stop_reading(x: Exchange) -> bool:
-    """Takes a little of the request's body, and no more."""
+    """Reads a little of the request's body, and then nothing."""
     if x.expects:
         await x.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if x.unread:
@@ -164,13 +164,13 @@ async def reset_in_request(x: Exchange) -> bool:
 
 
 async def twice(x: Exchange) -> bool:
-    """Carried out two times, as by a proxy that tries again; the second reply is sent."""
+    """Passed on twice, as by a proxy that retries; the second reply is sent."""
     await x.forward()
     return await x.send(await x.forward())
 
 
 async def later(x: Exchange) -> bool:
-    """Carried out some seconds after the connection has ended."""
+    """Passed on some seconds after the connection has ended."""
     await x.body()
     wait_s = x.rng.uniform(0.5, 4)
 
@@ -182,7 +182,7 @@ async def later(x: Exchange) -> bool:
     return x.reset()
 
 
-# Replies on their way.
+# Replies that are changed.
 
 
 def passing(edit: Callable[[Reply, Exchange], Reply]) -> Strike:
@@ -207,7 +207,7 @@ def half(end: Callable[[Exchange], Awaitable[bool]], *, of_head: bool = False) -
 
 
 def lengths(*lines: str, off: int = 0, more: bytes = b"", stays: bool = False) -> Strike:
-    """A length that is `off` by so much, or other `lines` in its place; `more` bytes at the end."""
+    """A length that is `off`, or other `lines` in its place; `more` bytes at the end."""
 
     async def strike(x: Exchange) -> bool:
         reply = await x.forward()
@@ -219,7 +219,7 @@ def lengths(*lines: str, off: int = 0, more: bytes = b"", stays: bool = False) -
 
 
 def chunks(last: bytes, *, share: float = 1, stays: bool = False) -> Strike:
-    """In seven chunks, but no more than this share of the body, then `last`."""
+    """In seven chunks, with this share of the body, then `last`."""
 
     async def strike(x: Exchange) -> bool:
         reply = await x.forward()
@@ -234,7 +234,7 @@ def chunks(last: bytes, *, share: float = 1, stays: bool = False) -> Strike:
 
 
 async def endless(x: Exchange) -> bool:
-    """A body of 96 MiB that nobody announced."""
+    """A body of 96 MiB without a length."""
     await x.body()
     await x.write(Reply(200, headers=Headers([("Transfer-Encoding", "chunked")])).head())
     for _ in range(_ENDLESS // 2**20):
@@ -268,14 +268,14 @@ async def hints_first(x: Exchange) -> bool:
 
 
 async def until_the_end(x: Exchange) -> bool:
-    """No length: the body ends with the connection, as HTTP/1.0 has it."""
+    """No length: the body ends with the connection, as in HTTP/1.0."""
     reply = await x.forward()
     await x.write(reply.having(("Connection", "close"), version="HTTP/1.0").head() + reply.body)
     return False
 
 
 async def keeps_and_closes(x: Exchange) -> bool:
-    """Says that it keeps the connection, and closes it."""
+    """Announces that the connection stays open, and closes it."""
     await x.send((await x.forward()).having(("Connection", "keep-alive")))
     return False
 
@@ -288,12 +288,12 @@ async def bare_newlines(x: Exchange) -> bool:
 
 
 def status(code: int) -> Strike:
-    """The true reply under another status."""
+    """The true reply with another status."""
     return passing(lambda reply, x: reply.having(status=code, reason="Odd"))
 
 
 def encoded(*, said: bool, done: bool) -> Strike:
-    """Compressed though nobody asked, and `said` or not; or said, but not `done`."""
+    """Compressed although not requested, announced (`said`) or not; or announced but not `done`."""
 
     def edit(reply: Reply, x: Exchange) -> Reply:
         body = gzip.compress(reply.body) if done else reply.body
@@ -303,7 +303,7 @@ def encoded(*, said: bool, done: bool) -> Strike:
 
 
 def dated(shift_s: float | None, text: str = "") -> Strike:
-    """Another Date: off by so much, or any text; neither: none."""
+    """Another Date: `off`, or a text, or none."""
 
     def edit(reply: Reply, x: Exchange) -> Reply:
         if shift_s is None and not text:
@@ -324,12 +324,12 @@ def without_header(*names: str) -> Strike:
 
 
 def body(change: Callable[[bytes], bytes]) -> Strike:
-    """Another body under the reply's status."""
+    """Another body with the status of the reply."""
     return passing(lambda reply, x: reply.having(body=change(reply.body)))
 
 
 def flipped(reply: Reply, x: Exchange) -> Reply:
-    """One bit in the middle of a part is another. Whole objects are left alone: few of them hold a sum of their own."""
+    """Flips one bit in the middle of a part. Whole objects are not changed: few of them have a checksum."""
     if reply.status != 206 or not reply.body:
         return reply
     data, at = reply.body, len(reply.body) // 2
@@ -337,7 +337,7 @@ def flipped(reply: Reply, x: Exchange) -> Reply:
 
 
 def told(edit: Edit) -> Strike:
-    """A reply of JSON that says something else; `edit` changes it in place, or returns another."""
+    """A changed JSON reply; `edit` changes it in place, or returns another."""
 
     def change(reply: Reply, x: Exchange) -> Reply:
         said = json_of(reply)
@@ -376,19 +376,19 @@ def in_records(change: Callable[[dict[str, Any]], Any]) -> Strike:
 
 
 def nothing_yet(said: Any, x: Exchange) -> None:
-    """GetRecords that brings nothing, and goes on from where it was."""
+    """GetRecords without records that continues at the same place."""
     came = json.loads(x.request.body).get("ShardIterator")
     said.update(Records=[], NextShardIterator=came, MillisBehindLatest=5_000)
 
 
 def same_again(said: Any, x: Exchange) -> None:
-    """GetRecords whose next iterator is the one that came: the records are read twice."""
+    """GetRecords whose next iterator is the current one: the records are read twice."""
     if said.get("NextShardIterator"):
         said["NextShardIterator"] = json.loads(x.request.body).get("ShardIterator")
 
 
 def false_end(said: Any, x: Exchange) -> None:
-    """GetRecords that says, with children and all, that an open shard has ended."""
+    """GetRecords that reports, with children, that an open shard has ended."""
     if said.get("NextShardIterator"):
         span = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
         child = {"ShardId": "shardId-000000009999", "ParentShards": ["shardId-000000000000"], "HashKeyRange": span}
@@ -396,7 +396,7 @@ def false_end(said: Any, x: Exchange) -> None:
 
 
 def one_missing(said: Any, x: Exchange) -> None:
-    """ListShards in which one is missing, by chance."""
+    """ListShards without one random shard."""
     rows = said.get("Shards") or []
     if rows:
         rows.pop(x.rng.randrange(len(rows)))

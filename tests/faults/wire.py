@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire, as far as a proxy that misbehaves needs it: requests and replies as values, byte for byte."""
+"""HTTP/1.1 on the wire, as far as a fault proxy needs it: requests and replies as values, byte for byte."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Headers(list[tuple[str, str]]):
     """Headers in the order in which they came."""
 
     def value(self, name: str) -> str:
-        """The first value of that name; empty where there is none."""
+        """The first value of that name, or an empty string."""
         return next((text for key, text in self if key.lower() == name.lower()), "")
 
     def without(self, *names: str) -> Headers:
@@ -68,7 +68,7 @@ class Reply:
 
 
 Origin = Callable[[Request], Awaitable[Reply]]
-"""Who answers in the end: a server, or a function."""
+"""What answers in the end: a server, or a function."""
 
 
 def called(method: str, target: str, headers: Headers, body: bytes) -> tuple[str, str]:
@@ -166,14 +166,14 @@ class Exchange:
     request: Request
     rng: Random
     hang_s: float
-    """How long a silence lasts, in seconds."""
+    """The length of a silence, in seconds."""
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     origin: Origin
     late: Callable[[Awaitable[Any]], None]
-    """Leaves something to be done later, whatever becomes of the connection."""
+    """Schedules work for later, whatever happens to the connection."""
     unread: bool = True
-    """Whether the request's body is still to be read."""
+    """Whether the request's body has not been read yet."""
 
     @property
     def wall_s(self) -> float:
@@ -194,24 +194,24 @@ class Exchange:
             self.request.body = await read_body(self.reader, self.request.headers)
 
     async def forward(self) -> Reply:
-        """The origin's reply: the request is carried out."""
+        """Pass the request on; the origin's reply."""
         await self.body()
         return await self.origin(self.request)
 
     async def send(self, reply: Reply) -> bool:
-        """All of a reply, as it should be. True: the connection can be used again."""
+        """Send a whole reply. True: the connection can be used again."""
         if self.request.method == "HEAD" or reply.status in (204, 304):
             return await self.write(reply.head())
         return await self.write(reply.head(f"Content-Length: {len(reply.body)}") + reply.body)
 
     async def write(self, data: bytes) -> bool:
-        """Bytes as they are."""
+        """Send bytes unchanged."""
         self.writer.write(data)
         await self.writer.drain()
         return True
 
     async def trickle(self, pieces: Iterable[bytes], pause_s: float) -> bool:
-        """Piece by piece."""
+        """Send bytes in pieces."""
         for piece in pieces:
             await self.write(piece)
             await asyncio.sleep(pause_s)
@@ -226,7 +226,7 @@ class Exchange:
         return False
 
     async def hang(self) -> bool:
-        """Say nothing until the client gives up, for `hang_s` at most; then the connection ends."""
+        """Send nothing until the client gives up, for at most `hang_s`; then close the connection."""
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(self.hang_s):
                 while await self.reader.read(READ_AHEAD):
