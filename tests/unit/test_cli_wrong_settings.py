@@ -141,8 +141,8 @@ def test_commands_name_a_region_that_botocore_does_not_know(command: str, config
     code, lines_ = result_of(command, config)
     assert code == Exit.CONFIG
     assert lines_ == [
-        "source.region (or VORTEX_SOURCE__REGION): botocore knows no region like 'xx-nowhere-1'; if there is one, set "
-        "endpoint_url, too"
+        "source.region (or VORTEX_SOURCE__REGION): unknown AWS region 'xx-nowhere-1'; if it exists, set endpoint_url "
+        "as well"
     ]
 
 

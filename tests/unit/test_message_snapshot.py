@@ -6,9 +6,11 @@ A changed message changes the file, so that it is read again.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.loops import World
 from tests.published_store import published
 from tests.unit.commands.test_probes import FaultyStore
 from tests.unit.commands.test_probes import lines as probed
+from vortex.adapters.http.server import not_served
 from vortex.cli import main
 from vortex.commands.close import close_logs
 from vortex.commands.standing import NoState, begun
@@ -269,9 +272,29 @@ def standing() -> Iterator[tuple[str, str]]:
         yield title, vtime.run(told(call))
 
 
+def surroundings() -> Iterator[tuple[str, str]]:
+    """What is said of regions, profiles and addresses, which settings alone do not show to be wrong."""
+    for title, environ in (
+        ("no region anywhere", {}),
+        ("a region that AWS does not have", {"VORTEX_SOURCE__REGION": "xx-nowhere-1"}),
+        ("a region of other SDKs", {"AWS_REGION": "eu central"}),
+        ("a profile that does not exist", {"AWS_PROFILE": "nobody"}),
+        ("a proxy that cannot be used", {"HTTPS_PROXY": "socks5://user:secret@host:1"}),
+    ):
+        none = {"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+        done = CliRunner(env=none | environ).invoke(main, ["status", "-c", "v.toml"], prog_name="vortex")
+        yield f"vortex status: {title}", f"{done.output}exit code {done.exit_code}"
+    for host, port, problem in (
+        ("127.0.0.1", 9400, OSError(errno.EADDRINUSE, "in use")),
+        ("0.0.0.0", 80, PermissionError(errno.EACCES, "denied")),
+        ("nohost", 1, socket.gaierror(-2, "Name or service not known")),
+    ):
+        yield f"vortex run: {host}:{port} cannot be listened on", not_served(host, port, problem)
+
+
 def test_messages_are_those_of_the_snapshot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them; read the file when it changes."""
-    parts = [*commands(), *settings(), *stores(), *verifying(capsys), *standing()]
+    parts = [*commands(), *settings(), *stores(), *verifying(capsys), *standing(), *surroundings()]
     text = "\n\n".join(f"{title}\n{click.unstyle(told).rstrip()}" for title, told in parts) + "\n"
     text = re.sub(r"_check/[0-9a-f]{16}", "_check/PROBE", text)
     text = "".join(f"{line.rstrip()}\n" for line in text.replace(str(folder), "TMP").splitlines())

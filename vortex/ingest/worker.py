@@ -34,7 +34,7 @@ _STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_rerea
 _REFUSALS = 5
 """How often a position may be refused before its shard is given up and needs operator action."""
 _ODD_PAUSE = 1.0, 10.0
-"""Seconds after a reply that makes no sense, and after many of them."""
+"""Seconds after a malformed reply, and after many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,13 +272,13 @@ class ShardWorker:
         await self._end_if_proved("a position refused")
 
     async def _ask_again(self, what: str) -> None:
-        """A reply makes no sense: say so, and wait a little longer each time."""
+        """A reply is malformed: log it, and wait a little longer each time."""
         self.reader.restart()
         self._odd += 1
         first, longest = _ODD_PAUSE
         pause = min(longest, first * 2.0 ** min(self._odd - 1, 10))
         self._ports.meter.add(metrics.RETRIES, cause="malformed")
-        log.warning("%s: a reply that makes no sense: %s; asked again in %.0f s", self._name, what, pause)
+        log.warning("%s: a malformed reply: %s; asking again in %.0f s", self._name, what, pause)
         await self._ports.clock.sleep(pause)
 
     # What may be a gap.
@@ -328,8 +328,8 @@ class ShardWorker:
         info = await ports.stream.describe()
         if ports.clock.now_ms() < self._ingest.watermark + info.retention_ms:
             raise Denied(
-                f"{self._name} is not listed, though it was read less than {info.retention_ms // HOUR_MS} h ago; for "
-                "such a time shards are listed: a gap is not assumed"
+                f"{self._name} is not listed, though it was read less than {info.retention_ms // HOUR_MS} h ago; "
+                "Kinesis lists shards for that long, so no gap is assumed"
             )
         return listed
 

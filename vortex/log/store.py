@@ -285,7 +285,7 @@ class LogStore:
                 headers = await self.back_from(shard, min(entry.next, entry.to), entry.to, entry.digest)
             except NotFound as problem:
                 raise BrokenLog(
-                    f"log of {shard}: {problem}; a plan was made of segment {entry.to}, so state was lost. Restore it; "
+                    f"log of {shard}: {problem}; a plan includes segment {entry.to}, so state was lost. Restore it; "
                     "starting over would lose or repeat data"
                 ) from None
         return LogView(headers + await self.walk(headers[-1] if headers else before_all(shard)))

@@ -40,8 +40,8 @@ async def _opened(opening: AbstractAsyncContextManager[T], section: str) -> Asyn
             made = await stack.enter_async_context(opening)
         except NoRegionError:
             raise ConfigError(
-                f"{section}.region (or {variable(section, 'region')}, or AWS_REGION): no AWS region is set"
-                + ("; or give the stream's ARN" if section == "source" else "")
+                f"{section}.region (or {variable(section, 'region')}, or AWS_REGION): no AWS region is set; set one"
+                + (", or write the stream's ARN in source.stream" if section == "source" else "")
             ) from None
         except (BotoCoreError, ValueError, OSError) as wrong:
             raise ConfigError(f"[{section}]: {surroundings.blamed(wrong)}") from wrong
@@ -61,8 +61,8 @@ def _known(section: str, region: str | None, endpoint_url: str | None) -> None:
     """Raises ConfigError for a region that is set and is none of AWS's, where no endpoint is set."""
     if region and not endpoint_url and not surroundings.is_region(region):
         raise ConfigError(
-            f"{section}.region (or {variable(section, 'region')}): botocore knows no region like {region!r}; "
-            "if there is one, set endpoint_url, too"
+            f"{section}.region (or {variable(section, 'region')}): unknown AWS region {region!r}; "
+            "if it exists, set endpoint_url as well"
         )
 
 

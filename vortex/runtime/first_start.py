@@ -146,8 +146,8 @@ async def _older_lives(
             continue
         if name.rpartition("@")[0] != info.name:
             raise ForeignState(
-                f"{store.url} holds the state of stream {name!r}, and this is stream {info.name!r}: two streams in one "
-                "place would share keys and manifests. Give each a prefix of its own in store.url"
+                f"{store.url} holds the state of stream {name!r}, not of stream {info.name!r}. Two streams in one "
+                "prefix would share keys and manifests; give each its own prefix in store.url"
             )
         log_store = LogStore(store, f"{STATE}/{name}", retry)
         state = await log_store.state()
@@ -155,10 +155,12 @@ async def _older_lives(
             continue
         if state.created > info.created_ms:
             raise ForeignState(
-                f"stream {info.name} says that it was made at {moment(info.created_ms):%FT%TZ}; {store.url} holds its "
-                f"state from {moment(state.created):%FT%TZ}, which is later: is this the right account, or endpoint?"
+                f"stream {info.name} was created at {moment(info.created_ms):%FT%TZ}, but {store.url} holds its state "
+                f"from {moment(state.created):%FT%TZ}, which is later; check the AWS account and source.endpoint_url"
             )
-        log.warning("stream %s was recreated: publishing what its earlier life %s left", info.name, name)
+        log.warning(
+            "stream %s was deleted and created again: publishing what the earlier one left in %s", info.name, name
+        )
         ended = await older(state, log_store).finish()
         upto = ended if upto is None else max(upto, ended)
     return upto

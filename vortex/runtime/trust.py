@@ -101,8 +101,8 @@ class TrustedStream:
             raise Unavailable(f"stream {known.name}: described as {found}, before as {known}", "malformed")
         if found.created_ms != known.created_ms:
             raise Denied(
-                f"stream {known.name} was deleted and made anew at {moment(found.created_ms):%FT%TZ}; this is to read "
-                f"the one of {moment(known.created_ms):%FT%TZ}: restart Vortex, and it begins the new one"
+                f"stream {known.name} was deleted and created again at {moment(found.created_ms):%FT%TZ}; this worker "
+                f"reads the one of {moment(known.created_ms):%FT%TZ}. Restart Vortex to read the new one"
             )
         self._info = found
         return found

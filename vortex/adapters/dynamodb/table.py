@@ -95,7 +95,10 @@ class DynamoTable:
             await self._create_table()
             return False
         if key != [(KEY, "HASH")]:
-            raise Denied(f"table {self._table}: its key is {key}, not {KEY} alone: it is no lease table; name another")
+            raise Denied(
+                f"table {self._table}: its key is {key}, not {KEY} alone: it is not a lease table; set "
+                "coordination.table to another one"
+            )
         return status in ("ACTIVE", "UPDATING")
 
     async def probe(self) -> None:
@@ -312,7 +315,7 @@ class DynamoTable:
                     raise _Refused(None, item) from None
                 raise Unavailable(f"dynamodb:UpdateItem on table {self._table}: {problem}", "malformed") from problem
         if row is None:
-            raise Denied(f"table {self._table}, row {key}: is no lease")
+            raise Denied(f"table {self._table}, row {key}: is not a lease")
         return row
 
     async def _item(self, key: str) -> dict[str, Any]:
