@@ -91,7 +91,7 @@ def test_begin_refuses_the_state_of_another_stream() -> None:
         world = World()
         await (await world.begin()).kill()
         world.stream = MemoryStream(world.clock, name="other", random=Random(3))
-        with pytest.raises(ForeignState, match="prefix of its own"):
+        with pytest.raises(ForeignState, match="give each its own prefix"):
             await world.begin()
 
     vtime.run(scenario())
