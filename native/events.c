@@ -8,7 +8,7 @@
 #include "period.h"
 #include "paths.h"
 
-#define NAME_LIMIT (64 * 1024)
+#define NAME_LIMIT 1024
 
 enum { DEFER_KEY = 1, DEFER_TIME = 2, NO_ID = 4 };
 

@@ -169,9 +169,9 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "customers of 60 KiB": lambda: [
         packed(b"".join(b'{"customer":"%s","type":"t","id":1}' % (b"%08d" % n * 7_500) for n in range(1000)))
     ],
-    "customers of 60 KiB, and others": lambda: [
-        packed(b"".join(b'{"customer":"%s","type":"t","id":1}' % (b"%08d" % n * 7_500) for n in range(at, at + 600)))
-        for at in range(0, 4200, 600)
+    "customers of a thousand characters": lambda: [
+        packed(b"".join(b'{"customer":"%s","type":"t","id":1}' % (b"%08d" % n * 125) for n in range(at, at + 60_000)))
+        for at in range(0, 240_000, 60_000)
     ],
     "types of 600 characters": lambda: [
         packed(b"".join(b'{"customer":"a","type":"%d%s","id":1}' % (n, b"t" * 600) for n in range(95_000)))

@@ -21,8 +21,10 @@ from vortex.core.decode.surrogates import MARKS, masked
 
 MOST_KEYS = 100_000
 """Maximum keys of an event for the slow decoder; each takes a few hundred bytes while decoding."""
-NAME_LIMIT = 64 * 1024
-"""Maximum characters of customer and type together."""
+NAME_LIMIT = 1024
+"""Maximum characters of customer and type together: every partition has them in the footers of its segments, and in the
+document of each publication.
+"""
 _BAD = {"customer": Reason.BAD_CUSTOMER, "type": Reason.BAD_TYPE, "id": Reason.BAD_ID}
 _INTEGER = re.compile(rb"-?[0-9]+")
 _KINDS = {b'"': "string", b"[": "array", b"t": "boolean", b"f": "boolean", b"n": "null"}
@@ -70,7 +72,7 @@ class SlowDecoder:
         customer, kind, key = found
         assert customer is not None and kind is not None
         if len(customer) + len(kind) > NAME_LIMIT:
-            raise Refused(Reason.TOO_LARGE, "customer and type together are over 64 KiB")
+            raise Refused(Reason.TOO_LARGE, f"customer and type together are over {NAME_LIMIT} characters")
         return customer, kind, key, times[0] if times else None
 
     def times(self, data: bytes) -> list[str | int | float]:

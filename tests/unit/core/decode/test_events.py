@@ -222,3 +222,14 @@ def test_events_get_the_same_lines_and_keys_however_they_are_separated(data: byt
     bare = data.replace(b', "id": "1"', b"").replace(b',\n"id": "1"', b"")
     rows, _ = read_both_ways(bare, bare)
     assert rows[0][2] == rows[2][2]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "😀"])
+def test_customer_and_type_may_have_1024_characters_together(letter: str) -> None:
+    """Characters count, not bytes."""
+    fits, over = event(customer=letter * 1020), event(customer=letter * 1021)
+    for escaped in (False, True):
+        datas = [json.dumps(json.loads(data), ensure_ascii=escaped).encode() for data in (fits, over, fits)]
+        rows, rejected = read_both_ways(*datas)
+        assert [row[0] for row in rows] == [datas[0], datas[2]]
+        assert [(each[0], each[2]) for each in rejected] == [(1, Reason.TOO_LARGE)]

@@ -29,7 +29,7 @@ WORST = {
     "empty user records": {"too_many_sub_records"},
     "a customer that is a list": {"bad_customer"},
     "an odd event of many keys": {"too_many_keys"},
-    "customers of 60 KiB": set[str](),
+    "types of 600 characters": set[str](),
     "packed control characters": {"event_too_large", "page_too_large"},
     "events without a customer": {"missing_customer"},
     "one record with a customer for each event": set[str](),
