@@ -161,7 +161,7 @@ class Site:
 
 
 def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Poll other processes until `condition` holds. Raises AssertionError after the timeout."""
+    """Poll other processes until `what` holds. Raises AssertionError after the timeout."""
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, what
