@@ -1,4 +1,4 @@
-"""The real loops over memory, in virtual time: what tests of them start, kill and look at."""
+"""The real loops over memory, in virtual time: a world that tests start workers in, and inspect."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class World:
         self._starts = 0
 
     def put(self, name: str, key: str = "") -> None:
-        """One event; its id is its partition key, unless told otherwise."""
+        """Put one event. Its id is the partition key by default."""
         self.stream.put(key or name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode())
         self.sent[name] += 1
 
@@ -90,13 +90,13 @@ class World:
             "hours": {"allowed_lateness": MINUTE},
             "coordination": {"failover": FAILOVER_S * 1000},
             "memory": {"limit": self.limit},
-        }  # some of them beyond what users may set
+        }  # some of them outside the range for users
         return settings.model_copy(
             update={name: getattr(settings, name).model_copy(update=some) for name, some in numbers.items()}
         )
 
     async def begin(self, kind: type[Worker] | None = None) -> Worker:
-        """A worker from the beginning, as a restarted process is one."""
+        """Start a worker, as a restarted process does."""
         self._starts += 1
         owner, tokens = f"w{self._starts}", count()
         self.trusted = TrustedClock(self.clock, self.health, vtime.NullMeter())
@@ -122,15 +122,15 @@ class World:
         return (kind or Worker)(self, env, state, log_store)
 
     def seen_by(self, owner: str) -> Stream:
-        """The stream as one worker reads it."""
+        """The stream as one worker sees it."""
         return self.stream
 
     def table_of(self, owner: str) -> LeaseTable:
-        """The lease table as one worker reaches it."""
+        """The lease table as one worker sees it."""
         return self.table
 
     async def verified(self) -> None:
-        """Every invariant holds, and every id that was sent lies in the store once."""
+        """Assert that every invariant holds, and that every id that was sent is published once."""
         report = await verify_store(self.store)
         assert report.faults == []
         lines = [json.loads(line)["id"] for line in self.lines("c=")]
@@ -138,7 +138,7 @@ class World:
         assert len(self.lines("_rejected/")) == self.broken
 
     def gaps(self) -> list[str]:
-        """What the logs that are still there say of records that could not be read."""
+        """The gaps that the remaining logs report."""
         segments = [(key, body) for key, body in self.store.objects.items() if key.endswith(".seg")]
         return [gap for key, body in segments if (gap := parse_footer(body, len(body), key)[0].gap)]
 
@@ -152,7 +152,7 @@ class Worker:
     """A fleet and a publisher, as in one process."""
 
     coordinated = False
-    """Whether it shares the shards with others; else it has all of them, whatever the lease table says."""
+    """Whether it shares the shards with others; otherwise it has all of them, whatever the lease table says."""
     drain = False
 
     def __init__(self, world: World, env: Environment, state: StreamState, log_store: LogStore) -> None:
@@ -164,7 +164,7 @@ class Worker:
         self.tasks = [asyncio.ensure_future(each) for each in self.running()]
 
     def running(self) -> list[Coroutine[Any, Any, None]]:
-        """What goes on in it: reading and publishing."""
+        """Start reading and publishing."""
         return [self.fleet.run(), self._publish()]
 
     async def _publish(self) -> None:
@@ -173,7 +173,7 @@ class Worker:
                 await self.world.clock.sleep(self.world.look_s)
 
     async def kill(self) -> None:
-        """Everything in memory is gone."""
+        """Kill the worker: everything in memory is lost."""
         for task in self.tasks:
             task.cancel()
         for result in await asyncio.gather(*self.tasks, return_exceptions=True):

@@ -47,7 +47,7 @@ def _many(seeds: range, jobs: int, fleet: bool) -> int:
 
 
 def main() -> int:
-    """The exit code: 1 where any seed failed."""
+    """The exit code: 1 if any seed failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--trace", action="store_true", help="print the run's log, and digests of what it left")

@@ -1,4 +1,4 @@
-"""Planted bugs: the program made wrong in one place, so that the simulation can be seen to find it."""
+"""Planted bugs: the program is made wrong in one place, to show that the simulation finds it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Plant = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
 class Bug(NamedTuple):
-    """A bug; how the run that finds it must say so; the faults without which it could not show."""
+    """A bug; the message of the run that finds it; the faults without which it cannot show."""
 
     name: str
     plant: Plant
@@ -24,7 +24,7 @@ class Bug(NamedTuple):
 
 
 def hunt(bug: Bug, *, fleet: bool = False) -> None:
-    """Fails unless the simulation finds it within SEEDS seeds, and for what it is."""
+    """Fail unless the simulation finds the bug within SEEDS seeds, with the expected message."""
     with bug.plant():
         runs = (run(seed, wanted=bug.wanted, fleet=fleet) for seed in range(SEEDS))
         found = next((outcome for outcome in runs if outcome.violations), None)

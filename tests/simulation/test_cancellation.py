@@ -1,7 +1,7 @@
-"""Every loop, cancelled in each of its phases: nothing is left behind, and a new start over the same store ends right.
+"""Every loop, cancelled in each of its phases: it leaves nothing behind, and a new start on the same store ends well.
 
-A loop awaits ports and sleeps, so "in each phase" means: at every one of its calls, and a turn or two of the event loop
-after it. What calls there were is asserted, else a phase might go untested without anybody noticing.
+A loop awaits ports and sleeps, so "in each phase" means: at each of its calls, and one or two turns of the event loop
+after it. The tests assert which calls there were, so that no phase goes untested.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _PHASES = (
 )
 
 
-class _Cut:
-    """Counts the calls of a world's ports; at call `at` it cancels `task`, some turns of the loop later."""
+class _Canceller:
+    """Counts the calls of a world's ports, and cancels `task` some turns of the loop after call `at`."""
 
     def __init__(self, world: World, at: int) -> None:
         self.at, self.task, self.calls = at, None, 0
@@ -65,7 +65,7 @@ class _Cut:
         if self.calls == self.at:
             self._cancel(self.at % 3)
         self.calls += 1
-        await asyncio.sleep(0.01)  # so that others are under way meanwhile, a put in flight above all
+        await asyncio.sleep(0.01)  # so that other calls are in flight, above all a put
 
     def _cancel(self, turns: int) -> None:
         assert self.task is not None
@@ -80,12 +80,12 @@ def _put(world: World, number: int) -> None:
         world.put(f"id{len(world.sent)}")
 
 
-async def _cancelled(world: World, worker: Worker, loop: Loop, at: int) -> _Cut:
+async def _cancel_at(world: World, worker: Worker, loop: Loop, at: int) -> _Canceller:
     """Run the loop up to its call `at`, and cancel it there."""
     await worker.kill()
     fresh = await world.begin()
-    await fresh.kill()  # before its tasks have run: its parts are run one by one
-    cut = _Cut(world, at)
+    await fresh.kill()  # before its tasks have run: the test runs its parts one by one
+    cut = _Canceller(world, at)
     cut.task = asyncio.ensure_future(loop(world, fresh))
     await asyncio.wait([cut.task])
     others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -94,20 +94,20 @@ async def _cancelled(world: World, worker: Worker, loop: Loop, at: int) -> _Cut:
     return cut
 
 
-def _each_call(scenario: Callable[[int], Awaitable[_Cut]]) -> dict[str, int]:
-    """The scenario with each of its calls as the last; how often each phase was seen in the whole one."""
+def _cancel_at_each_call(scenario: Callable[[int], Awaitable[_Canceller]]) -> dict[str, int]:
+    """Cancel the scenario at each of its calls; how often each phase occurred in the whole run."""
     whole = vtime.run(_typed(scenario(10**9)))
     for at in range(whole.calls):
         vtime.run(_typed(scenario(at)))
     return whole.phases
 
 
-async def _typed(awaitable: Awaitable[_Cut]) -> _Cut:
+async def _typed(awaitable: Awaitable[_Canceller]) -> _Canceller:
     return await awaitable
 
 
-async def _ends_right(world: World) -> None:
-    """A new process over the same store and stream."""
+async def _new_start_ends_well(world: World) -> None:
+    """A new process on the same store and stream."""
     _put(world, 3)
     worker = await world.begin()
     await world.clock.sleep(1.2 * world.period_ms / 1000 + 180)
@@ -120,8 +120,8 @@ def _shards(world: World) -> Iterator[ShardInfo]:
 
 
 @pytest.mark.parametrize("way", ["ends", "drains", "stops"])
-def test_ingest(way: str) -> None:
-    """From resuming to the end of the shard, to the tip where it drains, or until it is told to stop."""
+def test_shard_worker_leaves_nothing_behind_when_it_is_cancelled_at_any_call(way: str) -> None:
+    """From resuming to the end of the shard, to the tip when it drains, or until it stops."""
     workers: list[ShardWorker] = []
 
     async def loop(world: World, worker: Worker) -> None:
@@ -135,7 +135,7 @@ def test_ingest(way: str) -> None:
             asyncio.get_running_loop().call_later(40, run.orders.stop.set)
         await run.run()
 
-    async def scenario(at: int) -> _Cut:
+    async def scenario(at: int) -> _Canceller:
         world = World(shards=1, poll_s=10, period_ms=MINUTE, page_records=3, every_s=0.3, limit=3000)
         _put(world, 10)
         worker = await world.begin()
@@ -143,52 +143,52 @@ def test_ingest(way: str) -> None:
         _put(world, 18)
         if way == "ends":
             world.stream.split(next(_shards(world)).id, 1 << 127)
-        cut = await _cancelled(world, worker, loop, at)
+        cut = await _cancel_at(world, worker, loop, at)
         assert workers[-1]._ports.memory.used == 0, f"memory is held after call {at}"
-        await _ends_right(world)
+        await _new_start_ends_well(world)
         return cut
 
-    seen = _each_call(scenario)
+    seen = _cancel_at_each_call(scenario)
     assert seen.keys() >= {"read plan", "list log", "iterator", "read", "commit", "sleep"}
     assert seen["commit"] >= 2
 
 
-def test_publisher() -> None:
-    """Two plans: what is decided, their objects, manifests, hours, done documents, and clean-up."""
+def test_publisher_leaves_nothing_behind_when_it_is_cancelled_at_any_call() -> None:
+    """Two plans: decisions, objects, manifests, hours, done documents, and clean-up."""
 
     async def loop(world: World, worker: Worker) -> None:
-        for _ in range(9):  # nothing is old before the service's time is known
+        for _ in range(9):  # nothing counts as old before the service's time is known
             await TrustedStream(world.stream, world.trusted).server_time()
             await world.clock.sleep(2)
         for _ in range(8):
             if not await worker.publisher.step():
                 await world.clock.sleep(10)
-        await world.clock.sleep(1900)  # what is old at a second look is deleted
+        await world.clock.sleep(1900)  # what is still old at a second look is deleted
         while await worker.publisher.step():
             pass
 
-    async def scenario(at: int) -> _Cut:
+    async def scenario(at: int) -> _Canceller:
         world = World(shards=1, poll_s=10, period_ms=30 * MINUTE, every_s=600)
         worker = await world.begin()
         publishing = worker.tasks.pop()
-        publishing.cancel()  # nobody publishes yet
+        publishing.cancel()  # nothing is published yet
         for number in range(9):
             _put(world, 1)
             world.put(f"id{max(0, number - 2)}", "another key")
             await world.clock.sleep(600)
-        cut = await _cancelled(world, worker, loop, at)
-        await _ends_right(world)
+        cut = await _cancel_at(world, worker, loop, at)
+        await _new_start_ends_well(world)
         return cut
 
-    seen = _each_call(scenario)
+    seen = _cancel_at_each_call(scenario)
     assert seen.keys() >= {"read plan", "read log", "plan", "decide", "read decision", "object", "done", "clean up"}
     assert seen.keys() >= {"manifest", "hour"}
 
 
-def test_deciding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In four parts, of which workers that do nothing took three; what was published before is in files, or half known.
+def test_deciding_leaves_nothing_behind_when_it_is_cancelled_at_any_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In four parts, of which three belong to workers that do nothing. Published keys are in files or partly in memory.
 
-    Half known: memory has room for fingerprints.
+    Partly: memory has room for fingerprints only.
     """
     monkeypatch.setattr("vortex.publish.sharing.PATIENCE_S", 3.0)
     published: list[str] = []
@@ -200,7 +200,7 @@ def test_deciding(monkeypatch: pytest.MonkeyPatch) -> None:
         publisher.dedup.keys.limit = 100
         await publisher.step()
 
-    async def scenario(at: int) -> _Cut:
+    async def scenario(at: int) -> _Canceller:
         world = World(shards=1, poll_s=10, period_ms=MINUTE, window_ms=10 * MINUTE, every_s=20)
         worker = await world.begin()
         for number in range(14):
@@ -208,21 +208,21 @@ def test_deciding(monkeypatch: pytest.MonkeyPatch) -> None:
             world.put(f"id{max(0, 3 * number - 6)}", "another key")
             await world.clock.sleep(20)
             if number == 6:
-                worker.tasks.pop().cancel()  # nobody publishes from here on
+                worker.tasks.pop().cancel()  # nothing is published from here on
                 published[:] = [key for key in world.store.objects if "/dedup/" in key]
-        cut = await _cancelled(world, worker, loop, at)
-        await _ends_right(world)
+        cut = await _cancel_at(world, worker, loop, at)
+        await _new_start_ends_well(world)
         return cut
 
-    seen = _each_call(scenario)
+    seen = _cancel_at_each_call(scenario)
     assert published
     assert seen["decide"] == 4, "each part"
     assert seen["read decision"] >= 20, "what was published before, and what is decided now"
     assert seen["sleep"] >= 3, "others are waited for"
 
 
-def test_fleet() -> None:
-    """The survey of the family, and running it through a split: a parent's end, its children's beginning."""
+def test_fleet_leaves_nothing_behind_when_it_is_cancelled_at_any_call() -> None:
+    """The survey of the shard tree, and running it through a split: a parent's end, its children's start."""
     memories: list[MemoryBudget] = []
 
     async def loop(world: World, worker: Worker) -> None:
@@ -230,7 +230,7 @@ def test_fleet() -> None:
         asyncio.get_running_loop().call_later(30, worker.fleet.stop)
         await worker.fleet.run()
 
-    async def scenario(at: int) -> _Cut:
+    async def scenario(at: int) -> _Canceller:
         world = World(shards=1, poll_s=10, period_ms=MINUTE, every_s=5)
         _put(world, 5)
         worker = await world.begin()
@@ -238,11 +238,11 @@ def test_fleet() -> None:
         parent = next(_shards(world))
         world.stream.split(parent.id, 1 << 127)
         _put(world, 5)
-        cut = await _cancelled(world, worker, loop, at)
+        cut = await _cancel_at(world, worker, loop, at)
         assert [memory.used for memory in memories] == [0]
         memories.clear()
-        await _ends_right(world)
+        await _new_start_ends_well(world)
         return cut
 
-    seen = _each_call(scenario)
+    seen = _cancel_at_each_call(scenario)
     assert seen.keys() >= {"read plan", "list_shards", "list log", "iterator", "read", "commit"}
