@@ -220,11 +220,17 @@ def status_(places: Places, first: str | None, end: str | None, as_json: bool) -
 
 @main.command()
 @_option("--warehouse", required=True, help="duckdb:///path, a .duckdb file, or postgresql://…")
-@click.argument("sql")
-def query(warehouse: str, sql: str) -> None:
-    """Ask the warehouse something, and print the answer."""
+@click.argument("sql", nargs=-1, required=True)
+def query(warehouse: str, sql: tuple[str, ...]) -> None:
+    """Ask the warehouse something, and print the answers, an empty line between two."""
     with contextlib.closing(connect(warehouse)) as opened:
-        columns, rows = opened.shown(sql)
+        for number, one in enumerate(sql):
+            if number:
+                click.echo()
+            _show_answer(*opened.shown(one))
+
+
+def _show_answer(columns: list[str], rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
         click.echo("  ".join(_printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -112,10 +112,11 @@ def load(console: Console, places: Places, hours: list[datetime]) -> Loads:
     _loader("backfill", *places.options(), *span, "--json")
     status = json.loads(_loader("status", *places.options(), *span, "--json"))
     _show_tables(console, places, status)
-    for title, sql in QUERIES:
+    answers = _loader("query", "--warehouse", places.warehouse, *(sql for _, sql in QUERIES)).split("\n\n")
+    for (title, sql), answer in zip(QUERIES, answers, strict=True):
         console.print(f"\n{title}:", style="bold")
         console.print(f"  {sql}", markup=False, soft_wrap=True)
-        for row in _loader("query", "--warehouse", places.warehouse, sql).splitlines():
+        for row in answer.splitlines():
             console.print(f"    {row}", markup=False, soft_wrap=True)
     for row in status["not_in_catalog"]:
         console.print(
