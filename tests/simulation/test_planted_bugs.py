@@ -20,7 +20,7 @@ import vortex.ingest.reading
 import vortex.ingest.resume
 import vortex.log.shard_tree
 import vortex.publish.cleanup
-import vortex.publish.publisher
+import vortex.publish.known_logs
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE
@@ -177,7 +177,7 @@ def _loser_carries_out_its_own_plan() -> Any:
 def _child_joined_twice() -> contextlib.AbstractContextManager[Any]:
     with_children = vortex.core.publish.plan.with_children
     stack = contextlib.ExitStack()
-    for module in (vortex.core.publish.plan, vortex.publish.publisher):
+    for module in (vortex.core.publish.plan, vortex.publish.known_logs):
         stack.enter_context(
             patch.object(module, "with_children", lambda live, retired, views: with_children(live, {}, views))
         )
@@ -269,7 +269,7 @@ def _gone_when_ended() -> contextlib.AbstractContextManager[Any]:
         return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.retired, **ended}
 
     stack = contextlib.ExitStack()
-    for module in (vortex.core.publish.plan, vortex.publish.publisher, vortex.log.shard_tree):
+    for module in (vortex.core.publish.plan, vortex.publish.known_logs, vortex.log.shard_tree):
         stack.enter_context(patch.object(module, "live_and_retired", live_and_retired))
     return stack
 

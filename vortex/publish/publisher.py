@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
 from vortex import metrics
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
-from vortex.core.log.rules import BrokenLog, SegmentHeader, SegmentRef, StreamState, advanced, before_all
+from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, advanced
 from vortex.core.log.segment import CorruptSegment, seal
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import resolvers
@@ -25,14 +25,9 @@ from vortex.core.publish.contents import done, period_counts
 from vortex.core.publish.plan import (
     LogView,
     Plan,
-    PlanShard,
     Rules,
-    frontier,
-    holders,
-    live_and_retired,
     planned_bytes,
     propose,
-    with_children,
 )
 from vortex.core.publish.ranges import range_count, ranges_of, takers
 from vortex.log.store import LogStore
@@ -40,6 +35,7 @@ from vortex.ports import Clock, Meter, NotFound, Offload
 from vortex.publish.cleanup import Cleaner
 from vortex.publish.dedup import Deduplicator, Resolver
 from vortex.publish.hours import Hours
+from vortex.publish.known_logs import KnownLogs
 from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.ranges import Ranges
@@ -97,16 +93,6 @@ class PublisherPorts:
     owner: str
 
 
-@dataclass(slots=True)
-class _Logs:
-    """The planner's picture: the last plan, and each live log from that plan on."""
-
-    plan: Plan
-    views: dict[str, LogView] = field(default_factory=dict)
-    walked_at: float = 0.0
-    """When all of the logs were looked at."""
-
-
 class Publisher:
     """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that need operator action.
 
@@ -133,7 +119,7 @@ class Publisher:
         self.dedup = Deduplicator(resolver, ports.log_store, ports.clock, ports.meter, self._sharing)
         self._moved: tuple[int, bool] = (-1, True)
         self._moved_at = ports.clock.monotonic()
-        self._logs: _Logs | None = None
+        self._logs: KnownLogs | None = None
         self._hours = Hours(ports.log_store, state)
         self._cleaner = Cleaner(ports.log_store, ports.clock, rules.period_ms, rules.keep_ms)
 
@@ -206,7 +192,7 @@ class Publisher:
     async def _step(self, plan: Plan, finished: bool, thorough: bool) -> bool:
         logs = await self._refresh(plan, finished, thorough)
         if not finished:
-            return await self._carry_out(plan, self._views_for(logs, plan))
+            return await self._carry_out(plan, logs.views_for(plan))
         await self._push_laggards(logs)
         proposed = self._shared_out(propose(plan, logs.views, self._planning()), logs)
         self._note(logs)
@@ -217,9 +203,9 @@ class Publisher:
         if msgspec.json.encode(won) != msgspec.json.encode(proposed):
             return True  # another planner's: it is taken up by the next step
         logs.plan = won
-        return await self._carry_out(won, self._views_for(logs, won))
+        return await self._carry_out(won, logs.views_for(won))
 
-    def _shared_out(self, plan: Plan | None, logs: _Logs) -> Plan | None:
+    def _shared_out(self, plan: Plan | None, logs: KnownLogs) -> Plan | None:
         """The plan in as many ranges as its bytes and the workers are worth; who takes which, and which part."""
         workers = self._roster().workers
         if plan is None:
@@ -230,7 +216,7 @@ class Publisher:
         if plan.parts > 1:
             chosen = resolvers(workers, plan.parts, logs.plan.resolvers)
             plan = msgspec.structs.replace(plan, resolvers=chosen)
-        size = planned_bytes(plan, self._views_for(logs, plan))
+        size = planned_bytes(plan, logs.views_for(plan))
         ranges = range_count(size, len(workers), self._rules.range_bytes)
         if ranges == 1:
             return plan
@@ -272,71 +258,17 @@ class Publisher:
             raise BrokenLog(f"{self._ports.log_store.root}: shard {self.status.holder} has no log to close")
         return plan.upto
 
-    async def _refresh(self, plan: Plan, finished: bool, thorough: bool) -> _Logs:
+    async def _refresh(self, plan: Plan, finished: bool, thorough: bool) -> KnownLogs:
         """Bring the picture up to date: plans made since, new segments, children that joined."""
-        now = self._ports.clock.monotonic()
-        if self._logs is None or self._logs.plan.k != plan.k:
-            views = self._logs.views if self._logs else {}
-            self._logs = _Logs(plan, {}, now)
-            await self._draw(plan.shards, views, finished)
+        now, logs = self._ports.clock.monotonic(), self._logs
+        if logs is None or logs.plan.k != plan.k:
+            views = logs.views if logs else {}
+            self._logs = logs = KnownLogs(self._ports.log_store, plan, now)
+            await logs.draw(plan.shards, views, finished)
         else:
-            await self._look_on(self._logs, thorough, now)
-        await self._join_children()
-        return self._logs
-
-    async def _look_on(self, logs: _Logs, thorough: bool, now: float) -> None:
-        """New segments. While one log is found that still holds the frontier, the others do not matter."""
-        held = [shard for shard in holders(logs.plan, logs.views) if shard in logs.views]
-        due = now - logs.walked_at >= self._rules.period_ms / 1000  # the age of what waits is to be told, too
-        if not (thorough or due):
-            left, some, read = held, 1, set(held)
-            while left:
-                await self._read_on(logs, left[:some])
-                if not set(left[:some]).isdisjoint(holders(logs.plan, logs.views)):
-                    return
-                left, some = left[some:], 4 * some
-            if holders(logs.plan, logs.views):
-                return  # a child without a log
-            await self._read_on(logs, [shard for shard in logs.views if shard not in read])
-        else:
-            await self._read_on(logs, list(logs.views))
-        logs.walked_at = now
-
-    async def _read_on(self, logs: _Logs, shards: Sequence[str]) -> None:
-        log_store, plan = self._ports.log_store, logs.plan
-        fresh = await asyncio.gather(*(log_store.follow(_end_of(s, logs.views[s], plan)) for s in shards))
-        for shard, headers in zip(shards, fresh, strict=True):
-            logs.views[shard].headers += headers
-
-    async def _draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
-        """Views from what is known, or from the store: a finished plan's log from `next`, an unfinished one's whole."""
-        assert self._logs is not None
-        log_store = self._ports.log_store
-
-        async def one(shard: str, entry: PlanShard) -> LogView:
-            begin = min(entry.next if finished else entry.first, entry.to)  # `first` is beyond `to` where nothing came
-            view = old.get(shard)
-            at = next((h for h in view.headers if h.n == entry.to), None) if view and entry.to >= 0 else None
-            if view is None or at is None or at.digest != entry.digest or view.headers[0].n > begin:
-                return await log_store.view(shard, msgspec.structs.replace(entry, next=begin))
-            headers = [head for head in view.headers if head.n >= begin]
-            return LogView(headers + await log_store.follow(headers[-1]))
-
-        views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
-        self._logs.views.update(zip(shards, views, strict=True))
-
-    async def _join_children(self) -> None:
-        assert self._logs is not None
-        while True:
-            live, retired = live_and_retired(self._logs.plan)
-            shards = with_children(live, retired, self._logs.views)
-            new = {shard: entry for shard, entry in shards.items() if shard not in self._logs.views}
-            if not new:
-                return
-            await self._draw(new, {}, True)
-
-    def _views_for(self, logs: _Logs, plan: Plan) -> dict[str, LogView]:
-        return {shard: logs.views.get(shard, LogView()) for shard in plan.shards}
+            await logs.look_on(thorough, now, self._rules.period_ms / 1000)
+        await logs.join_children()
+        return logs
 
     # Carrying out a plan.
 
@@ -355,7 +287,8 @@ class Publisher:
         if (closed := await self._hours.close(plan, document)) is not None:
             self.status.closed_hour = closed
         await self._ports.log_store.put_done(document)
-        self._forget_published(plan)
+        if self._logs is not None:
+            self._logs.forget_published(plan)
         self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
         meter = self._ports.meter
         meter.add(metrics.OBJECTS_PUBLISHED, len(published))
@@ -368,22 +301,9 @@ class Publisher:
         )
         return True
 
-    def _forget_published(self, plan: Plan) -> None:
-        """Segments that no later plan needs leave the picture; `to` stays, the walk goes on from it."""
-        if self._logs is None or self._logs.plan.k != plan.k:
-            return
-        for shard, entry in plan.shards.items():
-            view = self._logs.views.get(shard)
-            if view is None:
-                continue
-            keep = min(entry.next, entry.to)
-            view.headers = [head for head in view.headers if head.n >= keep]
-        live, _ = live_and_retired(plan)
-        self._logs.views = {shard: view for shard, view in self._logs.views.items() if shard in live}
-
     # A shard that lags for hours.
 
-    async def _push_laggards(self, logs: _Logs) -> None:
+    async def _push_laggards(self, logs: KnownLogs) -> None:
         """With `hours.max_delay`: move the bound of a log that holds everybody for longer than that."""
         if self._rules.max_delay_ms is None:
             return
@@ -403,26 +323,11 @@ class Publisher:
 
     # Telling.
 
-    def _note(self, logs: _Logs) -> None:
-        live, retired = live_and_retired(logs.plan)
-        at = frontier(with_children(live, retired, logs.views), logs.views)
+    def _note(self, logs: KnownLogs) -> None:
+        at = logs.frontier()
         status = self.status
         status.frontier, status.holder = at if at else (None, "")
         status.last_plan, status.upto = logs.plan.k, logs.plan.upto
-        waiting = [
-            head.footer.created
-            for view in logs.views.values()
-            for head in view.headers
-            if any(p >= logs.plan.upto for p in head.footer.periods)
-        ]
-        status.unpublished_since = min(waiting, default=None)
+        status.unpublished_since = logs.unpublished_since
         if status.closed_hour is None and logs.plan.k >= 0 and logs.plan.upto - HOUR_MS >= self._state.first_hour:
             status.closed_hour = hour_of(logs.plan.upto) - HOUR_MS
-
-
-def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentRef:
-    """Where the walk goes on: the newest segment known, or the plan's `to`."""
-    if view.headers:
-        return view.headers[-1]
-    entry = plan.shards.get(shard)
-    return SegmentRef(shard, entry.to, entry.digest) if entry else before_all(shard)

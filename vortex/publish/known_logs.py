@@ -1,0 +1,114 @@
+"""What a planner knows of the logs: the last plan, and of each live log the segments from that plan on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from vortex.core.log.rules import SegmentRef, before_all
+from vortex.core.publish.plan import LogView, Plan, PlanShard, frontier, holders, live_and_retired, with_children
+from vortex.log.store import LogStore
+
+
+@dataclass(slots=True)
+class KnownLogs:
+    """The planner's picture, kept from one look to the next: only what is new is read."""
+
+    log_store: LogStore
+    plan: Plan
+    walked_at: float
+    """When all of the logs were looked at; monotonic seconds."""
+    views: dict[str, LogView] = field(default_factory=dict)
+
+    async def look_on(self, thorough: bool, now: float, age_s: float) -> None:
+        """New segments. While one log is found that still holds the frontier, the others do not matter.
+
+        `thorough`, or `age_s` after all were looked at, all are.
+        """
+        held = [shard for shard in holders(self.plan, self.views) if shard in self.views]
+        due = now - self.walked_at >= age_s  # the age of what waits is to be told, too
+        if not (thorough or due):
+            left, some, read = held, 1, set(held)
+            while left:
+                await self._read_on(left[:some])
+                if not set(left[:some]).isdisjoint(holders(self.plan, self.views)):
+                    return
+                left, some = left[some:], 4 * some
+            if holders(self.plan, self.views):
+                return  # a child without a log
+            await self._read_on([shard for shard in self.views if shard not in read])
+        else:
+            await self._read_on(list(self.views))
+        self.walked_at = now
+
+    async def _read_on(self, shards: Sequence[str]) -> None:
+        log_store, plan = self.log_store, self.plan
+        fresh = await asyncio.gather(*(log_store.follow(_end_of(s, self.views[s], plan)) for s in shards))
+        for shard, headers in zip(shards, fresh, strict=True):
+            self.views[shard].headers += headers
+
+    async def draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
+        """Views from what is known, or from the store: a finished plan's log from `next`, an unfinished one's whole."""
+        log_store = self.log_store
+
+        async def one(shard: str, entry: PlanShard) -> LogView:
+            begin = min(entry.next if finished else entry.first, entry.to)  # `first` is beyond `to` where nothing came
+            view = old.get(shard)
+            at = next((h for h in view.headers if h.n == entry.to), None) if view and entry.to >= 0 else None
+            if view is None or at is None or at.digest != entry.digest or view.headers[0].n > begin:
+                return await log_store.view(shard, msgspec.structs.replace(entry, next=begin))
+            headers = [head for head in view.headers if head.n >= begin]
+            return LogView(headers + await log_store.follow(headers[-1]))
+
+        views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
+        self.views.update(zip(shards, views, strict=True))
+
+    async def join_children(self) -> None:
+        """Take in the children that ended logs name, and theirs."""
+        while True:
+            live, retired = live_and_retired(self.plan)
+            shards = with_children(live, retired, self.views)
+            new = {shard: entry for shard, entry in shards.items() if shard not in self.views}
+            if not new:
+                return
+            await self.draw(new, {}, True)
+
+    def views_for(self, plan: Plan) -> dict[str, LogView]:
+        """The views of the logs that a plan is made of."""
+        return {shard: self.views.get(shard, LogView()) for shard in plan.shards}
+
+    def frontier(self) -> tuple[int, str] | None:
+        """How far all logs are closed, and the shard that holds it there; None where no log is open."""
+        live, retired = live_and_retired(self.plan)
+        return frontier(with_children(live, retired, self.views), self.views)
+
+    @property
+    def unpublished_since(self) -> int | None:
+        """When the oldest segment was made that has something of a period that is not published; None without one."""
+        segments = [head.footer for view in self.views.values() for head in view.headers]
+        waiting = [one.created for one in segments if any(period >= self.plan.upto for period in one.periods)]
+        return min(waiting, default=None)
+
+    def forget_published(self, plan: Plan) -> None:
+        """Segments that no later plan needs leave the picture; `to` stays, the walk goes on from it."""
+        if self.plan.k != plan.k:
+            return
+        for shard, entry in plan.shards.items():
+            view = self.views.get(shard)
+            if view is None:
+                continue
+            keep = min(entry.next, entry.to)
+            view.headers = [head for head in view.headers if head.n >= keep]
+        live, _ = live_and_retired(plan)
+        self.views = {shard: view for shard, view in self.views.items() if shard in live}
+
+
+def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentRef:
+    """Where the walk goes on: the newest segment known, or the plan's `to`."""
+    if view.headers:
+        return view.headers[-1]
+    entry = plan.shards.get(shard)
+    return SegmentRef(shard, entry.to, entry.digest) if entry else before_all(shard)
