@@ -16,8 +16,8 @@ from simulation.simstore import NEWER, SimStore, StoreView
 from simulation.simtable import SimTable, TableView
 from simulation.vtime import NullMeter, VirtualClock
 from vortex.config.settings import Settings
+from vortex.core.ingest.draft import Draft
 from vortex.core.ingest.pacing import MOST_RECORDS
-from vortex.core.ingest.shard_state import Draft
 from vortex.core.invariants import Invariant
 from vortex.core.log.segment import VERSION, Footer, OtherVersion
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo

@@ -32,10 +32,13 @@ from vortex.core.fleet.balance import weights
 from vortex.core.fleet.lease import Lease
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader, SegmentRef, StreamState, before_all, first_footer
-from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash, seal
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import Fleet
-from vortex.ingest.worker import Orders, ShardStatus, ShardWorker
+from vortex.ingest.setup import Orders
+from vortex.ingest.status import ShardStatus
+from vortex.ingest.worker import ShardWorker
 from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher, PublishRules
 from vortex.retry import Health, Retry

@@ -31,11 +31,13 @@ from vortex.core.decode.records import Records
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog, SegmentHeader, before_all, segment_key
-from vortex.core.log.segment import Footer, Sealed, seal
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Footer, Sealed
 from vortex.core.model import Position, Start
 from vortex.ingest.commits import Commits
 from vortex.ingest.reading import Reader
-from vortex.ingest.worker import CommitRules, ShardWorker
+from vortex.ingest.setup import CommitRules
+from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
 from vortex.log.store import LogStore
 from vortex.ports import Denied

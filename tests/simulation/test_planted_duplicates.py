@@ -40,7 +40,8 @@ from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.invariants import Invariant
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader, first_footer
-from vortex.core.log.segment import Cell, Folder, Footer, folder_hash, seal
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Cell, Folder, Footer, folder_hash
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose

@@ -18,7 +18,8 @@ from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.layout import moment
 from vortex.core.log.rules import BrokenLog, Damaged, StreamState, advanced, child_state, first_footer
-from vortex.core.log.segment import Footer, seal
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Footer
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.periods import floor_period
 from vortex.core.publish.plan import LogView

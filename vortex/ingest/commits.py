@@ -8,7 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from vortex import metrics
-from vortex.core.ingest.shard_state import Draft, ShardIngest
+from vortex.core.ingest.draft import Draft
+from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.rules import SegmentHeader, SegmentRef
 from vortex.core.log.segment import Footer
 from vortex.ingest.memory import MemoryBudget

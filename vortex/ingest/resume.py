@@ -18,7 +18,8 @@ from vortex.core.log.rules import (
     child_state,
     first_footer,
 )
-from vortex.core.log.segment import Footer, seal
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
 from vortex.core.publish.plan import Plan
 from vortex.log.store import LogStore

@@ -6,24 +6,21 @@ state away and resumes; there is one way to begin, and no second one to mend.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from vortex import metrics
 from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
 from vortex.core.log.rules import SegmentHeader, StreamState, successors
-from vortex.core.log.segment import Counts, Footer
+from vortex.core.log.segment import Footer
 from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
 from vortex.ingest.commits import Commits
-from vortex.ingest.memory import MemoryBudget, Turns
 from vortex.ingest.reading import NoIterator, Reader, following
 from vortex.ingest.resume import LostRace, Resumer
+from vortex.ingest.setup import CommitRules, IngestPorts, Orders
+from vortex.ingest.status import ShardStatus
 from vortex.log.shard_tree import ShardTree
-from vortex.log.store import LogStore
-from vortex.ports import Clock, Denied, InvalidPosition, Meter, NotFound, Offload, Stream
-from vortex.retry import Retry
+from vortex.ports import Denied, InvalidPosition, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -35,65 +32,6 @@ _REFUSALS = 5
 """How often a position may be refused before its shard is given up and needs operator action."""
 _ODD_PAUSE = 1.0, 10.0
 """Seconds after a malformed reply, and after many of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class CommitRules:
-    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines."""
-
-    every_s: float
-    max_bytes: int
-
-
-@dataclass(slots=True)
-class ShardStatus:
-    """What the outside may know of a running shard; times in epoch milliseconds."""
-
-    shard: str
-    position: Position | None = None
-    watermark: int = 0
-    closed_before: int = 0
-    behind_ms: int = 0
-    committed_n: int = -1
-    buffered: int = 0
-    filter_ids: int = 0
-    filter_bytes: int = 0
-    oldest_uncommitted_ms: int | None = None
-    totals: Counts = field(default_factory=Counts)
-    pending: Counts = field(default_factory=Counts)
-
-
-@dataclass(slots=True)
-class IngestPorts:
-    """What a shard worker needs from the world."""
-
-    stream: Stream
-    log_store: LogStore
-    clock: Clock
-    meter: Meter
-    retry: Retry
-    offload: Offload
-    memory: MemoryBudget
-    owner: str
-    reads: asyncio.Semaphore
-    lz4: Callable[[], bool] = lambda: False
-    """Whether of most large members some line was left out lately (`Plan.lz4`)."""
-    turns: Turns = field(default_factory=Turns)
-
-
-@dataclass(slots=True)
-class Orders:
-    """What the fleet asks of a worker.
-
-    `drain`: stop at the tip and wait for `finish`, which has the `closed_before` to close with.
-    `lease_is_fresh`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
-    """
-
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    drain: bool = False
-    at_tip: asyncio.Event = field(default_factory=asyncio.Event)
-    finish: asyncio.Future[int] | None = None
-    lease_is_fresh: Callable[[], bool] = lambda: True
 
 
 class ShardWorker:
@@ -180,7 +118,7 @@ class ShardWorker:
         self._pushed = isinstance(head, SegmentHeader) and head.footer.advances
         self._since = None
         self.reader.restart()
-        self._note()
+        self.status.note(self._ingest, self._commits)
 
     # Following the shard.
 
@@ -351,7 +289,7 @@ class ShardWorker:
             ingest.idle(page.empty_until)
         self.status.behind_ms = page.behind_ms
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
-        self._note()
+        self.status.note(self._ingest, self._commits)
         await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
 
     async def _work_through(self, page: Page) -> None:
@@ -379,7 +317,7 @@ class ShardWorker:
                 if step.counts.records and self._since is None:
                     self._since = clock.monotonic()
                     self.status.oldest_uncommitted_ms = clock.now_ms()
-                self._count(step)
+                self.status.count(step, self._ports.meter)
             await clock.sleep(0)
             if step is not None and step.whole:
                 return True
@@ -449,29 +387,3 @@ class ShardWorker:
     def _committed(self, footer: Footer) -> None:
         self.status.committed_n = footer.n
         self._on_commit(self.shard.id, footer)
-
-    # Telling.
-
-    def _count(self, step: Step) -> None:
-        meter, taken = self._ports.meter, step.counts
-        for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
-            if number := getattr(taken, outcome):
-                name = "duplicate" if outcome == "filtered" else outcome
-                meter.add(metrics.EVENTS, number, outcome=name)
-        meter.add(metrics.RECORDS, taken.records)
-        meter.add(metrics.EVENTS_READ, taken.events)
-        for reason, number in step.reasons.items():
-            meter.add(metrics.REJECTIONS, number, reason=reason)
-        self.status.totals.add(taken)
-
-    def _note(self) -> None:
-        ingest, status = self._ingest, self.status
-        status.position, status.watermark, status.closed_before = (
-            ingest.position,
-            ingest.watermark,
-            ingest.closed_before,
-        )
-        status.buffered = ingest.buffered + self._commits.in_flight
-        status.filter_ids, status.filter_bytes = len(ingest.filter), ingest.filter.nbytes
-        status.pending = ingest.pending
-        status.committed_n = self._commits.head.n

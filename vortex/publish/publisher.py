@@ -18,7 +18,8 @@ from vortex import metrics
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, advanced
-from vortex.core.log.segment import CorruptSegment, seal
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import CorruptSegment
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import resolvers
 from vortex.core.publish.contents import done, period_counts

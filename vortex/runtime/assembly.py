@@ -31,7 +31,8 @@ from vortex.fleet.lease_holder import Leases
 from vortex.fleet.leased import LeasedFleet
 from vortex.fleet.local import LocalFleet
 from vortex.ingest.memory import MemoryBudget
-from vortex.ingest.worker import CommitRules, IngestPorts, ShardWorker
+from vortex.ingest.setup import CommitRules, IngestPorts
+from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
 from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher, PublisherPorts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from vortex.core.decode import events
+from vortex.core.decode import event_pages
 
 
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make few events many slices."""
-    monkeypatch.setattr(events, "_ROWS", 500)
+    monkeypatch.setattr(event_pages, "_ROWS", 500)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, groupby, repeat
+from itertools import groupby, repeat
 from operator import add, attrgetter
 from typing import Any
 
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from vortex.core.decode.containers import Opened, RecordParts, open_record, plain_parts, refused_whole
 from vortex.core.decode.decoder import Decoded, Decoder
 from vortex.core.decode.diagnosis import time_value
+from vortex.core.decode.event_columns import Events, in_one, merged
+from vortex.core.decode.event_pages import STEP_BYTES, STEP_PARTS, EventPage, Slice, batches, is_large
 from vortex.core.decode.fields import NAMES, Fields
 from vortex.core.decode.fields import Paths as FieldPaths
 from vortex.core.decode.interning import Names
@@ -28,10 +29,8 @@ from vortex.core.decode.steps import Steps, at_once
 from vortex.core.native import pure, steps
 from vortex.core.native.contract import DEFER_KEY, DEFER_TIME, DEFERRED, NO_ID, NO_PERIOD, Paths
 from vortex.core.native.contract import Steps as Native
-from vortex.core.native.sorting import stable_order
 from vortex.core.periods import PeriodReader
 
-Keys = NDArray[np.void]
 _KEY = np.dtype("V16")
 _MOST_NAMES = 20_000
 """How many names a reader keeps before it begins anew: some events have types without number."""
@@ -39,59 +38,10 @@ _MOST_CHARACTERS = 4 << 20
 """Of the names that it keeps."""
 _LONG = 100
 """Characters from which a customer's prefix is put together anew each time."""
-_ROWS = 16_384
-"""Events of a slice, if they are of several records."""
-_STEP_PARTS, _STEP_BYTES = 1000, 1 << 20
-"""What the long way takes in one step, if it is not one part."""
 _STEP_DEFERRED, _STEP_DEFERRED_BYTES = 10_000, 1 << 18
 """Events with a question, and bytes that are read for the answers: a pattern may take a microsecond for each byte of a
 time, and where that is none, the event is read for another one.
 """
-
-
-@dataclass(slots=True)
-class Events:
-    """The events of a page, in stream order.
-
-    Event i is the line `text[start[i]:start[i] + size[i]]` of record `record[i]`; its customer and type are
-    `names[name[i]]`. `keys` has sixteen bytes for each. `period` is NO_PERIOD where the time is missing or unreadable.
-    """
-
-    text: bytes
-    start: NDArray[np.int64]
-    size: NDArray[np.int32]
-    record: NDArray[np.int32]
-    name: NDArray[np.int32]
-    names: Names
-    keys: Keys
-    period: NDArray[np.int64]
-    rejected: list[Rejected] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.start)
-
-    def rows(self, which: slice | NDArray[np.bool_]) -> Events:
-        """These of the events, in the same text; without rejections."""
-        return Events(
-            self.text,
-            self.start[which],
-            self.size[which],
-            self.record[which],
-            self.name[which],
-            self.names,
-            self.keys[which],
-            self.period[which],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Events of the records from `first` to before `upto`; all that are left of them, if it is the `last`."""
-
-    events: Events
-    first: int
-    upto: int
-    last: bool = True
 
 
 class _Prefixes(dict[str, str]):
@@ -122,7 +72,7 @@ class EventReader:
     def page(self, records: Records) -> Events:
         """Every event and rejection of the page, in order, at once."""
         found = [one.events for one in self.slices(records) if one is not None]
-        return _in_one(found) if found else self._none()
+        return in_one(found) if found else self._none()
 
     def slices(self, records: Records) -> Iterator[Slice | None]:
         """Every event and rejection of the page, in order and in slices; None where others may have their turn.
@@ -132,8 +82,8 @@ class EventReader:
         self._forget_names()
         aggregate = aggregates(records.data, records.bounds)
         plain, odd = yield from self._plainly(records.data, records.bounds, aggregate)
-        page, pot = _Page(plain, records, odd[-1] if odd else -1), Pot(self._limits)
-        for some in _batches(records, odd):
+        page, pot = EventPage(plain, records, odd[-1] if odd else -1), Pot(self._limits)
+        for some in batches(records, odd):
             datas = [records.datas[index] for index in some]
             if (group := plain_parts(datas, some)) is not None:
                 yield from self._slices_of(page, group)
@@ -141,7 +91,7 @@ class EventReader:
                 yield from self._apart(page, some, pot)
         yield from page.plain_up_to(len(records))
 
-    def _apart(self, page: _Page, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:
+    def _apart(self, page: EventPage, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:
         """Records that have to be taken apart: several in one where they are small.
 
         Nothing that was unfolded is held where others may have their turn: theirs may have to unfold, too.
@@ -157,7 +107,7 @@ class EventReader:
             except OverBudget as over:
                 found, parts = [], refused_whole(data, over)
             opened = None
-            if found or (group.data and _is_large(group.data, parts.data)):
+            if found or (group.data and is_large(group.data, parts.data)):
                 yield from self._slices_of(page, group)
                 group = RecordParts(owners=[])
             if found:
@@ -167,7 +117,7 @@ class EventReader:
             group.append(parts, index)
         yield from self._slices_of(page, group)
 
-    def _forget_names(self, page: _Page | None = None) -> None:
+    def _forget_names(self, page: EventPage | None = None) -> None:
         if len(self._names) > _MOST_NAMES or self._names.characters > _MOST_CHARACTERS:
             if page is not None:
                 page.let_go(self._names)
@@ -176,7 +126,7 @@ class EventReader:
 
     def _of_text(self, opened: Opened, index: int) -> Steps[list[Events]]:
         """The events of a record that unfolded to a large text, where it can be read as it is; else nothing."""
-        if len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < _STEP_BYTES // 4:
+        if len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < STEP_BYTES // 4:
             return []
         text = opened.texts[0]
         bounds = np.array([0, len(text)], dtype=np.int64)
@@ -184,7 +134,7 @@ class EventReader:
         events.record = np.full(len(events), index, dtype=np.int32)
         return [] if odd else [events]
 
-    def _slices_of(self, page: _Page, parts: RecordParts) -> Iterator[Slice | None]:
+    def _slices_of(self, page: EventPage, parts: RecordParts) -> Iterator[Slice | None]:
         """The events of these parts, with those of plain records between them; before that all that come before."""
         if not parts.data:
             return
@@ -193,20 +143,20 @@ class EventReader:
         parts.data.clear()
         yield from page.plain_up_to(first)
         if len(found) == 1:
-            found = [_merged(page.between(first, upto), found[0])]
+            found = [merged(page.between(first, upto), found[0])]
         found.reverse()
         while found:
             yield page.give(found.pop(), first, upto, last=not found)
 
     def _read(self, parts: RecordParts, records: Records) -> Steps[list[Events]]:
         """The events of some records in one, or of one record in several."""
-        if not _is_large(parts.data):
+        if not is_large(parts.data):
             events = self._of_parts(parts)
             yield
             return [self._without_floods(events, parts, records)]
         record, found, size = parts.owners[0], list[Events](), 0
         data, limit = records.datas[record], self._most_rejections(records, record)
-        for some in parts.several(_STEP_PARTS, _STEP_BYTES):
+        for some in parts.several(STEP_PARTS, STEP_BYTES):
             events = self._of_parts(some)
             found.append(events)
             size += lines_bytes(events.rejected, limit)
@@ -257,7 +207,7 @@ class EventReader:
             for rejected in slow.rejected:
                 part = odd[rejected.record]
                 rejected.record, rejected.sub = parts.owners[part], parts.sub(part)
-            events = _merged(events, slow)
+            events = merged(events, slow)
         events.record = np.array(parts.owners, dtype=np.int32)[events.record]
         return events
 
@@ -350,61 +300,6 @@ class EventReader:
         return xxhash.xxh3_128_digest((self._prefixes[customer] + key).encode(), self._seed)
 
 
-class _Page:
-    """What is plain of a page; its records before `done` have been given out."""
-
-    def __init__(self, plain: Events, records: Records, last_odd: int) -> None:
-        """`last_odd`: the last record that is not plain, or -1."""
-        self.records, self.done = records, 0
-        self._plain, self._last_odd = plain, last_odd
-
-    def let_go(self, names: Names) -> None:
-        """Keep of these names none but one's own."""
-        plain = self._plain
-        if plain.names is names:
-            its, place = np.unique(plain.name, return_inverse=True)
-            own = Names()
-            plain.name, plain.names = own.number(names[name] for name in its.tolist())[place], own
-
-    def around(self, parts: RecordParts) -> tuple[int, int]:
-        """The records that a slice with these parts may be of: with plain ones before, and behind where none is odd."""
-        first, upto = parts.owners[0], parts.owners[-1] + 1
-        if self._rows(self.done, upto) <= _ROWS:
-            first = self.done
-        if upto == self._last_odd + 1 and self._rows(first, len(self.records)) <= _ROWS:
-            upto = len(self.records)
-        return first, upto
-
-    def _rows(self, first: int, upto: int) -> int:
-        begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
-        return int(end - begin)
-
-    def plain_up_to(self, record: int) -> Iterator[Slice]:
-        """What is plain of the records that are left before this one, which have nothing else."""
-        while self.done < record:
-            begin, end = np.searchsorted(self._plain.record, (self.done, record)).tolist()
-            upto = record
-            if end - begin > _ROWS:
-                upto = max(self.done + 1, int(self._plain.record[begin + _ROWS]))
-                end = int(np.searchsorted(self._plain.record, upto))
-            whole = end - begin == len(self._plain)
-            yield self.give(self._plain if whole else self._plain.rows(slice(begin, end)), self.done, upto)
-
-    def give(self, events: Events, first: int, upto: int, *, last: bool = True) -> Slice:
-        """The next slice."""
-        self.done = upto
-        return Slice(events, first, upto, last)
-
-    def between(self, first: int, upto: int) -> Events:
-        """What is plain of these records, in a text that is theirs."""
-        begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
-        events = self._plain.rows(slice(begin, end))
-        if end > begin:
-            at, behind = self.records.bounds[[first, upto]].tolist()
-            events.text, events.start = events.text[at:behind], events.start - at
-        return events
-
-
 def _in_steps(questions: NDArray[np.void], read: NDArray[np.integer]) -> Iterator[NDArray[np.void]]:
     """Runs of questions that are not many, and for which few bytes have to be `read`, if they are not one."""
     upto = np.cumsum(read, dtype=np.int64)
@@ -416,67 +311,8 @@ def _in_steps(questions: NDArray[np.void], read: NDArray[np.integer]) -> Iterato
         at = end
 
 
-def _batches(records: Records, odd: Sequence[int]) -> Iterator[list[int]]:
-    """Runs of records that are not much together, if they are not one."""
-    sizes = np.diff(records.bounds)[odd].tolist() if odd else []
-    some: list[int] = []
-    size = 0
-    for record, its in zip(odd, sizes, strict=True):
-        if some and (size + its > _STEP_BYTES or len(some) == _STEP_PARTS):
-            yield some
-            some, size = [], 0
-        some.append(record)
-        size += its
-    if some:
-        yield some
-
-
-def _is_large(*datas: Sequence[bytes]) -> bool:
-    """Whether that is more than one step takes."""
-    return sum(map(len, datas)) > _STEP_PARTS or sum(sum(map(len, some)) for some in datas) > _STEP_BYTES
-
-
-def _in_one(several: Sequence[Events]) -> Events:
-    """Events that follow each other."""
-    if len(several) == 1:
-        return several[0]
-    befores = accumulate((len(each.text) for each in several), initial=0)
-    starts = [each.start + before for each, before in zip(several, befores, strict=False)]
-    return Events(
-        b"".join(each.text for each in several),
-        np.concatenate(starts),
-        np.concatenate([each.size for each in several]),
-        np.concatenate([each.record for each in several]),
-        np.concatenate([each.name for each in several]),
-        several[0].names,
-        np.concatenate([each.keys for each in several]),
-        np.concatenate([each.period for each in several]),
-        [one for each in several for one in each.rejected],
-    )
-
-
 def _slices(text: bytes, start: NDArray[np.integer], size: NDArray[np.integer]) -> list[bytes]:
     return [text[at:end] for at, end in zip(start.tolist(), (start + size).tolist(), strict=True)]
-
-
-def _merged(one: Events, other: Events) -> Events:
-    """Both, in order of their records, none of which is in both."""
-    if not len(one):
-        other.rejected = one.rejected + other.rejected
-        return other
-    record = np.concatenate((one.record, other.record))
-    order = stable_order(record)
-    return Events(
-        one.text + other.text,
-        np.concatenate((one.start, other.start + len(one.text)))[order],
-        np.concatenate((one.size, other.size))[order],
-        record[order],
-        np.concatenate((one.name, other.name))[order],
-        one.names,
-        np.concatenate((one.keys, other.keys))[order],
-        np.concatenate((one.period, other.period))[order],
-        one.rejected + other.rejected,
-    )
 
 
 def _native_paths(fields: Fields, paths: FieldPaths) -> tuple[Native, Paths]:

@@ -18,10 +18,8 @@ chain of `prev` digests vouches for every byte. Digests are XXH3-128: they find 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, pairwise
 from typing import TypeVar
 
 import lz4.frame
@@ -31,7 +29,6 @@ import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from vortex.core.log.lines import LineTable
 from vortex.core.model import Position, ShardInfo
 
 VERSION = 6
@@ -39,17 +36,12 @@ VERSION = 6
 OLDEST = 6
 """The oldest that is read. Before, ids were in the order of acceptance, and no segment told when its rows came."""
 TRAILER = struct.Struct("<16sII8s")
-_MAGIC = b"VORTEXSG"
-_LEVEL = 2
-ALONE_BYTES = 32 * 1024
-"""Bytes of lines from which a member has a blob of its own."""
-SHARED_BYTES = 64 * 1024
-"""Bytes of lines at which a shared blob is full: whoever wants one of its members has to unfold all."""
+MAGIC = b"VORTEXSG"
+LEVEL = 2
 _BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 _GZIP = 31
 _LZ4 = b"\x04\x22\x4d\x18"
 """How an LZ4 frame begins: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md."""
-_STEP_FOLDERS = 1000
 _ACCELERATION = -4
 """LZ4's negative levels look for matches in fewer places: a quarter less CPU than its default, 5 % more bytes."""
 MEMBER = np.dtype(
@@ -250,114 +242,12 @@ def blob_digest(data: bytes | memoryview) -> bytes:
 
 def compress(data: bytes) -> bytes:
     """One gzip member; no time or name in its header, so equal data gives equal bytes."""
-    return bytes(isal_zlib.compress(data, _LEVEL, _GZIP))
+    return bytes(isal_zlib.compress(data, LEVEL, _GZIP))
 
 
 def lz4_frame(data: bytes) -> bytes:
     """One LZ4 frame, for what is unfolded again before long."""
     return bytes(lz4.frame.compress(data, compression_level=_ACCELERATION))
-
-
-def _blobs(sizes: list[int], periods: list[int]) -> list[int]:
-    """Where members with so many bytes of lines, in stored order, begin a blob: the first member of each."""
-    begins, filled, before = [], 0, None
-    for at, (size, period) in enumerate(zip(sizes, periods, strict=True)):
-        alone = size >= ALONE_BYTES
-        if alone or filled >= SHARED_BYTES or period != before:
-            begins.append(at)
-            filled = 0
-        filled, before = SHARED_BYTES if alone else filled + size, period
-    return begins
-
-
-def seal(
-    footer: Footer,
-    cells: Sequence[Cell] = (),
-    lines: LineTable | None = None,
-    ids: bytes = b"",
-    *,
-    as_lz4: bool = False,
-) -> Sealed:
-    """Compress the lines: those of group i are a member of `cells[i]`, each of which stands there once.
-
-    `ids` are those of the lines that are no rejections, which are the first ones, in the order of the lines. `as_lz4`:
-    large members are LZ4, too, for of most of them some line will be left out.
-
-    Fills in the footer's index, and what lines tell of their periods (accepted, bytes, events). Heavy: meant for a
-    worker thread.
-    """
-    order = [(cell.period, cell.folder.hash, cell.folder.path) for cell in cells]
-    stored = sorted(range(len(cells)), key=order.__getitem__)
-    cells = [cells[at] for at in stored]
-    lines = LineTable(()) if lines is None else lines
-    rows, ends, sizes = lines.in_order(stored)
-    begins = _blobs(sizes.tolist(), [cell.period for cell in cells])
-    blobs = []
-    for first, last in pairwise([*begins, len(cells)]):
-        text = lines.text(rows[ends[first] : ends[last]])
-        # What has all of a blob to itself may go into an object as it is, if it is gzip.
-        blobs.append(lz4_frame(text) if as_lz4 or np.count_nonzero(sizes[first:last]) > 1 else compress(text))
-    folders: dict[str, Folder] = {}
-    for cell in cells:
-        folders.setdefault(cell.folder.path, cell.folder)
-    members = _index(cells, folders, np.diff(ends), sizes, begins, blobs)
-    _count(footer, members, np.array([cell.folder.rejected for cell in cells], dtype=bool))
-    ids = np.frombuffer(ids, dtype="V16")[rows[rows < len(ids) // 16]].tobytes()
-    footer.folders = list(folders.values())
-    footer.members = members.tobytes()
-    footer.data_bytes = sum(map(len, blobs))
-    footer.ids = len(ids) // 16
-    footer.ids_digest = blob_digest(ids)
-    # JSON, since hash keys have 128 bits; the index beside it is binary, being by far the larger part.
-    packer = isal_zlib.compressobj(_LEVEL)
-    parts = chain([struct.pack("<I", sum(map(len, _document(footer))))], _document(footer), [footer.members])
-    packed = b"".join([*map(packer.compress, parts), packer.flush()])
-    digest = _footer_digest(packed, footer.version)
-    body = b"".join([*blobs, ids, packed, TRAILER.pack(digest, len(packed), footer.version, _MAGIC)])
-    return Sealed(footer, digest.hex(), body)
-
-
-def _document(footer: Footer) -> Iterator[bytes]:
-    """The footer without its index as JSON, in pieces: its folders may be a hundred thousand, of any names."""
-    around = msgspec.json.encode(msgspec.structs.replace(footer, members=b"", folders=[]))
-    before, name, behind = around.partition(b'"folders":[')  # in a text its quotes would be escaped
-    yield before + name
-    for at in range(0, len(footer.folders), _STEP_FOLDERS):
-        yield b"," * bool(at) + msgspec.json.encode(footer.folders[at : at + _STEP_FOLDERS])[1:-1]
-    yield behind
-
-
-def _index(
-    cells: Sequence[Cell],
-    folders: Iterable[str],
-    rows: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    begins: Sequence[int],
-    blobs: Sequence[bytes],
-) -> Members:
-    """The members of the cells, which have so many rows and bytes of lines; blob i begins with member `begins[i]`."""
-    place = {path: at for at, path in enumerate(folders)}
-    index = np.zeros(len(cells), dtype=MEMBER)
-    index["folder"] = [place[cell.folder.path] for cell in cells]
-    index["period"] = [cell.period for cell in cells]
-    index["rows"], index["raw"] = rows, sizes
-    several = np.diff([*begins, len(cells)]) if begins else 0
-    lengths = np.array([len(blob) for blob in blobs], dtype=np.uint64)
-    index["offset"] = np.repeat(np.cumsum(lengths) - lengths, several)
-    index["length"] = np.repeat(lengths, several)
-    index["digest"] = np.repeat(np.frombuffer(b"".join(map(blob_digest, blobs)), dtype="V16"), several)
-    return index
-
-
-def _count(footer: Footer, members: Members, rejected: NDArray[np.bool_]) -> None:
-    """Tell of each period what its lines say, and what follows from that."""
-    for period in np.unique(members["period"][~rejected]):
-        its = ~rejected & (members["period"] == period)
-        counts = footer.periods.setdefault(int(period), Counts())
-        counts.accepted += int(members["rows"][its].sum())
-        counts.bytes += int(members["raw"][its].sum())
-    for counts in footer.periods.values():
-        counts.events = counts.accepted + counts.filtered + counts.rejected
 
 
 def member_offsets(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -371,7 +261,8 @@ def member_offsets(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int6
     return before - np.repeat(before[first], several), np.repeat(np.add.reduceat(raw, first), several)
 
 
-def _footer_digest(packed: bytes, version: int) -> bytes:
+def footer_digest(packed: bytes, version: int) -> bytes:
+    """What the trailer says of the packed footer."""
     return xxhash.xxh3_128_digest(packed + struct.pack("<II", len(packed), version))
 
 
@@ -380,7 +271,7 @@ def footer_length(tail: bytes, name: str) -> int:
     if len(tail) < TRAILER.size:
         raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a segment")
     _, length, version, magic = TRAILER.unpack(tail[-TRAILER.size :])
-    if magic != _MAGIC:
+    if magic != MAGIC:
         raise CorruptSegment(f"{name}: does not end as a segment does")
     known_version(version, OLDEST, VERSION, name)
     return int(length) + TRAILER.size
@@ -396,7 +287,7 @@ def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
         raise CorruptSegment(f"{name}: the footer is cut off")
     packed = tail[-length : -TRAILER.size]
     digest, _, version, _ = TRAILER.unpack(tail[-TRAILER.size :])
-    if _footer_digest(packed, version) != digest:
+    if footer_digest(packed, version) != digest:
         raise CorruptSegment(f"{name}: the footer does not match its digest")
     try:
         unpacked = isal_zlib.decompress(packed)

@@ -19,7 +19,8 @@ from vortex.core.decode import events
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
 from vortex.core.fleet.lease import WHOLE
-from vortex.core.ingest.shard_state import Draft, Policy, ShardIngest
+from vortex.core.ingest.draft import Draft
+from vortex.core.ingest.shard_state import Policy, ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.log.lines import LineTable
 from vortex.core.log.segment import decompress, member_offsets

@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vortex.core.log.lines import LineTable, PageLines
+from vortex.core.log.sealing import ALONE_BYTES, SHARED_BYTES, seal
 from vortex.core.log.segment import (
-    ALONE_BYTES,
     OLDEST,
-    SHARED_BYTES,
     TRAILER,
     Cell,
     CorruptSegment,
@@ -26,7 +25,6 @@ from vortex.core.log.segment import (
     Footer,
     OtherVersion,
     Sealed,
-    _document,
     check_blob,
     check_ids,
     compress,
@@ -36,7 +34,6 @@ from vortex.core.log.segment import (
     lz4_frame,
     member_offsets,
     parse_footer,
-    seal,
 )
 from vortex.core.model import Position, ShardInfo, Start
 
@@ -183,14 +180,6 @@ def test_decompress_raises_corrupt_segment_when_a_blob_is_truncated_or_damaged(s
         broken[rng.randrange(len(blob))] ^= 1 << rng.randrange(8)
         with suppress(CorruptSegment):
             decompress(bytes(broken), "x")
-
-
-@pytest.mark.parametrize("count", [0, 1, 999, 1000, 2500])
-def test_a_footer_encoded_in_pieces_equals_the_whole_document(count: int) -> None:
-    """However many folders it names, and though a text in it looks like them."""
-    folders = [Folder(f"f{number}", number, f'"folders":[{number}', "t") for number in range(count)]
-    made = footer(folders=folders, owner='"folders":[]', gap='{"folders":[')
-    assert b"".join(_document(made)) == msgspec.json.encode(made)
 
 
 def test_parse_footer_names_the_remedy_when_a_segment_is_of_an_older_version() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader
-from vortex.core.log.segment import Cell, Counts, Folder, empty_footer, folder_hash, member_offsets, seal
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Cell, Counts, Folder, empty_footer, folder_hash, member_offsets
 from vortex.core.model import HOUR_MS, Position, Start
 from vortex.core.publish.contents import closed_hours, objects
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose

@@ -1,0 +1,79 @@
+"""What was taken of a shard since its last segment, on its way to become the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.decode.interning import Place
+from vortex.core.layout import Layout
+from vortex.core.log.lines import LineTable, PageLines
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Cell, Folder, Footer, Sealed, folder_hash
+
+_LONG_NAMES = 1000
+"""Characters from which names are not remembered with their folders."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A segment before compression. `buffered` is its share of the memory limit, in bytes."""
+
+    footer: Footer
+    layout: Layout
+    places: list[Place]
+    pages: list[PageLines]
+    rejected: dict[tuple[int, bool], list[PageLines]]
+    ids: list[bytes]
+    buffered: int
+
+    def seal(self, prev: str, lz4: bool = False) -> Sealed:
+        """Compress and number it upon the segment with digest `prev`, all of it `lz4` or what is shared alone.
+
+        Heavy: meant for a worker thread.
+        """
+        cells, number = self._cells()
+        rejected = [
+            one.in_group(len(self.places) + at) for at, several in enumerate(self.rejected.values()) for one in several
+        ]
+        lines = LineTable([*self.pages, *rejected], number)
+        self.footer.prev = prev
+        sealed = seal(self.footer, cells, lines, b"".join(self.ids), as_lz4=lz4)
+        self.pages.clear()  # the draft lives on while the segment is put; its lines need not
+        self.rejected.clear()
+        return sealed
+
+    def _cells(self) -> tuple[list[Cell], NDArray[np.int32]]:
+        """What the lines of each place, and then the rejections of each period, are a member of: the cells' numbers."""
+        folders = [_folder(self.layout, *names, period) for names, period in self.places]
+        folders += [_rejected_folder(self.layout, period, beside) for period, beside in self.rejected]
+        periods = [*(period for _, period in self.places), *(period for period, _ in self.rejected)]
+        # Two raw names may render to one folder; the folder is what counts.
+        cells: dict[tuple[str, int], Cell] = {}
+        for folder, period in zip(folders, periods, strict=True):
+            cells.setdefault((folder.path, period), Cell(folder, period))
+        number = {place: at for at, place in enumerate(cells)}
+        its = [number[folder.path, period] for folder, period in zip(folders, periods, strict=True)]
+        return list(cells.values()), np.array(its, dtype=np.int32)
+
+
+def _folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:
+    known = _known_folder if len(customer) + len(event_type) < _LONG_NAMES else _new_folder
+    return known(layout, customer, event_type, period)
+
+
+def _new_folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:
+    path = layout.folder(customer, event_type, period)
+    return Folder(path, folder_hash(path), customer, event_type)
+
+
+# A segment has the partitions of the one before it, nearly all.
+_known_folder = lru_cache(maxsize=16_384)(_new_folder)
+
+
+def _rejected_folder(layout: Layout, period: int, beside: bool) -> Folder:
+    path = layout.beside_folder(period) if beside else layout.rejected_folder(period)
+    return Folder(path, folder_hash(path), rejected=True, beside=beside)

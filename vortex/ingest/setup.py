@@ -1,0 +1,53 @@
+"""What a shard worker is given: when to commit, the world's ports, and the orders of its fleet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vortex.ingest.memory import MemoryBudget, Turns
+from vortex.log.store import LogStore
+from vortex.ports import Clock, Meter, Offload, Stream
+from vortex.retry import Retry
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRules:
+    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines."""
+
+    every_s: float
+    max_bytes: int
+
+
+@dataclass(slots=True)
+class IngestPorts:
+    """What a shard worker needs from the world."""
+
+    stream: Stream
+    log_store: LogStore
+    clock: Clock
+    meter: Meter
+    retry: Retry
+    offload: Offload
+    memory: MemoryBudget
+    owner: str
+    reads: asyncio.Semaphore
+    lz4: Callable[[], bool] = lambda: False
+    """Whether of most large members some line was left out lately (`Plan.lz4`)."""
+    turns: Turns = field(default_factory=Turns)
+
+
+@dataclass(slots=True)
+class Orders:
+    """What the fleet asks of a worker.
+
+    `drain`: stop at the tip and wait for `finish`, which has the `closed_before` to close with.
+    `lease_is_fresh`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
+    """
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    drain: bool = False
+    at_tip: asyncio.Event = field(default_factory=asyncio.Event)
+    finish: asyncio.Future[int] | None = None
+    lease_is_fresh: Callable[[], bool] = lambda: True

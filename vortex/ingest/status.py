@@ -1,0 +1,51 @@
+"""What the outside may know of a running shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vortex import metrics
+from vortex.core.ingest.shard_state import ShardIngest, Step
+from vortex.core.log.segment import Counts
+from vortex.core.model import Position
+from vortex.ingest.commits import Commits
+from vortex.ports import Meter
+
+
+@dataclass(slots=True)
+class ShardStatus:
+    """Times are epoch milliseconds."""
+
+    shard: str
+    position: Position | None = None
+    watermark: int = 0
+    closed_before: int = 0
+    behind_ms: int = 0
+    committed_n: int = -1
+    buffered: int = 0
+    filter_ids: int = 0
+    filter_bytes: int = 0
+    oldest_uncommitted_ms: int | None = None
+    totals: Counts = field(default_factory=Counts)
+    pending: Counts = field(default_factory=Counts)
+
+    def note(self, ingest: ShardIngest, commits: Commits) -> None:
+        """Where the shard stands now."""
+        self.position, self.watermark, self.closed_before = ingest.position, ingest.watermark, ingest.closed_before
+        self.buffered = ingest.buffered + commits.in_flight
+        self.filter_ids, self.filter_bytes = len(ingest.filter), ingest.filter.nbytes
+        self.pending = ingest.pending
+        self.committed_n = commits.head.n
+
+    def count(self, step: Step, meter: Meter) -> None:
+        """What one step read, in the totals and in the metrics."""
+        taken = step.counts
+        for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
+            if number := getattr(taken, outcome):
+                name = "duplicate" if outcome == "filtered" else outcome
+                meter.add(metrics.EVENTS, number, outcome=name)
+        meter.add(metrics.RECORDS, taken.records)
+        meter.add(metrics.EVENTS_READ, taken.events)
+        for reason, number in step.reasons.items():
+            meter.add(metrics.REJECTIONS, number, reason=reason)
+        self.totals.add(taken)
