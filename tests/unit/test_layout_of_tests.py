@@ -22,7 +22,6 @@ EXCEPTIONS = {
     "config/input.py": _SETTINGS,
     "config/output.py": _SETTINGS,
     "config/section.py": _SETTINGS,
-    "config/values.py": _SETTINGS,
     "core/decode/diagnosis.py": _DECODER,
     "core/decode/event_pages.py": "core/decode/test_events.py and test_events_steps.py test it with the reader",
     "core/decode/fields.py": _DECODER,
