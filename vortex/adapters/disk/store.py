@@ -70,7 +70,8 @@ class LocalDirStore:
 
         def read() -> bytes:
             with self._path(key).open("rb") as file:
-                return os.pread(file.fileno(), length, offset)
+                # pread takes memory for all that it is asked for, and a damaged segment may ask for anything.
+                return os.pread(file.fileno(), min(length, os.fstat(file.fileno()).st_size), offset)
 
         return await self._call(key, read)
 
@@ -105,7 +106,7 @@ class LocalDirStore:
 
         def remove() -> None:
             for key in keys:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                     self._path(key).unlink()
 
         await self._call("delete", remove)

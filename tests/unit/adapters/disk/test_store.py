@@ -157,3 +157,19 @@ async def test_put_raises_value_error_when_a_key_leaves_the_root(tmp_path: Path,
     """Such a key is a bug of the caller."""
     with pytest.raises(ValueError, match="not a valid key"):
         await LocalDirStore(tmp_path / "root").put_if_absent(key, b"x")
+
+
+async def test_get_range_takes_no_memory_beyond_the_end_of_the_file(tmp_path: Path) -> None:
+    """A damaged segment may ask for anything."""
+    store = LocalDirStore(tmp_path)
+    await store.put_if_absent("a", b"0123456789")
+    assert await store.get_range("a", 4, 10**15) == b"456789"
+    assert await store.get_range("a", 40, 10**15) == b""
+
+
+async def test_delete_removes_the_other_keys_when_one_is_a_folder(tmp_path: Path) -> None:
+    store = LocalDirStore(tmp_path)
+    await store.put_if_absent("a/b", b"")
+    await store.put_if_absent("c", b"")
+    await store.delete(["a", "c"])
+    assert [info.key async for info in store.list("")] == ["a/b"]
