@@ -167,6 +167,7 @@ class DuckDb(Warehouse):
             f"INSERT INTO {table} (_hour, _customer, _event{names}) SELECT {hour}, {customer}, doc{values} "
             f"FROM (SELECT doc{inner} FROM {STAGE})"
         )
+        self.run(f"DROP TABLE {STAGE}")  # it would be kept in memory until the next load
         asked = [column for column in columns if picky(column.kind)]
         if not asked:
             return rows, {}
