@@ -1,4 +1,4 @@
-"""Runs what `assembly` builds, and takes it down in order. `service` runs it as a process."""
+"""Runs the loops that `assembly` builds, and stops them in order. `service` runs it as a process."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ STOPS = (ForeignObject, BrokenLog, CorruptSegment, OtherVersion)
 
 
 async def _nothing() -> None:
-    """Nothing goes on beside the loops, and never ends."""
+    """Do nothing and never end."""
     await asyncio.get_running_loop().create_future()
 
 
 class App:
-    """One running process: the fleet, the publisher, and what tells the world about them."""
+    """One running process: the fleet, the publisher, and their health."""
 
     def __init__(self, loops: Assembly, *, watch: Callable[[], Awaitable[None]] = _nothing) -> None:
-        """`watch` goes on beside the loops until all is over; an error of it ends them."""
+        """`watch` runs next to the loops until they end; an error in it ends them."""
         self.fleet, self.publisher = loops.fleet, loops.publisher
         self._env, self._draining, self._watch = loops.env, loops.draining, watch
         self._wake = loops.bounds.moved
         self._stop = asyncio.Event()
         self._read_out = asyncio.Event()
-        """Set when no more will be read."""
+        """Set when nothing more will be read."""
         self._publishing = asyncio.Lock()
         self._failed = False
 
     def stop(self) -> None:
-        """Stop reading, commit, publish what is committed."""
+        """Stop reading, commit, and publish what is committed."""
         if not self._stop.is_set():
             log.info("stopping: committing what was read")
         self._stop.set()
@@ -52,7 +52,7 @@ class App:
             self.publisher.leave()
 
     async def run(self) -> Exit:
-        """Until stopped or drained, and all of it published (within the grace period, when stopped)."""
+        """Run until stopped or drained, and everything is published (if stopped, within the grace period)."""
         fleet = asyncio.ensure_future(self.fleet.run())
         publishing = asyncio.ensure_future(self._publish_on())
         watching = asyncio.ensure_future(self._watch())
@@ -69,7 +69,7 @@ class App:
             self._wake.set()
             await _until(end, clock, publishing, watching)
             if not (fleet.done() and publishing.done()):
-                log.warning("the grace period is over; what was not committed is read again, nothing is lost")
+                log.warning("the grace period is over; uncommitted data will be read again, nothing is lost")
             for task in tasks:
                 if task.done():
                     task.result()
@@ -82,7 +82,7 @@ class App:
         return Exit.LOST_STATE if self._failed or self.fleet.given_up else Exit.OK
 
     async def _close_at_tip(self, fleet: Draining) -> None:
-        """Draining: with all shards at their tip, what was read closes and is published."""
+        """When draining: once all shards are at their tip, close and publish everything that was read."""
         await fleet.at_tip()
         if not self._stop.is_set():
             try:
@@ -96,17 +96,17 @@ class App:
             fleet.finish(end or 0)
 
     def _give_up(self, problem: Exception) -> None:
-        """A person must look at the store; the exit code says so."""
+        """The store needs operator action; the exit code shows it."""
         self._env.health.bad("stream", str(problem))
         self._failed = True
 
     async def _publish_on(self) -> None:
-        """Publish whenever the frontier moves; ends once nothing more will be read and all is published."""
+        """Publish whenever the frontier moves. Ends when nothing more will be read and all is published."""
         settings = self._env.settings
         alone = self.fleet.alone
         pause = max(1.0, min(30.0 if alone else 10.0, settings.publish.period / 2000))
         soon = 0
-        """So many looks come a second apart: a bound has moved, so somebody will plan, and this worker help."""
+        """Looks to make at intervals of a second: a bound has moved, so a plan follows in which this worker helps."""
         while True:
             soon = _SOON_LOOKS if self._wake.is_set() and not alone else max(0, soon - 1)
             self._wake.clear()
@@ -122,7 +122,7 @@ class App:
                     return
                 more, rest = False, _LOOK_AGAIN
             if self.publisher.left and last_look:
-                return  # the others see to it
+                return  # the other workers publish the rest
             if more:
                 continue
             if last_look:
@@ -131,14 +131,14 @@ class App:
                 await asyncio.wait_for(self._wake.wait(), rest)
 
     def ready(self) -> list[tuple[str, bool, str]]:
-        """For /readyz: name, well or not, detail."""
+        """The checks of /readyz: name, whether it is ok, detail."""
         troubles = self._env.health.report()
         rows = [(name, False, detail) for name, detail in sorted(troubles.items())]
-        reading = bool(self.fleet.workers or self.fleet.roster.workers)  # of a fleet one may stand by
+        reading = bool(self.fleet.workers or self.fleet.roster.workers)  # a member of a fleet may be on standby
         return [*rows, ("shards", reading, f"{len(self.fleet.workers)} shards are read")]
 
 
 async def _until(end: float | None, clock: Clock, *tasks: asyncio.Future[Any]) -> None:
-    """Until one of the tasks ends, or the time has come (None: whatever it takes)."""
+    """Wait until one of the tasks ends, or until the time `end` (None: without a limit)."""
     timeout = None if end is None else max(0.0, end - clock.monotonic())
     await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

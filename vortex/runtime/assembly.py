@@ -43,14 +43,14 @@ from vortex.runtime.first_start import load_or_create_state
 log = logging.getLogger(__name__)
 
 _READS = 8
-"""GetRecords calls under way at once; each may bring 10 MiB, beyond `memory.limit`."""
+"""Concurrent GetRecords calls; each may return 10 MiB, in addition to `memory.limit`."""
 
 OnCommit = Callable[[str, Footer], None]
 WorkerFactory = Callable[[ShardInfo], ShardWorker]
 
 
 def policy_of(settings: Settings, state: StreamState) -> Policy:
-    """What the settings say about an event's way."""
+    """The settings for the processing of events."""
     event = settings.event
     fields = Fields(
         event.customer,
@@ -78,7 +78,7 @@ def policy_of(settings: Settings, state: StreamState) -> Policy:
 def publisher_of(
     env: Environment, state: StreamState, log_store: LogStore, roster: Callable[[], Roster] = Roster
 ) -> Publisher:
-    """A publisher for the stream whose logs these are; alone, or one of the workers of `roster`."""
+    """A publisher for the stream of these logs; alone, or one of the workers of `roster`."""
     ports = PublisherPorts(log_store, env.trusted, env.meter, env.offload, env.owner)
     return Publisher(state, env.rules, ports, roster)
 
@@ -112,7 +112,7 @@ async def loaded_state(env: Environment) -> tuple[StreamState, LogStore]:
 def worker_factory(
     env: Environment, state: StreamState, log_store: LogStore, on_commit: OnCommit, lz4: Callable[[], bool]
 ) -> WorkerFactory:
-    """What makes the workers of one process: they share its memory limit, and its turns at reading and working."""
+    """Creates the workers of one process. They share its memory limit and its turns at reading and decoding."""
     settings = env.settings
     policy = policy_of(settings, state)
     rules = CommitRules(settings.commit.every / 1000, settings.commit.max_bytes)
@@ -147,7 +147,7 @@ class Bounds:
         self._closed_before: dict[str, int] = {}
 
     def committed(self, shard: str, footer: Footer) -> None:
-        """A segment of the shard is in its log."""
+        """A segment of the shard was committed to its log."""
         if footer.ended or footer.closed_before > self._closed_before.get(shard, footer.closed_before - 1):
             self._closed_before[shard] = footer.closed_before
             self.moved.set()
@@ -163,7 +163,7 @@ class Assembly:
     worker: WorkerFactory
     bounds: Bounds
     draining: Draining | None
-    """The fleet, where it reads every shard to its tip and ends."""
+    """The fleet if it drains: it reads every shard to its tip and ends."""
 
 
 def assemble(
@@ -174,7 +174,7 @@ def assemble(
     drain: bool = False,
     workers: Callable[[OnCommit], WorkerFactory] | None = None,
 ) -> Assembly:
-    """Fleet and publisher for this stream. `workers` makes other workers than those that read the stream."""
+    """Assemble fleet and publisher for this stream. `workers` can replace the workers that read the stream."""
     bounds = Bounds()
 
     def committed(shard: str, footer: Footer) -> None:
@@ -190,7 +190,7 @@ def assemble(
     shard_tree = ShardTree(state, log_store, env.stream, env.retry)
     fleet: Fleet
     draining: Draining | None = None
-    if drain:  # one process reads every shard to its tip by itself
+    if drain:  # a single process reads every shard to its tip
         fleet = draining = LocalFleet(shard_tree, env.health, env.clock, worker, drain=True)
     elif env.table is None:
         fleet = LocalFleet(shard_tree, env.health, env.clock, worker)

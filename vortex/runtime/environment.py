@@ -26,12 +26,12 @@ from vortex.runtime.trust import TrustedClock, TrustedStream
 
 
 def _unheard(shard: str, footer: Footer) -> None:
-    """Nobody wants to know."""
+    """Ignore the commit."""
 
 
 @dataclass(slots=True)
 class Environment:
-    """What one process is made of."""
+    """The ports and settings of one process."""
 
     settings: Settings
     rules: PublishRules
@@ -40,20 +40,20 @@ class Environment:
     store: ObjectStore
     clock: Clock
     trusted: Clock
-    """What may close hours, and delete."""
+    """The time that may close hours and delete data."""
     meter: Meter
     health: Health
     retry: Retry
     offload: Offload
     owner: str
     token: Callable[[], str]
-    """A new one at every call: names an acquisition of a lease."""
+    """Returns a new token at every call; it identifies one acquisition of a lease."""
     seed: int
-    """Of a stream that begins: it keys the hashes by which duplicates are found."""
+    """The seed of a new stream for the hashes that identify duplicates."""
     table: LeaseTable | None = None
-    """None where one process has every shard."""
+    """None if one process runs every shard."""
     on_commit: Callable[[str, Footer], None] = _unheard
-    """Hears of every commit, with the shard."""
+    """Called for every commit, with the shard."""
 
 
 def publish_rules(settings: Settings) -> PublishRules:
@@ -73,7 +73,7 @@ def publish_rules(settings: Settings) -> PublishRules:
 
 @contextlib.asynccontextmanager
 async def open_environment(settings: Settings, meter: Meter) -> AsyncIterator[Environment]:
-    """Everything that touches the world, opened and closed."""
+    """Open all ports, and close them again."""
     clock, health, rng = SystemClock(), Health(), Random(secrets.randbits(64))
     trusted = TrustedClock(clock, health, meter)
     session = aws_session(settings)

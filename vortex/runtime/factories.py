@@ -1,4 +1,4 @@
-"""From settings to adapters; shared by the service and the one-off commands."""
+"""Creates adapters from settings; shared by the service and the one-off commands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def _opened(opening: AbstractAsyncContextManager[T], section: str) -> AsyncIterator[T]:
-    """A client, made. Raises ConfigError, one line that names what of settings or environment cannot be used."""
+    """Create a client. Raises ConfigError, one line that names the invalid setting or environment variable."""
     if problem := surroundings.fault():
         raise ConfigError(problem)
     async with contextlib.AsyncExitStack() as stack:
@@ -48,9 +48,9 @@ async def _opened(opening: AbstractAsyncContextManager[T], section: str) -> Asyn
         yield made
 
 
-def _region(*told: str | None) -> str | None:
-    """The first region that is told, else AWS_REGION, which botocore alone among the SDKs does not read."""
-    found = next((one for one in told if one), None) or os.environ.get("AWS_REGION")
+def _region(*regions: str | None) -> str | None:
+    """The first region that is set, else AWS_REGION, which botocore does not read, unlike other SDKs."""
+    found = next((one for one in regions if one), None) or os.environ.get("AWS_REGION")
     try:
         return places.region(found, of_aws=False) if found else None
     except ValueError as problem:
@@ -58,7 +58,7 @@ def _region(*told: str | None) -> str | None:
 
 
 def _known(section: str, region: str | None, endpoint_url: str | None) -> None:
-    """Raises ConfigError for a region that is set and is none of AWS's, where no endpoint is set."""
+    """Raises ConfigError for a set region that AWS does not have, unless an endpoint is set."""
     if region and not endpoint_url and not surroundings.is_region(region):
         raise ConfigError(
             f"{section}.region (or {variable(section, 'region')}): unknown AWS region {region!r}; "
@@ -67,7 +67,7 @@ def _known(section: str, region: str | None, endpoint_url: str | None) -> None:
 
 
 def aws_session(settings: Settings) -> Session:
-    """What all clients of a process share: their credentials, and the services' time. Nothing is asked yet.
+    """The session that all clients of a process share: credentials and the services' time. Makes no calls.
 
     Raises ConfigError.
     """
@@ -84,7 +84,7 @@ def aws_session(settings: Settings) -> Session:
 async def open_store(
     settings: Settings, session: Session | None = None, meter: Meter | None = None
 ) -> AsyncIterator[ObjectStore]:
-    """The store that `store.url` names. `meter` counts what it tries again by itself."""
+    """Open the store of `store.url`. `meter` counts its immediate retries."""
 
     def retried(cause: str) -> None:
         if meter is not None:
@@ -114,7 +114,7 @@ async def open_store(
 
 @contextlib.asynccontextmanager
 async def open_stream(settings: Settings, session: Session | None = None) -> AsyncIterator[Stream]:
-    """The stream that `[source]` names."""
+    """Open the stream of `[source]`."""
     source = settings.source
     _known("source", source.region, source.endpoint_url)
     region = _region(source.region, places.stream_region(source.stream))
@@ -125,18 +125,18 @@ async def open_stream(settings: Settings, session: Session | None = None) -> Asy
 
 
 def stream_name(settings: Settings) -> str:
-    """The stream's; one that is given by its ARN has its name at the end."""
+    """The name of the stream, also if the setting is an ARN."""
     return settings.source.stream.rpartition("/")[2]
 
 
 def table_name(settings: Settings) -> str:
-    """The lease table's."""
+    """The name of the lease table."""
     return settings.coordination.table or f"vortex-{stream_name(settings)}"
 
 
 @contextlib.asynccontextmanager
 async def open_lease_table(settings: Settings, session: Session | None = None) -> AsyncIterator[DynamoTable]:
-    """The table that `[coordination]` names, which may not exist yet: `ensure` makes it."""
+    """Open the lease table of `[coordination]`. It may not exist yet: `ensure` creates it."""
     coordination, source = settings.coordination, settings.source
     _known("coordination", coordination.region, coordination.endpoint_url)
     region = _region(coordination.region, source.region, places.stream_region(source.stream))
@@ -151,7 +151,7 @@ async def open_lease_table(settings: Settings, session: Session | None = None) -
 
 
 def first_start(settings: Settings) -> FirstStart:
-    """Where a stream that was never read begins."""
+    """The start position of a stream that was never read."""
     start = settings.source.start
     if start == "trim_horizon":
         return FirstStart(Start.TRIM_HORIZON)

@@ -1,4 +1,4 @@
-"""First start: what is fixed once for a stream, and the older life of a stream that was recreated."""
+"""The first start of a stream: its fixed state, and the remaining data of an earlier stream of the same name."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ log = logging.getLogger(__name__)
 
 
 class ForeignState(Exception):
-    """The store belongs to another stream, or holds what this program cannot take up; the message says what to do."""
+    """The store belongs to another stream, or to a later one of this name; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstStart:
-    """Where a stream begins (`source.start`): a Kinesis kind, and epoch milliseconds for AT_TIMESTAMP."""
+    """The start position (`source.start`): a Kinesis iterator type, and epoch milliseconds for AT_TIMESTAMP."""
 
     kind: Start
     at_ms: int = 0
 
 
 async def no_leases() -> list[Lease]:
-    """There is no lease table."""
+    """No leases: there is no lease table."""
     return []
 
 
 def roots_of(shards: list[ShardInfo]) -> list[ShardInfo]:
-    """The shards that no other listed shard is a parent of: their hash ranges tile the key space."""
+    """The shards without a listed parent: their hash ranges cover the key space exactly once."""
     listed = {shard.id for shard in shards}
     return [shard for shard in shards if not listed & set(shard.parents)]
 
@@ -53,9 +53,9 @@ def first_state(
     seed: int,
     leases: Sequence[Lease] = (),
 ) -> StreamState:
-    """What `stream.json` says. `latest` is fixed to the service's clock here and now: nobody reads LATEST twice.
+    """The content of `stream.json`. `latest` becomes the service's current time, since LATEST differs at each read.
 
-    Where `leases` tell of the stream's shards, they go before `start`.
+    If `leases` describe the stream's shards, they override `start`.
     """
     oldest = max(info.created_ms, server_ms - info.retention_ms) if info.created_ms else server_ms
     if start.kind is Start.TRIM_HORIZON:
@@ -65,11 +65,11 @@ def first_state(
         position = Position(Start.AT_TIMESTAMP, str(begins))
     roots = inherited(shards, leases, otherwise=position, now_ms=server_ms)
     if roots:
-        begins = min(begins, oldest)  # a checkpoint tells no time, so the oldest record may be the next one
+        begins = min(begins, oldest)  # a checkpoint has no time, so the next record may be the oldest
     else:
         roots = tuple(RootStart(shard, position) for shard in roots_of(shards))
         if leases:
-            log.warning("none of the %d rows of the lease table can be of this stream as it is now", len(leases))
+            log.warning("none of the %d rows of the lease table matches the current shards of this stream", len(leases))
     return StreamState(
         stream=info.name,
         arn=info.arn,
@@ -92,27 +92,27 @@ async def load_or_create_state(
     older: Callable[[StreamState, LogStore], Publisher],
     leases: Callable[[], Awaitable[list[Lease]]] = no_leases,
 ) -> tuple[StreamState, LogStore]:
-    """The stream's state and journal, made at the first start, from `leases` where those tell. Raises ForeignState."""
+    """The stream's state and log store, created at the first start (by `leases` if they match). Raises ForeignState."""
     info = await retry("describe stream", stream.describe)
     root = stream_root(info.name, info.created_ms)
     log_store = LogStore(store, root, retry)
     if (state := await log_store.state()) is not None:
         return state, log_store
-    server = await retry("server time", stream.server_time)  # first: what follows goes by clocks that agree
-    published = await _older_lives(store, retry, info, root, older)
+    server = await retry("server time", stream.server_time)  # first: this makes sure that the clocks agree
+    published = await _publish_earlier(store, retry, info, root, older)
     shards = await retry("list shards", stream.list_shards)
-    # The rows of an earlier life of the stream bear the same shard ids: they tell nothing of this one.
+    # Rows of an earlier stream have the same shard ids, but say nothing about this one.
     rows = await retry.of("lease table")("read leases", leases) if published is None else []
     found = [lease for lease in rows if not of_earlier_stream(lease, info.created_ms)]
     state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
     if published is not None and published > state.closed_before:
-        # Below this an earlier life of the stream has published; those keys are never written again.
-        opens = -(-published // HOUR_MS) * HOUR_MS if published % HOUR_MS else published
-        state = _reopened(state, opens)
+        # An earlier stream has published below this bound; those keys are never written again.
+        closed_before = -(-published // HOUR_MS) * HOUR_MS if published % HOUR_MS else published
+        state = _reopened(state, closed_before)
     log.info("first start of stream %s: %d root shards, %s", info.name, len(state.roots), start.kind)
-    told = [root for root in state.roots if root.position.by_record]
-    if told:
-        log.info("%d of them begin at the checkpoints of a KCL application", len(told))
+    inherited_roots = [root for root in state.roots if root.position.by_record]
+    if inherited_roots:
+        log.info("%d of them start at the checkpoints of a KCL application", len(inherited_roots))
     return await log_store.begin(state), log_store
 
 
@@ -128,14 +128,14 @@ def _reopened(state: StreamState, closed_before: int) -> StreamState:
     )
 
 
-async def _older_lives(
+async def _publish_earlier(
     store: ObjectStore,
     retry: Retry,
     info: StreamInfo,
     root: str,
     older: Callable[[StreamState, LogStore], Publisher],
 ) -> int | None:
-    """Publish what earlier streams of this name left in their logs; up to where they published."""
+    """Publish the remaining data of earlier streams of this name. Returns the end of what they published, or None."""
 
     async def folders() -> list[str]:
         return [name async for name in store.list_folders(f"{STATE}/")]

@@ -1,4 +1,4 @@
-"""Turns what the loops know of themselves into gauges."""
+"""Sets the gauges from the statuses of the loops."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Gauges:
         self._holder = ""
 
     def update(self) -> None:
-        """Set every gauge to what is true now."""
+        """Set every gauge to its current value."""
         meter, now = self._meter, self._clock.now_ms()
         statuses = [worker.status for worker in self._workers.values()]
-        for gone in self._shown - set(self._workers):
+        for stopped in self._shown - set(self._workers):
             for metric in _PER_SHARD:
-                meter.forget(metric, shard=gone)
+                meter.forget(metric, shard=stopped)
         self._shown = set(self._workers)
         for status in statuses:
             meter.set(metrics.SHARD_LAG, status.behind_ms / 1000, shard=status.shard)

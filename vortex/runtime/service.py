@@ -1,4 +1,4 @@
-"""One process as a service: signals, health while it starts, its end."""
+"""One process as a service: signals, health during start-up, and shutdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """What answers before the app exists: alive, not ready, and stoppable."""
+    """Serves health and signals, also before the app exists: alive, not ready, and stoppable."""
 
     def __init__(self, env: Environment, meter: PrometheusMeter) -> None:
         self._env, self._meter = env, meter
@@ -40,22 +40,22 @@ class Service:
         self._starting: asyncio.Future[tuple[StreamState, LogStore]] | None = None
 
     async def page(self) -> bytes:
-        """For /metrics."""
-        self._meter.set(metrics.READY, all(well for _, well, _ in await self.ready()))
+        """The page of /metrics."""
+        self._meter.set(metrics.READY, all(ok for _, ok, _ in await self.ready()))
         return self._meter.page()
 
     async def ready(self) -> list[Check]:
-        """For /readyz."""
+        """The checks of /readyz."""
         if self._app is not None:
             return self._app.ready()
         troubles = sorted(self._env.health.report().items())
-        return [*((name, False, detail) for name, detail in troubles), ("start", False, "taking up the stream")]
+        return [*((name, False, detail) for name, detail in troubles), ("start", False, "loading the stream's state")]
 
     def stop(self) -> None:
-        """SIGTERM and SIGINT. The second one ends the process at once."""
+        """Handle SIGTERM and SIGINT. The second signal ends the process at once."""
         if self._app is not None:
             if self._stopped:
-                log.warning("second signal: leaving at once; nothing committed is lost")
+                log.warning("second signal: exiting at once; no committed data is lost")
                 os._exit(Exit.INTERRUPTED)
             self._stopped = True
             self._app.stop()
@@ -64,13 +64,13 @@ class Service:
             self._starting.cancel()
 
     def orphaned(self) -> None:
-        """The supervisor has ended: nobody will stop this process, so it stops by itself."""
+        """The supervisor has ended, so it cannot stop this process any more: stop now."""
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         if not self._stopped:
             self.stop()
 
     async def run(self, *, drain: bool) -> Exit:
-        """Take up the stream, then run."""
+        """Load the state of the stream, then run."""
         self._starting = asyncio.ensure_future(loaded_state(self._env))
         try:
             state, log_store = await self._starting
@@ -80,7 +80,7 @@ class Service:
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
-            return Exit.OK  # nothing had begun yet
+            return Exit.OK  # nothing was started yet
         loops = assemble(self._env, state, log_store, drain=drain)
         self._app = App(loops, watch=watch_over(loops).run)
         return await self._app.run()
@@ -105,10 +105,10 @@ async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
 
 
 def run(settings: Settings, *, drain: bool, supervised: bool = False) -> int:
-    """`vortex run`: the exit code. Supervised, it stops when its standard input ends: nobody is there to stop it."""
+    """`vortex run`: returns the exit code. If supervised, it stops when its standard input (the supervisor) ends."""
     use_one_heap()
-    # Pages make thousands of short-lived tuples and no cycles: collecting after every 700 of them costs a tenth of all
-    # CPU. What was imported is left out of collections for good.
+    # Pages create thousands of short-lived tuples and no cycles: collecting after every 700 of them costs a tenth of
+    # all CPU. Imported modules are never collected.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,8 +1,8 @@
 """Several workers on one machine: `vortex run --processes N`.
 
-Each is a process of the same program, a member of the fleet with an id of its own. The supervisor starts them, starts
-them again when they die, passes signals on, and serves one set of metrics and one health for all on the one port.
-It touches neither stream nor store: what it does not know cannot break.
+Each worker is a process of the same program and a member of the fleet with its own id. The supervisor starts them,
+restarts them when they die, forwards signals, and serves one set of metrics and one health check for all on one port.
+It accesses neither stream nor store, so that it cannot fail with them.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from vortex.exits import Exit
 log = logging.getLogger(__name__)
 
 _SOCKET = "/0000-0000000000.sock"
-"""As long as the longest name of a socket."""
+"""A socket name of maximum length."""
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 _LISTEN_S = 5.0
 _STEADY_S = 60.0
-"""Who has lived for so long is started again without waiting."""
+"""A process that ran for so many seconds is restarted after the first, shortest wait."""
 _FINAL = {Exit.USAGE, Exit.CONFIG, Exit.LOST_STATE}
-"""What needs operator action: starting again would end the same way."""
+"""Exit codes that need operator action: a restart would end in the same way."""
 
 
 @dataclass(slots=True)
 class _Child:
-    """One place for a worker: the process in it, and where its metrics are."""
+    """One worker slot: its process, and the address of its metrics."""
 
     number: int
     process: asyncio.subprocess.Process | None = None
@@ -54,7 +54,7 @@ class _Child:
 
 @dataclass(slots=True)
 class Supervisor:
-    """`count` workers of `command`, each with the settings of this process but for its address and its share of memory.
+    """Runs `count` workers with `command`, each with these settings but its own address and share of memory.
 
     `command` begins with the program, e.g. `[sys.executable, "-m", "vortex", "run", "--supervised"]`.
     """
@@ -69,7 +69,7 @@ class Supervisor:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> Exit:
-        """Until stopped, and all have ended; or until one of them needs operator action. The worst exit code."""
+        """Run until stopped, or until a worker needs operator action. Returns the highest exit code."""
         self._children = [_Child(number) for number in range(self.count)]
         async with contextlib.AsyncExitStack() as serving:
             http = self.settings.http
@@ -85,32 +85,32 @@ class Supervisor:
         return Exit(max(ended))
 
     def stop(self, number: int) -> None:
-        """Pass a signal on; nobody is started again."""
+        """Forward a signal and restart no more workers."""
         self._stopping.set()
         for child in self._children:
             if child.process is not None and child.process.returncode is None:
                 child.process.send_signal(number)
 
     async def _keep(self, child: _Child) -> int:
-        """Keep one place filled; the exit code of its last process."""
+        """Keep one slot running. Returns the exit code of its last process."""
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
             code = await self._live(child)
             if code in _FINAL and not self._stopping.is_set():
-                log.error("worker %d ended with code %d: stopping all", child.number, code)
+                log.error("worker %d ended with code %d; stopping all workers", child.number, code)
                 self.stop(signal.SIGTERM)
             if self._stopping.is_set():
                 return max(code, 0) if code in set(Exit) or code < 0 else Exit.FAILED
             child.wait = _FIRST_WAIT if loop.time() - begun >= _STEADY_S else min(2 * child.wait, _LONGEST_WAIT)
             self.meter.add(metrics.PROCESS_RESTARTS)
-            log.error("worker %d ended with code %d; starting again in %.0f s", child.number, code, child.wait)
+            log.error("worker %d ended with code %d; restarting in %.0f s", child.number, code, child.wait)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), child.wait)
                 return Exit.OK
 
     async def _live(self, child: _Child) -> int:
-        """One life of one process. Its standard input ends when this process does, however it ends; then it stops."""
+        """Run one process to its end. Its standard input closes when this process ends, and then it stops."""
         child.starts += 1
         child.address = f"{UNIX}{self.folder}/{child.number}-{child.starts}.sock"
         environment = {
@@ -123,9 +123,9 @@ class Supervisor:
                 *self.command,
                 env=environment,
                 stdin=asyncio.subprocess.PIPE,
-                start_new_session=True,  # an interrupt at the terminal comes through the supervisor alone, and once
+                start_new_session=True,  # Ctrl-C reaches it only once, through the supervisor
             )
-        except OSError as problem:  # no memory, no file descriptor, no room for a process: that passes
+        except OSError as problem:  # out of memory, file descriptors or processes: may pass
             log.error("worker %d cannot be started: %s", child.number, problem)
             return Exit.FAILED
         self._lives.begun(child.address)
@@ -136,19 +136,19 @@ class Supervisor:
         self._lives.ended(child.address)
         return code
 
-    # One set of metrics, one health.
+    # Metrics and health of all workers.
 
     async def page(self) -> bytes:
-        """For /metrics: the sum of all workers there have been; of their state, what those say that answer."""
+        """The page of /metrics: counters of all past and present workers, gauges of those that answer."""
         return self._lives.page(self.meter.page().decode(), await self._pages())
 
     async def _pages(self) -> dict[str, str]:
-        """The page of each worker that answers, by its address."""
+        """The pages of the workers that answer, by address."""
         found: dict[str, str] = {}
 
         async def ask_one(address: str) -> None:
             page = await self._ask(address, "/metrics")
-            with contextlib.suppress(ValueError):  # an error's text
+            with contextlib.suppress(ValueError):  # an error message instead of a page
                 if page is not None:
                     self._lives.reported(address, page)
                     found[address] = page
@@ -157,18 +157,18 @@ class Supervisor:
         return found
 
     async def _listen(self) -> None:
-        """Keep the pages fresh, scraped or not: what a worker counts after its last one dies with it."""
+        """Refresh the pages regularly: counts after the last page of a worker are lost when it dies."""
         while True:
             await asyncio.sleep(_LISTEN_S)
             await self._pages()
 
     async def ready(self) -> list[Check]:
-        """For /readyz: what each worker says of itself."""
+        """The checks of /readyz of all workers."""
         rows: list[Check] = []
-        told = await asyncio.gather(*(self._ask(child.address, "/readyz?verbose") for child in self._children))
-        for child, text in zip(self._children, told, strict=True):
+        replies = await asyncio.gather(*(self._ask(child.address, "/readyz?verbose") for child in self._children))
+        for child, text in zip(self._children, replies, strict=True):
             checks = [("process", False, "does not answer")] if text is None else checks_of(text)
-            rows += [(f"worker {child.number} {name}", well, detail) for name, well, detail in checks]
+            rows += [(f"worker {child.number} {name}", ok, detail) for name, ok, detail in checks]
         return rows
 
     async def _ask(self, address: str, path: str) -> str | None:
@@ -179,19 +179,19 @@ class Supervisor:
 
 
 def socket_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder of its own for the sockets, whose paths may not be long. Raises ConfigError."""
-    told = ""
+    """A temporary folder for the sockets, with a short enough path. Raises ConfigError."""
+    problem_text = ""
     for base in (None, "/tmp", "/dev/shm", "/var/tmp"):
         try:
             made = tempfile.TemporaryDirectory(prefix="vortex-", dir=base)
         except OSError as problem:
-            told = told or f"{problem.filename or 'no folder'}: {problem.strerror or problem}"
+            problem_text = problem_text or f"{problem.filename or 'no folder'}: {problem.strerror or problem}"
             continue
         if len(os.fsencode(made.name)) + len(_SOCKET) <= MOST_SOCKET_BYTES:
             return made
-        told = told or f"{made.name}: too long for the path of a socket"
+        problem_text = problem_text or f"{made.name}: too long for the path of a socket"
         made.cleanup()
-    raise ConfigError(f"TMPDIR: {told}; set it to a short path that can be written to")
+    raise ConfigError(f"TMPDIR: {problem_text}; set it to a short, writable path")
 
 
 async def _main(settings: Settings, command: list[str], count: int) -> Exit:
@@ -204,7 +204,7 @@ async def _main(settings: Settings, command: list[str], count: int) -> Exit:
 
 
 def run(settings: Settings, config: Path | None, count: int) -> int:
-    """`vortex run --processes N`: the exit code."""
+    """`vortex run --processes N`: returns the exit code."""
     chosen = ["-c", str(config)] if config else []
     command = [sys.executable, "-m", "vortex", "run", "--supervised", *chosen]
     return int(asyncio.run(_main(settings, command, count)))

@@ -1,7 +1,7 @@
-"""What a service says, as far as it can be believed: one odd reply closes nothing, and ends nothing.
+"""Checks replies of the service for plausibility: one wrong reply closes nothing, and ends nothing.
 
-`TrustedClock` is the time that may move a bound, `TrustedStream` a stream whose listings and descriptions have been
-asked for again where they are odd.
+`TrustedClock` is the time that may move a bound. `TrustedStream` is a stream that repeats listings and descriptions if
+they contradict earlier ones.
 """
 
 from __future__ import annotations
@@ -18,50 +18,50 @@ from vortex.core.model import HASH_KEYS, Page, Position, ShardInfo, StreamInfo
 from vortex.ports import Clock, Denied, Meter, Stream, Unavailable
 from vortex.retry import Health
 
-_SURE_AFTER = 3
-"""So many replies in a row must agree on what contradicts earlier ones,"""
-_SURE_S = 10.0
-"""over so many seconds: a replica that lags behind for a moment is not believed."""
+_CONFIRMATIONS = 3
+"""Replies in a row that must agree before they override earlier ones,"""
+_CONFIRM_S = 10.0
+"""over at least this many seconds, so that a replica that lags for a moment is not believed."""
 
 
 class TrustedClock:
-    """The Clock port; `now_ms` is the time that the local clock and the service have both reached."""
+    """The Clock port; `now_ms` is a time that both the local clock and the service have reached."""
 
     def __init__(self, clock: Clock, health: Health, meter: Meter) -> None:
         self._clock, self._health, self._meter = clock, health, meter
         self._clocks = Clocks()
         self._odd_at: float | None = None
-        self._told_at = -1.0
+        self._reported_at = -1.0
 
     @property
     def sure(self) -> bool:
-        """Whether enough replies were heard."""
+        """Whether enough replies were received."""
         return self._clocks.sure
 
     def now_ms(self) -> int:
         """Epoch milliseconds; nothing may be closed or deleted for being older than a later time.
 
-        0 before enough replies were heard: then nothing is over yet.
+        0 before enough replies were received: then no period is over.
         """
         if not self.sure:
             return 0
         return self._clocks.times(self._clock.now_ms(), self._clock.monotonic()).earliest
 
     def monotonic(self) -> float:
-        """Seconds, never going back."""
+        """Seconds of a clock that never goes back."""
         return self._clock.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Give way for `seconds`."""
+        """Suspend the task for `seconds`."""
         await self._clock.sleep(seconds)
 
     def heard(self, date_ms: int) -> Times:
-        """A reply of the service has come, with this Date; what may be trusted of it. Tells of clocks that disagree."""
+        """Process the Date of a reply and return the times that can be trusted. Reports clocks that disagree."""
         wall, at = self._clock.now_ms(), self._clock.monotonic()
         clocks = self._clocks
         clocks.heard(date_ms, at)
-        if at - self._told_at >= 1:  # pages come by the hundred a second
-            self._told_at = at
+        if at - self._reported_at >= 1:  # there may be hundreds of pages a second
+            self._reported_at = at
             self._meter.set(metrics.CLOCK_SKEW, abs(clocks.ahead_ms(wall, at)) / 1000)
         if clocks.odd_at != self._odd_at:
             self._odd_at = clocks.odd_at
@@ -74,30 +74,30 @@ class TrustedClock:
 
 
 class TrustedStream:
-    """A `ports.Stream` over another. What contradicts earlier replies is `malformed` until it was said often enough."""
+    """A `ports.Stream` over another one. A reply that contradicts earlier ones is `malformed` until confirmed."""
 
     def __init__(self, stream: Stream, clock: TrustedClock) -> None:
         self._stream, self._clock = stream, clock
         self._asking = asyncio.Lock()
         self._info: StreamInfo | None = None
         self._shards: set[str] = set()
-        """Every shard that was listed."""
-        self._odd_info = _Again()
-        self._odd_list = _Again()
+        """The shards of the last accepted listing."""
+        self._new_info = _Confirmation()
+        self._short_list = _Confirmation()
 
     async def describe(self) -> StreamInfo:
-        """See `ports.Stream`. Raises Denied once it is sure that the stream was deleted and made anew."""
+        """See `ports.Stream`. Raises Denied when it is confirmed that the stream was deleted and created again."""
         found = await self._stream.describe()
         if self._info is None:
             again = await self._stream.describe()
-            if found != again:  # a wrong creation time would begin the stream anew
+            if found != again:  # a wrong creation time would start the stream from the beginning
                 raise Unavailable(f"stream {found.name}: described as {found}, then as {again}", "malformed")
             self._info = found
         known = self._info
         if found == known:
-            self._odd_info.forget()
+            self._new_info.reset()
             return found
-        if not self._odd_info.sure(found, self._clock.monotonic()):
+        if not self._new_info.confirmed(found, self._clock.monotonic()):
             raise Unavailable(f"stream {known.name}: described as {found}, before as {known}", "malformed")
         if found.created_ms != known.created_ms:
             raise Denied(
@@ -108,23 +108,23 @@ class TrustedStream:
         return found
 
     async def server_time(self) -> int:
-        """Epoch milliseconds: what the service and the local clock have both reached."""
+        """Epoch milliseconds: a time that both the service and the local clock have reached."""
         self._clock.heard(await self._stream.server_time())
         await self._hear()
         return self._clock.now_ms()
 
     async def list_shards(self) -> list[ShardInfo]:
-        """See `ports.Stream`. A shard that was listed before is missing once three replies, over 10 s, leave it out."""
+        """See `ports.Stream`. A listed shard counts as missing after three replies without it, over 10 s."""
         listed = await self._stream.list_shards()
         found = {shard.id for shard in listed}
         if not self._shards and found != {shard.id for shard in await self._stream.list_shards()}:
             raise Unavailable("list shards: two replies differ", "malformed")
         if not _covered(listed):
-            raise Unavailable("list shards: no open shard has some of the hash keys", "malformed")
+            raise Unavailable("list shards: the open shards do not cover all hash keys", "malformed")
         missing = sorted(self._shards - found)
-        if missing and not self._odd_list.sure(missing, self._clock.monotonic()):
-            raise Unavailable(f"list shards: {', '.join(missing[:5])} left out, listed before", "malformed")
-        self._odd_list.forget()
+        if missing and not self._short_list.confirmed(missing, self._clock.monotonic()):
+            raise Unavailable(f"list shards: {', '.join(missing[:5])} missing, but listed before", "malformed")
+        self._short_list.reset()
         self._shards = found
         return listed
 
@@ -133,13 +133,13 @@ class TrustedStream:
         return await self._stream.iterator(shard, position)
 
     async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
-        """See `ports.Stream`; the page's times are those that may be trusted."""
+        """See `ports.Stream`; the page has only times that can be trusted."""
         await self._hear()
         page = await self._stream.read(shard, iterator, limit)
         if not 0 <= page.behind_ms <= OLDEST_MS:
             raise Unavailable(f"{self._of(shard)}: {page.behind_ms} ms behind the latest record", "malformed")
         if not Records.of(page.records).ordered:
-            raise Unavailable(f"{self._of(shard)}: sequence numbers that are none, or out of order", "malformed")
+            raise Unavailable(f"{self._of(shard)}: sequence numbers are invalid or out of order", "malformed")
         times = self._clock.heard(page.server_ms)
         return Page(page.records, page.iterator, page.behind_ms, times.latest, page.children, page.size, times.earliest)
 
@@ -147,7 +147,7 @@ class TrustedStream:
         return f"read shard {shard} of {self._info.arn if self._info else 'the stream'}"
 
     async def _hear(self) -> None:
-        """Enough replies, before anything is made of a Date."""
+        """Collect enough replies before a Date is used."""
         if self._clock.sure:
             return
         async with self._asking:
@@ -155,27 +155,27 @@ class TrustedStream:
                 self._clock.heard(await self._stream.server_time())
 
 
-class _Again:
-    """Counts how often, and since when, the same odd thing was said."""
+class _Confirmation:
+    """Counts how often, and since when, the same unexpected reply was received."""
 
     def __init__(self) -> None:
         self._what: object = None
         self._times, self._since = 0, 0.0
 
-    def sure(self, what: object, now: float) -> bool:
-        """Whether it was said often enough, and for long enough; this time included."""
+    def confirmed(self, what: object, now: float) -> bool:
+        """Whether the reply was received often and long enough, including this time."""
         if what != self._what:
             self._what, self._times, self._since = what, 0, now
         self._times += 1
-        return self._times >= _SURE_AFTER and now - self._since >= _SURE_S
+        return self._times >= _CONFIRMATIONS and now - self._since >= _CONFIRM_S
 
-    def forget(self) -> None:
-        """It was not said again."""
+    def reset(self) -> None:
+        """The reply was not repeated."""
         self._what = None
 
 
 def _covered(listed: Iterable[ShardInfo]) -> bool:
-    """Whether the open shards have every hash key: at any time somebody takes each record."""
+    """Whether the open shards cover all hash keys, as they do at any time."""
     reached = 0
     for start, end in sorted((shard.start_hash, shard.end_hash) for shard in listed if shard.end_sequence is None):
         if start > reached:

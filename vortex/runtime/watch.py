@@ -19,7 +19,7 @@ class Watch:
         self._env, self._gauges = env, gauges
 
     async def run(self) -> None:
-        """Until cancelled, or something cannot be told."""
+        """Run until cancelled."""
         comparing = asyncio.ensure_future(self._compare_clocks())
         try:
             while not comparing.done():
@@ -32,7 +32,7 @@ class Watch:
     async def _compare_clocks(self) -> None:
         env = self._env
         while True:
-            await env.retry("server time", env.stream.server_time)  # tells of clocks that disagree
+            await env.retry("server time", env.stream.server_time)  # reports clocks that disagree
             await env.clock.sleep(_COMPARE_S)
 
 

@@ -137,5 +137,5 @@ def test_socket_folder_raises_config_error_that_names_tmpdir_when_it_cannot_be_c
         raise PermissionError(13, "Permission denied", "/long")
 
     monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
-    with pytest.raises(ConfigError, match=r"^TMPDIR: /long: Permission denied; set it to a short path"):
+    with pytest.raises(ConfigError, match=r"^TMPDIR: /long: Permission denied; set it to a short, writable path"):
         socket_folder()
