@@ -1,10 +1,10 @@
-"""The filter at ingest: the keys that a shard accepted lately, so that a retry on the same shard is dropped at once.
+"""The filter at ingest: the recently accepted keys of a shard, so that a retry on the same shard is dropped at once.
 
-It only saves work; what is a duplicate is decided where all shards meet (`core.dedup`). So it may forget anything at
-any time. What it must not do is know a key that is in no log: it begins empty at every resume, and is thrown away with
-the rest of a shard's state. A shard's watermark never goes back, so all it knows was accepted before.
+It only saves work: duplicates are decided for all shards together (`core.dedup`). So it may forget keys at any time.
+But it must not know a key that is in no log: it starts empty at every resume, and is discarded with the rest of a
+shard's state. A shard's watermark never goes back, so all known keys were accepted earlier.
 
-Keys lie in two generations. The older one is dropped whole, before any of its keys is older than the horizon.
+Keys are in two generations. The older one is dropped as a whole, before any of its keys is older than the horizon.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from vortex.core.native import steps
 from vortex.core.native.contract import KEY_BYTES
 
 HORIZON_MS = 600_000
-"""How long a key is known at most, in stream time, and no longer than the window. A producer's retries take seconds."""
+"""Maximum age of a known key, in stream time; at most the window. Retries of a producer take seconds."""
 
 Bools = NDArray[np.bool_]
 
 
 class _Generation:
-    """Keys since one moment."""
+    """The keys accepted since one moment."""
 
     def __init__(self, since: int, expected: int = 0) -> None:
         self.since = since
@@ -30,7 +30,7 @@ class _Generation:
 
 
 class Filter:
-    """Which keys a shard accepted within `horizon_ms` of its watermark, or within half of that at least."""
+    """The keys that a shard accepted within `horizon_ms` of its watermark, or at least within half of that."""
 
     def __init__(self, horizon_ms: int) -> None:
         self._horizon_ms = horizon_ms
@@ -45,18 +45,18 @@ class Filter:
         return self._young.table.nbytes + self._old.table.nbytes
 
     def claim(self, keys: bytes, first: int, last: int) -> Bools:
-        """Enter `keys` (16 bytes each); for each, whether it was new. Of equal keys the first is.
+        """Add `keys` (16 bytes each). Returns for each whether it was new; of equal keys only the first is.
 
-        `first` and `last`: the watermark at the first of them, and at the last.
+        `first` and `last`: the watermark at the first key and at the last one.
         """
-        if last - first >= self._horizon_ms:  # and where there is no horizon: everything is new, nothing is kept
+        if last - first >= self._horizon_ms:  # also without a horizon: everything is new, nothing is kept
             self._young, self._old = _Generation(last), _Generation(last)
             return np.ones(len(keys) // KEY_BYTES, dtype=np.bool_)
         self._turn(first, last)
         return self._young.table.claim(keys, self._old.table)
 
     def _turn(self, first: int, last: int) -> None:
-        """Drop what is too old for the last of the keys to come; begin a generation where this one spans too much."""
+        """Drop the generation that is too old at the last key; start a new one if this one spans too much time."""
         if last - self._young.since > self._horizon_ms:
             self._young = _Generation(first)
             self._old = _Generation(first)

@@ -1,4 +1,4 @@
-"""Lines where they lie: in the pages they came with, until a segment's members are made of them."""
+"""Lines, kept in the pages they came with until a segment's members are made from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vortex.core.native.sorting import stable_order
 
 _T = TypeVar("_T", bound=np.generic)
 _ROOM = 1.25
-"""How many times its lines a page may be; where more of it is duplicates or rejected, they are copied out of it."""
+"""Maximum size of a page relative to its kept lines; above it (many duplicates or rejections) lines are copied out."""
 
 _OBJECTS = 600
-"""Bytes of the objects themselves: a text, three arrays, and what holds them."""
+"""Approximate bytes of the Python objects: a text, three arrays, and their container."""
 
 
 @dataclass(slots=True)
@@ -31,29 +31,29 @@ class PageLines:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory, all in."""
+        """Bytes of memory in total."""
         return len(self.text) + self.start.nbytes + self.size.nbytes + self.group.nbytes + _OBJECTS
 
     @classmethod
     def of(cls, lines: Sequence[bytes], group: int) -> PageLines:
-        """Lines of one group that lie in no page."""
+        """Lines of one group that are not part of a page."""
         size = np.array([len(line) for line in lines], dtype=np.int32)
         start = np.cumsum(size, dtype=np.int64) - size
         return cls(b"".join(lines), start, size, np.full(len(size), group, dtype=np.int32))
 
     @classmethod
     def of_text(cls, text: bytes) -> PageLines:
-        """Lines of group 0, each with its line break."""
+        """The lines of a text, each with its line break, all in group 0."""
         ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
         start = np.concatenate(([0], ends[:-1] + 1))
         return cls(text, start, (ends - start).astype(np.int32), np.zeros(len(ends), dtype=np.int32))
 
     def in_group(self, group: int) -> PageLines:
-        """The same lines, all of this group."""
+        """The same lines, all in this group."""
         return PageLines(self.text, self.start, self.size, np.full(len(self.size), group, dtype=np.int32))
 
     def compact(self) -> PageLines:
-        """The same lines in not much more memory than they need."""
+        """The same lines, copied out of the page if they are a small part of it."""
         used = int(self.size.sum())
         if len(self.text) <= _ROOM * used:
             return self
@@ -62,10 +62,10 @@ class PageLines:
 
 
 class LineTable:
-    """Lines of several pages as rows, numbered through in the order they came in."""
+    """The lines of several pages as rows, numbered in order of arrival."""
 
     def __init__(self, pages: Sequence[PageLines], called: NDArray[np.int32] | None = None) -> None:
-        """`called`: what each of the pages' groups is called here; several may be one."""
+        """`called` maps the group numbers of the pages to those of the table (many to one)."""
         self._texts = [page.text for page in pages]
         self._page = np.repeat(np.arange(len(pages), dtype=np.int32), [len(page.size) for page in pages])
         self._start = _joined([page.start for page in pages], np.int64)
@@ -75,16 +75,16 @@ class LineTable:
 
     @classmethod
     def of(cls, groups: Iterable[Sequence[bytes]]) -> LineTable:
-        """Lines without their line breaks, by group."""
+        """A table of lines without line breaks, by group."""
         return cls([PageLines.of(lines, number) for number, lines in enumerate(groups)])
 
     def __len__(self) -> int:
         return len(self._size)
 
     def in_order(self, groups: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """`(rows, ends, sizes)`: the rows in the order of these groups, which are all, and each group's in their own.
+        """`(rows, ends, sizes)`: all rows, ordered by group as in `groups` (all groups), and by number within each.
 
-        Group `groups[i]` has those from `ends[i]` to `ends[i + 1]`, and their text takes `sizes[i]` bytes.
+        Group `groups[i]` has the rows from `ends[i]` to `ends[i + 1]`; their text has `sizes[i]` bytes.
         """
         rank = np.empty(len(groups), dtype=np.int32)
         rank[list(groups)] = np.arange(len(groups), dtype=np.int32)
@@ -95,7 +95,7 @@ class LineTable:
         return rows, ends, np.diff(upto[ends])
 
     def text(self, rows: NDArray[np.int64]) -> bytes:
-        """These lines, each with its line break."""
+        """The text of these lines, each with its line break."""
         return steps.lines(self._texts, self._page, self._start, self._size, np.ascontiguousarray(rows))
 
 

@@ -1,6 +1,6 @@
-"""The rules of a shard log: how heads follow each other, how children begin.
+"""The rules of a shard log: how segments follow each other, and how the logs of children start.
 
-Everything a worker knows of a shard is a function of its log; these are those functions.
+Everything a worker knows about a shard is a function of its log; these are the functions.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _SEGMENT = re.compile(rf"/(\d{{{_DIGITS}}})\.seg$")
 
 
 class BrokenLog(Exception):
-    """A log with a hole, a wrong `prev`, or a state that goes back: nothing may be built on it."""
+    """A log with a hole, a wrong `prev`, or a state that goes back: it must not be continued."""
 
 
 class Damaged(BrokenLog):
-    """A document of the state that cannot be read: somebody wrote over it, or the store gives back other bytes."""
+    """A state document that cannot be read: it was overwritten, or the store returns wrong bytes."""
 
 
 STATE_VERSION = 2
-"""Version 1 has another name for `closed_before`."""
+"""Version 1 has a different name for `closed_before`."""
 
 
 class RootStart(msgspec.Struct, frozen=True):
-    """Where a root shard begins."""
+    """The start position of a root shard."""
 
     shard: ShardInfo
     position: Position
 
 
 class StreamState(msgspec.Struct, frozen=True, kw_only=True):
-    """`stream.json`: fixed once, at first start. `seed` keys the deduplication hashes."""
+    """`stream.json`: fixed at the first start. `seed` is the key of the deduplication hashes."""
 
     stream: str
     arn: str
@@ -52,7 +52,7 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class SegmentRef:
-    """A segment by number and digest: what the next one of its log must follow."""
+    """A segment by number and digest, which the next segment of its log must follow."""
 
     shard: str
     n: int
@@ -60,24 +60,24 @@ class SegmentRef:
 
 
 def before_all(shard: str) -> SegmentRef:
-    """What segment 0 of a log follows."""
+    """The reference that segment 0 of a log follows."""
     return SegmentRef(shard, -1, "")
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentHeader(SegmentRef):
-    """A segment as the log holds it."""
+    """A segment of a log, with its footer."""
 
     footer: Footer
 
 
 def stream_root(name: str, created_ms: int) -> str:
-    """The stream's folder; its creation time keeps a recreated stream apart."""
+    """The stream's folder; its creation time separates it from recreated streams of this name."""
     return f"_vortex/{name}@{created_ms // 1000}"
 
 
 def segment_key(root: str, shard: str, n: int) -> str:
-    """The key of segment n; zero-padded so that listings are in order."""
+    """The key of segment n, zero-padded so that listings are in order."""
     return f"{root}/shards/{shard}/{n:0{_DIGITS}d}.seg"
 
 
@@ -88,18 +88,18 @@ def segment_number(key: str) -> int | None:
 
 
 def check_follows(before: SegmentRef, after: SegmentHeader, root: str) -> None:
-    """Raises BrokenLog unless `after` is what was committed upon `before`."""
+    """Raises BrokenLog unless `after` was committed after `before`."""
     footer = after.footer
     name = segment_key(root, after.shard, after.n)
     if footer.n != after.n or footer.shard != after.shard:
-        raise BrokenLog(f"{name}: says it is segment {footer.n} of {footer.shard}")
+        raise BrokenLog(f"{name}: its footer is of segment {footer.n} of {footer.shard}")
     if after.n != before.n + 1 or footer.prev != before.digest:
         raise BrokenLog(f"{name}: does not follow segment {before.n} ({before.digest or 'none'})")
     if not isinstance(before, SegmentHeader):
         return
     earlier = before.footer
     if earlier.ended:
-        raise BrokenLog(f"{name}: follows the end of its log")
+        raise BrokenLog(f"{name}: comes after the end of its log")
     if footer.watermark < earlier.watermark or footer.closed_before < earlier.closed_before:
         raise BrokenLog(f"{name}: watermark or closed_before goes back")
     if footer.start != earlier.position:
@@ -115,7 +115,7 @@ def first_footer(
     owner: str,
     created: int,
 ) -> Footer:
-    """Segment 0 where it is empty: a child's, or one that must exist before it is advanced."""
+    """An empty segment 0: of a child, or of a log that must exist before it is advanced."""
     return empty_footer(
         shard.id, owner=owner, created=created, position=position, watermark=watermark, closed_before=closed_before
     )
@@ -124,13 +124,13 @@ def first_footer(
 def successors(
     gone: ShardInfo, listed: Iterable[ShardInfo], live: Mapping[str, ShardInfo], ended: Container[str]
 ) -> tuple[ShardInfo, ...]:
-    """Who follows a shard that the stream no longer lists, so that no part of its range is left to nobody.
+    """The successors of a shard that the stream no longer lists, which together cover its whole hash range.
 
-    `live` are the shards whose logs have not ended, `gone` among them, and the children that wait for them; `ended`
-    those whose logs have: they follow nobody any more. What follows are its children, those that another parent's log
-    has named included; and where one of them is no longer listed either, the oldest listed shards of its range. Of whom
-    a parent is unknown, that one waits for every live log of its range: all who look name the same, so none begins
-    before one of them has ended.
+    `live` are the shards whose logs have not ended, including `gone`, and their waiting children; `ended` are the
+    shards with ended logs, which succeed nothing. Successors are the children of `gone`, including those named by the
+    log of another parent. Where a child is not listed any more, the oldest listed shards of its range take its place. A
+    successor with an unlisted parent waits for every live log that overlaps its hash range, so every worker computes
+    the same parents, and no successor starts before one of these logs has ended.
     """
     listed = list(listed)
     known = {shard.id for shard in listed} | set(live)
@@ -154,9 +154,10 @@ def _overlap(one: ShardInfo, other: ShardInfo) -> bool:
 
 
 def child_position(parents: Sequence[Footer]) -> Position:
-    """Where a child begins: at its oldest record, for ChildShards does not tell its first one.
+    """The start position of a child: its oldest record, since ChildShards does not name its first one.
 
-    Where the stream begins at a time (`latest`) and nothing was read of any parent, the child may be older than that.
+    If the stream starts at a time (`latest`) and nothing was read of any parent, it is that time: the child may be
+    older.
     """
     positions = [parent.position for parent in parents]
     if all(position.kind is Start.AT_TIMESTAMP for position in positions):
@@ -165,18 +166,18 @@ def child_position(parents: Sequence[Footer]) -> Position:
 
 
 def child_state(parents: Sequence[Footer]) -> tuple[int, int]:
-    """A child's first watermark (the least) and closed_before (the greatest of its parents')."""
+    """A child's first watermark (the smallest of its parents') and closed_before (the largest of its parents')."""
     return min(p.watermark for p in parents), max(p.closed_before for p in parents)
 
 
 def advanced(head: SegmentHeader, closed_before: int, *, owner: str, created: int) -> Footer:
-    """The segment that only moves `closed_before`; position and watermark are the head's.
+    """A segment that only advances `closed_before`; position and watermark are the head's.
 
-    Raises BrokenLog for an ended log, which may not be moved.
+    Raises BrokenLog for an ended log, which must not be advanced.
     """
     footer = head.footer
     if footer.ended:
-        raise BrokenLog(f"shard {head.shard}: its log has ended, there is nothing to move")
+        raise BrokenLog(f"shard {head.shard}: its log has ended and cannot be advanced")
     empty = empty_footer(
         head.shard,
         head.n + 1,

@@ -2,17 +2,18 @@
 
     blobs | ids, 16 bytes each | footer (JSON, member index) | trailer
 
-Ids are in the order of lines: members as they are stored, in each as accepted; rejections have none. So row and line
-correspond without an index, and the ids of a period are one range.
+Ids are in the order of lines: members as they are stored, and lines within each as accepted; rejections have none. So a
+row corresponds to a line without an index, and the ids of a period are one range.
 
-A member is what one folder and period have in it; index and blobs are in order of (period, hash of the folder, folder),
-which is the order of publishing. A large member is a gzip blob of its own, which an object can take over as it is.
-Small neighbours of one period share a blob: a line among ten costs twice the CPU of one among 64, to compress and to
-unfold. No object can take that over, so it is an LZ4 frame: less than half the CPU, and half as many bytes again.
+A member has the lines of one folder and period. Index and blobs are in order of (period, hash of the folder, folder),
+the order of publishing. A large member is a separate gzip blob, which an object can copy unchanged. Small adjacent
+members of one period share a blob: compressing and decompressing a line costs twice the CPU in a blob of ten lines as
+in one of 64. An object cannot copy a shared blob, so it is an LZ4 frame: less than half the CPU, and 1.5 times the
+bytes.
 
-The trailer's 32 bytes are fixed for all versions: digest of the footer (with length and version), footer length,
-format version, magic. The footer holds a digest of every blob, and the segment's own digest is the trailer's, so a
-chain of `prev` digests vouches for every byte. Digests are XXH3-128: they find accidents, not forgers.
+The trailer's 32 bytes are the same for all versions: digest of the footer (with length and version), footer length,
+format version, magic. The footer contains a digest of every blob, and the segment's own digest is the trailer's, so a
+chain of `prev` digests covers every byte. Digests are XXH3-128: they detect accidents, not manipulation.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from vortex.core.model import Position, ShardInfo
 VERSION = 6
 """Version 6 has `closed_before` and `advances`; older ones have other names for them."""
 OLDEST = 6
-"""The oldest that is read. Before, ids were in the order of acceptance, and no segment told when its rows came."""
+"""The oldest supported version. Earlier ones have ids in order of acceptance, and no arrival times."""
 TRAILER = struct.Struct("<16sII8s")
 MAGIC = b"VORTEXSG"
 LEVEL = 2
 _BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 _GZIP = 31
 _LZ4 = b"\x04\x22\x4d\x18"
-"""How an LZ4 frame begins: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md."""
+"""The magic of an LZ4 frame: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md."""
 _ACCELERATION = -4
 """LZ4's negative levels look for matches in fewer places: a quarter less CPU than its default, 5 % more bytes."""
 MEMBER = np.dtype(
@@ -56,41 +57,41 @@ MEMBER = np.dtype(
     ]
 )
 """One member: `folder` indexes the footer's folders, `raw` is the size of its lines. `offset`, `length` and `digest`
-are of its blob; members with the same offset share it, and lie in it one after another (`member_offsets`)."""
+are of its blob; members with the same offset share it, one after another (`member_offsets`)."""
 
 Members = NDArray[np.void]
 _Blob = TypeVar("_Blob", bytes, memoryview)
 
 
 class CorruptSegment(Exception):
-    """Bytes that are not the segment they claim to be; the message names the object."""
+    """A damaged object; the message names it."""
 
 
 class OtherVersion(Exception):
-    """Something of a format that this program does not know: a later one, or one that it reads no more."""
+    """A format version that this program does not support: a later one, or one that is too old."""
 
 
 class Versioned(msgspec.Struct):
-    """A document of the state in JSON, as far as its version is concerned."""
+    """The version of a state document in JSON."""
 
     version: int
 
 
 def known_version(version: int, oldest: int, newest: int, name: str) -> None:
-    """Raises OtherVersion, which says what to do."""
+    """Raises OtherVersion, whose message says what to do, for an unsupported version."""
     if version > newest:
-        raise OtherVersion(f"{name}: format version {version}; this program knows {newest}: run the newer one")
+        raise OtherVersion(f"{name}: format version {version}; this program knows up to {newest}; run the newer one")
     if version < oldest:
         raise OtherVersion(
-            f"{name}: format version {version}; this program reads {oldest} and later. Drain the stream with the "
-            "version that wrote it (`vortex run --drain`), then begin anew in another prefix of store.url"
+            f"{name}: format version {version}; this program supports {oldest} and later. Drain the stream with the "
+            "version that wrote it (`vortex run --drain`), then start with a new prefix in store.url"
         )
 
 
 class Counts(msgspec.Struct, forbid_unknown_fields=False):
-    """What was read. `events = accepted + filtered + rejected`; late, early, untimed are of the accepted, the rows.
+    """Counts of what was read. `events = accepted + filtered + rejected`; late, early, untimed are among the accepted.
 
-    `bytes` is of the accepted lines, newline included; `records` is known in all only, not per period.
+    `bytes` is the size of the accepted lines with newlines; `records` is counted in total only, not per period.
     """
 
     records: int = 0
@@ -112,7 +113,7 @@ class Counts(msgspec.Struct, forbid_unknown_fields=False):
 class Folder(msgspec.Struct, frozen=True):
     """A partition's folder as rendered when the segment was made; `hash` orders the members.
 
-    One of rejections may be for what stands `beside` them, whose lines count as nothing.
+    `beside`: it has the data that did not fit into rejection lines; its lines are not counted.
     """
 
     path: str
@@ -126,10 +127,10 @@ class Folder(msgspec.Struct, frozen=True):
 class Footer(msgspec.Struct, kw_only=True):
     """Everything but the data. Times are epoch milliseconds.
 
-    `position` is where reading goes on; `arrived` is the watermark at the segment's first row, and after its last one
-    (its own where it has no rows): when its rows came, as near as anybody needs to know. `ended` closes the log, and
-    `children` are what follows it. With `advances` it only moves `closed_before`; a `gap` says what could not be read,
-    and why.
+    `position` is where reading continues. `arrived` is the watermark at the segment's first row and after its last one
+    (its own watermark if it has no rows): bounds for the arrival of its rows. `ended` closes the log, and `children`
+    are the shards that follow. A segment with `advances` only advances `closed_before`. `gap` says what could not be
+    read, and why.
     """
 
     shard: str
@@ -168,13 +169,13 @@ class Footer(msgspec.Struct, kw_only=True):
 
     @property
     def rejections(self) -> NDArray[np.bool_]:
-        """Which of the members hold rejections."""
+        """Which of the members contain rejections."""
         rejected = np.array([folder.rejected for folder in self.folders], dtype=bool)
         return rejected[self.member_rows["folder"]] if len(rejected) else rejected
 
     @property
     def first_rows(self) -> NDArray[np.int64]:
-        """For each member the number of its first row within the segment."""
+        """For each member, the number of its first row within the segment."""
         rows = np.where(self.rejections, 0, self.member_rows["rows"].astype(np.int64))
         return np.cumsum(rows) - rows
 
@@ -191,7 +192,7 @@ def empty_footer(
     closed_before: int,
     start: Position | None = None,
 ) -> Footer:
-    """The footer of a segment without lines and counts; reading starts at `position`, too, unless `start` is given."""
+    """The footer of a segment without lines and counts; `start` defaults to `position`."""
     return Footer(
         shard=shard,
         n=n,
@@ -223,7 +224,7 @@ class Sealed:
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """What a member has the lines of: one folder in one period."""
+    """The key of a member: one folder in one period."""
 
     folder: Folder
     period: int
@@ -231,7 +232,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=65_536)
 def folder_hash(path: str) -> int:
-    """Orders the members of a segment, and shares folders out to ranges."""
+    """The hash that orders the members of a segment, and assigns folders to ranges."""
     return xxhash.xxh3_64_intdigest(path.encode())
 
 
@@ -241,17 +242,17 @@ def blob_digest(data: bytes | memoryview) -> bytes:
 
 
 def compress(data: bytes) -> bytes:
-    """One gzip member; no time or name in its header, so equal data gives equal bytes."""
+    """One gzip member without time or name in its header, so equal data give equal bytes."""
     return bytes(isal_zlib.compress(data, LEVEL, _GZIP))
 
 
 def lz4_frame(data: bytes) -> bytes:
-    """One LZ4 frame, for what is unfolded again before long."""
+    """One LZ4 frame, for data that are soon decompressed again."""
     return bytes(lz4.frame.compress(data, compression_level=_ACCELERATION))
 
 
 def member_offsets(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each of a segment's members where its lines begin in its blob, unfolded, and the bytes of all lines there."""
+    """For each member, the offset of its lines in its decompressed blob, and the size of that."""
     raw = members["raw"].astype(np.int64)
     if not len(raw):
         return raw, raw
@@ -267,24 +268,24 @@ def footer_digest(packed: bytes, version: int) -> bytes:
 
 
 def footer_length(tail: bytes, name: str) -> int:
-    """How many bytes of the object's end make up footer and trailer. Raises CorruptSegment, OtherVersion."""
+    """The size of footer and trailer at the object's end. Raises CorruptSegment, OtherVersion."""
     if len(tail) < TRAILER.size:
         raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a segment")
     _, length, version, magic = TRAILER.unpack(tail[-TRAILER.size :])
     if magic != MAGIC:
-        raise CorruptSegment(f"{name}: does not end as a segment does")
+        raise CorruptSegment(f"{name}: is not a segment: wrong trailer")
     known_version(version, OLDEST, VERSION, name)
     return int(length) + TRAILER.size
 
 
 def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
-    """The footer and the segment's digest, from a tail that holds all of it; `size` is the whole object's.
+    """Parse the footer and the segment's digest from a tail that contains them; `size` is the whole object's.
 
     Raises CorruptSegment for any byte that is not as it was sealed, OtherVersion.
     """
     length = footer_length(tail, name)
     if len(tail) < length:
-        raise CorruptSegment(f"{name}: the footer is cut off")
+        raise CorruptSegment(f"{name}: the footer is truncated")
     packed = tail[-length : -TRAILER.size]
     digest, _, version, _ = TRAILER.unpack(tail[-TRAILER.size :])
     if footer_digest(packed, version) != digest:
@@ -297,31 +298,31 @@ def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
     except (msgspec.MsgspecError, struct.error, _BrokenStream) as problem:
         raise CorruptSegment(f"{name}: {problem}") from None
     if footer.data_bytes + 16 * footer.ids + length != size:
-        raise CorruptSegment(f"{name}: {size} bytes, which is not what its footer says")
+        raise CorruptSegment(f"{name}: has {size} bytes, which differs from its footer")
     return footer, digest.hex()
 
 
 def check_ids(footer: Footer, ids: bytes, name: str) -> bytes:
-    """`ids` if they are the footer's. Raises CorruptSegment."""
+    """Return `ids` if they match the footer. Raises CorruptSegment."""
     if len(ids) != 16 * footer.ids or blob_digest(ids) != footer.ids_digest:
         raise CorruptSegment(f"{name}: the ids do not match their digest")
     return ids
 
 
 def check_blob(blob: _Blob, digest: bytes, name: str) -> _Blob:
-    """`blob` if it has this digest. Raises CorruptSegment."""
+    """Return `blob` if it has this digest. Raises CorruptSegment."""
     if blob_digest(blob) != digest:
         raise CorruptSegment(f"{name}: a blob does not match its digest")
     return blob
 
 
 def is_folded(blob: bytes | memoryview) -> bool:
-    """Whether a segment's blob is LZ4: no object takes it over as it is."""
+    """Whether a segment's blob is LZ4, which an object cannot copy."""
     return bool(blob[: len(_LZ4)] == _LZ4)
 
 
 def decompress(blob: bytes | memoryview, name: str) -> bytes:
-    """The raw bytes of a segment's blob. Raises CorruptSegment."""
+    """Decompress a segment's blob. Raises CorruptSegment."""
     if not is_folded(blob):
         return gunzip(blob, name)
     try:
@@ -331,14 +332,14 @@ def decompress(blob: bytes | memoryview, name: str) -> bytes:
 
 
 def gunzip(data: bytes | memoryview, name: str) -> bytes:
-    """The raw bytes of one or more gzip members, of which an object consists. Raises CorruptSegment."""
+    """Decompress an object: one or more gzip members. Raises CorruptSegment."""
     parts: list[bytes] = []
     try:
         while data:
             inflater = isal_zlib.decompressobj(wbits=_GZIP)
             parts.append(inflater.decompress(data))
             if not inflater.eof:
-                raise CorruptSegment(f"{name}: a gzip member is cut off")
+                raise CorruptSegment(f"{name}: a gzip member is truncated")
             data = inflater.unused_data
     except _BrokenStream as problem:
         raise CorruptSegment(f"{name}: {problem}") from None

@@ -1,4 +1,4 @@
-"""Since which plan something may have been published that is near to a plan's rows: it says so, and all agree."""
+"""Bounds of deduplication: from which plan on published rows may be near a plan's rows. Stored in the plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Recent(msgspec.Struct, frozen=True, array_like=True):
-    """What a plan says of one before it: its number, the greatest watermark it reached, its parts and its rows."""
+    """An earlier plan as stored in a plan: its number, its largest watermark, its parts and its rows."""
 
     k: int
     upto: int
@@ -17,27 +17,28 @@ class Recent(msgspec.Struct, frozen=True, array_like=True):
 
 
 def needed_from(arrived: tuple[int, int], window: int, reach: int) -> int:
-    """Plans that reached no further than this have nothing near to a row of a plan that `arrived`, nor of a later one.
+    """Plans whose largest watermark is below this have no row near this plan's rows (`arrived`) or a later plan's.
 
-    A shard that was pushed on after days must not keep days of keys: what came more than `reach` before the newest
-    counts as of then.
+    A shard that continues after days must not require days of keys: rows that arrived more than `reach` before the
+    newest count as arrived at that time.
     """
     return max(arrived[0], arrived[1] - reach) - window
 
 
 def since(before: int, recent: Sequence[Recent], k: int, needed: int) -> int:
-    """The first plan whose keys plan k is held against; `before` is the plan's before, of which `recent` are all since.
+    """The first plan whose keys are compared with plan k. `before` is the value of the previous plan, and `recent` are
+    the plans since then.
 
-    It never goes back, so what was cleaned up is never asked for again.
+    It never decreases, so keys that were cleaned up are never needed again.
     """
     return max(before, next((one.k for one in recent if one.upto >= needed), k))
 
 
 def parts_of(rows: int, workers: int, enough: int, before: int) -> int:
-    """In how many parts of the keys to decide on so many rows: a power of two up to the number of workers; 0 for none.
+    """The number of parts in which to decide this many rows: a power of two up to the number of workers; 0 for no rows.
 
-    A part has `enough` rows at least. As many as the plan before had, where that is not far off: who decided on a part
-    has its keys in memory.
+    A part has at least `enough` rows. Keeps the number of the previous plan if it is close: the worker that decided a
+    part has its keys in memory.
     """
     if not rows:
         return 0
@@ -47,7 +48,7 @@ def parts_of(rows: int, workers: int, enough: int, before: int) -> int:
 
 
 def resolvers(workers: Sequence[str], parts: int, before: Sequence[str]) -> tuple[str, ...]:
-    """Who takes which part: whoever took it of the plan before, if it is there still, else in turn. It is advice."""
+    """The worker of each part: the same as in the previous plan if it still exists, else in turn. This is advice."""
     kept = {at: who for at, who in enumerate(before) if who in workers} if len(before) == parts else {}
     free = [who for who in sorted(workers) if who not in kept.values()] or sorted(workers)
     return tuple(kept.get(at) or free[at % len(free)] for at in range(parts if workers else 0))

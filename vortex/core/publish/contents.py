@@ -1,7 +1,7 @@
-"""Publication: which objects a plan comes to, and which manifests the hours that it closes.
+"""The content of a publication: the objects of a plan, and the manifests of the hours that it closes.
 
-A function of the plan and the logs, so it can be done again by anyone, with one outcome. Plans themselves are made in
-`vortex.core.publish.plan`.
+All of it is a function of the plan and the logs, so any worker can repeat it with the same result. Plans themselves are
+made in `vortex.core.publish.plan`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from vortex.core.model import HOUR_MS
 from vortex.core.publish.plan import LogView, Plan
 
 SHARE_MEMBERS = 20_000
-"""Members that publishing holds in mind at a time (some hundred bytes each)."""
+"""Members that publishing keeps in memory at a time (a few hundred bytes each)."""
 
 
 class PublishedObject(msgspec.Struct, kw_only=True):
-    """One row of `done.json`. `bytes` is of the object, `raw` of its lines; `digest` is XXH3-128 of the object.
+    """One row of `done.json`. `bytes` is the size of the object, `raw` of its lines; `digest` is its XXH3-128.
 
-    What stands `beside` rejections is `rejected`, too, and its rows are none of theirs.
+    An object `beside` rejections is `rejected`, too; its rows do not count as rejections.
     """
 
     key: str
@@ -44,15 +44,15 @@ class PublishedObject(msgspec.Struct, kw_only=True):
 
 
 class Outcome(Counts):
-    """What was read for a period, and what became of its rows: `accepted = published + dropped`."""
+    """The counts of a period and the outcome of its rows: `accepted = published + dropped`."""
 
     published: int = 0
     dropped: int = 0
 
 
 class Done(msgspec.Struct, kw_only=True):
-    """`done.json`: what the plan came to. `periods` holds the counts of each period it published, `decided` the digests
-    of the files that say which of its rows are duplicates.
+    """`done.json`: the result of a plan. `periods` has the counts of each published period, `decided` the digests
+    of the decision files.
     """
 
     k: int
@@ -67,15 +67,15 @@ class Done(msgspec.Struct, kw_only=True):
 
 _NONE = np.empty(0, dtype=np.int64)
 Dropped = Mapping[tuple[str, int], NDArray[np.int64]]
-"""The numbers of the rows of a segment (shard, n) that a plan does not publish, in order."""
+"""By segment (shard, n), the numbers of the rows that a plan does not publish, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One member of one segment, as part of an object.
 
-    `offset` (into the segment), `length` and `digest` are of its blob, in which, unfolded, its `raw` bytes begin at
-    `begin` of `whole`. `out` are those of its lines, numbered from 0, that are left out.
+    `offset` (in the segment), `length` and `digest` are of its blob. In the decompressed blob of `whole` bytes, its
+    `raw` bytes start at `begin`. `out` are the numbers, from 0, of its lines that are left out.
     """
 
     shard: str
@@ -91,23 +91,23 @@ class Piece:
 
     @property
     def whole_blob(self) -> bool:
-        """Whether its blob may go into an object as it is."""
+        """Whether its blob may be copied into an object."""
         return not self.shares and not len(self.out)
 
     @property
     def shares(self) -> bool:
-        """Whether others are in the same blob."""
+        """Whether other members are in the same blob."""
         return self.raw < self.whole
 
     @property
     def size(self) -> int:
-        """Its part of the blob's compressed bytes, by weight of its lines."""
+        """Its share of the blob's compressed bytes, in proportion to its lines."""
         return self.length * self.raw // self.whole if self.shares else self.length
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """An object to be: its pieces in order of (shard, n)."""
+    """An object to write: its pieces in order of (shard, n)."""
 
     key: str
     folder: Folder
@@ -121,21 +121,21 @@ class ObjectSpec:
 
     @property
     def raw(self) -> int:
-        """Bytes of its lines, those that are left out included."""
+        """Bytes of its lines, including those that are left out."""
         return sum(piece.raw for piece in self.pieces)
 
     @property
     def rows(self) -> int:
-        """How many lines it has; an object without any is not written."""
+        """The number of its lines; an object without lines is not written."""
         return sum(piece.rows - len(piece.out) for piece in self.pieces)
 
     def must_recompress(self, small: int) -> bool:
-        """Whether its members are so small that one fresh member serves better."""
+        """Whether its members are so small that one recompressed member is better."""
         return len(self.pieces) > 1 and self.raw < small * len(self.pieces)
 
 
 def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
-    """In how many shares of the folders' hash space to work through the plan, so that no share has many members."""
+    """The number of shares of the folders' hash space in which to process the plan: no share has many members."""
     members = sum(
         len(head.footer.member_rows)
         for shard, entry in plan.shards.items()
@@ -148,10 +148,10 @@ def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
 def objects(
     plan: Plan, views: Mapping[str, LogView], dropped: Dropped, share: int = 0, of: int = 1
 ) -> list[ObjectSpec]:
-    """The plan's objects in one of `of` equal shares of the hash space, by (period, hash of the folder, folder, part):
-    the order of segments. They are cut as if nothing was dropped; numbers of those without rows are left out.
+    """The plan's objects in share `share` of `of` equal shares of the hash space, in order of (period, hash of the
+    folder, folder, part), as in segments. Objects are cut as if no row was dropped; those without rows are left out.
 
-    All shares one after the other are all objects; what an object is made of depends on no share.
+    The concatenation of all shares gives all objects; their content does not depend on the number of shares.
     """
     grouped: dict[tuple[int, int, str], list[Piece]] = {}
     folders: dict[str, Folder] = {}
@@ -187,7 +187,7 @@ def _pieces(
 
 
 def _left_out(footer: Footer, out: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Iterable[NDArray[np.int64]]:
-    """For each of these members the numbers of its lines that are left out, of the segment's dropped rows."""
+    """For each chosen member, the numbers of its lines among the segment's dropped rows."""
     if not len(out):
         return repeat(_NONE, int(np.count_nonzero(chosen)))
     first = footer.first_rows[chosen]
@@ -197,7 +197,7 @@ def _left_out(footer: Footer, out: NDArray[np.int64], chosen: NDArray[np.bool_])
 
 
 def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
-    """Runs of pieces of about `target` bytes; a run is closed once it has reached it."""
+    """Runs of pieces of about `target` bytes; a run ends when it has reached that size."""
     run: list[Piece] = []
     size = 0
     for piece in pieces:
@@ -213,7 +213,7 @@ def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
 def period_counts(
     plan: Plan, views: Mapping[str, LogView], published: Iterable[PublishedObject], dropped: Mapping[int, int]
 ) -> dict[int, Outcome]:
-    """What was read for each period of the plan, and what became of it. Raises BrokenLog where that does not add up."""
+    """The counts and outcomes of each period of the plan. Raises BrokenLog if they do not add up."""
     totals: dict[int, Outcome] = {}
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
@@ -228,8 +228,8 @@ def period_counts(
     for period, counts in totals.items():
         if counts.accepted != counts.published + counts.dropped:
             raise BrokenLog(
-                f"plan {plan.k}, period {period}: {counts.accepted} rows are in the logs, of which {counts.published} "
-                f"were published and {counts.dropped} dropped: rows are missing, so the plan is not done"
+                f"plan {plan.k}, period {period}: the logs have {counts.accepted} rows, but {counts.published} were "
+                f"published and {counts.dropped} dropped: rows are missing, so the plan is not done"
             )
     return dict(sorted(totals.items()))
 
@@ -237,7 +237,7 @@ def period_counts(
 def done(
     plan: Plan, published: Iterable[PublishedObject], periods: dict[int, Outcome], decided: Sequence[str] = ()
 ) -> Done:
-    """The plan's last document."""
+    """The plan's done document."""
     rows = sorted(published, key=lambda one: one.key)
     totals = {
         "objects": len(rows),
@@ -263,10 +263,10 @@ def done(
 
 
 def closed_hours(after: int, upto: int, first_hour: int, held: Iterable[int]) -> list[int]:
-    """The hours that moving the frontier from `after` to `upto` closes and that get a manifest.
+    """The hours that get closed, with a manifest, when the frontier moves from `after` to `upto`.
 
-    From `first_hour` on every one; before it only those of the periods `held`: a backfill reaches far back, and
-    nothing may walk over its empty hours.
+    From `first_hour` on these are all hours. Before it only those of the periods `held`: a backfill may go far back,
+    and its empty hours must not be enumerated.
     """
     begin = hour_of(after)
     hours = {hour_of(period) for period in held}
@@ -275,7 +275,7 @@ def closed_hours(after: int, upto: int, first_hour: int, held: Iterable[int]) ->
     return sorted(hours)
 
 
-_TOLD = ("events", "accepted", "published", "dropped", "filtered", "rejected", "late", "early", "untimed")
+_COUNTED = ("events", "accepted", "published", "dropped", "filtered", "rejected", "late", "early", "untimed")
 
 
 def _manifest(objects_: Iterable[PublishedObject], url: str) -> bytes:
@@ -308,7 +308,7 @@ def hour_documents(
         "stream": state.stream,
         "hour": moment(hour).strftime("%Y-%m-%dT%H:00:00Z"),
         "totals": _totals(o for several in folders.values() for o in several if not o.rejected),
-        "counts": {name: getattr(counts, name) for name in _TOLD},
+        "counts": {name: getattr(counts, name) for name in _COUNTED},
         "partitions": rows["partitions"],
         "rejected": rows["rejected"],
     }

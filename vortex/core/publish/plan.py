@@ -1,8 +1,8 @@
-"""Plans: which periods are closed for everybody, what a plan says, and which segments are needed no more.
+"""Plans: which periods are closed for all shards, the content of a plan, and which segments are no longer needed.
 
-All bounds are half-open in period start times: a plan publishes the periods in [after, upto). Everything below is a
-function of immutable inputs (the logs, the plans before), so a plan can be made again by anyone, with one outcome.
-What it comes to is in `vortex.core.publish.contents`.
+All bounds are half-open in period start times: a plan publishes the periods in [after, upto). Everything here is a
+function of immutable inputs (the logs, the earlier plans), so any worker can make the same plan. The resulting objects
+are computed in `vortex.core.publish.contents`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from vortex.core.log.segment import Footer, Versioned, known_version
 from vortex.core.publish.bounds import Recent, needed_from, parts_of, since
 
 SMALL_MEMBER = 32 * 1024
-"""Where members are smaller than this on average (raw bytes), an object is compressed afresh as one member."""
+"""If members are smaller than this on average (raw bytes), an object is recompressed as one member."""
 PLAN_BYTES = 2 * 1024**3
-"""Compressed bytes that one plan publishes at most, unless a single period holds more: catching up takes several."""
+"""Maximum compressed bytes of a plan, unless a single period has more: catching up takes several plans."""
 PLAN_ROWS = 8_000_000
-"""Rows of it at most, likewise: whoever decides on them has their ids in memory."""
+"""Maximum rows of a plan, likewise: their ids are in memory while they are decided."""
 
 
 PLAN_VERSION = 3
@@ -31,10 +31,10 @@ _LONG_AGO = -(2**62)
 
 
 class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
-    """One live shard in a plan: it is made of segments first..to (to = -1: none yet).
+    """One live shard in a plan, which covers its segments first..to (to = -1: none yet).
 
-    `next` is the first segment that a later plan still needs; `closed_before`, `arrives` and `parents` describe a child
-    whose log has not begun: it holds the frontier at `closed_before`, and its first row comes at `arrives` or later.
+    `next` is the first segment that a later plan still needs. `closed_before`, `arrives` and `parents` describe a child
+    whose log has not started: it holds the frontier at `closed_before`; its first row arrives at `arrives` or later.
     """
 
     first: int = 0
@@ -48,12 +48,12 @@ class PlanShard(msgspec.Struct, kw_only=True, rename={"first": "from"}):
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """`plan.json`: everything that the outcome depends on. Who is to take which range or part is advice, and so is
-    `lz4`: of most large members some line was left out, so they need not be such that an object can take them over.
+    """`plan.json`: everything that the result depends on. The assignment of ranges and parts is advice, and so is
+    `lz4`: most large members have a line left out, so objects cannot copy them, and they may be LZ4.
 
-    `window` and `reach` are in milliseconds; `since` is the first plan whose keys its `rows` are held against, `recent`
-    is about the plans since..k-1, and `parts` is 0 where there is nothing to decide. No row of this plan or a later one
-    comes before the first of `arrived`, none of this plan after the second.
+    `window` and `reach` are in milliseconds. `since` is the first plan whose keys are compared with its `rows`,
+    `recent` describes the plans since..k-1, and `parts` is 0 if there is nothing to decide. No row of this plan or a
+    later one arrives before the first value of `arrived`, and no row of this plan after the second.
     """
 
     k: int
@@ -79,7 +79,7 @@ class Plan(msgspec.Struct, kw_only=True):
 
 @dataclass(slots=True)
 class LogView:
-    """What the planner knows of a live shard: its verified segments from `next` of the last plan to the head."""
+    """The planner's view of a live shard: its checked segments from `next` of the last plan to the head."""
 
     headers: list[SegmentHeader] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class LogView:
 
 
 def initial_plan(state: StreamState) -> Plan:
-    """The state before plan 0: nothing published, all roots live. It cuts no objects, so at no size."""
+    """The plan before plan 0: nothing is published, and all roots are live. It cuts no objects, so `target` is 0."""
     return Plan(
         k=-1,
         after=state.closed_before,
@@ -106,7 +106,7 @@ def initial_plan(state: StreamState) -> Plan:
 
 
 def live_and_retired(last: Plan) -> tuple[dict[str, PlanShard], dict[str, int]]:
-    """The live shards after `last`, and those that are retired: ended, with nothing left to publish."""
+    """The live shards after `last`, and the retired ones: ended, with nothing left to publish."""
     live, retired = {}, dict(last.retired)
     for shard, entry in last.shards.items():
         if entry.ended and entry.next == entry.to + 1:
@@ -119,7 +119,7 @@ def live_and_retired(last: Plan) -> tuple[dict[str, PlanShard], dict[str, int]]:
 def with_children(
     live: dict[str, PlanShard], retired: Mapping[str, int], views: Mapping[str, LogView]
 ) -> dict[str, PlanShard]:
-    """`live` with the children that ended logs name; each joins once, and holds the frontier until its log begins."""
+    """`live` plus the children of ended logs. A child is added once, and holds the frontier until its log starts."""
     shards = dict(live)
     for view in views.values():
         footer = view.newest
@@ -138,7 +138,7 @@ def with_children(
 
 
 def frontier_limit(entry: PlanShard, view: LogView | None) -> int | None:
-    """How far this shard lets the frontier go; None where it does not hold it (its log has ended)."""
+    """The limit that this shard sets for the frontier; None if it sets none (its log has ended)."""
     footer = view.newest if view else None
     if footer is None:
         return entry.closed_before
@@ -146,7 +146,7 @@ def frontier_limit(entry: PlanShard, view: LogView | None) -> int | None:
 
 
 def frontier(shards: Mapping[str, PlanShard], views: Mapping[str, LogView]) -> tuple[int, str] | None:
-    """The least limit over all live shards, and the shard that holds it; None where no log is open."""
+    """The smallest limit of all live shards, and the shard that sets it; None if no log is open."""
     limits = {shard: frontier_limit(entry, views.get(shard)) for shard, entry in shards.items()}
     return min(((limit, shard) for shard, limit in limits.items() if limit is not None), default=None)
 
@@ -158,7 +158,7 @@ def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dic
         for head in view.headers:
             rows = head.footer.member_rows
             rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
-            blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # of one period each
+            blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # each has one period
             for period in np.unique(blobs["period"]).tolist():
                 size, number = sizes.get(period, (0, 0))
                 size += int(blobs["length"][blobs["period"] == period].sum())
@@ -167,7 +167,7 @@ def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dic
 
 
 def _capped(views: Mapping[str, LogView], after: int, upto: int, limit: int) -> int:
-    """`upto`, or less where that would be more than `limit` bytes, or too many rows; at least one period of data."""
+    """`upto`, or less if that has more than `limit` bytes or too many rows; at least one period with data."""
     total = rows = 0
     for number, (period, (size, more)) in enumerate(sorted(_sizes_by_period(views, after, upto).items())):
         total, rows = total + size, rows + more
@@ -182,7 +182,7 @@ def planned_bytes(plan: Plan, views: Mapping[str, LogView]) -> int:
 
 
 def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
-    """The shards that keep the plan after `last` from being made: none of their periods is closed beyond it."""
+    """The shards that prevent a plan after `last`: they have closed no period after it."""
     live, retired = live_and_retired(last)
     shards = with_children(live, retired, views)
     limits = {shard: frontier_limit(entry, views.get(shard)) for shard, entry in shards.items()}
@@ -191,9 +191,9 @@ def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a planner's settings say: the size at which objects are cut, and the window and its reach in milliseconds.
+    """The planner's settings: the size at which objects are cut, and window and reach in milliseconds.
 
-    A part of the keys has `part_rows` at least, where there are `workers` to share them out to.
+    A part of the keys has at least `part_rows` rows, if there are `workers` to share the parts.
     """
 
     target: int
@@ -204,9 +204,9 @@ class Rules:
 
 
 def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int = PLAN_BYTES) -> Plan | None:
-    """The plan after `last`, once the frontier has passed `last.upto`; else None.
+    """The plan after `last` if the frontier has passed `last.upto`; else None.
 
-    `views` holds, for every live shard, its segments from `next` on, their chain checked.
+    `views` has for every live shard its segments from `next` on, with a checked chain.
     """
     live, retired = live_and_retired(last)
     shards = with_children(live, retired, views)
@@ -222,7 +222,7 @@ def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int =
 
 
 def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules) -> Plan:
-    """The plan with what it takes to decide what is a duplicate."""
+    """The plan with its deduplication fields filled in."""
     arrived = _arrived(plan, last, views)
     before = (*last.recent, Recent(last.k, last.arrived[1], last.parts, last.rows)) if last.k >= 0 else ()
     first = since(last.since, before, plan.k, needed_from(arrived, rules.window, rules.reach))
@@ -240,20 +240,20 @@ def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules
 
 
 def _arrived(plan: Plan, last: Plan, views: Mapping[str, LogView]) -> tuple[int, int]:
-    """When rows came: of this plan or later ones the least, over all live shards; of this plan the greatest."""
+    """Bounds of arrival: the earliest of this plan and later ones over all live shards, the latest of this plan."""
     least: list[int] = []
     most: list[int] = []
     for shard, entry in plan.shards.items():
         headers = views[shard].headers if shard in views else []
-        came = {head.n: head.footer for head in headers}
-        if (first := came.get(entry.first)) is not None:
+        footers = {head.n: head.footer for head in headers}
+        if (first := footers.get(entry.first)) is not None:
             least.append(first.arrived[0])
         elif entry.to >= 0:
-            least.append(came[entry.to].watermark)
+            least.append(footers[entry.to].watermark)
         else:
             least.append(entry.arrives)
         if entry.to >= 0:
-            most.append(came[entry.to].watermark)
+            most.append(footers[entry.to].watermark)
     return min(least, default=last.arrived[0]), max(most, default=last.arrived[1])
 
 
@@ -268,13 +268,13 @@ def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
 
 
 def read_plan(body: bytes, name: str) -> Plan:
-    """The plan of these bytes. Raises OtherVersion: whoever does not know it cannot carry it out; msgspec's errors."""
+    """Parse a plan. Raises OtherVersion for a version that this program cannot publish, and msgspec's errors."""
     known_version(msgspec.json.decode(body, type=Versioned).version, PLAN_VERSION, PLAN_VERSION, name)
     return msgspec.json.decode(body, type=Plan)
 
 
 def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
-    """The shard's part of a plan up to `upto`; `entry` is its part of the plan before."""
+    """The shard's entry in a plan up to `upto`; `entry` is its entry in the previous plan."""
     to, digest, ended = entry.to, entry.digest, entry.ended
     for head in view.headers:
         if head.n < entry.to:
@@ -302,12 +302,12 @@ def _entry(entry: PlanShard, view: LogView, upto: int) -> PlanShard:
 
 
 def _reaches(footer: Footer, upto: int) -> bool:
-    """Whether the segment holds a member, or a count, of a period that is not published by then."""
+    """Whether the segment has a member or count of a period at or after `upto`."""
     return any(period >= upto for period in footer.periods)
 
 
 def unneeded(shard: str, plan: Plan, head: int) -> int:
-    """Segments of `shard` below this number are needed by nobody: published, and not the head.
+    """Segments of `shard` below this number are not needed any more: they are published, and not the head.
 
     `plan` is the last done one.
     """

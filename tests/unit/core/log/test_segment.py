@@ -187,7 +187,7 @@ def test_parse_footer_names_the_remedy_when_a_segment_is_of_an_older_version() -
     old = footer()
     old.version = OLDEST - 1
     made = seal(old, [cell("a", 0)], LineTable.of([[b"line"]]))
-    with pytest.raises(OtherVersion, match=r"version 5; this program reads 6.*Drain.*another prefix"):
+    with pytest.raises(OtherVersion, match=r"version 5; this program reads 6.*Drain.*a new prefix"):
         parse_footer(made.body, len(made.body), "x.seg")
 
 
