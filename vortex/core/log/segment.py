@@ -83,7 +83,7 @@ def known_version(version: int, oldest: int, newest: int, name: str) -> None:
         raise OtherVersion(f"{name}: format version {version}; this program knows up to {newest}; run the newer one")
     if version < oldest:
         raise OtherVersion(
-            f"{name}: format version {version}; this program supports {oldest} and later. Drain the stream with the "
+            f"{name}: format version {version}; this program reads {oldest} and later. Drain the stream with the "
             "version that wrote it (`vortex run --drain`), then start with a new prefix in store.url"
         )
 
