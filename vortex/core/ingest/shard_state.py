@@ -85,7 +85,7 @@ class _Build:
 
 
 class ShardIngest:
-    """The state of one shard task. Built from the log's head by `resumed` in `vortex.ingest.worker`."""
+    """The state of one shard task, built from the head of its log (`vortex.ingest.resume`)."""
 
     def __init__(
         self,
