@@ -41,7 +41,7 @@ from vortex.core.log.segment import (
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import LogView, Plan, PlanShard, initial_plan
 from vortex.core.publish.ranges import RangeDone
-from vortex.ports import NotFound, ObjectStore
+from vortex.ports import NotFound, ObjectStore, Offload
 from vortex.retry import Retry
 
 T = TypeVar("T")
@@ -372,11 +372,12 @@ class LogStore:
         async with self._gate:
             return await self._sound(f"read {key}", read)
 
-    async def published(self, decided: Decided, first: int, last: int) -> Keys:
+    async def published(self, decided: Decided, first: int, last: int, offload: Offload) -> Keys:
         """The keys in the buckets first..last (half-open) of the file. Raises NotFound, CorruptSegment."""
 
         async def read() -> Keys:
-            return decided.keys_in(await self._block(decided, decided.bucket_bytes(first, last)), first, last)
+            block = await self._block(decided, decided.bucket_bytes(first, last))
+            return await offload(decided.keys_in, block, first, last)
 
         async with self._gate:
             return await self._sound(f"read keys {decided.name}", read)

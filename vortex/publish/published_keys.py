@@ -145,20 +145,20 @@ class KeyCache:
             decided = await self._file(plan, number)
             mine = decided.buckets_of(part, parts) if plan.parts <= parts else (0, len(decided.buckets))
             found.append(await self._buckets(decided, *mine))
-        return joined(found).within(part, parts)
+        return (await self._offload(joined, found)).within(part, parts)
 
     async def _wanted(self, plan: Recent, number: int, high: Words) -> Keys:
         """The buckets of a file that may contain keys with these high words."""
         decided = await self._file(plan, number)
         pieces = [await self._buckets(decided, *run) for run in _runs(decided, decided.buckets_with(high).tolist())]
-        return joined(pieces or [await self._buckets(decided, 0, 0)])
+        return await self._offload(joined, pieces or [await self._buckets(decided, 0, 0)])
 
     async def _buckets(self, decided: Decided, first: int, last: int) -> Keys:
         found = []
         for one, next_ in _requests(decided, first, last):
             self._on_read()
-            found.append(await self._log_store.published(decided, one, next_))
-        return joined(found or [decided.keys_in(b"", 0, 0)])
+            found.append(await self._log_store.published(decided, one, next_, self._offload))
+        return await self._offload(joined, found or [decided.keys_in(b"", 0, 0)])
 
     async def _file(self, plan: Recent, number: int) -> Decided:
         """A decision file without its keys. Raises CorruptSegment if its number of parts differs from the plan's."""
