@@ -78,15 +78,15 @@ class Reader:
         """Make the next `read` start from its position."""
         self._iterator = None
 
-    async def open(self, position: Position, *, told: bool = False) -> None:
-        """Continue at `position`. `told`: it is already known that records before it may be missing.
+    async def open(self, position: Position, *, gap_known: bool = False) -> None:
+        """Continue at `position`. `gap_known`: it is already known that records before it may be missing.
 
         Raises NoIterator, NotFound if the shard does not exist, InvalidPosition if Kinesis refuses `position`.
         """
         self._iterator = await self._retry(
             f"iterator of {self._shard}", lambda: self._stream.iterator(self._shard, position)
         )
-        self._born, self._failed, self._fresh = self._clock.monotonic(), 0, not told
+        self._born, self._failed, self._fresh = self._clock.monotonic(), 0, not gap_known
         if self._iterator is None:
             raise NoIterator(f"iterator of {self._shard}")
 

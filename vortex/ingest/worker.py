@@ -1,7 +1,7 @@
 """The ingest loop of one shard: resume from the log, read pages, commit segments, until the shard ends or is given up.
 
-The log alone says where a shard stands. After anything odd (a lost race, a refused position) the worker throws its
-state away and resumes; there is one way to begin, and no second one to mend.
+Only the log determines where a shard continues. After anything unexpected (a lost race, a refused position) the worker
+discards its state and resumes, so there is only one way to start.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from vortex.ports import Denied, InvalidPosition, NotFound
 
 log = logging.getLogger(__name__)
 
-_AFTER_LOSS = 1.0  # where two processes share a shard by mistake, each gets its turn
+_AFTER_LOSS = 1.0  # if two processes run a shard by mistake, each gets its turn
 _IN_HASTE = 5.0
-"""Seconds between commits of a shard whose bound others moved: they will move it again, and take its next number."""
-_STALE = 23 * 3_600_000  # a lag that only a trimmed position shows; see `_reread_if_trimmed`
+"""Seconds between commits of a shard whose bound others advance: the next advance takes its next segment number."""
+_STALE = 23 * 3_600_000  # a lag that suggests a trimmed position; see `_reread_if_trimmed`
 _REFUSALS = 5
-"""How often a position may be refused before its shard is given up and needs operator action."""
-_ODD_PAUSE = 1.0, 10.0
-"""Seconds after a malformed reply, and after many of them."""
+"""Refusals of a position after which the shard is given up and needs operator action."""
+_MALFORMED_PAUSE = 1.0, 10.0
+"""Seconds to wait after a malformed reply, and after many of them."""
 
 
 class ShardWorker:
-    """Runs one shard. `run` returns the ending footer, or None when it was told to stop, or no longer holds it."""
+    """Runs one shard. `run` returns the last footer of an ended shard, or None if it was stopped or lost its lease."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ShardWorker:
         poll_s: float = 2.0,
         on_commit: Callable[[str, Footer], None] = lambda shard, footer: None,
     ) -> None:
-        """`poll_s`: how often a shard that is read to its tip is asked."""
+        """`poll_s`: the poll interval of a shard at its tip."""
         self.shard = shard
         self.orders = Orders()
         self.status = ShardStatus(shard.id)
@@ -68,18 +68,18 @@ class ShardWorker:
         )
         self._since: float | None = None
         self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.reads, poll_s)
-        self._odd = 0
-        """Replies in a row that make no sense; of them so many `_refusals` of the position."""
+        self._malformed = 0
+        """Malformed replies in a row; `_refusals` of them are refusals of the position."""
         self._refusals = 0
         self._pushed = False
-        """Others moved the shard's bound, and what was read since is not committed."""
+        """Whether others advanced the shard's bound, and the lines read since are not committed."""
         self._oldest = False
-        """Whether the iterator is at the oldest record left, no record having been read of the shard yet."""
+        """Whether the iterator is at the oldest record, and no record of the shard was read yet."""
         self._drain_from: int | None = None
 
     @property
     def next_at(self) -> float:
-        """When the shard may, or should, be asked again; monotonic seconds."""
+        """When the shard may be read again, and should be; monotonic seconds."""
         return self.reader.next_at
 
     @next_at.setter
@@ -87,7 +87,7 @@ class ShardWorker:
         self.reader.next_at = at
 
     async def run(self) -> Footer | None:
-        """Until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, OtherVersion: give the shard up."""
+        """Run until the shard ends, or `orders.stop`. Raises BrokenLog, CorruptSegment, OtherVersion: give it up."""
         while True:
             try:
                 await self._resume()
@@ -120,7 +120,7 @@ class ShardWorker:
         self.reader.restart()
         self.status.note(self._ingest, self._commits)
 
-    # Following the shard.
+    # Reading.
 
     async def _follow(self) -> Footer | None:
         orders = self.orders
@@ -135,7 +135,7 @@ class ShardWorker:
             if page is not None:
                 await self._take(page)
                 over, at_tip = page.iterator is None, self._at_tip(page)
-                del page  # ten megabytes, perhaps, that nobody needs while the next page comes
+                del page  # perhaps ten megabytes, not needed while the next page is read
                 if over:
                     await self._end_if_proved("an end")
                 elif orders.drain and at_tip:
@@ -148,7 +148,7 @@ class ShardWorker:
         return None
 
     async def _read(self) -> Page | None:
-        """One page, or None where the iterator had to be given up."""
+        """Read one page; None if the iterator was dropped."""
         ports = self._ports
         if ports.memory.full:
             await self._flush()
@@ -170,7 +170,7 @@ class ShardWorker:
             return None
         self._refusals = 0
         if page.iterator is not None:
-            self._odd = 0
+            self._malformed = 0
         if reader.first:
             self._oldest = position.kind is not Start.AFTER_SEQUENCE_NUMBER
         if self._oldest:
@@ -179,10 +179,10 @@ class ShardWorker:
             return None
         return page
 
-    # What may be an end.
+    # A possible end of the shard.
 
-    async def _end_if_proved(self, told: str) -> None:
-        """A reply seems to say that the shard has ended (`told`; `vortex.ingest.reading`). If not, reading goes on."""
+    async def _end_if_proved(self, reply: str) -> None:
+        """A reply (`reply`) indicates the end of the shard: confirm it (`vortex.ingest.reading`), or continue."""
         ports = self._ports
         listed = await ports.retry("list shards", ports.stream.list_shards)
         if not any(each.id == self.shard.id for each in listed):
@@ -190,7 +190,7 @@ class ShardWorker:
             return
         children = following(self.shard.id, listed)
         if children is None:
-            await self._ask_again(f"{told}, of a shard that the listing has open, or without successors")
+            await self._ask_again(f"{reply}, but the listing shows the shard open, or without successors")
             return
         try:
             proved = await self.reader.proves_end(self._ingest.position)
@@ -200,10 +200,10 @@ class ShardWorker:
         if proved:
             await self._end(children)
         else:
-            await self._ask_again(f"{told}, though more may be left")
+            await self._ask_again(f"{reply}, but records may be left")
 
     async def _refused(self, problem: InvalidPosition) -> None:
-        """The position may be the shard's very last record, after which Kinesis gives no iterator; or the reply odd."""
+        """The position was refused: it may be the shard's last record, with no iterator after it, or a wrong reply."""
         self._refusals += 1
         if self._refusals >= _REFUSALS:
             raise problem
@@ -212,44 +212,44 @@ class ShardWorker:
     async def _ask_again(self, what: str) -> None:
         """A reply is malformed: log it, and wait a little longer each time."""
         self.reader.restart()
-        self._odd += 1
-        first, longest = _ODD_PAUSE
-        pause = min(longest, first * 2.0 ** min(self._odd - 1, 10))
+        self._malformed += 1
+        first, longest = _MALFORMED_PAUSE
+        pause = min(longest, first * 2.0 ** min(self._malformed - 1, 10))
         self._ports.meter.add(metrics.RETRIES, cause="malformed")
         log.warning("%s: a malformed reply: %s; asking again in %.0f s", self._name, what, pause)
         await self._ports.clock.sleep(pause)
 
-    # What may be a gap.
+    # A possible gap.
 
     async def _check_oldest(self, now_ms: int) -> None:
-        """The oldest record is the first, unless nobody looked (nor at its parents) for as long as records are kept."""
+        """The oldest record is the first one, unless shard and parents were not read within the retention."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
-        # Where nothing was read of its ancestors either, nothing counts that is older than the first start.
+        # If nothing was read of its ancestors either, records before the first start do not count.
         if max(self._ingest.watermark, self._state.first_hour) <= now_ms - info.retention_ms:
-            await self._gap("it was not looked at for so long that its first records may have been trimmed")
+            await self._gap("it was not read for so long that its first records may have been trimmed")
         self._oldest = False
 
     async def _reread_if_trimmed(self, page: Page) -> bool:
-        """A position older than the retention shows as endless empty pages: say so in the log, read what is left."""
+        """A position older than the retention gives endless empty pages: record a gap, and read what is left."""
         info = await self._ports.retry("describe", self._ports.stream.describe)
         position = self._ingest.position
         if not position.by_record:
-            if page.behind_ms >= info.retention_ms:  # the oldest record when the iterator was made, trimmed since
+            if page.behind_ms >= info.retention_ms:  # the oldest record of the iterator was trimmed since
                 self.reader.restart()
             return page.behind_ms >= info.retention_ms
         if self._ingest.watermark > page.server_ms - info.retention_ms:
             return False
         await self._gap(f"records after {position.value!r} were trimmed before they were read")
         self._ingest.watermark = max(self._ingest.watermark, page.empty_until - info.retention_ms)
-        await self.reader.open(Position(Start.TRIM_HORIZON), told=True)
+        await self.reader.open(Position(Start.TRIM_HORIZON), gap_known=True)
         return True
 
     async def _vanished(self) -> None:
-        """The shard is no longer listed: what it still held is lost, what follows it is not."""
+        """The shard is no longer listed: its unread records are lost, but not those of its successors."""
         ports = self._ports
         listed = await ports.retry(f"list shards without {self.shard.id}", self._listed_without)
         if listed is None:
-            await self._ask_again("no such shard, though it is listed")
+            await self._ask_again("no such shard, but it is listed")
             return
         shard_tree = ShardTree(self._state, ports.log_store, ports.stream, ports.retry)
         await shard_tree.survey()
@@ -258,7 +258,7 @@ class ShardWorker:
         )
 
     async def _listed_without(self) -> list[ShardInfo] | None:
-        """What is listed, and the shard is not; None where it is. Raises Denied where it cannot be gone yet."""
+        """The listed shards, without this one; None if it is listed. Raises Denied if it cannot have expired yet."""
         ports = self._ports
         listed = await ports.stream.list_shards()
         if any(each.id == self.shard.id for each in listed):
@@ -266,7 +266,7 @@ class ShardWorker:
         info = await ports.stream.describe()
         if ports.clock.now_ms() < self._ingest.watermark + info.retention_ms:
             raise Denied(
-                f"{self._name} is not listed, though it was read less than {info.retention_ms // HOUR_MS} h ago; "
+                f"{self._name} is not listed, but it was read less than {info.retention_ms // HOUR_MS} h ago; "
                 "Kinesis lists shards for that long, so no gap is assumed"
             )
         return listed
@@ -293,24 +293,24 @@ class ShardWorker:
         await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
 
     async def _work_through(self, page: Page) -> None:
-        """Take the page in slices, with others' turns between them; commit on the way where memory runs short."""
+        """Process the page in slices, and give other shards turns in between; commit early if memory runs short."""
         ingest, ports = self._ingest, self._ports
         steps = ingest.slices(page)
         over = False
         while not over:
             async with ports.turns:
-                # Before what comes is unfolded; when the turn came, since others had theirs meanwhile.
+                # Checked before decompression, and after getting the turn: other shards have worked since.
                 if not (full := ports.memory.full):
                     over = not await self._to_the_next_record(steps)
                     await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
-            if full:  # whoever waits has committed what it held
+            if full:  # commit the own lines before waiting
                 await self._flush()
                 await ports.memory.room()
             elif not over and self._short_of_memory():
                 await self._cut()
 
     async def _to_the_next_record(self, steps: Iterator[Step | None]) -> bool:
-        """Work on to where a record ends; False where the page does."""
+        """Process up to the end of a record; False at the end of the page."""
         clock = self._ports.clock
         for step in steps:
             if step is not None:
@@ -324,7 +324,7 @@ class ShardWorker:
         return False
 
     def _short_of_memory(self) -> bool:
-        """Whether to commit at once, and not only when it is time."""
+        """Whether to commit now, before the commit interval is over."""
         ingest = self._ingest
         if ingest.buffered >= self._rules.max_bytes:
             return True
@@ -338,11 +338,11 @@ class ShardWorker:
             return False
         every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
         if not self.orders.lease_is_fresh():
-            every_s *= 2  # who may have lost the shard commits after the one who has it, and the race tells
+            every_s *= 2  # if the shard is lost, let its new owner commit first, so that this one loses the race
         return self._ports.clock.monotonic() - self._since >= every_s
 
     def _at_tip(self, page: Page) -> bool:
-        """Nothing is left, or (for traffic that never pauses) what came last arrived after draining began."""
+        """Whether nothing is left, or (with constant traffic) the last record arrived after draining began."""
         if self._drain_from is None:
             self._drain_from = page.empty_until
         if page.behind_ms > 0:
@@ -356,8 +356,8 @@ class ShardWorker:
         await self._commits.settle()
 
     async def _drained(self) -> None:
-        """Everything read is committed, with the bound that closes it for the whole fleet."""
-        if self._ingest.moved:  # by the clock of the service, at the tip: nobody knows of that until it is committed
+        """Commit everything that was read, with the bound that closes it for the whole fleet."""
+        if self._ingest.moved:  # advanced by the service's clock at the tip: commit it, so that others see it
             await self._cut()
         await self._flush()
         self.orders.at_tip.set()
@@ -375,7 +375,7 @@ class ShardWorker:
     async def _cut(
         self, *, children: tuple[ShardInfo, ...] | None = None, gap: str = "", closed_before: int | None = None
     ) -> None:
-        """Close the segment being built and put it; at most one is in flight, so this waits for the one before."""
+        """Cut the segment being built and commit it. Waits for the one in flight, since only one may be."""
         await self._commits.settle()
         ports = self._ports
         draft = self._ingest.cut(

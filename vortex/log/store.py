@@ -1,6 +1,6 @@
 """The state folder of a stream, read and written through the object store: shard logs, plans, stream.json.
 
-Ingest, publisher, fleet and the commands share it. It decides nothing; the rules are in `core`.
+Shared by ingest, publisher, fleet and commands. It decides nothing; the rules are in `core`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 READINGS = 3
-"""So often something is read before it is called broken: a copy may be damaged on its way, and the store's be whole."""
+"""Reads before data count as corrupt: they may have been damaged in transit."""
 _TAIL = 64 * 1024
 DECIDED = "dedup"
 _PARALLEL = 16
@@ -56,7 +56,7 @@ _FOLDERS = 200_000
 
 
 class LogStore:
-    """Typed access to `<root>/`: every read is retried until the store answers, every chain is checked."""
+    """Typed access to `<root>/`. Reads are retried until the store answers; chains are checked."""
 
     def __init__(self, store: ObjectStore, root: str, retry: Retry) -> None:
         self.store = store
@@ -64,7 +64,7 @@ class LogStore:
         self.retry = retry.of("store")
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._folders: dict[str, Folder] = {}
-        """Footers name the same folders over and over: each is held once, or thousands of partitions would add up."""
+        """Folders of footers, deduplicated: footers name the same ones again and again, which would fill memory."""
         self._newest: Plan | None = None
         self._done = -1
 
@@ -98,24 +98,24 @@ class LogStore:
         return await self._document(self._plan_key(k, "done"), lambda body: done_of(body, k))
 
     async def put_done(self, document: Done) -> None:
-        """Put the done document if absent. Raises BrokenLog where another one stands there."""
+        """Put the done document if absent. Raises BrokenLog if a different one exists."""
         key = self._plan_key(document.k, "done")
         body = msgspec.json.encode(document)
         if not await self._put(key, body) and await self._get(key) != body:
-            raise BrokenLog(f"{key}: exists with other content")
+            raise BrokenLog(f"{key}: exists with different content")
 
     async def is_done(self, k: int) -> bool:
-        """Whether plan k is done: known for good once it is, or once a later plan stands there."""
-        if k > self._done and await self._stands(self._plan_key(k, "done")):
+        """Whether plan k is done. A positive answer is cached, for earlier plans too."""
+        if k > self._done and await self._exists_key(self._plan_key(k, "done")):
             self._done = k
         return k <= self._done
 
     async def has_range_done(self, k: int, number: int) -> bool:
         """Whether a range of plan k is done."""
-        return await self._stands(self._plan_key(k, f"done-{number}"))
+        return await self._exists_key(self._plan_key(k, f"done-{number}"))
 
     async def range_done(self, k: int, number: int) -> RangeDone:
-        """What a range of plan k came to. Raises NotFound."""
+        """The result of a range of plan k. Raises NotFound."""
         key = self._plan_key(k, f"done-{number}")
         done = await self._document(key, lambda body: range_done_of(body, k, number))
         if done is None:
@@ -123,11 +123,11 @@ class LogStore:
         return done
 
     async def put_range_done(self, done: RangeDone) -> None:
-        """Put the document of a range if absent; another worker's says the same, but for how it compressed."""
+        """Put the document of a range if absent; another worker's differs at most in the compression of objects."""
         await self._put(self._plan_key(done.k, f"done-{done.range}"), msgspec.json.encode(done))
 
     async def last_plan(self, state: StreamState) -> Plan:
-        """The greatest plan, or the state before all plans. Plans are never deleted and have no holes."""
+        """The last plan, or `initial_plan`. Plans are never deleted and have no holes."""
         known = self._newest
         k = await self._last_k(-1 if known is None else known.k)
         if k >= 0 and (known is None or known.k != k):
@@ -135,7 +135,7 @@ class LogStore:
         return self._newest or initial_plan(state)
 
     async def _last_k(self, low: int) -> int:
-        """Gallop, then bisect: plans are kept for ever, and one listing of all would grow for ever."""
+        """Gallop, then bisect: plans are kept forever, so a listing would grow without limit."""
         step = 1
         while await self._exists(low + step):
             low, step = low + step, step * 2
@@ -146,13 +146,13 @@ class LogStore:
         return low
 
     async def _exists(self, k: int) -> bool:
-        return await self._stands(self._plan_key(k, "plan"))
+        return await self._exists_key(self._plan_key(k, "plan"))
 
     def _plan_key(self, k: int, name: str) -> str:
         return f"{self.root}/plans/{k:010d}/{name}.json"
 
     async def _document(self, key: str, read: Callable[[bytes], T]) -> T | None:
-        """What `read` makes of the document; None where it is missing. Raises Damaged where that is nothing."""
+        """Read and parse a document; None if it is missing. Raises Damaged if it is invalid."""
 
         async def look() -> T | None:
             try:
@@ -176,8 +176,8 @@ class LogStore:
 
         return await self.retry(f"get {key}", read)
 
-    async def _stands(self, key: str) -> bool:
-        """Whether there is such a key, without reading what may be megabytes."""
+    async def _exists_key(self, key: str) -> bool:
+        """Whether the key exists, without reading the object."""
 
         async def look() -> bool:
             try:
@@ -194,16 +194,16 @@ class LogStore:
     # Shard logs.
 
     async def commit(self, shard: str, sealed: Sealed) -> bool:
-        """Put the segment if its number is free: True when this very segment stands there, False for another's.
+        """Put the segment if its number is free. True if this segment is there then, False if another one is.
 
-        A lost reply looks like another's write until the digests are compared.
+        After a lost reply the own write looks like another's until the digests are compared.
         """
         key = segment_key(self.root, shard, sealed.footer.n)
         created = await self.retry(f"commit {key}", lambda: self.store.put_if_absent(key, sealed.body))
         try:
             return created or (await self.head(shard, sealed.footer.n)).digest == sealed.digest
         except NotFound:
-            return False  # another's stood there, and was cleaned up meanwhile: the log is long past this number
+            return False  # another segment was there and is cleaned up: the log is far ahead
 
     async def numbers(self, shard: str, after: int) -> list[int]:
         """The numbers of the segments after `after`, in order, as listed."""
@@ -233,7 +233,7 @@ class LogStore:
         return SegmentHeader(shard, n, digest, footer)
 
     async def walk(self, before: SegmentRef) -> list[SegmentHeader]:
-        """Every segment after `before`, in order, each checked to follow the one before it. Raises BrokenLog."""
+        """All segments after `before`, in order, with a checked chain. Raises BrokenLog."""
         numbers = await self.numbers(before.shard, before.n)
         if numbers != list(range(before.n + 1, before.n + 1 + len(numbers))):
             raise BrokenLog(f"log of {before.shard}: after segment {before.n} come {numbers[:5]}…: a hole")
@@ -243,8 +243,8 @@ class LogStore:
         return headers
 
     async def follow(self, before: SegmentRef) -> list[SegmentHeader]:
-        """What `walk` finds, by asking for the next numbers until one is missing: no listing, which costs as much as a
-        put. A hole would look like an end; who resumes a log walks it, and sees.
+        """The same as `walk`, but reads the next numbers until one is missing, since a listing costs as much as a put.
+        A hole looks like the end here; resuming a log uses `walk`, which finds it.
         """
         headers: list[SegmentHeader] = []
         ahead = 1
@@ -265,19 +265,19 @@ class LogStore:
             return None
 
     async def back_from(self, shard: str, first: int, to: int, digest: str) -> list[SegmentHeader]:
-        """Segments first..to, the chain of digests checked backwards from `to`'s. Raises BrokenLog, NotFound."""
+        """Segments first..to, checked backwards from the digest of `to`. Raises BrokenLog, NotFound."""
         headers = list(await asyncio.gather(*(self.head(shard, n) for n in range(first, to + 1))))
         wanted = digest
         for head in reversed(headers):
             if head.digest != wanted:
-                raise BrokenLog(f"{segment_key(self.root, shard, head.n)}: is not the segment that the plan names")
+                raise BrokenLog(f"{segment_key(self.root, shard, head.n)}: differs from the one that the plan names")
             wanted = head.footer.prev
         return headers
 
     async def view(self, shard: str, entry: PlanShard) -> LogView:
-        """The log as the planner needs it: from `next` of the plan's entry (or `to`) to the head.
+        """The planner's view of a log: from `next` of the plan's entry (or `to`) to the head.
 
-        Raises BrokenLog where the log ends below what a plan was made of: lost state, which needs operator action.
+        Raises BrokenLog if the log ends before the segments of a plan: state was lost, which needs operator action.
         """
         headers: list[SegmentHeader] = []
         if entry.to >= 0:
@@ -291,7 +291,7 @@ class LogStore:
         return LogView(headers + await self.walk(headers[-1] if headers else before_all(shard)))
 
     async def newest(self, shard: str, entry: PlanShard | None) -> SegmentHeader | None:
-        """The head of a log, walked from the last plan's `to`; None where the log has not begun."""
+        """The last segment of a log, walked from the last plan's `to`; None if the log has not started."""
         if entry is not None and entry.to >= 0:
             view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to))
             return view.headers[-1]
@@ -313,7 +313,7 @@ class LogStore:
             return await self._sound(f"read ids {key}", read)
 
     async def range(self, shard: str, n: int, offset: int, length: int) -> bytes:
-        """Part of a segment's data. Raises CorruptSegment where it is shorter than asked."""
+        """A range of a segment's data. Raises CorruptSegment if it is too short."""
         key = segment_key(self.root, shard, n)
 
         async def read() -> bytes:
@@ -326,7 +326,7 @@ class LogStore:
             return await self._sound(f"read {key}", read)
 
     async def _sound(self, what: str, read: Callable[[], Awaitable[T]]) -> T:
-        """What `read` brings, which checks it; read anew where it is broken. Raises what `read` raises then."""
+        """Call `read`, which checks the data, and repeat it if they are corrupt. Raises what `read` raises last."""
         for _ in range(READINGS - 1):
             try:
                 return await self.retry(what, read)
@@ -340,24 +340,24 @@ class LogStore:
         if keys:
             await self.retry(f"clean up log of {shard}", lambda: self.store.delete(keys))
 
-    # What was decided on duplicates.
+    # Deduplication decisions.
 
     def decided_key(self, k: int, part: int) -> str:
-        """The key of the file that says what was decided on a part of plan k."""
+        """The key of the decision file of a part of plan k."""
         return f"{self.root}/{DECIDED}/{k:010d}-{part}"
 
     async def put_decided(self, k: int, part: int, body: bytes) -> bool:
-        """Put the file if it is absent: True where these very bytes stand there, False for others. Raises NotFound."""
+        """Put the file if it is absent. True if it has these bytes then, False if others. Raises NotFound."""
         key = self.decided_key(k, part)
         created = await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body))
         return created or await self.retry(f"compare {key}", lambda: self.store.get(key)) == body
 
     async def has_decided(self, k: int, part: int) -> bool:
         """Whether there is a decision on a part of plan k."""
-        return await self._stands(self.decided_key(k, part))
+        return await self._exists_key(self.decided_key(k, part))
 
     async def decided(self, k: int, part: int) -> Decided:
-        """What was decided on a part of plan k, but for its keys. Raises NotFound, CorruptSegment, OtherVersion."""
+        """The decision file of a part of plan k, without its keys. Raises NotFound, CorruptSegment, OtherVersion."""
         key = self.decided_key(k, part)
 
         async def read() -> Decided:

@@ -1,8 +1,8 @@
-"""The publisher: watches the logs, and once the frontier has passed a period makes a plan and carries it out.
+"""The publisher: watches the logs, and when the frontier has passed a period, makes a plan and publishes it.
 
-    plan.json -> what is a duplicate -> objects -> partition manifests -> hour manifests -> done.json -> clean-up
+    plan.json -> decision files -> objects -> partition manifests -> hour manifests -> done.json -> clean-up
 
-Each step puts what is absent and compares what is there, so a plan that was begun by anybody is simply done again.
+Each step puts what is missing and compares what exists, so any worker can finish a plan that another one began.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 class PublishRules:
     """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
 
-    `range_bytes` is what a range of a plan holds at least, compressed, and `part_rows` what a part does: less is not
-    worth another worker's while. `keys_bytes`: the memory for published keys.
+    `range_bytes` is the minimum compressed size of a range, and `part_rows` the minimum rows of a part; less is
+    not worth sharing. `keys_bytes` is the memory for published keys.
     """
 
     period_ms: int
@@ -65,7 +65,7 @@ class PublishRules:
 
     @property
     def interval_s(self) -> float:
-        """After how long without a plan its absence is noticed."""
+        """Seconds without a plan after which the next worker plans."""
         return max(30.0, self.period_ms / 1000)
 
 
@@ -97,8 +97,8 @@ class PublisherPorts:
 class Publisher:
     """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that need operator action.
 
-    In a fleet the first of the `roster` plans; the others carry out the ranges that a plan gives them, and look at no
-    log but for those. Who is the n-th of them plans after 2n intervals in which nothing moved.
+    In a fleet the first of the `roster` plans. The others only publish the ranges that a plan assigns to them, and read
+    only the logs for those. The n-th worker plans after 2n intervals without progress.
     """
 
     def __init__(
@@ -127,9 +127,9 @@ class Publisher:
     # The loop's step.
 
     async def step(self, *, thorough: bool = False) -> bool:
-        """Look once; publish one plan if the frontier has moved. Whether there may be more to do at once.
+        """Look once, and publish one plan if the frontier has moved. Returns whether to call again at once.
 
-        `thorough` looks at every log, where otherwise those are enough that hold the frontier.
+        `thorough`: read every log, not only those that hold the frontier.
         """
         log_store = self._ports.log_store
         plan = await log_store.last_plan(self._state)
@@ -145,11 +145,11 @@ class Publisher:
             BrokenLog,
             CorruptSegment,
             NotFound,
-        ) as problem:  # a put that was late may stand where one was cleaned up
+        ) as problem:  # a late put may have recreated a cleaned-up segment
             self._logs = None
             newest = await log_store.last_plan(self._state)
             if newest.k != plan.k or (plan.k >= 0 and await log_store.is_done(plan.k) != finished):
-                return True  # another process published, and cleaned up, what this one was about to read
+                return True  # another process published and cleaned up what this one was reading
             if isinstance(problem, NotFound):
                 raise BrokenLog(str(problem)) from problem
             raise
@@ -157,23 +157,23 @@ class Publisher:
         return more
 
     def leave(self) -> None:
-        """This process stops, and others go on: what they have not done yet is left to them."""
+        """This process stops while others continue: leave the remaining work to them."""
         self._sharing.leaving = True
 
     @property
     def left(self) -> bool:
-        """Whether it has been told to leave."""
+        """Whether `leave` was called."""
         return self._sharing.leaving
 
     def _plans(self, k: int, finished: bool) -> bool:
-        """Whether it is for this worker to plan, and to see a plan through: the first one, or the next after a time."""
+        """Whether this worker plans and finishes plans: the first does, another one after a time without progress."""
         if (k, finished) != self._moved:
             self._moved, self._moved_at = (k, finished), self._ports.clock.monotonic()
         rank = self._roster().rank
         return self._ports.clock.monotonic() - self._moved_at >= 2 * rank * self._rules.interval_s
 
     async def _help(self, plan: Plan) -> bool:
-        """Do the parts and ranges of another's plan that are this worker's; nothing more is to be done at once."""
+        """Do this worker's parts and ranges of another worker's plan. Always False: nothing more to do at once."""
         log_store, me = self._ports.log_store, self._ports.owner
         mine = ranges_of(plan, me)
         parts = [part for part, taker in enumerate(plan.resolvers) if taker == me]
@@ -229,9 +229,9 @@ class Publisher:
         return Rules(rules.target, rules.window_ms, rules.reach_ms, rules.part_rows, max(1, workers))
 
     async def unpublished_end(self) -> int | None:
-        """Where to close so that everything in the logs is published; None where all is. For draining.
+        """For draining: the bound that publishes everything in the logs; None if everything is published.
 
-        That is the end of the last period with anything in it; of its hour, where that hour is over by the clock.
+        That is the end of the last period with data, or of its hour if that hour is over.
         """
         while await self.step(thorough=True):
             pass
@@ -245,7 +245,7 @@ class Publisher:
         return hour_end if hour_end <= self._ports.clock.now_ms() else last + self._rules.period_ms
 
     async def finish(self) -> int:
-        """Close and publish everything in the logs of a stream that nobody reads any more; up to where."""
+        """Close and publish everything in the logs of a stream that is no longer read. Returns the last plan's end."""
         end = await self.unpublished_end()
         if end is not None:
             assert self._logs is not None
@@ -260,7 +260,7 @@ class Publisher:
         return plan.upto
 
     async def _refresh(self, plan: Plan, finished: bool, thorough: bool) -> KnownLogs:
-        """Bring the picture up to date: plans made since, new segments, children that joined."""
+        """Update the known logs: new plans, new segments, new children."""
         now, logs = self._ports.clock.monotonic(), self._logs
         if logs is None or logs.plan.k != plan.k:
             views = logs.views if logs else {}
@@ -271,10 +271,10 @@ class Publisher:
         await logs.join_children()
         return logs
 
-    # Carrying out a plan.
+    # Publishing a plan.
 
     async def _carry_out(self, plan: Plan, views: Mapping[str, LogView]) -> bool:
-        """Objects, hours, done. False where this process left, and somebody else has to see to it."""
+        """Publish objects and hours, and write the done document. False if this process stops before."""
         begun = self._ports.clock.monotonic()
         self.status.working_on = plan.k
         decisions = await self.dedup.all(plan, views, lambda: self._roster().workers)
@@ -296,16 +296,20 @@ class Publisher:
         meter.add(metrics.ROWS, sum(counts.published for counts in periods.values()), outcome="published")
         meter.add(metrics.ROWS, sum(counts.dropped for counts in periods.values()), outcome="dropped")
         meter.observe(metrics.PUBLISH_SECONDS, self._ports.clock.monotonic() - begun)
-        told = document.totals
+        totals = document.totals
         log.info(
-            "published plan %d: %d objects, %d rows, %d dropped", plan.k, told["objects"], told["rows"], told["dropped"]
+            "published plan %d: %d objects, %d rows, %d dropped",
+            plan.k,
+            totals["objects"],
+            totals["rows"],
+            totals["dropped"],
         )
         return True
 
     # A shard that lags for hours.
 
     async def _push_laggards(self, logs: KnownLogs) -> None:
-        """With `hours.max_delay`: move the bound of a log that holds everybody for longer than that."""
+        """With `hours.max_delay`: advance the bound of a log that has held the frontier for longer than that."""
         if self._rules.max_delay_ms is None:
             return
         least = self._ports.clock.now_ms() - self._rules.max_delay_ms
@@ -313,8 +317,8 @@ class Publisher:
         for shard, view in logs.views.items():
             footer = view.newest
             if footer is None or footer.ended or footer.closed_before >= least or footer.closed_before > logs.plan.upto:
-                continue  # what does not hold the frontier was perhaps not looked at
-            log.warning("shard %s lags: hours before its position close without it (hours.max_delay)", shard)
+                continue  # logs that do not hold the frontier may be outdated here
+            log.warning("shard %s lags; closing hours without it (hours.max_delay)", shard)
             await self.advance(view.headers[-1], least)
 
     async def advance(self, head: SegmentHeader, closed_before: int) -> bool:
@@ -322,7 +326,7 @@ class Publisher:
         footer = advanced(head, closed_before, owner=self._ports.owner, created=self._ports.clock.now_ms())
         return await self._ports.log_store.commit(head.shard, seal(footer))
 
-    # Telling.
+    # Metrics.
 
     def _note(self, logs: KnownLogs) -> None:
         at = logs.frontier()

@@ -15,7 +15,7 @@ from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Folder, Footer, Sealed, folder_hash
 
 _LONG_NAMES = 1000
-"""Characters from which names are not remembered with their folders."""
+"""Names of this many characters or more are not cached with their folders."""
 
 
 @dataclass(slots=True)
@@ -31,9 +31,9 @@ class Draft:
     buffered: int
 
     def seal(self, prev: str, lz4: bool = False) -> Sealed:
-        """Compress and number it upon the segment with digest `prev`, all of it `lz4` or what is shared alone.
+        """Compress it, as the successor of the segment with digest `prev`. `lz4`: large members are LZ4, too.
 
-        Heavy: meant for a worker thread.
+        CPU-heavy: run it in a worker thread.
         """
         cells, number = self._cells()
         rejected = [
@@ -42,22 +42,22 @@ class Draft:
         lines = LineTable([*self.pages, *rejected], number)
         self.footer.prev = prev
         sealed = seal(self.footer, cells, lines, b"".join(self.ids), as_lz4=lz4)
-        self.pages.clear()  # the draft lives on while the segment is put; its lines need not
+        self.pages.clear()  # frees the lines while the segment is put
         self.rejected.clear()
         return sealed
 
     def _cells(self) -> tuple[list[Cell], NDArray[np.int32]]:
-        """What the lines of each place, and then the rejections of each period, are a member of: the cells' numbers."""
+        """The cells, and the cell number of each place, then of each period's rejections."""
         folders = [_folder(self.layout, *names, period) for names, period in self.places]
         folders += [_rejected_folder(self.layout, period, beside) for period, beside in self.rejected]
         periods = [*(period for _, period in self.places), *(period for period, _ in self.rejected)]
-        # Two raw names may render to one folder; the folder is what counts.
+        # Two names may give the same folder, and so the same cell.
         cells: dict[tuple[str, int], Cell] = {}
         for folder, period in zip(folders, periods, strict=True):
             cells.setdefault((folder.path, period), Cell(folder, period))
         number = {place: at for at, place in enumerate(cells)}
-        its = [number[folder.path, period] for folder, period in zip(folders, periods, strict=True)]
-        return list(cells.values()), np.array(its, dtype=np.int32)
+        numbers = [number[folder.path, period] for folder, period in zip(folders, periods, strict=True)]
+        return list(cells.values()), np.array(numbers, dtype=np.int32)
 
 
 def _folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:

@@ -1,8 +1,8 @@
 """One shard's ingest as a pure state machine: pages in, drafts of segments out.
 
-`slices` does the work of a page, a slice at a time: decode, hash, filter, route, group. `cut` turns what was taken
-since the last cut into a draft, which `Draft.seal` (in a thread) makes a segment of. Uncommitted state is never mended:
-after a lost race the whole object is thrown away and built anew from the log.
+`slices` processes a page slice by slice: decode, hash, filter, route, group. `cut` makes a draft of everything taken
+since the last cut, and `Draft.seal` (in a thread) makes a segment of it. Uncommitted state is never repaired: after a
+lost race the whole object is discarded and rebuilt from the log.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from vortex.core.native.contract import KEY_BYTES, NO_PERIOD
 from vortex.core.periods import Rules, floor_period
 
 IDLE_MARGIN_MS = 5_000
-"""How far behind the service's clock an idle shard's watermark stays: arrival times are not exact."""
+"""How far an idle shard's watermark stays behind the service's clock: arrival times are not exact."""
 _SPANS = 8
-"""Into how many segments at least a window's time is cut."""
+"""Minimum number of segments per deduplication window."""
 _GROUP_OVERHEAD = 1900
-"""Bytes of a place: its names and a dict's entry while it gathers, its cell, folder and member while it is sealed."""
+"""Bytes per place: names and a dict entry while gathering, cell, folder and member while sealing."""
 _COPIES = 4
-"""Of the names of a place, while it gathers and while it is sealed."""
+"""Copies of the names of a place in memory, while gathering and sealing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the settings say about an event's way; `fingerprint` goes into every footer for diagnosis."""
+    """The settings for processing events; `fingerprint` is stored in every footer for diagnosis."""
 
     decoder: Decoder
     layout: Layout
@@ -61,7 +61,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one slice of a page held, its rejections by reason too. `whole`: it ends where a record ends."""
+    """The counts of one slice of a page, and its rejections by reason. `whole`: it ends at the end of a record."""
 
     counts: Counts
     reasons: Counter[Reason]
@@ -77,7 +77,7 @@ class _Build:
     groups: Groups = field(default_factory=Groups)
     pages: list[PageLines] = field(default_factory=list)
     rejected: dict[tuple[int, bool], list[PageLines]] = field(default_factory=lambda: defaultdict(list))
-    """Rejections by period, and apart from them what stands beside them."""
+    """Rejections by period, and separately the data beside them."""
     ids: list[bytes] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     periods: dict[int, Counts] = field(default_factory=lambda: defaultdict(Counts))
@@ -108,11 +108,11 @@ class ShardIngest:
         self._cut_closed_before = closed_before
         self._build = self._fresh()
 
-    # What the loop asks before it decides.
+    # Read by the loop for its decisions.
 
     @property
     def buffered(self) -> int:
-        """Bytes of memory that uncut lines take."""
+        """Bytes of memory of the lines since the last cut."""
         return self._build.buffered
 
     @property
@@ -122,7 +122,7 @@ class ShardIngest:
 
     @property
     def moved(self) -> bool:
-        """Whether closed_before has moved since the last cut."""
+        """Whether closed_before has advanced since the last cut."""
         return self.closed_before > self._cut_closed_before
 
     @property
@@ -131,9 +131,9 @@ class ShardIngest:
         return self._build.counts
 
     def parts(self, page: Page) -> list[Page]:
-        """The page in parts, nearly always one, so that a segment's rows span no more than an eighth of the window.
+        """The page in parts, usually one, so that the rows of a segment span at most an eighth of the window.
 
-        Where they spanned hours, of a quiet shard that is caught up with, everything in it would be near to everything.
+        If they spanned hours, as when a quiet shard catches up, all rows of the segment would count as near each other.
         """
         records, span = Records.of(page.records), self._policy.window_ms // _SPANS
         came = np.maximum(np.maximum.accumulate(self._arrived(records, page)), self.watermark)
@@ -150,7 +150,7 @@ class ShardIngest:
         return [replace(page, records=Records.of(records[a:b])) for a, b in pairwise([0, *ends])]
 
     def spans_too_far(self, page: Page) -> bool:
-        """Whether a segment should be cut ahead of this part of a page, for the same reason."""
+        """Whether to cut a segment before this part of a page, for the same reason."""
         begun, records = self._build.arrived, Records.of(page.records)
         if begun is None or not self._policy.window_ms:
             return False
@@ -159,7 +159,7 @@ class ShardIngest:
         )
 
     def take(self, page: Page) -> Counts:
-        """Take a page at once. Returns what it held."""
+        """Process a whole page. Returns its counts."""
         total = Counts()
         for step in self.slices(page):
             if step is not None:
@@ -167,10 +167,10 @@ class ShardIngest:
         return total
 
     def slices(self, page: Page) -> Iterator[Step | None]:
-        """Take a page in slices; None where others may have their turn. Records at or before the position are skipped.
+        """Process a page in slices; yields None where other tasks may run. Skips records at or before the position.
 
-        Where a slice is `whole` the position is behind all that was taken, and `cut` may follow. Whoever leaves off
-        elsewhere has to throw all of this away.
+        After a `whole` slice, `cut` may follow: the position is after everything taken. If the caller stops elsewhere,
+        it must discard this object.
         """
         records = self._fresh_records(Records.of(page.records))
         if not records:
@@ -178,11 +178,11 @@ class ShardIngest:
         arrived = self._arrived(records, page)
         for one in self._reader.slices(records):
             step = None if one is None else self._take_slice(one, records, arrived[one.first : one.upto])
-            del one  # its text may be large, and is not to be held here while others have their turn
+            del one  # its text may be large: do not keep it while other tasks run
             yield step
 
     def _take_slice(self, one: Slice, records: Records, arrived: NDArray[np.int64]) -> Step:
-        """`arrived`: when each of the slice's records did."""
+        """Process one slice; `arrived` are the arrival times of its records."""
         counts = self._build.counts
         before = msgspec.structs.replace(counts)
         events = one.events
@@ -198,7 +198,7 @@ class ShardIngest:
         return Step(taken, reasons, one.last)
 
     def idle(self, empty_until: int) -> None:
-        """The shard is empty up to this time, at which all clocks have arrived: its watermark follows."""
+        """The shard is empty up to this time, which all clocks have reached: advance its watermark."""
         self._advance(empty_until - IDLE_MARGIN_MS)
 
     def cut(
@@ -210,9 +210,9 @@ class ShardIngest:
         gap: str = "",
         closed_before: int | None = None,
     ) -> Draft:
-        """Close what is being built as the next segment. `children` (perhaps empty) ends the log.
+        """Cut the lines taken into a draft of the next segment. `children` (perhaps empty) ends the log.
 
-        `closed_before` moves the bound further than the watermark does (draining).
+        `closed_before` advances the bound further than the watermark does (draining).
         """
         build = self._build
         if closed_before is not None:
@@ -254,13 +254,13 @@ class ShardIngest:
         if int(records.first) > done:
             return records
         fresh = [record for record in records if int(record.sequence) > done]
-        if self.position.taken:  # by another application, of a KPL aggregate
+        if self.position.taken:  # another application has read part of a KPL aggregate
             parts = [(r, rest(r.data, self.position.taken)) for r in records if int(r.sequence) == done]
             fresh = [msgspec.structs.replace(r, data=data) for r, data in parts if data is not None] + fresh
         return Records.of(fresh)
 
     def _arrived(self, records: Records, page: Page) -> NDArray[np.int64]:
-        """When each record arrived, milliseconds. A page at the tip tells it, whatever its records say: just now."""
+        """The arrival time of each record, in milliseconds; for a page at the tip at least the time of the reply."""
         since = self.watermark if page.behind_ms else max(self.watermark, page.empty_until)
         return arrived_of(records.arrivals, page.server_ms, since)
 
@@ -270,7 +270,7 @@ class ShardIngest:
             self.closed_before = max(self.closed_before, self._policy.rules.closed_before(to))
 
     def _take_events(self, events: Events, arrived: NDArray[np.int64], record: NDArray[np.int32]) -> None:
-        """Filter, route and group some events. `arrived` is when each of the records did, `record` an event's."""
+        """Filter, route and group events. `arrived` is by record; `record` is the record index of each event."""
         if not len(events):
             return
         build = self._build
@@ -290,7 +290,7 @@ class ShardIngest:
             for at, number in _counted(period[fresh & (shift > 0)]):
                 build.periods[at].early += number
                 build.counts.early += number
-        if period is not events.period:  # as where a time cannot be read
+        if period is not events.period:  # for example if a time cannot be read
             for at, number in _counted(period[fresh & (events.period == NO_PERIOD)]):
                 build.periods[at].untimed += number
                 build.counts.untimed += number
@@ -315,10 +315,10 @@ class ShardIngest:
     def _routed(
         self, events: Events, arrived: NDArray[np.int64], record: NDArray[np.int32]
     ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """For each event the period that takes it, and whether it is late (-1) or early (1) and comes with W's own.
+        """The period of each event, and whether it is late (-1) or early (1) and goes to the watermark's own period.
 
-        W goes on from record to record, and with it what is open: an event is told by the W of its own record. As long
-        as W has not moved, what the log says is open stays so, whatever the settings say of it now.
+        Each event is routed using the watermark after its own record. Until the watermark advances, the bound recorded
+        in the log is kept, even if the lateness settings have changed.
         """
         if self._all_on_time(events, arrived):
             return events.period, np.zeros(len(events), dtype=np.int8)
@@ -330,7 +330,7 @@ class ShardIngest:
         return np.where(shift == 0, period, np.maximum(own, closed_before)), shift
 
     def _bounds(self, arrived: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each record the period of its W, and the least one that is open then."""
+        """For each record, the period of the watermark after it, and the first open period."""
         rules = self._policy.rules
         watermark = np.maximum(np.maximum.accumulate(arrived), self.watermark)
         bound = np.where(watermark > self.watermark, rules.closed_before_each(watermark), self.closed_before)
@@ -345,7 +345,7 @@ class ShardIngest:
         name: Numbers,
         keys: Keys,
     ) -> None:
-        """Put the lines of new events, given by column, into their groups."""
+        """Add the lines of new events, given by column, to their groups."""
         build, before, characters = self._build, len(self._build.groups), self._build.groups.characters
         group = build.groups.number(events.names, name, period)
         taken = PageLines(events.text, start, size, group).compact()
@@ -358,7 +358,7 @@ class ShardIngest:
     def _reject(
         self, rejected: list[Rejected], records: Records, arrived: NDArray[np.int64], first: int
     ) -> Counter[Reason]:
-        """Put the rejections into the periods of their records' W. How many there are of each reason."""
+        """Add the rejections to the periods of the watermark after their records. Returns their number by reason."""
         if not rejected:
             return Counter()
         build, layout = self._build, self._policy.layout
@@ -366,8 +366,8 @@ class ShardIngest:
         place = np.fromiter((one.record for one in rejected), np.int64, len(rejected)) - first
         period = np.maximum(own, closed_before)[place]
         for at, number in _counted(period):
-            its = rejected if number == len(rejected) else [rejected[row] for row in np.flatnonzero(period == at)]
-            texts = lines_of(its, records.sequences, records.arrivals, self.shard.id, layout.beside_folder(at))
+            chosen = rejected if number == len(rejected) else [rejected[row] for row in np.flatnonzero(period == at)]
+            texts = lines_of(chosen, records.sequences, records.arrivals, self.shard.id, layout.beside_folder(at))
             for beside, text in zip((False, True), texts, strict=True):
                 if text:
                     taken = PageLines.of_text(text)
@@ -379,7 +379,7 @@ class ShardIngest:
 
 
 def _counted(periods: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """How often each period stands there."""
+    """The number of occurrences of each period."""
     if not len(periods):
         return []
     return [(int(period), int(number)) for period, number in zip(*np.unique(periods, return_counts=True), strict=True)]

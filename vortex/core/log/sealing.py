@@ -1,4 +1,4 @@
-"""Lines become a segment: which members share a blob, their index, and the footer that vouches for all of it."""
+"""Makes a segment from lines: which members share a blob, their index, and the footer with all digests."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from vortex.core.log.segment import (
 )
 
 ALONE_BYTES = 32 * 1024
-"""Bytes of lines from which a member has a blob of its own."""
+"""Members of this many bytes of lines or more get a separate blob."""
 SHARED_BYTES = 64 * 1024
-"""Bytes of lines at which a shared blob is full: whoever wants one of its members has to unfold all."""
+"""Maximum bytes of lines in a shared blob: reading one of its members decompresses all of it."""
 _STEP_FOLDERS = 1000
 
 
 def _blobs(sizes: list[int], periods: list[int]) -> list[int]:
-    """Where members with so many bytes of lines, in stored order, begin a blob: the first member of each."""
+    """The first member of each blob, for members with these sizes and periods, in stored order."""
     begins, filled, before = [], 0, None
     for at, (size, period) in enumerate(zip(sizes, periods, strict=True)):
         alone = size >= ALONE_BYTES
@@ -56,13 +56,13 @@ def seal(
     *,
     as_lz4: bool = False,
 ) -> Sealed:
-    """Compress the lines: those of group i are a member of `cells[i]`, each of which stands there once.
+    """Compress the lines: those of group i are the member of `cells[i]`; cells are distinct.
 
-    `ids` are those of the lines that are no rejections, which are the first ones, in the order of the lines. `as_lz4`:
-    large members are LZ4, too, for of most of them some line will be left out.
+    `ids` belong to the lines that are not rejections, which come first, in the order of the lines. `as_lz4`: large
+    members are LZ4, too, since most of them will have a line left out.
 
-    Fills in the footer's index, and what lines tell of their periods (accepted, bytes, events). Heavy: meant for a
-    worker thread.
+    Fills in the footer's index, and the counts of periods that come from the lines (accepted, bytes, events).
+    CPU-heavy: run it in a worker thread.
     """
     order = [(cell.period, cell.folder.hash, cell.folder.path) for cell in cells]
     stored = sorted(range(len(cells)), key=order.__getitem__)
@@ -73,7 +73,7 @@ def seal(
     blobs = []
     for first, last in pairwise([*begins, len(cells)]):
         text = lines.text(rows[ends[first] : ends[last]])
-        # What has all of a blob to itself may go into an object as it is, if it is gzip.
+        # A member with a separate gzip blob can be copied into an object.
         blobs.append(lz4_frame(text) if as_lz4 or np.count_nonzero(sizes[first:last]) > 1 else compress(text))
     folders: dict[str, Folder] = {}
     for cell in cells:
@@ -86,7 +86,7 @@ def seal(
     footer.data_bytes = sum(map(len, blobs))
     footer.ids = len(ids) // 16
     footer.ids_digest = blob_digest(ids)
-    # JSON, since hash keys have 128 bits; the index beside it is binary, being by far the larger part.
+    # JSON, since hash keys have 128 bits; the index is binary, since it is by far the larger part.
     packer = isal_zlib.compressobj(LEVEL)
     parts = chain([struct.pack("<I", sum(map(len, _document(footer))))], _document(footer), [footer.members])
     packed = b"".join([*map(packer.compress, parts), packer.flush()])
@@ -96,9 +96,9 @@ def seal(
 
 
 def _document(footer: Footer) -> Iterator[bytes]:
-    """The footer without its index as JSON, in pieces: its folders may be a hundred thousand, of any names."""
+    """The footer without its index as JSON, in pieces: it may have a hundred thousand folders."""
     around = msgspec.json.encode(msgspec.structs.replace(footer, members=b"", folders=[]))
-    before, name, behind = around.partition(b'"folders":[')  # in a text its quotes would be escaped
+    before, name, behind = around.partition(b'"folders":[')  # inside a string the quotes would be escaped
     yield before + name
     for at in range(0, len(footer.folders), _STEP_FOLDERS):
         yield b"," * bool(at) + msgspec.json.encode(footer.folders[at : at + _STEP_FOLDERS])[1:-1]
@@ -113,7 +113,7 @@ def _index(
     begins: Sequence[int],
     blobs: Sequence[bytes],
 ) -> Members:
-    """The members of the cells, which have so many rows and bytes of lines; blob i begins with member `begins[i]`."""
+    """The member index of the cells, with their rows and sizes; blob i begins with member `begins[i]`."""
     place = {path: at for at, path in enumerate(folders)}
     index = np.zeros(len(cells), dtype=MEMBER)
     index["folder"] = [place[cell.folder.path] for cell in cells]
@@ -128,7 +128,7 @@ def _index(
 
 
 def _count(footer: Footer, members: Members, rejected: NDArray[np.bool_]) -> None:
-    """Tell of each period what its lines say, and what follows from that."""
+    """Fill in the counts of each period that come from its lines."""
     for period in np.unique(members["period"][~rejected]):
         its = ~rejected & (members["period"] == period)
         counts = footer.periods.setdefault(int(period), Counts())
