@@ -34,15 +34,30 @@ class Passing(LoaderError):
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A folder of the store, and the key of the manifest that lists its objects."""
+
+    folder: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
-    """One event type of one customer in one closed hour, as the hour's manifest lists it."""
+    """One event type of one customer in one closed hour, as the hour's manifest lists it.
+
+    It has several folders where the store's layout was changed within the hour.
+    """
 
     customer: str
     event_type: str
     hour: datetime
     rows: int
-    folder: str
-    manifest: str
+    folders: tuple[Listed, ...]
+
+    @property
+    def manifest(self) -> str:
+        """The keys of its manifests: an hour's partition is what they say."""
+        return " ".join(one.manifest for one in self.folders)
 
     @property
     def name(self) -> str:

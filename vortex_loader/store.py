@@ -14,7 +14,17 @@ from urllib.parse import unquote, urlsplit
 
 from isal import igzip, isal_zlib
 
-from vortex_loader.model import ClosedHour, LoaderError, Missing, NotClosed, Partition, Passing, StoredObject, hour_text
+from vortex_loader.model import (
+    ClosedHour,
+    Listed,
+    LoaderError,
+    Missing,
+    NotClosed,
+    Partition,
+    Passing,
+    StoredObject,
+    hour_text,
+)
 
 MANIFEST_VERSION = 1
 _BLOCK = 1 << 20
@@ -149,14 +159,17 @@ class Store:
 
     def objects(self, partition: Partition) -> list[StoredObject]:
         """The partition's files, as its COPY manifest lists them; found below this store, wherever it was moved."""
-        body = self._read(partition.manifest)
+        return [stored for listed in partition.folders for stored in self._listed(listed)]
+
+    def _listed(self, listed: Listed) -> list[StoredObject]:
+        body = self._read(listed.manifest)
         try:
             return [
-                StoredObject(f"{partition.folder}/{entry['url'].rpartition('/')[2]}", entry["meta"]["content_length"])
+                StoredObject(f"{listed.folder}/{entry['url'].rpartition('/')[2]}", entry["meta"]["content_length"])
                 for entry in json.loads(body)["entries"]
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise LoaderError(f"{self.url}/{partition.manifest} cannot be read: {problem!r}") from None
+            raise LoaderError(f"{self.url}/{listed.manifest} cannot be read: {problem!r}") from None
 
     def blocks(self, stored: StoredObject) -> Iterator[bytes]:
         """The object's lines, about a mebibyte at a time, whole lines each.
@@ -235,11 +248,20 @@ def _hour_of(document: Any, hour: datetime) -> ClosedHour:
         raise ValueError(f"format version {document['version']}; this loader reads {MANIFEST_VERSION}")
     if document["hour"] != f"{hour:%Y-%m-%dT%H}:00:00Z":
         raise ValueError(f"it says that it is of {document['hour']}")
+    rows: dict[tuple[str, str], list[Any]] = {}
+    for row in document["partitions"]:
+        rows.setdefault((row["customer"], row["event_type"]), []).append(row)
     return ClosedHour(
         hour,
         tuple(
-            Partition(row["customer"], row["event_type"], hour, row["rows"], row["folder"], row["manifest"])
-            for row in document["partitions"]
+            Partition(
+                customer,
+                event_type,
+                hour,
+                sum(row["rows"] for row in several),
+                tuple(Listed(row["folder"], row["manifest"]) for row in several),
+            )
+            for (customer, event_type), several in rows.items()
         ),
         sum(row["rows"] for row in document["rejected"]),
         dict(document["counts"]),

@@ -36,12 +36,13 @@ def publish(
     rejected: int = 0,
     objects: int = 2,
     url: str = "s3://bucket/prefix",
+    layout: Layout = LAYOUT,
 ) -> None:
     """Close the hour `at` with these events by customer and type, in `objects` objects each."""
     start = int(at.timestamp()) * 1000
     rows, totals = [], 0
     for (customer, event_type), events in partitions.items():
-        folder = LAYOUT.folder(customer, event_type, start)
+        folder = layout.folder(customer, event_type, start)
         lines = [line(event) for event in events]
         entries = []
         step = -(-len(lines) // objects)

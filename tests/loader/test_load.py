@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.loader.stores import hour, page, publish
+from vortex.core.layout import Layout
 from vortex_loader.catalog import Catalog, Document
 from vortex_loader.model import Loaded, LoaderError
 from vortex_loader.store import Store, open_store
@@ -272,3 +273,21 @@ def test_load_creates_a_dropped_table_again(tmp_path: Path, warehouse: Warehouse
     warehouse.run("DROP TABLE acme.page")
     load_hour(warehouse, store, force=True)
     assert warehouse.run("SELECT count(message_id), count(properties_price) FROM acme.page") == [(10, 10)]
+
+
+def test_load_takes_all_folders_of_a_partition_when_the_layout_changed_within_the_hour(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    manifest = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
+    rows = []
+    for name, some in (("events", PAGES[:4]), ("customer", PAGES[4:])):
+        path = f"{name}={{customer}}/event_type={{event_type}}/date={{date}}/hour={{hour}}"
+        layout = Layout(path, "_rejected/date={date}/hour={hour}")
+        publish(tmp_path, hour(0), {("acme", "page"): some}, layout=layout)
+        rows += json.loads(manifest.read_bytes())["partitions"]
+    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "partitions": rows}))
+    store = open_store(str(tmp_path))
+    for changed in (True, False):
+        done = load_hour(warehouse, store)["acme/page"]
+        assert (done.rows, done.changed) == (10, changed)
+    assert warehouse.run("SELECT count(*), count(DISTINCT message_id) FROM acme.page") == [(10, 10)]

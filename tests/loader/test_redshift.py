@@ -10,12 +10,14 @@ import pytest
 
 from tests.loader.stores import hour
 from vortex_loader.catalog import Catalog, Document
-from vortex_loader.model import LoaderError, Partition, Passing
+from vortex_loader.model import Listed, LoaderError, Partition, Passing
 from vortex_loader.store import Bucket, Store, StoredObject, open_store
 from vortex_loader.warehouse.load import load
 from vortex_loader.warehouse.redshift import Redshift
 
-PART = Partition("acme", "Order Completed", hour(0), 3, "customer=acme/…", "_manifests/customer=acme/…/manifest.json")
+PART = Partition(
+    "acme", "Order Completed", hour(0), 3, (Listed("customer=acme/…", "_manifests/customer=acme/…/manifest.json"),)
+)
 
 
 class Published(Store):

@@ -82,11 +82,11 @@ def test_store_hour_names_an_invalid_manifest(tmp_path: Path, body: bytes) -> No
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda body: body[:-9], "no whole gzip file|bytes; its manifest says"),
+        (lambda body: body[:-9], "not a complete gzip file|bytes; its manifest says"),
         (lambda body: body + gzip.compress(b'{"more": 1}\n'), "bytes; its manifest says"),
-        (lambda body: b"x" * len(body), "no whole gzip file"),
-        (lambda body: body[:40] + bytes([body[40] ^ 255]) + body[41:], "no whole gzip file"),
-        (lambda body: b"", "no whole gzip file|bytes; its manifest says"),
+        (lambda body: b"x" * len(body), "not a complete gzip file"),
+        (lambda body: body[:40] + bytes([body[40] ^ 255]) + body[41:], "not a complete gzip file"),
+        (lambda body: b"", "not a complete gzip file|bytes; its manifest says"),
     ],
 )
 def test_store_blocks_names_a_damaged_object(tmp_path: Path, damage: object, message: str) -> None:

@@ -118,10 +118,11 @@ class Redshift(Warehouse):
         self.run(f"DROP TABLE IF EXISTS {STAGE}")
         self.run(f"CREATE TEMP TABLE {STAGE} (doc super)")
         region = f" REGION {self.literal(self._region)}" if self._region else ""
-        self.run(
-            f"COPY {STAGE} FROM {self.literal(f'{store.url}/{partition.manifest}')} IAM_ROLE {self._role}{region} "
-            "MANIFEST GZIP FORMAT JSON 'noshred'"
-        )
+        for listed in partition.folders:
+            self.run(
+                f"COPY {STAGE} FROM {self.literal(f'{store.url}/{listed.manifest}')} IAM_ROLE {self._role}{region} "
+                "MANIFEST GZIP FORMAT JSON 'noshred'"
+            )
         ((rows,),) = self.run(f"SELECT count(*) FROM {STAGE}")
         return Staged(rows, 0)
 
