@@ -2,26 +2,26 @@
 
     Kinesis shard --> ingest (one task a shard) --> shard log --> publisher --> files and manifests --> loader
 
-Each concept has a pure half in `core.<concept>` and an acting half in `<concept>`:
+Each concept has a pure part in `core.<concept>` and a part with IO in `<concept>`:
 
     core.decode    a page's bytes become events by column, or rejections with their reasons
     core.ingest    one shard's state: pages in, drafts of segments out
     ingest         the loop of one shard: resume, read, commit
     core.log       a draft becomes an immutable segment; putting segment n if absent is the commit
-    log            the state folder through the object store; the tree of shards
+    log            the state folder in the object store; the tree of shards
     core.publish   the frontier and plans as functions of the logs; the objects and manifests of a plan
-    core.dedup     what is a duplicate, decided once for all shards of a plan
-    publish        the loop that makes plans, carries them out, closes hours and cleans up
+    core.dedup     which rows are duplicates, decided once for all shards of a plan
+    publish        the loop that makes plans, publishes them, closes hours and cleans up
     core.fleet     leases, and who should work on which shard
     fleet          which shards run in this process: all of them, or those whose leases it holds
-    verify         reads a store back and proves the invariants
+    verify         reads a store and checks the invariants
 
-    core.layout    which folder and file an event lies in: the loader's contract
-    core.native    the steps in C, and what stands in for them
-    ports          what Vortex needs from the world; `adapters` has Kinesis, S3, DynamoDB, disk and HTTP behind it
+    core.layout    the folder and file of each event: the contract with loaders
+    core.native    the steps in C, and the same in Python
+    ports          the interfaces to the outside; `adapters` implements them for Kinesis, S3, DynamoDB, disk, HTTP
     config         the settings
     runtime        the composition root (`environment`, `assembly`), and the process that runs it (`app`, `service`)
-    cli, commands  what people call
+    cli, commands  the command line
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,6 +1,6 @@
-"""What stands in the store as JSON, read and checked: a document of nonsense must not become a plan of nonsense.
+"""Reads and checks the JSON documents of the store: an invalid document must not lead to an invalid plan.
 
-Each function takes the bytes of one document. All raise ValueError (msgspec's errors are ones) with what is wrong.
+Each function takes the bytes of one document. All raise ValueError (or msgspec's subclasses of it) with the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vortex.core.publish.plan import Plan, PlanShard, read_plan
 from vortex.core.publish.ranges import RangeDone
 
 _LATEST_MS = 253_402_300_799_999
-"""The last moment of the calendar."""
+"""The last supported time."""
 _DIGITS = 200
 
 
@@ -70,7 +70,7 @@ def _possible(entry: PlanShard) -> bool:
 
 
 def _meaningful(position: Position) -> bool:
-    """Whether the position has the value that its kind needs."""
+    """Whether the position has a valid value for its kind."""
     if position.kind in (Start.TRIM_HORIZON, Start.LATEST):
         return not position.value and not position.taken
     return position.value.isascii() and position.value.isdigit() and len(position.value) <= _DIGITS

@@ -1,7 +1,7 @@
-"""The loader's contract: which folder and file an event lies in.
+"""The contract with loaders: the folder and file of each event.
 
-Names come from events, so they are hostile: every value is encoded injectively, one path segment each, so that no
-name leaves its folder and no two names share one. Grouping everywhere else is by the rendered folder.
+Names come from events, so they may be hostile: every value is encoded injectively as one path segment, so that no name
+escapes its folder and no two names share one. Everything else groups by the rendered folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from vortex.core.model import HOUR_MS
 
 MAX_UNCUT = 120
-"""Encoded characters a value may have before it is cut; a cut value is always longer than this."""
+"""Maximum encoded characters of a value that is not cut; a cut value is always longer."""
 _KEPT = 88
 _PERIOD_DIGITS = {True: "%H%M", False: "%H%M%S"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,11 +27,11 @@ STATE = "_vortex"
 HOURS = "_hours"
 MANIFESTS = "_manifests"
 BESIDE = "records"
-"""In a folder of rejections, the folder of the bytes that their lines have no room for."""
+"""The subfolder of a rejection folder for data that do not fit into rejection lines."""
 
 
 class LayoutError(ValueError):
-    """A path template that cannot keep partitions apart; the message says what is wrong with it."""
+    """A path template that does not separate partitions; the message says what is wrong."""
 
 
 def encode(value: str) -> str:
@@ -48,10 +48,10 @@ def _encoded(value: str) -> str:
     if not _UNSAFE.search(value):
         text = value
     else:
-        # quote() leaves "~" alone, which the alphabet here does not have.
+        # quote() keeps "~", which is not in this alphabet.
         text = quote(value, safe="", errors="surrogatepass").replace("~", "%7E")
     if not text.strip("."):
-        # "", ".", ".." and their kin: a lone "%" can come from no other value.
+        # "", ".", ".." and similar: a single "%" results from no other value.
         text = text.replace(".", "%2E") or "%"
     if len(text) <= MAX_UNCUT:
         return text
@@ -64,16 +64,16 @@ def _encoded(value: str) -> str:
 
 
 _remembered = lru_cache(maxsize=65_536)(_encoded)
-"""Of short values alone: a producer may send others without number, each of which would stay."""
+"""Caches only short values: a producer may send any number of long ones, which would stay in memory."""
 
 
 def moment(ms: int) -> datetime:
-    """`ms` since the epoch as a UTC datetime; times before 1970 included."""
+    """`ms` since the epoch as a UTC datetime, also before 1970."""
     return _EPOCH + timedelta(milliseconds=ms)
 
 
 def hour_of(ms: int) -> int:
-    """The start of the hour that `ms` lies in."""
+    """The start of the hour that contains `ms`."""
     return ms - ms % HOUR_MS
 
 
@@ -141,18 +141,18 @@ class Layout:
         return self.rejected.format(date=date, hour=hour)
 
     def beside_folder(self, period: int) -> str:
-        """The folder of the bytes that are too large for their rejections' lines."""
+        """The folder of the data that do not fit into rejection lines."""
         return f"{self.rejected_folder(period)}/{BESIDE}"
 
 
 def object_key(folder: str, period: int, part: int) -> str:
-    """`<folder>/0705-000.json.gz`; with seconds where a period does not begin on a whole minute."""
+    """`<folder>/0705-000.json.gz`; with seconds if a period does not start on a whole minute."""
     at = moment(period)
     return f"{folder}/{at.strftime(_PERIOD_DIGITS[at.second == 0])}-{part:03d}.json.gz"
 
 
 def hour_manifest_key(hour: int) -> str:
-    """The one key to wait for: it exists when the hour is closed."""
+    """The manifest of an hour: it exists once the hour is closed."""
     date, digits = date_and_hour(hour)
     return f"{HOURS}/date={date}/hour={digits}/manifest.json"
 

@@ -1,4 +1,4 @@
-"""The nouns of the stream side: shards, positions, records, pages.
+"""The data types of the stream: shards, positions, records, pages.
 
 Times are integers, milliseconds since the Unix epoch, UTC. Nothing here does IO.
 """
@@ -13,11 +13,11 @@ import msgspec
 
 HOUR_MS = 3_600_000
 HASH_KEYS = 1 << 128
-"""So many hash keys the shards of a stream share: 0 and on."""
+"""The number of hash keys, from 0 on, that the shards of a stream share."""
 
 
 class Start(StrEnum):
-    """Where reading begins; the names are those of the Kinesis API (GetShardIterator)."""
+    """Where reading starts; the names are those of the Kinesis API (GetShardIterator)."""
 
     TRIM_HORIZON = "TRIM_HORIZON"
     LATEST = "LATEST"
@@ -27,10 +27,10 @@ class Start(StrEnum):
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A place in a shard. `value` is a sequence number, or epoch milliseconds for AT_TIMESTAMP.
+    """A position in a shard. `value` is a sequence number, or epoch milliseconds for AT_TIMESTAMP.
 
-    `taken`, with AT_SEQUENCE_NUMBER alone: how many sub-records of that record another application took before us. It
-    only stands where a lease table told it; a segment ends at the end of a record.
+    `taken`, only with AT_SEQUENCE_NUMBER: how many sub-records of that record another application has processed. It
+    comes only from a lease table; segments end at the end of a record.
     """
 
     kind: Start
@@ -39,12 +39,12 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def by_record(self) -> bool:
-        """Whether it is told by a record that was read, wholly or in part, and not by a time or an end of the shard."""
+        """Whether the position refers to a record that was read, at least in part."""
         return self.kind is Start.AFTER_SEQUENCE_NUMBER or self.taken > 0
 
 
 class ShardInfo(msgspec.Struct, frozen=True):
-    """One shard as ListShards or `ChildShards` tells it.
+    """One shard as in ListShards or `ChildShards`.
 
     `parents` has two entries after a merge. `end_sequence` is None while the shard is open.
     """
@@ -73,7 +73,7 @@ class Record(
     gc=False,
     rename={"sequence": "SequenceNumber", "arrival": "ApproximateArrivalTimestamp", "data": "Data"},
 ):
-    """A Kinesis record, named on the wire as in GetRecords so that a reply decodes straight into it.
+    """A Kinesis record, with the wire names of GetRecords, so that a reply decodes directly into it.
 
     `arrival` is in seconds since the epoch (Kinesis gives no guarantee that it is accurate or increasing).
     """
@@ -87,11 +87,10 @@ class Record(
 class Page:
     """One GetRecords reply.
 
-    `iterator` is None where the reply says that the shard has ended, and then `children` names what follows it; to be
-    proved (`vortex.ingest.reading`). `behind_ms` is MillisBehindLatest; `size` the bytes of all data.
-    `server_ms` is the reply's Date header. Held against other clocks (`vortex.runtime.trust`) it is the time beyond
-    which no record can have arrived, and `reached_ms` the one that all clocks have reached: an empty shard is empty
-    until then.
+    `iterator` is None if the reply shows the end of the shard, and then `children` are its successors; an end must be
+    confirmed (`vortex.ingest.reading`). `behind_ms` is MillisBehindLatest; `size` are the bytes of all data.
+    `server_ms` is the reply's Date header. After comparison with other clocks (`vortex.runtime.trust`) it is the latest
+    possible arrival time, and `reached_ms` the time that all clocks have reached: an empty shard is empty until then.
     """
 
     records: Sequence[Record]
@@ -104,7 +103,7 @@ class Page:
 
     @property
     def empty_until(self) -> int:
-        """What an empty page at the tip proves that nothing came before, epoch milliseconds."""
+        """The time, epoch milliseconds, before which nothing is left, according to an empty page at the tip."""
         return self.server_ms if self.reached_ms is None else self.reached_ms
 
 

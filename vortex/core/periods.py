@@ -1,8 +1,8 @@
-"""Which period an event belongs to, and whether that period is still open to this shard.
+"""Which period an event belongs to, and whether that period is still open for this shard.
 
-The one rule: a period is open while `end + allowed_lateness > W`; what belongs to a closed period, or to one after W's
-own, goes to W's period (or to `closed_before` where that is later). So a shard never writes into what it declared
-closed.
+The one rule: with W the shard's watermark, a period is open while `end + allowed_lateness > W`. An event of a closed
+period, or of a period after W's own, goes to W's period (or to `closed_before` if that is later). So a shard never
+writes into a period that it has declared closed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from vortex.core.times import EARLIEST_MS as EARLIEST_MS
 from vortex.core.times import parse_time as parse_time
 
 Format = Callable[[str], int | None]
-"""Reads a text as epoch milliseconds; None where it is in another format."""
+"""Reads a text as epoch milliseconds; None for a text in another format."""
 _SHAPES = {20, 24, 27}
 _TENS = set("012345")
 _MEMO_LIMIT = 20_000
 _LONGEST = 64
-"""Characters of a text that is remembered."""
+"""Maximum characters of a cached text."""
 
 
 def floor_period(ms: int, period_ms: int) -> int:
-    """The start of the period that `ms` lies in; right for times before 1970, too."""
+    """The start of the period that contains `ms`; correct for times before 1970, too."""
     return ms - ms % period_ms
 
 
@@ -39,7 +39,7 @@ class Rules:
     lateness_ms: int
 
     def closed_before(self, watermark: int) -> int:
-        """The least period that is open at `watermark`: the least p with p + period + lateness > W."""
+        """The first open period at `watermark`: the smallest p with p + period + lateness > W."""
         return floor_period(max(watermark - self.lateness_ms, EARLIEST_MS), self.period_ms)
 
     def closed_before_each(self, watermarks: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -49,10 +49,10 @@ class Rules:
 
 
 class PeriodReader:
-    """Reads an event's time as a period, remembering the minutes it has seen.
+    """Reads an event's time as a period, and caches the minutes it has seen.
 
-    A text like 2018-12-18T07:05:09.123Z lies in the period that its first 16 characters tell (19 where periods are
-    shorter than a minute), which thousands of events share. Texts are first read by `formats`, in their order.
+    The period of a text like 2018-12-18T07:05:09.123Z follows from its first 16 characters (19 if periods are shorter
+    than a minute), which thousands of events share. Texts are first read by `formats`, in their order.
     """
 
     def __init__(self, period_ms: int, formats: Sequence[Format] = ()) -> None:
@@ -61,7 +61,7 @@ class PeriodReader:
         self._memo: dict[str, int | None] = {}
 
     def column(self, values: list[Any]) -> list[int | None]:
-        """`read` for a page: where all are texts of one shape, only their distinct prefixes are looked at."""
+        """`read` for a page: if all texts have the same shape, only their distinct prefixes are read."""
         try:
             sizes, text = set(map(len, values)), "".join(values)
         except TypeError:
@@ -72,11 +72,11 @@ class PeriodReader:
         prefixes = [value[:end] for value in values]
         periods = {prefix: memo[prefix] if prefix in memo else self._learn(prefix) for prefix in set(prefixes)}
         if any(prefix[11:13] == "24" for prefix in periods):
-            return list(map(self.read, values))  # the one hour of which only the first moment is right
+            return list(map(self.read, values))  # hour 24, of which only the first moment is valid
         return list(map(periods.__getitem__, prefixes))
 
     def read(self, value: str | int | float | None) -> int | None:
-        """The period, or None where the time is missing or unreadable."""
+        """The period; None if the time is missing or unreadable."""
         if not isinstance(value, str):
             return self._floored(parse_time(value))
         if not self._formats:
@@ -107,7 +107,7 @@ class PeriodReader:
 
 
 def _is_plain(text: str, size: int) -> bool:
-    """Whether the texts of this size, one after another, are such that nothing behind the minute can be wrong."""
+    """Whether the concatenated texts of this size all have valid characters after the minute."""
     if size not in _SHAPES or not text.isascii():
         return False
     count = len(text) // size

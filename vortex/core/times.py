@@ -1,6 +1,6 @@
 """An event's time as epoch milliseconds: texts of RFC 3339 and ISO 8601, and numbers.
 
-Of what reads the same to everybody nothing is refused; what two readers may read as two times is.
+Every unambiguous text is accepted; a text that two readers may read as two different times is refused.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 from datetime import date
 
 EARLIEST_MS = -62_135_596_800_000
-"""The first moment of year 1, before which no calendar here reaches."""
+"""The first moment of year 1, the earliest supported time."""
 LATEST_MS = 253_402_300_799_999
 _DAY_MS = 86_400_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-# Numbers are told apart by size: seconds until the year 5138, then milli-, micro- and nanoseconds.
+# The size of a number gives its unit: seconds until the year 5138, then milli-, micro- and nanoseconds.
 _SECONDS, _MILLIS, _MICROS = 10**11, 10**14, 10**17
 _LEAST_TEXT = 10**8
-"""A text that is a smaller number, of less than nine digits, may be a date."""
+"""A text with a smaller number, of fewer than nine digits, may be a date."""
 _NUMBER = re.compile(r"(?P<whole>[+-]?[0-9]+)(?P<fraction>\.[0-9]*)?(?P<exponent>[eE][+-]?[0-9]+)?")
 _ISO = re.compile(
     r"(?P<year>[0-9]{4})(?:"
@@ -25,12 +25,12 @@ _ISO = re.compile(
     r"|-(?P<yearday>[0-9]{3})|-?W(?P<week>[0-9]{2})(?:-?(?P<weekday>[1-7]))?)"
     r"(?:[Tt ](?P<hour>[0-9]{2})(?::?(?P<minute>[0-9]{2})(?::?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?)?)?"
     r" ?(?P<zone>[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2})?)?(?: (?:UTC|GMT))?)?"
-    r"(?P<name>\[[^\[\]]*\])*"  # RFC 9557; the offset before it decides
+    r"(?P<name>\[[^\[\]]*\])*"  # RFC 9557; the offset before it is used
 )
 
 
 def parse_time(value: str | int | float | None) -> int | None:
-    """Epoch milliseconds of a text (UTC where it names no zone) or of a number; None where unreadable.
+    """Epoch milliseconds of a text (UTC if it has no zone) or of a number; None if unreadable.
 
     Only the years 1 to 9999 are readable.
     """
@@ -66,7 +66,7 @@ def _of_number(value: int | float) -> int | None:
     elif size < _MILLIS:
         ms = math.floor(value)
     else:
-        # Whole numbers are divided as such: as floating point the last millisecond of a period may become the next one.
+        # Integer division: in floating point the last millisecond of a period could round to the next period.
         ms = int(value // (1000 if size < _MICROS else 1_000_000))
     return ms if EARLIEST_MS <= ms <= LATEST_MS else None
 
@@ -83,7 +83,7 @@ def _of_iso(text: str) -> int | None:
 
 
 def _day(found: re.Match[str]) -> int | None:
-    """Days since the epoch; None for a day that is in no calendar."""
+    """Days since the epoch; None for an invalid date."""
     year = int(found["year"])
     try:
         if found["week"]:
@@ -109,10 +109,10 @@ def day_of_year(year: int, number: int) -> int:
 
 
 def moment(day: int, hour: int, minute: int, second: int, fraction: str, zone: str) -> int | None:
-    """Epoch milliseconds of a time of a day (since the epoch); None for one that is on no clock.
+    """Epoch milliseconds of a time of a day (since the epoch); None for an invalid time.
 
-    24:00 is the next day's 0:00. A leap second counts as the second before it: it stays in its hour. `fraction` are the
-    digits behind the point of the second, of which all beyond milliseconds are cut off; `zone` is empty for UTC.
+    24:00 is 0:00 of the next day. A leap second counts as the second before it, so it stays in its hour. `fraction` are
+    the digits of the fractional second, truncated to milliseconds; `zone` is empty for UTC.
     """
     if second == 60:
         second = 59
@@ -127,7 +127,7 @@ def moment(day: int, hour: int, minute: int, second: int, fraction: str, zone: s
 
 
 def _offset(zone: str) -> int | None:
-    """Seconds that a zone is ahead of UTC; None for one that no day has."""
+    """Seconds that a zone is ahead of UTC; None for an invalid zone."""
     if zone[:1] not in ("+", "-"):
         return 0
     digits = zone[1:].replace(":", "")[:6].split(" ")[0].ljust(6, "0")

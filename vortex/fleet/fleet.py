@@ -1,4 +1,4 @@
-"""What every fleet is to those who run it: it decides which shards run in this process."""
+"""The interface of a fleet, which decides which shards run in this process."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from vortex.ingest.worker import ShardWorker
 from vortex.ports import InvalidPosition
 
 GIVE_UP = (BrokenLog, CorruptSegment, OtherVersion, InvalidPosition)
-"""What makes a worker give up its shard: it needs operator action, and the other shards go on meanwhile."""
+"""Errors that make a worker give up its shard: it needs operator action. The other shards continue."""
 
 
 class Fleet(Protocol):
-    """Runs the shards that are this process's."""
+    """Runs the shards of this process."""
 
     @property
     def alone(self) -> bool:
-        """Whether this process has every shard, whatever happens."""
+        """Whether this process always runs every shard."""
         ...
 
     @property
     def workers(self) -> Mapping[str, ShardWorker]:
-        """Those that run now, by shard."""
+        """The running workers, by shard."""
         ...
 
     @property
@@ -35,15 +35,15 @@ class Fleet(Protocol):
 
     @property
     def roster(self) -> Roster:
-        """The workers that there are, and this one's place among them."""
+        """All workers, and this one's rank among them."""
         ...
 
     async def run(self) -> None:
-        """Until all shards are committed after `stop`, or have ended."""
+        """Run until all shards are committed after `stop`, or have ended."""
         ...
 
     def stop(self) -> None:
-        """Begin nothing more; commit and stop every shard."""
+        """Start no more shards; commit and stop every shard."""
         ...
 
     def committed(self, footer: Footer) -> None:
@@ -55,9 +55,9 @@ class Draining(Protocol):
     """A fleet that reads every shard to its tip, and ends there."""
 
     async def at_tip(self) -> None:
-        """Wait until every live shard has been read to its tip and waits for `finish`."""
+        """Wait until every live shard is read to its tip and waits for `finish`."""
         ...
 
     def finish(self, closed_before: int) -> None:
-        """Let the workers write their last segment, closing what lies before `closed_before`."""
+        """Let the workers write their last segment and close the periods before `closed_before`."""
         ...

@@ -1,4 +1,4 @@
-"""What a shard worker is given: when to commit, the world's ports, and the orders of its fleet."""
+"""The inputs of a shard worker: its commit rules, its ports, and the orders of its fleet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CommitRules:
 
 @dataclass(slots=True)
 class IngestPorts:
-    """What a shard worker needs from the world."""
+    """The ports of a shard worker."""
 
     stream: Stream
     log_store: LogStore
@@ -34,16 +34,16 @@ class IngestPorts:
     owner: str
     reads: asyncio.Semaphore
     lz4: Callable[[], bool] = lambda: False
-    """Whether of most large members some line was left out lately (`Plan.lz4`)."""
+    """Whether most large members recently had a line left out (`Plan.lz4`)."""
     turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(slots=True)
 class Orders:
-    """What the fleet asks of a worker.
+    """The orders of the fleet to a worker.
 
     `drain`: stop at the tip and wait for `finish`, which has the `closed_before` to close with.
-    `lease_is_fresh`: whether the shard is surely this worker's still. Where it is not, a lost race ends the work.
+    `lease_is_fresh`: whether the shard certainly still belongs to this worker. If not, a lost race ends the work.
     """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,4 +1,4 @@
-"""What the outside may know of a running shard."""
+"""The status of a running shard."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ShardStatus:
     pending: Counts = field(default_factory=Counts)
 
     def note(self, ingest: ShardIngest, commits: Commits) -> None:
-        """Where the shard stands now."""
+        """Update the current position and state of the shard."""
         self.position, self.watermark, self.closed_before = ingest.position, ingest.watermark, ingest.closed_before
         self.buffered = ingest.buffered + commits.in_flight
         self.filter_ids, self.filter_bytes = len(ingest.filter), ingest.filter.nbytes
@@ -38,7 +38,7 @@ class ShardStatus:
         self.committed_n = commits.head.n
 
     def count(self, step: Step, meter: Meter) -> None:
-        """What one step read, in the totals and in the metrics."""
+        """Add one step to the totals and the metrics."""
         taken = step.counts
         for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
             if number := getattr(taken, outcome):

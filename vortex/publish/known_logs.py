@@ -1,4 +1,4 @@
-"""What a planner knows of the logs: the last plan, and of each live log the segments from that plan on."""
+"""The logs as a planner knows them: the last plan, and the segments of each live log from that plan on."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from vortex.log.store import LogStore
 
 @dataclass(slots=True)
 class KnownLogs:
-    """The planner's picture, kept from one look to the next: only what is new is read."""
+    """The planner's view of the logs, kept between looks: only new segments are read."""
 
     log_store: LogStore
     plan: Plan
     walked_at: float
-    """When all of the logs were looked at; monotonic seconds."""
+    """When all logs were last read; monotonic seconds."""
     views: dict[str, LogView] = field(default_factory=dict)
 
     async def look_on(self, thorough: bool, now: float, age_s: float) -> None:
-        """New segments. While one log is found that still holds the frontier, the others do not matter.
+        """Read new segments. While one log still holds the frontier, the others are not read.
 
-        `thorough`, or `age_s` after all were looked at, all are.
+        With `thorough`, or `age_s` after the last complete look, all logs are read.
         """
         held = [shard for shard in holders(self.plan, self.views) if shard in self.views]
-        due = now - self.walked_at >= age_s  # the age of what waits is to be told, too
+        due = now - self.walked_at >= age_s  # the age of unpublished data is a metric
         if not (thorough or due):
             left, some, read = held, 1, set(held)
             while left:
@@ -51,11 +51,13 @@ class KnownLogs:
             self.views[shard].headers += headers
 
     async def draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
-        """Views from what is known, or from the store: a finished plan's log from `next`, an unfinished one's whole."""
+        """Build the views, from known segments or the store: from `next` for a finished plan, else all of the plan."""
         log_store = self.log_store
 
         async def one(shard: str, entry: PlanShard) -> LogView:
-            begin = min(entry.next if finished else entry.first, entry.to)  # `first` is beyond `to` where nothing came
+            begin = min(
+                entry.next if finished else entry.first, entry.to
+            )  # `first` is after `to` if there are no new segments
             view = old.get(shard)
             at = next((h for h in view.headers if h.n == entry.to), None) if view and entry.to >= 0 else None
             if view is None or at is None or at.digest != entry.digest or view.headers[0].n > begin:
@@ -67,7 +69,7 @@ class KnownLogs:
         self.views.update(zip(shards, views, strict=True))
 
     async def join_children(self) -> None:
-        """Take in the children that ended logs name, and theirs."""
+        """Add the children of ended logs, and their children."""
         while True:
             live, retired = live_and_retired(self.plan)
             shards = with_children(live, retired, self.views)
@@ -77,23 +79,23 @@ class KnownLogs:
             await self.draw(new, {}, True)
 
     def views_for(self, plan: Plan) -> dict[str, LogView]:
-        """The views of the logs that a plan is made of."""
+        """The views of the logs of a plan."""
         return {shard: self.views.get(shard, LogView()) for shard in plan.shards}
 
     def frontier(self) -> tuple[int, str] | None:
-        """How far all logs are closed, and the shard that holds it there; None where no log is open."""
+        """The frontier, and the shard that holds it; None if no log is open."""
         live, retired = live_and_retired(self.plan)
         return frontier(with_children(live, retired, self.views), self.views)
 
     @property
     def unpublished_since(self) -> int | None:
-        """When the oldest segment was made that has something of a period that is not published; None without one."""
+        """When the oldest segment with an unpublished period was created; None if there is none."""
         segments = [head.footer for view in self.views.values() for head in view.headers]
         waiting = [one.created for one in segments if any(period >= self.plan.upto for period in one.periods)]
         return min(waiting, default=None)
 
     def forget_published(self, plan: Plan) -> None:
-        """Segments that no later plan needs leave the picture; `to` stays, the walk goes on from it."""
+        """Drop segments that no later plan needs; `to` stays, since the walk continues from it."""
         if self.plan.k != plan.k:
             return
         for shard, entry in plan.shards.items():
@@ -107,7 +109,7 @@ class KnownLogs:
 
 
 def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentRef:
-    """Where the walk goes on: the newest segment known, or the plan's `to`."""
+    """Where the walk continues: the newest known segment, or the plan's `to`."""
     if view.headers:
         return view.headers[-1]
     entry = plan.shards.get(shard)

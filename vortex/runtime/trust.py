@@ -30,7 +30,7 @@ class TrustedClock:
     def __init__(self, clock: Clock, health: Health, meter: Meter) -> None:
         self._clock, self._health, self._meter = clock, health, meter
         self._clocks = Clocks()
-        self._odd_at: float | None = None
+        self._wrong_at: float | None = None
         self._reported_at = -1.0
 
     @property
@@ -63,8 +63,8 @@ class TrustedClock:
         if at - self._reported_at >= 1:  # there may be hundreds of pages a second
             self._reported_at = at
             self._meter.set(metrics.CLOCK_SKEW, abs(clocks.ahead_ms(wall, at)) / 1000)
-        if clocks.odd_at != self._odd_at:
-            self._odd_at = clocks.odd_at
+        if clocks.wrong_at != self._wrong_at:
+            self._wrong_at = clocks.wrong_at
             self._meter.add(metrics.ODD_DATES)
         if trouble := clocks.trouble(wall, at):
             self._health.bad("clock", trouble)

@@ -1,6 +1,6 @@
-"""The steps that cost most: `steps` has them in C where that is installed, else in Python (see `contract`).
+"""The most expensive steps: `steps` has them in C if that is installed, else in Python (see `contract`).
 
-The choice is made here, once; whoever uses a step does not know which it is.
+The choice is made only here; callers do not depend on it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The steps in C (`vortex.core._native`, from `native/`). Raises ImportError where they are not installed.
+"""The steps in C (`vortex.core._native`, from `native/`). Raises ImportError if they are not installed.
 
-What does not belong together (arrays of other lengths, rows outside of their pages) raises ValueError.
+Invalid arguments (arrays of inconsistent lengths, rows outside of their pages) raise ValueError.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vortex.core.native.contract import KEY_BYTES
 
-if sys.byteorder != "little":  # the build refuses, too; but a file may come from another machine
+if sys.byteorder != "little":  # the build refuses this too, but the file may come from another machine
     raise ImportError("words lie the other way round on this machine: hashes would be others")
 
 from vortex.core import _native
@@ -25,7 +25,7 @@ _SMALLEST = 1024
 
 
 class KeyTable:
-    """A table of slots with linear probing; it is filled to six tenths at most."""
+    """A hash table with linear probing, at most 60 % full."""
 
     def __init__(self, expected: int) -> None:
         self.held = 0

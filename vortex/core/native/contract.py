@@ -1,8 +1,8 @@
-"""What a module of steps has to offer. `native/` has them in C, `pure` in Python; mypy holds both to this.
+"""The interface of a module of steps. `native/` has them in C, `pure` in Python; mypy checks both against it.
 
-Both give the same answers, byte for byte (tests/unit/core/native, `make fuzz`); docs/performance.md has what they cost.
-The three that read what comes from outside (`events`, `records`, `aggregate`) may leave anything to their caller: C
-leaves whatever is not plain, and Python all. All arrays are contiguous, little-endian, and of the types that are named.
+Both give the same results, byte for byte (tests/unit/core/native, `make fuzz`); docs/performance.md has their cost. The
+three that read external data (`events`, `records`, `aggregate`) may leave any input to their caller: C leaves unusual
+input, Python all. All arrays are contiguous, little-endian, and of the named types.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
 Paths: TypeAlias = Any
-"""What `paths` makes, for `events` of the same module."""
+"""The result of `paths`, for `events` of the same module."""
 Numbers: TypeAlias = Any
-"""What `numbers` makes, for `events` or `group` of the same module."""
+"""The result of `numbers`, for `events` or `group` of the same module."""
 EventColumns: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, list[tuple[str, str]], list[int]]
 
 DEFERRED = np.dtype(
     [("row", "<i4"), ("id_at", "<i4"), ("id_size", "<i4"), ("time_at", "<i4"), ("time_size", "<i4"), ("what", "<u4")]
 )
-"""What is left to Python of one event, as `native/events.c` writes it: `row` tells which; the id and the time (as JSON)
-lie within its line, `what` says which of them are meant.
+"""The part of one event that is left to Python, as in `native/events.c`: `row` is the event's row; id and time (as
+JSON) are in its line, and `what` says which of them are left.
 """
 DEFER_KEY, DEFER_TIME, NO_ID = 1, 2, 4
 NO_PERIOD = int(np.iinfo(np.int64).min)
-"""Stands for the period of an event without a readable time."""
+"""The period of an event without a readable time."""
 KEY_BYTES = 16
 
 
 class KeyTable(Protocol):
-    """A set of keys of sixteen bytes, that grows."""
+    """A growing set of keys of sixteen bytes."""
 
     @property
     def held(self) -> int:
-        """How many keys."""
+        """The number of keys."""
         ...
 
     @property
@@ -45,7 +45,7 @@ class KeyTable(Protocol):
         ...
 
     def claim(self, keys: bytes, older: Self) -> NDArray[np.bool_]:
-        """Enter those of the keys that neither this table nor `older` has; for each, whether it was new."""
+        """Add the keys that neither this table nor `older` has. Returns for each whether it was new."""
         ...
 
 
@@ -64,13 +64,13 @@ class Steps(Protocol):
         """The paths to the fields of an event, as a trie.
 
         A node is a list of (key, node below or -1, path or -1); `fields` has the paths of customer, type, id and time.
-        With `formats` the texts of times are left to Python; events over `max_bytes` always are. Raises ValueError for
-        more paths than there is room for.
+        With `formats`, times as texts are left to Python; events over `max_bytes` always are. Raises ValueError for
+        too many paths.
         """
         ...
 
     def numbers(self, seed: int, /) -> Numbers:
-        """An empty table of numbers, given in order of appearance. `seed` keys its hashes."""
+        """An empty table of numbers in order of appearance. `seed` is the key of its hashes."""
         ...
 
     def events(
@@ -87,11 +87,11 @@ class Steps(Protocol):
     ) -> EventColumns:
         """The events of the records `text[bounds[i]:bounds[i + 1]]` by column, and which records are left to Python.
 
-        Nine things: where lines begin (int64), their sizes (int32), their records (int32), the numbers of their names
-        (int32), their keys (16 bytes), their periods (int64); then what is left to Python of some of them (`DEFERRED`),
-        the pairs of customer and type that got a number since the last call, and the records that are left. `aggregate`
-        has a byte for each record, 1 for a KPL aggregate whose MD5 fits (`kpl.aggregates`). A record of more than
-        `most` events is left.
+        Nine values: the offsets of lines (int64), their sizes (int32), their records (int32), the numbers of their
+        names (int32), their keys (16 bytes), their periods (int64); the parts of some events that are left to Python
+        (`DEFERRED`), the pairs of customer and type that got a number since the last call, and the records that are
+        left. `aggregate` has one byte per record, 1 for a KPL aggregate with a matching MD5 (`kpl.aggregates`).
+        A record of more than `most` events is left.
         """
         ...
 
@@ -100,7 +100,7 @@ class Steps(Protocol):
         ...
 
     def records(self, body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
-        """A GetRecords reply as columns; None where it is left to the JSON decoder.
+        """A GetRecords reply as columns; None if it is left to the JSON decoder.
 
         All data, their bounds (int64), arrivals (seconds, float64), sequence numbers (a line each), and the reply
         without its records.
@@ -108,9 +108,9 @@ class Steps(Protocol):
         ...
 
     def aggregate(self, data: Buffer, begin: int, end: int, most: int, /) -> list[bytes] | None:
-        """The user records in the protobuf of a KPL aggregate, which lies between these places.
+        """The user records in the protobuf of a KPL aggregate, between these offsets.
 
-        No more than one above `most`. None where it is left to `kpl`: C takes the shape that the library writes.
+        At most `most` + 1. None if it is left to `kpl`: C reads only the encoding that the KPL writes.
         """
         ...
 
@@ -122,13 +122,13 @@ class Steps(Protocol):
         ...
 
     def key_table(self, expected: int, /) -> KeyTable:
-        """An empty table, with room for so many keys at first."""
+        """An empty table with an initial capacity."""
         ...
 
     def find(
         self, high: Buffer, low: Buffer, probe_high: Buffer, probe_low: Buffer, places: NDArray[np.int64], /
     ) -> None:
-        """Of each probe the first place among keys, or -1; both are two columns of words (uint64), and sorted."""
+        """The index of the first equal key for each probe, or -1. Keys and probes are two sorted columns of uint64."""
         ...
 
     def maybe(self, begins: Buffer, prints: Buffer, probes: Buffer, places: NDArray[np.int64], /) -> None:

@@ -1,4 +1,4 @@
-"""The steps in Python: for an install without a compiler, and to hold those in C against. See `contract`."""
+"""The steps in Python: for installations without the steps in C, and for comparison with them. See `contract`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Interner(dict[_K, int], Generic[_K]):
         return number
 
 
-# Read from outside: all is left to the caller.
+# External data: all are left to the caller.
 
 
 def paths(
@@ -67,7 +67,7 @@ def aggregate(data: Buffer, begin: int, end: int, most: int, /) -> list[bytes] |
     return None
 
 
-# Everything else.
+# The other steps.
 
 
 def numbers(seed: int, /) -> Numbers:
@@ -142,7 +142,7 @@ def find(high: Buffer, low: Buffer, probe_high: Buffer, probe_low: Buffer, place
             same[same] = seconds[at[same]] == second[same]
             places[:] = np.where(same, at, -1)
             return
-        at = at + less  # past a key that shares its first word with the probe, and is less
+        at = at + less  # skip a smaller key with the same high word
 
 
 def maybe(begins: Buffer, prints: Buffer, probes: Buffer, places: NDArray[np.int64], /) -> None:
