@@ -53,7 +53,7 @@ _LIMIT_S = 300.0
 
 
 def packed(data: bytes) -> bytes:
-    """As gzip."""
+    """Compress with gzip."""
     return gzip.compress(data, 6, mtime=0)
 
 
@@ -89,7 +89,7 @@ def large(number: int, size: int) -> bytes:
 
 
 def nothing_of_10_gib() -> bytes:
-    """A mebibyte of gzip that goes on and on."""
+    """A mebibyte of gzip that decompresses to very much."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join(packer.compress(b"\0" * (16 * MIB)) for _ in range(64))[:MIB]
 
@@ -201,7 +201,7 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     ],
     "random bytes": lambda: [Random(1).randbytes(10 * MIB)],
 }  # fmt: skip
-"""Pages of records, by what they are."""
+"""Pages of records by description."""
 
 
 ON_SEVERAL_SHARDS = {"a gzip record of events on several shards", "packed numbers on several shards"}
@@ -210,8 +210,8 @@ _SEVERAL = 6
 
 @dataclass
 class Seen:
-    """What there was of one bomb: the loop's slowest gap in seconds, by the clock and by the thread's own time, which
-    does not count what others do on the machine; the peak in MiB.
+    """The figures of one bomb: the longest gap of the loop in seconds, in wall time and in CPU time of the thread,
+    which other work on the machine does not change; the peak of memory in MiB.
     """
 
     name: str
@@ -222,14 +222,14 @@ class Seen:
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     lost: int = 0
-    """Records of which nothing tells."""
+    """The number of rejected records whose data is not in the log."""
 
 
 class _Hasty(SystemClock):
-    """A page of 10 MiB would have to be waited after for five seconds."""
+    """A clock with short sleeps: otherwise a page of 10 MiB is followed by a pause of five seconds."""
 
     async def sleep(self, seconds: float) -> None:
-        """Give way, not for long."""
+        """Sleep briefly."""
         await super().sleep(min(seconds, 0.02))
 
 
@@ -238,13 +238,13 @@ class _Reasons(vtime.NullMeter):
         self.found: Counter[str] = Counter()
 
     def add(self, metric: metrics.CounterMetric, value: float = 1, **labels: str) -> None:
-        """Rejections are kept by reason."""
+        """Count rejections by reason."""
         if metric is metrics.REJECTIONS:
             self.found[str(labels["reason"])] += int(value)
 
 
 async def _gaps(seen: Seen) -> None:
-    """Keep the longest time in which nothing else had its turn."""
+    """Record the longest time in which no other task ran."""
     before, own_before = time.monotonic(), time.thread_time()
     while True:
         await asyncio.sleep(0.001)
@@ -254,7 +254,7 @@ async def _gaps(seen: Seen) -> None:
 
 
 async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
-    """A page of records, through the loop of a shard; the same through others' at once, if the bomb is for several."""
+    """Run a page of records through the loop of a shard, or of several shards at once if the bomb is for several."""
     clock, health, meter, seen = _Hasty(), Health(), _Reasons(), Seen(name)
     shards = _SEVERAL if name in ON_SEVERAL_SHARDS else 1
     stream = MemoryStream(clock, limits=False, shards=shards)
@@ -306,7 +306,7 @@ async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
 
 
 def _lost(folder: Path, stream: MemoryStream) -> int:
-    """How many whole records that were rejected are not in the log as they came."""
+    """The number of wholly rejected records whose bytes are not in the log."""
     sent = {put.sequence: put.data for put in stream.puts}
     wanted, found = set(), set()
     for path in sorted(folder.rglob("*.seg")):
@@ -330,7 +330,7 @@ def _lost(folder: Path, stream: MemoryStream) -> int:
 
 
 def run(name: str) -> None:
-    """One bomb in this process."""
+    """Run one bomb in this process."""
     records = BOMBS[name]()
     with tempfile.TemporaryDirectory(prefix="vortex-bombs-") as folder:
         seen = asyncio.run(watched(name, records, Path(folder)))
@@ -338,7 +338,7 @@ def run(name: str) -> None:
 
 
 def main() -> int:
-    """The bombs of these names, or all, each in a process of its own."""
+    """Run the bombs of these names, or all, each in a separate process."""
     names = sys.argv[1:] or list(BOMBS)
     failed = 0
     use_one_heap()
@@ -347,7 +347,7 @@ def main() -> int:
         if not child:
             try:
                 run(name)
-            except BaseException as problem:  # noqa: BLE001  the child has to end, whatever happened
+            except BaseException as problem:  # noqa: BLE001  the child must end after any error
                 print(json.dumps({"name": name, "failed": repr(problem)}), flush=True)
                 os._exit(1)
             os._exit(0)

@@ -27,5 +27,5 @@ def test_masked_returns_the_text_itself_without_lone_surrogates(text: bytes) -> 
     assert masked(text) is text
 
 
-def test_masking_of_a_long_text_takes_several_steps() -> None:
+def test_masking_takes_several_steps_for_a_long_text() -> None:
     assert sum(1 for _ in masking(rb"\ud83d" * 1_000_000)) >= 5

@@ -111,7 +111,7 @@ def test_a_decision_file_of_a_newer_version_is_refused_as_another_version() -> N
         parse(body[:-12] + b"\2\0\0\0" + body[-8:], len(body), "x")
 
 
-def test_the_buckets_that_hold_keys_are_found_by_their_first_words() -> None:
+def test_buckets_are_found_by_the_first_words_of_their_keys() -> None:
     """Each once, in order; keys of other parts lie in none."""
     body, _, rows, dropped = file_of(Random(1), number=60_000)
     found = parse(body, len(body), "x")
