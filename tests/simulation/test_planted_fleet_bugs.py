@@ -1,4 +1,4 @@
-"""The simulation finds bugs in a fleet: what is easily made wrong where several workers share shards and plans."""
+"""The simulation of a fleet finds planted bugs: mistakes that are easily made when workers share shards and plans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vortex.log.store import LogStore
 from vortex.ports import NotFound
 
 
-def _leases_for_ever() -> Any:
+def _leases_never_expire() -> Any:
     def owner(one: Seen, me: str, held: Container[str], failover_s: float) -> str | None:
         return me if one.lease.key in held else one.lease.owner
 
@@ -33,7 +33,7 @@ def _leases_for_ever() -> Any:
     return stack
 
 
-def _end_told_without_an_end() -> Any:
+def _shard_end_on_every_release() -> Any:
     work = LeasedFleet._work
 
     async def worked(self: LeasedFleet, holding: Any) -> Any:
@@ -43,7 +43,7 @@ def _end_told_without_an_end() -> Any:
     return patch.object(LeasedFleet, "_work", worked)
 
 
-def _told_before_the_commit() -> Any:
+def _reported_before_the_commit() -> Any:
     commit, work = Commits._commit, LeasedFleet._work
     fleets = WeakKeyDictionary[Commits, LeasedFleet]()
 
@@ -51,13 +51,13 @@ def _told_before_the_commit() -> Any:
         fleets[holding.worker._commits] = self
         return await work(self, holding)
 
-    async def told(self: Commits, draft: Any, ingest: Any) -> None:
+    async def reported(self: Commits, draft: Any, ingest: Any) -> None:
         fleets[self].committed(draft.footer)
         await commit(self, draft, ingest)
 
     stack = contextlib.ExitStack()
     stack.enter_context(patch.object(LeasedFleet, "_work", worked))
-    stack.enter_context(patch.object(Commits, "_commit", told))
+    stack.enter_context(patch.object(Commits, "_commit", reported))
     return stack
 
 
@@ -76,19 +76,24 @@ def _ranges_not_waited_for() -> Any:
     return patch.multiple(LogStore, has_range_done=there, range_done=as_it_is)
 
 
-_FAMILY = ("stream.split", "stream.merge")
+RESHARDING = ("stream.split", "stream.merge")
 BUGS = (
-    Bug("leases that never expire", _leases_for_ever, f"{Invariant.SETTLES}.*not committed", ("process.crash",)),
+    Bug("leases that never expire", _leases_never_expire, f"{Invariant.SETTLES}.*not committed", ("process.crash",)),
     Bug(
         "a child taken before its parents' end",
         lambda: patch.object(ShardTree, "ready", lambda *_: True),
         f"{Invariant.SETTLES}.*not ended yet",
-        _FAMILY,
+        RESHARDING,
     ),
-    Bug("told before the commit", _told_before_the_commit, f"{Invariant.LEASES_TRAIL_LOGS}.*is at", ("store.slow",)),
     Bug(
-        "SHARD_END of whatever was released",
-        _end_told_without_an_end,
+        "reported before the commit",
+        _reported_before_the_commit,
+        f"{Invariant.LEASES_TRAIL_LOGS}.*is at",
+        ("store.slow",),
+    ),
+    Bug(
+        "SHARD_END for every released shard",
+        _shard_end_on_every_release,
         f"{Invariant.LEASES_TRAIL_LOGS}.*ended",
         ("process.stop",),
     ),
@@ -101,6 +106,6 @@ BUGS = (
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_the_simulation_finds(bug: Bug) -> None:
-    """Within SEEDS seeds, and for what it is."""
+def test_simulation_of_a_fleet_finds_the_planted_bug(bug: Bug) -> None:
+    """With the expected message."""
     hunt(bug, fleet=True)

@@ -1,0 +1,132 @@
+"""Bugs to plant in planning, publishing and clean-up: each function is a context that has the bug."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+import vortex.core.ingest.pacing
+import vortex.core.log.rules
+import vortex.core.publish.plan
+import vortex.ingest.reading
+import vortex.ingest.resume
+import vortex.log.shard_tree
+import vortex.publish.cleanup
+import vortex.publish.known_logs
+from vortex.log.store import LogStore
+from vortex.publish.hours import Hours
+
+
+def closing_without(idle: bool) -> Any:
+    limit = vortex.core.publish.plan.frontier_limit
+
+    def lax(entry: Any, view: Any) -> int | None:
+        footer = view.newest if view else None
+        if footer is None:
+            return None  # unborn
+        if idle and footer.counts.records == 0 and footer.n:
+            return None
+        return limit(entry, view)
+
+    return patch.object(vortex.core.publish.plan, "frontier_limit", lax)
+
+
+def from_is_to_plus_one() -> Any:
+    entry = vortex.core.publish.plan._entry
+
+    def short(*args: Any) -> Any:
+        made = entry(*args)
+        return msgspec.structs.replace(made, next=made.to + 1)
+
+    return patch.object(vortex.core.publish.plan, "_entry", short)
+
+
+def plan_overwritten() -> Any:
+    put = LogStore.put_plan
+
+    async def overwrite(self: LogStore, plan: Any) -> Any:
+        await self.retry("overwrite", lambda: self.store.delete([self._plan_key(plan.k, "plan")]))
+        return await put(self, plan)
+
+    return patch.object(LogStore, "put_plan", overwrite)
+
+
+def loser_carries_out_its_own_plan() -> Any:
+    put = LogStore.put_plan
+
+    async def stubborn(self: LogStore, plan: Any) -> Any:
+        await put(self, plan)
+        return plan
+
+    return patch.object(LogStore, "put_plan", stubborn)
+
+
+def child_joined_twice() -> contextlib.AbstractContextManager[Any]:
+    with_children = vortex.core.publish.plan.with_children
+    stack = contextlib.ExitStack()
+    for module in (vortex.core.publish.plan, vortex.publish.known_logs):
+        stack.enter_context(
+            patch.object(module, "with_children", lambda live, retired, views: with_children(live, {}, views))
+        )
+    return stack
+
+
+def done_before_manifests() -> Any:
+    close = Hours.close
+
+    async def late(self: Hours, plan: Any, document: Any) -> int | None:
+        await self._log_store.put_done(document)
+        return await close(self, plan, document)
+
+    return patch.object(Hours, "close", late)
+
+
+def cleanup_below(limit: Callable[..., int]) -> Any:
+    return patch.object(vortex.publish.cleanup, "unneeded", limit)
+
+
+def and_the_head(shard: str, plan: Any, head: int) -> int:
+    below = vortex.core.publish.plan.unneeded(shard, plan, head)
+    return below + (below == head)
+
+
+def regardless_of_next(shard: str, plan: Any, head: int) -> int:
+    entry = plan.shards.get(shard)
+    if entry is not None:
+        done = msgspec.structs.replace(entry, next=max(entry.to, entry.next))
+        plan = msgspec.structs.replace(plan, shards={shard: done})
+    return vortex.core.publish.plan.unneeded(shard, plan, head)
+
+
+def cleanup_of_empty_segments() -> Any:
+    clean = vortex.publish.cleanup.Cleaner._clean_log
+
+    async def lax(self: Any, shard: str, below: int, retired: bool) -> None:
+        await clean(self, shard, below, retired)
+        headers = [await self._log_store.head(shard, n) for n in await self._log_store.numbers(shard, -1)]
+        empty = [head.n for head in headers[:-1] if head.footer and not head.footer.counts.records]
+        await self._log_store.drop(shard, empty)
+
+    return patch.object(vortex.publish.cleanup.Cleaner, "_clean_log", lax)
+
+
+def manifest_of_one_plan() -> Any:
+    async def none(self: Hours, hour: int, plan: Any) -> list[Any]:
+        return []
+
+    return patch.object(Hours, "_dones_since", none)
+
+
+def retired_when_ended() -> contextlib.AbstractContextManager[Any]:
+    def live_and_retired(last: Any) -> tuple[dict[str, Any], dict[str, int]]:
+        ended = {shard: entry.to for shard, entry in last.shards.items() if entry.ended}
+        return {s: entry for s, entry in last.shards.items() if s not in ended}, {**last.retired, **ended}
+
+    stack = contextlib.ExitStack()
+    for module in (vortex.core.publish.plan, vortex.publish.known_logs, vortex.log.shard_tree):
+        stack.enter_context(patch.object(module, "live_and_retired", live_and_retired))
+    return stack
