@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,32 @@ def test_program_of_the_documentation_reads_every_event(store: tuple[Path, Count
     if module == "polars":  # a column of text takes both
         users = names["events"].select("userId").collect()["userId"].to_list()
         assert {"u-1", "0"} <= set(users) and None not in users
+
+
+def test_spark_reads_every_event_and_decodes_names_byte_by_byte(store: tuple[Path, Counts]) -> None:
+    pytest.importorskip("pyspark", reason="no pyspark here: make test-readers installs it")
+    if shutil.which("java") is None:
+        pytest.skip("no Java here, which Spark needs")
+    from pyspark.sql import SparkSession
+
+    root, counts = store
+    here = {f"spark.driver.{name}": "127.0.0.1" for name in ("host", "bindAddress")}
+    settings = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", **here}
+    builder = SparkSession.builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    try:
+        names: dict[str, Any] = {"spark": spark}
+        exec(block("Spark", "python").replace("s3://my-bucket/clickstream", str(root)), names)
+        rows = names["events"].groupBy("customer", "event_type").count().collect()
+        users = {row[0] for row in names["events"].select("userId").distinct().collect()}
+    finally:
+        spark.stop()
+
+    assert {"u-1", "0"} <= users
+
+    def shown(name: str) -> str:
+        return name.encode().decode("latin-1")
+
+    assert counted(rows) == {(shown(customer), shown(kind)): count for (customer, kind), count in counts.items()}
