@@ -165,7 +165,7 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "events of a customer each": lambda: [
         b"\n".join(b'{"customer":"c%d","type":"b","id":1}' % (n * 10_000 + m) for m in range(10_000)) for n in range(28)
     ],
-    "an odd event of many keys": lambda: [b'{"customer":1.5,"x":1' + b',"":1' * 790_000 + b"}"] * 2,
+    "an ambiguous event of many keys": lambda: [b'{"customer":1.5,"x":1' + b',"":1' * 790_000 + b"}"] * 2,
     "customers of 60 KiB": lambda: [
         packed(b"".join(b'{"customer":"%s","type":"t","id":1}' % (b"%08d" % n * 7_500) for n in range(1000)))
     ],
@@ -176,7 +176,7 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "types of 600 characters": lambda: [
         packed(b"".join(b'{"customer":"a","type":"%d%s","id":1}' % (n, b"t" * 600) for n in range(95_000)))
     ] * 3,
-    "odd events of customers of 600 characters": lambda: [
+    "ambiguous events of customers of 600 characters": lambda: [
         packed(b"".join(b'{"customer":"%d%s","type":"\\u00e4","id":1}' % (n, b"t" * 600) for n in range(95_000)))
     ] * 2,
     "broken lines, and arrays of nearly as many elements as there may be": lambda: [

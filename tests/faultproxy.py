@@ -142,10 +142,10 @@ class FaultProxy:
 
     def strikes(self) -> Counter[str]:
         """The number of injected faults, by fault."""
-        told: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
         for (_, name), times in self.struck.items():
-            told[name] += times
-        return told
+            totals[name] += times
+        return totals
 
     async def __aenter__(self) -> Self:
         """Listen."""

@@ -215,7 +215,7 @@ def shared_out(watch: Watch, fleet: Fleet, shards: int) -> None:
     print(f"  shared out {time.monotonic() - begin:.1f} s after the first worker made the table", flush=True)
 
 
-def told(watch: Watch, why: str) -> str:
+def summary(watch: Watch, why: str) -> str:
     """The takeover times after deeds of a kind."""
     times = [seconds for what, _, seconds in watch.took if what == why]
     if not times:
@@ -278,8 +278,8 @@ def main(arguments: list[str] | None = None) -> int:
         verified = site.call("verify")
         print(verified.stdout + verified.stderr)
         print(", ".join(f"{count} {name}" for name, count in fleet.deeds.items()))
-        print(told(watch, "killed"))
-        print(told(watch, "stopped"))
+        print(summary(watch, "killed"))
+        print(summary(watch, "stopped"))
         print(f"a polite stop took {statistics.median(fleet.stop_s):.1f} s (median), {max(fleet.stop_s):.1f} s (worst)")
         print(f"every shard's lag was back to {LAG_S:.0f} s or less {quiet:.1f} s after the last deed")
         print(

@@ -183,10 +183,10 @@ def settle(site: Site, check: Callable[[], None], lag_s: float = 15.0, seconds: 
     worst: float | str = ""
     while time.monotonic() - begin < seconds:
         check()
-        told = site.call("status", "--json")
-        worst = told.stderr
-        if told.returncode == 0:
-            rows = json.loads(told.stdout)["shards"]
+        done_status = site.call("status", "--json")
+        worst = done_status.stderr
+        if done_status.returncode == 0:
+            rows = json.loads(done_status.stdout)["shards"]
             lags = [row["lag_s"] for row in rows if row["state"] != "ended"]
             worst = max((lag if lag is not None else float("inf") for lag in lags), default=float("inf"))
             if worst <= lag_s:
@@ -245,7 +245,7 @@ class Producer(threading.Thread):
                         recent.append(ids[-1])
                 self._put(kinesis, ids)
                 self.ended.wait(self.pause_s)
-        except BaseException as problem:  # noqa: BLE001 - told to whoever joins: a thread's error goes nowhere by itself
+        except BaseException as problem:  # noqa: BLE001 - done_status to whoever joins: a thread's error goes nowhere by itself
             self.failure = problem
 
     def _put(self, kinesis: Any, ids: list[str]) -> None:

@@ -47,8 +47,10 @@ class Issuer:
         if request.call == "ImdsRole":
             return Reply(200, body=b"role")
         if request.call in ("ContainerCredentials", "ImdsCredentials"):
-            told = {"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": self._time(0), **self._issue()}
-            return Reply(200, headers=Headers([("Content-Type", "application/json")]), body=json.dumps(told).encode())
+            document = {"Code": "Success", "Type": "AWS-HMAC", "LastUpdated": self._time(0), **self._issue()}
+            return Reply(
+                200, headers=Headers([("Content-Type", "application/json")]), body=json.dumps(document).encode()
+            )
         if request.call in ("AssumeRole", "AssumeRoleWithWebIdentity"):
             return self._assumed(request.call)
         action = parse_qs(request.body.decode("latin-1")).get("Action", [""])[0]

@@ -88,13 +88,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("vortex").setLevel(logging.CRITICAL)
     for shards in options.shards:
         begun = time.perf_counter()
-        told = vtime.run(run(shards, options.events, options.copies, options.seed))
+        result = vtime.run(run(shards, options.events, options.copies, options.seed))
         put = options.events * options.copies
         print(
-            f"{shards} shards, {options.events} events put {options.copies} times: {told['rows']} published, "
-            f"{told['dropped']} dropped, {told['filtered']} filtered, of {put}; {time.perf_counter() - begun:.0f} s"
+            f"{shards} shards, {options.events} events put {options.copies} times: {result['rows']} published, "
+            f"{result['dropped']} dropped, {result['filtered']} filtered, of {put}; {time.perf_counter() - begun:.0f} s"
         )
-        assert told["rows"] == options.events
+        assert result["rows"] == options.events
     return 0
 
 

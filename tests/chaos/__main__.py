@@ -98,7 +98,7 @@ class Stand:
 
 
 class Chaos:
-    """Servers, proxies and both stands."""
+    """Servers, proxies and both sites."""
 
     def __init__(self, stack: ExitStack, folder: Path, seed: int, minutes: float, names: str) -> None:
         self.rng, self.folder, self.minutes = Random(seed), folder, minutes
@@ -163,7 +163,7 @@ class Chaos:
 
     @property
     def workers(self) -> list[Worker]:
-        """Of both stands."""
+        """The workers of both sites."""
         return [worker for stand in self.stands for worker in stand.workers]
 
     def check(self) -> None:
@@ -185,7 +185,7 @@ class Chaos:
             elif now >= again:
                 again += _RESTART_S
                 worker = self.rng.choice(self.workers)
-                self.say(f"{worker.name} is started anew")
+                self.say(f"{worker.name} is started again")
                 worker.ask_to_stop()
                 worker.has_stopped()
                 worker.start()

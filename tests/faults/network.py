@@ -40,15 +40,15 @@ def bodies() -> Iterable[Fault]:
     yield Fault("half_head", "half of the head, then the end", BODIES, s.half(s.refuse, of_head=True))
     yield Fault("half_body", "half of the body, then the end", BODIES, s.half(s.refuse))
     yield Fault("half_body_rst", "half of the body, then RST", BODIES, s.half(s.reset))
-    yield Fault("length_too_long", "ten bytes less than were told", BODIES, s.lengths(off=10))
-    yield Fault("length_too_short", "two bytes more than were told", BODIES, s.lengths(off=-2, stays=True))
+    yield Fault("length_too_long", "ten bytes less than the length", BODIES, s.lengths(off=10))
+    yield Fault("length_too_short", "two bytes more than the length", BODIES, s.lengths(off=-2, stays=True))
     yield Fault("length_twice", "two lengths", BODIES, s.lengths("Content-Length: {n}", "Content-Length: 3"))
     yield Fault("length_negative", "a length below nothing", BODIES, s.lengths("Content-Length: -1"))
     yield Fault("length_is_text", "a length that is no number", BODIES, s.lengths("Content-Length: many"))
     yield Fault("length_huge", "a length of 8 EiB", BODIES, s.lengths("Content-Length: 9223372036854775807"))
     yield Fault(
         "reply_after",
-        "a second reply that nobody asked for",
+        "a second reply that was not requested",
         BODIES,
         s.lengths(more=b"HTTP/1.1 200 OK\r\n\r\n", stays=True),
     )
@@ -63,14 +63,16 @@ def bodies() -> Iterable[Fault]:
         s.chunks(end, share=0.5, stays=True),
     )
     yield Fault("no_length", "HTTP/1.0, the body ends with the connection", BODIES, s.until_the_end, legal=True)
-    yield Fault("gzip", "compressed, though nobody asked", BODIES, s.encoded(said=True, done=True))
-    yield Fault("gzip_unsaid", "compressed, and nobody says so", BODIES, s.encoded(said=False, done=True))
+    yield Fault("gzip", "compressed, although not requested", BODIES, s.encoded(said=True, done=True))
+    yield Fault("gzip_unsaid", "compressed, and not announced", BODIES, s.encoded(said=False, done=True))
     yield Fault("gzip_lie", "called compressed, and is not", BODIES, s.encoded(said=True, done=False))
     yield Fault("endless", "96 MiB of spaces in chunks", BODIES, s.endless, every=8)
     yield Fault("header_huge", "a header of 100 KB", ANY, s.with_header("X-Odd", "x" * 100_000))
     yield Fault("header_nul", "a header with a NUL", ANY, s.with_header("X-Odd", "a\0b"))
     yield Fault("header_folded", "a header over two lines", ANY, s.with_header("X-Odd", "a\r\n b"))
-    yield Fault("header_broken", "a line among the headers that is none", ANY, s.with_header("X-Odd", "a\r\nodd line"))
+    yield Fault(
+        "header_broken", "a line among the headers that is not a header", ANY, s.with_header("X-Odd", "a\r\nodd line")
+    )
     yield Fault("bare_newlines", "lines that end in LF only", BODIES, s.bare_newlines)
     yield Fault("junk", "bytes that are no HTTP", ANY, s.raw(b"\x16\x03\x01\x02\x00\x01\xfc\x03\x03\0\0"))
     yield Fault("empty_line", "an empty line, then the end", ANY, s.raw(b"\r\n"))

@@ -56,7 +56,7 @@ def errors() -> Iterable[Fault]:
         sts=(403, "AccessDenied"),
     )  # fmt: skip
     yield coded(
-        "conflict", "somebody writes the same", WRITES | {"DeleteObjects", "TransactWriteItems"},
+        "conflict", "another write of the same", WRITES | {"DeleteObjects", "TransactWriteItems"},
         dynamodb=(400, "TransactionConflictException"), s3=(409, "ConditionalRequestConflict"),
     )  # fmt: skip
     yield coded(
@@ -111,7 +111,7 @@ def kinesis() -> Iterable[Fault]:
     yield Fault("next_missing", "no next iterator on an open shard", records, s.lacking("NextShardIterator"))
     for name, told in [("null", None), ("empty", ""), ("number", 7), ("junk", "AAAA")]:
         yield Fault(f"next_{name}", f"{told!r} for a next iterator", records, s.saying(NextShardIterator=told))
-    yield Fault("false_end", "an open shard that is said to have ended, with a child", records, s.told(s.false_end))
+    yield Fault("false_end", "an open shard that is reported as ended, with a child", records, s.told(s.false_end))
     yield Fault("children_and_next", "no children, and a next iterator", records, s.saying(ChildShards=[]))
     yield Fault("children_junk", "children without names", records, s.saying(ChildShards=[{}, 7]))
     yield Fault("records_missing", "GetRecords without records", records, s.lacking("Records"))
@@ -262,7 +262,7 @@ def dynamodb() -> Iterable[Fault]:
 def credentials() -> Iterable[Fault]:
     past, odd = "2020-01-01T00:00:00Z", "soon"
     yield Fault("stale", "credentials that have expired", ISSUED, s.saying(Expiration=past))
-    yield Fault("expiry_junk", "credentials whose end is no time", ISSUED, s.saying(Expiration=odd))
+    yield Fault("expiry_junk", "credentials whose expiration is not a time", ISSUED, s.saying(Expiration=odd))
     for name in ("AccessKeyId", "SecretAccessKey", "Token", "Expiration"):
         yield Fault(f"no_{name.lower()}", f"credentials without {name}", ISSUED, s.lacking(name))
     yield Fault("key_null", "null for an access key", ISSUED, s.saying(AccessKeyId=None))

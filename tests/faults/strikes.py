@@ -44,7 +44,7 @@ def html(status: int, reason: str, *headers: tuple[str, str]) -> Strike:
     return canned(status, reason, HTML, "text/html", *headers)
 
 
-def error(codes: dict[str, tuple[int, str]], message: str = "told so by the fault proxy") -> Strike:
+def error(codes: dict[str, tuple[int, str]], message: str = "injected by the fault proxy") -> Strike:
     """An error in the format of the called service; `codes`: status and code by service."""
 
     async def strike(x: Exchange) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 READ_AHEAD = 64 * 1024
-"""A body of at most so many bytes that nobody holds back is read with its head."""
+"""A body of at most this many bytes, sent without waiting, is read with its head."""
 
 _S3 = {"GET": "GetObject", "PUT": "PutObject", "HEAD": "HeadObject", "DELETE": "DeleteObject", "POST": "PostObject"}
 
@@ -74,7 +74,7 @@ Origin = Callable[[Request], Awaitable[Reply]]
 def called(method: str, target: str, headers: Headers, body: bytes) -> tuple[str, str]:
     """The service that a request is for, and the call.
 
-    Credential endpoints are told by their paths: `/latest/` is that of IMDS, `/credentials` the container's.
+    Credential endpoints are recognized by their paths: `/latest/` is that of IMDS, `/credentials` the container's.
     """
     parts = urlsplit(target)
     if amz := headers.value("x-amz-target"):

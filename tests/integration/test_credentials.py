@@ -27,7 +27,7 @@ LIFE_S = 6
 
 
 def ready(port: int) -> tuple[int, str]:
-    """Status and text of /readyz?verbose; 0 while nobody listens."""
+    """Status and text of /readyz?verbose; status 0 while the port is closed."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz?verbose", timeout=5) as reply:
             return reply.status, reply.read().decode()

@@ -40,8 +40,8 @@ def test_run_serves_its_metrics_and_stops_when_it_is_told_to(tmp_path: Path) -> 
         [*command, *places, "--metrics-port", str(port)], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
     )
     assert loader.stdout is not None
-    told = loader.stdout.readline()
-    assert told == "2026-11-29T09: 9 rows in 1 tables (1 loaded now), 1 rows of 1 types not in the catalogue\n"
+    printed = loader.stdout.readline()
+    assert printed == "2026-11-29T09: 9 rows in 1 tables (1 loaded now), 1 rows of 1 types not in the catalogue\n"
     end = time.monotonic() + 30
     text = ""
     while "vortex_loader_last_loaded_hour_seconds 0.0" in text or not text:

@@ -165,7 +165,7 @@ def no_pause() -> contextlib.AbstractContextManager[Any]:
 
 
 def missing_iterator_is_an_end() -> Any:
-    async def ended(self: ShardWorker, told: str) -> None:
+    async def ended(self: ShardWorker, reason: str) -> None:
         stream, clock = self._ports.stream, self._ports.clock
         listed = await self._ports.retry("list shards", stream.list_shards)
         if children := tuple(each for each in listed if self.shard.id in each.parents):

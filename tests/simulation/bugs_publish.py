@@ -27,7 +27,7 @@ def closing_without(idle: bool) -> Any:
     def lax(entry: Any, view: Any) -> int | None:
         footer = view.newest if view else None
         if footer is None:
-            return None  # unborn
+            return None  # not started
         if idle and footer.counts.records == 0 and footer.n:
             return None
         return limit(entry, view)

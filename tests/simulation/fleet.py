@@ -46,7 +46,7 @@ from vortex.runtime.assembly import OnCommit, WorkerFactory, assemble, loaded_st
 from vortex.runtime.environment import Environment
 
 LIMIT_S = 120.0
-"""Within which balance must be reached, from any start."""
+"""The time within which balance must be reached, from any start."""
 LATENESS_MS = 60_000
 TARGET = 64 << 20
 MONTH = 60 * 24 * 30.4
@@ -55,7 +55,7 @@ WRITE, READ, PUT, GET = 0.625e-6, 0.125e-6, 5e-6, 0.4e-6
 
 @dataclass
 class StandIn:
-    """What a shard worker is to the fleet: it takes up the log, commits, and stops when it is told to."""
+    """A stand-in for a shard worker: it resumes the log, commits, and stops on request."""
 
     shard: ShardInfo
     world: World
@@ -69,12 +69,12 @@ class StandIn:
 
     @property
     def status(self) -> ShardStatus:
-        """With what was read so far: traffic is even."""
+        """With the bytes read so far: traffic is even."""
         read = self.world.rate(self.shard.id) * (self.world.clock.monotonic() - self._begun)
         return ShardStatus(self.shard.id, totals=Counts(bytes=int(read)))
 
     async def run(self) -> Footer | None:
-        """Until told to stop, or lost."""
+        """Run until a stop, or until the shard is lost."""
         plan = await self.log_store.last_plan(self.world.state)
         newest = await self.log_store.newest(self.shard.id, plan.shards.get(self.shard.id))
         head: SegmentRef = newest or before_all(self.shard.id)
@@ -183,11 +183,11 @@ class World:
         await asyncio.sleep(self.rng.uniform(0.01, 0.03))
 
     def rate(self, shard: str) -> float:
-        """Bytes a second; where they differ widely, every fiftieth shard gets twenty times as much."""
+        """Bytes a second; if skewed, every fiftieth shard gets twenty times as much."""
         return 1_000_000.0 if self.skewed and int(shard[-12:]) % 50 == 0 else 50_000.0
 
     def start(self) -> str:
-        """One more worker; its name."""
+        """Start a worker; its name."""
         self._names += 1
         name = f"host-{self._names}:{1000 + self._names}:{self.rng.getrandbits(64):016x}"
         env = self._environment(name, self._names)
@@ -213,7 +213,7 @@ class World:
         await asyncio.gather(reading, publishing, return_exceptions=True)
 
     def loads(self) -> Counter[str]:
-        """What each living worker has to do, in ordinary shards."""
+        """The load of each running worker, in ordinary shards."""
         weight = weights(self.table.table.values())
         loads = {name: sum(weight[shard] for shard in fleet.workers) for name, (fleet, _) in self.workers.items()}
         return Counter(loads)
@@ -226,7 +226,7 @@ class World:
         return whole and max(loads.values()) - min(loads.values()) <= 1
 
     async def rest(self) -> float:
-        """Wait for balance; the seconds it took. Raises AssertionError where it takes longer than allowed."""
+        """Wait for balance; the seconds it took. Raises AssertionError after the limit."""
         begun = self.clock.monotonic()
         while not self.balanced():
             await self.clock.sleep(0.5)
@@ -260,7 +260,7 @@ def prices(calls: Counter[str], minutes: float) -> list[tuple[str, float, float]
     for what, count in sorted(calls.items()):
         each = WRITE if what.startswith("table") else READ if what == "read units" else PUT
         if what == "table rows":
-            each = 0.0  # paid for by what it reads
+            each = 0.0  # priced by the read units
         elif what == "store get":
             each = GET
         elif what == "store delete":

@@ -77,7 +77,7 @@ BUGS = (
         ("traffic.idle",),
     ),
     Bug(
-        "closing without unborn shards",
+        "closing without shards that have not started",
         lambda: closing_without(False),
         f"{Invariant.CLOSED_HOURS}.*a plan has closed|{Invariant.COMPLETE_AND_ONCE}.*leaves out",
         NOT_STARTED,

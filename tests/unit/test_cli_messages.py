@@ -105,10 +105,10 @@ def test_run_prints_one_line_that_names_the_settings_when_the_address_is_in_use(
 @pytest.mark.parametrize("as_json", [False, True])
 def test_verify_escapes_control_characters_of_object_keys(folder: Path, as_json: bool) -> None:
     """Keys can have line breaks, terminal escapes, and bytes that are not text."""
-    odd = folder / "odd"
-    odd.mkdir()
-    (odd / os.fsdecode(b"\xff\nevery invariant holds\x1b[2J")).write_text("x")
-    settings = {"VORTEX_STORE__URL": odd.as_uri()}
+    unusual = folder / "unusual"
+    unusual.mkdir()
+    (unusual / os.fsdecode(b"\xff\nevery invariant holds\x1b[2J")).write_text("x")
+    settings = {"VORTEX_STORE__URL": unusual.as_uri()}
     done = program(folder, "verify", "-c", "v.toml", *(["--json"] if as_json else []), **settings)
     assert done.returncode == Exit.FAILED
     assert "\x1b" not in done.stdout + done.stderr

@@ -76,6 +76,6 @@ def test_untimed_names_shards_with_unreadable_times_and_counts_them() -> None:
 
     views = {
         "fine": view(Counts(accepted=9)),
-        "odd": view(Counts(accepted=9, untimed=2), Counts(accepted=1, untimed=1)),
+        "shard": view(Counts(accepted=9, untimed=2), Counts(accepted=1, untimed=1)),
     }
-    assert untimed(views) == ["odd: 3 of 10 recent events have no readable time; they count by arrival"]
+    assert untimed(views) == ["shard: 3 of 10 recent events have no readable time; they count by arrival"]

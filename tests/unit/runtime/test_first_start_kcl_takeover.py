@@ -32,7 +32,7 @@ class KclApplication:
             self.world.sent.update(names)
 
     def take(self, shard: ShardInfo, record: int, sub: int) -> Checkpoint:
-        """All before the record of that number, and 0..sub of it: what nobody may take again."""
+        """Process all before the given record, and its sub-records 0..sub: they must not be read again."""
         read = self.world.stream.records(shard.id)[: record + 1]
         for each in read:
             subs = deaggregate(each.data) or [each.data]

@@ -177,7 +177,7 @@ async def test_refused_credentials_are_reported_as_unavailable_with_source_and_r
 
 @pytest.mark.parametrize("name", ["GetRecords", "ListShards", "PutObject", "Scan"])
 async def test_a_denial_names_the_source_of_the_credentials_and_the_region(clients: Clients, name: str) -> None:
-    """So a wrong role can be told from a wrong policy."""
+    """So a wrong role can be distinguished from a wrong policy."""
 
     async def origin(request: Request) -> Reply:
         if request.service == "credentials":

@@ -43,9 +43,9 @@ def more(inside: str, token: str) -> Reply:
     return document(f"{inside}<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>")
 
 
-def bytes_of(told: str, body: bytes, status: int = 206, **headers: str) -> Reply:
+def bytes_of(content_range: str, body: bytes, status: int = 206, **headers: str) -> Reply:
     """A part of an object."""
-    return Reply(status, headers=Headers([("Content-Range", told), *headers.items()]), body=body)
+    return Reply(status, headers=Headers([("Content-Range", content_range), *headers.items()]), body=body)
 
 
 def item(**changed: Any) -> dict[str, Any]:
@@ -232,8 +232,8 @@ async def test_a_store_uses_the_region_that_s3_names_for_the_bucket() -> None:
         came.append(request.headers.value("authorization").partition("Credential=")[2].split("/")[2])
         if came[-1] == "eu-north-1":
             return await world.aws(request)
-        told = error_reply("s3", 301, "PermanentRedirect", "elsewhere")
-        return told.having(("x-amz-bucket-region", "eu-north-1"), ("Location", "http://127.0.0.1:1/"))
+        redirect = error_reply("s3", 301, "PermanentRedirect", "elsewhere")
+        return redirect.having(("x-amz-bucket-region", "eu-north-1"), ("Location", "http://127.0.0.1:1/"))
 
     async with opened() as world:
         world.proxy._origins[""] = answer

@@ -124,8 +124,8 @@ def test_decoder_uses_the_first_path_that_has_a_value() -> None:
     assert decode(b'{"customer":"a","event":"","type":"t","id":"1"}').types == ["t"]
     both = b'{"org":{"login":"o"},"repo":{"name":"r"},"type":"T","id":"1"}'
     only = b'{"org":null,"repo":{"name":"r/x"},"type":"T","id":"2"}'
-    odd = b'{"org":"text","repo":{"name":"r"},"type":"T","id":3}'
-    assert decode(both, only, odd, decoder=GITHUB).customers == ["o", "r/x", "r"]
+    scalar = b'{"org":"text","repo":{"name":"r"},"type":"T","id":3}'
+    assert decode(both, only, scalar, decoder=GITHUB).customers == ["o", "r/x", "r"]
 
 
 def test_decoder_rejects_a_duplicate_key_only_on_a_configured_path() -> None:

@@ -20,7 +20,7 @@ FIELDS = Fields(("customer",), ("type",), ("id",), ("at", "also_at"), max_bytes=
 
 
 def reader() -> EventReader:
-    """Of a shard that nobody has read."""
+    """The reader of a shard that has not been read."""
     return EventReader(Decoder(FIELDS), 300_000, seed=5)
 
 

@@ -28,7 +28,7 @@ WORST = {
     "user records of empty gzip members": {"rejections_too_large"},
     "empty user records": {"too_many_sub_records"},
     "a customer that is a list": {"bad_customer"},
-    "an odd event of many keys": {"too_many_keys"},
+    "an ambiguous event of many keys": {"too_many_keys"},
     "types of 600 characters": set[str](),
     "packed control characters": {"event_too_large", "page_too_large"},
     "events without a customer": {"missing_customer"},

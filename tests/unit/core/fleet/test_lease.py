@@ -66,9 +66,9 @@ def test_writes_of_an_owner_increment_the_counter() -> None:
     """It is the heartbeat, and the condition of the next write."""
     mine = taken(FREE, "me", "t1")
     assert renewed(mine).counter == mine.counter + 1
-    told = checkpointed(mine, Checkpoint("SHARD_END"), ("b", "a"))
-    assert (told.counter, told.checkpoint.ended, told.children) == (mine.counter + 1, True, ("a", "b"))
-    assert checkpointed(told, Checkpoint("SHARD_END")).children == ("a", "b")
+    written = checkpointed(mine, Checkpoint("SHARD_END"), ("b", "a"))
+    assert (written.counter, written.checkpoint.ended, written.children) == (mine.counter + 1, True, ("a", "b"))
+    assert checkpointed(written, Checkpoint("SHARD_END")).children == ("a", "b")
     gone = released(mine)
     assert (gone.owner, gone.token, gone.counter) == (None, "", mine.counter + 1)
 
