@@ -113,6 +113,6 @@ def arrived(arrivals: NDArray[np.float64], latest_ms: int, since: int) -> NDArra
     plausible = (ms >= latest_ms - OLDEST_MS) & (ms <= latest_ms + TOLERANCE_MS)
     if plausible.all():
         return np.minimum(ms.astype(np.int64), latest_ms)
-    told = np.where(plausible, np.minimum(ms, latest_ms), 0).astype(np.int64)
-    first = since if since or not plausible.any() else int(told[plausible][0])
-    return np.where(plausible, told, np.maximum(np.maximum.accumulate(told), first))
+    believed = np.where(plausible, np.minimum(ms, latest_ms), 0).astype(np.int64)
+    first = since if since or not plausible.any() else int(believed[plausible][0])
+    return np.where(plausible, believed, np.maximum(np.maximum.accumulate(believed), first))

@@ -30,7 +30,7 @@ def state_of(body: bytes, name: str) -> StreamState:
     _claim(bool(names) and len(set(names)) == len(names), "its roots are none, or one comes twice")
     for root in state.roots:
         _claim("/" not in root.shard.id and bool(root.shard.id), f"{root.shard.id!r} names no shard")
-        _claim(_meaningful(root.position), f"{root.position} is no place in {root.shard.id}")
+        _claim(_meaningful(root.position), f"{root.position} is not a valid position in {root.shard.id}")
     _times(state.closed_before, state.first_hour)
     return state
 

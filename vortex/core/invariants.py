@@ -59,7 +59,7 @@ class Invariant(Enum):
     SETTLES = (
         "I8",
         "Once faults end, all that was read is published, and no worker fails or waits forever.",
-        "`/readyz?verbose` and `vortex status` name what stands in the way. If a restart helps, this is a bug in "
+        "`/readyz?verbose` and `vortex status` name the cause. If a restart helps, this is a bug in "
         "Vortex: report it with the log.",
     )
     SUMS_AGREE = (

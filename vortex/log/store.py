@@ -76,7 +76,7 @@ class LogStore:
         return await self._document(name, lambda body: state_of(body, name))
 
     async def begin(self, state: StreamState) -> StreamState:
-        """Write `stream.json` if it is absent; what stands there then."""
+        """Write `stream.json` if it is absent. Returns its content then."""
         await self._put(f"{self.root}/stream.json", msgspec.json.encode(state))
         found = await self.state()
         assert found is not None
@@ -87,7 +87,7 @@ class LogStore:
         return await self._document(self._plan_key(k, "plan"), lambda body: plan_of(body, k, self._plan_key(k, "plan")))
 
     async def put_plan(self, plan: Plan) -> Plan:
-        """Put the plan if its number is free; the plan that stands there then (one wins, a loser takes it up)."""
+        """Put the plan if its number is free. Returns the plan with that number, perhaps another worker's."""
         await self._put(self._plan_key(plan.k, "plan"), msgspec.json.encode(plan))
         found = await self.plan(plan.k)
         assert found is not None

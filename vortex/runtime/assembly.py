@@ -63,14 +63,14 @@ def policy_of(settings: Settings, state: StreamState) -> Policy:
         event.time_format,
     )
     layout = Layout(settings.layout.path, settings.layout.rejected)
-    told = msgspec.json.encode([fields, layout.path, settings.publish.period, settings.hours.allowed_lateness])
+    settings_json = msgspec.json.encode([fields, layout.path, settings.publish.period, settings.hours.allowed_lateness])
     return Policy(
         decoder=Decoder(fields),
         layout=layout,
         rules=Rules(settings.publish.period, settings.hours.allowed_lateness),
         window_ms=settings.dedup.window,
         seed=state.seed,
-        fingerprint=hashlib.sha256(told).hexdigest()[:16],
+        fingerprint=hashlib.sha256(settings_json).hexdigest()[:16],
         limits=Limits(**settings.limits.model_dump()),
     )
 

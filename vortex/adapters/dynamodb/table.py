@@ -1,11 +1,11 @@
-"""The lease table in DynamoDB, attribute by attribute that of the Kinesis Client Library 2.x (and 3.x).
+"""The lease table in DynamoDB, with the attributes of the Kinesis Client Library 2.x (and 3.x).
 
 API: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html. Attributes, conditions and
 increments: DynamoDBLeaseSerializer and DynamoDBLeaseRefresher of https://github.com/awslabs/amazon-kinesis-client.
 
-Only UpdateItem writes, so attributes that others keep on a row survive. The conditions hold the owner and the token
-besides the KCL's counter: after a table was restored to an earlier moment, a counter alone may come round again.
-Nothing is retried in here; what failed with an outcome unknown may be called again by the caller, at its own pace.
+All writes are UpdateItem, so foreign attributes of a row are kept. Conditions contain owner and token as well as the
+KCL's counter: after a restore of the table a counter value may occur again. Nothing is retried here; after an unknown
+outcome the caller may repeat the call at its own pace.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _PATIENCE_S = 8.0
 
 
 class _Refused(Exception):
-    """A condition did not hold. `found` is the row as it is; None where there is none, or only `junk`."""
+    """A condition failed. `found` is the current row; None if there is none, or only `junk`."""
 
     def __init__(self, found: Lease | None, junk: dict[str, Any] | None = None) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class DynamoTable:
     def __init__(self, client: Any, table: str, patience_s: float = _PATIENCE_S) -> None:
         self._client, self._table, self._patience_s = client, table, patience_s
         self._junk: dict[str, int] = {}
-        """By key: how often in a row the row made no sense."""
+        """By key, how many times in a row the row was invalid."""
 
     async def ensure(self) -> None:
-        """See the port. Denied, too, where a table of that name has another key."""
+        """See the port. Raises Denied, too, if a table of that name has another key."""
         waited, pause = 0.0, 0.05
         while waited < _ACTIVE_S:
             if await self.active():
@@ -81,7 +81,7 @@ class DynamoTable:
         raise Unavailable(f"table {self._table}: not active after {_ACTIVE_S} s", "creating")
 
     async def active(self, *, create: bool = True) -> bool:
-        """Whether the table is there and ready; where it is missing it is created, unless told not to: NotFound."""
+        """Whether the table exists and is ready. Creates a missing table, or raises NotFound if not `create`."""
 
         def read(reply: dict[str, Any]) -> tuple[list[tuple[str, str]], str]:
             table = reply["Table"]
@@ -102,16 +102,18 @@ class DynamoTable:
         return status in ("ACTIVE", "UPDATING")
 
     async def probe(self) -> None:
-        """Prove that conditions are honoured, by an update that must be refused and leaves nothing behind.
+        """Check that conditions are honoured, with an update that must be refused and so changes nothing.
 
-        Raises Denied where the table let it pass: two workers could then both take a lease.
+        Raises Denied if the table accepts it: two workers could then both take a lease.
         """
         key = "vortex-check"
         try:
             await self._update(key, put={COUNTER: number(0), CHECKPOINT: text("none")}, expect={KEY: text(key)})
         except _Refused:
             return
-        raise Denied(f"table {self._table} does not honour conditional writes: it took an update that it must refuse")
+        raise Denied(
+            f"table {self._table} does not honour conditional writes: it accepted an update that it must refuse"
+        )
 
     async def rows(self) -> list[Lease]:
         """See the port."""
@@ -134,8 +136,8 @@ class DynamoTable:
                 return list(found.values())
 
     def _readable(self, item: dict[str, Any]) -> Lease | None:
-        """`row_of`. What makes no sense time and again is not a reply's fault, but stands in the table: whoever misses
-        the row will write over it (`create`).
+        """`row_of`. A row that is invalid several times in a row is invalid in the table, not only in a reply: it
+        counts as missing, and `create` overwrites it.
         """
         try:
             lease = row_of(item)
@@ -144,7 +146,7 @@ class DynamoTable:
             self._junk[key] = self._junk.get(key, 0) + 1
             if self._junk[key] < _TRIES:
                 raise
-            log.warning("lease table %s: %s: taken as missing", self._table, problem)
+            log.warning("lease table %s: %s: treated as missing", self._table, problem)
             return None
         self._junk.pop(str(item.get(KEY)), None)
         return lease
@@ -202,7 +204,7 @@ class DynamoTable:
             return _still_mine(msgspec.structs.replace(lease, owner=owner, token=token), refused.found)
 
     async def checkpoint(self, lease: Lease, checkpoint: Checkpoint, *, children: tuple[str, ...] = ()) -> Lease | None:
-        """See the port. Tried again at once where only one's own heartbeat was faster."""
+        """See the port. Retried at once if only the own heartbeat came first."""
         put = {CHECKPOINT: text(checkpoint.sequence), SUB: number(checkpoint.sub), SWITCHES: number(0)}
         if children:
             put[CHILDREN] = texts(children)
@@ -233,8 +235,8 @@ class DynamoTable:
         return None
 
     async def _hand_over(self, key: str, previous_owner: str) -> None:
-        """Tell the one who took the lease not to wait any longer; no heartbeat of anybody's, so the counter stays."""
-        with contextlib.suppress(_Refused):  # it was taken on meanwhile, or waits no longer
+        """Tell the new owner of the lease to stop waiting. Not a heartbeat, so the counter stays."""
+        with contextlib.suppress(_Refused):  # the lease was taken again, or the new owner does not wait any more
             await self._update(key, remove=(PREVIOUS_OWNER,), expect={PREVIOUS_OWNER: text(previous_owner)})
 
     async def _create_table(self) -> None:
@@ -259,15 +261,15 @@ class DynamoTable:
         remove: tuple[str, ...] = (),
         over_junk: bool = False,
     ) -> Lease:
-        """One conditional UpdateItem; `expect` maps attributes to their values, None where one must be absent.
+        """One conditional UpdateItem; `expect` maps attributes to their values, None for an absent one.
 
-        Raises _Refused, with the row that stood in the way.
+        Raises _Refused with the current row.
         """
         names: dict[str, str] = {}
         values: dict[str, Value] = {}
 
         def name(attribute: str) -> str:
-            # Through a placeholder: some names are words of the expression language.
+            # As placeholders: some names are reserved words.
             names[f"#{attribute}"] = attribute
             return f"#{attribute}"
 
@@ -319,7 +321,7 @@ class DynamoTable:
         return row
 
     async def _item(self, key: str) -> dict[str, Any]:
-        """The row that made a condition fail; some servers do not send it along. Empty where there is none."""
+        """The row that made a condition fail, for servers that do not return it. Empty if there is none."""
 
         def read(reply: dict[str, Any]) -> dict[str, Any]:
             return dict(reply.get("Item") or {})
@@ -327,7 +329,7 @@ class DynamoTable:
         return await self._call("GetItem", read, key, Key={KEY: text(key)}, ConsistentRead=True)
 
     async def _call(self, operation: str, read: Callable[[dict[str, Any]], T], /, key: str = "", **arguments: Any) -> T:
-        """What `read` takes out of the reply; whatever it stumbles over is the reply's fault."""
+        """Make one call and return `read(reply)`; any exception in `read` means a malformed reply."""
         what = f"dynamodb:{operation} on table {self._table} {key}".rstrip()
         async with calling(what, self._patience_s):
             try:
@@ -335,7 +337,7 @@ class DynamoTable:
             except ClientError as error:
                 code = code_of(error)
                 if code == "ResourceNotFoundException" and operation == "DescribeTable":
-                    raise NotFound(f"{what}: there is no such table") from error
+                    raise NotFound(f"{what}: the table does not exist") from error
                 if code == "ConditionalCheckFailedException":
                     refused: Exception = _ConditionFailed(dict(error.response.get("Item") or {}))
                 elif code == "ResourceInUseException" and operation == "CreateTable":
@@ -352,7 +354,7 @@ METHODS = {
     "Scan": "scan",
     "UpdateItem": "update_item",
 }
-"""What a worker must be allowed to do (IAM action to method)."""
+"""The permissions that a worker needs (IAM action to method)."""
 
 
 class _ConditionFailed(Exception):
@@ -362,11 +364,11 @@ class _ConditionFailed(Exception):
 
 
 class _InUse(Exception):
-    """The table is being created, or is there already."""
+    """The table is being created, or already exists."""
 
 
 def _held(lease: Lease) -> dict[str, Value | None]:
-    """The condition that the row is as its owner knows it."""
+    """The condition that the row is unchanged since its owner read or wrote it."""
     return {
         COUNTER: number(lease.counter),
         OWNER: text(lease.owner) if lease.owner else None,
@@ -375,7 +377,7 @@ def _held(lease: Lease) -> dict[str, Value | None]:
 
 
 def _still_mine(lease: Lease, found: Lease | None) -> Lease | None:
-    """What to go on from after a condition failed: the row, where the acquisition is still the same."""
+    """The row to continue from after a failed condition, if the acquisition is still the same."""
     return found if found is not None and same_acquisition(lease, found) else None
 
 
@@ -389,9 +391,9 @@ async def open_dynamo_table(
     connect_timeout_s: float = 3,
     read_timeout_s: float = 5,
 ) -> AsyncIterator[DynamoTable]:
-    """The table of that name, with the credentials of the session.
+    """Open the table of that name, with the credentials of the session.
 
-    Time-outs are short: a heartbeat that takes longer than a lease lives is worth nothing.
+    Time-outs are short: a heartbeat that takes longer than the failover time is useless.
     """
     session = session or new_session(region)
     config = client_config(

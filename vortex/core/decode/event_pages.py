@@ -1,4 +1,4 @@
-"""A page's events in slices: what is plain of its records, and what had to be taken apart, in the order of records."""
+"""A page's events in slices, in order of records: those of plain records, and those of records that were split."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vortex.core.decode.interning import Names
 from vortex.core.decode.records import Records
 
 _ROWS = 16_384
-"""Events of a slice, if they are of several records."""
+"""Maximum events of a slice of several records."""
 STEP_PARTS, STEP_BYTES = 1000, 1 << 20
-"""What the long way takes in one step, if it is not one part."""
+"""Maximum parts and bytes per step on the slow path; a larger part is a step by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Events of the records from `first` to before `upto`; all that are left of them, if it is the `last`."""
+    """Events of the records first..upto (half-open); with `last`, the remaining ones of these records."""
 
     events: Events
     first: int
@@ -29,15 +29,15 @@ class Slice:
 
 
 class EventPage:
-    """What is plain of a page; its records before `done` have been given out."""
+    """The events of a page's plain records; the records before `done` were already returned."""
 
-    def __init__(self, plain: Events, records: Records, last_odd: int) -> None:
-        """`last_odd`: the last record that is not plain, or -1."""
+    def __init__(self, plain: Events, records: Records, last_other: int) -> None:
+        """`last_other`: the last record that is not plain, or -1."""
         self.records, self.done = records, 0
-        self._plain, self._last_odd = plain, last_odd
+        self._plain, self._last_other = plain, last_other
 
     def let_go(self, names: Names) -> None:
-        """Keep of these names none but one's own."""
+        """Drop the reference to these shared names; keep only the own ones."""
         plain = self._plain
         if plain.names is names:
             its, place = np.unique(plain.name, return_inverse=True)
@@ -45,11 +45,11 @@ class EventPage:
             plain.name, plain.names = own.number(names[name] for name in its.tolist())[place], own
 
     def around(self, parts: RecordParts) -> tuple[int, int]:
-        """The records that a slice with these parts may be of: with plain ones before, and behind where none is odd."""
+        """The records of a slice with these parts: with plain ones before them, and after them if the rest is plain."""
         first, upto = parts.owners[0], parts.owners[-1] + 1
         if self._rows(self.done, upto) <= _ROWS:
             first = self.done
-        if upto == self._last_odd + 1 and self._rows(first, len(self.records)) <= _ROWS:
+        if upto == self._last_other + 1 and self._rows(first, len(self.records)) <= _ROWS:
             upto = len(self.records)
         return first, upto
 
@@ -58,7 +58,7 @@ class EventPage:
         return int(end - begin)
 
     def plain_up_to(self, record: int) -> Iterator[Slice]:
-        """What is plain of the records that are left before this one, which have nothing else."""
+        """The events of the remaining records before this one, which are all plain."""
         while self.done < record:
             begin, end = np.searchsorted(self._plain.record, (self.done, record)).tolist()
             upto = record
@@ -69,12 +69,12 @@ class EventPage:
             yield self.give(self._plain if whole else self._plain.rows(slice(begin, end)), self.done, upto)
 
     def give(self, events: Events, first: int, upto: int, *, last: bool = True) -> Slice:
-        """The next slice."""
+        """Return the next slice."""
         self.done = upto
         return Slice(events, first, upto, last)
 
     def between(self, first: int, upto: int) -> Events:
-        """What is plain of these records, in a text that is theirs."""
+        """The events of these plain records, with a text of only these."""
         begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
         events = self._plain.rows(slice(begin, end))
         if end > begin:
@@ -84,7 +84,7 @@ class EventPage:
 
 
 def batches(records: Records, odd: Sequence[int]) -> Iterator[list[int]]:
-    """Runs of records that are not much together, if they are not one."""
+    """Runs of records of limited total size; a larger record is a run by itself."""
     sizes = np.diff(records.bounds)[odd].tolist() if odd else []
     some: list[int] = []
     size = 0
@@ -99,5 +99,5 @@ def batches(records: Records, odd: Sequence[int]) -> Iterator[list[int]]:
 
 
 def is_large(*datas: Sequence[bytes]) -> bool:
-    """Whether that is more than one step takes."""
+    """Whether the parts are more than one step processes."""
     return sum(map(len, datas)) > STEP_PARTS or sum(sum(map(len, some)) for some in datas) > STEP_BYTES

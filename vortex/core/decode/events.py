@@ -1,4 +1,4 @@
-"""The events of a page by column, each with its key and period: read in C where that suffices, else by `Decoder`."""
+"""Reads the events of a page by column, each with its key and period: in C if possible, else by `Decoder`."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from vortex.core.periods import PeriodReader
 
 _KEY = np.dtype("V16")
 _MOST_NAMES = 20_000
-"""How many names a reader keeps before it begins anew: some events have types without number."""
+"""Maximum names that a reader keeps before it starts again: some streams have an unlimited number of types."""
 _MOST_CHARACTERS = 4 << 20
-"""Of the names that it keeps."""
+"""Maximum total characters of the names that it keeps."""
 _LONG = 100
-"""Characters from which a customer's prefix is put together anew each time."""
+"""Prefixes of customers longer than this many characters are not cached."""
 _STEP_DEFERRED, _STEP_DEFERRED_BYTES = 10_000, 1 << 18
-"""Events with a question, and bytes that are read for the answers: a pattern may take a microsecond for each byte of a
-time, and where that is none, the event is read for another one.
+"""Deferred events per step, and bytes read for them: a pattern may take a microsecond for each byte of a time, and an
+event with an unreadable time is read for another one.
 """
 
 
 class _Prefixes(dict[str, str]):
-    """The customer as a key's beginning: with its length, so that no customer and id run into another pair."""
+    """The customer as a key's prefix, with its length, so that no two pairs of customer and id give the same key."""
 
     def __missing__(self, customer: str) -> str:
         prefix = f"{len(customer)}:{customer}"
@@ -57,8 +57,8 @@ class _Prefixes(dict[str, str]):
 
 
 class EventReader:
-    """Reads pages for one shard. A key is the XXH3-128 of the customer (its length before it) and the id; where there
-    is no id, of the customer and the line.
+    """Reads pages for one shard. A key is the XXH3-128 of customer (with its length before it) and id, or without an id
+    of customer and line.
     """
 
     def __init__(self, decoder: Decoder, period_ms: int, seed: int, limits: Limits = DEFAULT) -> None:
@@ -70,20 +70,20 @@ class EventReader:
         self._native, self._paths = _native_paths(decoder.fields, decoder.paths)
 
     def page(self, records: Records) -> Events:
-        """Every event and rejection of the page, in order, at once."""
+        """All events and rejections of the page, in order, without pauses."""
         found = [one.events for one in self.slices(records) if one is not None]
         return in_one(found) if found else self._none()
 
     def slices(self, records: Records) -> Iterator[Slice | None]:
-        """Every event and rejection of the page, in order and in slices; None where others may have their turn.
+        """All events and rejections of the page, in order, in slices; yields None where other tasks may run.
 
-        Whole records, and of one record no event before it is known that none of its limits refuses it.
+        Yields whole records; events of a record only after it is known that no limit refuses it.
         """
         self._forget_names()
         aggregate = aggregates(records.data, records.bounds)
-        plain, odd = yield from self._plainly(records.data, records.bounds, aggregate)
-        page, pot = EventPage(plain, records, odd[-1] if odd else -1), Pot(self._limits)
-        for some in batches(records, odd):
+        plain, others = yield from self._plainly(records.data, records.bounds, aggregate)
+        page, pot = EventPage(plain, records, others[-1] if others else -1), Pot(self._limits)
+        for some in batches(records, others):
             datas = [records.datas[index] for index in some]
             if (group := plain_parts(datas, some)) is not None:
                 yield from self._slices_of(page, group)
@@ -92,9 +92,9 @@ class EventReader:
         yield from page.plain_up_to(len(records))
 
     def _apart(self, page: EventPage, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:
-        """Records that have to be taken apart: several in one where they are small.
+        """Process records that must be split; small ones together.
 
-        Nothing that was unfolded is held where others may have their turn: theirs may have to unfold, too.
+        Keeps no decompressed data while other tasks run, since they may have to decompress, too.
         """
         group, opened = RecordParts(owners=[]), None
         for index in some:
@@ -112,7 +112,7 @@ class EventReader:
                 group = RecordParts(owners=[])
             if found:
                 yield from page.plain_up_to(index)
-                self._forget_names(page)  # which live until these events are taken
+                self._forget_names(page)  # they stay valid until these events are processed
                 yield page.give(found.pop(), index, index + 1)
             group.append(parts, index)
         yield from self._slices_of(page, group)
@@ -125,17 +125,17 @@ class EventReader:
             self._prefixes.clear()
 
     def _of_text(self, opened: Opened, index: int) -> Steps[list[Events]]:
-        """The events of a record that unfolded to a large text, where it can be read as it is; else nothing."""
+        """The events of a record with one large decompressed text, if it can be read directly; else none."""
         if len(opened.texts) != 1 or opened.refused or len(opened.texts[0]) < STEP_BYTES // 4:
             return []
         text = opened.texts[0]
         bounds = np.array([0, len(text)], dtype=np.int64)
-        events, odd = yield from self._plainly(text, bounds, np.zeros(1, dtype=np.bool_))
+        events, others = yield from self._plainly(text, bounds, np.zeros(1, dtype=np.bool_))
         events.record = np.full(len(events), index, dtype=np.int32)
-        return [] if odd else [events]
+        return [] if others else [events]
 
     def _slices_of(self, page: EventPage, parts: RecordParts) -> Iterator[Slice | None]:
-        """The events of these parts, with those of plain records between them; before that all that come before."""
+        """The events of these parts, with those of plain records in between; before them, all earlier ones."""
         if not parts.data:
             return
         found = yield from self._read(parts, page.records)
@@ -149,7 +149,7 @@ class EventReader:
             yield page.give(found.pop(), first, upto, last=not found)
 
     def _read(self, parts: RecordParts, records: Records) -> Steps[list[Events]]:
-        """The events of some records in one, or of one record in several."""
+        """The events of several records together, or of one large record in several pieces."""
         if not is_large(parts.data):
             events = self._of_parts(parts)
             yield
@@ -168,7 +168,7 @@ class EventReader:
         return found
 
     def _without_floods(self, events: Events, parts: RecordParts, records: Records) -> Events:
-        """Where the rejections of a record would take too much, it is one rejection."""
+        """Replace the rejections of a record by one if they are too large."""
         if lines_bytes(events.rejected, self._limits.rejections) <= self._limits.rejections:
             return events
         kept: list[Rejected] = []
@@ -191,21 +191,21 @@ class EventReader:
         return Events(b"", none, numbers, numbers, numbers, self._names, np.empty(0, dtype=_KEY), none)
 
     def _of_parts(self, parts: RecordParts) -> Events:
-        """The events of parts; each record's are numbered as `owners` has it."""
-        if parts.joined is not None:  # else each is a record as it came, and was tried
+        """The events of parts; record numbers are those of `owners`."""
+        if parts.joined is not None:  # else each is an original record that was already tried
             return self._slowly(self._decoder.parts(parts))
         text = b"".join(parts.data)
         bounds = np.zeros(len(parts.data) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, parts.data), np.int64, len(parts.data)), out=bounds[1:])
-        # Aggregates hold none.
-        events, odd = at_once(self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_)))
-        if odd:
-            refused = {place: parts.refused[part] for place, part in enumerate(odd) if part in parts.refused}
-            alone = RecordParts([parts.data[part] for part in odd], range(len(odd)), refused)
+        # No part is an aggregate.
+        events, others = at_once(self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_)))
+        if others:
+            refused = {place: parts.refused[part] for place, part in enumerate(others) if part in parts.refused}
+            alone = RecordParts([parts.data[part] for part in others], range(len(others)), refused)
             slow = self._slowly(self._decoder.parts(alone))
-            slow.record = np.array(odd, dtype=np.int32)[slow.record]
+            slow.record = np.array(others, dtype=np.int32)[slow.record]
             for rejected in slow.rejected:
-                part = odd[rejected.record]
+                part = others[rejected.record]
                 rejected.record, rejected.sub = parts.owners[part], parts.sub(part)
             events = merged(events, slow)
         events.record = np.array(parts.owners, dtype=np.int32)[events.record]
@@ -214,13 +214,13 @@ class EventReader:
     def _plainly(
         self, text: bytes, bounds: NDArray[np.int64], aggregate: NDArray[np.bool_]
     ) -> Steps[tuple[Events, list[int]]]:
-        """The events of the records that hold nothing odd, and which records do."""
+        """The events of plain records, and the numbers of the other records."""
         names = self._names
         most = self._limits.events
         found = self._native.events(
             self._paths, names.table, text, bounds, aggregate, self._period_ms, self._seed, most
         )
-        start, size, record, name, keys, period, deferred, new, odd = found
+        start, size, record, name, keys, period, deferred, new, others = found
         events = Events(
             text if start else b"",
             np.frombuffer(start, dtype=np.int64),
@@ -239,7 +239,7 @@ class EventReader:
                 self._answer(events, some)
                 if len(some) < len(questions):
                     yield
-        return events, odd
+        return events, others
 
     def _answer(self, events: Events, deferred: NDArray[np.void]) -> None:
         """Fill in the keys and periods that are left to Python."""
@@ -277,7 +277,7 @@ class EventReader:
         )
 
     def _periods_of(self, times: list[Any], lines: Callable[[], list[bytes]]) -> NDArray[np.int64]:
-        """The periods of these times, or, where the first is none, of others that the lines have."""
+        """The periods of these times, or, if one is unreadable, of other times in the line."""
         periods = self._periods.column(times)
         if self._other_times and None in periods:
             every = lines()
@@ -301,7 +301,7 @@ class EventReader:
 
 
 def _in_steps(questions: NDArray[np.void], read: NDArray[np.integer]) -> Iterator[NDArray[np.void]]:
-    """Runs of questions that are not many, and for which few bytes have to be `read`, if they are not one."""
+    """Runs of deferred events with limited number and bytes to `read`; a larger event is a run by itself."""
     upto = np.cumsum(read, dtype=np.int64)
     at = 0
     while at < len(questions):
@@ -316,9 +316,9 @@ def _slices(text: bytes, start: NDArray[np.integer], size: NDArray[np.integer]) 
 
 
 def _native_paths(fields: Fields, paths: FieldPaths) -> tuple[Native, Paths]:
-    """Who reads events, and the fields for it.
+    """The module that reads events, and its prepared paths.
 
-    Python, where those in C cannot have them: where one path leads on from the end of another, or there are very many.
+    Python, if C does not support the paths: if one path continues at the end of another, or there are too many.
     """
     nodes: list[dict[str, tuple[int, int]]] = [{}]
     numbers: dict[tuple[str, ...], int] = {}
