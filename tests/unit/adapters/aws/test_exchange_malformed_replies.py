@@ -174,7 +174,7 @@ async def test_a_nonsensical_reply_raises_unavailable_with_a_short_message(
     begun = time.process_time()
     with pytest.raises(Unavailable) as caught:
         await asyncio.wait_for(case.ask(world), 5)
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - begun < 1, "the second within which /livez answers"
     # Botocore takes a reply that is not XML for a failure of the server.
     assert caught.value.cause in ("malformed", "delete", "server")
     assert len(str(caught.value)) < 800
