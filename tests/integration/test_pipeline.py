@@ -123,7 +123,7 @@ def test_bad_records_are_rejected_and_unusual_names_are_published_safely(site: S
         "too_large": b'{"id":"1","type":"t","customer":"' + b"n" * 900_000 + b'"}',
         "duplicate_key": b'{"id":"1","id":"2","customer":"c","type":"t"}',
     }
-    unusual = ["../../etc", "a\x00b", "100%", "a=b", "\U0001f600", "c" * 5000, ".."]
+    unusual = ["../../etc", "a\x00b", "100%", "a=b", "\U0001f600", "c" * 512, ".."]
     good = [
         json.dumps({"id": f"unusual{n}", "customer": name, "type": name}).encode() for n, name in enumerate(unusual)
     ]
