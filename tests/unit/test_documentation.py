@@ -13,6 +13,7 @@ from vortex.adapters.metrics import METRICS
 from vortex.cli import main
 from vortex.config.loading import load
 from vortex.config.settings import known_keys
+from vortex.core.decode.reasons import Reason
 from vortex.core.dedup import decided
 from vortex.core.log import segment
 from vortex.core.log.rules import STATE_VERSION
@@ -111,6 +112,12 @@ def test_reference_names_every_command_and_option() -> None:
         for parameter in command.params:
             if parameter.opts[0].startswith("--") and not getattr(parameter, "hidden", False):
                 assert parameter.opts[0] in text, (name, parameter.opts)
+
+
+def test_reference_lists_exactly_the_reasons_of_rejections() -> None:
+    table = page("docs/reference/events.md").split("| reason | what it is |")[1]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(Reason)
 
 
 def test_reference_names_every_exit_code() -> None:
