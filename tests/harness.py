@@ -245,7 +245,7 @@ class Producer(threading.Thread):
                         recent.append(ids[-1])
                 self._put(kinesis, ids)
                 self.ended.wait(self.pause_s)
-        except BaseException as problem:  # noqa: BLE001 - done_status to whoever joins: a thread's error goes nowhere by itself
+        except BaseException as problem:  # noqa: BLE001 - kept for the joining thread: it would be lost here
             self.failure = problem
 
     def _put(self, kinesis: Any, ids: list[str]) -> None:

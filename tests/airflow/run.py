@@ -206,7 +206,7 @@ def until(found: Callable[[], Any]) -> Any:
     while time.monotonic() < end:
         if answer := found():
             return answer
-        time.sleep(0.5)
+        time.sleep(0.5)  # another program: there is nothing to await
     raise AssertionError("it did not come")
 
 

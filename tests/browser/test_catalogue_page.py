@@ -86,7 +86,7 @@ def until(found: Callable[[], Any]) -> Any:
     while time.monotonic() < end:
         if answer := found():
             return answer
-        time.sleep(0.1)
+        time.sleep(0.1)  # another process: there is nothing to await
     raise AssertionError("it did not come")
 
 

@@ -171,10 +171,15 @@ async def test_a_nonsensical_reply_raises_unavailable_with_a_short_message(
         return reply if request.call == case.call else await world.aws(request)
 
     world.proxy._origins[""] = answer
-    begun = time.process_time()
-    with pytest.raises(Unavailable) as caught:
-        await asyncio.wait_for(case.ask(world), 5)
-    assert time.process_time() - begun < 1, "the second within which /livez answers"
+    spent = []
+    for _ in range(3):  # the least counts: a busy machine takes more CPU for the same work
+        begun = time.process_time()
+        with pytest.raises(Unavailable) as caught:
+            await asyncio.wait_for(case.ask(world), 5)
+        spent.append(time.process_time() - begun)
+        if spent[-1] < 0.5:
+            break
+    assert min(spent) < 0.5
     # Botocore takes a reply that is not XML for a failure of the server.
     assert caught.value.cause in ("malformed", "delete", "server")
     assert len(str(caught.value)) < 800
