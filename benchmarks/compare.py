@@ -33,7 +33,7 @@ def worker(tree: Path, folder: Path, kinesis: Server, store: Server, bucket: str
     usage = measured(command, folder / f"{bucket}.log", cwd=tree)
     held = store.ask(f"rows/{bucket}/customer=")
     store.ask("clear")
-    if (held["rows"], held["digest"]) != (kinesis.told["unique"], kinesis.told["digest"]):
+    if (held["rows"], held["digest"]) != (kinesis.facts["unique"], kinesis.facts["digest"]):
         raise Failed(f"{tree}: what it wrote is not what the stream holds")
     return usage
 

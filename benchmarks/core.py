@@ -164,7 +164,7 @@ def main() -> None:
     figures = {
         name: spent / arguments.page_events * 1e6 for name, spent in steps_of(several[3], arguments.rounds).items()
     }
-    figures["page taken, all in"] = taking(several, 5) / arguments.page_events * 1e6
+    figures["whole page"] = taking(several, 5) / arguments.page_events * 1e6
     figures["a segment sealed, 30 pages"] = sealing(several, 5) / (30 * arguments.page_events) * 1e6
     if arguments.json:
         print(json.dumps(figures))

@@ -28,7 +28,7 @@ class Spent:
     take: float = 0.0
     seal: float = 0.0
 
-    def told(self, events: int) -> str:
+    def per_event(self, events: int) -> str:
         """In microseconds an event."""
         parts = {"reply": self.reply, "take": self.take, "seal": self.seal}
         parts["all"] = sum(parts.values())
@@ -50,12 +50,12 @@ def flow(replies: Sequence[bytes], server_ms: int, shards: int, wait_s: float, b
         decoded = time.process_time()
         state.take(page)
         del page
-        taken = time.process_time()
+        sealing = time.process_time()
         if state.buffered >= _SEGMENT_BYTES or number >= len(replies) - shards:
             state.cut("benchmark", 0).seal("")
         spent.reply += decoded - begun
-        spent.take += taken - decoded
-        spent.seal += time.process_time() - taken
+        spent.take += sealing - decoded
+        spent.seal += time.process_time() - sealing
     return spent
 
 
@@ -75,7 +75,7 @@ def main() -> None:
         for wait_s, burst in ((0.0, 1), (0.05, 1), (0.4, 8), (0.4, 32)):
             spent = flow(replies, server_ms, arguments.shards, wait_s, burst)
             waits = f"{wait_s} s before every {burst} pages" if wait_s else "without a pause"
-            print(f"{waits:32} {spent.told(arguments.pages * arguments.page_events)}", flush=True)
+            print(f"{waits:32} {spent.per_event(arguments.pages * arguments.page_events)}", flush=True)
 
 
 if __name__ == "__main__":

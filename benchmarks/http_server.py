@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """`body` is sent in pieces, as they are; of an answer to HEAD only its length is told."""
+    """`body` is sent in pieces, as they are; an answer to HEAD sends only its length."""
 
     status: int = 200
     body: tuple[bytes | memoryview, ...] = ()
@@ -120,16 +120,16 @@ def _date() -> str:
     return _dated[1]
 
 
-def serve(handle: Handler, told: dict[str, Any]) -> None:
-    """Answer on a free port until SIGTERM, or until stdin ends: no server outlives whoever started it.
+def serve(handle: Handler, facts: dict[str, Any]) -> None:
+    """Answer on a free port until SIGTERM, or until stdin ends: no server outlives its parent process.
 
-    One line of JSON on stdout, `told` with the port, says that it is ready.
+    One line of JSON on stdout, `facts` with the port, says that it is ready.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(handle, told))
+        runner.run(_serve(handle, facts))
 
 
-async def _serve(handle: Handler, told: dict[str, Any]) -> None:
+async def _serve(handle: Handler, facts: dict[str, Any]) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
@@ -140,6 +140,6 @@ async def _serve(handle: Handler, told: dict[str, Any]) -> None:
         loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=watch, daemon=True).start()
-    print(json.dumps({**told, "port": server.sockets[0].getsockname()[1]}), flush=True)
+    print(json.dumps({**facts, "port": server.sockets[0].getsockname()[1]}), flush=True)
     await ended.wait()
     server.close()

@@ -61,7 +61,7 @@ class Facts:
     pages: int = 0
     digest: int = 0
 
-    def told(self) -> dict[str, int]:
+    def document(self) -> dict[str, int]:
         """By name."""
         return {name: getattr(self, name) for name in Facts.__slots__}
 

@@ -33,10 +33,10 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its address, what it told when it was ready, and its process id."""
+    """A running server: its address, the facts that it printed when it was ready, and its process id."""
 
     url: str
-    told: dict[str, Any]
+    facts: dict[str, Any]
     pid: int
 
     def ask(self, path: str) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def server(module: str, *arguments: str) -> Iterator[Server]:
         line = process.stdout.readline()
         if not line:
             raise Failed(f"{module} ended with code {process.wait()} before it was ready")
-        told = json.loads(line)
-        yield Server(f"http://127.0.0.1:{told['port']}", told, process.pid)
+        facts = json.loads(line)
+        yield Server(f"http://127.0.0.1:{facts['port']}", facts, process.pid)
     finally:
         process.stdin.close()  # which ends it
         process.stdout.close()

@@ -75,7 +75,7 @@ class Replay:
         if request.path == "/-/stats":
             return _reply((json.dumps(self.calls).encode(),))
         if request.path == "/-/facts":
-            return _reply((json.dumps(self.facts.told()).encode(),))
+            return _reply((json.dumps(self.facts.document()).encode(),))
         operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
         self.calls[operation] += 1
         try:
@@ -212,7 +212,7 @@ def main() -> None:
         builder, facts = Builder(workload.shards, arguments.page_records, spool := Spool()), Facts()
         builder.build(observed(records(workload, arguments.seed, count, arguments.start_ms), workload, facts), facts)
         replay.lay(builder.shards, spool, facts)
-    serve(replay.handle, {**replay.facts.told(), "shards": workload.shards})
+    serve(replay.handle, {**replay.facts.document(), "shards": workload.shards})
 
 
 if __name__ == "__main__":

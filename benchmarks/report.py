@@ -224,7 +224,7 @@ class Results:
         }
 
     def tables(self) -> list[Table]:
-        """What a person reads."""
+        """The tables as text."""
         made = [_consumed(self.consumed)] if self.consumed else []
         made += [_published(self.published)] if self.published else []
         made += [_caught_up(self.caught_up)] if self.caught_up else []
@@ -326,11 +326,11 @@ def _scaled(rows: Sequence[Scaled]) -> Table:
     for name in ("workload", "two / one, by CPU", "by time", "CPU s, one and two", "seconds, one and two", "events"):
         table.add_column(name, justify="left" if name == "workload" else "right")
     for row in rows:
-        told = row.document()
+        figures = row.document()
         table.add_row(
             f"{row.name}: {row.title}",
-            f"{told['speed_up_by_cpu']:.2f}",
-            f"{told['speed_up_by_time']:.2f}",
+            f"{figures['speed_up_by_cpu']:.2f}",
+            f"{figures['speed_up_by_time']:.2f}",
             f"{row.one.cpu_s:.1f} / {row.two.cpu_s:.1f}",
             f"{row.one.wall_s:.0f} / {row.two.wall_s:.0f}",
             f"{row.events:,}",
@@ -343,12 +343,12 @@ def _idle(idle: Sequence[Idle]) -> Table:
     for name in ("workload", "% of a core", "ms CPU a poll", "polls a second", "objects put", "steady / peak MiB"):
         table.add_column(name, justify="left" if name == "workload" else "right")
     for each in idle:
-        told = each.document()
+        figures = each.document()
         table.add_row(
             f"{each.name}: {each.title}",
-            f"{told['core_share'] * 100:.1f}",
-            f"{told['ms_per_poll']:.2f}",
-            f"{told['polls_per_s']:.0f}",
+            f"{figures['core_share'] * 100:.1f}",
+            f"{figures['ms_per_poll']:.2f}",
+            f"{figures['polls_per_s']:.0f}",
             str(each.puts),
             f"{each.usage.steady_rss / _MIB:.0f} / {each.usage.peak_rss / _MIB:.0f}",
         )

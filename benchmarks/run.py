@@ -45,7 +45,7 @@ _SELDOM = {"e", "two"}
 _IDLE_S = (12.0, 42.0)
 """An idle stream is read for a short and for a long while; the difference is what idling costs."""
 _PUBLISHED_EVENTS = 400_000
-"""Unless told otherwise: the objects are what publishing is about."""
+"""Unless an option says otherwise: the objects are what publishing is about."""
 _LEAST_REPEATS = 3
 """Of publishing, which is the difference of two short runs."""
 _WIDTH = 136
@@ -86,18 +86,18 @@ class Bench:
         count = self._events(workload)
         self._say(f"{name}: {count:,} events ({workload.title})")
         with self._replay(workload, count) as kinesis:
-            told = kinesis.told
-            worker = self._best(kinesis, self._worker, told)
-            baseline = self._best(kinesis, self._baseline, told)
+            facts = kinesis.facts
+            worker = self._best(kinesis, self._worker, facts)
+            baseline = self._best(kinesis, self._baseline, facts)
             idle = {kind: self._start_up(kind) for kind in ("worker", "baseline")}
         return Measured(
             name=name,
             title=workload.title,
-            events=told["events"],
-            unique=told["unique"],
-            line_bytes=told["line_bytes"],
-            records=told["records"],
-            pages=told["pages"],
+            events=facts["events"],
+            unique=facts["unique"],
+            line_bytes=facts["line_bytes"],
+            records=facts["records"],
+            pages=facts["pages"],
             worker=Consumed(worker[0], idle["worker"], worker[1]),
             baseline=Consumed(baseline[0], idle["baseline"], baseline[1]),
             floor_s=self._floor(workload, count),
@@ -117,10 +117,10 @@ class Bench:
                 if self._store.ask(f"rows/{bucket}/customer=")["rows"]:
                     raise Failed(f"{bucket}: what was published is still there")
                 publishing.append(self._worker(kinesis, bucket))
-                wrote = self._checked(bucket, kinesis.told)
+                wrote = self._checked(bucket, kinesis.facts)
                 nothing.append(self._worker(kinesis, bucket))
             self._store.ask("clear")
-        return Published(name, workload.title, kinesis.told["events"], wrote["objects"], publishing, nothing)
+        return Published(name, workload.title, kinesis.facts["events"], wrote["objects"], publishing, nothing)
 
     def caught_up(self, name: str) -> CaughtUp:
         """A backlog, read to its tip by Vortex alone: the others would hold all of it in memory."""
@@ -184,14 +184,14 @@ class Bench:
         return workload.events if self._options.events is None else int(self._options.events)
 
     def _best(
-        self, kinesis: Server, consumer: Callable[[Server, str], Usage], told: dict[str, Any]
+        self, kinesis: Server, consumer: Callable[[Server, str], Usage], facts: dict[str, Any]
     ) -> tuple[Usage, dict[str, int]]:
         """The run that counts, and what it wrote; each run is checked."""
         outcomes = []
         for _ in range(self._options.repeat):
             bucket = self._bucket()
             usage = consumer(kinesis, bucket)
-            outcomes.append((usage, self._checked(bucket, told)))
+            outcomes.append((usage, self._checked(bucket, facts)))
             self._store.ask("clear")
         chosen = self._counts([usage.cpu_s for usage, _ in outcomes])
         return next(outcome for outcome in outcomes if outcome[0].cpu_s == chosen)
@@ -271,21 +271,21 @@ class Bench:
             spent.append(float(json.loads(log.read_text())["cpu_s"]))
         return self._counts(spent)
 
-    def _checked(self, bucket: str, told: dict[str, Any]) -> dict[str, int]:
+    def _checked(self, bucket: str, facts: dict[str, Any]) -> dict[str, int]:
         """What the bucket holds for readers. Raises Failed unless that is the stream without its duplicates."""
         held = self._store.ask(f"rows/{bucket}/customer=")
         rejected = self._store.ask(f"rows/{bucket}/_rejected/")["rows"]
-        if rejected or held["rows"] != told["unique"] or held["digest"] != told["digest"]:
+        if rejected or held["rows"] != facts["unique"] or held["digest"] != facts["digest"]:
             raise Failed(
-                f"{bucket} holds {held['rows']} rows and {rejected} rejections of {told['unique']} distinct events"
-                f"{'' if held['digest'] == told['digest'] else ', and they are not the lines of the stream'}"
+                f"{bucket} holds {held['rows']} rows and {rejected} rejections of {facts['unique']} distinct events"
+                f"{'' if held['digest'] == facts['digest'] else ', and they are not the lines of the stream'}"
             )
         held["puts"] = self._store.ask("stats").get("PUT", 0)
         return {name: count for name, count in held.items() if name != "digest"}
 
 
 def settings_text(pairs: list[str]) -> str:
-    """`section.key=value` as TOML; a table may be opened once, so [source], [event], [store] and [http] are taken."""
+    """`section.key=value` as TOML. Not for [source], [event], [store] and [http]: the caller has written these."""
     sections: dict[str, list[str]] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")

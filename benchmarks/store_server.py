@@ -195,9 +195,9 @@ class Store:
 def counted(bucket: Bucket, prefix: str) -> dict[str, int]:
     """Objects, rows, compressed and raw bytes of the gzip objects below `prefix`, and a digest of all lines.
 
-    The digest adds up the hash of every line, so it tells the same lines, as often, in any order.
+    The digest adds up the hashes of all lines, so stores with the same lines have the same digest, in whatever order.
     """
-    told = {"objects": 0, "rows": 0, "bytes": 0, "raw_bytes": 0, "digest": 0}
+    found = {"objects": 0, "rows": 0, "bytes": 0, "raw_bytes": 0, "digest": 0}
     for key in bucket.below(prefix):
         body = bucket.objects[key].body
         whole: bytes = igzip.decompress(body)  # type: ignore[no-untyped-call]  # all members of it
@@ -205,12 +205,12 @@ def counted(bucket: Bucket, prefix: str) -> dict[str, int]:
         if lines[-1]:
             raise ValueError(f"{key} does not end with a line break")
         lines.pop()
-        told["objects"] += 1
-        told["rows"] += len(lines)
-        told["bytes"] += len(body)
-        told["raw_bytes"] += sum(map(len, lines)) + len(lines)
-        told["digest"] = told["digest"] + sum(map(xxh3_64_intdigest, lines)) & _MASK
-    return told
+        found["objects"] += 1
+        found["rows"] += len(lines)
+        found["bytes"] += len(body)
+        found["raw_bytes"] += sum(map(len, lines)) + len(lines)
+        found["digest"] = found["digest"] + sum(map(xxh3_64_intdigest, lines)) & _MASK
+    return found
 
 
 def page_of(
@@ -222,7 +222,7 @@ def page_of(
     for key in keys:
         cut = key.find(delimiter, len(prefix)) if delimiter else -1
         name, folder = (key[: cut + len(delimiter)], True) if cut >= 0 else (key, False)
-        # A page that ends within a folder goes on behind it: its last key stands for all of the folder.
+        # A page that ends within a folder continues after the folder: its last key covers all of it.
         if folder and (after.startswith(name) or (rows and rows[-1][0] == name)):
             last = key
             continue

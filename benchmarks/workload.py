@@ -75,7 +75,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a stream is made of. `events` is the number that one run reads unless told otherwise."""
+    """What a stream is made of. `events` is the number that one run reads by default."""
 
     name: str
     title: str

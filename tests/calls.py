@@ -37,7 +37,7 @@ NOBODY_CAN_TELL = {
     "condition_own",
     "condition_false",
 }
-"""What is said in the service's own form, or happens behind the reply's back: whoever calls must live with it."""
+"""Faults in the service's own format, and changes that no reply shows: a caller cannot notice them."""
 CLOSED = "keeps_and_closes"
 """Legal, and noticed by the second request of a call that must not be sent twice."""
 MEANINGS_OF_KINESIS = frozenset(fault.name for fault in services.kinesis())
@@ -117,8 +117,8 @@ async def get_range(world: World) -> tuple[Any, bool]:
 
 
 async def get_tail(world: World) -> tuple[Any, bool]:
-    told = await world.store.get_tail("dir/a", 4)
-    return told, told == (b"6789", 10)
+    result = await world.store.get_tail("dir/a", 4)
+    return result, result == (b"6789", 10)
 
 
 async def get_missing(world: World) -> tuple[Any, bool]:
@@ -194,8 +194,8 @@ async def shards(world: World) -> tuple[Any, bool]:
 
 
 async def iterator(world: World) -> tuple[Any, bool]:
-    told = await world.stream.iterator(SHARD, Position(Start.TRIM_HORIZON))
-    return told, told == "first"
+    result = await world.stream.iterator(SHARD, Position(Start.TRIM_HORIZON))
+    return result, result == "first"
 
 
 async def read(world: World) -> tuple[Any, bool]:
@@ -261,14 +261,14 @@ def as_new(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 async def outcome(world: World, case: Case) -> tuple[str, str]:
     """`right`, `wrong`, `refused` or `raised`, and the result."""
     try:
-        told, so = await asyncio.wait_for(case.ask(world), 10)
+        result, so = await asyncio.wait_for(case.ask(world), 10)
     except PortError as problem:
         if isinstance(problem, Unavailable) and problem.cause not in CAUSES:
             return "wrong", f"a cause that no metric has: {problem.cause}"
         return "refused", f"{type(problem).__name__} {getattr(problem, 'cause', '')}: {problem}"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
         return "raised", f"{type(error).__name__}: {error}"
-    return ("right" if so else "wrong"), repr(told)
+    return ("right" if so else "wrong"), repr(result)
 
 
 async def suffer(world: World, case: Case, faults: set[str]) -> None:
@@ -279,12 +279,12 @@ async def suffer(world: World, case: Case, faults: set[str]) -> None:
             continue
         world.patience(WAIT_S if fault.name in SLOW and not fault.legal else PATIENCE_S)
         world.proxy.choose = only(fault.name, case.call, times=2)
-        verdict, told = await outcome(world, case)
+        verdict, result = await outcome(world, case)
         if not world.proxy.struck[case.call, fault.name]:
             found.append(f"{fault.name}: never came")
-        taken = fault.legal and not fault.name.startswith("date_") and fault.name != CLOSED
-        if verdict in ("wrong", "raised") or (taken and verdict != "right"):
-            found.append(f"{fault.name}: {verdict}: {told}")
+        harmless = fault.legal and not fault.name.startswith("date_") and fault.name != CLOSED
+        if verdict in ("wrong", "raised") or (harmless and verdict != "right"):
+            found.append(f"{fault.name}: {verdict}: {result}")
         world.patience(PATIENCE_S)
         world.proxy.choose = no_fault
         after = [await outcome(world, case) for _ in range(2)]  # the first may use a connection that has just ended

@@ -73,7 +73,7 @@ class Watch(threading.Thread):
         try:
             while not self.ended.wait(0.1):
                 self._look(dynamodb)
-        except BaseException as problem:  # noqa: BLE001 - told to whoever joins: a thread's error goes nowhere by itself
+        except BaseException as problem:  # noqa: BLE001 - `join` raises it: the error of a thread is lost otherwise
             self.failure = problem
 
     def _look(self, dynamodb: Any) -> None:

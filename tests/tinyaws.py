@@ -47,11 +47,11 @@ class TinyAws:
                 parse_qs(urlsplit(request.target).query, keep_blank_values=True),
             )
             return answer(request, unquote(path).strip("/").partition("/")[2], {k: v[0] for k, v in query.items()})
-        told = getattr(self, f"_{request.call}")(json.loads(request.body))
-        if isinstance(told, Reply):
-            return told
+        answer = getattr(self, f"_{request.call}")(json.loads(request.body))
+        if isinstance(answer, Reply):
+            return answer
         return Reply(
-            200, headers=Headers([("Content-Type", "application/x-amz-json-1.1")]), body=json.dumps(told).encode()
+            200, headers=Headers([("Content-Type", "application/x-amz-json-1.1")]), body=json.dumps(answer).encode()
         )
 
     # S3.
@@ -77,8 +77,8 @@ class TinyAws:
         end = min(len(whole), int(match[2]) + 1) if match[1] and match[2] else len(whole)
         if begin >= len(whole):
             return error_reply("s3", 416, "InvalidRange", "beyond its end")
-        told = ("Content-Range", f"bytes {begin}-{end - 1}/{len(whole)}")
-        return Reply(206, "Partial Content", Headers([*headers, told]), whole[begin:end])
+        extent = ("Content-Range", f"bytes {begin}-{end - 1}/{len(whole)}")
+        return Reply(206, "Partial Content", Headers([*headers, extent]), whole[begin:end])
 
     def _ListObjectsV2(self, request: Request, key: str, query: dict[str, str]) -> Reply:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
@@ -120,10 +120,10 @@ class TinyAws:
     def _Scan(self, asked: dict[str, Any]) -> dict[str, Any]:
         after = asked.get("ExclusiveStartKey", {}).get("leaseKey", {}).get("S", "")
         keys = sorted(key for key in self.rows if key > after)
-        told: dict[str, Any] = {"Items": [self.rows[key] for key in keys[:PAGE]]}
+        answer: dict[str, Any] = {"Items": [self.rows[key] for key in keys[:PAGE]]}
         if len(keys) > PAGE:
-            told["LastEvaluatedKey"] = {"leaseKey": {"S": keys[PAGE - 1]}}
-        return told
+            answer["LastEvaluatedKey"] = {"leaseKey": {"S": keys[PAGE - 1]}}
+        return answer
 
     def _GetItem(self, asked: dict[str, Any]) -> dict[str, Any]:
         row = self.rows.get(asked["Key"]["leaseKey"]["S"])
@@ -160,8 +160,8 @@ class TinyAws:
 
     def _DescribeStreamSummary(self, asked: dict[str, Any]) -> dict[str, Any]:
         summary = {"StreamName": "s", "StreamARN": "arn:aws:kinesis:us-east-1:123456789012:stream/s"}
-        told = {"StreamStatus": "ACTIVE", "StreamCreationTimestamp": 1.7e9, "RetentionPeriodHours": 24}
-        return {"StreamDescriptionSummary": summary | told}
+        answer = {"StreamStatus": "ACTIVE", "StreamCreationTimestamp": 1.7e9, "RetentionPeriodHours": 24}
+        return {"StreamDescriptionSummary": summary | answer}
 
     def _ListShards(self, asked: dict[str, Any]) -> dict[str, Any]:
         span = {"StartingHashKey": "0", "EndingHashKey": _LAST_HASH}

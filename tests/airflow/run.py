@@ -56,8 +56,8 @@ class Airflow:
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         }
 
-    def __call__(self, *arguments: str, told: Any = None) -> str:
-        """What a command says. `told` is called with each line as it comes."""
+    def __call__(self, *arguments: str, each_line: Any = None) -> str:
+        """What a command prints. `each_line` is called with each line."""
         process = subprocess.Popen(
             [self._program, *arguments],
             env=self._environment,
@@ -71,8 +71,8 @@ class Airflow:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
-            if told is not None:
-                told(line)
+            if each_line is not None:
+                each_line(line)
         end.cancel()
         said = "".join(lines)
         if process.wait():
@@ -101,11 +101,11 @@ class Airflow:
         with contextlib.closing(sqlite3.connect(self._home / "airflow.db")) as database:
             return {row[0] for row in database.execute("SELECT dag_id FROM dag WHERE NOT is_stale")}
 
-    def run(self, dag: str, n: int, told: Any = None) -> None:
+    def run(self, dag: str, n: int, each_line: Any = None) -> None:
         """One customer's hour n: the run of the hour's end. AssertionError where it does not succeed."""
         begun = time.monotonic()
-        said = self("dags", "test", dag, hour(n + 1).isoformat(), told=told)
-        assert "failed" not in said.lower() or told is not None, said[-6000:]
+        said = self("dags", "test", dag, hour(n + 1).isoformat(), each_line=each_line)
+        assert "failed" not in said.lower() or each_line is not None, said[-6000:]
         print(f"  {dag}, hour {n}: {time.monotonic() - begun:.0f} s", flush=True)
 
 
@@ -177,7 +177,7 @@ def scenario(airflow: Airflow, warehouse: str, catalog: Path) -> None:
     print("the same hour again changes nothing", flush=True)
     catalog.write_text(LATER)
     obstacle = Obstacle(warehouse, "acme._loads")
-    airflow.run("vortex_acme", 1, told=obstacle)
+    airflow.run("vortex_acme", 1, each_line=obstacle)
     assert obstacle.failures > 0
     after = [(10, kind, 12) for kind in ("Order Completed", "identify", "Refund Issued")]
     check(warehouse, "acme", [(9, "page", 50), (9, "Order Completed", 20), *after])

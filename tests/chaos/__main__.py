@@ -217,12 +217,12 @@ class Chaos:
     def _attempt(self, stand: Stand, what: str, check: Callable[[], object]) -> None:
         begin = time.monotonic()
         try:
-            told = check()
+            detail = check()
         except (AssertionError, SystemExit, OSError, BotoCoreError, subprocess.TimeoutExpired) as problem:
             stand.faults.append(f"{stand.name}: {what}: {type(problem).__name__}: {str(problem)[-1500:]}")
             self.say(stand.faults[-1])
         else:
-            text = f": {told}" if isinstance(told, str) else ""
+            text = f": {detail}" if isinstance(detail, str) else ""
             self.say(f"{stand.name}: {what}{text} ({time.monotonic() - begin:.1f} s)")
 
     def say(self, text: str) -> None:
@@ -251,8 +251,8 @@ class Chaos:
 
     def strikes(self) -> dict[str, int]:
         """The number of injected faults, by fault."""
-        told = self.proxy.strikes() + self.endpoint.strikes()
-        return {name: told[name] for name in FAULTS}
+        counts = self.proxy.strikes() + self.endpoint.strikes()
+        return {name: counts[name] for name in FAULTS}
 
 
 def _rejected(stand: Stand) -> str:
@@ -264,11 +264,11 @@ def _rejected(stand: Stand) -> str:
 
 def _rises(felt: Felt, stand: Stand) -> str:
     """The last times that a peak rose, and the bombs that were put in the ten seconds before."""
-    told = []
+    rises = []
     for at, mib in felt.rises[-3:]:
         names = [put.name for put in stand.bomber.put.values() if at - 10 < put.at <= at]
-        told.append(f"to {mib:.0f} MiB after {', '.join(names) or 'no bomb'}")
-    return "; ".join(told)
+        rises.append(f"to {mib:.0f} MiB after {', '.join(names) or 'no bomb'}")
+    return "; ".join(rises)
 
 
 def _verified(stand: Stand) -> None:

@@ -114,9 +114,9 @@ class Bomber(threading.Thread):
                     self.rng.shuffle(names)
                 name = names.pop()
                 key = f"bomb-{self.rng.getrandbits(40)}"
-                told = kinesis.put_record(StreamName=self.site.stream, PartitionKey=key, Data=made(name))
-                self.put[told["SequenceNumber"]] = Put(name, told["ShardId"], time.time())
-        except BaseException as problem:  # noqa: BLE001 - told to whoever joins: a thread's error goes nowhere by itself
+                answer = kinesis.put_record(StreamName=self.site.stream, PartitionKey=key, Data=made(name))
+                self.put[answer["SequenceNumber"]] = Put(name, answer["ShardId"], time.time())
+        except BaseException as problem:  # noqa: BLE001 - answer to whoever joins: a thread's error goes nowhere by itself
             self.failure = problem
 
     def finish(self) -> dict[str, Put]:

@@ -2,7 +2,7 @@
 
 Commands come on standard input, one a line: `watch NAME PORT PID`, `leave NAME`. At its end the figures are printed as
 JSON. A silence is what a worker is to answer for: the time in which the kernel let the worker's loop wait for a
-processor (`schedstat`), or this process (a sleeper beside it tells how much too late it woke), is taken off.
+processor (`schedstat`), or this process (a sleeper beside it tells how much too late it woke), is subtracted.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ class Pulse:
 
     def finish(self) -> dict[str, Felt]:
         """Stop, and return the figures."""
-        told, _ = self._process.communicate(timeout=30)
-        rows: dict[str, dict[str, Any]] = json.loads(told)
+        printed, _ = self._process.communicate(timeout=30)
+        rows: dict[str, dict[str, Any]] = json.loads(printed)
         return {name: Felt(**row) for name, row in rows.items()}
 
     def kill(self) -> None:

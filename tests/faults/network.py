@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tests.faults import edits as e
 from tests.faults import strikes as s
 from tests.faults.row import ANY, BODIES, SENT, WRITES, Fault
 from tests.faults.wire import Exchange
@@ -63,15 +64,15 @@ def bodies() -> Iterable[Fault]:
         s.chunks(end, share=0.5, stays=True),
     )
     yield Fault("no_length", "HTTP/1.0, the body ends with the connection", BODIES, s.until_the_end, legal=True)
-    yield Fault("gzip", "compressed, although not requested", BODIES, s.encoded(said=True, done=True))
-    yield Fault("gzip_unsaid", "compressed, and not announced", BODIES, s.encoded(said=False, done=True))
-    yield Fault("gzip_lie", "called compressed, and is not", BODIES, s.encoded(said=True, done=False))
+    yield Fault("gzip", "compressed, although not requested", BODIES, e.encoded(said=True, done=True))
+    yield Fault("gzip_unsaid", "compressed, and not announced", BODIES, e.encoded(said=False, done=True))
+    yield Fault("gzip_lie", "called compressed, and is not", BODIES, e.encoded(said=True, done=False))
     yield Fault("endless", "96 MiB of spaces in chunks", BODIES, s.endless, every=8)
-    yield Fault("header_huge", "a header of 100 KB", ANY, s.with_header("X-Odd", "x" * 100_000))
-    yield Fault("header_nul", "a header with a NUL", ANY, s.with_header("X-Odd", "a\0b"))
-    yield Fault("header_folded", "a header over two lines", ANY, s.with_header("X-Odd", "a\r\n b"))
+    yield Fault("header_huge", "a header of 100 KB", ANY, e.with_header("X-Odd", "x" * 100_000))
+    yield Fault("header_nul", "a header with a NUL", ANY, e.with_header("X-Odd", "a\0b"))
+    yield Fault("header_folded", "a header over two lines", ANY, e.with_header("X-Odd", "a\r\n b"))
     yield Fault(
-        "header_broken", "a line among the headers that is not a header", ANY, s.with_header("X-Odd", "a\r\nodd line")
+        "header_broken", "a line among the headers that is not a header", ANY, e.with_header("X-Odd", "a\r\nodd line")
     )
     yield Fault("bare_newlines", "lines that end in LF only", BODIES, s.bare_newlines)
     yield Fault("junk", "bytes that are no HTTP", ANY, s.raw(b"\x16\x03\x01\x02\x00\x01\xfc\x03\x03\0\0"))
@@ -126,11 +127,11 @@ def statuses() -> Iterable[Fault]:
 
 def dates() -> Iterable[Fault]:
     for name, shift in [("minutes", 600), ("days", 2 * s.DAY_S), ("year", 365 * s.DAY_S)]:
-        yield Fault(f"date_{name}_ahead", f"a Date {shift} s ahead", ANY, s.dated(shift), legal=True)
-        yield Fault(f"date_{name}_behind", f"a Date {shift} s behind", ANY, s.dated(-shift), legal=True)
+        yield Fault(f"date_{name}_ahead", f"a Date {shift} s ahead", ANY, e.dated(shift), legal=True)
+        yield Fault(f"date_{name}_behind", f"a Date {shift} s behind", ANY, e.dated(-shift), legal=True)
     yield Fault(
-        "date_first", "the first Date there is", ANY, s.dated(None, "Thu, 01 Jan 1970 00:00:00 GMT"), legal=True
+        "date_first", "the first Date there is", ANY, e.dated(None, "Thu, 01 Jan 1970 00:00:00 GMT"), legal=True
     )
-    yield Fault("date_last", "the last Date there is", ANY, s.dated(None, "Fri, 31 Dec 9999 23:59:59 GMT"), legal=True)
-    yield Fault("date_junk", "a Date that is none", ANY, s.dated(None, "yesterday"), legal=True)
-    yield Fault("date_missing", "no Date", ANY, s.dated(None), legal=True)
+    yield Fault("date_last", "the last Date there is", ANY, e.dated(None, "Fri, 31 Dec 9999 23:59:59 GMT"), legal=True)
+    yield Fault("date_junk", "a Date that is none", ANY, e.dated(None, "yesterday"), legal=True)
+    yield Fault("date_missing", "no Date", ANY, e.dated(None), legal=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tests.faults import edits as e
 from tests.faults import strikes as s
 from tests.faults.row import ANY, CREDENTIALS, DYNAMODB, ISSUED, JSON, KINESIS, S3, STS, WRITES, Fault
 
@@ -100,72 +101,72 @@ def errors() -> Iterable[Fault]:
 def kinesis() -> Iterable[Fault]:
     iterator, records = frozenset({"GetShardIterator"}), frozenset({"GetRecords"})
     shards, summary = frozenset({"ListShards"}), frozenset({"DescribeStreamSummary"})
-    yield Fault("iterator_missing", "GetShardIterator without an iterator", iterator, s.lacking("ShardIterator"))
-    for name, told in [("null", None), ("empty", ""), ("number", 7), ("junk", "AAAA")]:
+    yield Fault("iterator_missing", "GetShardIterator without an iterator", iterator, e.lacking("ShardIterator"))
+    for name, value in [("null", None), ("empty", ""), ("number", 7), ("junk", "AAAA")]:
         yield Fault(
             f"iterator_{name}",
-            f"GetShardIterator with {told!r} for an iterator",
+            f"GetShardIterator with {value!r} for an iterator",
             iterator,
-            s.saying(ShardIterator=told),
+            e.saying(ShardIterator=value),
         )
-    yield Fault("next_missing", "no next iterator on an open shard", records, s.lacking("NextShardIterator"))
-    for name, told in [("null", None), ("empty", ""), ("number", 7), ("junk", "AAAA")]:
-        yield Fault(f"next_{name}", f"{told!r} for a next iterator", records, s.saying(NextShardIterator=told))
-    yield Fault("false_end", "an open shard that is reported as ended, with a child", records, s.told(s.false_end))
-    yield Fault("children_and_next", "no children, and a next iterator", records, s.saying(ChildShards=[]))
-    yield Fault("children_junk", "children without names", records, s.saying(ChildShards=[{}, 7]))
-    yield Fault("records_missing", "GetRecords without records", records, s.lacking("Records"))
-    yield Fault("records_null", "null for records", records, s.saying(Records=None))
-    yield Fault("behind_missing", "nothing about how far behind", records, s.lacking("MillisBehindLatest"))
-    yield Fault("behind_negative", "less than nothing behind", records, s.saying(MillisBehindLatest=-5))
-    yield Fault("behind_text", "a text for how far behind", records, s.saying(MillisBehindLatest="much"))
-    yield Fault("data_missing", "records without data", records, s.in_records(lambda r: r.pop("Data", None)))
-    yield Fault("data_junk", "data that is no base64", records, s.in_records(lambda r: r.update(Data="*%$")))
+    yield Fault("next_missing", "no next iterator on an open shard", records, e.lacking("NextShardIterator"))
+    for name, value in [("null", None), ("empty", ""), ("number", 7), ("junk", "AAAA")]:
+        yield Fault(f"next_{name}", f"{value!r} for a next iterator", records, e.saying(NextShardIterator=value))
+    yield Fault("false_end", "an open shard that is reported as ended, with a child", records, e.edited(e.false_end))
+    yield Fault("children_and_next", "no children, and a next iterator", records, e.saying(ChildShards=[]))
+    yield Fault("children_junk", "children without names", records, e.saying(ChildShards=[{}, 7]))
+    yield Fault("records_missing", "GetRecords without records", records, e.lacking("Records"))
+    yield Fault("records_null", "null for records", records, e.saying(Records=None))
+    yield Fault("behind_missing", "nothing about how far behind", records, e.lacking("MillisBehindLatest"))
+    yield Fault("behind_negative", "less than nothing behind", records, e.saying(MillisBehindLatest=-5))
+    yield Fault("behind_text", "a text for how far behind", records, e.saying(MillisBehindLatest="much"))
+    yield Fault("data_missing", "records without data", records, e.in_records(lambda r: r.pop("Data", None)))
+    yield Fault("data_junk", "data that is no base64", records, e.in_records(lambda r: r.update(Data="*%$")))
     yield Fault(
-        "sequence_missing", "records without numbers", records, s.in_records(lambda r: r.pop("SequenceNumber", None))
+        "sequence_missing", "records without numbers", records, e.in_records(lambda r: r.pop("SequenceNumber", None))
     )
     yield Fault(
-        "sequence_junk", "records whose numbers are none", records, s.in_records(lambda r: r.update(SequenceNumber="x"))
+        "sequence_junk", "records whose numbers are none", records, e.in_records(lambda r: r.update(SequenceNumber="x"))
     )
     arrival = "ApproximateArrivalTimestamp"
-    yield Fault("arrival_missing", "records without times", records, s.in_records(lambda r: r.pop(arrival, None)))
+    yield Fault("arrival_missing", "records without times", records, e.in_records(lambda r: r.pop(arrival, None)))
     yield Fault(
-        "arrival_junk", "records with a text for a time", records, s.in_records(lambda r: r.update({arrival: "noon"}))
+        "arrival_junk", "records with a text for a time", records, e.in_records(lambda r: r.update({arrival: "noon"}))
     )
     yield Fault(
-        "arrival_huge", "records of the year 30,000,000", records, s.in_records(lambda r: r.update({arrival: 1e15}))
+        "arrival_huge", "records of the year 30,000,000", records, e.in_records(lambda r: r.update({arrival: 1e15}))
     )
     yield Fault(
         "arrival_ahead",
         "records of the day after tomorrow",
         records,
-        s.in_records(lambda r: r.update({arrival: r.get(arrival, 0) + 2 * s.DAY_S})),
+        e.in_records(lambda r: r.update({arrival: r.get(arrival, 0) + 2 * s.DAY_S})),
     )
     yield Fault(
         "arrival_behind",
         "records of ten minutes ago",
         records,
-        s.in_records(lambda r: r.update({arrival: r.get(arrival, 0) - 600})),
+        e.in_records(lambda r: r.update({arrival: r.get(arrival, 0) - 600})),
         legal=True,
     )
-    yield Fault("nothing_yet", "an empty page though there is more", records, s.told(s.nothing_yet), legal=True)
-    yield Fault("same_again", "the next iterator is the last one", records, s.told(s.same_again), legal=True)
-    yield Fault("shards_missing", "ListShards without shards", shards, s.lacking("Shards"))
-    yield Fault("shards_none", "ListShards with an empty list", shards, s.saying(Shards=[]))
-    yield Fault("shards_one_missing", "ListShards without one of them", shards, s.told(s.one_missing))
+    yield Fault("nothing_yet", "an empty page though there is more", records, e.edited(e.nothing_yet), legal=True)
+    yield Fault("same_again", "the next iterator is the last one", records, e.edited(e.same_again), legal=True)
+    yield Fault("shards_missing", "ListShards without shards", shards, e.lacking("Shards"))
+    yield Fault("shards_none", "ListShards with an empty list", shards, e.saying(Shards=[]))
+    yield Fault("shards_one_missing", "ListShards without one of them", shards, e.edited(e.one_missing))
     yield Fault(
         "shards_twice",
         "ListShards with all of them twice",
         shards,
-        s.told(lambda said, x: said.update(Shards=(said.get("Shards") or []) * 2)),
+        e.edited(lambda said, x: said.update(Shards=(said.get("Shards") or []) * 2)),
         legal=True,
     )
-    yield Fault("shards_junk", "ListShards with rows that are none", shards, s.saying(Shards=[{}, 7, None]))
-    yield Fault("shards_token", "ListShards with a token that means nothing", shards, s.saying(NextToken="AAAA"))
+    yield Fault("shards_junk", "ListShards with rows that are none", shards, e.saying(Shards=[{}, 7, None]))
+    yield Fault("shards_token", "ListShards with a token that means nothing", shards, e.saying(NextToken="AAAA"))
     yield Fault(
-        "summary_missing", "DescribeStreamSummary without a summary", summary, s.lacking("StreamDescriptionSummary")
+        "summary_missing", "DescribeStreamSummary without a summary", summary, e.lacking("StreamDescriptionSummary")
     )
-    yield Fault("summary_junk", "DescribeStreamSummary with a text", summary, s.saying(StreamDescriptionSummary="x"))
+    yield Fault("summary_junk", "DescribeStreamSummary with a text", summary, e.saying(StreamDescriptionSummary="x"))
 
 
 def s3() -> Iterable[Fault]:
@@ -178,50 +179,50 @@ def s3() -> Iterable[Fault]:
         S3 - {"GetObject", "HeadObject", "HeadBucket"},
         s.canned(200, "OK", failed, xml),
     )
-    yield Fault("etag_missing", "a put that is done, without ETag", put, s.without_header("etag"))
-    yield Fault("put_201", "a put that is done, under 201", put, s.status(201))
-    yield Fault("put_precondition", "412 though it was done: one's own", put, s.status(412))
-    yield Fault("put_conflict_done", "409 though it was done", put, s.status(409))
+    yield Fault("etag_missing", "a put that is done, without ETag", put, e.without_header("etag"))
+    yield Fault("put_201", "a put that is done, under 201", put, e.status(201))
+    yield Fault("put_precondition", "412 though it was done: one's own", put, e.status(412))
+    yield Fault("put_conflict_done", "409 though it was done", put, e.status(409))
     yield Fault(
         "put_precondition_html", "412 with a page for people, and not done", put, s.html(412, "Precondition Failed")
     )
-    yield Fault("part_whole", "200 for a part of an object", get, s.status(200))
-    yield Fault("part_without_range", "206 that does not tell which part", get, s.without_header("content-range"))
+    yield Fault("part_whole", "200 for a part of an object", get, e.status(200))
+    yield Fault("part_without_range", "206 that does not tell which part", get, e.without_header("content-range"))
     yield Fault(
-        "part_other_range", "206 that tells of another part", get, s.with_header("Content-Range", "bytes 3-4/9")
+        "part_other_range", "206 that tells of another part", get, e.with_header("Content-Range", "bytes 3-4/9")
     )
-    yield Fault("part_short", "206 with half of the part", get, s.body(lambda data: data[: len(data) // 2]))
-    yield Fault("part_long", "206 with a byte too many", get, s.body(lambda data: data + b"x"))
-    yield Fault("part_refused", "416", get, s.status(416))
-    yield Fault("part_flipped", "one bit of a part is another", get, s.passing(s.flipped))
+    yield Fault("part_short", "206 with half of the part", get, e.body(lambda data: data[: len(data) // 2]))
+    yield Fault("part_long", "206 with a byte too many", get, e.body(lambda data: data + b"x"))
+    yield Fault("part_refused", "416", get, e.status(416))
+    yield Fault("part_flipped", "one bit of a part is another", get, e.passing(e.flipped))
     yield Fault(
         "list_junk",
         "a listing whose times are none",
         listing,
-        s.body(lambda data: data.replace(b"<LastModified>", b"<LastModified>x")),
+        e.body(lambda data: data.replace(b"<LastModified>", b"<LastModified>x")),
     )
     yield Fault(
         "list_token",
         "a listing that says there is more, and not where",
         listing,
-        s.body(lambda data: data.replace(b"<IsTruncated>false", b"<IsTruncated>true")),
+        e.body(lambda data: data.replace(b"<IsTruncated>false", b"<IsTruncated>true")),
     )
     yield Fault(
-        "list_size", "a listing whose sizes are none", listing, s.body(lambda data: data.replace(b"<Size>", b"<Size>x"))
+        "list_size", "a listing whose sizes are none", listing, e.body(lambda data: data.replace(b"<Size>", b"<Size>x"))
     )
-    yield Fault("list_cut", "half of a listing", listing, s.body(lambda data: data[: len(data) // 2]))
+    yield Fault("list_cut", "half of a listing", listing, e.body(lambda data: data[: len(data) // 2]))
     yield Fault("list_other_root", "another document", listing, s.canned(200, "OK", b"<feed><entry/></feed>", xml))
     yield Fault(
         "list_ahead",
         "a listing whose times are two years ahead",
         listing,
-        s.body(lambda data: data.replace(b"<LastModified>2026", b"<LastModified>2028")),
+        e.body(lambda data: data.replace(b"<LastModified>2026", b"<LastModified>2028")),
     )
     yield Fault(
         "list_behind",
         "a listing whose times are two years behind",
         listing,
-        s.body(lambda data: data.replace(b"<LastModified>2026", b"<LastModified>2024")),
+        e.body(lambda data: data.replace(b"<LastModified>2026", b"<LastModified>2024")),
     )
 
 
@@ -232,7 +233,7 @@ def dynamodb() -> Iterable[Fault]:
         "condition_own",
         "the condition fails on one's own first try",
         written,
-        s.passing(lambda reply, x: s.error_reply("dynamodb", 400, condition, "m") if reply.status == 200 else reply),
+        e.passing(lambda reply, x: s.error_reply("dynamodb", 400, condition, "m") if reply.status == 200 else reply),
     )
     yield Fault(
         "condition_false",
@@ -240,30 +241,30 @@ def dynamodb() -> Iterable[Fault]:
         written,
         s.error({"dynamodb": (400, condition)}),
     )
-    yield Fault("items_missing", "Scan without items", scan, s.lacking("Items", "Count"))
-    yield Fault("items_null", "null for items", scan, s.saying(Items=None))
+    yield Fault("items_missing", "Scan without items", scan, e.lacking("Items", "Count"))
+    yield Fault("items_null", "null for items", scan, e.saying(Items=None))
     yield Fault(
         "items_none",
         "Scan with an empty list: a table that went back",
         scan,
-        s.saying(Items=[], Count=0, ScannedCount=0),
+        e.saying(Items=[], Count=0, ScannedCount=0),
         legal=True,
     )
-    yield Fault("items_junk", "rows that are none", scan, s.saying(Items=[{}, {"leaseKey": {"N": "x"}}]))
+    yield Fault("items_junk", "rows that are none", scan, e.saying(Items=[{}, {"leaseKey": {"N": "x"}}]))
     yield Fault(
-        "items_key", "a key to go on from that means nothing", scan, s.saying(LastEvaluatedKey={"leaseKey": {"S": ""}})
+        "items_key", "a key to go on from that means nothing", scan, e.saying(LastEvaluatedKey={"leaseKey": {"S": ""}})
     )
     yield Fault(
-        "attributes_missing", "a write that does not tell the row", frozenset({"UpdateItem"}), s.lacking("Attributes")
+        "attributes_missing", "a write that does not tell the row", frozenset({"UpdateItem"}), e.lacking("Attributes")
     )
-    yield Fault("crc_wrong", "a checksum of another body", DYNAMODB, s.with_header("x-amz-crc32", "7"))
+    yield Fault("crc_wrong", "a checksum of another body", DYNAMODB, e.with_header("x-amz-crc32", "7"))
 
 
 def credentials() -> Iterable[Fault]:
     past, odd = "2020-01-01T00:00:00Z", "soon"
-    yield Fault("stale", "credentials that have expired", ISSUED, s.saying(Expiration=past))
-    yield Fault("expiry_junk", "credentials whose expiration is not a time", ISSUED, s.saying(Expiration=odd))
+    yield Fault("stale", "credentials that have expired", ISSUED, e.saying(Expiration=past))
+    yield Fault("expiry_junk", "credentials whose expiration is not a time", ISSUED, e.saying(Expiration=odd))
     for name in ("AccessKeyId", "SecretAccessKey", "Token", "Expiration"):
-        yield Fault(f"no_{name.lower()}", f"credentials without {name}", ISSUED, s.lacking(name))
-    yield Fault("key_null", "null for an access key", ISSUED, s.saying(AccessKeyId=None))
-    yield Fault("key_newline", "an access key with a line break", ISSUED, s.saying(AccessKeyId="AK\r\nX-Odd: 1"))
+        yield Fault(f"no_{name.lower()}", f"credentials without {name}", ISSUED, e.lacking(name))
+    yield Fault("key_null", "null for an access key", ISSUED, e.saying(AccessKeyId=None))
+    yield Fault("key_newline", "an access key with a line break", ISSUED, e.saying(AccessKeyId="AK\r\nX-Odd: 1"))

@@ -239,7 +239,7 @@ def json_of(reply: Reply) -> dict[str, Any] | None:
     if reply.status != 200:
         return None
     try:
-        told = json.loads(reply.body)
+        document = json.loads(reply.body)
     except ValueError:
         return None
-    return told if isinstance(told, dict) else None
+    return document if isinstance(document, dict) else None

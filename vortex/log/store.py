@@ -6,9 +6,7 @@ Shared by ingest, publisher, fleet and commands. It decides nothing; the rules a
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -19,7 +17,6 @@ from vortex.core.dedup.keys import Keys
 from vortex.core.documents import done_of, plan_of, range_done_of, state_of
 from vortex.core.log.rules import (
     BrokenLog,
-    Damaged,
     SegmentHeader,
     SegmentRef,
     StreamState,
@@ -32,7 +29,6 @@ from vortex.core.log.segment import (
     CorruptSegment,
     Folder,
     Footer,
-    OtherVersion,
     Sealed,
     check_ids,
     footer_length,
@@ -41,14 +37,10 @@ from vortex.core.log.segment import (
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import LogView, Plan, PlanShard, initial_plan
 from vortex.core.publish.ranges import RangeDone
+from vortex.log.objects import CheckedObjects
 from vortex.ports import NotFound, ObjectStore, Offload
 from vortex.retry import Retry
 
-T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-READINGS = 3
-"""Reads before data count as corrupt: they may have been damaged in transit."""
 _TAIL = 64 * 1024
 DECIDED = "dedup"
 _PARALLEL = 16
@@ -62,6 +54,7 @@ class LogStore:
         self.store = store
         self.root = root
         self.retry = retry.of("store")
+        self._objects = CheckedObjects(store, self.retry)
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._folders: dict[str, Folder] = {}
         """Folders of footers, deduplicated: footers name the same ones again and again, which would fill memory."""
@@ -73,58 +66,59 @@ class LogStore:
     async def state(self) -> StreamState | None:
         """`stream.json`, or None before the first start."""
         name = f"{self.root}/stream.json"
-        return await self._document(name, lambda body: state_of(body, name))
+        return await self._objects.document(name, lambda body: state_of(body, name))
 
     async def begin(self, state: StreamState) -> StreamState:
         """Write `stream.json` if it is absent. Returns its content then."""
-        await self._put(f"{self.root}/stream.json", msgspec.json.encode(state))
+        await self._objects.put(f"{self.root}/stream.json", msgspec.json.encode(state))
         found = await self.state()
         assert found is not None
         return found
 
     async def plan(self, k: int) -> Plan | None:
         """Plan k, or None."""
-        return await self._document(self._plan_key(k, "plan"), lambda body: plan_of(body, k, self._plan_key(k, "plan")))
+        key = self._plan_key(k, "plan")
+        return await self._objects.document(key, lambda body: plan_of(body, k, key))
 
     async def put_plan(self, plan: Plan) -> Plan:
         """Put the plan if its number is free. Returns the plan with that number, perhaps another worker's."""
-        await self._put(self._plan_key(plan.k, "plan"), msgspec.json.encode(plan))
+        await self._objects.put(self._plan_key(plan.k, "plan"), msgspec.json.encode(plan))
         found = await self.plan(plan.k)
         assert found is not None
         return found
 
     async def done(self, k: int) -> Done | None:
         """The done document of plan k, or None."""
-        return await self._document(self._plan_key(k, "done"), lambda body: done_of(body, k))
+        return await self._objects.document(self._plan_key(k, "done"), lambda body: done_of(body, k))
 
     async def put_done(self, document: Done) -> None:
         """Put the done document if absent. Raises BrokenLog if a different one exists."""
         key = self._plan_key(document.k, "done")
         body = msgspec.json.encode(document)
-        if not await self._put(key, body) and await self._get(key) != body:
+        if not await self._objects.put(key, body) and await self._objects.get(key) != body:
             raise BrokenLog(f"{key}: exists with different content")
 
     async def is_done(self, k: int) -> bool:
         """Whether plan k is done. A positive answer is cached, for earlier plans too."""
-        if k > self._done and await self._exists_key(self._plan_key(k, "done")):
+        if k > self._done and await self._objects.exists(self._plan_key(k, "done")):
             self._done = k
         return k <= self._done
 
     async def has_range_done(self, k: int, number: int) -> bool:
         """Whether a range of plan k is done."""
-        return await self._exists_key(self._plan_key(k, f"done-{number}"))
+        return await self._objects.exists(self._plan_key(k, f"done-{number}"))
 
     async def range_done(self, k: int, number: int) -> RangeDone:
         """The result of a range of plan k. Raises NotFound."""
         key = self._plan_key(k, f"done-{number}")
-        done = await self._document(key, lambda body: range_done_of(body, k, number))
+        done = await self._objects.document(key, lambda body: range_done_of(body, k, number))
         if done is None:
             raise NotFound(f"{key}: no such object")
         return done
 
     async def put_range_done(self, done: RangeDone) -> None:
         """Put the document of a range if absent; another worker's differs at most in the compression of objects."""
-        await self._put(self._plan_key(done.k, f"done-{done.range}"), msgspec.json.encode(done))
+        await self._objects.put(self._plan_key(done.k, f"done-{done.range}"), msgspec.json.encode(done))
 
     async def last_plan(self, state: StreamState) -> Plan:
         """The last plan, or `initial_plan`. Plans are never deleted and have no holes."""
@@ -146,50 +140,10 @@ class LogStore:
         return low
 
     async def _exists(self, k: int) -> bool:
-        return await self._exists_key(self._plan_key(k, "plan"))
+        return await self._objects.exists(self._plan_key(k, "plan"))
 
     def _plan_key(self, k: int, name: str) -> str:
         return f"{self.root}/plans/{k:010d}/{name}.json"
-
-    async def _document(self, key: str, read: Callable[[bytes], T]) -> T | None:
-        """Read and parse a document; None if it is missing. Raises Damaged if it is invalid."""
-
-        async def look() -> T | None:
-            try:
-                return read(await self.store.get(key))
-            except NotFound:
-                return None
-            except ValueError as problem:
-                raise Damaged(
-                    f"{key}: is damaged, or was written by something else: {problem}. Restore it in {self.store.url}; "
-                    "starting over would lose or repeat data"
-                ) from problem
-
-        return await self._sound(f"get {key}", look)
-
-    async def _get(self, key: str) -> bytes | None:
-        async def read() -> bytes | None:
-            try:
-                return await self.store.get(key)
-            except NotFound:
-                return None
-
-        return await self.retry(f"get {key}", read)
-
-    async def _exists_key(self, key: str) -> bool:
-        """Whether the key exists, without reading the object."""
-
-        async def look() -> bool:
-            try:
-                await self.store.get_tail(key, 1)
-            except NotFound:
-                return False
-            return True
-
-        return await self.retry(f"look for {key}", look)
-
-    async def _put(self, key: str, body: bytes) -> bool:
-        return await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body, "application/json"))
 
     # Shard logs.
 
@@ -226,7 +180,7 @@ class LogStore:
             return parse_footer(tail, size, key)
 
         async with self._gate:
-            footer, digest = await self._sound(f"read {key}", read)
+            footer, digest = await self._objects.checked(f"read {key}", read)
         if len(self._folders) > _FOLDERS:
             self._folders.clear()
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
@@ -310,7 +264,7 @@ class LogStore:
             return check_ids(footer, await self.store.get_range(key, offset, length), key)
 
         async with self._gate:
-            return await self._sound(f"read ids {key}", read)
+            return await self._objects.checked(f"read ids {key}", read)
 
     async def range(self, shard: str, n: int, offset: int, length: int) -> bytes:
         """A range of a segment's data. Raises CorruptSegment if it is too short."""
@@ -323,16 +277,7 @@ class LogStore:
             return data
 
         async with self._gate:
-            return await self._sound(f"read {key}", read)
-
-    async def _sound(self, what: str, read: Callable[[], Awaitable[T]]) -> T:
-        """Call `read`, which checks the data, and repeat it if they are corrupt. Raises what `read` raises last."""
-        for _ in range(READINGS - 1):
-            try:
-                return await self.retry(what, read)
-            except (CorruptSegment, OtherVersion, Damaged) as problem:
-                log.warning("%s; reading it again", problem)
-        return await self.retry(what, read)
+            return await self._objects.checked(f"read {key}", read)
 
     async def drop(self, shard: str, numbers: Iterable[int]) -> None:
         """Delete segments (clean-up)."""
@@ -354,7 +299,7 @@ class LogStore:
 
     async def has_decided(self, k: int, part: int) -> bool:
         """Whether there is a decision on a part of plan k."""
-        return await self._exists_key(self.decided_key(k, part))
+        return await self._objects.exists(self.decided_key(k, part))
 
     async def decided(self, k: int, part: int) -> Decided:
         """The decision file of a part of plan k, without its keys. Raises NotFound, CorruptSegment, OtherVersion."""
@@ -370,7 +315,7 @@ class LogStore:
             return decided
 
         async with self._gate:
-            return await self._sound(f"read {key}", read)
+            return await self._objects.checked(f"read {key}", read)
 
     async def published(self, decided: Decided, first: int, last: int, offload: Offload) -> Keys:
         """The keys in the buckets first..last (half-open) of the file. Raises NotFound, CorruptSegment."""
@@ -380,7 +325,7 @@ class LogStore:
             return await offload(decided.keys_in, block, first, last)
 
         async with self._gate:
-            return await self._sound(f"read keys {decided.name}", read)
+            return await self._objects.checked(f"read keys {decided.name}", read)
 
     async def dropped(self, decided: Decided) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
         """The rows that the file drops, by segment. Raises NotFound, CorruptSegment."""
@@ -389,7 +334,7 @@ class LogStore:
             return decided.dropped_rows(await self._block(decided, decided.dropped_range))
 
         async with self._gate:
-            return await self._sound(f"read {decided.name}", read)
+            return await self._objects.checked(f"read {decided.name}", read)
 
     async def _block(self, decided: Decided, place: tuple[int, int]) -> bytes:
         return await self.store.get_range(decided.name, *place) if place[1] else b""

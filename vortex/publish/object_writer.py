@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from vortex import metrics
 from vortex.core.log.segment import CorruptSegment, check_blob, compress, decompress, gunzip, is_folded
 from vortex.core.publish.contents import ObjectSpec, Piece, PublishedObject
-from vortex.log.store import READINGS, LogStore
+from vortex.log.objects import READINGS
+from vortex.log.store import LogStore
 from vortex.ports import Meter, Offload
 
 log = logging.getLogger(__name__)

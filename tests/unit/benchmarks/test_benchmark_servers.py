@@ -131,8 +131,8 @@ async def test_kinesis_stream_reads_all_records_of_the_replay_server(replay: Ser
             while iterator and (page := await stream.read(shard.id, iterator)).records:
                 found += len(page.records)
                 iterator = page.iterator
-        assert found == replay.told["records"] == EVENTS
-    assert replay.told["unique"] == EVENTS * 8 // 10
+        assert found == replay.facts["records"] == EVENTS
+    assert replay.facts["unique"] == EVENTS * 8 // 10
 
 
 def test_admit_refuses_the_sixth_call_of_a_second_and_expired_iterators() -> None:
@@ -205,7 +205,7 @@ def test_baseline_writes_every_event_once(replay: Server, store: Server, tmp_pat
     command += [f"--kinesis={replay.url}", f"--store={store.url}", "--bucket=baseline"]
     usage = measured(command, tmp_path / "log")
     held = store.ask("rows/baseline/customer=")
-    assert (held["rows"], held["digest"]) == (replay.told["unique"], replay.told["digest"])
+    assert (held["rows"], held["digest"]) == (replay.facts["unique"], replay.facts["digest"])
     assert usage.cpu_s > 0
     assert usage.peak_rss > 2**24
 
@@ -265,9 +265,9 @@ def test_backlog_returns_the_same_pages_in_any_order_of_reads() -> None:
     places = [(index, page) for index, shard in enumerate(shards) for page in shard.pages]
     assert backlog.facts.pages == len(places)
     made = {(index, page.first): backlog.read(index, page) for index, page in reversed(places)}
-    facts = backlog.facts.told()
+    facts = backlog.facts.document()
     assert all(made[index, page.first] == backlog.read(index, page) for index, page in places[::7])
-    assert backlog.facts.told() == facts
+    assert backlog.facts.document() == facts
     rows = [(index, row) for (index, _), page in made.items() for row in json.loads(page + b"}")["Records"]]
     lines = {b64decode(row["Data"]) for _, row in rows}
     assert len(lines) == len(rows) == facts["unique"] == 10_007

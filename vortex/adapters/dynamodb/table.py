@@ -44,6 +44,7 @@ from vortex.adapters.dynamodb.lease_row import (
     texts,
     write_row,
 )
+from vortex.adapters.dynamodb.update import update_arguments
 from vortex.core.fleet.lease import Checkpoint, Lease, of_earlier_stream, renewed, same_acquisition
 from vortex.ports import Denied, NotFound, Unavailable
 
@@ -265,29 +266,6 @@ class DynamoTable:
 
         Raises _Refused with the current row.
         """
-        names: dict[str, str] = {}
-        values: dict[str, Value] = {}
-
-        def name(attribute: str) -> str:
-            # As placeholders: some names are reserved words.
-            names[f"#{attribute}"] = attribute
-            return f"#{attribute}"
-
-        def value(kind: str, attribute: str, given: Value) -> str:
-            values[f":{kind}{attribute}"] = given
-            return f":{kind}{attribute}"
-
-        clauses = []
-        if put:
-            clauses.append("SET " + ", ".join(f"{name(a)} = {value('put', a, v)}" for a, v in put.items()))
-        if add:
-            clauses.append("ADD " + ", ".join(f"{name(a)} {value('add', a, number(n))}" for a, n in add.items()))
-        if remove:
-            clauses.append("REMOVE " + ", ".join(map(name, remove)))
-        conditions = [
-            f"attribute_not_exists({name(a)})" if v is None else f"{name(a)} = {value('is', a, v)}"
-            for a, v in expect.items()
-        ]
 
         def read(reply: dict[str, Any]) -> Lease | None:
             row = row_of(reply["Attributes"])
@@ -301,10 +279,7 @@ class DynamoTable:
                 read,
                 key,
                 Key={KEY: text(key)},
-                UpdateExpression=" ".join(clauses),
-                ConditionExpression=" AND ".join(conditions),
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
+                **update_arguments(expect=expect, put=put or {}, add=add or {}, remove=remove),
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )

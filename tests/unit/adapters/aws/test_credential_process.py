@@ -42,15 +42,15 @@ AGENT = "agent = subprocess.Popen(['sleep', '30'], start_new_session=True)\nopen
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[str]:
     """The start of a process that leaves one behind."""
-    told = tmp_path / "agent"
-    yield AGENT.format(path=str(told))
-    os.kill(int(told.read_text()), signal.SIGKILL)
+    pidfile = tmp_path / "agent"
+    yield AGENT.format(path=str(pidfile))
+    os.kill(int(pidfile.read_text()), signal.SIGKILL)
 
 
 def test_output_of_returns_when_the_process_ends_and_leaves_an_agent_behind(tmp_path: Path, agent: str) -> None:
     begun = time.monotonic()
-    told = output_of(command(tmp_path, f"{agent}\nprint(json.dumps({CREDENTIALS!r}))"), 20)
-    assert json.loads(told) == CREDENTIALS
+    printed = output_of(command(tmp_path, f"{agent}\nprint(json.dumps({CREDENTIALS!r}))"), 20)
+    assert json.loads(printed) == CREDENTIALS
     assert time.monotonic() - begun < 15
 
 

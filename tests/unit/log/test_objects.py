@@ -8,7 +8,7 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import World
 from vortex.core.log.segment import CorruptSegment
-from vortex.log.store import READINGS
+from vortex.log.objects import READINGS
 
 
 class DamagingStore(MemoryStore):
