@@ -31,7 +31,8 @@ from vortex.core.fleet.lease import Lease
 from vortex.core.invariants import Invariant
 from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import StreamState
-from vortex.core.log.segment import CorruptSegment, Footer
+from vortex.core.log.segment import Footer
+from vortex.core.log.trailer import CorruptSegment
 from vortex.verify.store import verify_store
 
 _SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
@@ -274,7 +275,7 @@ class Checker:
             return  # a process that was paused, or had a wrong clock, cleans up later
         oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
-        for row in self._store.rows("_vortex/", "", 10**6):
+        for row in self._store.page("_vortex/", "", 10**6):
             if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
                 self.violated(
                     Invariant.KEYS_IN_MEMORY_MATCH,

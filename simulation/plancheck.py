@@ -216,7 +216,7 @@ class PlanModel:
                 self._violated(Invariant.CLOSED_HOURS, f"{key}: {row['manifest']} does not list what is in the folder")
 
     def _keys(self, prefix: str) -> list[str]:
-        return [row.key for row in self._store.rows(prefix, "", 10_000)]
+        return [row.key for row in self._store.page(prefix, "", 10_000)]
 
     def _hours_to(self, upto: int) -> list[int]:
         """The hours before `upto` that must have a manifest: all since the first start, and older ones with data."""

@@ -19,7 +19,8 @@ from vortex.config.settings import Settings
 from vortex.core.ingest.draft import Draft
 from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.invariants import Invariant
-from vortex.core.log.segment import VERSION, Footer, OtherVersion
+from vortex.core.log.segment import VERSION, Footer
+from vortex.core.log.trailer import OtherVersion
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.exits import Exit
 from vortex.ports import Denied, Unavailable

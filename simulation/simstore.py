@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Callable, Iterable
 from random import Random
 from typing import Protocol
 
 from simulation.faults import Conditions
-from vortex.core.log.segment import TRAILER, VERSION, OtherVersion
+from simulation.objects import Objects, folders_of, tail_of
+from vortex.core.log.segment import SEGMENT_TRAILER, VERSION
+from vortex.core.log.trailer import OtherVersion
 from vortex.core.model import ObjectInfo
 from vortex.ports import Clock, Denied, NotFound, Unavailable
 
@@ -32,50 +33,31 @@ class Gate(Protocol):
         ...
 
 
-class SimStore:
+class SimStore(Objects):
     """The objects, and callbacks on changes. Writes that have not arrived yet are in `on_the_wire`."""
 
     def __init__(self, clock: Clock) -> None:
-        self.objects: dict[str, bytes] = {}
+        super().__init__(clock)
         self.on_write: Callable[[str, bytes], None] = lambda key, body: None
         self.on_delete: Callable[[str], None] = lambda key: None
         self.on_the_wire: dict[int, tuple[asyncio.TimerHandle, str, bytes]] = {}
         self.troubles: dict[str, float] = {}
         """By name, until when (loop time) a fault of the whole store lasts."""
-        self._clock = clock
-        self._keys: list[bytes] = []
-        self._modified: dict[str, int] = {}
         self._sent = 0
 
-    def effect(self, key: str, body: bytes) -> bool:
-        """Apply a put-if-absent now."""
-        if key in self.objects:
-            return False
-        self.objects[key] = body
-        self._modified[key] = self._clock.now_ms()
-        insort(self._keys, key.encode())
-        self.on_write(key, body)
-        return True
+    def put_now(self, key: str, body: bytes) -> bool:
+        """Put if absent, and call `on_write`."""
+        created = super().put_now(key, body)
+        if created:
+            self.on_write(key, body)
+        return created
 
-    def remove(self, key: str) -> None:
-        """Apply a delete now."""
-        if self.objects.pop(key, None) is not None:
-            del self._keys[bisect_left(self._keys, key.encode())]
+    def delete_now(self, key: str) -> bool:
+        """Delete, and call `on_delete`."""
+        deleted = super().delete_now(key)
+        if deleted:
             self.on_delete(key)
-
-    def rows(self, prefix: str, start_after: str, limit: int) -> list[ObjectInfo]:
-        """One page of a listing."""
-        after = start_after.encode()
-        begin = (
-            bisect_right(self._keys, after) if after >= prefix.encode() else bisect_left(self._keys, prefix.encode())
-        )
-        found = []
-        for raw in self._keys[begin : begin + limit]:
-            key = raw.decode()
-            if not key.startswith(prefix):
-                break
-            found.append(ObjectInfo(key, len(self.objects[key]), self._modified[key]))
-        return found
+        return deleted
 
     def send(self, key: str, body: bytes, delay: float) -> tuple[int, asyncio.Future[bool]]:
         """Send a write; the future gives its outcome."""
@@ -86,7 +68,7 @@ class SimStore:
 
         def land() -> None:
             del self.on_the_wire[number]
-            created = self.effect(key, body)
+            created = self.put_now(key, body)
             if not outcome.done():
                 outcome.set_result(created)
 
@@ -104,7 +86,7 @@ class SimStore:
         self.on_the_wire.clear()
         for handle, key, body in late:
             handle.cancel()
-            self.effect(key, body)
+            self.put_now(key, body)
         return len(late)
 
 
@@ -118,10 +100,7 @@ class StoreView:
         self.version = NEWER
         """The newest segment version that the process can read."""
 
-    @property
-    def url(self) -> str:
-        """A placeholder URL."""
-        return "memory://store"
+    url = Objects.url
 
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """See the port."""
@@ -166,8 +145,7 @@ class StoreView:
 
     async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """See the port."""
-        body = await self._get(key)
-        return body[max(0, len(body) - length) :], len(body)
+        return tail_of(await self._get(key), length)
 
     async def _get(self, key: str) -> bytes:
         await self._before("get", key)
@@ -175,7 +153,7 @@ class StoreView:
         await self._gate.awake()
         if body is None:
             raise NotFound(f"{key}: no such object")
-        if self.version < NEWER and key.endswith(".seg") and TRAILER.unpack(body[-TRAILER.size :])[2] > self.version:
+        if self.version < NEWER and key.endswith(".seg") and SEGMENT_TRAILER.version(body) > self.version:
             raise OtherVersion(f"{key}: format version {NEWER}; this program knows {self.version}")
         return body
 
@@ -185,7 +163,7 @@ class StoreView:
         slow = self._conditions.occurs("store.slow_list", self._rng)
         limit, after = (self._rng.randint(1, 4) if slow else 1000), start_after
         while True:
-            rows = self._store.rows(prefix, after, limit)
+            rows = self._store.page(prefix, after, limit)
             for row in rows:
                 yield row
             if len(rows) < limit:
@@ -194,21 +172,16 @@ class StoreView:
             await asyncio.sleep(self._rng.choice((0.05, 3.0)) if slow else 0.01)
             await self._before("list", prefix)
 
-    async def list_folders(self, prefix: str) -> AsyncIterator[str]:
+    def list_folders(self, prefix: str) -> AsyncIterator[str]:
         """See the port."""
-        last = ""
-        async for info in self.list(prefix):
-            name, slash, _ = info.key[len(prefix) :].partition("/")
-            if slash and name != last:
-                last = name
-                yield name
+        return folders_of(self.list(prefix), prefix)
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See the port; a process may die, or a call may fail, in between."""
         for key in keys:
             await self._before("delete", key)
             self._say(f"delete {key}")
-            self._store.remove(key)
+            self._store.delete_now(key)
 
     async def _before(self, operation: str, key: str) -> None:
         await self._gate.gate(f"{operation} {key}")

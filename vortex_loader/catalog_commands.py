@@ -60,7 +60,7 @@ def token(database: pathlib.Path, name: str, remove: bool) -> None:
     if not remove:
         click.echo(opened.add_token(name))
     elif not opened.remove_token(name):
-        raise LoaderError(f"there is no token of the name {name!r}")
+        raise LoaderError(f"no token has the name {name!r}")
 
 
 @catalog.command()
@@ -102,7 +102,7 @@ def remove(address: str, customer: str, event: str) -> None:
 
 def _call(method: str, address: str, path: str, names: dict[str, str], rules: dict[str, Any] | None = None) -> None:
     if not address.startswith(("http://", "https://")):
-        raise LoaderError(f"{address} is no service: change the file itself")
+        raise LoaderError(f"{address} is not a service; change the file itself")
     root = address.removesuffix("/v1/catalog").rstrip("/")
     token = os.environ.get("VORTEX_LOADER_CATALOG_TOKEN", "")
     request = urllib.request.Request(

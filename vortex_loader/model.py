@@ -106,15 +106,15 @@ class Loaded:
 def parse_hour(text: str) -> datetime:
     """The start of an hour from `2026-11-29T09`, with or without minutes and a zone; UTC where none is said.
 
-    Raises LoaderError for what is no hour.
+    Raises LoaderError for what is not an hour.
     """
     try:
         at = datetime.fromisoformat(text.strip() + (":00" if len(text.strip()) == 13 else ""))
     except ValueError:
-        raise LoaderError(f"{text!r} is no hour: write 2026-11-29T09") from None
+        raise LoaderError(f"{text!r} is not an hour; write 2026-11-29T09") from None
     at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     if (at.minute, at.second, at.microsecond) != (0, 0, 0):
-        raise LoaderError(f"{text!r} is no whole hour: write 2026-11-29T09")
+        raise LoaderError(f"{text!r} is not a whole hour; write 2026-11-29T09")
     return at
 
 

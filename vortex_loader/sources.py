@@ -110,7 +110,7 @@ class HttpSource:
             catalog = read_catalog(json.dumps(kept["catalog"]).encode(), str(self._kept))
             age = max(0.0, time.time() - float(kept["at"]))
         except (OSError, ValueError, KeyError, TypeError, LoaderError):
-            raise LoaderError(f"{self._url}: {reason}; and there is no earlier copy") from None
+            raise LoaderError(f"{self._url}: {reason}, and there is no earlier copy") from None
         log.warning("%s: %s; going by the copy of %d s ago", self._url, reason, age)
         return Copy(catalog, age, reason)
 

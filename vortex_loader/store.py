@@ -174,7 +174,7 @@ class Store:
     def blocks(self, stored: StoredObject) -> Iterator[bytes]:
         """The object's lines, about a mebibyte at a time, whole lines each.
 
-        Raises LoaderError where its length is not the manifest's or its bytes are no gzip file.
+        Raises LoaderError where its length is not the manifest's or its bytes are not a gzip file.
         """
         kept: list[bytes] = []
         for piece in self._unfolded(stored):

@@ -128,8 +128,8 @@ def test_load_names_a_partition_that_fails_and_loads_the_others(loading: Loading
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["load", "--hour", "soon"], "'soon' is no hour"),
-        (["load", "--hour", "2026-11-29T09:30"], "is no whole hour"),
+        (["load", "--hour", "soon"], "'soon' is not an hour"),
+        (["load", "--hour", "2026-11-29T09:30"], "is not a whole hour"),
     ],
 )
 def test_load_prints_one_line_when_the_hour_is_invalid(loading: Loading, arguments: list[str], message: str) -> None:

@@ -31,7 +31,7 @@ from vortex.config.settings import Settings
 from vortex.core.fleet.balance import weights
 from vortex.core.fleet.lease import Lease
 from vortex.core.log.lines import LineTable
-from vortex.core.log.rules import SegmentHeader, SegmentRef, StreamState, before_all, first_footer
+from vortex.core.log.rules import SegmentHeader, SegmentRef, StreamState, first_footer, log_start
 from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash
 from vortex.core.model import ShardInfo
@@ -77,7 +77,7 @@ class StandIn:
         """Run until a stop, or until the shard is lost."""
         plan = await self.log_store.last_plan(self.world.state)
         newest = await self.log_store.newest(self.shard.id, plan.shards.get(self.shard.id))
-        head: SegmentRef = newest or before_all(self.shard.id)
+        head: SegmentRef = newest or log_start(self.shard.id)
         pause = self.world.commit_s * self.world.rng.random()
         while not self.orders.stop.is_set():
             with contextlib.suppress(TimeoutError):

@@ -22,7 +22,7 @@ from vortex.core.dedup.keys import bounds_of
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.log.lines import LineTable
-from vortex.core.log.rules import BrokenLog, SegmentHeader, before_all, first_footer, segment_key
+from vortex.core.log.rules import BrokenLog, SegmentHeader, first_footer, log_start, segment_key
 from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Folder, Footer, Sealed, folder_hash
 from vortex.core.model import Position, ShardInfo, Start
@@ -50,7 +50,7 @@ def test_log_store_walk_checks_prev_of_every_segment() -> None:
         assert await log_store.commit("shard", seal(_empty(0, "", "another"))), "the number is free again"
         assert [head.n for head in await log_store.walk(headers[1])] == [2], "from what a plan names, the log is whole"
         with pytest.raises(BrokenLog, match="does not follow"):
-            await log_store.walk(before_all("shard"))
+            await log_store.walk(log_start("shard"))
 
     vtime.run(scenario())
 

@@ -16,7 +16,7 @@ from vortex.cli import main
 from vortex.commands.standing import NoState, meaning
 from vortex.config.loading import ConfigError
 from vortex.core.log.rules import BrokenLog
-from vortex.core.log.segment import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.exits import Exit
 from vortex.ports import Denied, NotFound, Unavailable
 from vortex.runtime.first_start import ForeignState

@@ -1,7 +1,8 @@
-"""What users read, in one file: tests/snapshots/messages.txt holds the messages of a table of situations.
+"""What users read, in two files, so that a changed message is read again.
 
-A changed message changes the file, so that it is read again.
-`UPDATE_SNAPSHOTS=1 pytest tests/unit/test_message_snapshot.py` writes the file.
+tests/snapshots/messages.txt: what commands print in a table of situations. tests/snapshots/source_messages.txt: every
+log line, raised error and printed line of the source. `UPDATE_SNAPSHOTS=1 pytest tests/unit/test_message_snapshot.py`
+writes both.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from click.testing import CliRunner
 from simulation import vtime
 from tests.loops import World
 from tests.published_store import published
+from tests.source_messages import messages_below, messages_of
 from tests.unit.commands.test_probes import FaultyStore
 from tests.unit.commands.test_probes import lines as probed
 from vortex.adapters.http.server import not_served
@@ -33,7 +35,8 @@ from vortex.config.settings import Settings
 from vortex.core.log.rules import BrokenLog
 from vortex.verify.store import verify_store
 
-SNAPSHOT = Path(__file__).parents[1] / "snapshots/messages.txt"
+ROOT = Path(__file__).parents[2]
+SNAPSHOTS = ROOT / "tests/snapshots"
 
 LEAST = {
     "source": 'stream = "clicks"\n',
@@ -211,8 +214,8 @@ def stores() -> Iterator[tuple[str, str]]:
     """What `vortex check` says of stores with a fault: all of the sound one, of the others the lines that fail."""
     for fault in STORES:
         found = vtime.run(probed(FaultyStore(fault)))
-        told = [f"{'ok  ' if one.ok else 'FAIL'} {one.what}: {one.detail}" for one in found if not (one.ok and fault)]
-        yield f"vortex check: a store that: {fault or 'is sound'}", "\n".join(told)
+        said = [f"{'ok  ' if one.ok else 'FAIL'} {one.what}: {one.detail}" for one in found if not (one.ok and fault)]
+        yield f"vortex check: a store that: {fault or 'is sound'}", "\n".join(said)
 
 
 async def damaged() -> World:
@@ -243,7 +246,7 @@ def verifying(capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str]]:
 def standing() -> Iterator[tuple[str, str]]:
     """What `vortex close`, `status` say where they cannot do what they are asked."""
 
-    async def told(call: Callable[[World], Awaitable[object]]) -> str:
+    async def message_of(call: Callable[[World], Awaitable[object]]) -> str:
         with pytest.raises((ValueError, BrokenLog, NoState)) as caught:
             await call(await published())
         return str(caught.value)
@@ -269,7 +272,7 @@ def standing() -> Iterator[tuple[str, str]]:
         "vortex status: no state": nowhere,
     }
     for title, call in cases.items():
-        yield title, vtime.run(told(call))
+        yield title, vtime.run(message_of(call))
 
 
 def surroundings() -> Iterator[tuple[str, str]]:
@@ -295,11 +298,39 @@ def surroundings() -> Iterator[tuple[str, str]]:
 def test_messages_are_those_of_the_snapshot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them; read the file when it changes."""
     parts = [*commands(), *settings(), *stores(), *verifying(capsys), *standing(), *surroundings()]
-    text = "\n\n".join(f"{title}\n{click.unstyle(told).rstrip()}" for title, told in parts) + "\n"
+    text = "\n\n".join(f"{title}\n{click.unstyle(said).rstrip()}" for title, said in parts) + "\n"
     text = re.sub(r"_check/[0-9a-f]{16}", "_check/PROBE", text)
     text = "".join(f"{line.rstrip()}\n" for line in text.replace(str(folder), "TMP").splitlines())
+    check("messages.txt", text)
+
+
+def test_messages_of_the_source_are_those_of_the_snapshot() -> None:
+    """Log lines, errors and printed lines, by package."""
+    packages = {name: messages_below(ROOT / name) for name in ("vortex", "vortex_loader")}
+    parts = ["\n".join([f"# {name}", *messages]) for name, messages in packages.items()]
+    check("source_messages.txt", "\n\n".join(parts) + "\n")
+
+
+def test_messages_of_a_source_are_log_lines_errors_and_printed_lines() -> None:
+    source = """
+log.info("shard %s: taken%s", shard, f" from {lease.owner}" if lease.owner else "")
+log.warning("%s", line)
+raise BrokenLog(f"{self.key}: {len(rows)} rows, " "not those of the plan") from problem
+raise Stop(code)
+click.echo("nothing to " + ("close" if idle else "do"))
+name = "no message"
+"""
+    assert sorted(messages_of(source)) == [
+        "BrokenLog: {key}: {…} rows, not those of the plan",
+        "log info: from {owner}",
+        "log info: shard %s: taken%s",
+        "print: nothing to close | do",
+    ]
+
+
+def check(name: str, text: str) -> None:
+    """Compare with a snapshot, or write it."""
+    path = SNAPSHOTS / name
     if os.environ.get("UPDATE_SNAPSHOTS"):
-        SNAPSHOT.write_text(text, "utf-8")
-    assert text == SNAPSHOT.read_text("utf-8"), (
-        "messages have changed: read them, then write them with UPDATE_SNAPSHOTS=1"
-    )
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8"), "messages have changed: read them, then write them with UPDATE_SNAPSHOTS=1"

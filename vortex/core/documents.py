@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from vortex.core.log.rules import STATE_VERSION, StreamState
-from vortex.core.log.segment import Versioned, known_version
+from vortex.core.log.trailer import Versioned, known_version
 from vortex.core.model import Position, Start
 from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.contents import Done
@@ -42,7 +42,7 @@ def plan_of(body: bytes, k: int, name: str) -> Plan:
     _times(plan.after, plan.upto, *(entry.closed_before for entry in plan.shards.values()))
     _claim(plan.after <= plan.upto, "ends before it begins")
     _claim(plan.target > 0 and plan.small >= 0, "has sizes below 0")
-    _claim(plan.ranges > 0 and plan.ranges & (plan.ranges - 1) == 0, f"{plan.ranges} ranges are no power of two")
+    _claim(plan.ranges > 0 and plan.ranges & (plan.ranges - 1) == 0, f"{plan.ranges} ranges are not a power of two")
     for shard, entry in plan.shards.items():
         _claim(_possible(entry), f"shard {shard}: {entry} cannot be")
     _claim(all(n >= 0 for n in plan.retired.values()), "has a last segment below 0")

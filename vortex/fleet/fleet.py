@@ -7,7 +7,8 @@ from typing import Protocol
 
 from vortex.core.fleet.balance import Roster
 from vortex.core.log.rules import BrokenLog
-from vortex.core.log.segment import CorruptSegment, Footer, OtherVersion
+from vortex.core.log.segment import Footer
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.ingest.worker import ShardWorker
 from vortex.ports import InvalidPosition
 

@@ -119,7 +119,7 @@ class Leases:
         while (held := self.held.get(shard)) is not None and held.lease.previous_owner is not None and not stopped():
             if self._clock.monotonic() >= end:
                 log.warning(
-                    "shard %s: %s did not release the lease in time; going on from the log",
+                    "shard %s: %s did not release the lease in time; continuing from its log",
                     shard,
                     held.lease.previous_owner,
                 )

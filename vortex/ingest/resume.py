@@ -13,10 +13,10 @@ from vortex.core.log.rules import (
     SegmentHeader,
     SegmentRef,
     StreamState,
-    before_all,
     child_position,
     child_state,
     first_footer,
+    log_start,
 )
 from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Footer
@@ -56,7 +56,7 @@ class Resumer:
                     head = await self.log_store.head(shard.id, last)
                 else:
                     newest = await self.log_store.newest(shard.id, plan.shards.get(shard.id))
-                    head = newest or before_all(shard.id)
+                    head = newest or log_start(shard.id)
                 if head.n < 0:
                     head = await self._begin(shard, head)
                 return head, self._built(shard, head, policy)

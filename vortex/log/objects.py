@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from vortex.core.log.rules import Damaged
-from vortex.core.log.segment import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex.core.dedup.decided import Decided, parse, rest_length
+from vortex.core.dedup.decided import DECISION_TRAILER, Decided, parse
 from vortex.core.dedup.keys import Keys
 from vortex.core.documents import done_of, plan_of, range_done_of, state_of
 from vortex.core.log.rules import (
@@ -20,20 +20,13 @@ from vortex.core.log.rules import (
     SegmentHeader,
     SegmentRef,
     StreamState,
-    before_all,
     check_follows,
+    log_start,
     segment_key,
     segment_number,
 )
-from vortex.core.log.segment import (
-    CorruptSegment,
-    Folder,
-    Footer,
-    Sealed,
-    check_ids,
-    footer_length,
-    parse_footer,
-)
+from vortex.core.log.segment import SEGMENT_TRAILER, Folder, Footer, Sealed, check_ids, parse_footer
+from vortex.core.log.trailer import CorruptSegment, Trailer
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import LogView, Plan, PlanShard, initial_plan
 from vortex.core.publish.ranges import RangeDone
@@ -174,10 +167,7 @@ class LogStore:
         key = segment_key(self.root, shard, n)
 
         async def read() -> tuple[Footer, str]:
-            tail, size = await self.store.get_tail(key, _TAIL)
-            if (length := footer_length(tail, key)) > len(tail) and len(tail) < size:
-                tail, size = await self.store.get_tail(key, length)
-            return parse_footer(tail, size, key)
+            return parse_footer(*await self._end(key, SEGMENT_TRAILER), key)
 
         async with self._gate:
             footer, digest = await self._objects.checked(f"read {key}", read)
@@ -185,6 +175,13 @@ class LogStore:
             self._folders.clear()
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
         return SegmentHeader(shard, n, digest, footer)
+
+    async def _end(self, key: str, trailer: Trailer) -> tuple[bytes, int]:
+        """The trailer and the part that it describes, perhaps with more before them; and the size of the object."""
+        tail, size = await self.store.get_tail(key, _TAIL)
+        if (length := trailer.length(tail, key)) > len(tail) and len(tail) < size:
+            tail, size = await self.store.get_tail(key, length)
+        return tail, size
 
     async def walk(self, before: SegmentRef) -> list[SegmentHeader]:
         """All segments after `before`, in order, with a checked chain. Raises BrokenLog."""
@@ -242,14 +239,14 @@ class LogStore:
                     f"log of {shard}: {problem}; a plan includes segment {entry.to}, so state was lost. Restore it; "
                     "starting over would lose or repeat data"
                 ) from None
-        return LogView(headers + await self.walk(headers[-1] if headers else before_all(shard)))
+        return LogView(headers + await self.walk(headers[-1] if headers else log_start(shard)))
 
     async def newest(self, shard: str, entry: PlanShard | None) -> SegmentHeader | None:
         """The last segment of a log, walked from the last plan's `to`; None if the log has not started."""
         if entry is not None and entry.to >= 0:
             view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to))
             return view.headers[-1]
-        walked = await self.walk(before_all(shard))
+        walked = await self.walk(log_start(shard))
         return walked[-1] if walked else None
 
     async def ids(self, head: SegmentHeader) -> bytes:
@@ -306,10 +303,7 @@ class LogStore:
         key = self.decided_key(k, part)
 
         async def read() -> Decided:
-            tail, size = await self.store.get_tail(key, _TAIL)
-            if (length := rest_length(tail, key)) > len(tail) and len(tail) < size:
-                tail, size = await self.store.get_tail(key, length)
-            decided = parse(tail, size, key)
+            decided = parse(*await self._end(key, DECISION_TRAILER), key)
             if (decided.k, decided.part) != (k, part):
                 raise CorruptSegment(f"{key}: says that it is part {decided.part} of plan {decided.k}")
             return decided

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from vortex.core.log.rules import SegmentRef, before_all
+from vortex.core.log.rules import SegmentRef, log_start
 from vortex.core.publish.plan import LogView, Plan, PlanShard, frontier, holders, live_and_retired, with_children
 from vortex.log.store import LogStore
 
@@ -113,4 +113,4 @@ def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentRef:
     if view.headers:
         return view.headers[-1]
     entry = plan.shards.get(shard)
-    return SegmentRef(shard, entry.to, entry.digest) if entry else before_all(shard)
+    return SegmentRef(shard, entry.to, entry.digest) if entry else log_start(shard)

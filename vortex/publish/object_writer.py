@@ -14,7 +14,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from vortex import metrics
-from vortex.core.log.segment import CorruptSegment, check_blob, compress, decompress, gunzip, is_folded
+from vortex.core.log.segment import check_blob, compress, decompress, gunzip, is_lz4
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import ObjectSpec, Piece, PublishedObject
 from vortex.log.objects import READINGS
 from vortex.log.store import LogStore
@@ -177,7 +178,7 @@ class Blobs:
 
     def reusable(self, piece: Piece) -> bool:
         """Whether the piece's blob can be copied into an object unchanged."""
-        return piece.whole_blob and not is_folded(self._data[piece.shard, piece.n, piece.offset])
+        return piece.whole_blob and not is_lz4(self._data[piece.shard, piece.n, piece.offset])
 
     def whole(self, piece: Piece) -> memoryview:
         """The piece's blob. Raises CorruptSegment."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 from vortex.core.dedup.decided import Decided
 from vortex.core.dedup.index import Fingerprints, Words
 from vortex.core.dedup.keys import Keys, joined
-from vortex.core.log.segment import CorruptSegment
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.bounds import Recent
 from vortex.log.store import LogStore
 from vortex.ports import Offload

@@ -19,7 +19,7 @@ from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, advanced
 from vortex.core.log.sealing import seal
-from vortex.core.log.segment import CorruptSegment
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import resolvers
 from vortex.core.publish.contents import done, period_counts

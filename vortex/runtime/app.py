@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from vortex.core.log.rules import BrokenLog
-from vortex.core.log.segment import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.exits import Exit
 from vortex.fleet.fleet import Draining
 from vortex.ports import Clock

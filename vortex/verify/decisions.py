@@ -16,7 +16,7 @@ from vortex.core.dedup.decided import Decided, parse
 from vortex.core.dedup.keys import Keys
 from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog
-from vortex.core.log.segment import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.contents import Done, Dropped, period_counts
 from vortex.core.publish.plan import LogView, Plan

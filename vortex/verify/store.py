@@ -11,7 +11,8 @@ import asyncio
 from vortex.core.invariants import Invariant
 from vortex.core.layout import HOURS, MANIFESTS, STATE
 from vortex.core.log.rules import BrokenLog, Damaged, SegmentHeader, StreamState, check_follows, segment_key
-from vortex.core.log.segment import CorruptSegment, Counts, OtherVersion, check_blob, decompress, member_offsets
+from vortex.core.log.segment import Counts, check_blob, decompress, member_offsets
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.publish.contents import Done, closed_hours, done, hour_documents
 from vortex.core.publish.plan import LogView, Plan, live_and_retired
 from vortex.log.store import LogStore

@@ -17,7 +17,7 @@ from tests.loops import World
 from vortex.core.documents import done_of, plan_of, range_done_of, state_of
 from vortex.core.invariants import Invariant
 from vortex.core.log.rules import STATE_VERSION, Damaged
-from vortex.core.log.segment import OtherVersion
+from vortex.core.log.trailer import OtherVersion
 from vortex.core.publish.plan import PLAN_VERSION, Plan
 from vortex.log.store import LogStore
 from vortex.retry import Once

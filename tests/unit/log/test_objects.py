@@ -7,7 +7,7 @@ import pytest
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import World
-from vortex.core.log.segment import CorruptSegment
+from vortex.core.log.trailer import CorruptSegment
 from vortex.log.objects import READINGS
 
 

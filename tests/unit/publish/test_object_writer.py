@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.sealing import ALONE_BYTES, seal
-from vortex.core.log.segment import Cell, CorruptSegment, Folder, Sealed, empty_footer, folder_hash
+from vortex.core.log.segment import Cell, Folder, Sealed, empty_footer, folder_hash
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.model import Position, Start
 from vortex.core.publish.contents import objects
 from vortex.core.publish.plan import SMALL_MEMBER, LogView, Plan, PlanShard

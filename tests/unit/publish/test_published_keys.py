@@ -17,7 +17,7 @@ from vortex.core.dedup.decided import encode
 from vortex.core.dedup.index import Fingerprints
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.rows import PlanRuns
-from vortex.core.log.segment import CorruptSegment
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.bounds import Recent
 from vortex.log.store import LogStore
 from vortex.publish.published_keys import KeyCache

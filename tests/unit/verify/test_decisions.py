@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
-from vortex.core.dedup.decided import TRAILER, parse
+from vortex.core.dedup.decided import DECISION_TRAILER, parse
 from vortex.core.invariants import Invariant
 from vortex.core.publish.plan import Plan
 from vortex.verify.published import Report
@@ -67,14 +68,14 @@ def _flipped(body: bytes, at: int) -> bytes:
 
 
 def _other_version(body: bytes) -> bytes:
-    digest, length, version, magic = TRAILER.unpack(body[-TRAILER.size :])
-    return body[: -TRAILER.size] + TRAILER.pack(digest, length, version + 8, magic)
+    at = len(body) - 12  # after the digest and the length; before the magic
+    return body[:at] + struct.pack("<I", DECISION_TRAILER.version(body) + 8) + body[at + 4 :]
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a key is changed": lambda body: _flipped(body, 3),
     "a dropped row is changed": lambda body: _flipped(body, parse(body, len(body), "").dropped_range[0]),
-    "its end is changed": lambda body: _flipped(body, len(body) - TRAILER.size - 4),
+    "its end is changed": lambda body: _flipped(body, len(body) - DECISION_TRAILER.size - 4),
     "it is cut": lambda body: body[: len(body) // 2],
     "it is empty": lambda body: b"",
     "it is of another version": _other_version,

@@ -219,7 +219,9 @@ class DynamoTable:
                 held = _still_mine(lease, refused.found)
             if held is None or (held.checkpoint == checkpoint and set(children) <= set(held.children)):
                 return held
-        raise Unavailable(f"checkpoint {lease.key} in {self._table}: overtaken {_TRIES} times", "conflict")
+        raise Unavailable(
+            f"checkpoint {lease.key} in {self._table}: another write came first, {_TRIES} times in a row", "conflict"
+        )
 
     async def release(self, lease: Lease) -> Lease | None:
         """See the port."""

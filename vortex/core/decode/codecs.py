@@ -118,7 +118,9 @@ def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes
             return out.getvalue()
         before, codec = codec, _codec(data, at)
         if codec is None:
-            raise Refused(Reason.BAD_COMPRESSION, f"{before.name}: {len(data) - at} bytes after the end are no member")
+            raise Refused(
+                Reason.BAD_COMPRESSION, f"{before.name}: {len(data) - at} bytes after the end are not a member"
+            )
         out.member()
         if out.members % _STEP_MEMBERS == 0:
             yield

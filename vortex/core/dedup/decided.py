@@ -4,8 +4,8 @@
 
 It contains no time and no owner, so equal decisions give equal bytes. Keys are sorted by their bytes, so an equal range
 of keys is one range of the file; a bucket gives the end and the digest of its keys. Dropped rows are row numbers within
-their segment, run by run. The trailer has 32 bytes, as that of a segment. Its digest covers runs, buckets
-and document, which contain the digests of keys and dropped rows, so it protects every byte.
+their segment, run by run. The trailer (`core/log/trailer.py`) has a digest of runs, buckets and document, which contain
+the digests of keys and dropped rows, so it protects every byte.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from vortex.core.dedup.keys import KEY, Keys, Times
 from vortex.core.dedup.resolve import Bools
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, Words, part_of
-from vortex.core.log.segment import CorruptSegment, known_version
+from vortex.core.log.trailer import CorruptSegment, Trailer
 
 VERSION = 1
-TRAILER = struct.Struct("<16sII8s")
-_MAGIC = b"VORTEXDD"
+DECISION_TRAILER = Trailer("decision file", b"VORTEXDD", 1, VERSION)
 _BUCKET = np.dtype([("end", "<u8"), ("digest", "V16")])
 _BUCKET_KEYS = 4096
 """Minimum keys per bucket; smaller buckets would take as much space as their keys."""
@@ -154,7 +153,7 @@ def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: B
     )
     rest = b"".join([table.tobytes(), buckets.tobytes(), msgspec.json.encode(document)])
     whole = struct.pack("<I", len(table) * RUN.itemsize + buckets.nbytes) + rest
-    return b"".join([packed, out, whole, TRAILER.pack(_digest(whole, VERSION), len(whole), VERSION, _MAGIC)])
+    return b"".join([packed, out, whole, DECISION_TRAILER.of(whole, VERSION)])
 
 
 def published(rows: Rows, dropped: Bools) -> Rows:
@@ -179,33 +178,12 @@ def _buckets(high: Words, packed: bytes, parts: int) -> NDArray[np.void]:
     return table
 
 
-def _digest(whole: bytes, version: int) -> bytes:
-    return xxhash.xxh3_128_digest(whole + struct.pack("<II", len(whole), version))
-
-
-def rest_length(tail: bytes, name: str) -> int:
-    """The number of bytes at the file's end that `parse` needs. Raises CorruptSegment, OtherVersion."""
-    if len(tail) < TRAILER.size:
-        raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a decision file")
-    _, length, version, magic = TRAILER.unpack(tail[-TRAILER.size :])
-    if magic != _MAGIC:
-        raise CorruptSegment(f"{name}: is not a decision file: wrong trailer")
-    known_version(version, 1, VERSION, name)
-    return int(length) + TRAILER.size
-
-
 def parse(tail: bytes, size: int, name: str) -> Decided:
-    """Parse the file from a tail of at least `rest_length` bytes; `size` is the size of the whole file.
+    """Parse the file from a tail of at least `DECISION_TRAILER.length` bytes; `size` is that of the whole file.
 
     Raises CorruptSegment if any byte was changed, OtherVersion.
     """
-    length = rest_length(tail, name)
-    if len(tail) < length:
-        raise CorruptSegment(f"{name}: its end is truncated")
-    whole = tail[-length : -TRAILER.size]
-    digest, _, version, _ = TRAILER.unpack(tail[-TRAILER.size :])
-    if _digest(whole, version) != digest:
-        raise CorruptSegment(f"{name}: does not match its digest")
+    whole, digest = DECISION_TRAILER.body(tail, name)
     (binary,) = struct.unpack_from("<I", whole)
     document = msgspec.json.decode(whole[4 + binary :], type=_Document)
     runs = np.frombuffer(whole, dtype=RUN, count=document.runs, offset=4)
@@ -222,6 +200,6 @@ def parse(tail: bytes, size: int, name: str) -> Decided:
         digest.hex(),
         name,
     )
-    if decided.keys * KEY.itemsize + 4 * document.dropped + length != size:
+    if decided.keys * KEY.itemsize + 4 * document.dropped + len(whole) + DECISION_TRAILER.size != size:
         raise CorruptSegment(f"{name}: has {size} bytes, which differs from its document")
     return decided

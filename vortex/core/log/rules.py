@@ -59,7 +59,7 @@ class SegmentRef:
     digest: str
 
 
-def before_all(shard: str) -> SegmentRef:
+def log_start(shard: str) -> SegmentRef:
     """The reference that segment 0 of a log follows."""
     return SegmentRef(shard, -1, "")
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from vortex.core.log.lines import LineTable
 from vortex.core.log.segment import (
     LEVEL,
-    MAGIC,
     MEMBER,
-    TRAILER,
+    SEGMENT_TRAILER,
     Cell,
     Counts,
     Folder,
@@ -25,7 +24,6 @@ from vortex.core.log.segment import (
     Sealed,
     blob_digest,
     compress,
-    footer_digest,
     lz4_frame,
 )
 
@@ -90,9 +88,8 @@ def seal(
     packer = isal_zlib.compressobj(LEVEL)
     parts = chain([struct.pack("<I", sum(map(len, _document(footer))))], _document(footer), [footer.members])
     packed = b"".join([*map(packer.compress, parts), packer.flush()])
-    digest = footer_digest(packed, footer.version)
-    body = b"".join([*blobs, ids, packed, TRAILER.pack(digest, len(packed), footer.version, MAGIC)])
-    return Sealed(footer, digest.hex(), body)
+    body = b"".join([*blobs, ids, packed, SEGMENT_TRAILER.of(packed, footer.version)])
+    return Sealed(footer, SEGMENT_TRAILER.digest(packed, footer.version).hex(), body)
 
 
 def _document(footer: Footer) -> Iterator[bytes]:

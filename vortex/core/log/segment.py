@@ -11,9 +11,9 @@ members of one period share a blob: compressing and decompressing a line costs t
 in one of 64. An object cannot copy a shared blob, so it is an LZ4 frame: less than half the CPU, and 1.5 times the
 bytes.
 
-The trailer's 32 bytes are the same for all versions: digest of the footer (with length and version), footer length,
-format version, magic. The footer contains a digest of every blob, and the segment's own digest is the trailer's, so a
-chain of `prev` digests covers every byte. Digests are XXH3-128: they detect accidents, not manipulation.
+The trailer (`core/log/trailer.py`) has the digest of the footer, and the footer that of every blob. The segment's own
+digest is the trailer's, so a chain of `prev` digests covers every byte. Digests are XXH3-128: they detect accidents,
+not manipulation.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ import xxhash
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from vortex.core.log.trailer import CorruptSegment, Trailer
 from vortex.core.model import Position, ShardInfo
 
 VERSION = 6
 """Version 6 has `closed_before` and `advances`; older ones have other names for them."""
 OLDEST = 6
 """The oldest supported version. Earlier ones have ids in order of acceptance, and no arrival times."""
-TRAILER = struct.Struct("<16sII8s")
-MAGIC = b"VORTEXSG"
+SEGMENT_TRAILER = Trailer("segment", b"VORTEXSG", OLDEST, VERSION)
 LEVEL = 2
 _BrokenStream: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 _GZIP = 31
@@ -61,31 +61,6 @@ are of its blob; members with the same offset share it, one after another (`memb
 
 Members = NDArray[np.void]
 _Blob = TypeVar("_Blob", bytes, memoryview)
-
-
-class CorruptSegment(Exception):
-    """A damaged object; the message names it."""
-
-
-class OtherVersion(Exception):
-    """A format version that this program does not support: a later one, or one that is too old."""
-
-
-class Versioned(msgspec.Struct):
-    """The version of a state document in JSON."""
-
-    version: int
-
-
-def known_version(version: int, oldest: int, newest: int, name: str) -> None:
-    """Raises OtherVersion, whose message says what to do, for an unsupported version."""
-    if version > newest:
-        raise OtherVersion(f"{name}: format version {version}; this program knows up to {newest}; run the newer one")
-    if version < oldest:
-        raise OtherVersion(
-            f"{name}: format version {version}; this program reads {oldest} and later. Drain the stream with the "
-            "version that wrote it (`vortex run --drain`), then start with a new prefix in store.url"
-        )
 
 
 class Counts(msgspec.Struct, forbid_unknown_fields=False):
@@ -262,34 +237,12 @@ def member_offsets(members: Members) -> tuple[NDArray[np.int64], NDArray[np.int6
     return before - np.repeat(before[first], several), np.repeat(np.add.reduceat(raw, first), several)
 
 
-def footer_digest(packed: bytes, version: int) -> bytes:
-    """What the trailer says of the packed footer."""
-    return xxhash.xxh3_128_digest(packed + struct.pack("<II", len(packed), version))
-
-
-def footer_length(tail: bytes, name: str) -> int:
-    """The size of footer and trailer at the object's end. Raises CorruptSegment, OtherVersion."""
-    if len(tail) < TRAILER.size:
-        raise CorruptSegment(f"{name}: {len(tail)} bytes are too few for a segment")
-    _, length, version, magic = TRAILER.unpack(tail[-TRAILER.size :])
-    if magic != MAGIC:
-        raise CorruptSegment(f"{name}: is not a segment: wrong trailer")
-    known_version(version, OLDEST, VERSION, name)
-    return int(length) + TRAILER.size
-
-
 def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
     """Parse the footer and the segment's digest from a tail that contains them; `size` is the whole object's.
 
     Raises CorruptSegment for any byte that is not as it was sealed, OtherVersion.
     """
-    length = footer_length(tail, name)
-    if len(tail) < length:
-        raise CorruptSegment(f"{name}: the footer is truncated")
-    packed = tail[-length : -TRAILER.size]
-    digest, _, version, _ = TRAILER.unpack(tail[-TRAILER.size :])
-    if footer_digest(packed, version) != digest:
-        raise CorruptSegment(f"{name}: the footer does not match its digest")
+    packed, digest = SEGMENT_TRAILER.body(tail, name)
     try:
         unpacked = isal_zlib.decompress(packed)
         (end,) = struct.unpack_from("<I", unpacked)
@@ -297,7 +250,7 @@ def parse_footer(tail: bytes, size: int, name: str) -> tuple[Footer, str]:
         footer.members = unpacked[4 + end :]
     except (msgspec.MsgspecError, struct.error, _BrokenStream) as problem:
         raise CorruptSegment(f"{name}: {problem}") from None
-    if footer.data_bytes + 16 * footer.ids + length != size:
+    if footer.data_bytes + 16 * footer.ids + len(packed) + SEGMENT_TRAILER.size != size:
         raise CorruptSegment(f"{name}: has {size} bytes, which differs from its footer")
     return footer, digest.hex()
 
@@ -316,14 +269,14 @@ def check_blob(blob: _Blob, digest: bytes, name: str) -> _Blob:
     return blob
 
 
-def is_folded(blob: bytes | memoryview) -> bool:
+def is_lz4(blob: bytes | memoryview) -> bool:
     """Whether a segment's blob is LZ4, which an object cannot copy."""
     return bool(blob[: len(_LZ4)] == _LZ4)
 
 
 def decompress(blob: bytes | memoryview, name: str) -> bytes:
     """Decompress a segment's blob. Raises CorruptSegment."""
-    if not is_folded(blob):
+    if not is_lz4(blob):
         return gunzip(blob, name)
     try:
         return bytes(lz4.frame.decompress(blob))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vortex.core.native.contract import KEY_BYTES
 
 if sys.byteorder != "little":  # the build refuses this too, but the file may come from another machine
-    raise ImportError("words lie the other way round on this machine: hashes would be others")
+    raise ImportError("this machine is big-endian, and the steps in C hash only in little-endian order")
 
 from vortex.core import _native
 from vortex.core._native import aggregate, events, find, group, lines, maybe, numbers, paths, records

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from vortex.core.log.rules import SegmentHeader, StreamState
-from vortex.core.log.segment import Footer, Versioned, known_version
+from vortex.core.log.segment import Footer
+from vortex.core.log.trailer import Versioned, known_version
 from vortex.core.publish.bounds import Recent, needed_from, parts_of, since
 
 SMALL_MEMBER = 32 * 1024

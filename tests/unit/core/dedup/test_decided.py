@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.random_rows import pool_of, rows_of, runs_of
-from vortex.core.dedup.decided import Decided, encode, parse, rest_length
+from vortex.core.dedup.decided import DECISION_TRAILER, Decided, encode, parse
 from vortex.core.dedup.keys import Keys, bounds_of
 from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import PlanRuns, Rows, part_of
-from vortex.core.log.segment import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 
 
 def keys_of(found: Decided, body: bytes, part: int, parts: int) -> Keys:
@@ -39,7 +39,7 @@ def file_of(rng: Random, part: int = 0, parts: int = 1, number: int = 300) -> tu
 def test_a_decision_file_holds_keys_and_dropped_rows_and_row_counts(seed: int, place: tuple[int, int]) -> None:
     """Keys in any equal range, dropped rows by segment, and the number of rows of each run."""
     body, runs, rows, dropped = file_of(Random(seed), *place)
-    found = parse(body[-rest_length(body, "x") :], len(body), "x")
+    found = parse(body[-DECISION_TRAILER.length(body, "x") :], len(body), "x")
     assert (found.k, found.part, found.parts, found.shards) == (5, *place, runs.shards)
     wanted = sorted(
         (high, low, run)
@@ -134,4 +134,4 @@ def test_a_decision_file_is_refused_when_its_size_or_a_block_is_wrong() -> None:
     with pytest.raises(CorruptSegment, match=r"^x: "):
         found.keys_in(b"", 0, len(found.buckets))
     with pytest.raises(CorruptSegment, match=r"^x: "):
-        parse(body[-rest_length(body, "x") + 1 :], len(body), "x")
+        parse(body[-DECISION_TRAILER.length(body, "x") + 1 :], len(body), "x")

@@ -7,7 +7,7 @@ import pytest
 
 from vortex.core.log.lines import LineTable
 from vortex.core.log.sealing import ALONE_BYTES, SHARED_BYTES, _document, seal
-from vortex.core.log.segment import Cell, Folder, Footer, empty_footer, folder_hash, is_folded
+from vortex.core.log.segment import Cell, Folder, Footer, empty_footer, folder_hash, is_lz4
 from vortex.core.model import Position, Start
 
 PERIOD = 300_000
@@ -42,7 +42,7 @@ def test_seal_shares_blobs_among_small_members_of_one_period_only() -> None:
         assert len({period for period, _, _ in members}) == 1
         assert sum(raw for _, _, raw in members[:-1]) < SHARED_BYTES
         large = members[0][2] > ALONE_BYTES
-        assert is_folded(sealed.body[offset : offset + members[0][1]]) != large and large == (len(members) == 1)
+        assert is_lz4(sealed.body[offset : offset + members[0][1]]) != large and large == (len(members) == 1)
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 2500])

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from vortex.core.log.rules import SegmentHeader
-from vortex.core.log.segment import OtherVersion, empty_footer
+from vortex.core.log.segment import empty_footer
+from vortex.core.log.trailer import OtherVersion
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.publish.plan import (
     LogView,
