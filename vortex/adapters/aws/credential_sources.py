@@ -41,6 +41,7 @@ from botocore.exceptions import (
 )
 from botocore.session import Session
 
+from vortex.adapters.aws.bounded_replies import BoundedSession, bound
 from vortex.adapters.secrecy import keep
 
 T = TypeVar("T")
@@ -114,7 +115,7 @@ class Sources:
 
         `interactive`: a source may ask for an MFA code on the terminal.
         """
-        session = Session()
+        session = BoundedSession()
         self._prepare(session)
         # Short time-outs: a search that hangs blocks the next one, which comes soon anyway.
         short = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
@@ -126,7 +127,10 @@ class Sources:
             _bounded(session.full_config, FIRST_PROCESS_S if interactive else PROCESS_S)
             if not (interactive and sys.stdin.isatty()):
                 _refuse_mfa(session)
-            for provider in create_credential_resolver(session, region_name=self._region).providers:
+            providers = create_credential_resolver(session, region_name=self._region).providers
+            for provider in providers:  # all before the first: a role takes the keys of the others
+                bound(provider)
+            for provider in providers:
                 method, source = provider.METHOD, _named(provider.METHOD, session)
                 found = provider.load()
                 if found is not None:

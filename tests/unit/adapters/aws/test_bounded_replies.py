@@ -1,0 +1,133 @@
+"""Endless and dripping replies of the services that give credentials: what is read of them is bounded, and so is the
+time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from botocore.utils import ContainerMetadataFetcher
+
+from vortex.adapters.aws import bounded_replies
+from vortex.adapters.aws.credential_sources import SourceFailed, Sources
+
+_MIB = 2**20
+_HEADS = {
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "without a length": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+    "of a huge length": b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n",
+}
+
+
+@dataclass
+class Flood:
+    """A server whose every reply has this head, and then `piece` again and again."""
+
+    head: bytes
+    piece: bytes
+    pause_s: float = 0.0
+    requests: int = 0
+    longest: int = 0
+    """Bytes of the longest reply that a client took."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.getsockname()[1]}"
+
+    def __enter__(self) -> Flood:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.server.settimeout(0.05)
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+        self.server.close()
+
+    def serve(self) -> None:
+        while not self.stopped.is_set():
+            with contextlib.suppress(OSError):
+                client, _ = self.server.accept()
+                with client:
+                    client.settimeout(1)
+                    self.answer(client)
+
+    def answer(self, client: socket.socket) -> None:
+        client.recv(65536)
+        self.requests += 1
+        client.sendall(self.head)
+        sent = 0
+        while sent < 64 * _MIB and not self.stopped.wait(self.pause_s):
+            client.sendall(self.piece)
+            sent += len(self.piece)
+            self.longest = max(self.longest, sent)
+
+
+@pytest.fixture(autouse=True)
+def no_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No source is configured, and container endpoints are not waited for."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
+
+
+@pytest.fixture(params=["container endpoint", "instance metadata", "role of a role of an instance", "web identity"])
+def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    return str(request.param)
+
+
+def use(source: str, url: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Configure this source at the URL."""
+    if source == "container endpoint":
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url + "/credentials")
+        return
+    if source == "web identity":
+        (folder / "token").write_text("token")
+        monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(folder / "token"))
+        monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+        return
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
+    if source != "instance metadata":
+        (folder / "config").write_text(
+            "[default]\nrole_arn = arn:aws:iam::1:role/outer\nsource_profile = inner\n"
+            "[profile inner]\nrole_arn = arn:aws:iam::1:role/inner\ncredential_source = Ec2InstanceMetadata\n"
+        )
+
+
+@pytest.mark.parametrize("form", _HEADS)
+def test_find_reads_a_bounded_part_of_an_endless_reply(
+    source: str, form: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n" if form == "chunked" else b" " * 0x10000
+    with Flood(_HEADS[form], piece) as flood:
+        use(source, flood.url, monkeypatch, tmp_path)
+        with pytest.raises(SourceFailed):
+            Sources("us-east-1").find()
+    assert flood.requests >= 1
+    assert flood.longest < bounded_replies.MOST_BYTES + 12 * _MIB, "with what the kernel buffers"
+
+
+def test_find_gives_up_a_reply_that_drips(source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each byte comes within the read time-out."""
+    monkeypatch.setattr(bounded_replies, "BODY_S", 0.3)
+    with Flood(_HEADS["of a huge length"], b" ", pause_s=0.02) as flood:
+        use(source, flood.url, monkeypatch, tmp_path)
+        begun = time.monotonic()
+        with pytest.raises(SourceFailed):
+            Sources("us-east-1").find()
+        assert time.monotonic() - begun < 8
+    assert flood.longest < 100
