@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import pathlib
+import sys
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
@@ -49,6 +50,10 @@ class Folder:
     """A store on disk."""
 
     def __init__(self, root: pathlib.Path) -> None:
+        if (encoding := sys.getfilesystemencoding()) != "utf-8":
+            raise LoaderError(
+                f"{root}: names of files are {encoding} in this environment, and a store's are UTF-8; set PYTHONUTF8=1"
+            )
         self.root = root
         self.url = root.absolute().as_uri()
 

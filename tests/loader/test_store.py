@@ -21,7 +21,7 @@ EVENTS = [page(n) for n in range(7)]
 @pytest.fixture(params=["folder", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store with one closed hour."""
-    publish(tmp_path, hour(0), {("acme", "page"): EVENTS, ("wayne/retail", "Order Completed"): EVENTS[:3]}, rejected=2)
+    publish(tmp_path, hour(0), {("acme", "page"): EVENTS, ("wayne/retail", "注文 completed"): EVENTS[:3]}, rejected=2)
     if request.param == "folder":
         yield open_store(str(tmp_path))
         return
@@ -39,7 +39,7 @@ def test_store_hour_returns_the_partitions_of_its_manifest(store: Store) -> None
     found = store.hour(hour(0))
     assert [(part.customer, part.event_type, part.rows, part.hour) for part in found.partitions] == [
         ("acme", "page", 7, hour(0)),
-        ("wayne/retail", "Order Completed", 3, hour(0)),
+        ("wayne/retail", "注文 completed", 3, hour(0)),
     ]
     assert found.rejected == 2
     lines = [
@@ -137,3 +137,9 @@ def test_store_distinguishes_denied_from_temporary_failures() -> None:
 def test_open_store_refuses_unknown_addresses() -> None:
     with pytest.raises(LoaderError, match="a store is s3://bucket/prefix"):
         open_store("gs://bucket/x")
+
+
+def test_folder_is_refused_where_names_of_files_are_not_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    with pytest.raises(LoaderError, match=r"iso8859-1.*set PYTHONUTF8=1"):
+        open_store(str(tmp_path))

@@ -186,15 +186,15 @@ class StoreProbe:
         return "reads back a body above 1 MiB"
 
     async def _list(self) -> str:
-        names = ["l/10", "l/9", "l/a-b", "l/a/c"]
+        names = ["l/10", "l/9", "l/a-b", "l/a/c", "l/é注/c"]
         for name in names:
             await self._create(name)
         keys = [self._key(name) for name in names]
         if [info.key async for info in self.store.list(f"{self.folder}/l/")] != keys:
-            raise CheckFailed("a listing does not show all keys at once, in byte order")
+            raise CheckFailed("a listing does not show all keys at once, as they were written, in byte order")
         if [info.key async for info in self.store.list(f"{self.folder}/l/", keys[1])] != keys[2:]:
             raise CheckFailed("a listing does not start after the given key (start-after)")
-        if [name async for name in self.store.list_folders(f"{self.folder}/l/")] != ["a"]:
+        if [name async for name in self.store.list_folders(f"{self.folder}/l/")] != ["a", "é注"]:
             raise CheckFailed("a listing does not show folders (delimiter)")
         return "lists keys at once, in order"
 

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import accumulate
 from string import Formatter
+from unicodedata import ucd_3_2_0 as unicode
 from urllib.parse import quote
 
 from vortex.core.model import HOUR_MS
 
 MAX_UNCUT = 120
-"""Maximum encoded characters of a value that is not cut; a cut value is always longer."""
+"""Maximum bytes of an encoded value that is not cut; a cut value always has more. Disks take 255 bytes a name."""
 _KEPT = 88
 _PERIOD_DIGITS = {True: "%H%M", False: "%H%M%S"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+_SAFE = re.compile(r"[A-Za-z0-9_.-]+")
+_INVISIBLE = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u3164\ufe00-\ufe0f\uffa0]")
+"""Letters and marks that nobody sees."""
 
 STATE = "_vortex"
 HOURS = "_hours"
@@ -35,32 +40,45 @@ class LayoutError(ValueError):
 
 
 def encode(value: str) -> str:
-    """One path segment for `value`: its UTF-8 bytes, percent-encoded outside `[A-Za-z0-9_.-]`.
+    """One path segment for `value`: letters, digits, `_`, `.` and `-` as they are, other UTF-8 bytes percent-encoded.
 
-    Injective: different values give different segments. `.` and `..` are encoded, a long value is cut and ends in 32
-    hex digits of its SHA-256 (cut forms are longer than any uncut one, so the two kinds cannot meet). Hive-style
-    readers (Spark, Athena, DuckDB) decode the escapes again.
+    Injective: different values give different segments, also on a disk that normalizes names. `.` and `..` are encoded.
+    A long value is cut and ends in 32 hex digits of its SHA-256 (cut forms have more bytes than any uncut one, so the
+    two kinds cannot meet). Hive-style readers (Spark, Athena, DuckDB) decode the escapes again.
     """
     return _remembered(value) if len(value) <= MAX_UNCUT else _encoded(value)
 
 
 def _encoded(value: str) -> str:
-    if not _UNSAFE.search(value):
-        text = value
-    else:
-        # quote() keeps "~", which is not in this alphabet.
-        text = quote(value, safe="", errors="surrogatepass").replace("~", "%7E")
-    if not text.strip("."):
-        # "", ".", ".." and similar: a single "%" results from no other value.
-        text = text.replace(".", "%2E") or "%"
-    if len(text) <= MAX_UNCUT:
-        return text
-    cut = text[:_KEPT]
-    broken = cut.rfind("%", _KEPT - 2)
-    if broken >= 0:
-        cut = cut[:broken]
+    if _SAFE.fullmatch(value) and len(value) <= MAX_UNCUT and value.strip("."):
+        return value
+    if not value:
+        return "%"  # results from no other value
+    pieces = _pieces(value[: MAX_UNCUT + 1], letters=not value.isascii() and unicode.is_normalized("NFC", value))
+    if not value.strip("."):
+        pieces = [piece.replace(".", "%2E") for piece in pieces]
+    sizes = list(accumulate(len(piece.encode()) for piece in pieces))
+    if sizes[-1] <= MAX_UNCUT:
+        return "".join(pieces)
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{cut}-{digest}".ljust(MAX_UNCUT + 1, "_")
+    kept = bisect_right(sizes, _KEPT)
+    padding = "_" * (MAX_UNCUT - len(digest) - sizes[kept - 1])
+    return f"{''.join(pieces[:kept])}-{digest}{padding}"
+
+
+def _pieces(value: str, *, letters: bool) -> list[str]:
+    """Each character as it is, or its escapes. Letters outside ASCII stay where `letters`, marks only behind those.
+
+    Controls, signs and spaces are escaped. So is each name outside NFC: it would share a folder with its normal form on
+    disks that normalize. Which characters are letters is Unicode 3.2's answer, the same for all versions of Python.
+    """
+    pieces, behind = [], False
+    for char in value:
+        kind = unicode.category(char) if letters and char > "\x7f" and not _INVISIBLE.match(char) else ""
+        behind = kind[:1] == "L" or kind == "Nd" or (behind and kind[:1] == "M")
+        # quote() keeps "~", which is not in this alphabet.
+        pieces.append(char if behind else quote(char, safe="", errors="surrogatepass").replace("~", "%7E"))
+    return pieces
 
 
 _remembered = lru_cache(maxsize=65_536)(_encoded)

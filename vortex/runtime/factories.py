@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -93,6 +94,11 @@ async def open_store(
     store = settings.store
     place = places.store_place(store.url)
     if isinstance(place, Path):
+        if (encoding := sys.getfilesystemencoding()) != "utf-8":
+            raise ConfigError(
+                f"store.url (or {variable('store', 'url')}): names of files are {encoding} in this environment, and a "
+                "store's are UTF-8; set PYTHONUTF8=1, or LANG=C.UTF-8"
+            )
         yield LocalDirStore(place)
         return
     if place.region is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from string import ascii_letters, digits
+from unicodedata import category, normalize
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
@@ -12,6 +14,9 @@ from vortex.core.layout import Layout, LayoutError, _remembered, encode, hour_of
 
 PATH = "customer={customer}/event_type={event_type}/date={date}/hour={hour}"
 REJECTED = "_rejected/date={date}/hour={hour}"
+SAFE = ascii_letters + digits + "_.-%"
+LETTERS = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "So"}
+"""The last two are what later versions of Unicode call two of the older version's letters."""
 NAMES = st.text(st.characters(), max_size=300)
 
 
@@ -21,22 +26,68 @@ NAMES = st.text(st.characters(), max_size=300)
 @example("..", "%2E%2E")
 @example("a/b", "a%2Fb")
 @example("x" * 400, "x" * 401)
+@example("é", "e\u0301")
+@example("\u212b", "Å")  # the sign of a unit, and the letter
+@example("\u0338", "≠")  # with the template's "=" before it, the first is the second
+@example("\u200d\u0301", "e\u200d\u0301")
+@example("각", "\u1100\u1161\u11a8")
+@example("注文完了" * 30, "注文完了" * 31)
 def test_encode_is_injective_and_returns_one_safe_path_segment(one: str, two: str) -> None:
-    """Different names get different segments, and every segment is plain ASCII without a slash."""
+    """Different names get different segments, also on a disk that normalizes; each is letters and ASCII, no slash."""
     for value in (one, two):
         text = encode(value)
-        assert re.fullmatch(r"[A-Za-z0-9_.%-]+", text)
+        assert all(c in SAFE or (ord(c) > 127 and category(c) in LETTERS) for c in text)
         assert text.strip("."), "never . or .. alone"
-        assert len(text) <= 130
-    assert (encode(one) == encode(two)) == (one == two)
+        assert len(text.encode()) <= 121
+        assert normalize("NFC", f"customer={text}/") == f"customer={text}/"
+    forms = {normalize("NFD", f"={encode(value)}") for value in (one, two)}
+    assert (len(forms) == 1) == (encode(one) == encode(two)) == (one == two)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("tyrell é", "tyrell%20é"),
+        ("注文完了", "注文完了"),
+        ("Заказ оформлен", "Заказ%20оформлен"),
+        ("חשבונית", "חשבונית"),
+        ("हिन्दी", "हिन्दी"),
+        ("٣", "٣"),
+        ("𠮷野家", "𠮷野家"),
+        ("é and e\u0301", "%C3%A9%20and%20e%CC%81"),  # outside NFC: all of it
+        ("e\u0301", "e%CC%81"),
+        ("q\u0303", "q%CC%83"),  # in NFC, but behind no letter that stays
+        ("\u202egnp.exe", "%E2%80%AEgnp.exe"),
+        ("a\u200db\ufeff\u00a0", "a%E2%80%8Db%EF%BB%BF%C2%A0"),
+        ("\u3164", "%E3%85%A4"),
+        ("☃é", "%E2%98%83é"),
+        ("😀", "%F0%9F%98%80"),
+        ("\ud83d", "%ED%A0%BD"),
+        ("\n\x00/\\", "%0A%00%2F%5C"),
+        ("\U000323b0", "%F0%B2%8E%B0"),  # a letter since Unicode 15
+    ],
+)
+def test_encode_keeps_letters_and_escapes_what_paths_and_readers_cannot_bear(value: str, text: str) -> None:
+    assert encode(value) == text
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=300))
+def test_encode_gives_what_decodes_to_the_value_unless_it_is_cut(value: str) -> None:
+    text = encode(value)
+    if value and len(text.encode()) <= 120:
+        assert unquote(text) == value
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=121, max_size=300))
-def test_encode_cuts_long_names_without_breaking_an_escape(value: str) -> None:
-    """Cut names are longer than any uncut name, so the two kinds cannot collide."""
+@example("é" * 121)
+@example("𠮷" * 121)
+@example("x" + "é" * 121)
+def test_encode_cuts_long_names_at_a_character(value: str) -> None:
+    """Cut names have more bytes than any uncut name, so the two kinds cannot collide."""
     text = encode(value)
-    assert len(text) > 120
-    assert re.fullmatch(r"(?:[A-Za-z0-9_.-]|%[0-9A-F]{2})+", text)
+    assert len(text.encode()) == 121
+    start = unquote(text[: text.rindex("-", 0, len(text.rstrip("_")) - 31)], errors="strict")
+    assert value.startswith(start) and len(start) >= 7
 
 
 def test_encode_does_not_cache_long_names() -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from vortex.config.loading import load
+from vortex.config.loading import ConfigError, load
 from vortex.config.settings import Settings
 from vortex.runtime.factories import open_store, open_stream
 
@@ -90,3 +90,14 @@ async def test_folders_whose_names_differ_after_a_hash_sign_are_separate_stores(
             assert await store.put_if_absent("k", name.encode())
             found.append(await store.get("k"))
     assert found == [b"a#1", b"a#2", b"a"]
+
+
+async def test_store_on_disk_is_refused_where_names_of_files_are_not_utf_8(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python could not write them: a customer `é` would end the worker."""
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    settings = load(None, environ | {"VORTEX_STORE__URL": tmp_path.as_uri()})
+    with pytest.raises(ConfigError, match=r"store.url.*iso8859-1.*PYTHONUTF8=1"):
+        async with open_store(settings):
+            pass
