@@ -20,7 +20,7 @@ from vortex.core.dedup.keys import KEY, Keys, bounds_of
 from vortex.core.dedup.resolve import Bools, resolve
 from vortex.core.dedup.rows import PlanRuns, Rows, plan_runs, rows_of
 from vortex.core.log.rules import BrokenLog
-from vortex.core.publish.contents import Dropped
+from vortex.core.publish.members import Dropped
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload

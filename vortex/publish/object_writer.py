@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from vortex import metrics
 from vortex.core.log.segment import check_blob, compress, decompress, gunzip, is_lz4
 from vortex.core.log.trailer import CorruptSegment
-from vortex.core.publish.contents import ObjectSpec, Piece, PublishedObject
+from vortex.core.publish.contents import PublishedObject
+from vortex.core.publish.members import ObjectSpec, Piece
 from vortex.log.objects import READINGS
 from vortex.log.store import LogStore
 from vortex.ports import Meter, Offload

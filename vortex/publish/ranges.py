@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from vortex.core.publish.contents import Dropped, PublishedObject, objects
+from vortex.core.publish.contents import PublishedObject
+from vortex.core.publish.members import Dropped, members_of
 from vortex.core.publish.plan import LogView, Plan
-from vortex.core.publish.ranges import RangeDone, shares_of
+from vortex.core.publish.ranges import RangeDone
 from vortex.log.store import LogStore
 from vortex.ports import Offload
 from vortex.publish.object_writer import ObjectWriter, batches
@@ -57,9 +58,9 @@ class Ranges:
         self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int
     ) -> list[PublishedObject]:
         published: list[PublishedObject] = []
-        chosen, of = shares_of(plan, views, number)
-        for share in chosen:
-            for batch in batches(await self._offload(objects, plan, views, dropped, share, of)):
+        members = await self._offload(members_of, plan, views, dropped, number, plan.ranges)
+        for first, last in members.chunks():
+            for batch in batches(await self._offload(members.objects, plan.target, first, last)):
                 published += await self._writer.write(batch, plan.small)
                 large = [piece for spec in batch for piece in spec.pieces if not piece.shares]
                 self._large += len(large)

@@ -18,7 +18,8 @@ from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.publish.bounds import Recent
-from vortex.core.publish.contents import Done, Dropped, period_counts
+from vortex.core.publish.contents import Done, period_counts
+from vortex.core.publish.members import Dropped
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import NotFound

@@ -17,7 +17,8 @@ import xxhash
 from vortex.core.invariants import Invariant
 from vortex.core.log.segment import gunzip
 from vortex.core.log.trailer import CorruptSegment
-from vortex.core.publish.contents import Done, Dropped, ObjectSpec, PublishedObject, objects
+from vortex.core.publish.contents import Done, PublishedObject
+from vortex.core.publish.members import Dropped, ObjectSpec, objects
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import NotFound

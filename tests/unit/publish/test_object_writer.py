@@ -16,7 +16,7 @@ from vortex.core.log.sealing import ALONE_BYTES, seal
 from vortex.core.log.segment import Cell, Folder, Sealed, empty_footer, folder_hash
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.model import Position, Start
-from vortex.core.publish.contents import objects
+from vortex.core.publish.members import objects
 from vortex.core.publish.plan import SMALL_MEMBER, LogView, Plan, PlanShard
 from vortex.publish import object_writer as module
 from vortex.publish.object_writer import _bodies

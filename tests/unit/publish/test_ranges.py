@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
-from vortex.core.publish.contents import Dropped
+from vortex.core.publish.members import Dropped
 from vortex.core.publish.plan import LogView, Plan
 from vortex.publish.ranges import Ranges
 

@@ -1,27 +1,20 @@
-"""The content of a publication: the objects of a plan, and the manifests of the hours that it closes.
+"""The outcome of a publication: the done document of a plan, and the manifests of the hours that it closes.
 
 All of it is a function of the plan and the logs, so any worker can repeat it with the same result. Plans themselves are
-made in `vortex.core.publish.plan`.
+made in `vortex.core.publish.plan`, and their objects in `vortex.core.publish.members`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import repeat
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from vortex.core.layout import hour_manifest_key, hour_of, moment, object_key, partition_manifest_key
-from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState
-from vortex.core.log.segment import Counts, Folder, Footer, member_offsets
+from vortex.core.layout import hour_manifest_key, hour_of, moment, partition_manifest_key
+from vortex.core.log.rules import BrokenLog, StreamState
+from vortex.core.log.segment import Counts
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.plan import LogView, Plan
-
-SHARE_MEMBERS = 20_000
-"""Members that publishing keeps in memory at a time (a few hundred bytes each)."""
 
 
 class PublishedObject(msgspec.Struct, kw_only=True):
@@ -63,151 +56,6 @@ class Done(msgspec.Struct, kw_only=True):
     totals: dict[str, int]
     decided: list[str]
     version: int = 2
-
-
-_NONE = np.empty(0, dtype=np.int64)
-Dropped = Mapping[tuple[str, int], NDArray[np.int64]]
-"""By segment (shard, n), the numbers of the rows that a plan does not publish, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One member of one segment, as part of an object.
-
-    `offset` (in the segment), `length` and `digest` are of its blob. In the decompressed blob of `whole` bytes, its
-    `raw` bytes start at `begin`. `out` are the numbers, from 0, of its lines that are left out.
-    """
-
-    shard: str
-    n: int
-    offset: int
-    length: int
-    digest: bytes
-    rows: int
-    raw: int
-    begin: int
-    whole: int
-    out: NDArray[np.int64] = field(default_factory=lambda: _NONE, compare=False)
-
-    @property
-    def whole_blob(self) -> bool:
-        """Whether its blob may be copied into an object."""
-        return not self.shares and not len(self.out)
-
-    @property
-    def shares(self) -> bool:
-        """Whether other members are in the same blob."""
-        return self.raw < self.whole
-
-    @property
-    def size(self) -> int:
-        """Its share of the blob's compressed bytes, in proportion to its lines."""
-        return self.length * self.raw // self.whole if self.shares else self.length
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectSpec:
-    """An object to write: its pieces in order of (shard, n)."""
-
-    key: str
-    folder: Folder
-    period: int
-    pieces: tuple[Piece, ...]
-
-    @property
-    def length(self) -> int:
-        """Compressed bytes to read for it."""
-        return sum(piece.size for piece in self.pieces)
-
-    @property
-    def raw(self) -> int:
-        """Bytes of its lines, including those that are left out."""
-        return sum(piece.raw for piece in self.pieces)
-
-    @property
-    def rows(self) -> int:
-        """The number of its lines; an object without lines is not written."""
-        return sum(piece.rows - len(piece.out) for piece in self.pieces)
-
-    def must_recompress(self, small: int) -> bool:
-        """Whether its members are so small that one recompressed member is better."""
-        return len(self.pieces) > 1 and self.raw < small * len(self.pieces)
-
-
-def shares(plan: Plan, views: Mapping[str, LogView]) -> int:
-    """The number of shares of the folders' hash space in which to process the plan: no share has many members."""
-    members = sum(
-        len(head.footer.member_rows)
-        for shard, entry in plan.shards.items()
-        if shard in views
-        for head in views[shard].between(entry.first, entry.to)
-    )
-    return 1 << max(0, (members // SHARE_MEMBERS).bit_length())
-
-
-def objects(
-    plan: Plan, views: Mapping[str, LogView], dropped: Dropped, share: int = 0, of: int = 1
-) -> list[ObjectSpec]:
-    """The plan's objects in share `share` of `of` equal shares of the hash space, in order of (period, hash of the
-    folder, folder, part), as in segments. Objects are cut as if no row was dropped; those without rows are left out.
-
-    The concatenation of all shares gives all objects; their content does not depend on the number of shares.
-    """
-    grouped: dict[tuple[int, int, str], list[Piece]] = {}
-    folders: dict[str, Folder] = {}
-    for shard, entry in sorted(plan.shards.items()):
-        for head in views[shard].between(entry.first, entry.to) if shard in views else []:
-            for folder, period, piece in _pieces(head, plan, dropped, share, of):
-                folders[folder.path] = folder
-                grouped.setdefault((period, folder.hash, folder.path), []).append(piece)
-    specs = []
-    for (period, _, path), pieces in sorted(grouped.items()):
-        for part, chosen in enumerate(_cut(pieces, plan.target)):
-            spec = ObjectSpec(object_key(path, period, part), folders[path], period, tuple(chosen))
-            if spec.rows:
-                specs.append(spec)
-    return specs
-
-
-def _pieces(
-    head: SegmentHeader, plan: Plan, dropped: Dropped, share: int, of: int
-) -> Iterator[tuple[Folder, int, Piece]]:
-    footer = head.footer
-    rows = footer.member_rows
-    chosen = (rows["period"] >= plan.after) & (rows["period"] < plan.upto)
-    if of > 1 and len(rows):
-        hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
-        chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(share)
-    begins, wholes = member_offsets(rows)
-    outs = _left_out(footer, dropped.get((head.shard, head.n), _NONE), chosen)
-    places = zip(rows[chosen].tolist(), begins[chosen].tolist(), wholes[chosen].tolist(), outs, strict=True)
-    for (folder, period, offset, length, count, raw, digest), begin, whole, out in places:
-        piece = Piece(head.shard, head.n, offset, length, digest, count, raw, begin, whole, out)
-        yield footer.folders[folder], period, piece
-
-
-def _left_out(footer: Footer, out: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Iterable[NDArray[np.int64]]:
-    """For each chosen member, the numbers of its lines among the segment's dropped rows."""
-    if not len(out):
-        return repeat(_NONE, int(np.count_nonzero(chosen)))
-    first = footer.first_rows[chosen]
-    last = np.where(footer.rejections[chosen], first, first + footer.member_rows["rows"][chosen].astype(np.int64))
-    places = zip(np.searchsorted(out, first).tolist(), np.searchsorted(out, last).tolist(), first.tolist(), strict=True)
-    return [out[begin:end] - at for begin, end, at in places]
-
-
-def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
-    """Runs of pieces of about `target` bytes; a run ends when it has reached that size."""
-    run: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        run.append(piece)
-        size += piece.size
-        if size >= target:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
 
 
 def period_counts(

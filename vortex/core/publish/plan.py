@@ -2,7 +2,7 @@
 
 All bounds are half-open in period start times: a plan publishes the periods in [after, upto). Everything here is a
 function of immutable inputs (the logs, the earlier plans), so any worker can make the same plan. The resulting objects
-are computed in `vortex.core.publish.contents`.
+are computed in `vortex.core.publish.members`.
 """
 
 from __future__ import annotations

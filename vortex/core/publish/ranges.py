@@ -6,12 +6,12 @@ worker can publish an overdue one, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from vortex.core.publish.contents import PublishedObject, shares
-from vortex.core.publish.plan import LogView, Plan
+from vortex.core.publish.contents import PublishedObject
+from vortex.core.publish.plan import Plan
 
 
 class RangeDone(msgspec.Struct, kw_only=True):
@@ -38,10 +38,3 @@ def takers(workers: Sequence[str], me: str, ranges: int) -> tuple[str, ...]:
 def ranges_of(plan: Plan, me: str) -> list[int]:
     """The ranges that are assigned to `me`."""
     return [number for number, taker in enumerate(plan.takers or ()) if taker == me]
-
-
-def shares_of(plan: Plan, views: Mapping[str, LogView], number: int) -> tuple[range, int]:
-    """The shares of the hash space in which to process a range, and their total number: no share has many members."""
-    total = max(plan.ranges, shares(plan, views))
-    each = total // plan.ranges
-    return range(number * each, (number + 1) * each), total

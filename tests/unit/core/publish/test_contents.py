@@ -12,7 +12,8 @@ from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Counts, Folder, empty_footer, folder_hash, member_offsets
 from vortex.core.model import HOUR_MS, Position, Start
-from vortex.core.publish.contents import closed_hours, objects
+from vortex.core.publish.contents import closed_hours
+from vortex.core.publish.members import objects
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
 
 PERIOD = 300_000

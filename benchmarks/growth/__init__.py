@@ -1,0 +1,1 @@
+"""How cost, time and memory grow: `python -m benchmarks.growth --what NAME`."""

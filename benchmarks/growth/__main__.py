@@ -1,0 +1,65 @@
+"""Prints a curve: the figures for n, 2n, 4n …, and the exponent e of the fitted power n ** e.
+
+    python -m benchmarks.growth --what members
+
+Requests and bytes are counted over a store in memory whose calls take 25 ms of virtual time. CPU seconds depend on the
+machine and what else runs there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.growth.ground import exponent
+from benchmarks.growth.publishing import listed
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What is measured: the unit of n, the sizes, and for each size the figures by name; the first one is fitted."""
+
+    unit: str
+    sizes: Sequence[int]
+    measure: Callable[[int], dict[str, float]]
+    fitted: str
+
+
+def _members(segments: int) -> dict[str, float]:
+    seconds, pieces = listed(segments)
+    return {"CPU s": seconds, "members": pieces, "us a member": seconds / pieces * 1e6}
+
+
+CURVES = {"members": Curve("segments of 2,000 members", (100, 200, 400, 800), _members, "CPU s")}
+
+
+def lines(curve: Curve, sizes: Sequence[int]) -> Iterator[str]:
+    """The curve as text: a line for each size, and the exponent."""
+    values = []
+    for size in sizes:
+        figures = curve.measure(size)
+        values.append(figures[curve.fitted])
+        yield f"{size:>8,} {curve.unit}: " + ", ".join(f"{name} {value:,.10g}" for name, value in _short(figures))
+    yield f"{curve.fitted}: exponent {exponent(sizes, values):.2f}"
+
+
+def _short(figures: dict[str, float]) -> list[tuple[str, float]]:
+    return [(name, round(value, 3)) for name, value in figures.items()]
+
+
+def main() -> int:
+    """Print the chosen curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--what", choices=sorted(CURVES), required=True)
+    parser.add_argument("--sizes", type=int, nargs="+", help="other sizes")
+    chosen = parser.parse_args()
+    curve = CURVES[chosen.what]
+    for line in lines(curve, chosen.sizes or curve.sizes):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

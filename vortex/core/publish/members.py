@@ -1,0 +1,271 @@
+"""The members of a plan, and the objects that they make.
+
+All members of a plan are put in order once, so listing the objects takes n log n for n members, in pieces that fit into
+memory. All of it is a function of the plan and the logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vortex.core.layout import object_key
+from vortex.core.log.segment import Folder, Footer, member_offsets
+from vortex.core.publish.plan import LogView, Plan
+
+CHUNK_MEMBERS = 20_000
+"""Members whose objects are in memory at a time (a few hundred bytes each)."""
+LISTED = np.dtype(
+    [
+        ("period", "<i8"),
+        ("folder", "<u4"),
+        ("segment", "<u4"),
+        ("offset", "<u8"),
+        ("length", "<u8"),
+        ("begin", "<u8"),
+        ("whole", "<u8"),
+        ("first", "<u4"),
+        ("rows", "<u4"),
+        ("raw", "<u8"),
+        ("digest", "V16"),
+    ]
+)
+"""A member as listed: `folder` and `segment` are indexes of `Members`; `first` is the number of its first row within
+the segment. The others are as in `Piece`. 80 bytes, and as much again while they are sorted."""
+
+_ROW_BITS = np.uint64(32)
+_NONE = np.empty(0, dtype=np.int64)
+Dropped = Mapping[tuple[str, int], NDArray[np.int64]]
+"""By segment (shard, n), the numbers of the rows that a plan does not publish, in order."""
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """One member of one segment, as part of an object.
+
+    `offset` (in the segment), `length` and `digest` are of its blob. In the decompressed blob of `whole` bytes, its
+    `raw` bytes start at `begin`. `out` are the numbers, from 0, of its lines that are left out.
+    """
+
+    shard: str
+    n: int
+    offset: int
+    length: int
+    digest: bytes
+    rows: int
+    raw: int
+    begin: int
+    whole: int
+    out: NDArray[np.int64] = _NONE
+
+    @property
+    def whole_blob(self) -> bool:
+        """Whether its blob may be copied into an object."""
+        return not self.shares and not len(self.out)
+
+    @property
+    def shares(self) -> bool:
+        """Whether other members are in the same blob."""
+        return self.raw < self.whole
+
+    @property
+    def size(self) -> int:
+        """Its share of the blob's compressed bytes, in proportion to its lines."""
+        return self.length * self.raw // self.whole if self.shares else self.length
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """An object to write: its pieces in order of (shard, n)."""
+
+    key: str
+    folder: Folder
+    period: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def length(self) -> int:
+        """Compressed bytes to read for it."""
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def raw(self) -> int:
+        """Bytes of its lines, including those that are left out."""
+        return sum(piece.raw for piece in self.pieces)
+
+    @property
+    def rows(self) -> int:
+        """The number of its lines; an object without lines is not written."""
+        return sum(piece.rows - len(piece.out) for piece in self.pieces)
+
+    def must_recompress(self, small: int) -> bool:
+        """Whether its members are so small that one recompressed member is better."""
+        return len(self.pieces) > 1 and self.raw < small * len(self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Members in order of (period, hash of the folder, folder, shard, n).
+
+    `groups` are the indexes where the members of a folder and period begin, and the number of all members. `rejected`
+    says which folders hold rejections. `dropped` are the dropped rows: the index of the segment, and in the lower half
+    of the bits the number of the row.
+    """
+
+    table: NDArray[np.void]
+    groups: NDArray[np.int64]
+    folders: list[Folder]
+    rejected: NDArray[np.bool_]
+    segments: list[tuple[str, int]]
+    dropped: NDArray[np.uint64]
+
+    def chunks(self, most: int = CHUNK_MEMBERS) -> Iterator[tuple[int, int]]:
+        """Runs of groups (first, last; half-open) of about `most` members; a larger group is a run by itself."""
+        first = 0
+        while first < len(self.groups) - 1:
+            wanted = self.groups[first] + most
+            last = max(first + 1, int(np.searchsorted(self.groups, wanted, side="right")) - 1)
+            yield first, last
+            first = last
+
+    def objects(self, target: int, first: int, last: int) -> list[ObjectSpec]:
+        """The objects of the groups first..last (half-open), in order. They are cut at `target` bytes as if no row was
+        dropped; those without rows are left out.
+        """
+        bounds = self.groups[first : last + 1]
+        members = self.table[bounds[0] : bounds[-1]]
+        pieces = self._pieces(members, self._left_out(members))
+        specs = []
+        places = members[bounds[:-1] - bounds[0]]
+        sizes = np.diff(bounds).tolist()
+        for period, folder, size in zip(places["period"].tolist(), places["folder"].tolist(), sizes, strict=True):
+            its = self.folders[folder]
+            for part, chosen in enumerate(_cut([next(pieces) for _ in range(size)], target)):
+                spec = ObjectSpec(object_key(its.path, period, part), its, period, tuple(chosen))
+                if spec.rows:
+                    specs.append(spec)
+        return specs
+
+    def _pieces(self, members: NDArray[np.void], outs: Mapping[int, NDArray[np.int64]]) -> Iterator[Piece]:
+        segments = self.segments
+        for at, (_, _, segment, offset, length, begin, whole, _, rows, raw, digest) in enumerate(members.tolist()):
+            shard, n = segments[segment]
+            yield Piece(shard, n, offset, length, digest, rows, raw, begin, whole, outs.get(at, _NONE))
+
+    def _left_out(self, members: NDArray[np.void]) -> dict[int, NDArray[np.int64]]:
+        """By index of a member, the numbers of its lines that are left out, for members with such lines."""
+        first = members["segment"].astype(np.uint64) << _ROW_BITS | members["first"]
+        rejected = self.rejected[members["folder"]]
+        begins = np.searchsorted(self.dropped, first)
+        ends = np.searchsorted(self.dropped, first + np.where(rejected, 0, members["rows"]).astype(np.uint64))
+        return {
+            at: (self.dropped[begins[at] : ends[at]] - first[at]).astype(np.int64)
+            for at in np.flatnonzero(ends > begins).tolist()
+        }
+
+
+def members_of(plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int = 0, of: int = 1) -> Members:
+    """The plan's members in range `number` of `of` equal ranges (a power of two) of the folders' hash space."""
+    numbers: dict[str, int] = {}
+    folders: list[Folder] = []
+    segments: list[tuple[str, int]] = []
+    tables: list[NDArray[np.void]] = [np.empty(0, dtype=LISTED)]
+    for shard, entry in sorted(plan.shards.items()):
+        for head in views[shard].between(entry.first, entry.to) if shard in views else []:
+            if len(listed := _listed(head.footer, plan, number, of)):
+                listed["segment"] = len(segments)
+                listed["folder"] = _numbered(head.footer.folders, listed["folder"], numbers, folders)
+                segments.append((shard, head.n))
+                tables.append(listed)
+    table = np.concatenate(tables)
+    del tables
+    ranks, folders = _ranked(folders)
+    table["folder"] = ranks[table["folder"]]
+    table = table[np.lexsort((table["segment"], table["folder"], table["period"]))]
+    starts = np.ones(len(table), dtype=bool)
+    starts[1:] = (table["folder"][1:] != table["folder"][:-1]) | (table["period"][1:] != table["period"][:-1])
+    return Members(
+        table,
+        np.append(np.flatnonzero(starts), len(table)),
+        folders,
+        np.array([folder.rejected for folder in folders], dtype=bool),
+        segments,
+        _rows_of(segments, dropped),
+    )
+
+
+def _rows_of(segments: Sequence[tuple[str, int]], dropped: Dropped) -> NDArray[np.uint64]:
+    rows = [np.empty(0, dtype=np.uint64)]
+    for at, segment in enumerate(segments):
+        if segment in dropped:
+            rows.append(dropped[segment].astype(np.uint64) | np.uint64(at) << _ROW_BITS)
+    return np.concatenate(rows)
+
+
+def _listed(footer: Footer, plan: Plan, number: int, of: int) -> NDArray[np.void]:
+    """The chosen members of a segment; `folder` is the index in its footer."""
+    rows = footer.member_rows
+    chosen = (rows["period"] >= plan.after) & (rows["period"] < plan.upto)
+    if of > 1 and len(rows):
+        hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
+        chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(number)
+    listed = np.empty(np.count_nonzero(chosen), dtype=LISTED)
+    if not len(listed):
+        return listed
+    for name in ("period", "folder", "offset", "length", "rows", "raw", "digest"):
+        listed[name] = rows[name][chosen]
+    begins, wholes = member_offsets(rows)
+    listed["begin"], listed["whole"], listed["first"] = begins[chosen], wholes[chosen], footer.first_rows[chosen]
+    return listed
+
+
+def _numbered(
+    its: Sequence[Folder], used: NDArray[np.uint32], numbers: dict[str, int], folders: list[Folder]
+) -> NDArray[np.uint32]:
+    """The numbers of folders over all segments, from those in a footer. Adds new ones to `numbers` and `folders`."""
+    local, inverse = np.unique(used, return_inverse=True)
+    found = np.empty(len(local), dtype=np.uint32)
+    for at, index in enumerate(local.tolist()):
+        folder = its[index]
+        number = numbers.setdefault(folder.path, len(folders))
+        if number == len(folders):
+            folders.append(folder)
+        else:
+            folders[number] = folder  # as the last segment that names it says
+        found[at] = number
+    return found[inverse]
+
+
+def _ranked(folders: Sequence[Folder]) -> tuple[NDArray[np.uint32], list[Folder]]:
+    """For each folder its place in order of (hash, path), and the folders in that order."""
+    order = sorted(range(len(folders)), key=lambda at: (folders[at].hash, folders[at].path))
+    ranks = np.empty(len(order), dtype=np.uint32)
+    ranks[order] = np.arange(len(order), dtype=np.uint32)
+    return ranks, [folders[at] for at in order]
+
+
+def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
+    """Runs of pieces of about `target` bytes; a run ends when it has reached that size."""
+    run: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        run.append(piece)
+        size += piece.size
+        if size >= target:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
+
+
+def objects(
+    plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int = 0, of: int = 1
+) -> list[ObjectSpec]:
+    """All objects of the plan in range `number` of `of` equal ranges of the hash space, in order of (period, hash of
+    the folder, folder, part), as in segments. For a plan that fits into memory.
+    """
+    members = members_of(plan, views, dropped, number, of)
+    return [spec for first, last in members.chunks() for spec in members.objects(plan.target, first, last)]
