@@ -83,10 +83,12 @@ async def read_body(response: ClientResponse, buffer: bytearray, patience_s: flo
             call.moved(len(chunk))
             if size + len(chunk) > call.most_bytes:
                 raise Malformed(f"a body of more than {call.most_bytes} bytes")
+            await call.room(size + len(chunk))
             size = _kept(chunk, buffer, size)
         return size
     if length > call.most_bytes:  # allocate nothing for a length that the call does not allow
         raise Malformed(f"a body of {length} bytes")
+    await call.room(length)
     while size < response.content.total_bytes:  # the part that arrived together with the headers
         size = _kept((await response.content.readchunk())[0], buffer, size)
     connection = response.connection

@@ -36,7 +36,7 @@ from botocore.utils import parse_timestamp
 
 from vortex.adapters.aws.credential_sources import Sources
 from vortex.adapters.aws.credentials import Credentials
-from vortex.adapters.aws.exchange import MOST_BYTES, Call, HttpSession, Malformed
+from vortex.adapters.aws.exchange import MOST_BYTES, USUAL_BYTES, Call, HttpSession, Malformed
 from vortex.adapters.aws.service_time import Refusal, ServiceClock
 from vortex.adapters.secrecy import hidden, without_signatures
 from vortex.ports import Denied, IteratorExpired, NotFound, PortError, Unavailable
@@ -223,8 +223,8 @@ def patience_of(client: Any) -> float:
 class calling:
     """A context for one call, from the request to the last field read of the reply.
 
-    `what` names the call and its key or shard. `patience_s` and `most_bytes` are as in `Call`. `meanings` maps error
-    codes to errors where this call gives them a special meaning.
+    `what` names the call and its key or shard. `patience_s`, `most_bytes` and `usual_bytes` are as in `Call`.
+    `meanings` maps error codes to errors where this call gives them a special meaning.
 
     Raises PortError. After a reply has arrived, any exception becomes Unavailable with the cause `malformed`. Before
     that, only the known errors of network and botocore are translated; any other is a bug and passes through.
@@ -238,8 +238,9 @@ class calling:
         patience_s: float,
         most_bytes: int = MOST_BYTES,
         meanings: Mapping[str, type[PortError]] = MappingProxyType({}),
+        usual_bytes: int = USUAL_BYTES,
     ) -> None:
-        self._what, self._call, self._meanings = what, Call(patience_s, most_bytes), meanings
+        self._what, self._call, self._meanings = what, Call(patience_s, most_bytes, usual_bytes), meanings
 
     async def __aenter__(self) -> None:
         """Start the deadline."""

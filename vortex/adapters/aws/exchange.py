@@ -16,6 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
@@ -34,6 +35,11 @@ MOST_BYTES = 16 * 2**20
 """Maximum size of a reply, unless its call sets another."""
 UNANNOUNCED = 64 * 2**20
 """Maximum size of a reply without a Content-Length."""
+USUAL_BYTES = 2**20
+"""Replies of up to this size are read at any time, unless the call sets another size; larger ones one at a time."""
+_MOST_VALUES = 300_000
+"""Maximum brackets, commas, tags and attributes of a body that botocore parses: each may be a Python object. A page of
+DynamoDB, the largest of these replies, has 1 MiB of data."""
 _PIECE = 256 * 1024
 _CONTINUE_S = 1.0
 """Wait for "100 Continue", as in botocore; after it the body is sent: not every server supports `Expect`."""
@@ -50,14 +56,15 @@ class Call:
     """The context of one call: from getting its credentials to the last field read of its reply.
 
     The context ends with TimeoutError after `patience_s`; bytes sent or received extend the time. `most_bytes` is the
-    maximum size of the reply.
+    maximum size of the reply. Of all replies larger than their `usual_bytes`, one at a time is in memory.
     """
 
-    __slots__ = ("_before", "_limit", "_patience_s", "most_bytes", "replied")
+    __slots__ = ("_before", "_limit", "_patience_s", "_turn", "most_bytes", "replied", "usual_bytes")
 
-    def __init__(self, patience_s: float, most_bytes: int = MOST_BYTES) -> None:
-        self._patience_s, self.most_bytes = patience_s, most_bytes
+    def __init__(self, patience_s: float, most_bytes: int = MOST_BYTES, usual_bytes: int = USUAL_BYTES) -> None:
+        self._patience_s, self.most_bytes, self.usual_bytes = patience_s, most_bytes, usual_bytes
         self._limit: asyncio.Timeout | None = None
+        self._turn: asyncio.Lock | None = None
         self.replied = False
         """Whether the headers of a reply have arrived: later errors are about the reply."""
 
@@ -73,9 +80,25 @@ class Call:
     ) -> None:
         """Raises TimeoutError if the deadline has passed. Bytes that move later have no effect."""
         _CALL.reset(self._before)
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
         limit, self._limit = self._limit, None
         assert limit is not None
         await limit.__aexit__(kind, error, trace)
+
+    async def room(self, size: int) -> None:
+        """Wait until the reply may take `size` bytes of memory. The deadline starts again after the wait: it depends on
+        other peers.
+        """
+        if size <= self.usual_bytes or self._turn is not None or (limit := self._limit) is None:
+            return
+        turn = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        if turn.locked():
+            limit.reschedule(None)
+        await turn.acquire()
+        self._turn = turn
+        limit.reschedule(asyncio.get_running_loop().time() + self._patience_s)
 
     def moved(self, size: int) -> None:
         """Extend the deadline for `size` bytes sent or received."""
@@ -86,6 +109,8 @@ class Call:
 
 
 _CALL: ContextVar[Call | None] = ContextVar("call", default=None)
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""The turn to have a large reply in memory, by event loop, of which a process has one."""
 
 
 def current_call() -> Call:
@@ -148,13 +173,17 @@ async def whole(reply: ClientResponse) -> Answer:
 
 
 def parsed(status: int, body: bytes) -> bytes:
-    """The body if it is safe to parse as XML, else b"". AWS services send no document types and no entities, which may
-    expand without limit; an HTML page says no more than its status. Raises Malformed for such a body in a success.
+    """The body if it is safe to parse, else b"". AWS services send no document types and no entities, which may expand
+    without limit; an HTML page says no more than its status. Raises Malformed for such a body in a success.
     """
-    if not body.lstrip().startswith(b"<") or not (b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"<!doctype" in body):
+    if len(body) > _MOST_VALUES and len(body) - len(body.translate(None, b"<=,[{")) > _MOST_VALUES:
+        what = f"more than {_MOST_VALUES} values"
+    elif body.lstrip().startswith(b"<") and (b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"<!doctype" in body):
+        what = "a document type"
+    else:
         return body
     if status < 300:
-        raise Malformed(f"status {status} with a document type in the body")
+        raise Malformed(f"status {status} with {what} in the body")
     return b""
 
 
@@ -226,10 +255,12 @@ class _Reply(ClientResponse):
             try:
                 if (length or 0) > most:
                     raise Malformed(f"a body of {length} bytes")
+                await call.room(length or 0)
                 async for chunk in self.content.iter_any():
                     size += len(chunk)
                     if size > most:
                         raise Malformed(f"a body of more than {most} bytes")
+                    await call.room(size)
                     call.moved(len(chunk))
                     chunks.append(chunk)
             except BaseException:

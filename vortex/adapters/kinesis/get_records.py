@@ -24,9 +24,9 @@ from vortex.core.model import Record, ShardInfo
 from vortex.core.native import steps
 
 OPERATION = "GetRecords"
-_KEPT_BYTES = 2 * PAGE_BYTES
-"""Largest buffer that is reused. The size of a reply is set by its records' bytes, which it holds in base64; few
-replies are larger."""
+KEPT_BYTES = 2 * PAGE_BYTES
+"""Largest buffer that is reused, and the size of a usual reply. It is set by the records' bytes, which a reply holds in
+base64; few replies are larger."""
 
 
 class HashKeyRange(msgspec.Struct, rename="pascal"):
@@ -124,5 +124,5 @@ class RecordsCall:
             with memoryview(buffer) as whole, whole[:size] as body:
                 return decode_reply(body)
         finally:
-            if len(buffer) <= _KEPT_BYTES:
+            if len(buffer) <= KEPT_BYTES:
                 self._spare.append(buffer)

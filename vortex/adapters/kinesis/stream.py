@@ -16,9 +16,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from vortex.adapters.aws.client import Session, calling, client_config, new_session, patience_of
-from vortex.adapters.aws.exchange import MOST_BYTES, Malformed
+from vortex.adapters.aws.exchange import MOST_BYTES, USUAL_BYTES, Malformed
 from vortex.adapters.aws.pages import Pages
-from vortex.adapters.kinesis.get_records import HashKeyRange, RecordsCall
+from vortex.adapters.kinesis.get_records import KEPT_BYTES, HashKeyRange, RecordsCall
 from vortex.config.places import stream_region
 from vortex.core.decode.records import Records
 from vortex.core.ingest.pacing import MOST_RECORDS
@@ -127,7 +127,7 @@ class KinesisStream:
 
     async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
         """See `ports.Stream.read`. Raises Unavailable, `inconsistent_end`, for an end of shard without children."""
-        async with self._asking("get_records", shard, _PAGE_BYTES):
+        async with self._asking("get_records", shard, _PAGE_BYTES, KEPT_BYTES):
             reply, headers = await self._get_records(iterator, limit)
             records, server_ms = Records.of(reply.records), _date(headers)
             children = tuple(child.info() for child in reply.child_shards or ())
@@ -163,9 +163,11 @@ class KinesisStream:
         async with self._asking(operation, shard):
             return read(await getattr(self._client, operation)(**arguments))
 
-    def _asking(self, operation: str, shard: str, most_bytes: int = MOST_BYTES) -> calling:
+    def _asking(
+        self, operation: str, shard: str, most_bytes: int = MOST_BYTES, usual_bytes: int = USUAL_BYTES
+    ) -> calling:
         what = f"{operation} {self._stream} {shard}".rstrip() + f" in {self._region}"
-        return calling(what, self._patience_s, most_bytes, _MEANINGS[operation])
+        return calling(what, self._patience_s, most_bytes, _MEANINGS[operation], usual_bytes)
 
 
 def _date(headers: Mapping[str, str]) -> int:

@@ -26,7 +26,7 @@ from vortex.adapters.aws.client import (
     status_of,
     translate,
 )
-from vortex.adapters.aws.exchange import MOST_BYTES, Answer, Malformed, whole
+from vortex.adapters.aws.exchange import MOST_BYTES, USUAL_BYTES, Answer, Malformed, whole
 from vortex.adapters.aws.pages import Pages
 from vortex.adapters.s3.get_object import GetCall, Span, whole_object
 from vortex.adapters.s3.put_object import CHECKSUM, PutCall, check_created
@@ -134,7 +134,8 @@ class S3Store:
         return await self._get(key, Span(None, length))
 
     async def _get(self, key: str, span: Span) -> tuple[bytes, int]:
-        return await self._call(key, lambda: self._part(key, span), max(span.length or _WHOLE, MOST_BYTES))
+        most, usual = max(span.length or _WHOLE, MOST_BYTES), max(span.length or 0, USUAL_BYTES)
+        return await self._call(key, lambda: self._part(key, span), most, usual)
 
     async def _part(self, key: str, span: Span) -> tuple[bytes, int]:
         name = self._prefix + key
@@ -248,21 +249,27 @@ class S3Store:
         """The object's name in errors: bucket, whole key, and region."""
         return f"s3://{self._bucket}/{key} (region {self._client.meta.region_name or 'unknown'})"
 
-    async def _call(self, key: str, ask: Callable[[], Awaitable[T]], most_bytes: int = MOST_BYTES) -> T:
+    async def _call(
+        self,
+        key: str,
+        ask: Callable[[], Awaitable[T]],
+        most_bytes: int = MOST_BYTES,
+        usual_bytes: int = USUAL_BYTES,
+    ) -> T:
         """Call `ask`, and retry at once the errors for which S3 asks that; reports each retry to `on_retry`. Other
         errors go to the caller, which waits longer between its retries.
         """
         name = self._named(self._prefix + key)
         for pause_s in _PAUSES_S:
             try:
-                async with calling(name, self._patience_s, most_bytes):
+                async with calling(name, self._patience_s, most_bytes, usual_bytes=usual_bytes):
                     return await ask()
             except Unavailable as problem:
                 if problem.cause not in _AT_ONCE:
                     raise
                 self._on_retry(problem.cause)
             await asyncio.sleep(random.uniform(0, pause_s))
-        async with calling(name, self._patience_s, most_bytes):
+        async with calling(name, self._patience_s, most_bytes, usual_bytes=usual_bytes):
             return await ask()
 
 

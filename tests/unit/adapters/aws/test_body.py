@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from vortex.adapters.aws import body
 from vortex.adapters.aws.body import read_body
+from vortex.adapters.aws.exchange import Call, _Reply, whole
 
 SIZES = [0, 1, 5000, 200_000, 3_000_000, 12_345_678, 17]
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -71,7 +74,10 @@ async def asking(
     """The server, and a function that requests its next body."""
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=at_server)
     url = f"http{'s' if at_server else ''}://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-    async with listening, aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=at_client)) as session:
+    async with (
+        listening,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=at_client), response_class=_Reply) as session,
+    ):
         yield lambda: session.get(url)  # type: ignore[arg-type,return-value]  # may be awaited, if no coroutine
 
 
@@ -191,6 +197,33 @@ def test_read_body_closes_the_connection_when_it_is_cancelled(loop: Loop) -> Non
             await arrives_over_a_new_connection(server, ask)
 
     run(loop, story)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("fast", [True, False])
+def test_large_replies_are_in_memory_one_at_a_time(chunked: bool, fast: bool) -> None:
+    """Many small ones at once. The deadline of a call that waits for its turn begins after that."""
+    sizes = [6_000_000, 500_000, 5_000_000, 700_000, 7_000_000] * 2
+    held, most = Counter[int](), list[int]()
+
+    async def call(number: int, ask: Any) -> None:
+        async with Call(1, most_bytes=8_000_000, usual_bytes=1_000_000):
+            response, buffer = await ask(), bytearray()
+            size = await read_body(response, buffer, 30) if fast else len((await whole(response)).body)
+            response.close()
+            held[number] = size
+            most.append(sum(size for size in held.values() if size > 1_000_000))
+            await asyncio.sleep(0.3)  # as decoding would; several in a row exceed the deadline
+            held[number] = 0
+
+    async def story() -> None:
+        async with asking(Server([bytes(size) for size in sizes], chunked=chunked)) as ask:
+            begun = time.monotonic()
+            await asyncio.gather(*(call(number, ask) for number in range(len(sizes))))
+            assert time.monotonic() - begun > 1.5
+
+    run(uvloop.new_event_loop, story)
+    assert max(most) == 7_000_000
 
 
 async def arrives_over_a_new_connection(server: Server, ask: Any) -> None:
