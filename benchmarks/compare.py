@@ -59,7 +59,7 @@ def main() -> None:
         server("benchmarks.replay_server", *stream, f"--page-records={chosen.page_records}") as kinesis,
     ):
         for number in range(chosen.rounds):
-            for tree in chosen.tree[:: -1 if number % 2 else 1]:  # whoever comes first has no better place for it
+            for tree in chosen.tree[:: -1 if number % 2 else 1]:  # neither tree always runs first
                 bucket = f"run-{number}-{chosen.tree.index(tree)}"
                 try:
                     usage = worker(tree, Path(name), kinesis, store, bucket, chosen.set)

@@ -1,6 +1,6 @@
 """Deduplication alone: the filter at ingest, and deciding on a plan against those of its window.
 
-Keys are random; files are real, and so is the code that reads them: a journal over a folder.
+Keys are random. Files are real, and so is the code that reads them: a `LogStore` over a folder.
 
     python -m benchmarks.dedup                                # an hour: 12 plans before
     python -m benchmarks.dedup --plans 288 --memory 1250MiB   # a day, 400 million keys; takes 8 GB of disk

@@ -1,7 +1,7 @@
 """How long work stands still when a worker dies, by windows: emulated Kinesis, a store on disk, real processes.
 
 The window is full: for every five minutes of it there is a plan that published `--rows` ids. A worker that has all
-those in memory gets SIGKILL, and the next one starts at once. Told are the seconds from the signal to that one's first
+those in memory gets SIGKILL, and the next one starts at once. It prints the seconds from the signal to that one's first
 commit, and to its first published plan, which is held against the whole window. The start of Python is in both.
 
     python -m benchmarks.takeover --windows 1 24

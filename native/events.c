@@ -240,35 +240,35 @@ static Place white(Place at, Place end)
    left to Python, -1 if memory runs out. */
 static int events_of(Reading *reading, int32_t number, Place at, Place end)
 {
-    int taken = 1;
+    int outcome = 1;
     Place line = white(at, end);
     if (line == end)
         return 0;
-    while (taken == 1 && line < end) {
+    while (outcome == 1 && line < end) {
         Value values[PATHS];
         memset(values, 0, reading->trie->paths * sizeof *values);
         Place close = object(reading->trie, 0, line, end, values, 0);
         if (!close)
             return 0;
-        taken = event(reading, number, line, close, values);
+        outcome = event(reading, number, line, close, values);
         line = white(close, end);
     }
-    return taken;
+    return outcome;
 }
 
 /* All events of an aggregate, as of a record. */
 static int events_of_aggregate(Reading *reading, int32_t number, Place at, Place end)
 {
-    int taken = at < end;
-    while (taken == 1 && at < end) {
+    int outcome = at < end;
+    while (outcome == 1 && at < end) {
         Place data;
         uint32_t size;
         if (!(at = aggregate_field(at, end, &data, &size)))
             return 0;
         if (data)
-            taken = events_of(reading, number, data, data + size);
+            outcome = events_of(reading, number, data, data + size);
     }
-    return taken;
+    return outcome;
 }
 
 /* All events of a record. Reads all or none, and at most as many as a record may have. */
@@ -276,13 +276,13 @@ static int record(Reading *reading, int32_t number, Place at, Place end, int agg
 {
     size_t deferred = reading->deferrals;
     reading->before = reading->count;
-    int taken = aggregate ? events_of_aggregate(reading, number, at + AGGREGATE_HEAD, end - AGGREGATE_TAIL)
+    int outcome = aggregate ? events_of_aggregate(reading, number, at + AGGREGATE_HEAD, end - AGGREGATE_TAIL)
                           : events_of(reading, number, at, end);
-    if (taken != 1) {
+    if (outcome != 1) {
         reading->count = reading->before; /* its new names stay, which does no harm */
         reading->deferrals = deferred;
     }
-    return taken;
+    return outcome;
 }
 
 /* The pairs of customer and type that Python does not know yet. */
@@ -304,12 +304,12 @@ static PyObject *new_names(const Numbers *names)
     return found;
 }
 
-static PyObject *unread_records(const uint8_t *taken, int64_t records)
+static PyObject *unread_records(const uint8_t *done, int64_t records)
 {
     PyObject *unread = PyList_New(0);
     for (int64_t at = 0; unread && at < records; at++) {
-        PyObject *number = taken[at] ? NULL : PyLong_FromLongLong(at);
-        if (!taken[at] && (!number || PyList_Append(unread, number)))
+        PyObject *number = done[at] ? NULL : PyLong_FromLongLong(at);
+        if (!done[at] && (!number || PyList_Append(unread, number)))
             Py_CLEAR(unread);
         Py_XDECREF(number);
     }
@@ -317,7 +317,7 @@ static PyObject *unread_records(const uint8_t *taken, int64_t records)
 }
 
 /* The result, by column. */
-static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t records)
+static PyObject *answer_of(const Reading *reading, const uint8_t *done, int64_t records)
 {
     enum { START, SIZE, RECORD, NAME, KEY, PERIOD, DEFERRED, NEW, UNREAD, PARTS };
     static const int widths[] = {8, 4, 4, 4, 16, 8};
@@ -339,7 +339,7 @@ static PyObject *answer_of(const Reading *reading, const uint8_t *taken, int64_t
     }
     if (good && (part[DEFERRED] = PyBytes_FromStringAndSize((const char *)reading->deferred,
                                                          (Py_ssize_t)(reading->deferrals * sizeof(Deferred)))) &&
-        (part[NEW] = new_names(reading->names)) && (part[UNREAD] = unread_records(taken, records)))
+        (part[NEW] = new_names(reading->names)) && (part[UNREAD] = unread_records(done, records)))
         answer = PyTuple_Pack(PARTS, part[START], part[SIZE], part[RECORD], part[NAME], part[KEY], part[PERIOD],
                               part[DEFERRED], part[NEW], part[UNREAD]);
     for (int each = 0; each < PARTS; each++)
@@ -364,8 +364,8 @@ PyObject *native_events(PyObject *module, PyObject *args)
     Reading reading = {.trie = PyCapsule_GetPointer(capsule, "paths"), .text = text.buf, .period_ms = period_ms, .seed = seed,
                        .most = most > 0 ? (size_t)most : 0};
     reading.names = reading.trie ? numbers_of(numbers) : NULL;
-    uint8_t *taken = calloc((size_t)(records > 0 ? records : 1), 1);
-    int good = reading.names && taken && period_ms > 0 && records >= 0 && records < INT32_MAX &&
+    uint8_t *done = calloc((size_t)(records > 0 ? records : 1), 1);
+    int good = reading.names && done && period_ms > 0 && records >= 0 && records < INT32_MAX &&
                aggregate.len == records;
     for (int64_t at = 0; good && at <= records; at++)
         good = bound[at] >= (at ? bound[at - 1] : 0) && bound[at] <= text.len &&
@@ -376,18 +376,18 @@ PyObject *native_events(PyObject *module, PyObject *args)
         for (int64_t at = 0; good && at < records; at++) {
             Place begin = reading.text + bound[at], end = reading.text + bound[at + 1];
             int outcome = record(&reading, (int32_t)at, begin, end, aggregated[at]);
-            taken[at] = outcome == 1;
+            done[at] = outcome == 1;
             good = outcome >= 0;
         }
         Py_END_ALLOW_THREADS
         reading.names->in_use = 0;
-        answer = good ? answer_of(&reading, taken, records) : PyErr_NoMemory();
+        answer = good ? answer_of(&reading, done, records) : PyErr_NoMemory();
         if (answer)
             reading.names->reported = reading.names->count;
     } else if (!PyErr_Occurred()) {
         PyErr_SetString(PyExc_ValueError, "events: bounds or aggregates do not match the text");
     }
-    free(taken);
+    free(done);
     free(reading.rows);
     free(reading.deferred);
     PyBuffer_Release(&text);

@@ -317,7 +317,7 @@ class Checker:
             "dropped": self._plans.walks.dropped_of(range(2**62)),
             "rejected": sum(one.footer.counts.rejected for one in segments),
             "late": sum(one.footer.counts.late for one in segments),
-            "bumps": sum(one.footer.advances for one in segments),
+            "advances": sum(one.footer.advances for one in segments),
             "gaps": self._logs.gaps,
             "late_segments": self.late_segments,
             "plans": len(self._plans.plans),

@@ -71,7 +71,7 @@ TABLE = (
     ),
     Fault("clock.skew", 0.3, 1, 1, "life", "local clocks are wrong by seconds or hours"),
     # What operators and producers do.
-    Fault("operator.bump", 0.25, 0.3, 2.0, "hour", "an operator advances `closed_before` of a log (`vortex close`)"),
+    Fault("operator.close", 0.25, 0.3, 2.0, "hour", "an operator advances `closed_before` of a log (`vortex close`)"),
     Fault("operator.max_delay", 0.2, 1, 1, "life", "hours.max_delay is set"),
     Fault("traffic.duplicate", 0.8, 0.05, 0.5, "event", "sent again: in the page, later, or near the window's end"),
     Fault("traffic.altered", 0.3, 0.1, 0.5, "duplicate", "has the same id but different content"),

@@ -242,7 +242,7 @@ class World:
                 lambda rng: self._one(rng).lock_out(rng.uniform(10, 900), rng.random() < 0.5),
             ),
             ("stream.wrong_dates", self._wrong_dates),
-            ("operator.bump", self._bump),
+            ("operator.close", self._advance),
             ("store.disk_full", lambda rng: self._trouble("disk_full", rng)),
             ("store.denied", lambda rng: self._trouble("denied", rng)),
         ]
@@ -304,7 +304,7 @@ class World:
             child = self.stream.merge(open_[at].id, open_[at + 1].id)
             self.say("stream", f"{open_[at].id} and {open_[at + 1].id} merge: {child}")
 
-    async def _bump(self, rng: Random) -> None:
+    async def _advance(self, rng: Random) -> None:
         process = self._one(rng)
         if process.dead or process.app is None:
             return

@@ -52,15 +52,15 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except ConfigError as problem:
-            code, told = Exit.CONFIG, str(problem).split("\n")  # a line each
+            code, lines = Exit.CONFIG, str(problem).split("\n")  # a line each
         except Exception as problem:
             from vortex.commands.standing import meaning  # late, for it loads the whole program
 
-            found, told = meaning(problem), [str(problem)]
+            found, lines = meaning(problem), [str(problem)]
             if found is None:
                 raise
             code = found
-        for line in told:
+        for line in lines:
             click.echo(logs.printable(line), err=True)
         sys.exit(code)
 

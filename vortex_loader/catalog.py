@@ -145,10 +145,10 @@ def read_catalog(body: bytes, name: str) -> Catalog:
         document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
         return Catalog(Document.model_validate(document))
     except ValidationError as problem:
-        told = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(str(part) for part in one['loc']) or 'the document'}: {one['msg']}" for one in problem.errors()
         )
-        raise LoaderError(f"{name}: {told}") from None
+        raise LoaderError(f"{name}: {problems}") from None
     except ValueError as problem:
         raise LoaderError(f"{name} is neither TOML nor JSON: {problem}") from None
 

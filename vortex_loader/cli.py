@@ -242,9 +242,9 @@ def _this_hour() -> datetime:
 
 def _show(reports: list[HourReport], as_json: bool, not_closed: list[datetime] | None = None) -> None:
     if as_json:
-        told = {"hours": [_report_json(report) for report in reports]}
-        told["not_closed"] = [{"hour": hour_text(hour)} for hour in not_closed or ()]
-        click.echo(json.dumps(told, indent=1))
+        document = {"hours": [_report_json(report) for report in reports]}
+        document["not_closed"] = [{"hour": hour_text(hour)} for hour in not_closed or ()]
+        click.echo(json.dumps(document, indent=1))
     else:
         for report in reports:
             _show_line(report)

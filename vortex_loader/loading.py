@@ -92,7 +92,7 @@ class Loader:
         event: str | None = None,
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> list[HourReport]:
-        """The same for many hours, whose partitions are loaded side by side; `progress` is told of partitions."""
+        """The same for many hours, whose partitions are loaded side by side; `progress` counts partitions."""
         catalog = self.catalog()
         reports, jobs = [], []
         for hour in hours:
@@ -175,7 +175,7 @@ def follow(
     now: Callable[[], datetime],
     stop: threading.Event,
     every: float,
-    told: Callable[[HourReport], None],
+    report_to: Callable[[HourReport], None],
 ) -> None:
     """Loads each hour from `first` on as it closes, until `stop`. The catalogue is read anew each time."""
     done: set[datetime] = set()
@@ -194,7 +194,7 @@ def follow(
                 log.error("%s: %s", hour_text(hour), problem)
                 oldest, closed = oldest or hour, closed + 1
                 continue
-            told(report)
+            report_to(report)
             if report.failed:
                 oldest, closed = oldest or hour, closed + 1
             else:

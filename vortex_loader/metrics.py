@@ -59,7 +59,7 @@ class Metrics:
         self.oldest_waiting = made["vortex_loader_oldest_waiting_seconds"]
         self.last_hour = made["vortex_loader_last_loaded_hour_seconds"]
         self.catalog_age = made["vortex_loader_catalog_age_seconds"]
-        (told,) = (row for row in METRICS if row.kind == "histogram")
-        self.seconds = Histogram(told.name, told.help, buckets=_BUCKETS, registry=self.registry)
+        (row,) = (each for each in METRICS if each.kind == "histogram")
+        self.seconds = Histogram(row.name, row.help, buckets=_BUCKETS, registry=self.registry)
         for result in RESULTS:
             self.partitions.labels(result)

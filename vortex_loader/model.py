@@ -18,7 +18,7 @@ JsonType = Literal["string", "number", "boolean", "object", "array", "null"]
 
 
 class LoaderError(Exception):
-    """Something that a person must mend; the message says what, and where."""
+    """An error that needs operator action; the message says what to do, and where."""
 
 
 class NotClosed(LoaderError):

@@ -1,4 +1,4 @@
-"""Names for the warehouse: what people would write, and apart for ever where two look alike."""
+"""Names for the warehouse: what people would write, and different forever where two look alike."""
 
 from __future__ import annotations
 

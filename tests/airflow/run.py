@@ -1,6 +1,6 @@
 """`python -m tests.airflow.run PATH`: the DAGs of examples/airflow in a real Airflow, whose environment is at PATH.
 
-Moto is the S3, an own Postgres the warehouse. Each run is `airflow dags test`, as a person would type it.
+Moto is the S3, an own Postgres the warehouse. Each run is `airflow dags test`, as a user would type it.
 """
 
 from __future__ import annotations

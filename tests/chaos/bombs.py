@@ -116,7 +116,7 @@ class Bomber(threading.Thread):
                 key = f"bomb-{self.rng.getrandbits(40)}"
                 answer = kinesis.put_record(StreamName=self.site.stream, PartitionKey=key, Data=made(name))
                 self.put[answer["SequenceNumber"]] = Put(name, answer["ShardId"], time.time())
-        except BaseException as problem:  # noqa: BLE001 - answer to whoever joins: a thread's error goes nowhere by itself
+        except BaseException as problem:  # noqa: BLE001 - `finish` raises it: the error of a thread is lost otherwise
             self.failure = problem
 
     def finish(self) -> dict[str, Put]:

@@ -53,7 +53,7 @@ def test_inherited_returns_the_positions_of_the_real_kcl() -> None:
     roots = inherited(infos(FIXTURE["shards"]), leases, otherwise=Position(Start.TRIM_HORIZON), now_ms=0)
     at = {lease.key: lease.checkpoint.sequence for lease in leases}
     assert {
-        root.shard.id[-1]: (root.position.kind.value, root.position.value, root.position.taken) for root in roots
+        root.shard.id[-1]: (root.position.kind.value, root.position.value, root.position.skip) for root in roots
     } == {
         "1": ("LATEST", "", 0),
         "2": ("AT_SEQUENCE_NUMBER", at["shardId-000000000002"], 1),

@@ -87,13 +87,13 @@ BUGS = (
         "closed_before from settings, not the log",
         bound_from_settings,
         f"{Invariant.WHOLE_LOGS}|{Invariant.CLOSED_HOURS}",
-        ("process.settings", "operator.bump"),
+        ("process.settings", "operator.close"),
     ),
     Bug(
-        "a bump ignored",
+        "an advance ignored",
         advance_ignored,
         f"{Invariant.WHOLE_LOGS}.*closed_before goes back|{Invariant.CLOSED_HOURS}.*has rows before",
-        ("operator.bump", "operator.max_delay"),
+        ("operator.close", "operator.max_delay"),
     ),
     Bug(
         "`from` = to + 1", from_is_to_plus_one, f"{Invariant.WRITTEN_ONCE}.*the next plan begins at", ("traffic.late",)

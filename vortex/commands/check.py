@@ -65,8 +65,8 @@ async def _of_session(session: Session) -> str:
 async def _state(store: ObjectStore, settings: Settings) -> str:
     """Whose state lies there: of this stream, of none, or of another one."""
     names, stream = await streams_at(store), stream_name(settings)
-    if told := foreign(names, stream):
-        raise CheckFailed(told)
+    if message := foreign(names, stream):
+        raise CheckFailed(message)
     return f"holds the state of stream {stream}" if names else "holds no state yet; `vortex run` creates it"
 
 

@@ -45,7 +45,7 @@ _SURROUNDINGS = {
     "NO_PROXY": "127.0.0.1",
     "no_proxy": "127.0.0.1",
 }
-"""All that the demo's clients are told: it must reach nobody's own stream or store, whatever the environment names."""
+"""All settings of the demo's clients, so that they reach no real stream or store, whatever the environment names."""
 _SETTINGS = """
 [source]
 stream = "clickstream"
@@ -127,7 +127,7 @@ def _load(console: Console, scene: _Scene, objects: dict[str, bytes], produced: 
     places = Places(scene.store, scene.warehouse, scene.config.with_name("catalog.toml"), endpoint)
     loads = load(console, places, hours)
     holds = loads.holds(produced)
-    console.print(f"\n{loads.told(produced)}", style="bold green" if holds else "bold red", soft_wrap=True)
+    console.print(f"\n{loads.sum_of(produced)}", style="bold green" if holds else "bold red", soft_wrap=True)
     return Exit.OK if holds else Exit.FAILED
 
 
@@ -192,8 +192,8 @@ def _worker(scene: _Scene, *arguments: str) -> None:
     try:
         done = subprocess.run([*_command(scene), *arguments[1:]], capture_output=True, text=True, timeout=_DRAIN_S)
     except subprocess.TimeoutExpired as problem:
-        told = (problem.stderr or b"").decode(errors="replace")[-2000:]
-        raise DemoFailed(f"vortex {' '.join(arguments)} did not end within {_DRAIN_S} s:\n{told}") from None
+        printed = (problem.stderr or b"").decode(errors="replace")[-2000:]
+        raise DemoFailed(f"vortex {' '.join(arguments)} did not end within {_DRAIN_S} s:\n{printed}") from None
     if done.returncode:
         raise DemoFailed(f"vortex {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
 
@@ -241,7 +241,7 @@ def _produce_and_read(console: Console, scene: _Scene, events: int) -> int:
                 progress.update(reading, completed=read)
                 time.sleep(0.3)  # the worker is another process; this one only shows how far it is
             progress.update(reading, completed=read)
-        console.print(f"produced {produced} events; the worker has read {read} and is told to stop (SIGTERM)")
+        console.print(f"produced {produced} events; the worker has read {read}; it gets SIGTERM")
     return produced
 
 

@@ -83,7 +83,7 @@ class Loads:
         """Whether every event is one of these."""
         return produced == self.loaded + self.not_in_catalog + self.duplicates + self.rejected
 
-    def told(self, produced: int) -> str:
+    def sum_of(self, produced: int) -> str:
         """The sum."""
         sign = "=" if self.holds(produced) else "≠"
         return (

@@ -149,7 +149,7 @@ class StoreProbe:
         if len(won) == 1 and found != won[0]:
             raise CheckFailed(f"of {_WRITERS} concurrent writers, one created the key, and another one changed it")
         if len(won) > 1 or found not in bodies:
-            raise CheckFailed(f"of {_WRITERS} concurrent writers, {len(won)} were told that they created the key")
+            raise CheckFailed(f"of {_WRITERS} concurrent writers, {len(won)} got the reply that they created the key")
         return f"of {_WRITERS} concurrent writers, one creates the key"
 
     async def _insist(self, name: str, body: bytes) -> bool:

@@ -47,14 +47,14 @@ def foreign(names: Sequence[str], stream: str) -> str:
 
 
 async def begun(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamState]:
-    """The stream's journal and state. Raises NoState."""
+    """The stream's log store and state. Raises NoState."""
     log_store = LogStore(store, stream_root(info.name, info.created_ms), Once())
     state = await log_store.state()
     if state is not None:
         return log_store, state
     names = await streams_at(store)
-    if told := foreign(names, info.name):
-        raise NoState(f"{store.url} {told}", Exit.LOST_STATE)
+    if message := foreign(names, info.name):
+        raise NoState(f"{store.url} {message}", Exit.LOST_STATE)
     if names:
         what = f"{store.url} holds the state of an earlier stream {info.name}, which was deleted and created again"
         raise NoState(f"{what}; `vortex run` starts the new one", Exit.FAILED)

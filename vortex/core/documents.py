@@ -72,7 +72,7 @@ def _possible(entry: PlanShard) -> bool:
 def _meaningful(position: Position) -> bool:
     """Whether the position has a valid value for its kind."""
     if position.kind in (Start.TRIM_HORIZON, Start.LATEST):
-        return not position.value and not position.taken
+        return not position.value and not position.skip
     return position.value.isascii() and position.value.isdigit() and len(position.value) <= _DIGITS
 
 

@@ -26,21 +26,21 @@ class Start(StrEnum):
     AFTER_SEQUENCE_NUMBER = "AFTER_SEQUENCE_NUMBER"
 
 
-class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+class Position(msgspec.Struct, frozen=True, omit_defaults=True, rename={"skip": "taken"}):
     """A position in a shard. `value` is a sequence number, or epoch milliseconds for AT_TIMESTAMP.
 
-    `taken`, only with AT_SEQUENCE_NUMBER: how many sub-records of that record another application has processed. It
-    comes only from a lease table; segments end at the end of a record.
+    `skip`, only with AT_SEQUENCE_NUMBER: how many user records of that record, an aggregate, to skip: another
+    application has processed them. It comes only from a lease table; segments end at the end of a record.
     """
 
     kind: Start
     value: str = ""
-    taken: int = 0
+    skip: int = 0
 
     @property
     def by_record(self) -> bool:
         """Whether the position refers to a record that was read, at least in part."""
-        return self.kind is Start.AFTER_SEQUENCE_NUMBER or self.taken > 0
+        return self.kind is Start.AFTER_SEQUENCE_NUMBER or self.skip > 0
 
 
 class ShardInfo(msgspec.Struct, frozen=True):

@@ -39,13 +39,13 @@ class ShardStatus:
 
     def count(self, step: Step, meter: Meter) -> None:
         """Add one step to the totals and the metrics."""
-        taken = step.counts
+        counts = step.counts
         for outcome in ("accepted", "filtered", "rejected", "late", "early", "untimed"):
-            if number := getattr(taken, outcome):
+            if number := getattr(counts, outcome):
                 name = "duplicate" if outcome == "filtered" else outcome
                 meter.add(metrics.EVENTS, number, outcome=name)
-        meter.add(metrics.RECORDS, taken.records)
-        meter.add(metrics.EVENTS_READ, taken.events)
+        meter.add(metrics.RECORDS, counts.records)
+        meter.add(metrics.EVENTS_READ, counts.events)
         for reason, number in step.reasons.items():
             meter.add(metrics.REJECTIONS, number, reason=reason)
-        self.totals.add(taken)
+        self.totals.add(counts)

@@ -115,7 +115,7 @@ class Database:
             )
 
     def add_token(self, name: str) -> str:
-        """A new token for a writer of this name, which is told this once. An earlier one of the name ends."""
+        """A new token for a writer of this name. It is shown only now. An earlier token of the name ends."""
         token = secrets.token_urlsafe(32)
         with self._lock, self._db:
             self._db.execute("DELETE FROM tokens WHERE name = ?", (name,))

@@ -83,7 +83,7 @@ class Postgres(Warehouse):
         )
 
     def has_schema(self, schema: str) -> bool:
-        """Whether there is such a schema, whoever may use it."""
+        """Whether there is such a schema, even one that this role may not use."""
         return bool(self.run(f"SELECT 1 FROM pg_namespace WHERE nspname = {self.literal(schema)}"))
 
     def close(self) -> None:
@@ -212,7 +212,7 @@ def _meaning() -> Iterator[None]:
 
 
 def _error(problem: psycopg.Error) -> LoaderError:
-    """What the caller must do: once more, or tell a person."""
+    """What the caller must do: try again, or report it to an operator."""
     passing = (
         "08",
         "40",

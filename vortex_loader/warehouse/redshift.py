@@ -87,7 +87,7 @@ class Redshift(Warehouse):
             raise
 
     def lock(self, schema: str, name: str) -> None:
-        """The schema's `_loads`, once it is there: before that the loser of a race is told to try again."""
+        """The schema's `_loads`, once it is there: until then the loser of a race tries again."""
         if schema in self.made or self.columns(schema, "_loads"):
             self.run(f"LOCK TABLE {qualified(schema, '_loads')}")
 
@@ -108,7 +108,7 @@ class Redshift(Warehouse):
         return f"JSON_SERIALIZE({column})"
 
     def has_schema(self, schema: str) -> bool:
-        """Whether there is such a schema, whoever may use it."""
+        """Whether there is such a schema, even one that this role may not use."""
         return bool(self.run(f"SELECT 1 FROM pg_namespace WHERE nspname = {self.literal(schema)}"))
 
     def stage(self, store: Store, partition: Partition) -> Staged:
@@ -218,9 +218,9 @@ def _meaning() -> Iterator[None]:
             raise
         if type(problem).__module__ == "builtins" and not isinstance(problem, OSError):
             raise
-        told = problem.args[0] if problem.args else ""
-        state = str(told.get("C", "")) if isinstance(told, dict) else ""
-        said = str(told.get("M", "")) if isinstance(told, dict) else str(told).split("\n", 1)[0]
+        fields = problem.args[0] if problem.args else ""
+        state = str(fields.get("C", "")) if isinstance(fields, dict) else ""
+        said = str(fields.get("M", "")) if isinstance(fields, dict) else str(fields).split("\n", 1)[0]
         again = (
             isinstance(problem, OSError) or state[:2] in _PASSING or "1023" in said or "InterfaceError" in repr(problem)
         )

@@ -1,4 +1,4 @@
-"""What the loader writes down beside the tables: names, for ever (`_names`), and what was loaded (`_loads`).
+"""What the loader writes down beside the tables: names, forever (`_names`), and what was loaded (`_loads`).
 
 Each customer's schema has both. The loader's own schema, `vortex`, has the names of the schemas.
 """
@@ -31,7 +31,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A column that a table has for ever."""
+    """A column that a table keeps forever."""
 
     name: str
     kind: Kind

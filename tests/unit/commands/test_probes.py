@@ -124,13 +124,13 @@ APART = "two writers could overwrite each other; Vortex cannot use this store"
     [
         ("", {}),
         ("conflicts", {}),
-        ("overwrites", {"store put-if-absent": APART, "store race": f"16 were told {APART}"}),
+        ("overwrites", {"store put-if-absent": APART, "store race": f"16 got the reply {APART}"}),
         (
             "overwrites in silence",
             {"store put-if-absent": f"a refused put changed the object; {APART}", "store race": APART},
         ),
         ("looks first", {"store race": APART}),
-        ("two winners", {"store race": f"were told that they created the key; {APART}"}),
+        ("two winners", {"store race": f"got the reply that they created the key; {APART}"}),
         ("finds everything", {"store missing key": "a get of a missing key did not fail"}),
         (
             "ignores ranges",
@@ -159,7 +159,7 @@ def test_check_fails_the_line_of_the_faulty_operation_and_passes_the_others(faul
     failed = failures(run(lines(store)))
     assert set(failed) == set(found)
     for what, words in found.items():
-        assert all(part in failed[what] for part in words.split(" told ")), failed[what]
+        assert all(part in failed[what] for part in words.split(" reply ")), failed[what]
     assert fault in ("keeps", "one case") or store.objects == {}
 
 

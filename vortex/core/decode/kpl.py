@@ -80,24 +80,24 @@ def user_records(data: bytes, most: int) -> Steps[list[bytes] | None]:
     return records
 
 
-def rest(data: bytes, taken: int) -> bytes | None:
-    """The record without its first `taken` (at least 1) user records; None if nothing is left.
+def rest(data: bytes, skip: int) -> bytes | None:
+    """The record without its first `skip` (at least 1) user records; None if nothing is left.
 
     The result is an aggregate of the other records. A record that is not an aggregate is a single user record.
     """
     records = deaggregate(data)
-    if records is None or taken >= len(records):
+    if records is None or skip >= len(records):
         return None
     kept = []
     since, at, end = 0, len(MAGIC), len(data) - DIGEST_SIZE
-    while taken > 0:
+    while skip > 0:
         begin = at
         tag, at = _varint(data, at, end)
         at = _skip(data, tag, at, end)
         if tag == _RECORDS_TAG:
             kept.append(data[since:begin])
             since = at
-            taken -= 1
+            skip -= 1
     body = b"".join([*kept, data[since:end]])
     return body + md5(body[len(MAGIC) :], usedforsecurity=False).digest()
 

@@ -68,7 +68,7 @@ def _ancestors(listed: dict[str, ShardInfo], of: Iterable[str]) -> set[str]:
 def _position(checkpoint: Checkpoint, otherwise: Position, now_ms: int) -> Position:
     """Where a shard with this checkpoint continues. The table does not contain the time of an AT_TIMESTAMP."""
     if checkpoint.numbered:
-        return Position(Start.AT_SEQUENCE_NUMBER, checkpoint.sequence, taken=checkpoint.sub + 1)
+        return Position(Start.AT_SEQUENCE_NUMBER, checkpoint.sequence, skip=checkpoint.sub + 1)
     if checkpoint.sequence == LATEST:
         return Position(Start.AT_TIMESTAMP, str(now_ms))
     return otherwise if checkpoint.sequence == AT_TIMESTAMP else Position(Start.TRIM_HORIZON)

@@ -57,7 +57,7 @@ def checkpoint_of(position: Position, *, ended: bool = False) -> Checkpoint:
         return Checkpoint(SHARD_END)
     if not position.by_record:
         return Checkpoint(TRIM_HORIZON)
-    return Checkpoint(position.value, position.taken - 1 if position.taken else WHOLE)
+    return Checkpoint(position.value, position.skip - 1 if position.skip else WHOLE)
 
 
 class Lease(msgspec.Struct, frozen=True):

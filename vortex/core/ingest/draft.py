@@ -1,4 +1,4 @@
-"""What was taken of a shard since its last segment, on its way to become the next one."""
+"""What was read from a shard since its last segment, while it becomes the next one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One shard's ingest as a pure state machine: pages in, drafts of segments out.
 
-`slices` processes a page slice by slice: decode, hash, filter, route, group. `cut` makes a draft of everything taken
+`slices` processes a page slice by slice: decode, hash, filter, route, group. `cut` makes a draft of everything read
 since the last cut, and `Draft.seal` (in a thread) makes a segment of it. Uncommitted state is never repaired: after a
 lost race the whole object is discarded and rebuilt from the log.
 """
@@ -70,7 +70,7 @@ class Step:
 
 @dataclass(slots=True)
 class _Build:
-    """What was taken since the last cut."""
+    """What was read since the last cut."""
 
     start: Position
     arrived: tuple[int, int] | None = None
@@ -127,7 +127,7 @@ class ShardIngest:
 
     @property
     def pending(self) -> Counts:
-        """What was taken since the last cut."""
+        """What was read since the last cut."""
         return self._build.counts
 
     def parts(self, page: Page) -> list[Page]:
@@ -169,7 +169,7 @@ class ShardIngest:
     def slices(self, page: Page) -> Iterator[Step | None]:
         """Process a page in slices; yields None where other tasks may run. Skips records at or before the position.
 
-        After a `whole` slice, `cut` may follow: the position is after everything taken. If the caller stops elsewhere,
+        After a `whole` slice, `cut` may follow: the position is after everything read. If the caller stops elsewhere,
         it must discard this object.
         """
         records = self._fresh_records(Records.of(page.records))
@@ -194,8 +194,8 @@ class ShardIngest:
             last = records.last if one.upto == len(records) else records.sequences[one.upto - 1]
             self.position = Position(Start.AFTER_SEQUENCE_NUMBER, last)
         counts.events = counts.accepted + counts.filtered + counts.rejected
-        taken = Counts(*(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__))
-        return Step(taken, reasons, one.last)
+        read = Counts(*(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__))
+        return Step(read, reasons, one.last)
 
     def idle(self, empty_until: int) -> None:
         """The shard is empty up to this time, which all clocks have reached: advance its watermark."""
@@ -210,7 +210,7 @@ class ShardIngest:
         gap: str = "",
         closed_before: int | None = None,
     ) -> Draft:
-        """Cut the lines taken into a draft of the next segment. `children` (perhaps empty) ends the log.
+        """Cut the lines into a draft of the next segment. `children` (perhaps empty) ends the log.
 
         `closed_before` advances the bound further than the watermark does (draining).
         """
@@ -254,8 +254,8 @@ class ShardIngest:
         if int(records.first) > done:
             return records
         fresh = [record for record in records if int(record.sequence) > done]
-        if self.position.taken:  # another application has read part of a KPL aggregate
-            parts = [(r, rest(r.data, self.position.taken)) for r in records if int(r.sequence) == done]
+        if self.position.skip:  # another application has read part of a KPL aggregate
+            parts = [(r, rest(r.data, self.position.skip)) for r in records if int(r.sequence) == done]
             fresh = [msgspec.structs.replace(r, data=data) for r, data in parts if data is not None] + fresh
         return Records.of(fresh)
 
@@ -348,11 +348,11 @@ class ShardIngest:
         """Add the lines of new events, given by column, to their groups."""
         build, before, characters = self._build, len(self._build.groups), self._build.groups.characters
         group = build.groups.number(events.names, name, period)
-        taken = PageLines(events.text, start, size, group).compact()
-        build.pages.append(taken)
+        lines = PageLines(events.text, start, size, group).compact()
+        build.pages.append(lines)
         build.ids.append(keys.tobytes())
-        build.counts.bytes += int(taken.size.sum()) + len(taken.size)
-        build.buffered += taken.nbytes + KEY_BYTES * len(taken.size) + _GROUP_OVERHEAD * (len(build.groups) - before)
+        build.counts.bytes += int(lines.size.sum()) + len(lines.size)
+        build.buffered += lines.nbytes + KEY_BYTES * len(lines.size) + _GROUP_OVERHEAD * (len(build.groups) - before)
         build.buffered += _COPIES * (build.groups.characters - characters)
 
     def _reject(
@@ -370,9 +370,9 @@ class ShardIngest:
             texts = lines_of(chosen, records.sequences, records.arrivals, self.shard.id, layout.beside_folder(at))
             for beside, text in zip((False, True), texts, strict=True):
                 if text:
-                    taken = PageLines.of_text(text)
-                    build.rejected[at, beside].append(taken)
-                    build.buffered += taken.nbytes
+                    lines = PageLines.of_text(text)
+                    build.rejected[at, beside].append(lines)
+                    build.buffered += lines.nbytes
             build.periods[at].rejected += number
             build.counts.rejected += number
         return Counter(one.reason for one in rejected)

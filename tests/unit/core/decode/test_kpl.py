@@ -46,17 +46,17 @@ def test_deaggregate_ignores_optional_and_unknown_fields(subs: list[tuple[Any, .
     st.integers(1, 9),
 )
 def test_rest_returns_an_aggregate_of_the_remaining_sub_records(
-    payloads: list[bytes], between: bytes, taken: int
+    payloads: list[bytes], between: bytes, skip: int
 ) -> None:
     """With every other field of the original; None if no sub-records remain."""
     whole = sealed(between.join([field(1, b"key"), *map(sub_record, payloads), b""]))
-    left = rest(whole, taken)
-    if taken >= len(payloads):
+    left = rest(whole, skip)
+    if skip >= len(payloads):
         assert left is None
     else:
-        kept = [b"" if n < taken else sub_record(data) for n, data in enumerate(payloads)]
+        kept = [b"" if n < skip else sub_record(data) for n, data in enumerate(payloads)]
         assert left == sealed(between.join([field(1, b"key"), *kept, b""]))
-        assert deaggregate(left) == payloads[taken:]
+        assert deaggregate(left) == payloads[skip:]
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", MAGIC, MAGIC + b"x" * 40])

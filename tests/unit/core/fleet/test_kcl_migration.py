@@ -19,9 +19,9 @@ def shard(name: str, *parents: str, start: int = 100, end: int | None = None) ->
     return ShardInfo(name, parents, start_sequence=str(start), end_sequence=None if end is None else str(end))
 
 
-def at(sequence: int, taken: int = 1) -> Position:
+def at(sequence: int, skip: int = 1) -> Position:
     """The position after a numbered checkpoint."""
-    return Position(Start.AT_SEQUENCE_NUMBER, str(sequence), taken)
+    return Position(Start.AT_SEQUENCE_NUMBER, str(sequence), skip)
 
 
 def starts(shards: list[ShardInfo], rows: dict[str, str | Checkpoint]) -> dict[str, Position]:

@@ -164,9 +164,9 @@ def test_events_without_a_readable_time_are_routed_by_arrival_and_counted_as_unt
         with whole:
             shard = ingest()
             records = [Record(str(100 + n), NOW / 1000, json.dumps(row).encode()) for n, row in enumerate(rows)]
-            taken = shard.take(Page(records, "i", 0, NOW))
+            step = shard.take(Page(records, "i", 0, NOW))
             footer = shard.cut("me", 0).footer
-        assert (taken.accepted, taken.filtered, taken.untimed) == (7, 1, 4)
+        assert (step.accepted, step.filtered, step.untimed) == (7, 1, 4)
         assert {period: counts.untimed for period, counts in footer.periods.items()} == {
             floor_period(NOW, POLICY.rules.period_ms): 4
         }
@@ -203,8 +203,8 @@ def test_take_skips_records_at_or_before_the_position() -> None:
     shard = ingest()
     page = pages(1, 1, 0)[0]
     assert page.records
-    taken = shard.take(page)
-    assert taken.records == len(page.records)
+    step = shard.take(page)
+    assert step.records == len(page.records)
     assert shard.take(page).records == 0
     assert shard.cut("me", 0).footer.counts.records == len(page.records)
 
@@ -230,8 +230,8 @@ def test_take_skips_the_sub_records_that_the_start_position_covers() -> None:
     aggregate = record(7, kpl_aggregate([event("7.0"), event("7.1"), event("7.2")]))
     page = [record(6, event("6")), aggregate, record(8, event("8"))]
 
-    def at(taken: int) -> Position:
-        return Position(Start.AT_SEQUENCE_NUMBER, "7", taken)
+    def at(skip: int) -> Position:
+        return Position(Start.AT_SEQUENCE_NUMBER, "7", skip)
 
     assert ids_after(at(1), *page) == ["7.1", "7.2", "8"]
     assert ids_after(at(2), *page) == ["7.2", "8"]
