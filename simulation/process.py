@@ -23,8 +23,9 @@ from vortex.core.log.segment import VERSION, Footer
 from vortex.core.log.trailer import OtherVersion
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo
 from vortex.exits import Exit
+from vortex.health import Health
 from vortex.ports import Denied, Unavailable
-from vortex.retry import Health, Retry
+from vortex.retry import Retry
 from vortex.runtime.app import App
 from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment, publish_rules
@@ -256,9 +257,9 @@ class _Health(Health):
         super().__init__()
         self._process = process
 
-    def bad(self, name: str, detail: str, *, again: bool = True) -> None:
+    def bad(self, name: str, detail: str, *, again: bool = True, kind: str = "") -> None:
         """See `Health`."""
-        super().bad(name, detail, again=again)
+        super().bad(name, detail, again=again, kind=kind)
         if "format version" in detail and not self._process.newer:
             self._process.outdate()
         elif (name in ("publisher", "stream") or name.startswith("shard ")) and not self._process.dead:

@@ -33,7 +33,8 @@ from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.heap import use_one_heap
 from vortex.config.settings import Settings
 from vortex.core.log.segment import Counts
-from vortex.retry import Health, Retry
+from vortex.health import Health
+from vortex.retry import Retry
 from vortex.runtime.assembly import loaded_state, worker_factory
 from vortex.runtime.environment import Environment, publish_rules
 

@@ -20,10 +20,11 @@ from vortex.config.settings import Settings
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import parse_footer
 from vortex.core.model import Start
+from vortex.health import Health
 from vortex.log.store import LogStore
 from vortex.ports import LeaseTable, Stream
 from vortex.publish.publisher import PublishRules
-from vortex.retry import Health, Retry
+from vortex.retry import Retry
 from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment
 from vortex.runtime.trust import TrustedClock, TrustedStream

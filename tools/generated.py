@@ -84,10 +84,12 @@ def metrics_page() -> str:
         _made_from("vortex/metrics.py"),
         "",
         "Vortex serves these at `/metrics`, for Prometheus. Times are in seconds, sizes in bytes. No label has a name "
-        "from an event. The usual `process_` metrics are there as well.",
+        "from an event. Every series has the label `stream`, the stream's name. The usual `process_` metrics are there "
+        "as well. A gauge is there once its value is known; a counter is there from the start.",
         "",
         "With `vortex run --processes`, one page shows all workers: counters and histograms are sums, and so are "
-        "gauges, except ages, lags and times, of which the greatest counts.",
+        "gauges, except ages, lags and times, of which the greatest counts. Counters never fall while the supervisor "
+        "runs: what ended workers counted stays in the sum.",
         "",
         *_table(("Metric", "Kind", "Labels", "Meaning"), rows),
     ]

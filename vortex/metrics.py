@@ -1,7 +1,8 @@
 """Every metric, declared once: its name, its kind, its labels and what it says.
 
 Loops hand these objects to the Meter port: a misspelt metric, or a counter that is set, is a type error. Names are in
-base units, counters end in `_total`, labels are few and have few values; never a name from an event.
+base units, counters end in `_total`, labels are few and have few values; never a name from an event. Every series has
+the label `stream` as well, which the meter adds.
 docs/reference/metrics.md is made from this.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
+
+from vortex.core.decode.reasons import Reason
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _BYTES = (1e3, 1e4, 1e5, 1e6, 4e6, 16e6, 64e6, 256e6)
@@ -26,17 +29,21 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CounterMetric(Metric):
-    """Only grows; of several processes it is the sum."""
+    """Only grows; of several processes it is the sum. `values` of its one label are exported from the start, as 0:
+    a series that begins at 2 has no increase.
+    """
 
     kind = "counter"
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GaugeMetric(Metric):
-    """What is true now; of several processes it is the sum, or the `greatest`."""
+    """What is true now, and exported once it is known; of several processes the sum, the `greatest` or the `least`."""
 
     kind = "gauge"
     greatest: bool = False
+    least: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,14 +64,22 @@ EVENTS = CounterMetric(
     "vortex_events_total",
     "Events by outcome: accepted, duplicate or rejected; late, early and untimed are among the accepted.",
     ("outcome",),
+    ("accepted", "duplicate", "rejected", "late", "early", "untimed"),
 )
 REJECTIONS = CounterMetric(
-    "vortex_rejections_total", "Rejections by reason; each is an event, or a whole record.", ("reason",)
+    "vortex_rejections_total",
+    "Rejections by reason; each is an event, or a whole record.",
+    ("reason",),
+    tuple(Reason),
 )
 GAPS = CounterMetric("vortex_gaps_total", "Gaps: ranges of records that the stream dropped before they were read.")
+LAST_GAP = GaugeMetric(
+    "vortex_last_gap_timestamp_seconds", "When this process found a gap last, as Unix time.", greatest=True
+)
 SHARD_LAG = GaugeMetric(
     "vortex_shard_lag_seconds",
-    "How far the last page of a shard was behind its tip. The slowest shard decides when hours close.",
+    "How far the last page of a shard was behind its tip, and the time since. The slowest shard decides when hours "
+    "close.",
     ("shard",),
     greatest=True,
 )
@@ -82,11 +97,15 @@ COMMITS = CounterMetric(
     "vortex_commits_total",
     "Segments by result: committed, or lost to another worker that committed first.",
     ("result",),
+    ("committed", "lost"),
 )
 COMMIT_SECONDS = HistogramMetric("vortex_commit_seconds", "Time to seal and put a segment.", buckets=_SECONDS)
 SEGMENT_BYTES = HistogramMetric("vortex_segment_bytes", "Sizes of segments.", buckets=_BYTES)
 ROWS = CounterMetric(
-    "vortex_rows_total", "Rows of the logs by what publishing made of them: published or dropped.", ("outcome",)
+    "vortex_rows_total",
+    "Rows of the logs by what publishing made of them: published or dropped.",
+    ("outcome",),
+    ("published", "dropped"),
 )
 OBJECTS_PUBLISHED = CounterMetric("vortex_objects_published_total", "Objects published.")
 PUBLISH_SECONDS = HistogramMetric("vortex_publish_seconds", "Time to carry out a plan.", buckets=_SECONDS)
@@ -111,10 +130,41 @@ FRONTIER_HOLDER = GaugeMetric(
 LAST_CLOSED_HOUR = GaugeMetric(
     "vortex_last_closed_hour_seconds", "Start of the last closed hour, as Unix time.", greatest=True
 )
-READY = GaugeMetric("vortex_ready", "1 if the process is ready, else 0; of several processes, how many are ready.")
+READY = GaugeMetric("vortex_ready", "1 if the process is ready, else 0; of several processes, if all are.", least=True)
+TROUBLES = (
+    "call",
+    "clock",
+    "kinesis",
+    "lease table",
+    "leases",
+    "process",
+    "publisher",
+    "reading",
+    "shard",
+    "shards",
+    "start",
+    "store",
+    "stream",
+)
+"""What can stand in the way of readiness; `call` is whatever has no name of its own."""
+TROUBLE = GaugeMetric(
+    "vortex_trouble",
+    "1 for what stands in the way of readiness, else 0; see /readyz?verbose.",
+    ("name",),
+    greatest=True,
+)
+LAST_SUCCESS = GaugeMetric(
+    "vortex_last_success_timestamp_seconds",
+    "When a call to the service (kinesis, store, lease table) succeeded last, as Unix time.",
+    ("service",),
+    greatest=True,
+)
 RETRIES = CounterMetric("vortex_retries_total", "Calls to AWS or the disk that were repeated, by cause.", ("cause",))
 CREDENTIAL_RENEWALS = CounterMetric(
-    "vortex_credential_renewals_total", "Renewals of AWS credentials by result: renewed or failed.", ("result",)
+    "vortex_credential_renewals_total",
+    "Renewals of AWS credentials by result: renewed or failed.",
+    ("result",),
+    ("renewed", "failed"),
 )
 CLOCK_SKEW = GaugeMetric(
     "vortex_clock_skew_seconds", "Difference between the local clock and that of the service.", greatest=True

@@ -199,5 +199,5 @@ class Meter(Protocol):
         ...
 
     def forget(self, metric: Metric, **labels: str) -> None:
-        """Remove a labelled series, e.g. of a retired shard."""
+        """Remove a series: of a retired shard, or of what is no longer known."""
         ...

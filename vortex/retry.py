@@ -1,4 +1,4 @@
-"""Retries calls without limit, and reports failures that last."""
+"""Retries calls without limit, and reports failures that last to `vortex.health`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from vortex import metrics
+from vortex.health import AT_ONCE, PATIENCE_S, Health, Reach
 from vortex.ports import Clock, Denied, Meter, PortError, Unavailable
 
 T = TypeVar("T")
@@ -19,79 +20,6 @@ _FIRST = 0.2  # the minimum: a shard allows five calls a second
 _LONGEST = 20.0
 _LONGEST_LOCAL = 5.0  # without credentials nothing is sent, so short pauses cost nothing
 _DENIED = 30.0
-PATIENCE_S = 180.0
-"""Seconds without a successful call after which the process is unready: longer than throttling, a failover or a
-deployment at AWS takes, and short enough to alert operators before hours fail to close."""
-_AT_ONCE = {"credentials", "clock"}
-"""Causes that do not pass quickly: the second failure in a row makes the process unready."""
-_LOG_EVERY_S = 10.0
-_IDLE_S = 120.0
-"""A longer time without failures means that no calls were made: retries come more often than this."""
-
-
-class Health:
-    """The reasons why the process is not ready: a name, and what is wrong."""
-
-    def __init__(self) -> None:
-        self._troubles: dict[str, str] = {}
-
-    def bad(self, name: str, detail: str, *, again: bool = True) -> None:
-        """Unready because of `name`, until `good`. Logged once, and if `again` also when the detail changes."""
-        if name not in self._troubles or (again and self._troubles[name] != detail):
-            log.error("%s: %s", name, detail)
-        self._troubles[name] = detail
-
-    def good(self, name: str) -> None:
-        """`name` has recovered."""
-        if self._troubles.pop(name, None) is not None:
-            log.info("%s: recovered", name)
-
-    def report(self) -> dict[str, str]:
-        """The problems by name; empty when ready."""
-        return dict(self._troubles)
-
-
-class Reach:
-    """Whether a service is reachable: unready after `PATIENCE_S` of only failed calls, ready after the next successful
-    one. A service without calls stays ready.
-    """
-
-    def __init__(self, name: str, clock: Clock, health: Health) -> None:
-        self._name, self._clock, self._health = name, clock, health
-        self._failing_since: float | None = None
-        self._failed_at = float("-inf")
-        self._logged_at = float("-inf")
-
-    def answered(self) -> None:
-        """A call has succeeded."""
-        if self._failing_since is not None:
-            self._failing_since = None
-            self._health.good(self._name)
-
-    def failed(self, problem: PortError, begun: float) -> None:
-        """An attempt that began at `begun` has failed and will be repeated."""
-        now = self._clock.monotonic()
-        idle, self._failed_at = now - self._failed_at > _IDLE_S, now
-        if self._failing_since is None or idle:
-            self._failing_since = begun
-            return
-        lasts = now - self._failing_since
-        if lasts >= PATIENCE_S or (isinstance(problem, Unavailable) and problem.cause in _AT_ONCE):
-            prefix = f"no call has succeeded for {lasts / 60:.0f} min; the last one: " if lasts >= PATIENCE_S else ""
-            self._health.bad(self._name, f"{prefix}{problem}", again=False)
-
-    @property
-    def failing(self) -> bool:
-        """Whether no call has succeeded since the last failure."""
-        return self._failing_since is not None
-
-    def may_log(self) -> bool:
-        """Whether another log line is due: many shards that fail together must not write one line each."""
-        now = self._clock.monotonic()
-        if now - self._logged_at < _LOG_EVERY_S:
-            return False
-        self._logged_at = now
-        return True
 
 
 class Retry:
@@ -113,6 +41,11 @@ class Retry:
         other._reaches = self._reaches
         other._reach = self._reaches.setdefault(service, other._reach)
         return other
+
+    @property
+    def reaches(self) -> list[Reach]:
+        """The services that were called."""
+        return list(self._reaches.values())
 
     async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """The result of `call()`. `what` names the call in logs, e.g. `read shard-0001`."""
@@ -164,17 +97,22 @@ class Retry:
         problem = _problem(state)
         if isinstance(problem, Denied):
             self._meter.add(metrics.RETRIES, cause="denied")
-            self._reach.answered()  # the service is reachable, but denied this call
-            self._health.bad(what, str(problem))
+            self._reach.replied()
+            self._health.bad(what, str(problem), kind=self._reach.name)
             return
         assert isinstance(problem, Unavailable)
         self._meter.add(metrics.RETRIES, cause=problem.cause)
         others_succeed = not self._reach.failing
         self._reach.failed(problem, tried_at)
         if others_succeed and (lasts := self._clock.monotonic() - begun) >= PATIENCE_S:
-            self._health.bad(what, f"has failed for {lasts / 60:.0f} min: {problem}", again=False)
-        loud = state.attempt_number >= 4 and problem.cause not in _AT_ONCE and self._reach.may_log()
-        log.log(logging.WARNING if loud else logging.DEBUG, "%s: retrying: %s", what, problem)
+            self._health.bad(
+                what, f"has failed for {lasts / 60:.0f} min: {problem}", again=False, kind=self._reach.name
+            )
+        loud = state.attempt_number >= 4 and problem.cause not in AT_ONCE
+        if loud and (line := self._reach.told(what, problem)):
+            log.warning("%s", line)
+        else:
+            log.debug("%s: retrying: %s", what, problem)
 
 
 def _problem(state: RetryCallState) -> BaseException | None:

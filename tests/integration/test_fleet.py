@@ -62,7 +62,7 @@ def status(site: Site) -> dict[str, object]:
 
 def metric(page: str, name: str) -> float:
     """The value of a series."""
-    found = re.search(rf"^{re.escape(name)} ([0-9.e+]+)$", page, re.MULTILINE)
+    found = re.search(rf"^{re.escape(name)}{{[^}}]*}} ([0-9.e+]+)$", page, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 

@@ -36,12 +36,13 @@ from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Counts, Folder, Footer, folder_hash
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import Fleet
+from vortex.health import Health
 from vortex.ingest.setup import Orders
 from vortex.ingest.status import ShardStatus
 from vortex.ingest.worker import ShardWorker
 from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher, PublishRules
-from vortex.retry import Health, Retry
+from vortex.retry import Retry
 from vortex.runtime.assembly import OnCommit, WorkerFactory, assemble, loaded_state
 from vortex.runtime.environment import Environment
 

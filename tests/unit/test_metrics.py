@@ -19,7 +19,7 @@ def test_metric_follows_the_naming_rules_of_prometheus(row: Metric) -> None:
     """Counters end in _total, base units, no label that grows with customers, a help text of sentences."""
     assert re.fullmatch(r"vortex_[a-z_]+", row.name)
     assert row.name.endswith("_total") == (row.kind == "counter")
-    assert set(row.labels) <= {"shard", "outcome", "cause", "reason", "result", "version"}
+    assert set(row.labels) <= {"shard", "outcome", "cause", "reason", "result", "version", "name", "service"}
     assert not row.name.endswith(("_ms", "_mb", "_minutes"))
     assert row.help.endswith(".")
 

@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from simulation import vtime
+from vortex.health import Health
 from vortex.ports import Denied, NotFound, Unavailable
-from vortex.retry import Health, Retry
+from vortex.retry import Retry
 
 
 class _Calls:

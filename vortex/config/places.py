@@ -152,6 +152,11 @@ def _prefix(text: str) -> str:
     return "/".join(_segments(text, what="the prefix"))
 
 
+def stream_name(stream: str) -> str:
+    """The stream's name, from its name or ARN."""
+    return stream.rpartition("/")[2]
+
+
 def stream_region(stream: str) -> str | None:
     """The region in a stream's ARN; None for a name. Raises ValueError for what is neither."""
     if not stream.startswith("arn:"):

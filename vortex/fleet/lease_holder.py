@@ -17,8 +17,9 @@ import msgspec
 from vortex.core.fleet.balance import Seen, reported_throughput
 from vortex.core.fleet.lease import SHARD_END, Checkpoint, Lease, checkpoint_of, of_earlier_stream
 from vortex.core.model import Position, ShardInfo
+from vortex.health import Health
 from vortex.ports import Clock, Denied, LeaseTable, Unavailable
-from vortex.retry import Health, Retry
+from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
 

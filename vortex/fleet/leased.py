@@ -21,10 +21,10 @@ from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import GIVE_UP
 from vortex.fleet.lease_holder import Leases, new_lease
+from vortex.health import Health
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock
-from vortex.retry import Health
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from vortex.core.fleet.balance import Roster
 from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import GIVE_UP
+from vortex.health import Health
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock
-from vortex.retry import Health
 
 _LOOK = 0.1  # seconds between checks whether all shards are drained
 

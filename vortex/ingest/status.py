@@ -21,6 +21,8 @@ class ShardStatus:
     watermark: int = 0
     closed_before: int = 0
     behind_ms: int = 0
+    read_at: float | None = None
+    """When the last page came, monotonic seconds; None before the first one."""
     committed_n: int = -1
     buffered: int = 0
     filter_ids: int = 0
@@ -28,6 +30,14 @@ class ShardStatus:
     oldest_uncommitted_ms: int | None = None
     totals: Counts = field(default_factory=Counts)
     pending: Counts = field(default_factory=Counts)
+
+    def page(self, behind_ms: int, at: float) -> None:
+        """A page has come at `at` (monotonic seconds)."""
+        self.behind_ms, self.read_at = behind_ms, at
+
+    def lag_s(self, at: float) -> float | None:
+        """How far reading may be behind the tip at `at`: as the last page said, and the time since. None: not known."""
+        return None if self.read_at is None else self.behind_ms / 1000 + max(0.0, at - self.read_at)
 
     def note(self, ingest: ShardIngest, commits: Commits) -> None:
         """Update the current position and state of the shard."""

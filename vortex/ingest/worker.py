@@ -168,6 +168,7 @@ class ShardWorker:
         page = await reader.read(position)
         if page is None:
             return None
+        self.status.page(page.behind_ms, self._ports.clock.monotonic())
         self._refusals = 0
         if page.iterator is not None:
             self._malformed = 0
@@ -274,6 +275,7 @@ class ShardWorker:
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
         log.error("%s: a gap in the data: %s", self._name, why)
         self._ports.meter.add(metrics.GAPS)
+        self._ports.meter.set(metrics.LAST_GAP, self._ports.clock.now_ms() / 1000)
         await self._cut(children=children, gap=why)
         await self._commits.settle()
 
@@ -287,7 +289,6 @@ class ShardWorker:
             ports.meter.add(metrics.READ_BYTES, page.size)
         elif page.behind_ms == 0 and page.iterator is not None:
             ingest.idle(page.empty_until)
-        self.status.behind_ms = page.behind_ms
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self.status.note(self._ingest, self._commits)
         await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)

@@ -79,6 +79,8 @@ class PublisherStatus:
     last_plan: int = -1
     closed_hour: int | None = None
     unpublished_since: int | None = None
+    plans: bool = False
+    """Whether this process plans and has looked, so that it knows the three above."""
     working_on: int | None = None
     lz4: bool = False
 
@@ -139,6 +141,7 @@ class Publisher:
         try:
             if not planning:
                 self.status.frontier, self.status.holder, self.status.unpublished_since = None, "", None
+                self.status.plans = False
                 return not finished and await self._help(plan)
             more = await self._step(plan, finished, thorough)
         except (
@@ -333,6 +336,6 @@ class Publisher:
         status = self.status
         status.frontier, status.holder = at if at else (None, "")
         status.last_plan, status.upto = logs.plan.k, logs.plan.upto
-        status.unpublished_since = logs.unpublished_since
+        status.unpublished_since, status.plans = logs.unpublished_since, True
         if status.closed_hour is None and logs.plan.k >= 0 and logs.plan.upto - HOUR_MS >= self._state.first_hour:
             status.closed_hour = hour_of(logs.plan.upto) - HOUR_MS

@@ -18,9 +18,10 @@ from vortex.adapters.aws.client import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.config.settings import Settings
 from vortex.core.log.segment import Footer
+from vortex.health import Health
 from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Stream
 from vortex.publish.publisher import PublishRules
-from vortex.retry import Health, Retry
+from vortex.retry import Retry
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
 from vortex.runtime.trust import TrustedClock, TrustedStream
 
@@ -74,7 +75,8 @@ def publish_rules(settings: Settings) -> PublishRules:
 @contextlib.asynccontextmanager
 async def open_environment(settings: Settings, meter: Meter) -> AsyncIterator[Environment]:
     """Open all ports, and close them again."""
-    clock, health, rng = SystemClock(), Health(), Random(secrets.randbits(64))
+    clock, rng = SystemClock(), Random(secrets.randbits(64))
+    health = Health(clock.now_ms)
     trusted = TrustedClock(clock, health, meter)
     session = aws_session(settings)
     session.credentials.count = lambda result: meter.add(metrics.CREDENTIAL_RENEWALS, result=result)

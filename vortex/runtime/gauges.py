@@ -1,4 +1,4 @@
-"""Sets the gauges from the statuses of the loops."""
+"""Sets the gauges from the statuses of the loops; what is not known yet is not set."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from vortex import metrics
 from vortex.core.log.segment import Counts
 from vortex.ingest.worker import ShardWorker
+from vortex.metrics import GaugeMetric
 from vortex.ports import Clock, Meter
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.publisher import PublisherStatus
@@ -26,15 +27,17 @@ class Gauges:
 
     def update(self) -> None:
         """Set every gauge to its current value."""
-        meter, now = self._meter, self._clock.now_ms()
+        meter, now, at = self._meter, self._clock.now_ms(), self._clock.monotonic()
         statuses = [worker.status for worker in self._workers.values()]
         for stopped in self._shown - set(self._workers):
             for metric in _PER_SHARD:
                 meter.forget(metric, shard=stopped)
         self._shown = set(self._workers)
         for status in statuses:
-            meter.set(metrics.SHARD_LAG, status.behind_ms / 1000, shard=status.shard)
-            meter.set(metrics.SHARD_WATERMARK, status.watermark / 1000, shard=status.shard)
+            if (lag := status.lag_s(at)) is not None:
+                meter.set(metrics.SHARD_LAG, lag, shard=status.shard)
+            if status.watermark:
+                meter.set(metrics.SHARD_WATERMARK, status.watermark / 1000, shard=status.shard)
         pending = Counts()
         for status in statuses:
             pending.add(status.pending)
@@ -49,15 +52,20 @@ class Gauges:
         self._publishing(now)
 
     def _publishing(self, now: int) -> None:
-        meter, status = self._meter, self._publisher
+        status = self._publisher
         since = status.unpublished_since
-        meter.set(metrics.OLDEST_UNPUBLISHED, max(0, now - since) / 1000 if since is not None else 0)
-        if status.closed_hour is not None:
-            meter.set(metrics.LAST_CLOSED_HOUR, status.closed_hour / 1000)
-        if status.frontier is not None:
-            meter.set(metrics.FRONTIER, status.frontier / 1000)
+        oldest = (max(0, now - since) / 1000 if since is not None else 0.0) if status.plans else None
+        self._show(metrics.OLDEST_UNPUBLISHED, oldest)
+        self._show(metrics.LAST_CLOSED_HOUR, None if status.closed_hour is None else status.closed_hour / 1000)
+        self._show(metrics.FRONTIER, None if status.frontier is None else status.frontier / 1000)
         if self._holder and self._holder != status.holder:
-            meter.forget(metrics.FRONTIER_HOLDER, shard=self._holder)
+            self._meter.forget(metrics.FRONTIER_HOLDER, shard=self._holder)
         self._holder = status.holder
         if status.holder:
-            meter.set(metrics.FRONTIER_HOLDER, 1, shard=status.holder)
+            self._meter.set(metrics.FRONTIER_HOLDER, 1, shard=status.holder)
+
+    def _show(self, metric: GaugeMetric, value: float | None) -> None:
+        if value is None:
+            self._meter.forget(metric)
+        else:
+            self._meter.set(metric, value)

@@ -12,11 +12,11 @@ import sys
 
 import uvloop
 
-from vortex import metrics
 from vortex.adapters.heap import use_one_heap
 from vortex.adapters.http.server import Check, not_served, serve
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config.loading import ConfigError
+from vortex.config.places import stream_name
 from vortex.config.settings import Settings
 from vortex.core.log.rules import StreamState
 from vortex.exits import Exit
@@ -25,7 +25,7 @@ from vortex.runtime.app import STOPS, App
 from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment, open_environment
 from vortex.runtime.first_start import ForeignState
-from vortex.runtime.watch import watch_over
+from vortex.runtime.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +38,18 @@ class Service:
         self._app: App | None = None
         self._stopped = False
         self._starting: asyncio.Future[tuple[StreamState, LogStore]] | None = None
+        self.watch = Watch(env, self.checks)
 
     async def page(self) -> bytes:
         """The page of /metrics."""
-        self._meter.set(metrics.READY, all(ok for _, ok, _ in await self.ready()))
         return self._meter.page()
 
     async def ready(self) -> list[Check]:
         """The checks of /readyz."""
+        return self.checks()
+
+    def checks(self) -> list[Check]:
+        """What may stand in the way of readiness."""
         if self._app is not None:
             return self._app.ready()
         troubles = sorted(self._env.health.report().items())
@@ -71,6 +75,13 @@ class Service:
 
     async def run(self, *, drain: bool) -> Exit:
         """Load the state of the stream, then run."""
+        watching = asyncio.ensure_future(self.watch.run())
+        try:
+            return await self._run(watching, drain)
+        finally:
+            watching.cancel()
+
+    async def _run(self, watching: asyncio.Future[None], drain: bool) -> Exit:
         self._starting = asyncio.ensure_future(loaded_state(self._env))
         try:
             state, log_store = await self._starting
@@ -82,12 +93,13 @@ class Service:
                 raise
             return Exit.OK  # nothing was started yet
         loops = assemble(self._env, state, log_store, drain=drain)
-        self._app = App(loops, watch=watch_over(loops).run)
+        self.watch.begin(loops)
+        self._app = App(loops, watch=lambda: watching)
         return await self._app.run()
 
 
 async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
-    meter = PrometheusMeter()
+    meter = PrometheusMeter(stream_name(settings.source.stream))
     async with open_environment(settings, meter) as env:
         service = Service(env, meter)
         loop = asyncio.get_running_loop()

@@ -25,7 +25,7 @@ from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.process_lives import Lives
 from vortex.config.environment import variable
 from vortex.config.loading import ConfigError
-from vortex.config.places import MOST_SOCKET_BYTES
+from vortex.config.places import MOST_SOCKET_BYTES, stream_name
 from vortex.config.settings import Settings
 from vortex.exits import Exit
 
@@ -63,10 +63,15 @@ class Supervisor:
     command: list[str]
     count: int
     folder: Path
-    meter: PrometheusMeter = field(default_factory=PrometheusMeter)
+    meter: PrometheusMeter = field(init=False)
     _children: list[_Child] = field(default_factory=list)
     _lives: Lives = field(default_factory=Lives)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while workers are asked: an older page that comes after a newer one would make counters fall."""
+
+    def __post_init__(self) -> None:
+        self.meter = PrometheusMeter(stream_name(self.settings.source.stream))
 
     async def run(self) -> Exit:
         """Run until stopped, or until a worker needs operator action. Returns the highest exit code."""
@@ -140,7 +145,12 @@ class Supervisor:
 
     async def page(self) -> bytes:
         """The page of /metrics: counters of all past and present workers, gauges of those that answer."""
-        return self._lives.page(self.meter.page().decode(), await self._pages())
+        async with self._asking:
+            fresh, checks = await asyncio.gather(self._pages(), self.ready())
+            self.meter.set(metrics.READY, all(ok for _, ok, _ in checks))
+            dead = any(not ok and name.endswith(" process") for name, ok, _ in checks)
+            self.meter.set(metrics.TROUBLE, dead, name="process")
+            return self._lives.page(self.meter.page().decode(), fresh)
 
     async def _pages(self) -> dict[str, str]:
         """The pages of the workers that answer, by address."""
@@ -160,7 +170,8 @@ class Supervisor:
         """Refresh the pages regularly: counts after the last page of a worker are lost when it dies."""
         while True:
             await asyncio.sleep(_LISTEN_S)
-            await self._pages()
+            async with self._asking:
+                await self._pages()
 
     async def ready(self) -> list[Check]:
         """The checks of /readyz of all workers."""

@@ -15,8 +15,8 @@ from vortex.core.decode.records import Records
 from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.layout import moment
 from vortex.core.model import HASH_KEYS, Page, Position, ShardInfo, StreamInfo
+from vortex.health import Health
 from vortex.ports import Clock, Denied, Meter, Stream, Unavailable
-from vortex.retry import Health
 
 _CONFIRMATIONS = 3
 """Replies in a row that must agree before they override earlier ones,"""

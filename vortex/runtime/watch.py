@@ -1,33 +1,90 @@
-"""What goes on beside the loops of a process: its gauges are kept fresh, and the clocks compared."""
+"""What goes on beside the loops of a process, from its start: its gauges are kept fresh, and the clocks compared."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
+from vortex import metrics
+from vortex.health import SILENCE_S
+from vortex.ingest.worker import ShardWorker
 from vortex.runtime.assembly import Assembly
 from vortex.runtime.environment import Environment
 from vortex.runtime.gauges import Gauges
 
 _COMPARE_S = 60.0
 _FRESH_S = 2.0
+_READING = "reading"
+
+Check = tuple[str, bool, str]
+"""Name, whether it is ok, detail."""
 
 
 class Watch:
-    """Keeps the gauges fresh, also while the stream does not answer; compares the clocks when it does."""
+    """Keeps gauges and health fresh, also before the stream's state is loaded and while no service answers."""
 
-    def __init__(self, env: Environment, gauges: Gauges) -> None:
-        self._env, self._gauges = env, gauges
+    def __init__(self, env: Environment, checks: Callable[[], Sequence[Check]]) -> None:
+        """`checks` are those of /readyz."""
+        self._env, self._checks = env, checks
+        self._loops: Assembly | None = None
+        self._gauges: Gauges | None = None
+        self._since: dict[str, float] = {}
+        """When this first saw each shard that has no page yet."""
+
+    def begin(self, loops: Assembly) -> None:
+        """Watch over these loops from now on, too."""
+        publisher = loops.publisher
+        self._loops = loops
+        self._gauges = Gauges(
+            self._env.meter, self._env.clock, loops.fleet.workers, publisher.status, publisher.dedup.keys
+        )
 
     async def run(self) -> None:
         """Run until cancelled."""
         comparing = asyncio.ensure_future(self._compare_clocks())
         try:
             while not comparing.done():
-                self._gauges.update()
+                self.look()
                 await self._env.clock.sleep(_FRESH_S)
             comparing.result()
         finally:
             comparing.cancel()
+
+    def look(self) -> None:
+        """Bring health and gauges up to date."""
+        env = self._env
+        for reach in env.retry.reaches:
+            reach.look()
+        if self._loops is not None:
+            self._look_at_shards(self._loops)
+        if self._gauges is not None:
+            self._gauges.update()
+        failed = [name for name, ok, _ in self._checks() if not ok]
+        kinds = {trouble.kind for trouble in env.health.troubles()} | set(failed)
+        env.meter.set(metrics.READY, not failed)
+        for name in metrics.TROUBLES:
+            env.meter.set(metrics.TROUBLE, name in kinds, name=name)
+        for reach in env.retry.reaches:
+            if reach.succeeded_ms is not None:
+                env.meter.set(metrics.LAST_SUCCESS, reach.succeeded_ms / 1000, service=reach.name)
+
+    def _look_at_shards(self, loops: Assembly) -> None:
+        """Unready while a shard brings no page for minutes, whatever the cause: its hours stay open."""
+        now, workers = self._env.clock.monotonic(), loops.fleet.workers
+        self._since = {shard: self._since.get(shard, now) for shard in workers}
+        ages = {shard: now - self._read_at(worker) for shard, worker in workers.items() if not _waits(worker)}
+        silent = sorted(shard for shard, age in ages.items() if age >= SILENCE_S)
+        if not silent:
+            self._env.health.good(_READING)
+            return
+        longest = max(ages[shard] for shard in silent)
+        others = f" and {len(silent) - 1} other shards" if len(silent) > 1 else ""
+        detail = f"no page of {silent[0]}{others} for {longest / 60:.0f} min"
+        self._env.health.bad(_READING, detail, again=False)
+
+    def _read_at(self, worker: ShardWorker) -> float:
+        at = worker.status.read_at
+        return self._since[worker.shard.id] if at is None else at
 
     async def _compare_clocks(self) -> None:
         env = self._env
@@ -36,8 +93,6 @@ class Watch:
             await env.clock.sleep(_COMPARE_S)
 
 
-def watch_over(loops: Assembly) -> Watch:
-    """The watch over these loops."""
-    env, publisher = loops.env, loops.publisher
-    gauges = Gauges(env.meter, env.clock, loops.fleet.workers, publisher.status, publisher.dedup.keys)
-    return Watch(env, gauges)
+def _waits(worker: ShardWorker) -> bool:
+    """Whether it is drained, and waits for the others."""
+    return worker.orders.drain and worker.orders.at_tip.is_set()

@@ -11,12 +11,12 @@ from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.process_lives import Lives
 
-OWN = PrometheusMeter().page().decode()
+OWN = PrometheusMeter("s").page().decode()
 
 
 def worker(events: int, lag: float = 1.0) -> PrometheusMeter:
     """A worker that has counted `events` events."""
-    meter = PrometheusMeter()
+    meter = PrometheusMeter("s")
     meter.add(metrics.RECORDS, events)
     meter.add(metrics.EVENTS, events, outcome="accepted")
     meter.set(metrics.SHARD_LAG, lag, shard="s-1")
@@ -32,7 +32,8 @@ def text(events: int, lag: float = 1.0) -> str:
 def values(page: bytes) -> dict[str, float]:
     """Every sample by its name and labels."""
     return {
-        sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
+        sample.name
+        + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items()) if name != "stream"): sample.value
         for family in text_string_to_metric_families(page.decode())
         for sample in family.samples
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config.loading import ConfigError, load
 from vortex.config.places import MOST_SOCKET_BYTES
@@ -19,13 +20,14 @@ from vortex.exits import Exit
 from vortex.runtime import supervisor as supervising
 from vortex.runtime.supervisor import Supervisor, socket_folder
 
-OWN = PrometheusMeter().page().decode()
+OWN = PrometheusMeter("s").page().decode()
 
 
 def values(page: bytes) -> dict[str, float]:
     """Every sample by its name and labels."""
     return {
-        sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
+        sample.name
+        + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items()) if name != "stream"): sample.value
         for family in text_string_to_metric_families(page.decode())
         for sample in family.samples
     }
@@ -51,7 +53,7 @@ from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 
 async def main():
-    meter = PrometheusMeter()
+    meter = PrometheusMeter("s")
     meter.add(metrics.RECORDS, 10)
     async def page(): return meter.page()
     async def ready(): return [("store", True, "")]
@@ -95,6 +97,32 @@ async def test_supervisor_keeps_the_counters_of_a_killed_worker(
         await asyncio.wait_for(task, 30)
 
 
+async def test_supervisor_asks_workers_one_after_another_so_that_counters_never_fall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that was made first and comes last would lower the sum, and Prometheus would take that for a restart."""
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG)
+    running = Supervisor(load(config, {}), [], 1, tmp_path)
+    running._children = [supervising._Child(0, address="a")]
+    running._lives.begun("a")
+    meter, pauses = PrometheusMeter("s"), [0.05, 0.0, 0.02, 0.0]
+
+    async def ask(address: str, path: str) -> str:
+        if path != "/metrics":
+            return "ok store: \n"
+        meter.add(metrics.RECORDS)
+        made = meter.page().decode()
+        await asyncio.sleep(pauses.pop(0))
+        return made
+
+    monkeypatch.setattr(supervising, "ask", ask)
+    pages = [asyncio.ensure_future(running.page()) for _ in range(4)]
+    seen = [values(page)["vortex_records_total"] for page in [await one for one in asyncio.as_completed(pages)]]
+    assert seen == [1, 2, 3, 4]
+    assert values(await pages[0])["vortex_ready"] == 1
+
+
 async def test_supervisor_tries_again_when_a_worker_cannot_be_started(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,7 +131,7 @@ async def test_supervisor_tries_again_when_a_worker_cannot_be_started(
     config.write_text(CONFIG)
     running = Supervisor(load(config, {}), ["/nowhere/python"], 1, tmp_path)
     task = asyncio.ensure_future(running.run())
-    while "vortex_process_restarts_total 1.0" not in running.meter.page().decode():  # noqa: ASYNC110
+    while 'vortex_process_restarts_total{stream="s"} 1.0' not in running.meter.page().decode():  # noqa: ASYNC110
         await asyncio.sleep(0.02)  # in real time, until the system has refused
     running.stop(signal.SIGTERM)
     assert await asyncio.wait_for(task, 10) == Exit.OK

@@ -39,7 +39,7 @@ async def test_server_serves_liveness_and_readiness_and_metrics() -> None:
         assert (await get(address, "/readyz"))[0] == 200
         status, text = await get(address, "/metrics")
         assert status == 200
-        assert 'vortex_events_total{outcome="accepted"} 3.0' in text
+        assert 'vortex_events_total{outcome="accepted",stream=""} 3.0' in text
         assert "process_cpu_seconds_total" in text
 
 
