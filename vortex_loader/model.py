@@ -53,6 +53,7 @@ class Partition:
     hour: datetime
     rows: int
     folders: tuple[Listed, ...]
+    objects: int = 0
 
     @property
     def manifest(self) -> str:

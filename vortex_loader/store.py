@@ -265,6 +265,7 @@ def _hour_of(document: Any, hour: datetime) -> ClosedHour:
                 hour,
                 sum(row["rows"] for row in several),
                 tuple(Listed(row["folder"], row["manifest"]) for row in several),
+                sum(row["objects"] for row in several),
             )
             for (customer, event_type), several in rows.items()
         ),

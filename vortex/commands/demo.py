@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vortex.commands.demo_traffic import Put, traffic
-from vortex.commands.demo_warehouse import LoadingFailed, Places, load, warehouse_address
+from vortex.commands.demo_warehouse import LoadingFailed, Places, load, waiting, warehouse_address
 from vortex.config.environment import PREFIX
 from vortex.exits import Exit
 
@@ -97,6 +97,7 @@ def run(keep: Path | None, events: int, warehouse: str = "duckdb") -> int:
     for name in [name for name in os.environ if name.startswith(("AWS_", PREFIX))]:
         del os.environ[name]
     os.environ.update(_SURROUNDINGS)
+    console.print("an emulated Kinesis and S3 start …")
     try:
         with tempfile.TemporaryDirectory(prefix="vortex-demo-") as folder, _moto() as url:
             kept = _checked(keep)
@@ -113,8 +114,12 @@ def _play(console: Console, scene: _Scene, events: int) -> int:
     console.print(f"Kinesis and S3 are emulated on {scene.kinesis}; {_SHARDS} shards, {events} events")
     console.print(f"the worker's metrics, while it runs: http://127.0.0.1:{scene.port}/metrics")
     produced = _produce_and_read(console, scene, events)
-    _worker(scene, "run", "--drain")
-    objects = dict(_objects(scene))
+    with waiting(
+        console, "a second worker starts where it stopped, reads what is left, and closes the hours (--drain)"
+    ):
+        _worker(scene, "run", "--drain")
+    with waiting(console, "reading what they have published"):
+        objects = dict(_objects(scene))
     shown = _show(console, scene, objects, produced)
     return shown or (_load(console, scene, objects, produced) if scene.warehouse else Exit.OK)
 
@@ -236,6 +241,8 @@ def _produce_and_read(console: Console, scene: _Scene, events: int) -> int:
                 progress.update(reading, completed=_read_so_far(scene))
                 if not console.is_terminal and produced % 5000 < _BATCH:
                     console.print(f"produced {produced}, read {_read_so_far(scene)}")
+            if not console.is_terminal:
+                console.print("waiting until the worker has read them all")
             end = time.monotonic() + 30
             while (read := _read_so_far(scene)) < produced and time.monotonic() < end and worker.poll() is None:
                 progress.update(reading, completed=read)
@@ -268,16 +275,21 @@ def _read_so_far(scene: _Scene) -> int:
 
 
 def _objects(scene: _Scene) -> Iterator[tuple[str, bytes]]:
+    """Events, rejections, hours' manifests and plans' ends by their keys; a request each."""
     if scene.keep:
         for path in sorted(scene.keep.rglob("*")):
-            if path.is_file():
-                yield path.relative_to(scene.keep).as_posix(), path.read_bytes()
+            if path.is_file() and _is_shown(key := path.relative_to(scene.keep).as_posix()):
+                yield key, path.read_bytes()
         return
     s3 = _client("s3", scene)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix="demo/"):
         for row in page.get("Contents", ()):
-            body = s3.get_object(Bucket=_BUCKET, Key=row["Key"])["Body"].read()
-            yield row["Key"].removeprefix("demo/"), body
+            if _is_shown(key := row["Key"].removeprefix("demo/")):
+                yield key, s3.get_object(Bucket=_BUCKET, Key=row["Key"])["Body"].read()
+
+
+def _is_shown(key: str) -> bool:
+    return key.startswith("_hours/") or key.endswith((".json.gz", "/done.json"))
 
 
 def _show(console: Console, scene: _Scene, objects: dict[str, bytes], produced: int) -> int:

@@ -5,9 +5,12 @@ The loader is another program, which knows the store's manifests only; so it is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.util import find_spec
@@ -109,8 +112,9 @@ def load(console: Console, places: Places, hours: list[datetime]) -> Loads:
     """Loads these hours, shows the tables, prints the queries. Raises LoadingFailed."""
     places.catalog.write_text(CATALOG)
     span = ["--from", _hour(min(hours)), "--to", _hour(max(hours) + timedelta(hours=1))]
-    _loader("backfill", *places.options(), *span, "--json")
-    status = json.loads(_loader("status", *places.options(), *span, "--json"))
+    with waiting(console, "\nthe loader takes the closed hours into the warehouse"):
+        _loader("backfill", *places.options(), *span, "--json")
+        status = json.loads(_loader("status", *places.options(), *span, "--json"))
     _show_tables(console, places, status)
     answers = _loader("query", "--warehouse", places.warehouse, *(sql for _, sql in QUERIES)).split("\n\n")
     for (title, sql), answer in zip(QUERIES, answers, strict=True):
@@ -124,6 +128,16 @@ def load(console: Console, places: Places, hours: list[datetime]) -> Loads:
         )
     totals = {name: sum(hour[name] for hour in status["hours"]) for name in Loads.__dataclass_fields__}
     return Loads(**totals)
+
+
+@contextlib.contextmanager
+def waiting(console: Console, what: str) -> Iterator[None]:
+    """Says what takes a while, and after it how long it took."""
+    begun = time.monotonic()
+    console.print(f"{what} …", markup=False, soft_wrap=True)
+    with console.status(what.strip()) if console.is_terminal else contextlib.nullcontext():
+        yield
+    console.print(f"  done in {time.monotonic() - begun:.1f} s", style="dim")
 
 
 def _show_tables(console: Console, places: Places, status: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from vortex_loader.model import JsonType, Kind, Loaded, LoaderError, Partition, 
 from vortex_loader.names import key, path_of, pointer
 from vortex_loader.store import Store
 from vortex_loader.warehouse.base import Column, Found, Warehouse, fits, picky, qualified
-from vortex_loader.warehouse.registry import Known, audit_of, columns_of, name_column, schema_of, table_of, write_audit
+from vortex_loader.warehouse.registry import Known, audit_of, columns_of, name_columns, schema_of, table_of, write_audit
 
 _FIRST: Mapping[JsonType, Kind] = {
     "string": "text",
@@ -71,7 +71,7 @@ def load(
             mended=staged.mended,
             seconds=time.monotonic() - begun,
         )
-        write_audit(warehouse, loaded, len(store.objects(partition)), run_id, replaces=before is not None)
+        write_audit(warehouse, loaded, run_id, replaces=before is not None)
     return loaded
 
 
@@ -88,11 +88,7 @@ def _columns(warehouse: Warehouse, schema: str, name: str, event_type: str, targ
     room = max(0, target.max_columns - len(known))
     found = _found(warehouse, known, target, room)
     new = _new(found, known, target, room)
-    taken = {column.name for column in known.values()}
-    for path, kind in new:
-        column = name_column(warehouse, schema, event_type, path, kind, taken)
-        taken.add(column)
-        known[pointer(path)] = Known(column, kind)
+    known |= name_columns(warehouse, schema, event_type, new, [column.name for column in known.values()])
     _widen(warehouse, schema, name, known)
     flattened = set(target.flatten)
     columns = [

@@ -6,6 +6,7 @@ Each customer's schema has both. The loader's own schema, `vortex`, has the name
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +15,8 @@ from vortex_loader.names import column_base, free, identifier, key, pointer, res
 from vortex_loader.warehouse.base import Warehouse, qualified, quote
 
 HOME = "vortex"
+_ROWS = 100
+"""Of one INSERT: each has a key of up to a kilobyte, and Redshift takes statements of 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def schema_of(warehouse: Warehouse, customer: str, asked: str | None) -> str:
         if found is None:
             taken = set(names.values())
             found = free(schema_base(customer), lambda name: name in taken)
-            _name(warehouse, HOME, "schema", "", key(customer), found, "")
+            _name(warehouse, HOME, ("schema", "", key(customer), found, ""))
     _make(warehouse, found)
     return found
 
@@ -73,7 +76,7 @@ def table_of(warehouse: Warehouse, schema: str, event_type: str, asked: str | No
         if asked in taken:
             raise LoaderError(f"{event_type!r}: the table {schema}.{asked} is another event's; name another one")
         found = asked or free(identifier(event_type), lambda name: name in taken)
-        _name(warehouse, schema, "table", "", key(event_type), found, "")
+        _name(warehouse, schema, ("table", "", key(event_type), found, ""))
     elif asked and asked != found:
         raise LoaderError(
             f"{event_type!r} is in {schema}.{found}; the catalogue says {asked}: rename the table and its row in "
@@ -91,11 +94,20 @@ def columns_of(warehouse: Warehouse, schema: str, event_type: str) -> dict[str, 
     return {raw: Known(name, kind) for raw, name, kind in rows}
 
 
-def name_column(warehouse: Warehouse, schema: str, event_type: str, path: Path, kind: Kind, taken: set[str]) -> str:
-    """A new column's name, which is none of those that are `taken`."""
-    name = free(column_base(path), unused(taken))
-    _name(warehouse, schema, "column", key(event_type), pointer(path), name, kind)
-    return name
+def name_columns(
+    warehouse: Warehouse, schema: str, event_type: str, new: Sequence[tuple[Path, Kind]], taken: Iterable[str]
+) -> dict[str, Known]:
+    """New columns by their pointers; their names are none of those that are `taken`."""
+    names = set(taken)
+    found: dict[str, Known] = {}
+    for path, kind in new:
+        name = free(column_base(path), unused(names))
+        names.add(name)
+        found[pointer(path)] = Known(name, kind)
+    rows = [("column", key(event_type), at, one.name, one.kind) for at, one in found.items()]
+    for first in range(0, len(rows), _ROWS):
+        _name(warehouse, schema, *rows[first : first + _ROWS])
+    return found
 
 
 def audit_of(warehouse: Warehouse, schema: str, partition: Partition) -> Audit | None:
@@ -116,7 +128,7 @@ def audits(warehouse: Warehouse, schema: str, where: str) -> list[Audit]:
     ]
 
 
-def write_audit(warehouse: Warehouse, loaded: Loaded, objects: int, run_id: str, replaces: bool) -> None:
+def write_audit(warehouse: Warehouse, loaded: Loaded, run_id: str, replaces: bool) -> None:
     """The partition's row in `_loads`, in the place of the one before."""
     table, part = qualified(loaded.schema, "_loads"), loaded.partition
     if replaces:
@@ -129,7 +141,7 @@ def write_audit(warehouse: Warehouse, loaded: Loaded, objects: int, run_id: str,
         warehouse.json(json.dumps(loaded.misfits)),
         str(loaded.unmapped),
         str(loaded.mended),
-        str(objects),
+        str(part.objects),
         warehouse.literal(key(part.manifest)),
         warehouse.now,
         f"{loaded.seconds:.3f}",
@@ -179,6 +191,6 @@ def _names(warehouse: Warehouse, schema: str, kind: str, parent: str) -> dict[st
     return dict(rows)
 
 
-def _name(warehouse: Warehouse, schema: str, kind: str, parent: str, raw: str, name: str, json_type: str) -> None:
-    values = ", ".join(warehouse.literal(text) for text in (kind, parent, raw, name, json_type))
-    warehouse.run(f"INSERT INTO {qualified(schema, '_names')} VALUES ({values})")
+def _name(warehouse: Warehouse, schema: str, *rows: tuple[str, str, str, str, str]) -> None:
+    values = ", ".join(f"({', '.join(warehouse.literal(text) for text in row)})" for row in rows)
+    warehouse.run(f"INSERT INTO {qualified(schema, '_names')} VALUES {values}")
