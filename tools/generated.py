@@ -40,7 +40,7 @@ def settings_page() -> str:
         "the file. Lists are JSON there. Vortex refuses unknown sections, keys and variables, and names them.",
         "",
         'Durations are texts such as `"250ms"`, `"30s"`, `"5m"`, `"1h30m"` or `"7d"`. Sizes are texts such as '
-        '`"64MiB"` or `"10MB"`, or numbers of bytes.',
+        '`"64MiB"` (or `"64Mi"`) or `"10MB"` (or `"10M"`), or numbers of bytes.',
     ]
     for name, section in sections().items():
         rows = [

@@ -24,22 +24,41 @@ from vortex.exits import Exit
 log = logging.getLogger(__name__)
 _MOST_PROCESSES = 256
 
+_FILE = Path("vortex.toml")
 _config = click.option(
     "-c",
     "--config",
     "config",
     type=click.Path(path_type=Path),
-    help="Settings file (TOML). Default: the environment alone.",
+    envvar="VORTEX_CONFIG",
+    default=lambda: _FILE if _FILE.is_file() else None,
+    help="Settings file (TOML). Default: VORTEX_CONFIG, then ./vortex.toml, then the environment alone.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _settings(config: Path | None) -> Settings:
-    settings = load(config)
+    try:
+        settings = load(config)
+    except ConfigError as problem:
+        if config is None:
+            raise ConfigError(f"{problem}\n{_NO_FILE}") from None
+        raise
     logs.set_up(settings.log.format, settings.log.level)
     for line in unheard(os.environ, known_keys()):
         log.warning("%s", line)
     return settings
+
+
+_NO_FILE = (
+    "no settings file: there is no -c, no VORTEX_CONFIG and no ./vortex.toml. `vortex init` writes one; fill in "
+    "[source], [event] and [store], then run `vortex check`"
+)
+
+
+def _examples(*lines: str) -> str:
+    """The end of a help text."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 class _Commands(click.Group):
@@ -60,12 +79,25 @@ class _Commands(click.Group):
             if found is None:
                 raise
             code = found
+            if found is Exit.UNREACHABLE and ctx.invoked_subcommand != "check":
+                lines.append("`vortex check` tries each connection and permission, one line each")
         for line in lines:
             click.echo(logs.printable(line), err=True)
         sys.exit(code)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples(
+        "vortex init                  write vortex.toml",
+        "vortex check                 try settings, connections and permissions",
+        "vortex preview -n 20         show which file each event would go to",
+        "vortex run                   until SIGTERM",
+        "vortex explain CUSTOMER ID   find an event, or learn why it is not there",
+    ),
+)
+@click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """Kinesis in, deduplicated partitioned gzip files out: exactly once."""
 
@@ -75,7 +107,13 @@ def _nothing_begun(number: int, frame: FrameType | None) -> None:
     sys.exit(Exit.OK)
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "vortex run",
+        "vortex run --drain            read what is there, publish it, end",
+        'vortex run --processes auto   with coordination.mode = "dynamodb"',
+    )
+)
 @_config
 @click.option("--drain", is_flag=True, help="Read every shard to its tip, close and publish everything, and exit.")
 @click.option(
@@ -106,7 +144,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
     sys.exit(supervisor.run(settings, config, count))
 
 
-@main.command()
+@main.command(epilog=_examples("vortex demo", "vortex demo --events 100000 --keep out"))
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Leave the files in this directory.")
 @click.option(
     "--events",
@@ -128,7 +166,7 @@ def demo(keep: Path | None, events: int, warehouse: str) -> None:
     sys.exit(program(keep, events, warehouse))
 
 
-@main.command()
+@main.command(epilog=_examples("vortex init", "vortex init conf/vortex.toml"))
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("vortex.toml"))
 @click.option("--schema", "schema_only", is_flag=True, help="Write only the schema for editors, beside PATH.")
 def init(path: Path, schema_only: bool) -> None:
@@ -141,7 +179,7 @@ def init(path: Path, schema_only: bool) -> None:
     sys.exit(program(path, schema_only=schema_only))
 
 
-@main.command()
+@main.command(epilog=_examples("vortex check", "vortex check -c conf/vortex.toml --json"))
 @_config
 @_json
 def check(config: Path | None, as_json: bool) -> None:
@@ -151,7 +189,31 @@ def check(config: Path | None, as_json: bool) -> None:
     _one_off(program, config, as_json)
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "vortex preview -n 20",
+        "vortex preview --shard shardId-000000000003",
+        "vortex preview --file events.json.gz     no AWS at all",
+        "head events.json | vortex preview --file -",
+    )
+)
+@_config
+@_json
+@click.option("-n", "number", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many events.")
+@click.option("--shard", help="Only this shard.")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Events of this file instead of the stream: lines or JSON values, plain or gzip; - is standard input.",
+)
+def preview(config: Path | None, as_json: bool, number: int, shard: str | None, file: Path | None) -> None:
+    """Show what becomes of some events: the key of the object, or the reason of a rejection. Writes nothing."""
+    from vortex.commands.preview import preview as program
+
+    sys.exit(program(_settings(config), number, shard, file, as_json))
+
+
+@main.command(epilog=_examples("vortex status", "vortex status --json"))
 @_config
 @_json
 def status(config: Path | None, as_json: bool) -> None:
@@ -161,7 +223,7 @@ def status(config: Path | None, as_json: bool) -> None:
     _one_off(program, config, as_json)
 
 
-@main.command()
+@main.command(epilog=_examples("vortex verify"))
 @_config
 @_json
 def verify(config: Path | None, as_json: bool) -> None:
@@ -171,7 +233,11 @@ def verify(config: Path | None, as_json: bool) -> None:
     _one_off(program, config, as_json)
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "vortex close --before 2026-01-31T10:00", "vortex close --before 2026-01-31T10:00 --shard shardId-000000000003"
+    )
+)
 @_config
 @_json
 @click.option(

@@ -22,6 +22,42 @@ def test_version_prints_the_version_only() -> None:
     assert CliRunner().invoke(main, ["version"]).output.strip() == __version__
 
 
+def test_version_option_prints_the_version_only() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"{__version__}\n"
+
+
+def test_commands_take_the_settings_file_of_the_folder_when_nothing_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-c` goes before VORTEX_CONFIG, and that before ./vortex.toml."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("vortex", "of_environment", "of_option"):
+        Path(f"{name}.toml").write_text(f"[{name}]\n")
+
+    def told(*options: str) -> str:
+        return CliRunner().invoke(main, ["status", *options]).output
+
+    assert "vortex.toml: vortex: unknown section" in told()
+    monkeypatch.setenv("VORTEX_CONFIG", "of_environment.toml")
+    assert "of_environment.toml: of_environment: unknown section" in told()
+    assert "of_option.toml: of_option: unknown section" in told("-c", "of_option.toml")
+
+
+def test_commands_say_how_to_begin_when_there_is_no_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["check"])
+    assert done.exit_code == Exit.CONFIG
+    assert done.output.splitlines()[-1].startswith("no settings file: there is no -c, no VORTEX_CONFIG and no ./vortex")
+    assert "`vortex init` writes one" in done.output
+
+
+@pytest.mark.parametrize("command", sorted(set(main.commands) - {"version"}))
+def test_help_of_a_command_shows_examples(command: str) -> None:
+    assert f"Examples:\n    vortex {command}" in CliRunner().invoke(main, [command, "-h"]).output
+
+
 @pytest.mark.parametrize("command", ["check", "status", "run"])
 def test_commands_name_the_region_setting_when_no_region_is_set(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,12 +14,14 @@ import click
 from vortex.adapters.aws.client import Session
 from vortex.adapters.dynamodb.table import DynamoTable
 from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
+from vortex.commands.sampling import SAMPLE, lines_of, reading_of
 from vortex.commands.standing import foreign, streams_at
 from vortex.commands.telling import tell
 from vortex.config import places
 from vortex.config.settings import Settings
-from vortex.core.model import Position, Start
 from vortex.exits import Exit
+from vortex.lookup.sample import Sample, exhaust
+from vortex.lookup.stream_sample import recent_records
 from vortex.ports import NotFound, ObjectStore, Stream
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream, stream_name, table_name
 
@@ -46,8 +48,8 @@ async def _lines(settings: Settings) -> AsyncIterator[Line]:
     session = aws_session(settings)
     async with open_stream(settings, session) as stream, open_store(settings, session) as store:
         yield await tried("AWS credentials", lambda: _of_session(session))
-        for what, call in _of_stream(stream):
-            yield await tried(what, call)
+        async for line in _of_stream(stream, settings):
+            yield line
         yield await tried(f"store {store.url}", lambda: _state(store, settings))
         async for line in _of_store(store, settings):
             yield line
@@ -78,26 +80,33 @@ async def _of_store(store: ObjectStore, settings: Settings) -> AsyncIterator[Lin
             yield line
 
 
-def _of_stream(stream: Stream) -> list[tuple[str, Callable[[], Awaitable[str]]]]:
+async def _of_stream(stream: Stream, settings: Settings) -> AsyncIterator[Line]:
+    """Whether the stream can be read, and what its records say about the settings."""
+    sample, read = Sample(reading_of(settings)), dict[str, int]()
+
     async def describe() -> str:
         info = await stream.describe()
         return f"stream {info.name}, retention {info.retention_ms // 3_600_000} h"
 
     async def shards() -> str:
-        return f"{len(await stream.list_shards())} shards"
+        read.update(dict.fromkeys((shard.id for shard in await stream.list_shards()), 0))
+        return f"{len(read)} shards"
 
-    async def read() -> str:
-        shard = (await stream.list_shards())[0].id
-        iterator = await stream.iterator(shard, Position(Start.TRIM_HORIZON))
-        if iterator is not None:
-            await stream.read(shard, iterator)
-        return f"read a page of {shard}"
+    async def records() -> str:
+        async for shard, page in recent_records(stream, list(read), SAMPLE):
+            read[shard] += len(page)
+            await asyncio.to_thread(exhaust, sample.take(page))
+        return f"read {sample.records:,} records of {sum(map(bool, read.values()))} shards"
 
-    return [
-        ("kinesis:DescribeStreamSummary", describe),
-        ("kinesis:ListShards", shards),
-        ("kinesis:GetShardIterator, GetRecords", read),
-    ]
+    yield await tried("kinesis:DescribeStreamSummary", describe)
+    listed = await tried("kinesis:ListShards", shards)
+    yield listed
+    if not listed.ok:
+        return
+    yield (reading := await tried("kinesis:GetShardIterator, GetRecords", records))
+    if reading.ok:
+        for line in lines_of(sample, sum(map(bool, read.values())) or len(read)):
+            yield line
 
 
 async def _of_table(table: DynamoTable) -> str:

@@ -162,7 +162,7 @@ def _moto() -> Iterator[str]:
         raise DemoFailed("the demo needs moto: pip install 'vortex-microbatcher[demo]'")
     port = _free_port()
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -204,7 +204,7 @@ def _worker(scene: _Scene, *arguments: str) -> None:
 
 
 def _command(scene: _Scene) -> list[str]:
-    return [sys.executable, "-m", "vortex", "run", "-c", str(scene.config)]
+    return [sys.executable, "-P", "-m", "vortex", "run", "-c", str(scene.config)]
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ def _show_tables(console: Console, places: Places, status: dict[str, Any]) -> No
 
 def _loader(command: str, *arguments: str) -> str:
     """What the loader says."""
-    whole = [sys.executable, "-m", "vortex_loader", command, *arguments]
+    whole = [sys.executable, "-P", "-m", "vortex_loader", command, *arguments]
     try:
         done = subprocess.run(whole, capture_output=True, text=True, timeout=_LOAD_S)
     except subprocess.TimeoutExpired:

@@ -49,10 +49,10 @@ OnCommit = Callable[[str, Footer], None]
 WorkerFactory = Callable[[ShardInfo], ShardWorker]
 
 
-def policy_of(settings: Settings, state: StreamState) -> Policy:
-    """The settings for the processing of events."""
+def fields_of(settings: Settings) -> Fields:
+    """The settings about events."""
     event = settings.event
-    fields = Fields(
+    return Fields(
         event.customer,
         event.type,
         event.id,
@@ -62,6 +62,11 @@ def policy_of(settings: Settings, state: StreamState) -> Policy:
         event.max_bytes,
         event.time_format,
     )
+
+
+def policy_of(settings: Settings, state: StreamState) -> Policy:
+    """The settings for the processing of events."""
+    fields = fields_of(settings)
     layout = Layout(settings.layout.path, settings.layout.rejected)
     settings_json = msgspec.json.encode([fields, layout.path, settings.publish.period, settings.hours.allowed_lateness])
     return Policy(

@@ -56,7 +56,7 @@ class _Child:
 class Supervisor:
     """Runs `count` workers with `command`, each with these settings but its own address and share of memory.
 
-    `command` begins with the program, e.g. `[sys.executable, "-m", "vortex", "run", "--supervised"]`.
+    `command` begins with the program, e.g. `[sys.executable, "-P", "-m", "vortex", "run", "--supervised"]`.
     """
 
     settings: Settings
@@ -216,6 +216,10 @@ async def _main(settings: Settings, command: list[str], count: int) -> Exit:
 
 def run(settings: Settings, config: Path | None, count: int) -> int:
     """`vortex run --processes N`: returns the exit code."""
+    return int(asyncio.run(_main(settings, worker_command(config), count)))
+
+
+def worker_command(config: Path | None) -> list[str]:
+    """The command line of a worker. `-P`: a folder named `vortex` in the current directory is not the package."""
     chosen = ["-c", str(config)] if config else []
-    command = [sys.executable, "-m", "vortex", "run", "--supervised", *chosen]
-    return int(asyncio.run(_main(settings, command, count)))
+    return [sys.executable, "-P", "-m", "vortex", "run", "--supervised", *chosen]

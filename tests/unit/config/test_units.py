@@ -33,13 +33,26 @@ def test_duration_ms_refuses_a_number_without_a_unit(text: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("64MiB", 2**26), ("10MB", 10**7), ("1.5 KiB", 1536), (1024, 1024), ("7", 7)]
+    ("text", "size"),
+    [
+        ("64MiB", 2**26),
+        ("10MB", 10**7),
+        ("1.5 KiB", 1536),
+        (1024, 1024),
+        ("7", 7),
+        ("512M", 512 * 10**6),
+        ("512MB", 512 * 10**6),
+        ("512Mi", 2**29),
+        ("512MiB", 2**29),
+        ("2g", 2 * 10**9),
+    ],
 )
 def test_size_bytes_reads_units_and_fractions(text: object, size: int) -> None:
     assert size_bytes(text) == size
+    assert isinstance(text, int) or re.search(SIZE_PATTERN, text)
 
 
-@pytest.mark.parametrize("text", ["", "5XB", "-1", True, None, 1.5])
+@pytest.mark.parametrize("text", ["", "5XB", "5I", "5IB", "-1", True, None, 1.5])
 def test_size_bytes_refuses_other_values(text: object) -> None:
     with pytest.raises(ValueError, match="invalid size"):
         size_bytes(text)

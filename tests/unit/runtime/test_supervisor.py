@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from vortex.config.loading import ConfigError, load
 from vortex.config.places import MOST_SOCKET_BYTES
 from vortex.exits import Exit
 from vortex.runtime import supervisor as supervising
-from vortex.runtime.supervisor import Supervisor, socket_folder
+from vortex.runtime.supervisor import Supervisor, socket_folder, worker_command
 
 OWN = PrometheusMeter("s").page().decode()
 
@@ -167,3 +168,13 @@ def test_socket_folder_raises_config_error_that_names_tmpdir_when_it_cannot_be_c
     monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
     with pytest.raises(ConfigError, match=r"^TMPDIR: /long: Permission denied; set it to a short, writable path"):
         socket_folder()
+
+
+def test_worker_command_finds_the_package_when_the_folder_has_a_namesake(tmp_path: Path) -> None:
+    (tmp_path / "vortex").mkdir()
+    (tmp_path / "vortex/__init__.py").write_text("raise SystemExit('the wrong package')")
+    command = worker_command(None)
+    program = command[: command.index("vortex") + 1]
+    done = subprocess.run([*program, "version"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert worker_command(Path("v.toml"))[-2:] == ["-c", "v.toml"]

@@ -131,6 +131,16 @@ def unread_format(data: bytes) -> str | None:
     return next((name for magic, name in _UNREAD.items() if data.startswith(magic)), None)
 
 
+def format_name(data: bytes) -> str:
+    """The format by the first bytes: "JSON", a compression, or "other" with a name if there is one."""
+    if (codec := _codec(data, 0)) is not None:
+        return codec.name
+    if data.lstrip(b"\xef\xbb\xbf\x1e \t\r\n")[:1] in (b"{", b"["):
+        return "JSON"
+    name = "UTF-16 or UTF-32" if is_wide(data) else unread_format(data)
+    return f"other ({name})" if name else "other"
+
+
 def is_wide(data: bytes) -> bool:
     """Whether the data are UTF-16 or UTF-32, by the byte order mark or by the first character of JSON."""
     return data.startswith(_WIDE)

@@ -1,0 +1,85 @@
+"""`vortex preview`: what becomes of some events, of the stream or of a file. Writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import click
+
+from vortex.commands.event_files import FileError, records_in
+from vortex.commands.sampling import field_line, reading_of
+from vortex.commands.telling import tell
+from vortex.config.settings import Settings
+from vortex.core.model import Record
+from vortex.exits import Exit
+from vortex.lookup.sample import Fate, Sample
+from vortex.lookup.stream_sample import recent_records
+from vortex.runtime.factories import open_stream
+
+_EXCERPT = 60
+
+
+def preview(settings: Settings, number: int, shard: str | None, file: Path | None, as_json: bool) -> int:
+    """Print what becomes of `number` events; FAILED if all are rejected. Raises PortError."""
+    try:
+        return asyncio.run(_preview(settings, number, shard, file, as_json))
+    except FileError as problem:
+        tell(str(problem), err=True)
+        return Exit.USAGE
+
+
+async def _preview(settings: Settings, number: int, shard: str | None, file: Path | None, as_json: bool) -> int:
+    sample, shown = Sample(reading_of(settings)), 0
+    async for where, records in _of_file(file) if file else _of_stream(settings, number, shard):
+        for fate in sample.take(records):
+            if shown < number:
+                shown += 1
+                _print(shown, where, records[fate.record].sequence, fate, as_json)
+        if shown >= number:
+            break
+    if as_json:
+        return Exit.FAILED if sample.events and not sample.accepted else Exit.OK
+    if not sample.events:
+        tell("no events found")
+        return Exit.OK
+    rejected = sample.reasons.total()
+    told = f"{sample.events:,} events decoded: {sample.accepted:,} accepted, {rejected:,} rejected"
+    tell(f"{told}, {sample.again:,} repeat an id, {sample.untimed:,} have no readable time")
+    for name in sample.fields.shares if sample.fields.events else ():
+        if not (line := field_line(sample, name)).ok:
+            tell(f"{line.what}: {line.detail}")
+    return Exit.OK if sample.accepted else Exit.FAILED
+
+
+async def _of_stream(settings: Settings, number: int, shard: str | None) -> AsyncIterator[tuple[str, Sequence[Record]]]:
+    async with open_stream(settings) as stream:
+        known = [one.id for one in await stream.list_shards()]
+        if shard is not None and shard not in known:
+            raise FileError(f"--shard {shard}: no such shard; the stream has {', '.join(known[:5])}")
+        async for page in recent_records(stream, [shard] if shard else known, number, min(10_000, max(100, number))):
+            yield page
+
+
+async def _of_file(file: Path) -> AsyncIterator[tuple[str, Sequence[Record]]]:
+    arrival = time.time()
+    for number, data in enumerate(records_in(file), 1):
+        yield str(file), [Record(str(number), arrival, data)]
+
+
+def _print(number: int, where: str, sequence: str, fate: Fate, as_json: bool) -> None:
+    excerpt = fate.data[: 4 * _EXCERPT].decode("utf-8", "backslashreplace")
+    if as_json:
+        row = {"from": where, "record": sequence, "key": fate.key or None, "reason": fate.reason, "detail": fate.detail}
+        flags = {"repeats_id": fate.again, "readable_time": fate.timed}
+        click.echo(json.dumps(row | flags | {"event": excerpt}))
+        return
+    outcome = fate.key if fate.reason is None else f"REJECTED {fate.reason}: {fate.detail}"
+    notes = [note for note, holds in (("repeats an id", fate.again), ("no readable time", not fate.timed)) if holds]
+    short = excerpt if len(excerpt) <= _EXCERPT else f"{excerpt[: _EXCERPT - 1]}…"
+    tell(f"{number:>3} {short}")
+    told = f" ({'; '.join(notes)})" if notes else ""
+    tell(f"    -> {outcome}{told}")
