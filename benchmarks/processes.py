@@ -70,8 +70,12 @@ class Failed(Exception):
 
 
 def environment() -> dict[str, str]:
-    """The caller's, without its AWS and Vortex settings, and with what the Dockerfile tells C libraries."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "VORTEX_"))}
+    """The caller's, without its AWS and Vortex settings, and with what the Dockerfile tells C libraries.
+
+    An installed program has its bytecode, so a process of a benchmark may keep it.
+    """
+    left_out = ("AWS_", "VORTEX_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, **_CREDENTIALS, **_AS_IN_THE_IMAGE}
 
 

@@ -32,6 +32,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     TokenRetrievalError,
 )
+from botocore.loaders import create_loader
 from botocore.utils import parse_timestamp
 
 from vortex.adapters.aws.credential_sources import Sources
@@ -93,6 +94,8 @@ _MISSING = {"NoSuchKey", "NotFound"}
 _NONSENSE = (Malformed, aiohttp.ClientResponseError, HttpProcessingError, ChecksumError, FlexibleChecksumError)
 _SAID = 300
 """Maximum characters of an error's text in a message: the text may be a whole page of HTML."""
+_SERVICES = ("dynamodb", "kinesis", "s3")
+"""The services with a client. botocore would look through the folders of all four hundred before it loads one."""
 SESSION = "vortex_session"
 """Key of the session in a call's signing context."""
 _CLOCK, _ABOUT = "VortexClock", "VortexCredentials"
@@ -114,6 +117,7 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
     def __init__(self, region: str | None = None) -> None:
         super().__init__()
         self.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_instant)
+        self._components.lazy_register_component("data_loader", self._models)
         self.clock = ServiceClock()
         self.sources = Sources(region, self._hook_source)
         self.credentials = Credentials(self.clock, self.sources.find, self.sources.files)
@@ -147,6 +151,12 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
         elif metadata.get("HTTPStatusCode", 500) < 500:
             self.clock.accepted()
         return refusal
+
+    def _models(self) -> Any:
+        """The reader of the services' models. Called when a client is created: it reads the configuration."""
+        loader = create_loader(self.get_config_variable("data_path"))
+        loader.list_available_services = lambda type_name: _SERVICES
+        return loader
 
     # Handlers of botocore's events.
 

@@ -108,7 +108,7 @@ class Sources:
 
     def check(self) -> None:
         """Raises BotoCoreError or ValueError where files or variables are invalid, so that no source can be asked."""
-        create_credential_resolver(Session(), region_name=self._region)
+        create_credential_resolver(Session(include_builtin_handlers=False), region_name=self._region)
 
     def find(self, interactive: bool = False) -> Found:
         """Return the credentials of the first source that has any. Raises SourceFailed. May take a minute.
@@ -143,7 +143,7 @@ class Sources:
 
     def files(self) -> tuple[tuple[str, int, int, int], ...]:
         """The existing files that credentials may come from, as (path, mtime in ns, size, inode)."""
-        known, self._paths = [], self._paths or _paths(Session())
+        known, self._paths = [], self._paths or _paths(Session(include_builtin_handlers=False))
         for path in self._paths:
             with contextlib.suppress(OSError, ValueError):
                 status = os.stat(path)  # noqa: PTH116

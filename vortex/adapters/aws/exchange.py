@@ -23,7 +23,10 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from botocore.exceptions import HTTPClientError
+from botocore.httpsession import get_cert_path
 from yarl import URL
+
+from vortex.adapters.aws.tls import trusting
 
 SLOWEST = 32 * 1024
 """Slowest transfer rate, in bytes per second: each byte sent or received extends the deadline by 1/SLOWEST s."""
@@ -134,6 +137,12 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
         session: ClientSession = await super()._get_session(proxy_url)
         session._response_class = _Reply  # aiobotocore has no option for it
         return _Session(session)
+
+    def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+        """Share the context of the certificates with the other clients, where nothing else belongs to it."""
+        if not self._verify or self._cert_file or proxy_url:
+            return super()._build_ssl_contexts(proxy_url)
+        return trusting(get_cert_path(self._verify)), None
 
     async def send(self, request: Any) -> Any:
         """As in botocore, but a body to be parsed must not have a document type (`parsed`)."""

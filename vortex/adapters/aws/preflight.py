@@ -10,13 +10,14 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.session import Session
+
+from vortex.adapters.aws.tls import trusting
 
 _SECRET = ("_KEY_ID", "_SECRET_", "_TOKEN")
 _FILES = "the AWS configuration (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE or ~/.aws)"
@@ -45,14 +46,19 @@ def fault(environ: Mapping[str, str] = os.environ) -> str | None:
 
 def is_region(name: str) -> bool:
     """Whether botocore knows the region, or accepts its name as a possible one."""
-    loader: Any = Session().get_component("data_loader")
+    loader: Any = _session().get_component("data_loader")
     partitions = loader.load_data("partitions")["partitions"]
     return any(name in one["regions"] or re.fullmatch(one["regionRegex"].strip("^$"), name) for one in partitions)
 
 
+def _session() -> Session:
+    """A session for reading the configuration; its handlers of requests, 15 ms to register, are left out."""
+    return Session(include_builtin_handlers=False)
+
+
 def _of_bundle(environ: Mapping[str, str]) -> str | None:
     try:
-        path, named = Session().get_config_variable("ca_bundle"), "AWS_CA_BUNDLE"
+        path, named = _session().get_config_variable("ca_bundle"), "AWS_CA_BUNDLE"
     except BotoCoreError:
         return None  # reported where the client is created
     if not path:
@@ -60,7 +66,7 @@ def _of_bundle(environ: Mapping[str, str]) -> str | None:
     if not path:
         return None
     try:
-        ssl.create_default_context(**{"capath" if Path(path).is_dir() else "cafile": path})
+        trusting(path)
     except (OSError, ValueError) as problem:  # ssl.SSLError is an OSError
         why = "has no certificate" if isinstance(problem, ssl.SSLError) else getattr(problem, "strerror", problem)
         return f"{named if environ.get(named) else f'ca_bundle in {_FILES}'}: {path}: {why}"
