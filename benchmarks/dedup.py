@@ -26,6 +26,7 @@ import numpy as np
 
 from vortex.adapters.clock import ThreadOffload
 from vortex.adapters.disk.store import LocalDirStore
+from vortex.adapters.heap import use_one_heap
 from vortex.core.dedup.decided import encode
 from vortex.core.dedup.index import Words
 from vortex.core.dedup.keys import Keys
@@ -150,7 +151,7 @@ async def measure(folder: Path, plans: int, rows: int, copies: float, memory: in
     with ProcessPoolExecutor(1) as other:  # whose memory is not measured
         for k in range(plans):
             await log_store.put_decided(k, 0, other.submit(file_of, k, rows).result())
-    runs, blocks, copied = rows_to_decide(plans, rows, copies, plans)
+        runs, blocks, copied = other.submit(rows_to_decide, plans, rows, copies, plans).result()
 
     def read() -> None:
         reads[0] += 1
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--page", type=int, default=1000, help="ids that come to a filter at once")
     parser.add_argument("--folder", type=Path, help="where the files go; default: a temporary folder")
     chosen = parser.parse_args()
+    use_one_heap()  # as the program does
     units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
     memory = int(chosen.memory[:-3]) * units[chosen.memory[-3:]]
     with tempfile.TemporaryDirectory(prefix="vortex-dedup-", dir=chosen.folder) as folder:

@@ -3,6 +3,8 @@
 #include "native.h"
 
 #define FINGERPRINT 3
+#define PRINT_BITS 24
+#define MANY 8
 
 typedef struct {
     const uint64_t *high, *low;
@@ -14,8 +16,7 @@ static inline int is_less(const Keys *keys, size_t at, uint64_t high, uint64_t l
     return keys->high[at] != high ? keys->high[at] < high : keys->low[at] < low;
 }
 
-/* The first index from `from` whose key is not smaller: doubles the step, then bisects. If both sides are sorted, the
-   next index is close, and memory is read sequentially. */
+/* The first index from `from` whose key is not smaller: doubles the step, then bisects. */
 static size_t not_less(const Keys *keys, size_t from, uint64_t high, uint64_t low)
 {
     size_t step = 1, at = from, end;
@@ -35,6 +36,38 @@ static size_t not_less(const Keys *keys, size_t from, uint64_t high, uint64_t lo
     return from;
 }
 
+/* For few probes: each is sought from the place of the last one on. */
+static void seek(const Keys *keys, const Keys *probes, int64_t *place)
+{
+    for (size_t row = 0, at = 0; row < probes->count; row++) {
+        uint64_t high = probes->high[row], low = probes->low[row];
+        at = not_less(keys, at, high, low);
+        place[row] = at < keys->count && keys->high[at] == high && keys->low[at] == low ? (int64_t)at : -1;
+    }
+}
+
+/* For many probes: both sides are walked through once. Which side is next is a coin toss, so that is no branch. */
+static void merge(const Keys *keys, const Keys *probes, int64_t *place)
+{
+    size_t row = 0, at = 0;
+    while (row < probes->count && at < keys->count) {
+        uint64_t key = keys->high[at], probe = probes->high[row];
+        size_t is_smaller = key < probe;
+        if (key == probe) {
+            if (keys->low[at] == probes->low[row]) {
+                place[row++] = (int64_t)at;
+                continue;
+            }
+            is_smaller = keys->low[at] < probes->low[row];
+        }
+        place[row] = -1;
+        at += is_smaller;
+        row += 1 - is_smaller;
+    }
+    for (; row < probes->count; row++)
+        place[row] = -1;
+}
+
 /* find(high, low, probe_high, probe_low, places): sorted; for each probe the index of the first equal key, or -1. */
 PyObject *native_find(PyObject *module, PyObject *args)
 {
@@ -47,15 +80,9 @@ PyObject *native_find(PyObject *module, PyObject *args)
                of[PROBE_HIGH].len == of[PLACES].len;
     if (good) {
         Keys keys = {of[HIGH].buf, of[LOW].buf, (size_t)of[HIGH].len / 8};
-        const uint64_t *high = of[PROBE_HIGH].buf, *low = of[PROBE_LOW].buf;
-        int64_t *place = of[PLACES].buf;
-        size_t probed = (size_t)of[PLACES].len / 8, at = 0;
+        Keys probes = {of[PROBE_HIGH].buf, of[PROBE_LOW].buf, (size_t)of[PLACES].len / 8};
         Py_BEGIN_ALLOW_THREADS;
-        for (size_t row = 0; row < probed; row++) {
-            at = not_less(&keys, at, high[row], low[row]);
-            int is_there = at < keys.count && keys.high[at] == high[row] && keys.low[at] == low[row];
-            place[row] = is_there ? (int64_t)at : -1;
-        }
+        (probes.count < keys.count / MANY ? seek : merge)(&keys, &probes, of[PLACES].buf);
         Py_END_ALLOW_THREADS;
     } else {
         PyErr_SetString(PyExc_ValueError, "find: arrays of inconsistent lengths");
@@ -67,15 +94,23 @@ PyObject *native_find(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* The first index in the probe's bucket with its fingerprint, or -1. */
-static int64_t place_of(const uint32_t *begins, const uint8_t *prints, uint64_t bucket, uint32_t print)
+static inline uint32_t print_at(const uint8_t *prints, uint32_t at)
 {
-    for (uint32_t at = begins[bucket]; at < begins[bucket + 1]; at++) {
-        const uint8_t *entry = prints + FINGERPRINT * (size_t)at;
-        if ((entry[0] | (uint32_t)entry[1] << 8 | (uint32_t)entry[2] << 16) == print)
-            return at;
-    }
-    return -1;
+    const uint8_t *entry = prints + FINGERPRINT * (size_t)at;
+    return entry[0] | (uint32_t)entry[1] << 8 | (uint32_t)entry[2] << 16;
+}
+
+/* The first index in the probe's bucket with its fingerprint, or -1. Prints are distributed evenly and sorted within a
+   bucket, so the search begins where the print should be. */
+static inline int64_t place_of(const uint32_t *begins, const uint8_t *prints, uint64_t bucket, uint32_t print)
+{
+    uint32_t begin = begins[bucket], end = begins[bucket + 1];
+    uint32_t at = begin + (uint32_t)((uint64_t)(end - begin) * print >> PRINT_BITS);
+    while (at < end && print_at(prints, at) < print)
+        at++;
+    while (at > begin && print_at(prints, at - 1) >= print)
+        at--;
+    return at < end && print_at(prints, at) == print ? (int64_t)at : -1;
 }
 
 /* maybe(begins, prints, probes, places): a probe is a bucket number and, in its low 24 bits, a fingerprint. */
@@ -93,11 +128,11 @@ PyObject *native_maybe(PyObject *module, PyObject *args)
     for (size_t at = 0; good && at < buckets; at++)
         good = begin[at] <= begin[at + 1];
     for (size_t row = 0; good && row < probed; row++)
-        good = probe[row] >> 24 < buckets;
+        good = probe[row] >> PRINT_BITS < buckets;
     if (good) {
         Py_BEGIN_ALLOW_THREADS;
         for (size_t row = 0; row < probed; row++)
-            place[row] = place_of(begin, prints.buf, probe[row] >> 24, probe[row] & 0xFFFFFF);
+            place[row] = place_of(begin, prints.buf, probe[row] >> PRINT_BITS, probe[row] & 0xFFFFFF);
         Py_END_ALLOW_THREADS;
     } else {
         PyErr_SetString(PyExc_ValueError, "maybe: arrays of inconsistent lengths");

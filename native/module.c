@@ -14,6 +14,7 @@ static PyMethodDef functions[] = {
     {"refill", native_refill, METH_VARARGS, "Copy the keys of one filter table to another."},
     {"find", native_find, METH_VARARGS, "Look up keys in sorted keys."},
     {"maybe", native_maybe, METH_VARARGS, "Look up keys in sorted keys approximately, by three bytes of each."},
+    {"order", native_order, METH_VARARGS, "Sort keys."},
     {NULL, NULL, 0, NULL},
 };
 

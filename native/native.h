@@ -30,5 +30,6 @@ PyObject *native_refill(PyObject *module, PyObject *args);
 PyObject *native_claim(PyObject *module, PyObject *args);
 PyObject *native_find(PyObject *module, PyObject *args);
 PyObject *native_maybe(PyObject *module, PyObject *args);
+PyObject *native_order(PyObject *module, PyObject *args);
 
 #endif

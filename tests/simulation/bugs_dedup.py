@@ -64,7 +64,7 @@ def objects_first() -> Any:
     return patch.object(Deduplicator, "all", none)
 
 
-_NO_KEYS = Keys.of(b"", np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+_NO_KEYS = Keys.room(0, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
 def resolved_by(walk: Callable[..., Any]) -> Any:

@@ -311,15 +311,20 @@ class LogStore:
         async with self._gate:
             return await self._objects.checked(f"read {key}", read)
 
-    async def published(self, decided: Decided, first: int, last: int, offload: Offload) -> Keys:
-        """The keys in the buckets first..last (half-open) of the file. Raises NotFound, CorruptSegment."""
+    async def published(self, decided: Decided, first: int, last: int, keys: Keys, offload: Offload) -> None:
+        """Fill `keys` with those in the buckets first..last (half-open) of the file.
 
-        async def read() -> Keys:
-            block = await self._block(decided, decided.bucket_bytes(first, last))
-            return await offload(decided.keys_in, block, first, last)
+        Raises NotFound, CorruptSegment.
+        """
+
+        def fill(block: bytes) -> None:
+            keys.fill(decided.keys_in(block, first, last))
+
+        async def read() -> None:
+            await offload(fill, await self._block(decided, decided.bucket_bytes(first, last)))
 
         async with self._gate:
-            return await self._objects.checked(f"read keys {decided.name}", read)
+            await self._objects.checked(f"read keys {decided.name}", read)
 
     async def dropped(self, decided: Decided) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
         """The rows that the file drops, by segment. Raises NotFound, CorruptSegment."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex import metrics
-from vortex.core.dedup.decided import Decided, encode, published
+from vortex.core.dedup.decided import Decided, encode
 from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.dedup.keys import KEY, Keys, bounds_of
 from vortex.core.dedup.resolve import Bools, resolve
@@ -88,10 +88,11 @@ def _rows_by_key(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: 
 
 
 def _encoded(plan: Plan, part: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> tuple[bytes, Keys]:
-    """The file of a part, and the keys that it publishes."""
-    kept = published(rows, dropped)
-    keys = Keys(kept.high, kept.low, kept.run, runs.table["lo"].copy(), runs.table["hi"].copy())
-    return encode(plan.k, part, plan.parts, runs, rows, dropped), keys
+    """The file of a part, and the keys that it publishes, as in the file."""
+    body = encode(plan.k, part, plan.parts, runs, rows, dropped)
+    keys = Keys.room(len(rows) - int(np.count_nonzero(dropped)), runs.table["lo"].copy(), runs.table["hi"].copy())
+    keys.fill(np.frombuffer(body, dtype=KEY, count=len(keys)))
+    return body, keys
 
 
 class Deduplicator:

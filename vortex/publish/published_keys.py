@@ -8,12 +8,12 @@ at 3.3 bytes per key, which show where in the file to read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from vortex.core.dedup.decided import Decided
 from vortex.core.dedup.index import Fingerprints, Words
-from vortex.core.dedup.keys import Keys, joined
+from vortex.core.dedup.keys import KEY, Keys
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.bounds import Recent
 from vortex.log.store import LogStore
@@ -69,9 +69,12 @@ class KeyCache:
         self._decided_bytes = sum(file.nbytes for file in self._decided.values())
 
     async def keep(self, k: int, part: int, parts: int, keys: Keys) -> None:
-        """Cache what plan k published in a range, as in its file. Older plans shrink to make room."""
+        """Cache what plan k published in a range, as in its file. Older plans shrink to make room.
+
+        The keys are in memory of their own (`Keys.room`, `Keys.copy`).
+        """
         async with self._keeping:
-            self._hold(k, (part, parts), await self._offload(keys.apart))
+            self._hold(k, (part, parts), keys)
             for old, place, cached in self._by_age():
                 if self.nbytes <= self.limit:
                     return
@@ -127,7 +130,7 @@ class KeyCache:
                 return found
             if isinstance(found, Fingerprints):
                 wanted = high[await self._offload(found.may_have, high)]
-                keys = joined([await self._wanted(plan, number, wanted) for number in _files(plan, part, parts)])
+                keys = await self._wanted(plan, part, parts, wanted)
             else:
                 keys = await self._read(plan, part, parts)
                 await self.keep(plan.k, part, parts, keys)
@@ -140,25 +143,32 @@ class KeyCache:
 
     async def _read(self, plan: Recent, part: int, parts: int) -> Keys:
         """Read a range of a plan from its files."""
-        found = []
-        for number in _files(plan, part, parts):
-            decided = await self._file(plan, number)
-            mine = decided.buckets_of(part, parts) if plan.parts <= parts else (0, len(decided.buckets))
-            found.append(await self._buckets(decided, *mine))
-        return (await self._offload(joined, found)).within(part, parts)
+        files = [await self._file(plan, number) for number in _files(plan, part, parts)]
+        whole = plan.parts > parts
+        read = await self._load(
+            [(one, *((0, len(one.buckets)) if whole else one.buckets_of(part, parts))) for one in files]
+        )
+        keys = read.within(part, parts)
+        return keys if len(keys) == len(read) else await self._offload(keys.copy)
 
-    async def _wanted(self, plan: Recent, number: int, high: Words) -> Keys:
-        """The buckets of a file that may contain keys with these high words."""
-        decided = await self._file(plan, number)
-        pieces = [await self._buckets(decided, *run) for run in _runs(decided, decided.buckets_with(high).tolist())]
-        return await self._offload(joined, pieces or [await self._buckets(decided, 0, 0)])
+    async def _wanted(self, plan: Recent, part: int, parts: int, high: Words) -> Keys:
+        """The buckets that may contain keys with these high words, of the files that contain a range."""
+        files = [await self._file(plan, number) for number in _files(plan, part, parts)]
+        return await self._load(
+            [(one, *run) for one in files for run in _runs(one, one.buckets_with(high).tolist()) or [(0, 0)]]
+        )
 
-    async def _buckets(self, decided: Decided, first: int, last: int) -> Keys:
-        found = []
-        for one, next_ in _requests(decided, first, last):
-            self._on_read()
-            found.append(await self._log_store.published(decided, one, next_, self._offload))
-        return await self._offload(joined, found or [decided.keys_in(b"", 0, 0)])
+    async def _load(self, chosen: Sequence[tuple[Decided, int, int]]) -> Keys:
+        """Read buckets first..last (half-open) of some files of one plan, in order. No key is copied twice."""
+        lengths = [decided.bucket_bytes(first, last)[1] // KEY.itemsize for decided, first, last in chosen]
+        keys, at = Keys.room(sum(lengths), *chosen[0][0].times), 0
+        for decided, first, last in chosen:
+            for one, next_ in _requests(decided, first, last):
+                self._on_read()
+                end = at + decided.bucket_bytes(one, next_)[1] // KEY.itemsize
+                await self._log_store.published(decided, one, next_, keys.between(at, end), self._offload)
+                at = end
+        return keys
 
     async def _file(self, plan: Recent, number: int) -> Decided:
         """A decision file without its keys. Raises CorruptSegment if its number of parts differs from the plan's."""
@@ -181,14 +191,12 @@ def _files(plan: Recent, part: int, parts: int) -> range:
     return range(first, first + max(1, plan.parts // parts))
 
 
-def _runs(decided: Decided, buckets: list[int]) -> Iterator[tuple[int, int]]:
+def _runs(decided: Decided, buckets: list[int]) -> list[tuple[int, int]]:
     """Runs of buckets, first..last (half-open), with small gaps."""
     ends = [0] + [
         at for at, (one, next_) in enumerate(pairwise(buckets), 1) if decided.bucket_bytes(one + 1, next_)[1] > _NEAR
     ]
-    for begin, end in pairwise([*ends, len(buckets)]):
-        if begin < end:
-            yield buckets[begin], buckets[end - 1] + 1
+    return [(buckets[begin], buckets[end - 1] + 1) for begin, end in pairwise([*ends, len(buckets)]) if begin < end]
 
 
 def _requests(decided: Decided, first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from vortex.core.dedup.keys import KEY, Keys, Times
+from vortex.core.dedup.keys import KEY, Packed, Times
 from vortex.core.dedup.resolve import Bools
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, Words, part_of
 from vortex.core.log.trailer import CorruptSegment, Trailer
@@ -99,8 +99,11 @@ class Decided:
         numbers = np.unique(part_of(high, self.parts * several)).astype(np.int64) - self.part * several
         return numbers[(numbers >= 0) & (numbers < several)]
 
-    def keys_in(self, block: bytes, first: int, last: int) -> Keys:
-        """The keys of the buckets first..last, from the bytes that `bucket_bytes` names. Raises CorruptSegment."""
+    def keys_in(self, block: bytes, first: int, last: int) -> Packed:
+        """The keys of the buckets first..last, from the bytes that `bucket_bytes` names, not copied.
+
+        Raises CorruptSegment.
+        """
         begin, length = self.bucket_bytes(first, last)
         if len(block) != length:
             raise CorruptSegment(f"{self.name}: its keys are truncated")
@@ -110,7 +113,7 @@ class Decided:
             if xxhash.xxh3_128_digest(block[at : end - begin]) != digest:
                 raise CorruptSegment(f"{self.name}: some of its keys do not match their digest")
             at = end - begin
-        return Keys.of(block, *self.times)
+        return np.frombuffer(block, dtype=KEY)
 
     def dropped_rows(self, block: bytes) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
         """The numbers of the dropped rows of each segment, from the bytes that `dropped_range` names.
@@ -134,7 +137,7 @@ def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: B
     kept = published(rows, dropped)
     keys = np.empty(len(kept), dtype=KEY)
     keys["high"], keys["low"], keys["run"] = kept.high, kept.low, kept.run
-    packed = keys.tobytes()
+    packed = keys.view(np.uint8).data
     buckets = _buckets(kept.high, packed, parts)
     table = runs.table.copy()
     table["rows"] = np.bincount(rows.run, minlength=len(table))
@@ -164,7 +167,7 @@ def published(rows: Rows, dropped: Bools) -> Rows:
     return Rows(rows.high[kept], rows.low[kept], rows.run[kept], rows.row[kept])
 
 
-def _buckets(high: Words, packed: bytes, parts: int) -> NDArray[np.void]:
+def _buckets(high: Words, packed: memoryview, parts: int) -> NDArray[np.void]:
     several = min(_MOST_BUCKETS, 1 << max(0, (len(high) // _BUCKET_KEYS).bit_length() - 1))
     table = np.zeros(several, dtype=_BUCKET)
     places = part_of(high, parts * several) % np.uint64(several)

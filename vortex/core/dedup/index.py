@@ -17,8 +17,8 @@ from vortex.core.native import steps
 Words = NDArray[np.uint64]
 _T = TypeVar("_T", bound=np.generic)
 Places = NDArray[np.int64]
-FINGERPRINT_BYTES = 3.3
-"""Bytes of memory per key in `Fingerprints`."""
+FINGERPRINT_BYTES = 3.25
+"""Most bytes of memory per key in `Fingerprints` of many keys."""
 _MAPPED = 1 << 18
 _PRINT_BITS = 24
 _BUCKET_BITS = 4
@@ -27,14 +27,9 @@ _BUCKET_BITS = 4
 
 def in_order(high: Words, low: Words) -> Places:
     """The indices that sort the keys; equal keys keep their order."""
-    order = np.argsort(high)
-    first = high[order]
-    equal = first[1:] == first[:-1]
-    if equal.any():  # rare: only the equal ones are sorted further
-        alike = np.flatnonzero(np.concatenate((equal, [False])) | np.concatenate(([False], equal)))
-        some = order[alike]
-        order[alike] = some[np.lexsort((some, low[some], high[some]))]
-    return order
+    places = np.empty(len(high), dtype=np.int64)
+    steps.order(np.ascontiguousarray(high), np.ascontiguousarray(low), places)
+    return places
 
 
 def find(high: Words, low: Words, probe_high: Words, probe_low: Words) -> Places:
@@ -45,15 +40,20 @@ def find(high: Words, low: Words, probe_high: Words, probe_low: Words) -> Places
     return places
 
 
-def apart(array: NDArray[_T]) -> NDArray[_T]:
-    """A copy in a separate memory mapping, for what lives long.
+def room(count: int, dtype: np.dtype[_T]) -> NDArray[_T]:
+    """An empty array in a separate memory mapping, for what lives long.
 
     Its memory returns to the system when it is freed. On the heap, between short-lived objects, it would also prevent
     the C library from returning their memory.
     """
-    if array.nbytes < _MAPPED:
-        return array.copy()
-    copy = np.frombuffer(mmap.mmap(-1, array.nbytes), dtype=array.dtype).reshape(array.shape)
+    if count * dtype.itemsize < _MAPPED:
+        return np.empty(count, dtype=dtype)
+    return np.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype=dtype)
+
+
+def apart(array: NDArray[_T]) -> NDArray[_T]:
+    """A copy in a separate memory mapping, see `room`."""
+    copy = room(array.size, array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
@@ -73,7 +73,7 @@ class Fingerprints:
         numbers = self._numbers(high)
         ends = np.arange((1 << buckets) + 1, dtype=np.uint64) << np.uint64(_PRINT_BITS)
         self._begins = apart(np.searchsorted(numbers, ends).astype(np.uint32))
-        octets = numbers.astype("<u8").view(np.uint8).reshape(-1, 8)
+        octets = numbers.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8)
         self._prints = apart(octets[:, : _PRINT_BITS // 8])
 
     def __len__(self) -> int:
@@ -93,4 +93,6 @@ class Fingerprints:
 
     def _numbers(self, high: Words) -> Words:
         """Bucket number and fingerprint of each key, as one number."""
-        return (high - self._low) >> self._shift
+        numbers = high - self._low
+        numbers >>= self._shift
+        return numbers

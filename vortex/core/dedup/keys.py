@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex.core.dedup.index import apart, find
+from vortex.core.dedup.index import apart, find, room
 from vortex.core.dedup.rows import Words
 
 KEY = np.dtype([("high", ">u8"), ("low", ">u8"), ("run", "<u4")])
 """A published key as stored in a file: sorted by its bytes, then by run."""
 Times = NDArray[np.int64]
+Packed = NDArray[np.void]
+"""Keys as `KEY`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,22 @@ class Keys:
         return self.high.nbytes + self.low.nbytes + self.run.nbytes + self.lo.nbytes + self.hi.nbytes
 
     @classmethod
-    def of(cls, block: bytes, lo: Times, hi: Times) -> Keys:
-        """The keys in a block of a file."""
-        keys = np.frombuffer(block, dtype=KEY)
-        return cls(keys["high"].astype(np.uint64), keys["low"].astype(np.uint64), keys["run"].copy(), lo, hi)
+    def room(cls, count: int, lo: Times, hi: Times) -> Keys:
+        """Room for keys, in memory of their own that may be held for long (`index.room`); `fill` fills it."""
+        words = np.dtype(np.uint64)
+        return cls(room(count, words), room(count, words), room(count, np.dtype(np.uint32)), lo, hi)
 
-    def apart(self) -> Keys:
-        """The same keys in memory of their own, to be held for long."""
+    def fill(self, packed: Packed) -> None:
+        """Copy keys as stored in a file to the room for as many."""
+        self.high[:], self.low[:], self.run[:] = packed["high"], packed["low"], packed["run"]
+
+    def copy(self) -> Keys:
+        """The same keys in memory of their own, to be held for long without what surrounds them here."""
         return Keys(apart(self.high), apart(self.low), apart(self.run), self.lo, self.hi)
+
+    def between(self, begin: int, end: int) -> Keys:
+        """The keys from `begin` to `end`, without copying them."""
+        return Keys(self.high[begin:end], self.low[begin:end], self.run[begin:end], self.lo, self.hi)
 
     def among(self, high: Words, low: Words) -> Keys:
         """The keys that are also in some sorted keys."""
@@ -51,8 +60,7 @@ class Keys:
 
     def within(self, part: int, parts: int) -> Keys:
         """The keys in range `part` of `parts` equal key ranges."""
-        begin, end = bounds_of(self.high, part, parts)
-        return Keys(self.high[begin:end], self.low[begin:end], self.run[begin:end], self.lo, self.hi)
+        return self.between(*bounds_of(self.high, part, parts))
 
 
 def bounds_of(high: Words, part: int, parts: int) -> tuple[int, int]:
@@ -61,12 +69,3 @@ def bounds_of(high: Words, part: int, parts: int) -> tuple[int, int]:
     begin = int(np.searchsorted(high, np.uint64(part * step)))
     end = int(np.searchsorted(high, np.uint64((part + 1) * step))) if part + 1 < parts else len(high)
     return begin, end
-
-
-def joined(several: Sequence[Keys]) -> Keys:
-    """Concatenate ranges of one plan, in order; they share their runs."""
-    if len(several) == 1:
-        return several[0]
-    high = np.concatenate([one.high for one in several])
-    low = np.concatenate([one.low for one in several])
-    return Keys(high, low, np.concatenate([one.run for one in several]), several[0].lo, several[0].hi)

@@ -62,7 +62,7 @@ class Rows:
         Only this step reads rows in random order; later steps read them sequentially.
         """
         order = in_order(self.high, self.low)
-        return Rows(self.high[order], self.low[order], self.run[order], self.row[order])
+        return Rows(self.high.take(order), self.low.take(order), self.run.take(order), self.row.take(order))
 
     def between(self, begin: int, end: int) -> Rows:
         """The rows from `begin` to `end`."""

@@ -16,9 +16,21 @@ if sys.byteorder != "little":  # the build refuses this too, but the file may co
     raise ImportError("this machine is big-endian, and the steps in C hash only in little-endian order")
 
 from vortex.core import _native
-from vortex.core._native import aggregate, events, find, group, lines, maybe, numbers, paths, records
+from vortex.core._native import aggregate, events, find, group, lines, maybe, numbers, order, paths, records
 
-__all__ = ["aggregate", "events", "find", "group", "key_table", "lines", "maybe", "numbers", "paths", "records"]
+__all__ = [
+    "aggregate",
+    "events",
+    "find",
+    "group",
+    "key_table",
+    "lines",
+    "maybe",
+    "numbers",
+    "order",
+    "paths",
+    "records",
+]
 
 _FULL = 0.6
 _SMALLEST = 1024

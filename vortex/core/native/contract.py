@@ -125,6 +125,10 @@ class Steps(Protocol):
         """An empty table with an initial capacity."""
         ...
 
+    def order(self, high: Buffer, low: Buffer, places: NDArray[np.int64], /) -> None:
+        """The indices that sort keys, two columns of uint64; equal keys keep their order."""
+        ...
+
     def find(
         self, high: Buffer, low: Buffer, probe_high: Buffer, probe_low: Buffer, places: NDArray[np.int64], /
     ) -> None:

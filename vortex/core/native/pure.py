@@ -128,6 +128,18 @@ def key_table(expected: int, /) -> KeyTable:
     return KeyTable()
 
 
+def order(high: Buffer, low: Buffer, places: NDArray[np.int64], /) -> None:
+    """See `Steps`."""
+    firsts, seconds = _column(high, np.uint64), _column(low, np.uint64)
+    places[:] = np.argsort(firsts)
+    first = firsts[places]
+    equal = first[1:] == first[:-1]
+    if equal.any():  # rare: only the equal ones are sorted further
+        alike = np.flatnonzero(np.concatenate((equal, [False])) | np.concatenate(([False], equal)))
+        some = places[alike]
+        places[alike] = some[np.lexsort((some, seconds[some], firsts[some]))]
+
+
 def find(high: Buffer, low: Buffer, probe_high: Buffer, probe_low: Buffer, places: NDArray[np.int64], /) -> None:
     """See `Steps`."""
     firsts, seconds = _column(high, np.uint64), _column(low, np.uint64)

@@ -22,7 +22,10 @@ def keys_of(found: Decided, body: bytes, part: int, parts: int) -> Keys:
     """The keys of a range, read from the buckets that hold it."""
     first, last = found.buckets_of(part, parts)
     offset, length = found.bucket_bytes(first, last)
-    return found.keys_in(body[offset : offset + length], first, last).within(part, parts)
+    packed = found.keys_in(body[offset : offset + length], first, last)
+    keys = Keys.room(len(packed), *found.times)
+    keys.fill(packed)
+    return keys.within(part, parts)
 
 
 def file_of(rng: Random, part: int = 0, parts: int = 1, number: int = 300) -> tuple[bytes, PlanRuns, Rows, list[bool]]:
@@ -120,7 +123,7 @@ def test_buckets_are_found_by_the_first_words_of_their_keys() -> None:
     assert numbers.tolist() == list(range(len(found.buckets)))
     (few,) = found.buckets_with(kept[:1]).tolist()
     offset, length = found.bucket_bytes(few, few + 1)
-    assert kept[0] in found.keys_in(body[offset : offset + length], few, few + 1).high
+    assert kept[0] in found.keys_in(body[offset : offset + length], few, few + 1)["high"]
     half, _, _, _ = file_of(Random(1), part=1, parts=2)
     assert parse(half, len(half), "y").buckets_with(np.array([0], dtype=np.uint64)).tolist() == []
 

@@ -33,7 +33,22 @@ def many(count: int, seed: int) -> Words:
 @settings(max_examples=200, deadline=None)
 @given(KEYS)
 def test_in_order_sorts_keys_stably(keys: list[Key]) -> None:
-    assert in_order(*columns(keys)).tolist() == sorted(range(len(keys)), key=keys.__getitem__)
+    wanted = sorted(range(len(keys)), key=keys.__getitem__)
+    for way in BOTH:
+        with way():
+            assert in_order(*columns(keys)).tolist() == wanted
+
+
+@pytest.mark.parametrize("different", [1, 2, 300])
+def test_in_order_sorts_many_keys_stably_even_if_they_lie_close_together(different: int) -> None:
+    rng = np.random.default_rng(different)
+    close, low = np.uint64(2**63) + rng.integers(0, different, 3000, dtype=np.uint64), rng.integers(0, 3, 3000)
+    for high in (close, np.concatenate((close[:-2], np.array([0, 2**64 - 1], dtype=np.uint64)))):
+        keys = list(zip(high.tolist(), low.tolist(), strict=True))
+        wanted = sorted(range(len(keys)), key=keys.__getitem__)
+        for way in BOTH:
+            with way():
+                assert in_order(high, low.astype(np.uint64)).tolist() == wanted
 
 
 @settings(max_examples=200, deadline=None)
@@ -45,6 +60,20 @@ def test_find_returns_the_first_index_of_each_probe_or_minus_one(keys: list[Key]
     for way in BOTH:
         with way():
             assert find(*columns(keys), *columns(probes)).tolist() == wanted
+
+
+@pytest.mark.parametrize(("keys", "probes"), [(4000, 100), (4000, 4000), (100, 4000)])
+def test_find_is_equal_in_c_and_python_for_few_and_many_probes(keys: int, probes: int) -> None:
+    rng = np.random.default_rng(keys + probes)
+    pool = list(zip(many(6000, 3).tolist(), rng.integers(0, 2, 6000).tolist(), strict=True))
+    some, others = (columns(sorted(pool[at] for at in rng.integers(0, 6000, count))) for count in (keys, probes))
+    answers = []
+    for way in BOTH:
+        with way():
+            answers.append(find(*some, *others).tolist())
+    assert answers[0] == answers[1]
+    assert any(place >= 0 for place in answers[0])
+    assert -1 in answers[0]
 
 
 @settings(max_examples=200, deadline=None)
@@ -84,12 +113,15 @@ def test_find_returns_minus_one_when_there_are_no_keys() -> None:
 
 
 @installed
-def test_native_find_and_fingerprints_refuse_inconsistent_arrays() -> None:
+def test_native_find_order_and_fingerprints_refuse_inconsistent_arrays() -> None:
     assert native
     one, two, places = np.zeros(1, np.uint64), np.zeros(2, np.uint64), np.zeros(1, np.int64)
     for wrong in ((one, two, one, one), (one, one, two, one), (one, one, two, two)):
         with pytest.raises(ValueError, match="find"):
             native.find(*wrong, places)
+    for high, low in ((one, two), (two, two)):
+        with pytest.raises(ValueError, match="order"):
+            native.order(high, low, places)
     begins = np.array([0, 1], dtype=np.uint32)
     for its, prints, probes in (
         (begins, bytes(6), one),
