@@ -47,10 +47,11 @@ def test_queries_use_existing_metrics_and_labels(queries: list[str]) -> None:
         for name in asked:
             row = known.get(name) or known[next(name.removesuffix(part) for part in _PARTS if name.endswith(part))]
             assert (row.kind == "histogram") == (row.name != name), query
-            assert ("rate(" in query or "increase(" in query) == (row.kind != "gauge"), query
+            assert row.kind == "gauge" or "rate(" in query or "increase(" in query, query
         labels = {label for name in asked if name in known for label in known[name].labels}
-        grouped = set(re.findall(r"by \((\w+)\)", query)) | set(re.findall(r"vortex_\w+\{(\w+)=", query))
-        assert grouped <= labels | {"le"}, query
+        grouped = {label for listed in re.findall(r"by \(([\w, ]+)\)", query) for label in listed.split(", ")}
+        grouped |= set(re.findall(r"vortex_\w+\{(\w+)=", query))
+        assert grouped <= labels | {"le", "namespace", "job", "stream"}, query
 
 
 def test_alerts_have_unique_names_and_a_summary_and_a_severity() -> None:
