@@ -92,6 +92,8 @@ TABLE = (
     Fault("table.stale", 0.3, 0.05, 0.5, "look", "returns the rows of minutes ago"),
     Fault("table.cut", 0.4, 0.5, 4.0, "hour", "one process cannot reach it, for seconds or up to half an hour"),
     Fault("table.restore", 0.3, 0.2, 1.0, "hour", "it is restored to an hour ago"),
+    # The disk of a process. New rows come last: so all seeds keep the faults that they have.
+    Fault("process.scratch", 0.3, 0.02, 0.5, "call", "a scratch file cannot be made, written or read"),
 )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from simulation.faults import Conditions
 from simulation.memstream import MemoryStream, StreamView
+from simulation.simscratch import SimScratch
 from simulation.simstore import NEWER, SimStore, StoreView
 from simulation.simtable import SimTable, TableView
 from simulation.vtime import NullMeter, VirtualClock
@@ -133,9 +134,10 @@ class Process:
         store = StoreView(world.store, self, world.conditions, Random(self.rng.getrandbits(64)), self.say)
         store.version = NEWER if self.newer else VERSION
         trusted = TrustedClock(clock, self.health, NullMeter())
+        choices = Random(f"scratch {self.owner}")  # the text is part of each seed
         environment = Environment(
             settings=settings,
-            rules=publish_rules(settings),
+            rules=replace(publish_rules(settings), copy_bytes=choices.choice((0, 500, 64 << 20))),
             stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
             trusted=trusted,
             store=store,
@@ -147,6 +149,9 @@ class Process:
             owner=self.owner,
             token=lambda: f"{self.rng.getrandbits(64):016x}",
             seed=7,
+            scratch=SimScratch(
+                choices.choice((0, 2000, 1 << 30)), lambda: world.conditions.occurs("process.scratch", choices)
+            ),
             table=self._table(),
             on_commit=self._committed,
         )

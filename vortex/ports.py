@@ -45,6 +45,10 @@ class InvalidPosition(PortError):
     """The shard does not accept the sequence number or time."""
 
 
+class NoRoom(PortError):
+    """A scratch file cannot be made, written or read: continue without it."""
+
+
 class Stream(Protocol):
     """One Kinesis stream, read shard by shard."""
 
@@ -110,6 +114,35 @@ class ObjectStore(Protocol):
 
     async def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; a missing key is not an error."""
+        ...
+
+
+class ScratchFile(Protocol):
+    """A file for copies of what is in the store; nothing of it outlives `close`, nor the process."""
+
+    def write(self, at: int, data: bytes) -> None:
+        """Write at an offset. Raises NoRoom."""
+        ...
+
+    def read(self, at: int, length: int) -> bytes:
+        """What was written there; fewer bytes where the file ends. Raises NoRoom."""
+        ...
+
+    def close(self) -> None:
+        """Remove the file."""
+        ...
+
+
+class Scratch(Protocol):
+    """Makes scratch files. They block: call them off the event loop."""
+
+    @property
+    def limit(self) -> int:
+        """Bytes of one file at most; 0 if there is no room at all."""
+        ...
+
+    def open(self) -> ScratchFile:
+        """A new empty file. Raises NoRoom."""
         ...
 
 

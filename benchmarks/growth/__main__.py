@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.growth.ground import exponent
-from benchmarks.growth.publishing import listed
+from benchmarks.growth.publishing import listed, published
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,21 @@ def _members(segments: int) -> dict[str, float]:
     return {"CPU s": seconds, "members": pieces, "us a member": seconds / pieces * 1e6}
 
 
-CURVES = {"members": Curve("segments of 2,000 members", (100, 200, 400, 800), _members, "CPU s")}
+def _gets(shards: int) -> dict[str, float]:
+    store, segments = published(shards)
+    return {"GETs": store.gets(), "segments": segments, "GETs a segment": store.gets() / segments}
+
+
+def _many_workers(workers: int) -> dict[str, float]:
+    store, segments = published(16, workers=workers)
+    return {"GETs": store.gets(), "segments": segments, "GETs a segment": store.gets() / segments}
+
+
+CURVES = {
+    "gets": Curve("shards at a hundredth of the full rate", (4, 8, 16, 32), _gets, "GETs"),
+    "gets-by-workers": Curve("workers, 16 shards", (1, 2, 4), _many_workers, "GETs"),
+    "members": Curve("segments of 2,000 members", (100, 200, 400, 800), _members, "CPU s"),
+}
 
 
 def lines(curve: Curve, sizes: Sequence[int]) -> Iterator[str]:

@@ -1,14 +1,28 @@
-"""Curves of publishing: what listing the objects of a plan takes."""
+"""Curves of publishing: the requests of a plan, and what listing its objects takes."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import dataclass
+from random import Random
+from unittest.mock import patch
 
-from benchmarks.growth.ground import PERIOD_MS, T0, folders, segment
-from vortex.core.log.rules import SegmentHeader
+import vortex.core.log.sealing
+import vortex.publish.copies
+import vortex.publish.object_writer
+from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill, folders, segment
+from simulation import vtime
+from simulation.simscratch import SimScratch
+from vortex.core.fleet.balance import Roster
+from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import Cell
 from vortex.core.publish.members import members_of
 from vortex.core.publish.plan import LogView, Plan, PlanShard
+from vortex.health import Health
+from vortex.log.store import LogStore
+from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
+from vortex.retry import Retry
 
 
 def views_of(number: int, members: int) -> tuple[Plan, dict[str, LogView]]:
@@ -32,3 +46,63 @@ def listed(segments: int, members: int = 2000) -> tuple[float, int]:
     for first, last in ordered.chunks():
         pieces += sum(len(spec.pieces) for spec in ordered.objects(plan.target, first, last))
     return time.process_time() - begun, pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the figures depend on, all a hundredth of the shipped sizes: so a machine can hold 32 shards."""
+
+    copy_bytes: int = 655_360
+    scratch: int = 20_000_000
+    target: int = 655_360
+    batch: int = 327_680
+    near: int = 2_560
+    alone: int = 327
+    shared: int = 2_621
+
+
+FULL_RATE = Traffic(commits=10, partitions=100, size=60_000)
+"""A shard at full rate, a hundredth of it: 6 MB compressed in 30 seconds."""
+
+
+def published(
+    shards: int, traffic: Traffic = FULL_RATE, sizes: Sizes | None = None, workers: int = 1
+) -> tuple[CountingStore, int]:
+    """The store after one plan over this traffic, and its segments with lines."""
+    return vtime.run(_published(shards, traffic, sizes or Sizes(), workers))
+
+
+async def _published(shards: int, traffic: Traffic, sizes: Sizes, workers: int) -> tuple[CountingStore, int]:
+    store = CountingStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS))
+    with (
+        patch.object(vortex.publish.object_writer, "_BATCH", sizes.batch),
+        patch.object(vortex.publish.copies, "NEAR", sizes.near),
+        patch.object(vortex.core.log.sealing, "ALONE_BYTES", sizes.alone),
+        patch.object(vortex.core.log.sealing, "SHARED_BYTES", sizes.shared),
+    ):
+        state = fill(store, shards, traffic)
+        names = tuple(f"w{at}" for at in range(workers))
+        roster = [Roster(rank=at, workers=names) for at in range(workers)]
+        publishers = [publisher(store, state, sizes, names[at], roster[at]) for at in range(workers)]
+        steps = [asyncio.ensure_future(_step_on(store, one)) for one in publishers]
+        await asyncio.gather(*steps)
+    return store, shards * traffic.commits
+
+
+async def _step_on(store: CountingStore, one: Publisher) -> None:
+    while not any(key.endswith("/done.json") for key in store.objects):
+        if not await one.step():
+            await asyncio.sleep(1)
+
+
+def publisher(store: CountingStore, state: StreamState, sizes: Sizes, owner: str, roster: Roster) -> Publisher:
+    """A publisher with these sizes."""
+    clock = vtime.VirtualClock(T0 + 2 * PERIOD_MS)
+    retry = Retry(clock, vtime.NullMeter(), Health(), Random(1))
+    ports = PublisherPorts(
+        LogStore(store, ROOT, retry), clock, vtime.NullMeter(), vtime.in_place, owner, SimScratch(sizes.scratch)
+    )
+    rules = PublishRules(
+        PERIOD_MS, sizes.target, 10**9, range_bytes=4 * sizes.target, part_rows=1000, copy_bytes=sizes.copy_bytes
+    )
+    return Publisher(state, rules, ports, lambda: roster)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from vortex.config import places
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, duration_text, size_bytes
-from vortex.config.values import Duration, Endpoint, ObjectSize, PositiveDuration
+from vortex.config.values import Duration, Endpoint, ObjectSize, PositiveDuration, Size
 from vortex.core.layout import Layout
 from vortex.core.model import HOUR_MS
 
@@ -124,6 +124,11 @@ class Publish(Section):
     target_object_size: ObjectSize = Field(
         default=size_bytes("64MiB"),
         description='Compressed size at which a period is cut into several objects; at most "5GiB".',
+    )
+    scratch: Size = Field(
+        default=size_bytes("2GiB"),
+        description="Disk space of a process for copies of segments, while it publishes a plan of more than 64 MiB: in "
+        "the folder for temporary files (TMPDIR). With less, segments are read several times.",
     )
 
     @field_validator("period")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,20 +21,18 @@ from vortex.core.publish.members import ObjectSpec, Piece
 from vortex.log.objects import READINGS
 from vortex.log.store import LogStore
 from vortex.ports import Meter, Offload
+from vortex.publish.copies import BlobData, Copies, blobs_of
 
 log = logging.getLogger(__name__)
 
 _BATCH = 32 * 1024 * 1024
 """Compressed bytes and objects per batch; with the objects being built, this is the memory that publishing uses."""
 _BATCH_OBJECTS = 500
-_NEAR = 256 * 1024  # blobs closer than this in a segment are read in one request
 _BUILD_BYTES = 32 * 1024 * 1024
 """Bytes of lines that one thread builds in one call, so that neighbours share decompressed blobs."""
 _PARALLEL_BUILDS = 2
 _PARALLEL_PUTS = 16
 NDJSON = "application/x-ndjson"
-BlobData = dict[tuple[str, int, int], memoryview]
-"""Blobs as read, by (shard, n, offset)."""
 
 
 class ForeignObject(Exception):
@@ -49,9 +47,9 @@ class ObjectWriter:
     meter: Meter
     offload: Offload
 
-    async def write(self, specs: Sequence[ObjectSpec], small: int) -> list[PublishedObject]:
-        """Read a batch's members, build its objects, and put them. Raises ForeignObject, CorruptSegment."""
-        data = await blobs_of(self.log_store, specs)
+    async def write(self, specs: Sequence[ObjectSpec], small: int, copies: Copies) -> list[PublishedObject]:
+        """Build a batch's objects, and put them. Raises ForeignObject, CorruptSegment."""
+        data = await copies.blobs(specs)
         building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
 
         async def put(spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
@@ -119,28 +117,6 @@ def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
     return _runs_of(specs, lambda spec: spec.length, _BATCH, _BATCH_OBJECTS)
 
 
-async def blobs_of(log_store: LogStore, specs: Iterable[ObjectSpec]) -> BlobData:
-    """The blobs of some objects; blobs that are close in a segment are read in one request. Raises NotFound."""
-    by_segment: dict[tuple[str, int], list[Piece]] = {}
-    for spec in specs:
-        for piece in spec.pieces:
-            by_segment.setdefault((piece.shard, piece.n), []).append(piece)
-    runs = [run for several in by_segment.values() for run in _runs(several)]
-
-    async def read(run: Sequence[Piece]) -> BlobData:
-        first, last = run[0], run[-1]
-        length = last.offset + last.length - first.offset
-        block = memoryview(await log_store.range(first.shard, first.n, first.offset, length))
-        return {
-            (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length] for p in run
-        }
-
-    found: BlobData = {}
-    for part in await asyncio.gather(*(read(run) for run in runs)):
-        found.update(part)
-    return found
-
-
 def _runs_of(
     specs: Sequence[ObjectSpec], size_of: Callable[[ObjectSpec], int], most: int, number: int
 ) -> Iterator[list[ObjectSpec]]:
@@ -154,17 +130,6 @@ def _runs_of(
             run, total = [], 0
         run.append(spec)
         total += size
-    if run:
-        yield run
-
-
-def _runs(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    run: list[Piece] = []
-    for piece in sorted(pieces, key=lambda p: p.offset):
-        if run and piece.offset - (run[-1].offset + run[-1].length) > _NEAR:
-            yield run
-            run = []
-        run.append(piece)
     if run:
         yield run
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -32,8 +32,9 @@ from vortex.core.publish.plan import (
 )
 from vortex.core.publish.ranges import range_count, ranges_of, takers
 from vortex.log.store import LogStore
-from vortex.ports import Clock, Meter, NotFound, Offload
+from vortex.ports import Clock, Meter, NotFound, Offload, Scratch
 from vortex.publish.cleanup import Cleaner
+from vortex.publish.copies import Copier, NoScratch
 from vortex.publish.dedup import Deduplicator, Resolver
 from vortex.publish.hours import Hours
 from vortex.publish.known_logs import KnownLogs
@@ -50,7 +51,8 @@ class PublishRules:
     """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
 
     `range_bytes` is the minimum compressed size of a range, and `part_rows` the minimum rows of a part; less is
-    not worth sharing. `keys_bytes` is the memory for published keys.
+    not worth sharing. `keys_bytes` is the memory for published keys, and `copy_bytes` that for copies of segments; more
+    goes to the scratch folder.
     """
 
     period_ms: int
@@ -62,6 +64,7 @@ class PublishRules:
     window_ms: int = HOUR_MS
     reach_ms: int = 24 * HOUR_MS
     keys_bytes: int = 1 << 30
+    copy_bytes: int = 64 * 1024 * 1024
 
     @property
     def interval_s(self) -> float:
@@ -94,6 +97,7 @@ class PublisherPorts:
     meter: Meter
     offload: Offload
     owner: str
+    scratch: Scratch = field(default_factory=NoScratch)
 
 
 class Publisher:
@@ -114,7 +118,13 @@ class Publisher:
         self._state, self._rules, self._ports, self._roster = state, rules, ports, roster
         writer = ObjectWriter(ports.log_store, ports.meter, ports.offload)
         self._sharing = Sharing(ports.clock, ports.owner)
-        self._ranges = Ranges(ports.log_store, ports.offload, writer, self._sharing)
+        self._ranges = Ranges(
+            ports.log_store,
+            ports.offload,
+            writer,
+            self._sharing,
+            lambda: Copier(ports.log_store, ports.offload, ports.scratch, rules.copy_bytes),
+        )
         keys = KeyCache(
             ports.log_store, ports.offload, rules.keys_bytes, lambda: ports.meter.add(metrics.DECIDED_READS)
         )

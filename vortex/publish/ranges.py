@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from vortex.core.publish.contents import PublishedObject
-from vortex.core.publish.members import Dropped, members_of
+from vortex.core.publish.members import Dropped, ObjectSpec, members_of
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import RangeDone
 from vortex.log.store import LogStore
 from vortex.ports import Offload
+from vortex.publish.copies import Copier
 from vortex.publish.object_writer import ObjectWriter, batches
 from vortex.publish.sharing import Doing, Sharing
 
@@ -17,8 +18,17 @@ from vortex.publish.sharing import Doing, Sharing
 class Ranges:
     """Publishes plans. A plan of one range needs no further documents; each of several leaves `done-<range>.json`."""
 
-    def __init__(self, log_store: LogStore, offload: Offload, writer: ObjectWriter, sharing: Sharing) -> None:
+    def __init__(
+        self,
+        log_store: LogStore,
+        offload: Offload,
+        writer: ObjectWriter,
+        sharing: Sharing,
+        copier: Callable[[], Copier],
+    ) -> None:
+        """`copier` makes the copies of one range."""
         self._log_store, self._offload, self._writer, self._sharing = log_store, offload, writer, sharing
+        self._copier = copier
         self._large = self._touched = 0
 
     async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
@@ -59,10 +69,17 @@ class Ranges:
     ) -> list[PublishedObject]:
         published: list[PublishedObject] = []
         members = await self._offload(members_of, plan, views, dropped, number, plan.ranges)
-        for first, last in members.chunks():
-            for batch in batches(await self._offload(members.objects, plan.target, first, last)):
-                published += await self._writer.write(batch, plan.small)
-                large = [piece for spec in batch for piece in spec.pieces if not piece.shares]
-                self._large += len(large)
-                self._touched += sum(len(piece.out) > 0 for piece in large)
+        copier, at = self._copier(), 0
+        while at < len(members):
+            async with copier.next_pass(members, at) as (copies, end):
+                for first, last in members.chunks(at, end):
+                    for batch in batches(await self._offload(members.objects, plan.target, first, last)):
+                        published += await self._writer.write(batch, plan.small, copies)
+                        self._note(batch)
+            at = end
         return published
+
+    def _note(self, specs: Sequence[ObjectSpec]) -> None:
+        large = [piece for spec in specs for piece in spec.pieces if not piece.shares]
+        self._large += len(large)
+        self._touched += sum(len(piece.out) > 0 for piece in large)

@@ -10,16 +10,18 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from vortex import metrics
 from vortex.adapters.aws.client import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
+from vortex.adapters.disk.scratch import TemporaryScratch
 from vortex.config.settings import Settings
 from vortex.core.log.segment import Footer
 from vortex.health import Health
-from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Stream
+from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Scratch, Stream
+from vortex.publish.copies import NoScratch
 from vortex.publish.publisher import PublishRules
 from vortex.retry import Retry
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
@@ -51,6 +53,8 @@ class Environment:
     """Returns a new token at every call; it identifies one acquisition of a lease."""
     seed: int
     """The seed of a new stream for the hashes that identify duplicates."""
+    scratch: Scratch = field(default_factory=NoScratch)
+    """Room on disk while a plan is published."""
     table: LeaseTable | None = None
     """None if one process runs every shard."""
     on_commit: Callable[[str, Footer], None] = _unheard
@@ -101,6 +105,7 @@ async def open_environment(settings: Settings, meter: Meter) -> AsyncIterator[En
                 owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
                 token=lambda: secrets.token_hex(8),
                 seed=secrets.randbits(63),
+                scratch=TemporaryScratch(settings.publish.scratch),
                 table=table,
             )
         finally:

@@ -22,7 +22,8 @@ from vortex.core.publish.members import Dropped, ObjectSpec, objects
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import NotFound
-from vortex.publish.object_writer import Blobs, batches, blobs_of
+from vortex.publish.copies import blobs_of
+from vortex.publish.object_writer import Blobs, batches
 
 _PARALLEL = 16
 

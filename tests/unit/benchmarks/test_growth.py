@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
-from benchmarks.growth.ground import exponent
-from benchmarks.growth.publishing import listed
+from benchmarks.growth.ground import Traffic, exponent
+from benchmarks.growth.publishing import FULL_RATE, Sizes, listed, published
 from vortex.core.publish import members
 
 
@@ -29,3 +29,22 @@ def test_members_are_listed_with_one_look_at_each_segment(segments: int) -> None
 def test_exponent_is_that_of_a_power() -> None:
     assert exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
     assert exponent([10, 20, 40], [5, 20, 80]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("shards", [2, 4, 8])
+def test_a_plan_takes_at_most_four_gets_a_segment(shards: int) -> None:
+    """Footers, ids and data, at any number of shards, though its objects need twenty batches."""
+    traffic = Traffic(commits=10, partitions=50, size=60_000)
+    store, segments = published(shards, traffic)
+    assert store.requests["put object"] >= traffic.partitions
+    assert store.gets() <= 4 * segments
+
+
+def test_a_plan_without_scratch_is_published_in_passes() -> None:
+    """A larger part of memory means fewer requests."""
+    gets = []
+    for copy_bytes in (1_000_000, 250_000, 125_000):
+        store, segments = published(4, FULL_RATE, Sizes(scratch=0, copy_bytes=copy_bytes))
+        gets.append(store.gets())
+    assert sorted(gets) == gets
+    assert gets[0] <= 6 * segments

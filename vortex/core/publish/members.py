@@ -39,6 +39,8 @@ the segment. The others are as in `Piece`. 80 bytes, and as much again while the
 
 _ROW_BITS = np.uint64(32)
 _NONE = np.empty(0, dtype=np.int64)
+Run = tuple[str, int, int, int]
+"""A range of a segment: shard, n, and the offsets of its begin and end."""
 Dropped = Mapping[tuple[str, int], NDArray[np.int64]]
 """By segment (shard, n), the numbers of the rows that a plan does not publish, in order."""
 
@@ -110,26 +112,55 @@ class ObjectSpec:
 class Members:
     """Members in order of (period, hash of the folder, folder, shard, n).
 
-    `groups` are the indexes where the members of a folder and period begin, and the number of all members. `rejected`
+    `groups` are the indexes where the members of a folder and period begin, and the number of all members; `ends` are
+    the compressed bytes before each of them. `rejected`
     says which folders hold rejections. `dropped` are the dropped rows: the index of the segment, and in the lower half
     of the bits the number of the row.
     """
 
     table: NDArray[np.void]
     groups: NDArray[np.int64]
+    ends: NDArray[np.int64]
     folders: list[Folder]
     rejected: NDArray[np.bool_]
     segments: list[tuple[str, int]]
     dropped: NDArray[np.uint64]
 
-    def chunks(self, most: int = CHUNK_MEMBERS) -> Iterator[tuple[int, int]]:
-        """Runs of groups (first, last; half-open) of about `most` members; a larger group is a run by itself."""
-        first = 0
-        while first < len(self.groups) - 1:
-            wanted = self.groups[first] + most
-            last = max(first + 1, int(np.searchsorted(self.groups, wanted, side="right")) - 1)
-            yield first, last
-            first = last
+    def __len__(self) -> int:
+        """The number of groups."""
+        return len(self.groups) - 1
+
+    def chunks(self, begin: int = 0, end: int | None = None, most: int = CHUNK_MEMBERS) -> Iterator[tuple[int, int]]:
+        """The groups begin..end (half-open; all by default) in runs (first, last) of about `most` members; a larger
+        group is a run by itself.
+        """
+        end = len(self) if end is None else end
+        while begin < end:
+            last = min(end, _fitting(self.groups, begin, most))
+            yield begin, last
+            begin = last
+
+    def fitting(self, first: int, most: int) -> int:
+        """Where the groups from `first` on with at most `most` compressed bytes end; at least one group."""
+        return _fitting(self.ends, first, most)
+
+    def runs(self, first: int, last: int, near: int, most: int) -> list[Run]:
+        """The ranges of segments that hold the blobs of the groups first..last (half-open).
+
+        Blobs closer than `near` are in one range; a range has at most about `most` bytes, unless one blob has more.
+        """
+        members = self.table[self.groups[first] : self.groups[last]]
+        members = members[np.lexsort((members["offset"], members["segment"]))]
+        segment, begin = members["segment"], members["offset"].astype(np.int64)
+        end = begin + members["length"].astype(np.int64)
+        starts = np.ones(len(members), dtype=bool)
+        starts[1:] = (segment[1:] != segment[:-1]) | (begin[1:] - end[:-1] > near)
+        part = (end - 1 - begin[starts][np.cumsum(starts) - 1]) // most
+        starts[1:] |= part[1:] != part[:-1]
+        firsts = np.flatnonzero(starts)
+        lasts = np.append(firsts[1:], len(members)) - 1
+        places = zip(segment[firsts].tolist(), begin[firsts].tolist(), end[lasts].tolist(), strict=True)
+        return [(*self.segments[at], low, high) for at, low, high in places]
 
     def objects(self, target: int, first: int, last: int) -> list[ObjectSpec]:
         """The objects of the groups first..last (half-open), in order. They are cut at `target` bytes as if no row was
@@ -187,14 +218,26 @@ def members_of(plan: Plan, views: Mapping[str, LogView], dropped: Dropped, numbe
     table = table[np.lexsort((table["segment"], table["folder"], table["period"]))]
     starts = np.ones(len(table), dtype=bool)
     starts[1:] = (table["folder"][1:] != table["folder"][:-1]) | (table["period"][1:] != table["period"][:-1])
+    groups = np.append(np.flatnonzero(starts), len(table))
     return Members(
         table,
-        np.append(np.flatnonzero(starts), len(table)),
+        groups,
+        np.concatenate(([0], np.cumsum(_sizes(table))))[groups],
         folders,
         np.array([folder.rejected for folder in folders], dtype=bool),
         segments,
         _rows_of(segments, dropped),
     )
+
+
+def _sizes(table: NDArray[np.void]) -> NDArray[np.int64]:
+    """For each member its share of its blob's compressed bytes, as `Piece.size`."""
+    length, raw, whole = (table[name].astype(np.int64) for name in ("length", "raw", "whole"))
+    return np.where(raw < whole, length * raw // np.maximum(whole, 1), length)
+
+
+def _fitting(ends: NDArray[np.int64], first: int, most: int) -> int:
+    return max(first + 1, int(np.searchsorted(ends, ends[first] + most, side="right")) - 1)
 
 
 def _rows_of(segments: Sequence[tuple[str, int]], dropped: Dropped) -> NDArray[np.uint64]:

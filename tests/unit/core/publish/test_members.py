@@ -24,7 +24,7 @@ def test_chunks_give_the_same_objects_for_any_size(most: int) -> None:
     """A folder and period is never divided."""
     plan, views = plan_of(1)
     members = members_of(plan, views, {})
-    found = [spec for first, last in members.chunks(most) for spec in members.objects(plan.target, first, last)]
+    found = [spec for first, last in members.chunks(most=most) for spec in members.objects(plan.target, first, last)]
     assert found == objects(plan, views, {})
     order = [(spec.period, spec.folder.hash, spec.folder.path, spec.key) for spec in found]
     assert order == sorted(order)

@@ -1,0 +1,112 @@
+"""Copies of segments: each is read once, into memory or a scratch file; what fails there is read from the store."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill
+from simulation import vtime
+from simulation.simscratch import SimScratch
+from vortex.core.publish.members import Members, members_of
+from vortex.core.publish.plan import Plan, PlanShard
+from vortex.log.store import LogStore
+from vortex.publish.copies import BytesUnderWay, Copier, blobs_of
+from vortex.retry import Once
+
+_TRAFFIC = Traffic(commits=3, partitions=40, size=1_400_000)
+
+
+async def ground() -> tuple[CountingStore, LogStore, Members, Plan]:
+    """The logs of two shards, and the members of their plan."""
+    store = CountingStore(vtime.VirtualClock())
+    fill(store, 2, _TRAFFIC)
+    log_store = LogStore(store, ROOT, Once())
+    names = [f"shardId-{at:012d}" for at in range(2)]
+    shards = {name: PlanShard(first=0, to=2, digest=(await log_store.head(name, 2)).digest) for name in names}
+    plan = Plan(k=0, after=T0, upto=T0 + PERIOD_MS, shards=shards, target=1 << 20)
+    views = {name: await log_store.view(name, shards[name]) for name in names}
+    store.requests.clear()
+    return store, log_store, members_of(plan, views, {}), plan
+
+
+async def copied(scratch: SimScratch, memory: int) -> tuple[int, int]:
+    """How many passes and GETs it takes to read every blob, in batches of one object. Asserts that they are right."""
+    store, log_store, members, plan = await ground()
+    copier, at, passes, found = Copier(log_store, vtime.in_place, scratch, memory), 0, 0, {}
+    while at < len(members):
+        async with copier.next_pass(members, at) as (copies, end):
+            for spec in members.objects(plan.target, at, end):
+                found |= await copies.blobs([spec])
+        at, passes = end, passes + 1
+    gets = store.gets()
+    expected = await blobs_of(log_store, members.objects(plan.target, 0, len(members)))
+    assert {place: bytes(blob) for place, blob in found.items()} == {k: bytes(v) for k, v in expected.items()}
+    return passes, gets
+
+
+def test_a_plan_that_fits_into_memory_is_read_once_and_no_file_is_made() -> None:
+    def fails() -> bool:
+        raise AssertionError("no file is needed")
+
+    assert vtime.run(copied(SimScratch(10**9, fails), 10**9)) == (1, 6)
+
+
+def test_a_plan_that_does_not_fit_into_memory_is_read_once_into_a_file() -> None:
+    assert vtime.run(copied(SimScratch(10**9), 1000)) == (1, 6)
+
+
+def test_a_plan_larger_than_the_file_is_read_in_passes() -> None:
+    """Each reads its own range of each segment."""
+    passes, gets = vtime.run(copied(SimScratch(2_000_000), 1000))
+    assert 1 < passes < 6
+    assert gets <= 2 * 6 * passes
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda number: True,
+        lambda number: number > 3,
+        lambda number: number > 7,
+        lambda number: number % 3 == 0,
+    ],
+)
+def test_a_file_that_fails_costs_requests_and_no_bytes(fails: Callable[[int], bool]) -> None:
+    """Where it cannot be made, written or read, blobs come from the store."""
+    calls = itertools.count()
+    passes, gets = vtime.run(copied(SimScratch(10**9, lambda: fails(next(calls))), 20_000))
+    assert passes >= 1
+    assert gets > 6
+
+
+def test_bytes_under_way_stay_below_the_limit_in_the_order_of_calls() -> None:
+    """What is larger than the limit waits until it is alone; who is cancelled takes no room."""
+    used, most, order = 0, 0, []
+
+    async def one(limit: BytesUnderWay, name: int, size: int) -> None:
+        nonlocal used, most
+        async with limit.of(size):
+            order.append(name)
+            used += size
+            most = max(most, used if size <= 100 else 0)
+            assert used <= 100 or used == size
+            await asyncio.sleep(1)
+            used -= size
+
+    async def main() -> None:
+        limit = BytesUnderWay(100)
+        sizes = [60, 60, 30, 500, 10, 90, 10, 100]
+        tasks = [asyncio.ensure_future(one(limit, name, size)) for name, size in enumerate(sizes)]
+        await asyncio.sleep(0.5)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert order == [0, 2, 3, 4, 5, 6, 7]
+        assert (used, most) == (0, 100)
+        async with limit.of(100):
+            pass
+
+    vtime.run(main())

@@ -1,0 +1,268 @@
+"""A worker's copy of what it publishes: each segment is read once for all its objects.
+
+The blobs of a range lie together in a segment, but an object needs one of each segment. So they are copied first: into
+memory if they fit there, else into a temporary file. Whatever was not copied is read from the store where it is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from vortex.core.publish.members import Members, ObjectSpec, Piece, Run
+from vortex.log.store import LogStore
+from vortex.ports import NoRoom, Offload, Scratch, ScratchFile
+
+log = logging.getLogger(__name__)
+
+NEAR = 256 * 1024
+"""Blobs closer than this in a segment are read in one request."""
+_REQUEST = 16 * 1024 * 1024
+"""Bytes of one request at most."""
+_UNDER_WAY = 64 * 1024 * 1024
+"""Bytes that all requests under way may bring."""
+BlobData = dict[tuple[str, int, int], memoryview]
+"""Blobs as read, by (shard, n, offset)."""
+
+
+class BytesUnderWay:
+    """Limits the bytes that are in memory at a time; something larger than the limit waits until it is alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._used = limit, 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def of(self, size: int) -> AsyncIterator[None]:
+        """Wait for room, in the order of calls, and take it up."""
+        if self._waiting or not self._fits(size):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append((size, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._used -= size
+                self._admit()
+                raise
+        else:
+            self._used += size
+        try:
+            yield
+        finally:
+            self._used -= size
+            self._admit()
+
+    def _fits(self, size: int) -> bool:
+        return not self._used or self._used + size <= self._limit
+
+    def _admit(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.cancelled():
+                if not self._fits(size):
+                    return
+                self._used += size
+                turn.set_result(None)
+            self._waiting.popleft()
+
+
+@dataclass(slots=True)
+class _Copied:
+    """What was copied of one segment: ranges of it in order, with their bytes or their place in the file."""
+
+    begins: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    places: list[memoryview | int] = field(default_factory=list)
+
+
+class Copies:
+    """The blobs of a pass. Used as a context, which removes the copy at its end."""
+
+    def __init__(self, log_store: LogStore, offload: Offload, file: ScratchFile | None) -> None:
+        """Copies into `file`, or into memory."""
+        self.full = False
+        """Whether the file had no more room: what is missing is read from the store."""
+        self._log_store, self._offload, self._file = log_store, offload, file
+        self._copied: dict[tuple[str, int], _Copied] = {}
+        self._under_way = BytesUnderWay(_UNDER_WAY)
+
+    def __enter__(self) -> Copies:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._copied.clear()
+        if self._file is not None:
+            self._file.close()
+
+    async def fill(self, runs: Sequence[Run], limit: int) -> None:
+        """Copy ranges of segments, up to `limit` bytes. Raises what `range` raises."""
+        requests, place = [], 0
+        for shard, n, begin, end in runs:
+            if place + end - begin > limit:
+                break
+            requests.append(self._copy(shard, n, begin, end, place))
+            place += end - begin
+        # All of them end before the file is closed.
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        for problem in results:
+            if isinstance(problem, BaseException):
+                raise problem
+        for copied in self._copied.values():
+            order = sorted(range(len(copied.begins)), key=copied.begins.__getitem__)
+            copied.begins = [copied.begins[at] for at in order]
+            copied.ends = [copied.ends[at] for at in order]
+            copied.places = [copied.places[at] for at in order]
+
+    async def _copy(self, shard: str, n: int, begin: int, end: int, at: int) -> None:
+        async with self._under_way.of(end - begin):
+            if self.full:
+                return
+            data = await self._log_store.range(shard, n, begin, end - begin)
+            if self._file is not None:
+                try:
+                    await self._offload(self._file.write, at, data)
+                except NoRoom as problem:
+                    if not self.full:
+                        log.warning("%s; segments are read again where they are needed", problem)
+                    self.full = True
+                    return
+        copied = self._copied.setdefault((shard, n), _Copied())
+        copied.begins.append(begin)
+        copied.ends.append(end)
+        copied.places.append(memoryview(data) if self._file is None else at)
+
+    async def blobs(self, specs: Iterable[ObjectSpec]) -> BlobData:
+        """The blobs of some objects. Raises NotFound."""
+        there: list[tuple[Piece, int, int]] = []
+        found: BlobData = {}
+        missing: list[Piece] = []
+        for piece in (piece for spec in specs for piece in spec.pieces):
+            key = piece.shard, piece.n, piece.offset
+            copied = self._copied.get(key[:2])
+            at = bisect_right(copied.begins, piece.offset) - 1 if copied else -1
+            if copied is None or at < 0 or piece.offset + piece.length > copied.ends[at]:
+                missing.append(piece)
+                continue
+            within, place = piece.offset - copied.begins[at], copied.places[at]
+            if isinstance(place, memoryview):
+                found[key] = place[within : within + piece.length]
+            else:
+                there.append((piece, place + within, piece.length))
+        if there and self._file is not None:
+            try:
+                found |= await self._offload(_from_file, self._file, there)
+            except NoRoom as problem:
+                log.warning("%s; reading the segments again", problem)
+                missing += [piece for piece, _, _ in there]
+        if missing:
+            found |= await read_blobs(self._log_store, missing)
+        return found
+
+
+def _from_file(file: ScratchFile, wanted: Sequence[tuple[Piece, int, int]]) -> BlobData:
+    """Read blobs from the file, neighbours together."""
+    found: BlobData = {}
+    run: list[tuple[Piece, int, int]] = []
+
+    def read() -> None:
+        begin, end = run[0][1], run[-1][1] + run[-1][2]
+        block = memoryview(file.read(begin, end - begin))
+        for piece, at, length in run:
+            found[piece.shard, piece.n, piece.offset] = block[at - begin : at - begin + length]
+
+    for one in sorted(wanted, key=lambda some: some[1]):
+        if run and one[1] - (run[-1][1] + run[-1][2]) > 0:
+            read()
+            run = []
+        run.append(one)
+    if run:
+        read()
+    return found
+
+
+async def blobs_of(log_store: LogStore, specs: Iterable[ObjectSpec]) -> BlobData:
+    """The blobs of some objects, read from the store. Raises NotFound."""
+    return await read_blobs(log_store, [piece for spec in specs for piece in spec.pieces])
+
+
+async def read_blobs(log_store: LogStore, pieces: Iterable[Piece]) -> BlobData:
+    """The blobs of some pieces; blobs that are close in a segment are read in one request. Raises NotFound."""
+    by_segment: dict[tuple[str, int], list[Piece]] = {}
+    for piece in pieces:
+        by_segment.setdefault((piece.shard, piece.n), []).append(piece)
+    runs = [run for several in by_segment.values() for run in _runs(several)]
+
+    async def read(run: Sequence[Piece]) -> BlobData:
+        first, last = run[0], run[-1]
+        length = last.offset + last.length - first.offset
+        block = memoryview(await log_store.range(first.shard, first.n, first.offset, length))
+        return {
+            (p.shard, p.n, p.offset): block[p.offset - first.offset : p.offset - first.offset + p.length] for p in run
+        }
+
+    found: BlobData = {}
+    for part in await asyncio.gather(*(read(run) for run in runs)):
+        found.update(part)
+    return found
+
+
+def _runs(pieces: list[Piece]) -> list[list[Piece]]:
+    runs: list[list[Piece]] = []
+    for piece in sorted(pieces, key=lambda p: p.offset):
+        if not runs or piece.offset - (runs[-1][-1].offset + runs[-1][-1].length) > NEAR:
+            runs.append([])
+        runs[-1].append(piece)
+    return runs
+
+
+class NoScratch:
+    """No room on disk."""
+
+    limit = 0
+
+    def open(self) -> ScratchFile:
+        """Refuse."""
+        raise NoRoom("publish.scratch is 0")
+
+
+class Copier:
+    """Makes the copies of one plan, pass by pass."""
+
+    def __init__(self, log_store: LogStore, offload: Offload, scratch: Scratch, memory: int) -> None:
+        """A pass of up to `memory` bytes is copied into memory; a larger one into `scratch`."""
+        self._log_store, self._offload, self._scratch, self._memory = log_store, offload, scratch, memory
+        self._no_room = False
+
+    @asynccontextmanager
+    async def next_pass(self, members: Members, first: int) -> AsyncIterator[tuple[Copies, int]]:
+        """The copy of the groups from `first` on, and the group where the pass ends. Raises what `range` raises."""
+        most = self._memory if self._no_room else max(self._memory, self._scratch.limit)
+        last, runs, size = await self._fitting(members, first, most)
+        file = await self._file() if size > self._memory and most > self._memory else None
+        if file is None and size > self._memory:
+            most = self._memory
+            last, runs, size = await self._fitting(members, first, most)
+        with Copies(self._log_store, self._offload, file) as copies:
+            await copies.fill(runs, most)
+            self._no_room = self._no_room or copies.full
+            yield copies, last
+
+    async def _fitting(self, members: Members, first: int, most: int) -> tuple[int, list[Run], int]:
+        """The groups from `first` on with about `most` bytes: where they end, what to read for them, and its size."""
+        last = members.fitting(first, most * 9 // 10)  # what lies between blobs is read with them
+        runs = await self._offload(members.runs, first, last, NEAR, _REQUEST)
+        return last, runs, sum(end - begin for _, _, begin, end in runs)
+
+    async def _file(self) -> ScratchFile | None:
+        try:
+            return await self._offload(self._scratch.open)
+        except NoRoom as problem:
+            log.warning("%s; publishing without it, which reads segments several times", problem)
+            self._no_room = True
+            return None
