@@ -342,11 +342,13 @@ def run(seed: int, *, trace: bool = False, wanted: Sequence[str] = (), fleet: bo
     level = loggers.level
     loggers.setLevel(logging.CRITICAL + 1)
     # This program can read the newer segments; `StoreView` makes the older processes refuse them.
-    version, vortex.core.log.segment.VERSION = vortex.core.log.segment.VERSION, NEWER
+    trailer = vortex.core.log.segment.SEGMENT_TRAILER
+    known = trailer.newest
+    object.__setattr__(trailer, "newest", NEWER)
     try:
         return vtime.run(_live(seed, trace, wanted, fleet))
     except vtime.Stuck as problem:
         return Outcome(seed, [f"{Invariant.SETTLES}: {problem}"])
     finally:
         loggers.setLevel(level)
-        vortex.core.log.segment.VERSION = version
+        object.__setattr__(trailer, "newest", known)
