@@ -108,6 +108,12 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "a gzip record of events": lambda: [packed(b"\n".join(large(n, 700) for n in range(64 * MIB // 701)))],
     "a gzip record of events on several shards": lambda: [packed(b"\n".join(large(n, 700) for n in range(90_000)))] * 2,
     "packed numbers on several shards": lambda: [packed(b"[" + b"1," * (32 * MIB - 2) + b"1]")] * 4,
+    "large records of several kinds on several shards": lambda: [
+        packed(large(1, 64 * MIB - 100)),
+        packed(large(1, 300)),
+        packed(b"{}\n" * (64 * MIB // 3 - 1)),
+        packed(large(2, 60 * MIB)),
+    ] * 2,
     "gzip records of one event each": lambda: [packed(large(n, 64 * MIB - 100)) for n in range(16)],
     "gzip records of half a mebibyte": lambda: [packed(large(n, MIB // 2)) for n in range(3000)],
     "an array of numbers": lambda: [b"[" + b"1," * (MIB // 2 - 2) + b"1]"] * 4,
@@ -205,7 +211,11 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
 """Pages of records by description."""
 
 
-ON_SEVERAL_SHARDS = {"a gzip record of events on several shards", "packed numbers on several shards"}
+ON_SEVERAL_SHARDS = {
+    "a gzip record of events on several shards",
+    "packed numbers on several shards",
+    "large records of several kinds on several shards",
+}
 _SEVERAL = 6
 
 

@@ -29,6 +29,7 @@ else:
 _WINDOW_LOG = 26
 """A Zstandard frame may use a window of up to 64 MiB, the default limit of a record's decompressed size."""
 _WINDOW = zstd.DecompressionParameter.window_log_max
+_WHITE = b" \t\r\n"
 _PADDING = re.compile(rb"[\0 \t\r\n]*+")
 _FIRST, _STEP = 1024, 1 << 20
 """Bytes per call to a decompressor, at first and at most: it copies the input after its member. Also its maximum
@@ -86,6 +87,19 @@ class Output(BytesIO):
         if self.members < 0:
             raise Refused(Reason.TOO_MANY_MEMBERS, f"has more than {MEMBERS} compressed members")
 
+    def text(self) -> bytes:
+        """All output without white space at its end. Cut off here, this takes no second copy."""
+        end = self.tell()
+        with self.getbuffer() as view:
+            while end:
+                begin = max(0, end - _STEP)
+                if rest := len(bytes(view[begin:end]).rstrip(_WHITE)):
+                    end = begin + rest
+                    break
+                end = begin
+        self.truncate(end)
+        return self.getvalue()
+
 
 class _Codec(NamedTuple):
     """`read` takes the data, the offset of a member, the room, and the output for the member's content. It returns the
@@ -97,7 +111,7 @@ class _Codec(NamedTuple):
 
 
 def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes | None]:
-    """Decompress all members of the data; None if the data are not compressed.
+    """Decompress all members of the data, without white space at the end; None if the data are not compressed.
 
     Raises Refused for broken or truncated data, and for more than `room` bytes, then without decompressing the rest.
     The output until then is in `out`.
@@ -115,7 +129,7 @@ def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes
             raise Refused(Reason.BAD_COMPRESSION, f"{codec.name}: {problem}") from None
         at = _end_of_padding(data, at)
         if at == len(data):
-            return out.getvalue()
+            return out.text()
         before, codec = codec, _codec(data, at)
         if codec is None:
             raise Refused(

@@ -187,5 +187,5 @@ def _decompressed(data: bytes, budget: Budget) -> Steps[bytes]:
         raise
     if text is None:
         return data
-    budget.decompressed(len(text), out.members)
+    budget.decompressed(out.tell(), out.members)
     return text

@@ -20,12 +20,16 @@ STEP_PARTS, STEP_BYTES = 1000, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Events of the records first..upto (half-open); with `last`, the remaining ones of these records."""
+    """Events of the records first..upto (half-open); with `last`, the remaining ones of these records.
+
+    `busy`: the next slices are in memory already, so no other page may be worked on before them.
+    """
 
     events: Events
     first: int
     upto: int
     last: bool = True
+    busy: bool = False
 
 
 class EventPage:
@@ -57,7 +61,7 @@ class EventPage:
         begin, end = np.searchsorted(self._plain.record, (first, upto)).tolist()
         return int(end - begin)
 
-    def plain_up_to(self, record: int) -> Iterator[Slice]:
+    def plain_up_to(self, record: int, *, busy: bool = False) -> Iterator[Slice]:
         """The events of the remaining records before this one, which are all plain."""
         while self.done < record:
             begin, end = np.searchsorted(self._plain.record, (self.done, record)).tolist()
@@ -66,12 +70,12 @@ class EventPage:
                 upto = max(self.done + 1, int(self._plain.record[begin + _ROWS]))
                 end = int(np.searchsorted(self._plain.record, upto))
             whole = end - begin == len(self._plain)
-            yield self.give(self._plain if whole else self._plain.rows(slice(begin, end)), self.done, upto)
+            yield self.give(self._plain if whole else self._plain.rows(slice(begin, end)), self.done, upto, busy=busy)
 
-    def give(self, events: Events, first: int, upto: int, *, last: bool = True) -> Slice:
+    def give(self, events: Events, first: int, upto: int, *, last: bool = True, busy: bool = False) -> Slice:
         """Return the next slice."""
         self.done = upto
-        return Slice(events, first, upto, last)
+        return Slice(events, first, upto, last, busy)
 
     def between(self, first: int, upto: int) -> Events:
         """The events of these plain records, with a text of only these."""

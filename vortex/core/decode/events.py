@@ -94,7 +94,7 @@ class EventReader:
     def _apart(self, page: EventPage, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:
         """Process records that must be split; small ones together.
 
-        Keeps no decompressed data while other tasks run, since they may have to decompress, too.
+        Keeps no decompressed data after a slice that is not `busy`: another page may have some to decompress, too.
         """
         group, opened = RecordParts(owners=[]), None
         for index in some:
@@ -108,13 +108,16 @@ class EventReader:
                 found, parts = [], refused_whole(data, over)
             opened = None
             if found or (group.data and is_large(group.data, parts.data)):
-                yield from self._slices_of(page, group)
+                yield from self._slices_of(page, group, busy=True)
                 group = RecordParts(owners=[])
             if found:
-                yield from page.plain_up_to(index)
+                yield from page.plain_up_to(index, busy=True)
                 self._forget_names(page)  # they stay valid until these events are processed
                 yield page.give(found.pop(), index, index + 1)
             group.append(parts, index)
+            if is_large(group.data):
+                yield from self._slices_of(page, group)
+                group = RecordParts(owners=[])
         yield from self._slices_of(page, group)
 
     def _forget_names(self, page: EventPage | None = None) -> None:
@@ -134,19 +137,22 @@ class EventReader:
         events.record = np.full(len(events), index, dtype=np.int32)
         return [] if others else [events]
 
-    def _slices_of(self, page: EventPage, parts: RecordParts) -> Iterator[Slice | None]:
-        """The events of these parts, with those of plain records in between; before them, all earlier ones."""
+    def _slices_of(self, page: EventPage, parts: RecordParts, *, busy: bool = False) -> Iterator[Slice | None]:
+        """The events of these parts, with those of plain records in between; before them, all earlier ones. `busy`:
+        others that follow them are in memory, too.
+        """
         if not parts.data:
             return
         found = yield from self._read(parts, page.records)
         first, upto = page.around(parts) if len(found) == 1 else (parts.owners[0], parts.owners[-1] + 1)
         parts.data.clear()
-        yield from page.plain_up_to(first)
+        large = len(found) > 1 or len(found[0].text) > STEP_BYTES or len(found[0].rejected) > STEP_PARTS
+        yield from page.plain_up_to(first, busy=busy or large)
         if len(found) == 1:
             found = [merged(page.between(first, upto), found[0])]
         found.reverse()
         while found:
-            yield page.give(found.pop(), first, upto, last=not found)
+            yield page.give(found.pop(), first, upto, last=not found, busy=busy)
 
     def _read(self, parts: RecordParts, records: Records) -> Steps[list[Events]]:
         """The events of several records together, or of one large record in several pieces."""

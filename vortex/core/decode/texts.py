@@ -87,7 +87,9 @@ def _elements_of(value: bytes) -> Steps[list[bytes]]:
 def _sliced(text: bytes, hidden: bytes, raws: Iterable[msgspec.Raw], between: re.Pattern[bytes]) -> list[bytes]:
     """The bytes in `text` of these values of `hidden`."""
     if hidden is text:
-        return [bytes(raw) for raw in raws]
+        values = list(raws)
+        # A single value may be large: no second copy.
+        return [text] if len(values) == 1 and len(memoryview(values[0])) == len(text) else list(map(bytes, values))
     slices, at = [], 0
     for raw in raws:
         begin = _end_of(between, hidden, at)

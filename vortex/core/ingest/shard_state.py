@@ -61,7 +61,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The counts of one slice of a page, and its rejections by reason. `whole`: it ends at the end of a record."""
+    """The counts of one slice of a page, and its rejections by reason.
+
+    `whole`: it ends at the end of a record, and no later record is decompressed yet.
+    """
 
     counts: Counts
     reasons: Counter[Reason]
@@ -195,7 +198,7 @@ class ShardIngest:
             self.position = Position(Start.AFTER_SEQUENCE_NUMBER, last)
         counts.events = counts.accepted + counts.filtered + counts.rejected
         read = Counts(*(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__))
-        return Step(read, reasons, one.last)
+        return Step(read, reasons, one.last and not one.busy)
 
     def idle(self, empty_until: int) -> None:
         """The shard is empty up to this time, which all clocks have reached: advance its watermark."""

@@ -29,7 +29,7 @@ else:
     from backports import zstd
 
 ROOM = 1 << 20
-TEXT = b'{"c":"a","t":"b","id":"%d"}\n' * 500
+TEXT = (b'{"c":"a","t":"b","id":"%d"}\n' * 500)[:-1]
 SKIPPABLE = struct.pack("<II", 0x184D2A53, 5) + b"hello"
 CODECS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
@@ -83,6 +83,13 @@ def test_decompress_skips_skippable_snappy_chunks() -> None:
 def test_decompress_reads_zlib_of_every_window_size(window: int) -> None:
     compressor = zlib.compressobj(6, zlib.DEFLATED, window)
     assert decompress(compressor.compress(TEXT) + compressor.flush(), ROOM) == TEXT
+
+
+@every
+def test_decompress_leaves_out_white_space_at_the_end(compressed: Callable[[bytes], bytes]) -> None:
+    """However much."""
+    assert decompress(compressed(TEXT + b" \r\n\t" * 700_000), 4_000_000) == TEXT
+    assert decompress(compressed(b"\n" * 3_000_000), 4_000_000) == b""
 
 
 @every

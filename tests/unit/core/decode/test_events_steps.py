@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
+import tracemalloc
 import weakref
+from itertools import product
 
 import pytest
 
@@ -81,3 +84,36 @@ def test_event_reader_does_not_cache_a_long_customer() -> None:
 @pytest.mark.skipif(native is None, reason="without the steps in C nothing is left to answer")
 def test_event_reader_takes_few_steps_for_few_times() -> None:
     assert steps(packed(500, at="2026-11-29 10:00:00+01:00"), 500) <= 4
+
+
+_LARGE = 3 << 20
+_BIG = {
+    "events": lambda: packed(20_000, x="y" * 160),
+    "no events": lambda: gzip.compress(b"{}\n" * (_LARGE // 3), mtime=0),
+    "a line": lambda: gzip.compress(b'{"customer":"a","type":"b","id":1,"x":"' + b"y" * _LARGE + b'"}', mtime=0),
+    "a broken line": lambda: gzip.compress(b'{"x":"' + b"y" * _LARGE, mtime=0),
+    "events, some without a customer": lambda: gzip.compress(
+        b'{"customer":"a","type":"b","id":1,"x":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}\n{"id":2}\n' * 40_000,
+        mtime=0,
+    ),
+}
+
+
+@pytest.mark.parametrize("order", [*product(_BIG, ["a line"]), ("a line", "events"), ("a line", "no events")])
+def test_event_reader_holds_no_decompressed_record_when_another_page_may_be_worked_on(order: tuple[str, str]) -> None:
+    """One page of several large records, with small ones and plain ones before, between and behind them."""
+    plain, small = b'{"customer":"plain","type":"b","id":"1"}', packed(3)
+    datas = [plain, small, _BIG[order[0]](), small, _BIG[order[1]](), plain, _BIG[order[0]](), small]
+    page, one = records(*datas), reader()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, held = tracemalloc.get_traced_memory()[0], []
+        for part in one.slices(page):
+            passes = part is not None and part.last and not part.busy
+            del part
+            if passes:
+                held.append(tracemalloc.get_traced_memory()[0] - before)
+    finally:
+        tracemalloc.stop()
+    assert max(held) < _LARGE / 4

@@ -21,6 +21,7 @@ WORST = {
     "a gzip record of empty objects": {"too_many_events"},
     "a gzip record of events": set[str](),
     "a gzip record of events on several shards": set[str](),
+    "large records of several kinds on several shards": {"event_too_large", "page_too_large", "too_many_events"},
     "an array of numbers": {"too_many_events"},
     "empty lines": {"missing_customer"},
     "empty gzip members": {"too_many_members"},
