@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import os
+import pathlib
 import signal
 import sys
 import threading
@@ -24,10 +25,11 @@ from rich.table import Table
 from vortex_loader.catalog_commands import catalog
 from vortex_loader.loading import HourReport, How, Loader, follow
 from vortex_loader.metrics import Metrics
-from vortex_loader.model import LoaderError, NotClosed, Passing, hour_text, hours_between, parse_hour
+from vortex_loader.model import HOUR, LoaderError, NotClosed, Passing, hour_text, hours_between, parse_hour
 from vortex_loader.sources import catalog_source
 from vortex_loader.status import Status, status
 from vortex_loader.store import open_store
+from vortex_loader.textfile import kept_in
 from vortex_loader.warehouse import connect
 
 _PREFIX = "VORTEX_LOADER_"
@@ -60,8 +62,10 @@ class Places:
     wait: float
 
     @contextlib.contextmanager
-    def loader(self, *, force: bool = False, metrics_port: int | None = None) -> Iterator[Loader]:
-        """A loader, with its metrics at a port where one is said."""
+    def loader(
+        self, *, force: bool = False, metrics_port: int | None = None, metrics_file: pathlib.Path | None = None
+    ) -> Iterator[Loader]:
+        """A loader, with its metrics at a port or in a file where one is said."""
         metrics = Metrics()
         if metrics_port is not None:
             from prometheus_client import start_http_server
@@ -79,7 +83,7 @@ class Places:
         store = open_store(self.store, endpoint_url=self.endpoint_url, region=self.region)
         source = catalog_source(self.catalog, endpoint_url=self.endpoint_url, region=self.region)
         opened = functools.partial(connect, self.warehouse, wait=self.wait)
-        with Loader(store, source, opened, how, metrics) as loader:
+        with kept_in(metrics_file, metrics), Loader(store, source, opened, how, metrics) as loader:
             yield loader
 
 
@@ -131,6 +135,15 @@ _event = click.option("--event", help="Only this event type.")
 _force = click.option("--force", is_flag=True, help="Load again what is there already, by today's rules.")
 
 
+_metrics_file = click.option(
+    "--metrics-file",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    envvar=_PREFIX + "METRICS_FILE",
+    show_envvar=True,
+    help="Add metrics to this file (.prom), for the node exporter.",
+)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--log-level", default="warning", envvar=_PREFIX + "LOG_LEVEL", type=click.Choice(["info", "warning", "error"])
@@ -149,10 +162,19 @@ main.add_command(catalog)
 @_customer
 @_event
 @_force
+@_metrics_file
 @_json
-def load(places: Places, hour: str, customer: str | None, event: str | None, force: bool, as_json: bool) -> None:
+def load(
+    places: Places,
+    hour: str,
+    customer: str | None,
+    event: str | None,
+    force: bool,
+    metrics_file: pathlib.Path | None,
+    as_json: bool,
+) -> None:
     """Load one closed hour. Loading it twice changes nothing."""
-    with places.loader(force=force) as loader:
+    with places.loader(force=force, metrics_file=metrics_file) as loader:
         report = loader.load_hour(parse_hour(hour), customer, event)
     _show([report], as_json)
 
@@ -164,15 +186,23 @@ def load(places: Places, hour: str, customer: str | None, event: str | None, for
 @_customer
 @_event
 @_force
+@_metrics_file
 @_json
 def backfill(
-    places: Places, first: str, end: str, customer: str | None, event: str | None, force: bool, as_json: bool
+    places: Places,
+    first: str,
+    end: str,
+    customer: str | None,
+    event: str | None,
+    force: bool,
+    metrics_file: pathlib.Path | None,
+    as_json: bool,
 ) -> None:
     """Load the closed hours from one hour on, up to another; several partitions at a time."""
     columns = (TextColumn("partitions"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with (
-        places.loader(force=force) as loader,
+        places.loader(force=force, metrics_file=metrics_file) as loader,
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
         hours = hours_between(parse_hour(first), parse_hour(end))
@@ -203,15 +233,24 @@ def run(places: Places, first: str | None, every: float, metrics_port: int | Non
 @_places
 @click.option("--from", "first", help="The first hour. Default: a day ago.")
 @click.option("--to", "end", help="The hour after the last. Default: the present one.")
+@_metrics_file
 @_json
-def status_(places: Places, first: str | None, end: str | None, as_json: bool) -> None:
+def status_(
+    places: Places, first: str | None, end: str | None, metrics_file: pathlib.Path | None, as_json: bool
+) -> None:
     """Show which hours are closed and loaded, what did not fit, and what was seen that nobody asked for."""
     last = parse_hour(end) if end else _this_hour()
     hours = hours_between(parse_hour(first) if first else last - timedelta(days=1), last)
     store = open_store(places.store, endpoint_url=places.endpoint_url, region=places.region)
-    catalog = catalog_source(places.catalog, endpoint_url=places.endpoint_url, region=places.region).read().catalog
-    with contextlib.closing(connect(places.warehouse, wait=places.wait)) as warehouse:
-        found = status(store, catalog, warehouse, hours)
+    source = catalog_source(places.catalog, endpoint_url=places.endpoint_url, region=places.region)
+    metrics = Metrics()
+    with kept_in(metrics_file, metrics):
+        copy = source.read()
+        with contextlib.closing(connect(places.warehouse, wait=places.wait)) as warehouse:
+            found = status(store, copy.catalog, warehouse, hours)
+        oldest = found.oldest()
+        metrics.catalog_age(copy.age)
+        metrics.waiting(len(found.not_loaded), (datetime.now(UTC) - oldest - HOUR).total_seconds() if oldest else 0.0)
     if as_json:
         click.echo(json.dumps(_status_json(found), indent=1))
     else:

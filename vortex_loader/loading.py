@@ -77,7 +77,7 @@ class Loader:
     def catalog(self) -> Catalog:
         """The catalogue as it is now."""
         copy = self._source.read()
-        self.metrics.catalog_age.set(copy.age)
+        self.metrics.catalog_age(copy.age)
         return copy.catalog
 
     def load_hour(self, hour: datetime, customer: str | None = None, event: str | None = None) -> HourReport:
@@ -93,6 +93,31 @@ class Loader:
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> list[HourReport]:
         """The same for many hours, whose partitions are loaded side by side; `progress` counts partitions."""
+        try:
+            catalog, reports, jobs = self._jobs(hours, customer, event)
+        except NotClosed:
+            raise
+        except LoaderError:
+            self.metrics.failures.inc()
+            raise
+        waiting: dict[Future[Loaded], tuple[HourReport, Partition]] = {
+            self._threads.submit(self.load_partition, catalog, part): (report, part) for report, part in jobs
+        }
+        for done, future in enumerate(as_completed(waiting), 1):
+            report, part = waiting[future]
+            self._tell(report, part, future)
+            progress(done, len(waiting))
+        for report in reports:
+            if not report.failed:  # else the hour comes again
+                self.metrics.not_in_catalog.inc(sum(part.rows for part in report.left))
+                if customer is None and event is None:
+                    self.metrics.loaded(report.hour)
+        return reports
+
+    def _jobs(
+        self, hours: Sequence[datetime], customer: str | None, event: str | None
+    ) -> tuple[Catalog, list[HourReport], list[tuple[HourReport, Partition]]]:
+        """The catalogue, a report per hour, and what is to be loaded. Raises NotClosed, LoaderError."""
         catalog = self.catalog()
         reports, jobs = [], []
         for hour in hours:
@@ -105,18 +130,7 @@ class Loader:
                     jobs.append((report, part))
                 else:
                     report.left.append(part)
-        waiting: dict[Future[Loaded], tuple[HourReport, Partition]] = {
-            self._threads.submit(self.load_partition, catalog, part): (report, part) for report, part in jobs
-        }
-        for done, future in enumerate(as_completed(waiting), 1):
-            report, part = waiting[future]
-            self._tell(report, part, future)
-            progress(done, len(waiting))
-        for report in reports:
-            self.metrics.not_in_catalog.inc(sum(part.rows for part in report.left))
-            if not report.failed:
-                self.metrics.last_hour.set(report.hour.timestamp())
-        return reports
+        return catalog, reports, jobs
 
     def load_partition(self, catalog: Catalog, part: Partition) -> Loaded:
         """One partition, tried again while its failures may pass. Raises LoaderError."""
@@ -180,28 +194,31 @@ def follow(
     """Loads each hour from `first` on as it closes, until `stop`. The catalogue is read anew each time."""
     done: set[datetime] = set()
     while not stop.is_set():
-        closed = 0
-        oldest: datetime | None = None
+        failed: list[datetime] = []
+        open_since: datetime | None = None
         for hour in hours_between(first, now()):
-            if hour in done or stop.is_set():
+            if stop.is_set():
+                break
+            if hour in done:
+                open_since = None
                 continue
             try:
                 report = loader.load_hour(hour)
             except NotClosed:
-                oldest = oldest or hour
+                open_since = open_since or hour
                 continue
             except LoaderError as problem:
                 log.error("%s: %s", hour_text(hour), problem)
-                oldest, closed = oldest or hour, closed + 1
+                failed.append(hour)
                 continue
+            open_since = None  # hours close in turn: those before it never will, as before the stream's first event
             report_to(report)
             if report.failed:
-                oldest, closed = oldest or hour, closed + 1
+                failed.append(hour)
             else:
                 done.add(hour)
-        loader.metrics.waiting.set(closed)
-        age = (now() - oldest - HOUR).total_seconds() if oldest else 0.0
-        loader.metrics.oldest_waiting.set(max(0.0, age))
+        oldest = min([*failed, *([open_since] if open_since else [])], default=None)
+        loader.metrics.waiting(len(failed), (now() - oldest - HOUR).total_seconds() if oldest else 0.0)
         while done and first in done:
             done.discard(first)
             first += HOUR

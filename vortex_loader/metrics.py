@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -37,17 +38,23 @@ METRICS = (
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 
-class Metrics:
-    """The metrics of one process. Every series is there from the start, so that its first increase is seen."""
+GROWING = "vortex_loader_last_loaded_hour_seconds"
+"""The gauge that an older hour does not set back."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
-        kinds = {"counter": Counter, "gauge": Gauge}
+
+class Metrics:
+    """The metrics of one process. Counters exist from the start, so that their first increase is seen; a gauge exists
+    once its value is known.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
         made = {
-            row.name: kinds[row.kind](row.name, row.help, row.labels, registry=self.registry)
+            row.name: Counter(row.name, row.help, row.labels, registry=self.registry)
             for row in METRICS
-            if row.kind in kinds
+            if row.kind == "counter"
         }
+        self._gauges: dict[str, Gauge] = {}
         self.partitions = made["vortex_loader_partitions_total"]
         self.rows = made["vortex_loader_rows_total"]
         self.misfits = made["vortex_loader_misfits_total"]
@@ -55,11 +62,28 @@ class Metrics:
         self.not_in_catalog = made["vortex_loader_not_in_catalog_rows_total"]
         self.retries = made["vortex_loader_retries_total"]
         self.failures = made["vortex_loader_failures_total"]
-        self.waiting = made["vortex_loader_hours_waiting"]
-        self.oldest_waiting = made["vortex_loader_oldest_waiting_seconds"]
-        self.last_hour = made["vortex_loader_last_loaded_hour_seconds"]
-        self.catalog_age = made["vortex_loader_catalog_age_seconds"]
         (row,) = (each for each in METRICS if each.kind == "histogram")
         self.seconds = Histogram(row.name, row.help, buckets=_BUCKETS, registry=self.registry)
         for result in RESULTS:
             self.partitions.labels(result)
+
+    def waiting(self, hours: int, oldest_s: float) -> None:
+        """How many closed hours are not loaded, and how long ago the oldest ended that is not, closed or not."""
+        self._set("vortex_loader_hours_waiting", hours)
+        self._set("vortex_loader_oldest_waiting_seconds", max(0.0, oldest_s))
+
+    def loaded(self, hour: datetime) -> None:
+        """All that the catalogue asks for of the hour is loaded."""
+        self._set(GROWING, hour.timestamp())
+
+    def catalog_age(self, seconds: float) -> None:
+        """How old the copy of the catalogue is."""
+        self._set("vortex_loader_catalog_age_seconds", seconds)
+
+    def _set(self, name: str, value: float) -> None:
+        if name not in self._gauges:
+            (row,) = (each for each in METRICS if each.name == name)
+            self._gauges[name] = Gauge(row.name, row.help, registry=self.registry)
+        elif name == GROWING:
+            value = max(value, self.registry.get_sample_value(name) or 0.0)
+        self._gauges[name].set(value)

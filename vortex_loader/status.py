@@ -38,6 +38,17 @@ class Status:
     left: dict[tuple[str, str], int] = field(default_factory=dict)
     tables: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
 
+    @property
+    def not_loaded(self) -> list[datetime]:
+        """Closed hours of which something is waiting to be loaded."""
+        return [one.hour for one in self.hours if one.waiting]
+
+    def oldest(self) -> datetime | None:
+        """The oldest hour that waits: to be loaded, or to be closed. None closes once a later one has."""
+        last = max((one.hour for one in self.hours), default=None)
+        coming = [hour for hour in self.open if last is None or hour > last]
+        return min([*self.not_loaded, *coming], default=None)
+
 
 def status(store: Store, catalog: Catalog, warehouse: Warehouse, hours: Sequence[datetime]) -> Status:
     """Of these hours. Raises LoaderError."""

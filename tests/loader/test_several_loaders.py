@@ -15,8 +15,9 @@ from tests.loader.stores import hour, page, publish
 from vortex_loader.catalog import Catalog, Document
 from vortex_loader.loading import HourReport, How, Loader, follow
 from vortex_loader.metrics import Metrics
-from vortex_loader.model import LoaderError, Passing
+from vortex_loader.model import LoaderError, Passing, hours_between
 from vortex_loader.sources import Copy
+from vortex_loader.status import status
 from vortex_loader.store import Store, open_store
 from vortex_loader.warehouse import connect
 from vortex_loader.warehouse.base import Warehouse
@@ -48,6 +49,11 @@ def a_loader(store: Store, source: Any, opened: Callable[[], Warehouse], **how: 
 def value(metric: Any) -> float:
     """What a metric has come to."""
     return float(metric._value.get())
+
+
+def gauge(loader: Loader, name: str) -> float | None:
+    """The loader's gauge of this name, or None."""
+    return loader.metrics.registry.get_sample_value(f"vortex_loader_{name}")
 
 
 def test_concurrent_loaders_load_every_partition_once(tmp_path: Path, address: str) -> None:
@@ -196,7 +202,7 @@ def test_loader_loads_hours_as_they_close_by_the_current_catalogue(tmp_path: Pat
     with a_loader(store, source, lambda: connect(address)) as loader:
         follow(loader, hour(0), now, stop, 0.01, tell)
         assert reports == [(hour(0), 5), (hour(1), 3)]
-        assert value(loader.metrics.last_hour) == hour(1).timestamp()
+        assert gauge(loader, "last_loaded_hour_seconds") == hour(1).timestamp()
         assert value(loader.metrics.not_in_catalog) == 3 + 5
 
 
@@ -218,7 +224,7 @@ def test_loader_retries_a_failed_hour_in_the_next_round(tmp_path: Path, address:
 
     class Stop(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
-            waits.append((value(loader.metrics.waiting), value(loader.metrics.oldest_waiting)))
+            waits.append((gauge(loader, "hours_waiting"), gauge(loader, "oldest_waiting_seconds")))
             file.write_bytes(body)
             return stop.is_set()
 
@@ -230,6 +236,28 @@ def test_loader_retries_a_failed_hour_in_the_next_round(tmp_path: Path, address:
     assert reports == [(hour(0), 0, 1), (hour(1), 40, 0), (hour(0), 40, 0)]
     assert waits[0] == (1.0, 3600.0)
     assert waits[-1] == (0.0, 0.0)
+
+
+def test_hours_before_the_first_that_closed_do_not_count_as_waiting(tmp_path: Path) -> None:
+    """As before the stream's first event: no hour closes after a later one."""
+    publish(tmp_path, hour(3), {("acme", "page"): PAGES})
+    seen: list[tuple[float | None, float | None]] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            seen.append((gauge(loader, "hours_waiting"), gauge(loader, "oldest_waiting_seconds")))
+            if len(seen) == 2:
+                self.set()
+            return True
+
+    def opened() -> Warehouse:
+        return connect(str(tmp_path / "w.duckdb"))
+
+    with a_loader(open_store(str(tmp_path)), Changing(customers="all"), opened) as loader:
+        follow(loader, hour(0), lambda: hour(6), Stop(), 0.01, lambda report: None)
+        found = status(loader.store, loader.catalog(), opened(), hours_between(hour(0), hour(6)))
+    assert seen == [(0.0, 3600.0), (0.0, 3600.0)], "hour 4, which ended at the start of hour 5"
+    assert found.oldest() == hour(4)
 
 
 def test_hour_text_is_in_utc_for_any_time_zone() -> None:
