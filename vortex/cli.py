@@ -238,14 +238,20 @@ def preview(config: Path | None, as_json: bool, number: int, shard: str | None, 
     sys.exit(program(_settings(config), number, shard, file, as_json))
 
 
-@main.command(epilog=_examples("vortex status", "vortex status --json"))
+@main.command(epilog=_examples("vortex status", "vortex status --watch", "vortex status --json"))
 @_config
 @_json
-def status(config: Path | None, as_json: bool) -> None:
-    """Show workers, shards, the frontier and its holder, the last plan and the last closed hour."""
+@click.option("--watch", is_flag=True, help="Show it anew every five seconds.")
+def status(config: Path | None, as_json: bool, watch: bool) -> None:
+    """Show whether all is well, what holds it and what to do; then shards, the last plan and the last closed hour."""
+    if watch and as_json:
+        raise click.UsageError("--watch is for people; leave out --json")
     from vortex.commands.status import status as program
 
-    _one_off(program, config, as_json)
+    try:
+        sys.exit(program(_settings(config), as_json, watch))
+    except KeyboardInterrupt:
+        sys.exit(Exit.OK)
 
 
 @main.command(epilog=_examples("vortex verify"))

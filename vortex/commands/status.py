@@ -6,13 +6,15 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from vortex.commands.standing import begun
+from vortex.commands.status_text import Problem, Shard, View, ago, clock, console, rendered, span
 from vortex.config.settings import Settings
 from vortex.core.fleet.lease import Lease, of_earlier_stream
 from vortex.core.layout import hour_of, moment
@@ -21,10 +23,13 @@ from vortex.core.model import HOUR_MS
 from vortex.core.publish.plan import LogView, Plan, frontier, live_and_retired, with_children
 from vortex.exits import Exit
 from vortex.log.store import LogStore
-from vortex.ports import NotFound, Stream
+from vortex.ports import NotFound, ObjectStore, PortError, Stream
 from vortex.runtime.factories import open_lease_table, open_store, open_stream
 
 _SLACK_MS = 60_000
+_WATCH_S = 5.0
+_MANY = 0.01
+"""The share of rejections, or of unreadable times, above which something is wrong with the settings or a producer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +87,49 @@ class Status:
     """For how long back the plans reach that it was held against; after a window was enlarged it fills."""
     held_against: str
     """Which plans those are."""
+    untimed_share: float
+    """Of the accepted events that no plan covers yet."""
+    rejected: list[str]
+    """Shards with many rejections among the events that no plan covers yet."""
+    gaps: list[str]
+    """Gaps in the segments that no plan covers yet."""
+    now: str
+    """The service's time."""
 
 
-def status(settings: Settings, as_json: bool) -> int:
+def status(settings: Settings, as_json: bool, watch: bool = False) -> int:
     """Print it. Raises PortError where stream or store do not answer, BrokenLog, and NoState."""
-    found = asyncio.run(_status(settings))
-    if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
-    else:
-        _print(found)
+    asyncio.run(_watch(settings) if watch else _once(settings, as_json))
     return Exit.OK
 
 
-async def _status(settings: Settings) -> Status:
+async def _once(settings: Settings, as_json: bool) -> None:
     async with open_stream(settings) as stream, open_store(settings) as store:
-        info = await stream.describe()
-        log_store, state = await begun(store, info)
-        return await gather(log_store, state, stream, settings, await _leases(settings, info.created_ms))
+        found = await _status(settings, stream, store)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+    else:
+        console().print(rendered(view_of(found)))
+
+
+async def _watch(settings: Settings) -> None:
+    """Show it anew every few seconds, until interrupted. What does not answer is said below the last answer."""
+    async with open_stream(settings) as stream, open_store(settings) as store:
+        shown = rendered(view_of(await _status(settings, stream, store)))
+        with Live(shown, console=console(), auto_refresh=False, screen=False) as live:
+            while True:
+                live.update(shown, refresh=True)
+                await asyncio.sleep(_WATCH_S)
+                try:
+                    shown = rendered(view_of(await _status(settings, stream, store)))
+                except PortError as problem:
+                    live.update(Group(shown, Text(f"no answer: {problem}", style="red")), refresh=True)
+
+
+async def _status(settings: Settings, stream: Stream, store: ObjectStore) -> Status:
+    info = await stream.describe()
+    log_store, state = await begun(store, info)
+    return await gather(log_store, state, stream, settings, await _leases(settings, info.created_ms))
 
 
 async def _leases(settings: Settings, stream: int) -> dict[str, Lease] | None:
@@ -155,6 +186,15 @@ async def gather(
         window_s=plan.window / 1000,
         window_covered_s=(plan.arrived[1] - plan.recent[0].upto) / 1000 if plan.recent else 0.0,
         held_against=f"{plan.since}..{plan.k - 1}" if plan.recent else "",
+        untimed_share=_untimed_share(views),
+        rejected=rejected(views),
+        gaps=[
+            f"{shard}: {head.footer.gap}"
+            for shard, view in sorted(views.items())
+            for head in view.headers
+            if head.footer.gap
+        ],
+        now=_iso(now),
     )
 
 
@@ -206,6 +246,22 @@ def untimed(views: Mapping[str, LogView]) -> list[str]:
     return found
 
 
+def _untimed_share(views: Mapping[str, LogView]) -> float:
+    counts = [head.footer.counts for view in views.values() for head in view.headers]
+    return sum(one.untimed for one in counts) / max(1, sum(one.accepted for one in counts))
+
+
+def rejected(views: Mapping[str, LogView]) -> list[str]:
+    """Shards with more than one rejection in a hundred events, among those that no plan has covered yet."""
+    found = []
+    for shard, view in sorted(views.items()):
+        counts = [head.footer.counts for head in view.headers]
+        number, events = sum(one.rejected for one in counts), sum(one.events for one in counts)
+        if number > _MANY * events:
+            found.append(f"{shard}: {number} of {events} recent events are rejected")
+    return found
+
+
 def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease] | None) -> ShardRow:
     lease = (leases or {}).get(shard)
     owner = (lease.owner if lease is not None else None) or ""
@@ -229,31 +285,80 @@ def _iso(ms: int) -> str:
     return moment(ms).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _print(found: Status) -> None:
-    console = Console()
-    if found.coordination != "local":
-        _print_rows(console, f"workers of stream {found.stream}", WorkerRow.__slots__, found.workers)
-    _print_rows(console, f"stream {found.stream}", ShardRow.__slots__, found.shards)
-    if len(found.ranges) > 1:
-        _print_rows(console, f"plan {found.last_plan}", RangeRow.__slots__, found.ranges)
-    console.print(f"frontier: {found.frontier} held by {found.holder}" if found.holder else "frontier: no open shard")
-    console.print(f"published up to {found.published_upto}; last plan: {found.last_plan} ({found.last_plan_state})")
-    console.print(f"last closed hour: {found.last_closed_hour or 'none yet'}")
-    if found.last_plan >= 0:
-        held = (
-            f"plans {found.held_against}, {found.window_covered_s:.0f} s" if found.held_against else "no earlier plan"
+def _ms(iso: str) -> int | None:
+    return round(datetime.fromisoformat(iso).timestamp() * 1000) if iso else None
+
+
+def view_of(found: Status) -> View:
+    """What is printed of it."""
+    now = _ms(found.now) or 0
+    late = {line.partition(":")[0] for line in found.late}
+    shards = [
+        Shard(
+            row.shard,
+            row.state,
+            row.owner,
+            None if row.lag_s is None else now - round(row.lag_s * 1000),
+            _ms(row.closed_before),
+            row.segments_unpublished,
+            row.shard in late,
         )
-        console.print(f"deduplication window: {found.window_s:.0f} s; the last plan was compared with {held}")
-    for line in found.late:
-        console.print(f"late: {line}", markup=False)
-    for line in found.untimed:
-        console.print(f"untimed: {line}", markup=False)
+        for row in found.shards
+    ]
+    return View(found.stream, now, problems(found), _facts(found, now), shards, found.coordination != "local")
 
 
-def _print_rows(console: Console, title: str, names: Sequence[str], rows: Sequence[object]) -> None:
-    table = Table(title=title)
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape("" if getattr(row, name) is None else str(getattr(row, name))) for name in names))
-    console.print(table)
+def problems(found: Status) -> list[Problem]:
+    """What is not well, the worst first."""
+    rows = {row.shard: row for row in found.shards}
+    told = (
+        [Problem(f"a gap in {_sum_up(found.gaps)}", "those records are lost: raise the stream's retention")]
+        if found.gaps
+        else []
+    )
+    nobody = [line for line in found.late if "no worker has it" in line]
+    opened = [line for line in found.late if "keeps every period" in line]
+    if nobody:
+        told.append(Problem(_sum_up(nobody), "start workers; if some run, ask /readyz?verbose why they gave it up"))
+    if opened:
+        first = min((rows[line.partition(":")[0]] for line in opened), key=lambda row: row.closed_before)
+        todo = "is a worker running, and ready? /readyz?verbose and its log say what it waits for"
+        told.append(Problem(_sum_up(opened), todo, _ms(first.watermark)))
+    if found.last_plan < 0 and all(row.state == "not started" for row in found.shards):
+        told.append(Problem("no worker has committed anything yet", "start `vortex run`, or look at its log"))
+    if ranges := [line for line in found.late if line.startswith("plan ")]:
+        told.append(Problem(_sum_up(ranges), "the planner takes over within minutes; is that worker alive?"))
+    if found.rejected:
+        told.append(Problem(_sum_up(found.rejected), "`vortex check` names the paths; the reasons are in _rejected/"))
+    if found.untimed_share > _MANY:
+        told.append(Problem(_sum_up(found.untimed), "correct event.time, or set event.time_format"))
+    return told
+
+
+def _sum_up(lines: Sequence[str]) -> str:
+    more = len(lines) - 1
+    return lines[0] + (f"; and {more} more like it" if more else "")
+
+
+def _facts(found: Status, now: int) -> list[tuple[str, str]]:
+    """Name and text of what is so, well or not."""
+    upto, closed, frontier_ms = _ms(found.published_upto), _ms(found.last_closed_hour), _ms(found.frontier)
+    rows = []
+    if upto is not None and found.last_plan >= 0:
+        rows.append(
+            (
+                "published up to",
+                f"{clock(upto, now)}, {ago(now - upto)}; plan {found.last_plan} {found.last_plan_state}",
+            )
+        )
+    rows.append(("last closed hour", "none yet" if closed is None else clock(closed, now)))
+    if frontier_ms is not None:
+        rows.append(("open from", f"{clock(frontier_ms, now)}, held by {found.holder}"))
+    if found.last_plan >= 0:
+        window, covered = (span(round(seconds * 1000)) for seconds in (found.window_s, found.window_covered_s))
+        held = f"{covered}, plans {found.held_against}" if found.held_against else "no earlier plan"
+        rows.append(("deduplication", f"window {window}; the last plan was compared with {held}"))
+    if found.coordination != "local":
+        rate = sum(row.throughput_kbps for row in found.workers)
+        rows.append(("workers", f"{len(found.workers)}, {rate:,.1f} KB/s"))
+    return rows

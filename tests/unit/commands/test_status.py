@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 from tests.leased_fleet import FleetWorld, scenario
-from vortex.commands.status import Status, gather, untimed
+from vortex.commands.status import Status, gather, problems, rejected, untimed, view_of
 from vortex.config.settings import Settings
 from vortex.core.log.segment import Counts
 
@@ -79,3 +80,54 @@ def test_untimed_names_shards_with_unreadable_times_and_counts_them() -> None:
         "shard": view(Counts(accepted=9, untimed=2), Counts(accepted=1, untimed=1)),
     }
     assert untimed(views) == ["shard: 3 of 10 recent events have no readable time; they count by arrival"]
+
+
+def told(found: Status) -> list[str]:
+    """What is not well, in words."""
+    return [f"{one.what} | {one.todo}" for one in problems(found)]
+
+
+def test_problems_name_a_shard_that_holds_hours_open_and_since_when_it_is_not_read() -> None:
+    async def main() -> None:
+        world = FleetWorld(shards=2, period_ms=60_000)
+        member = await world.join()
+        await world.run(200)
+        found = await status(world)
+        assert [line for line in told(found) if "no readable time" not in line] == []
+        await member.kill()
+        stopped = world.clock.now_ms()
+        await world.clock.sleep(1500)
+        found = await status(world)
+        (nobody_or_open,) = [one for one in problems(found) if "keeps every period" in one.what]
+        assert nobody_or_open.what.endswith("; and 1 more like it")
+        assert nobody_or_open.since_ms is not None and abs(nobody_or_open.since_ms - stopped) < 10_000
+        view = view_of(found)
+        assert [shard.late for shard in view.shards] == [True, True]
+        assert all(shard.read_ms is not None and view.now_ms - shard.read_ms > 1_490_000 for shard in view.shards)
+
+    scenario(main())
+
+
+def test_problems_name_gaps_and_many_rejections_and_many_unreadable_times() -> None:
+    """The worst first: what is lost, then what is wrong."""
+    nothing = Status(
+        stream="s", coordination="local", workers=[], shards=[], ranges=[], late=[], untimed=["a: 1 of 9"],
+        frontier="", holder="", last_plan=3, last_plan_state="done", published_upto="2025-11-29T14:55:00Z",
+        last_closed_hour="", window_s=3600.0, window_covered_s=0.0, held_against="", untimed_share=0.001,
+        rejected=[], gaps=[], now="2025-11-29T15:00:00Z",
+    )  # fmt: skip
+    assert told(nothing) == []
+    bad = replace(nothing, untimed_share=1.0, rejected=["a: 9 of 9 recent events are rejected"], gaps=["a: trimmed"])
+    assert [line.partition(" |")[0] for line in told(bad)] == [
+        "a gap in a: trimmed",
+        "a: 9 of 9 recent events are rejected",
+        "a: 1 of 9",
+    ]
+
+
+def test_rejected_names_shards_where_more_than_one_event_in_a_hundred_is_rejected() -> None:
+    def view(*counts: Counts) -> Any:
+        return SimpleNamespace(headers=[SimpleNamespace(footer=SimpleNamespace(counts=some)) for some in counts])
+
+    views = {"a": view(Counts(events=100, rejected=1)), "b": view(Counts(events=50), Counts(events=50, rejected=2))}
+    assert rejected(views) == ["b: 2 of 100 recent events are rejected"]
