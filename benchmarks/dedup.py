@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -63,7 +64,8 @@ def of_filter(ids: int, page: int) -> dict[str, float]:
     pages = [rng.randbytes(KEY_BYTES * page) for _ in range(2 * ids // page)]
     every_ms, spent = 300_000 * page // ids + 1, 0.0
     for number, keys in enumerate(pages):
-        spent += _timed(lambda keys=keys, at=number * every_ms: found.claim(keys, at, at))
+        at = number * every_ms
+        spent += _timed(partial(found.claim, keys, at, at))
     last = len(pages) * every_ms
     seen = _timed(lambda: [found.claim(keys, last, last) for keys in pages[-10:]])
     return {

@@ -19,6 +19,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -149,9 +150,9 @@ def takeovers(hours: int, rows: int, rounds: int, seed: int) -> list[tuple[float
                 worker.wait()
                 begun = time.time()
                 worker = site.start(log)
-                until(lambda since=begun: store.committed(since), 300)
+                until(partial(store.committed, begun), 300)
                 commits = time.time() - begun
-                until(lambda since=begun, known=known: store.published(known - 1, since), 300)
+                until(partial(store.published, known - 1, begun), 300)
                 found.append((commits, time.time() - begun))
         finally:
             with stopped(worker):

@@ -26,13 +26,14 @@ from random import Random
 
 from simulation import vtime
 from simulation.logchecks import parsed
-from simulation.memstream import HASH_KEYS, MemoryStream
+from simulation.memstream import MemoryStream
 from vortex import metrics
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.heap import use_one_heap
 from vortex.config.settings import Settings
 from vortex.core.log.segment import Counts
+from vortex.core.model import HASH_KEYS
 from vortex.health import Health
 from vortex.retry import Retry
 from vortex.runtime.assembly import loaded_state, worker_factory

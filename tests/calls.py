@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.faultproxy import FAULTS, FaultProxy, no_fault, only
-from tests.faults import services
+from tests.faultproxy import FaultProxy, no_fault, only
+from tests.faults import FAULTS, services
 from tests.tinyaws import SHARD, TinyAws
 from vortex.adapters.aws import exchange
 from vortex.adapters.dynamodb.lease_row import read_row, write_row
@@ -141,8 +141,8 @@ async def folders(world: World) -> tuple[Any, bool]:
 async def delete(world: World) -> tuple[Any, bool]:
     keys = [world.key(), world.key()]
     world.aws.objects.update((f"root/{key}", b"x") for key in keys)
-    gone = await world.store.delete([*keys, "not/there"])
-    return gone, not any(f"root/{key}" in world.aws.objects for key in keys)
+    await world.store.delete([*keys, "not/there"])
+    return None, not any(f"root/{key}" in world.aws.objects for key in keys)
 
 
 async def active(world: World) -> tuple[Any, bool]:
@@ -238,8 +238,8 @@ async def opened(
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(listening or FaultProxy(aws, hang_s=3 * WAIT_S))
         proxy._origins[""] = aws
-        patience = {"connect_timeout_s": PATIENCE_S / 2, "read_timeout_s": PATIENCE_S / 2}
-        region = {"region": "us-east-1", "endpoint_url": url or proxy.url}
+        patience: dict[str, Any] = {"connect_timeout_s": PATIENCE_S / 2, "read_timeout_s": PATIENCE_S / 2}
+        region: dict[str, Any] = {"region": "us-east-1", "endpoint_url": url or proxy.url}
         store = await stack.enter_async_context(open_s3_store("s3://bucket/root", **region, **patience))
         table = await stack.enter_async_context(open_dynamo_table("leases", **region, **patience))
         stream = await stack.enter_async_context(open_kinesis_stream("s", **region, **patience))

@@ -220,8 +220,8 @@ def differences(rng: Random) -> str:
         return f"the page {datas}"
     if found != alone:
         return f"the page by its records, without the steps in C, {datas}"
-    if found := differing_aggregate(rng):
-        return found
+    if differing := differing_aggregate(rng):
+        return differing
     body = reply(rng)
     bodies = [body, *(broken(rng, body) for _ in range(20))]
     return next(

@@ -50,7 +50,7 @@ def check(site: Site, events: list[bytes], *, own_hours: bool) -> None:
     query = f"""
         SELECT count(*), count(DISTINCT id), count(DISTINCT customer)
         FROM read_json('{root}/customer=*/*/*/*/*.gz', hive_partitioning = true, union_by_name = true)"""
-    (counted,) = duckdb.sql(query).fetchall()
+    (counted,) = duckdb.execute(query).fetchall()
     closed = check_manifests(site)
     assert counted[:2] == (len(events), len(events)), counted
     if own_hours:

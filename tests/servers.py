@@ -14,6 +14,7 @@ import time
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOOLS = REPOSITORY / ".tools"
@@ -45,7 +46,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[Any]) -> None:
     """Wait until the port answers. Raises RuntimeError if the process ends or does not answer within a minute."""
     end = time.monotonic() + _START_S
     while time.monotonic() < end:
@@ -60,7 +61,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, **options: object) -> Iterator[str]:
+def _running(command: list[str], port: int, **options: Any) -> Iterator[str]:
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **options
     )

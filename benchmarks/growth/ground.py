@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -103,7 +103,7 @@ def folders(number: int) -> list[Folder]:
 
 
 def segment(
-    shard: str, n: int, prev: str, closed_before: int, lines: dict[Cell, Sequence[bytes]], ids: bytes = b""
+    shard: str, n: int, prev: str, closed_before: int, lines: Mapping[Cell, Sequence[bytes]], ids: bytes = b""
 ) -> Sealed:
     """Segment n of a shard, with these lines."""
     footer = empty_footer(

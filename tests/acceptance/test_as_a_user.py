@@ -39,7 +39,7 @@ def test_demo_counts_add_up_and_the_documented_query_counts_the_same_rows(tmp_pa
     assert min(published, duplicates, rejected) > 0
     assert "closed hours" in done.stdout
     assert list(folder.glob("_hours/*/*/manifest.json"))
-    rows = duckdb.sql(block("docs/reading.md", "sql", "read_ndjson_objects").replace("DIR", str(folder))).fetchall()
+    rows = duckdb.execute(block("docs/reading.md", "sql", "read_ndjson_objects").replace("DIR", str(folder))).fetchall()
     assert sum(row[2] for row in rows) == published
     loading = re.search(
         r"produced 3000 = loaded (\d+) \+ duplicates (\d+) \+ rejected (\d+) \+ not in .* (\d+)", done.stdout

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faultproxy import FAULTS, FaultProxy, in_thread, no_fault
+from tests.faultproxy import FaultProxy, in_thread, no_fault
+from tests.faults import FAULTS
 from tests.faults.wire import Request
 from tests.harness import Site, make_stream, stopped, until
 from tests.issuer import CONTAINER, Issuer

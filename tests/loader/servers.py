@@ -43,7 +43,7 @@ def postgres(options: tuple[str, ...] = _OPTIONS) -> Iterator[str]:
         if os.geteuid() == 0:  # Postgres refuses to run as root
             os.chown(data, 65534, 65534)
             as_user = {"user": 65534, "group": 65534, "extra_groups": []}
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": base}
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": base}
         subprocess.run(
             [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
             check=True,

@@ -10,8 +10,8 @@ import pytest
 
 from tests.loader.stores import hour
 from vortex_loader.catalog import Catalog, Document
-from vortex_loader.model import Listed, LoaderError, Partition, Passing
-from vortex_loader.store import Bucket, Store, StoredObject, open_store
+from vortex_loader.model import Listed, LoaderError, Partition, Passing, StoredObject
+from vortex_loader.store import Bucket, Store, open_store
 from vortex_loader.warehouse.load import load
 from vortex_loader.warehouse.redshift import Redshift
 
@@ -61,7 +61,7 @@ class Connection:
         """Nothing."""
 
 
-ANSWERS = {
+ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     r"table_name = '_loads'": [("customer",)],
     r"FROM \"vortex\".\"_names\"": [("acme", "acme")],
     r"FROM \"acme\".\"_loads\"": [],

@@ -280,7 +280,7 @@ def done_first() -> Any:
     async def none(*args: Any) -> list[Any]:
         return []
 
-    counts = vortex.publish.publisher.period_counts
+    counts = vortex.publish.publisher.__dict__["period_counts"]
 
     def lax(plan: Plan, views: Any, published: Any, dropped: Any) -> Any:
         with patch.object(vortex.core.publish.contents, "BrokenLog", Warning):

@@ -44,9 +44,9 @@ class _Canceller:
     """Counts the calls of a world's ports, and cancels `task` some turns of the loop after call `at`."""
 
     def __init__(self, world: World, at: int) -> None:
-        self.at, self.task, self.calls = at, None, 0
+        self.at, self.calls = at, 0
+        self.task: asyncio.Future[Any] | None = None
         self.phases: dict[str, int] = {}
-        self.task: asyncio.Future[Any] | None
         world.store.before = world.stream.before = self._call
         sleep = world.clock.sleep
 

@@ -41,7 +41,7 @@ def test_log_store_walk_checks_prev_of_every_segment() -> None:
     async def scenario() -> None:
         clock = vtime.VirtualClock()
         log_store = LogStore(MemoryStore(clock), "_vortex/s@1", Once())
-        headers = []
+        headers: list[SegmentHeader] = []
         for n in range(3):
             sealed = seal(_empty(n, headers[-1].digest if headers else "", "one"))
             assert await log_store.commit("shard", sealed)

@@ -40,7 +40,8 @@ def queries(request: pytest.FixtureRequest) -> list[str]:
 def test_queries_use_existing_metrics_and_labels(queries: list[str]) -> None:
     """Histograms by their series, counters within rate or increase."""
     assert len(queries) >= 10
-    known = {row.name: row for row in (*METRICS, *LOADERS)}
+    rows: list[Any] = [*METRICS, *LOADERS]
+    known = {row.name: row for row in rows}
     for query in queries:
         asked = _METRIC.findall(query)
         assert asked or "process_" in query, query

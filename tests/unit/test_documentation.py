@@ -9,7 +9,6 @@ import msgspec
 import pytest
 import yaml
 
-from vortex.adapters.metrics import METRICS
 from vortex.cli import main
 from vortex.config.loading import load
 from vortex.config.settings import known_keys
@@ -20,6 +19,7 @@ from vortex.core.log.rules import STATE_VERSION
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import PLAN_VERSION, Plan
 from vortex.exits import Exit
+from vortex.metrics import METRICS
 from vortex_loader.catalog import read_catalog
 from vortex_loader.cli import main as loader
 from vortex_loader.metrics import METRICS as LOADERS
@@ -175,7 +175,7 @@ def test_pages_name_existing_metrics_and_settings(path: Path) -> None:
     if path.name == "CHANGELOG.md":
         return
     text = path.read_text("utf-8")
-    metrics = {row.name for row in (*METRICS, *LOADERS)}
+    metrics = {row.name for row in METRICS} | {row.name for row in LOADERS}
     assert set(re.findall(r"`(vortex_[a-z_]+)(?=[`{ ])", text)) <= metrics
     known = known_keys()
     for section, key in re.findall(r"`([a-z]+)\.([a-z_]+)(?: = [^`]*)?`", text):

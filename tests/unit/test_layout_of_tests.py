@@ -29,7 +29,6 @@ EXCEPTIONS = {
     "core/decode/shape.py": _DECODER,
     "core/model.py": _DECLARES,
     "core/native/compiled.py": "core/native/test_native.py compares it with pure.py",
-    "core/native/contract.py": _DECLARES,
     "core/native/pure.py": "core/native/test_native.py compares it with compiled.py",
     "exits.py": _DECLARES,
     "fleet/fleet.py": _DECLARES,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from pathlib import Path
 from unittest.mock import MagicMock, patch
 
@@ -17,8 +19,8 @@ def test_demo_fails_and_stops_the_emulator_when_it_never_answers() -> None:
     server = MagicMock()
     server.poll.return_value = None
     with (
-        patch.object(demo.subprocess, "Popen", return_value=server),
-        patch.object(demo.time, "sleep") as slept,
+        patch.object(subprocess, "Popen", return_value=server),
+        patch.object(time, "sleep") as slept,
         pytest.raises(demo.DemoFailed, match="did not answer on port"),
         demo._moto(),
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -13,7 +14,7 @@ from vortex.config.example import example, kind, schema, shown_default
 from vortex.config.loading import load
 from vortex.config.settings import Settings, known_keys, sections
 
-REQUIRED = {
+REQUIRED: dict[str, dict[str, Any]] = {
     "source": {"stream": "s"},
     "event": {"customer": "c", "type": ["a.b", "t"], "id": "i", "time": "x"},
     "store": {"url": "s3://bucket/prefix"},

@@ -49,7 +49,7 @@ def test_duration_ms_refuses_a_number_without_a_unit(text: object) -> None:
 )
 def test_size_bytes_reads_units_and_fractions(text: object, size: int) -> None:
     assert size_bytes(text) == size
-    assert isinstance(text, int) or re.search(SIZE_PATTERN, text)
+    assert isinstance(text, int) or re.search(SIZE_PATTERN, str(text))
 
 
 @pytest.mark.parametrize("text", ["", "5XB", "5I", "5IB", "-1", True, None, 1.5])

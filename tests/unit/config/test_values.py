@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,7 +31,7 @@ from vortex.config.values import (
         (Patterns, '["%F"]', ("%F",)),
     ],
 )
-def test_values_are_read_from_what_people_write(kind: object, text: object, value: object) -> None:
+def test_values_are_read_from_what_people_write(kind: Any, text: object, value: object) -> None:
     """A list may be a list, JSON, or texts with commas between; a comma in a pattern is a part of it."""
     assert TypeAdapter(kind).validate_python(text) == value
 
@@ -46,14 +48,15 @@ def test_values_are_read_from_what_people_write(kind: object, text: object, valu
         (Patterns, 5, "write a pattern"),
     ],
 )
-def test_values_are_refused_with_what_to_write(kind: object, text: object, message: str) -> None:
+def test_values_are_refused_with_what_to_write(kind: Any, text: object, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(kind).validate_python(text)
 
 
 def test_written_shows_a_value_as_it_would_be_in_a_file() -> None:
     """A single path stands alone."""
-    shown = {kind: next(one for one in kind.__metadata__ if isinstance(one, Written)) for kind in (Duration, Paths)}
+    kinds: tuple[Any, ...] = (Duration, Paths)
+    shown = {kind: next(one for one in kind.__metadata__ if isinstance(one, Written)) for kind in kinds}
     assert shown[Duration].text(90_000) == "90s"
     assert shown[Paths].text(("a",)) == "a"
     assert shown[Paths].text(("a", "b")) == ["a", "b"]

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.faultproxy import FAULTS, Deck, FaultProxy, only, script
+from tests.faultproxy import Deck, FaultProxy, only, script
+from tests.faults import FAULTS
 from tests.faults.row import ANY
 from tests.faults.wire import Headers, Reply, Request
 from tests.issuer import Issuer

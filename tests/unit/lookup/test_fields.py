@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from vortex.core.decode.fields import Fields
 from vortex.lookup.fields import FieldSample
@@ -10,7 +11,8 @@ from vortex.lookup.fields import FieldSample
 
 def sample(*events: object, **paths: tuple[str, ...]) -> FieldSample:
     """A sample of these events."""
-    usual = {"customer": ("context.app.name",), "type": ("event",), "id": ("messageId",), "time": ("timestamp",)}
+    usual: dict[str, Any] = {"customer": ("context.app.name",), "type": ("event",)}
+    usual |= {"id": ("messageId",), "time": ("timestamp",)}
     found = FieldSample(Fields(**(usual | paths)))
     for event in events:
         found.add(event if isinstance(event, bytes) else json.dumps(event).encode())

@@ -96,7 +96,7 @@ def test_a_shared_blob_is_decompressed_once(monkeypatch: pytest.MonkeyPatch) -> 
         decompressed.append(blob)
         return really(blob, name)
 
-    really = module.decompress
+    really = module.__dict__["decompress"]
     monkeypatch.setattr(module, "decompress", decompress)
     specs = objects(plan, views, {})
     assert len(_bodies(specs, data, SMALL_MEMBER)) == 600

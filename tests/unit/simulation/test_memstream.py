@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from simulation.memstream import HASH_KEYS, TRIMMED_BEHIND_MS, MemoryStream
+from simulation.memstream import TRIMMED_BEHIND_MS, MemoryStream
 from tests.unit.simulation.memstreams import FIRST, HORIZON, ManualClock, begin, drain
-from vortex.core.model import Page, Position, Start
+from vortex.core.model import HASH_KEYS, Page, Position, Start
 from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, Unavailable
 
 DAY_S = 86_400

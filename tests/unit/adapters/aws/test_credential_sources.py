@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
-from tests.faultproxy import FAULTS, FaultProxy, in_thread, no_fault
+from tests.faultproxy import FaultProxy, in_thread, no_fault
+from tests.faults import FAULTS
 from tests.faults.wire import Request
 from tests.issuer import CONTAINER, Issuer
 from vortex.adapters.aws import credential_sources as sources

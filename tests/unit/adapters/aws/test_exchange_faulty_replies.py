@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.calls import CASES, MEANINGS_OF_KINESIS, NOBODY_CAN_TELL, SLOW, WAIT_S, Case, World, as_new, opened, suffer
-from tests.faultproxy import FAULTS, FaultProxy
-from tests.faults import network, services
+from tests.faultproxy import FaultProxy
+from tests.faults import FAULTS, network, services
 from tests.faults.row import KINESIS
 from tests.privateca import private_ca
 from tests.tinyaws import TinyAws

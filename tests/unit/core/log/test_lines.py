@@ -18,16 +18,16 @@ from vortex.core.log.lines import LineTable, PageLines
 @given(st.lists(st.lists(st.binary(max_size=30), max_size=8), max_size=6), st.integers(0, 2**32))
 def test_line_table_joins_lines_by_group_in_order_in_c_and_in_python(pages: list[list[bytes]], seed: int) -> None:
     rng = Random(seed)
-    pages, wanted = [], dict[int, bytes]()
+    tables, wanted = list[PageLines](), dict[int, bytes]()
     for page in pages:
         size = np.array([len(line) for line in page], dtype=np.int32)
         group = np.array([rng.randrange(3) for _ in page], dtype=np.int32)
         start = np.cumsum(size, dtype=np.int64) - size
-        pages.append(PageLines(b"".join(page) + b"of others" * rng.randint(0, 9), start, size, group).compact())
+        tables.append(PageLines(b"".join(page) + b"of others" * rng.randint(0, 9), start, size, group).compact())
         for line, number in zip(page, group.tolist(), strict=True):
             wanted[number] = wanted.get(number, b"") + line + b"\n"
     order = rng.sample(range(3), 3)
-    lines = LineTable(pages)
+    lines = LineTable(tables)
     rows, ends, sizes = lines.in_order(order)
     assert sizes.tolist() == [len(wanted.get(number, b"")) for number in order]
     for native_or_not in (contextlib.nullcontext, without_native):

@@ -62,7 +62,7 @@ def cell(path: str, period: int) -> Cell:
 
 
 LINES = st.dictionaries(
-    st.tuples(st.text(st.characters(exclude_categories=("Cs",)), max_size=8), st.integers(-(2**40), 2**40)),
+    st.tuples(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.integers(-(2**40), 2**40)),
     st.lists(st.binary(max_size=40).filter(lambda b: b"\n" not in b), min_size=1, max_size=5),
     max_size=8,
 )
