@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,8 @@ async def ground() -> tuple[CountingStore, LogStore, Members, Plan]:
 async def copied(scratch: SimScratch, memory: int) -> tuple[int, int]:
     """How many passes and GETs it takes to read every blob, in batches of one object. Asserts that they are right."""
     store, log_store, members, plan = await ground()
-    copier, at, passes, found = Copier(log_store, vtime.in_place, scratch, memory), 0, 0, {}
+    copier, at, passes = Copier(log_store, vtime.in_place, scratch, memory), 0, 0
+    found: dict[Any, Any] = {}
     while at < len(members):
         async with copier.next_pass(members, at) as (copies, end):
             for spec in members.objects(plan.target, at, end):
