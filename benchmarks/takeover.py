@@ -2,7 +2,8 @@
 
 The window is full: for every five minutes of it there is a plan that published `--rows` ids. A worker that has all
 those in memory gets SIGKILL, and the next one starts at once. It prints the seconds from the signal to that one's first
-commit, and to its first published plan, which is held against the whole window. The start of Python is in both.
+commit, and to its first published plan, which is held against the whole window; and the CPU seconds that it took until
+then, which depend less on what else the machine does. The start of Python is in all of them.
 
     python -m benchmarks.takeover --windows 1 24
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import signal
 import statistics
@@ -37,6 +39,7 @@ from vortex.retry import Once
 
 _PERIOD_MS = 300_000
 _SHARDS = 4
+_FIGURES = ("first commit", "CPU to it", "first plan", "CPU to it")
 
 
 class Store:
@@ -126,8 +129,20 @@ def _configure(site: Site, hours: int) -> None:
     site.config.write_text(f'{site.config.read_text()}[dedup]\nwindow = "{hours}h"\n[memory]\nkeys = "2GiB"\n')
 
 
-def takeovers(hours: int, rows: int, rounds: int, seed: int) -> list[tuple[float, float]]:
-    """For each round the seconds to the first commit, and to the first plan. Raises AssertionError, SystemExit."""
+def _cpu_s(pid: int) -> float:
+    """The CPU seconds that a process has taken; not a number where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def takeovers(hours: int, rows: int, rounds: int, seed: int) -> list[tuple[float, ...]]:
+    """For each round the seconds and the CPU seconds to the first commit, and those to the first plan.
+
+    Raises AssertionError, SystemExit.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vortex-takeover-")))
         moto = stack.enter_context(moto_server())
@@ -140,7 +155,7 @@ def takeovers(hours: int, rows: int, rounds: int, seed: int) -> list[tuple[float
                 until(store.at_rest)
         last = asyncio.run(fill(store, hours * 3_600_000 // _PERIOD_MS, rows))
         producer = Producer(site, Random(seed))
-        worker, found = site.start(log), []
+        worker, found = site.start(log), list[tuple[float, ...]]()
         producer.start()
         try:
             until(lambda: store.published(last), 300)
@@ -151,9 +166,9 @@ def takeovers(hours: int, rows: int, rounds: int, seed: int) -> list[tuple[float
                 begun = time.time()
                 worker = site.start(log)
                 until(partial(store.committed, begun), 300)
-                commits = time.time() - begun
+                commits = (time.time() - begun, _cpu_s(worker.pid))
                 until(partial(store.published, known - 1, begun), 300)
-                found.append((commits, time.time() - begun))
+                found.append((*commits, time.time() - begun, _cpu_s(worker.pid)))
         finally:
             with stopped(worker):
                 pass
@@ -175,7 +190,7 @@ def main() -> int:
     os.environ.update(CREDENTIALS)
     for hours in chosen.windows:
         found = takeovers(hours, chosen.rows, chosen.rounds, chosen.seed)
-        for name, seconds in zip(("first commit", "first plan"), zip(*found, strict=True), strict=True):
+        for name, seconds in zip(_FIGURES, zip(*found, strict=True), strict=True):
             each = " ".join(f"{one:.1f}" for one in seconds)
             print(f"window of {hours} h: {name} {statistics.median(seconds):.1f} s after SIGKILL ({each})", flush=True)
     return 0

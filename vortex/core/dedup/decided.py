@@ -133,12 +133,18 @@ class Decided:
 
 
 def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> bytes:
-    """The file for the result of `resolve`: which of the `rows`, sorted by key, are dropped."""
-    kept = published(rows, dropped)
-    keys = np.empty(len(kept), dtype=KEY)
-    keys["high"], keys["low"], keys["run"] = kept.high, kept.low, kept.run
+    """The file for the result of `resolve`: which of the `rows`, sorted by key, are dropped.
+
+    Keys of dropped rows are not stored: if they counted, an id that repeats within each window would be published once
+    and never again.
+    """
+    kept = ~dropped
+    high = rows.high[kept]
+    keys = np.empty(len(high), dtype=KEY)
+    keys["high"], keys["low"], keys["run"] = high, rows.low[kept], rows.run[kept]
     packed = keys.view(np.uint8).data
-    buckets = _buckets(kept.high, packed, parts)
+    buckets = _buckets(high, packed, parts)
+    del high  # as large as all that follows
     table = runs.table.copy()
     table["rows"] = np.bincount(rows.run, minlength=len(table))
     left_out = rows.run[dropped], rows.row[dropped]
@@ -157,14 +163,6 @@ def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: B
     rest = b"".join([table.tobytes(), buckets.tobytes(), msgspec.json.encode(document)])
     whole = struct.pack("<I", len(table) * RUN.itemsize + buckets.nbytes) + rest
     return b"".join([packed, out, whole, DECISION_TRAILER.of(whole, VERSION)])
-
-
-def published(rows: Rows, dropped: Bools) -> Rows:
-    """The rows that are not dropped. Only their keys are stored: if dropped rows counted, an id that repeats within
-    each window would be published once and never again.
-    """
-    kept = ~dropped
-    return Rows(rows.high[kept], rows.low[kept], rows.run[kept], rows.row[kept])
 
 
 def _buckets(high: Words, packed: memoryview, parts: int) -> NDArray[np.void]:

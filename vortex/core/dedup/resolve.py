@@ -30,7 +30,8 @@ def resolve(rows: Rows, runs: RunTable, known: Sequence[Keys], window: int) -> B
     high, low = rows.high, rows.low
     begins = np.flatnonzero(np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]))))
     sizes = np.diff(begins, append=len(rows))
-    matches = [_Matches.of(keys, high[begins], low[begins]) for keys in known]
+    high, low = high[begins], low[begins]
+    matches = [_Matches.of(keys, high, low) for keys in known]
     repeated = sizes > 1
     for some in matches:
         repeated[some.group] = True
