@@ -30,6 +30,8 @@ from vortex.adapters.aws.tls import trusting
 
 SLOWEST = 32 * 1024
 """Slowest transfer rate, in bytes per second: each byte sent or received extends the deadline by 1/SLOWEST s."""
+_WORTH_BYTES = 4096
+"""Fewer bytes than this, an eighth of a second, wait for more before they extend the deadline."""
 _MOST_CREDIT_S = 120.0
 """Limit of that extension: the kernel buffers megabytes at once that the peer may never read."""
 LARGE = 2**20
@@ -62,12 +64,14 @@ class Call:
     maximum size of the reply. Of all replies larger than their `usual_bytes`, one at a time is in memory.
     """
 
-    __slots__ = ("_before", "_limit", "_patience_s", "_turn", "most_bytes", "replied", "usual_bytes")
+    __slots__ = ("_before", "_limit", "_moved", "_patience_s", "_turn", "most_bytes", "replied", "usual_bytes")
 
     def __init__(self, patience_s: float, most_bytes: int = MOST_BYTES, usual_bytes: int = USUAL_BYTES) -> None:
         self._patience_s, self.most_bytes, self.usual_bytes = patience_s, most_bytes, usual_bytes
         self._limit: asyncio.Timeout | None = None
         self._turn: asyncio.Lock | None = None
+        self._moved = 0
+        """Bytes for which the deadline was not extended yet."""
         self.replied = False
         """Whether the headers of a reply have arrived: later errors are about the reply."""
 
@@ -104,11 +108,14 @@ class Call:
         limit.reschedule(asyncio.get_running_loop().time() + self._patience_s)
 
     def moved(self, size: int) -> None:
-        """Extend the deadline for `size` bytes sent or received."""
+        """Extend the deadline for `size` bytes sent or received, once they are worth a new timer."""
+        self._moved += size
         limit = self._limit
-        if limit is not None and not limit.expired() and (when := limit.when()) is not None:
-            latest = asyncio.get_running_loop().time() + self._patience_s + _MOST_CREDIT_S
-            limit.reschedule(min(when + size / SLOWEST, latest))
+        if self._moved < _WORTH_BYTES or limit is None or limit.expired() or (when := limit.when()) is None:
+            return
+        latest = asyncio.get_running_loop().time() + self._patience_s + _MOST_CREDIT_S
+        limit.reschedule(min(when + self._moved / SLOWEST, latest))
+        self._moved = 0
 
 
 _CALL: ContextVar[Call | None] = ContextVar("call", default=None)

@@ -11,11 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.utils import percent_encode
-
 from vortex.adapters.aws.exchange import Answer, Malformed, whole
 from vortex.adapters.aws.signed_call import Prepared
-from vortex.adapters.s3.put_object import CHECKSUM, SAFE, crc32_of, is_ordinary
+from vortex.adapters.s3.put_object import CHECKSUM, crc32_of, escaped, is_ordinary
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
@@ -93,7 +91,7 @@ class GetCall:
 
     async def __call__(self, key: str, wanted: dict[str, str]) -> Answer:
         """A successful reply; `wanted` may have a Range. Raises ClientError, and what `Prepared.send` raises."""
-        url = self._base + percent_encode(key, safe=SAFE)
+        url = self._base + escaped(key)
         answer = await whole(await self._prepared.send(None, url=url, headers=wanted))
         if answer.status >= 300:
             raise await self._prepared.refusal(answer)

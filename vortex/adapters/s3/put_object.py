@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import quote
 
-from botocore.utils import percent_encode
 from isal import isal_zlib
 
 from vortex.adapters.aws.exchange import LARGE, Malformed, whole
 from vortex.adapters.aws.signed_call import Prepared
 
 CHECKSUM = "x-amz-checksum-crc32"
-SAFE = "/-._~"
+_SAFE = "/-._~"
 """Characters of a key that are not escaped in a URL."""
+_ESCAPED = {code: quote(chr(code), safe=_SAFE) for code in range(128)}
 _DIRECTORY = "--x-s3"
 """Suffix of a directory bucket's name; such buckets need a different kind of session."""
 
@@ -24,6 +25,11 @@ _DIRECTORY = "--x-s3"
 def is_ordinary(bucket: str) -> bool:
     """Whether calls can be prepared for the bucket: it is neither a directory bucket nor an access point."""
     return not bucket.endswith(_DIRECTORY) and ":" not in bucket
+
+
+def escaped(key: str) -> str:
+    """The key as part of a URL. Most keys are ASCII; `urllib` escapes byte by byte."""
+    return key.translate(_ESCAPED) if key.isascii() else quote(key, safe=_SAFE)
 
 
 def crc32_of(body: bytes) -> str:
@@ -63,7 +69,7 @@ class PutCall:
         if len(body) >= LARGE:
             # Costs a round trip, but a server that is overloaded or has the key answers before the body is sent.
             headers["Expect"] = "100-continue"
-        url = self._base + percent_encode(key, safe=SAFE)
+        url = self._base + escaped(key)
         answer = await whole(await self._prepared.send(body, url=url, headers=headers))
         if answer.status >= 300:
             raise await self._prepared.refusal(answer)

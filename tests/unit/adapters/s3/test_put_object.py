@@ -19,9 +19,10 @@ from aiohttp.test_utils import TestServer
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.utils import percent_encode
 
 from vortex.adapters.aws.exchange import HttpSession
-from vortex.adapters.s3.put_object import PutCall
+from vortex.adapters.s3.put_object import PutCall, escaped
 from vortex.adapters.s3.store import open_s3_store
 from vortex.ports import Denied, PortError, Unavailable
 
@@ -177,3 +178,11 @@ async def test_put_signs_the_payload_over_tls_only_without_a_checksum(
 async def test_prepare_returns_none_for_directory_buckets_and_access_points(bucket: str) -> None:
     """They need sessions, or their names are resolved. Nothing is asked of the client."""
     assert await PutCall.prepare(None, bucket, {}, checksum=True) is None
+
+
+def test_escaped_writes_keys_as_botocore_does() -> None:
+    """Every character of ASCII, letters beyond it, and no lone surrogate."""
+    for key in ("".join(map(chr, range(128))), ODD_KEY, "customer=naïve/日本", ""):
+        assert escaped(key) == percent_encode(key, safe="/-._~")
+    with pytest.raises(UnicodeEncodeError):
+        escaped("\ud800")
