@@ -15,6 +15,8 @@ def messages_of(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             yield from _of(_name(node.exc.func), node.exc)
+        elif isinstance(node, ast.Call) and _name(node.func) == "print_line":
+            yield from _of("print", node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner, method = _name(node.func.value), node.func.attr
             if owner == "log" and method in _LEVELS:

@@ -1,4 +1,4 @@
-"""The command line. Each command loads the settings and hands over; errors go to stderr, with a code of their own.
+"""The command line. Each command loads the settings and calls its module. Errors go to stderr, each kind with its code.
 
 A command imports what it needs when it runs, so that `--help` answers at once.
 """
@@ -85,9 +85,9 @@ class _Commands(click.Group):
             if isinstance(problem, ConfigError):
                 code, lines = Exit.CONFIG, str(problem).split("\n")  # a line each
             else:
-                from vortex.commands.standing import meaning  # it loads the whole program
+                from vortex.commands.existing_state import exit_code  # it loads the whole program
 
-                found, lines = meaning(problem), [str(problem)]
+                found, lines = exit_code(problem), [str(problem)]
                 if found is None:
                     raise
                 code = found

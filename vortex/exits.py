@@ -1,4 +1,4 @@
-"""Exit codes: a supervisor or a script can tell from them what to do."""
+"""Exit codes, by which a supervisor or a script decides what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every metric, declared once: its name, its kind, its labels and what it says.
+"""Every metric, declared once: its name, its kind, its labels and its meaning.
 
 Loops hand these objects to the Meter port: a misspelt metric, or a counter that is set, is a type error. Names are in
 base units, counters end in `_total`, labels are few and have few values; never a name from an event. Every series has

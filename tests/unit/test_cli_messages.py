@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from vortex.cli import main
-from vortex.commands.standing import NoState, meaning
+from vortex.commands.existing_state import NoState, exit_code
 from vortex.config.loading import ConfigError
 from vortex.core.log.rules import BrokenLog
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
@@ -137,7 +137,7 @@ def test_commands_print_a_known_error_and_exit_with_its_code(
     problem: Exception, code: Exit | None, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any other error is a bug and gives a traceback."""
-    assert meaning(problem) == code
+    assert exit_code(problem) == code
 
     def fail(*_: object) -> int:
         raise problem

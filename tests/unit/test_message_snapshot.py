@@ -28,7 +28,7 @@ from tests.unit.commands.test_probes import lines as probed
 from vortex.adapters.http.server import not_served
 from vortex.cli import main
 from vortex.commands.close import close_logs
-from vortex.commands.standing import NoState, begun
+from vortex.commands.existing_state import NoState, existing_state
 from vortex.commands.verify import _print
 from vortex.config.loading import ConfigError, load
 from vortex.config.settings import Settings
@@ -243,7 +243,7 @@ def verifying(capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str]]:
         yield f"vortex verify: {title}", printed.err + printed.out
 
 
-def standing() -> Iterator[tuple[str, str]]:
+def states() -> Iterator[tuple[str, str]]:
     """What `vortex close`, `status` say where they cannot do what they are asked."""
 
     async def message_of(call: Callable[[World], Awaitable[object]]) -> str:
@@ -252,17 +252,17 @@ def standing() -> Iterator[tuple[str, str]]:
         return str(caught.value)
 
     async def closing(world: World, shards: tuple[str, ...], before: int) -> None:
-        log_store, state = await begun(world.store, await world.stream.describe())
+        log_store, state = await existing_state(world.store, await world.stream.describe())
         document = {"source": {"stream": "s"}, "event": dict.fromkeys(("customer", "type", "id", "time"), "x")}
         made = Settings.model_validate(document | {"store": {"url": "s3://b"}})
         await close_logs(log_store, state, world.stream, made, shards, before)
 
     async def elsewhere(world: World, **other: object) -> None:
         info = await world.stream.describe()
-        await begun(world.store, type(info)(**{name: getattr(info, name) for name in info.__slots__} | other))
+        await existing_state(world.store, type(info)(**{name: getattr(info, name) for name in info.__slots__} | other))
 
     async def nowhere(world: World) -> None:
-        await begun(World().store, await world.stream.describe())
+        await existing_state(World().store, await world.stream.describe())
 
     cases: dict[str, Callable[[World], Awaitable[object]]] = {
         "vortex close: a time in the future": lambda world: closing(world, (), 32_503_680_000_000),
@@ -297,7 +297,7 @@ def surroundings() -> Iterator[tuple[str, str]]:
 
 def test_messages_are_those_of_the_snapshot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of them; read the file when it changes."""
-    parts = [*commands(), *settings(), *stores(), *verifying(capsys), *standing(), *surroundings()]
+    parts = [*commands(), *settings(), *stores(), *verifying(capsys), *states(), *surroundings()]
     text = "\n\n".join(f"{title}\n{click.unstyle(said).rstrip()}" for title, said in parts) + "\n"
     text = re.sub(r"_check/[0-9a-f]{16}", "_check/PROBE", text)
     text = "".join(f"{line.rstrip()}\n" for line in text.replace(str(folder), "TMP").splitlines())

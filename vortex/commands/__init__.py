@@ -1,1 +1,1 @@
-"""The one-off commands; each opens what it needs, answers, and ends."""
+"""The commands other than `run`: each opens what it needs, prints its answer, and ends."""

@@ -1,4 +1,4 @@
-"""`vortex check`: every connection and permission that the service will need, and what keeps two writers apart."""
+"""`vortex check`: tests every connection and permission that a worker needs, and put-if-absent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import click
 
 from vortex.adapters.aws.client import Session
 from vortex.adapters.dynamodb.table import DynamoTable
+from vortex.commands.existing_state import foreign, streams_at
+from vortex.commands.printing import print_line
 from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
 from vortex.commands.sampling import SAMPLE, lines_of, reading_of
-from vortex.commands.standing import foreign, streams_at
-from vortex.commands.telling import tell
 from vortex.config import places
 from vortex.config.settings import Settings
 from vortex.exits import Exit
@@ -39,7 +39,7 @@ async def _check(settings: Settings, *, aloud: bool) -> list[Line]:
     async for line in _lines(settings):
         lines.append(line)
         if aloud:
-            tell(f"{'ok  ' if line.ok else 'FAIL'} {line.what}: {line.detail}")
+            print_line(f"{'ok  ' if line.ok else 'FAIL'} {line.what}: {line.detail}")
     return lines
 
 

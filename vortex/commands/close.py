@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from vortex.commands.standing import begun
+from vortex.commands.existing_state import existing_state
+from vortex.commands.printing import print_line
 from vortex.commands.status import live_logs
-from vortex.commands.telling import tell
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.layout import moment
@@ -52,12 +52,12 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
         click.echo(str(problem), err=True)
         return Exit.LOST_STATE
     except (ValueError, BrokenLog) as problem:
-        tell(str(problem), err=True)
+        print_line(str(problem), err=True)
         return Exit.USAGE
     if as_json:
         click.echo(json.dumps([asdict(one) for one in moved], indent=1))
     for one in moved if not as_json else ():
-        tell(f"{one.shard}: {one.was} -> {one.now}")
+        print_line(f"{one.shard}: {one.was} -> {one.now}")
     if not moved and not as_json:
         click.echo("nothing to close: no shard keeps a period before that time open")
     return Exit.OK
@@ -73,7 +73,7 @@ def _instant(text: str) -> int:
 async def _close(settings: Settings, shards: Sequence[str], before: int) -> list[Moved]:
     async with open_stream(settings) as stream, open_store(settings) as store:
         info = await stream.describe()
-        log_store, state = await begun(store, info)
+        log_store, state = await existing_state(store, info)
         return await close_logs(log_store, state, stream, settings, shards, before)
 
 
@@ -119,7 +119,7 @@ async def _bound(log_store: LogStore, state: StreamState, stream: Stream, shard:
 
 
 async def _first(log_store: LogStore, state: StreamState, stream: Stream, shard: str) -> Footer:
-    """Segment 0 of a log that has not begun: a root's, or a child's under the child's rule."""
+    """Segment 0 of a log that has not existing_state: a root's, or a child's under the child's rule."""
     now = time.time_ns() // 1_000_000
     for root in state.roots:
         if root.shard.id == shard:

@@ -1,6 +1,6 @@
-"""The last part of `vortex demo`: the loader takes the closed hours into a warehouse, where the sum must hold, too.
+"""The last part of `vortex demo`: the loader loads the closed hours into a warehouse, and the sum must be right there.
 
-The loader is another program, which knows the store's manifests only; so it is called as one.
+The loader is a separate program that knows only the manifests in the store, so it is started as a program.
 """
 
 from __future__ import annotations

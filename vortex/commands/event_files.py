@@ -1,4 +1,4 @@
-"""Files of events on this machine, in pieces that are decoded as records are."""
+"""Reads files of events on this machine, in pieces that are decoded like records."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vortex.commands.telling import tell
+from vortex.commands.printing import print_line
 from vortex.config.example import SCHEMA_FILE, example, schema
 from vortex.exits import Exit
 
@@ -21,14 +21,14 @@ def init(path: Path, *, schema_only: bool) -> int:
             target = beside
         beside.write_text(schema(), "utf-8")
     except FileExistsError:
-        tell(f"{target}: already exists; nothing was written", err=True)
+        print_line(f"{target}: already exists; nothing was written", err=True)
         return Exit.USAGE
     except OSError as problem:
-        tell(f"{target}: cannot be written: {problem.strerror}", err=True)
+        print_line(f"{target}: cannot be written: {problem.strerror}", err=True)
         return Exit.USAGE
     if schema_only:
-        tell(f"wrote {beside}")
+        print_line(f"wrote {beside}")
     else:
-        tell(f"wrote {path} and {beside.name}; set source.stream, store.url and the paths of [event], then run")
-        tell(f"  vortex check -c {path}")
+        print_line(f"wrote {path} and {beside.name}; set source.stream, store.url and the paths of [event], then run")
+        print_line(f"  vortex check -c {path}")
     return Exit.OK

@@ -1,4 +1,4 @@
-"""`vortex preview`: what becomes of some events, of the stream or of a file. Writes nothing."""
+"""`vortex preview`: shows what becomes of some events of the stream or of a file. Writes nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from vortex.commands.event_files import FileError, records_in
+from vortex.commands.printing import print_line
 from vortex.commands.sampling import field_line, reading_of
-from vortex.commands.telling import tell
 from vortex.config.settings import Settings
 from vortex.core.model import Record
 from vortex.exits import Exit
@@ -28,7 +28,7 @@ def preview(settings: Settings, number: int, shard: str | None, file: Path | Non
     try:
         return asyncio.run(_preview(settings, number, shard, file, as_json))
     except FileError as problem:
-        tell(str(problem), err=True)
+        print_line(str(problem), err=True)
         return Exit.USAGE
 
 
@@ -44,14 +44,14 @@ async def _preview(settings: Settings, number: int, shard: str | None, file: Pat
     if as_json:
         return Exit.FAILED if sample.events and not sample.accepted else Exit.OK
     if not sample.events:
-        tell("no events found")
+        print_line("no events found")
         return Exit.OK
     rejected = sample.reasons.total()
     told = f"{sample.events:,} events decoded: {sample.accepted:,} accepted, {rejected:,} rejected"
-    tell(f"{told}, {sample.again:,} repeat an id, {sample.untimed:,} have no readable time")
+    print_line(f"{told}, {sample.again:,} repeat an id, {sample.untimed:,} have no readable time")
     for name in sample.fields.shares if sample.fields.events else ():
         if not (line := field_line(sample, name)).ok:
-            tell(f"{line.what}: {line.detail}")
+            print_line(f"{line.what}: {line.detail}")
     return Exit.OK if sample.accepted else Exit.FAILED
 
 
@@ -80,6 +80,6 @@ def _print(number: int, where: str, sequence: str, fate: Fate, as_json: bool) ->
     outcome = fate.key if fate.reason is None else f"REJECTED {fate.reason}: {fate.detail}"
     notes = [note for note, holds in (("repeats an id", fate.again), ("no readable time", not fate.timed)) if holds]
     short = excerpt if len(excerpt) <= _EXCERPT else f"{excerpt[: _EXCERPT - 1]}…"
-    tell(f"{number:>3} {short}")
+    print_line(f"{number:>3} {short}")
     told = f" ({'; '.join(notes)})" if notes else ""
-    tell(f"    -> {outcome}{told}")
+    print_line(f"    -> {outcome}{told}")

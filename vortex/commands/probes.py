@@ -1,4 +1,4 @@
-"""The steps of `vortex check` on a store: everything that Vortex relies on, a line each; nothing stays behind."""
+"""The steps of `vortex check` on a store: they try every property that Vortex relies on, and delete what they wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vortex status`: where each shard stands and who reads it, who holds the frontier, what was published last."""
+"""`vortex status`: the position and worker of each shard, the holder of the frontier, the last plan and hour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from vortex.commands.standing import begun
+from vortex.commands.existing_state import existing_state
 from vortex.commands.status_text import Problem, Shard, View, ago, clock, console, rendered, span
 from vortex.config.settings import Settings
 from vortex.core.fleet.lease import Lease, of_earlier_stream
@@ -128,7 +128,7 @@ async def _watch(settings: Settings) -> None:
 
 async def _status(settings: Settings, stream: Stream, store: ObjectStore) -> Status:
     info = await stream.describe()
-    log_store, state = await begun(store, info)
+    log_store, state = await existing_state(store, info)
     return await gather(log_store, state, stream, settings, await _leases(settings, info.created_ms))
 
 
@@ -158,7 +158,7 @@ async def live_logs(log_store: LogStore, plan: Plan) -> dict[str, LogView]:
 async def gather(
     log_store: LogStore, state: StreamState, stream: Stream, settings: Settings, leases: dict[str, Lease] | None
 ) -> Status:
-    """The status of a stream that has begun."""
+    """The status of a stream that has existing_state."""
     plan = await log_store.last_plan(state)
     done = plan.k < 0 or await log_store.is_done(plan.k)
     views = await live_logs(log_store, plan)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from vortex.commands.telling import tell
+from vortex.commands.printing import print_line
 from vortex.config.settings import Settings
 from vortex.exits import Exit
 from vortex.runtime.factories import open_store, stream_name
@@ -35,18 +35,18 @@ async def _verify(settings: Settings) -> Report:
 
 def _print(report: Report) -> None:
     if report.checked:
-        tell("checked: " + ", ".join(f"{number} {what}" for what, number in sorted(report.checked.items())))
+        print_line("checked: " + ", ".join(f"{number} {what}" for what, number in sorted(report.checked.items())))
     for note in report.notes:
-        tell(f"note: {note}")
+        print_line(f"note: {note}")
     for fault in report.faults[:_SHOWN]:
-        tell(f"FAULT {fault.invariant} {fault.key}: {fault.what}", err=True)
+        print_line(f"FAULT {fault.invariant} {fault.key}: {fault.what}", err=True)
     if len(report.faults) > _SHOWN:
-        tell(f"… and {len(report.faults) - _SHOWN} more faults; --json prints all", err=True)
+        print_line(f"… and {len(report.faults) - _SHOWN} more faults; --json prints all", err=True)
     for code, one in _explained(report).items():
-        tell(f"{code} promises: {one['promise']}", err=True)
-        tell(f"{code} what to do: {one['action']}", err=True)
+        print_line(f"{code} promises: {one['promise']}", err=True)
+        print_line(f"{code} what to do: {one['action']}", err=True)
     number = len(report.faults)
-    tell(f"{number} fault{'s' if number > 1 else ''}" if number else "every invariant holds")
+    print_line(f"{number} fault{'s' if number > 1 else ''}" if number else "every invariant holds")
 
 
 def _explained(report: Report) -> dict[str, dict[str, str]]:

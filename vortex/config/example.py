@@ -1,4 +1,4 @@
-"""What is made from the descriptions of the settings: the commented example, and the JSON schema for editors."""
+"""Makes the commented example and the JSON schema for editors from the descriptions of the settings."""
 
 from __future__ import annotations
 

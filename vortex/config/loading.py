@@ -1,4 +1,4 @@
-"""Reads the settings: a TOML file, each key overridable by `VORTEX_SECTION__KEY`; whatever is not known is refused."""
+"""Reads the settings: a TOML file, each key overridable by `VORTEX_SECTION__KEY`; unknown keys are refused."""
 
 from __future__ import annotations
 

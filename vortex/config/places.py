@@ -1,7 +1,7 @@
-"""Where things lie, as the settings name them: stores, streams, endpoints, regions, keys.
+"""Places that settings name: stores, streams, endpoints, regions, keys.
 
 Each function parses the text of a setting, or raises ValueError with a line that says what is wrong and what to write
-instead. Texts that programs read in different ways are refused: two stores must not be one folder, nor one store two.
+instead. Texts that programs read in different ways are refused, so that a text always names one store.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have: how people write them, how they are read, and what a value must be.
+"""The types of the values of settings: how people write them, how they are read, and which values are valid.
 
 Each is a type that pydantic reads, with a `Written` that says how it looks in a file. The example, the reference page
 and the JSON schema are made from that.

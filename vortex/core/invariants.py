@@ -1,4 +1,4 @@
-"""What Vortex promises, and what an operator does where a promise does not hold.
+"""What Vortex promises, and what an operator does if a promise does not hold.
 
 `vortex verify` proves some of them on a store, the simulation checks all. docs/reference/invariants.md is made from
 this. There is no I10: tests with planted bugs check the simulation itself.

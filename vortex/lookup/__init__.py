@@ -1,1 +1,1 @@
-"""Answers what a person asks: what is in the stream, where an event is, what was rejected and how to put it back."""
+"""Answers questions about data: what is in the stream, where an event is, what was rejected, how to send it again."""

@@ -1,4 +1,4 @@
-"""What runs in one process, put together from an `Environment`: the one place where loops and ports meet.
+"""Builds what runs in one process from an `Environment`: the only place where loops and ports meet.
 
 The program, the simulation and the tests of the loops all build with it.
 """

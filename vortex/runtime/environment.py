@@ -1,4 +1,4 @@
-"""What one process has around it: its ports, opened from the settings and closed again.
+"""The environment of one process: its ports, opened from the settings and closed again.
 
 A test or a simulation makes an `Environment` of its own, from doubles; everything else is the same (`assembly`).
 """

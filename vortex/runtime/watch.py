@@ -1,4 +1,4 @@
-"""What goes on beside the loops of a process, from its start: its gauges are kept fresh, and the clocks compared."""
+"""Tasks beside the loops of a process: they update its gauges and compare the clocks."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What all clients of AWS share: calls and their deadlines, credentials, signatures, the service's time."""
+"""Shared by all clients of AWS: calls and their deadlines, credentials, signatures, the service's time."""

@@ -1,1 +1,1 @@
-"""S3, and what speaks its protocol, as a `ports.ObjectStore`."""
+"""S3, and servers with its protocol, as a `ports.ObjectStore`."""

@@ -1,8 +1,8 @@
 """The slow decoder: checks one part thoroughly, to find out what is wrong with it, or that it is valid.
 
 Its answer is authoritative: the fast decoders (columns, C) pass on every event they are not certain about. It decodes
-only the requested values, so a number beyond the range of a double, or an integer of ten thousand digits, is no error
-in the rest of the event.
+only the requested values, so a number beyond the range of a double, or an integer of ten thousand digits, in the
+rest of the event is not an error.
 """
 
 from __future__ import annotations

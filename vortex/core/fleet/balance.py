@@ -2,7 +2,7 @@
 
 Every worker decides for itself and takes at most its fair share; the table's conditional writes settle races. A steal
 always reduces the larger of two loads, so the fleet reaches a stable state from any start. The rules are those of the
-KCL's lease taker, with loads instead of counts
+KCL's lease taker, with loads instead of counts.
 """
 
 from __future__ import annotations

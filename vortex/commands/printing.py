@@ -1,4 +1,4 @@
-"""What commands print: a line stays a line, whatever names of keys and replies of servers are in it."""
+"""Prints the lines of commands. Names of keys and replies of servers cannot add lines or control characters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import click
 from vortex.adapters.logs import printable
 
 
-def tell(text: str, *, err: bool = False) -> None:
+def print_line(text: str, *, err: bool = False) -> None:
     """One line on standard output, or on standard error."""
     click.echo(printable(text), err=err)

@@ -1,4 +1,4 @@
-"""Whether the state of a stream is where `store.url` points, and the message where it is not."""
+"""The state of a stream at `store.url`, or the message that it is not there."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class NoState(Exception):
         self.code = code
 
 
-def meaning(problem: BaseException) -> Exit | None:
-    """The code with which a command ends on an error whose message says all there is to say; None for a bug."""
+def exit_code(problem: BaseException) -> Exit | None:
+    """The exit code for an error whose message is enough for the user; None for a bug."""
     if isinstance(problem, ConfigError):
         return Exit.CONFIG
     if isinstance(problem, NoState):
@@ -36,17 +36,17 @@ def meaning(problem: BaseException) -> Exit | None:
 
 
 async def streams_at(store: ObjectStore) -> list[str]:
-    """The names of the streams whose state a store holds, one for each life of a stream."""
+    """The names of the streams whose state a store holds; a name occurs twice if its stream was recreated."""
     return [name.rpartition("@")[0] async for name in store.list_folders(f"{STATE}/") if "@" in name]
 
 
 def foreign(names: Sequence[str], stream: str) -> str:
-    """The message where other streams have their state there; empty where none has."""
+    """The message if other streams have their state there; empty if none has."""
     others = ", ".join(sorted({name for name in names if name != stream}))
     return f"holds the state of stream {others}, not of stream {stream}; check store.url" if others else ""
 
 
-async def begun(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamState]:
+async def existing_state(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamState]:
     """The stream's log store and state. Raises NoState."""
     log_store = LogStore(store, stream_root(info.name, info.created_ms), Once())
     state = await log_store.state()

@@ -9,7 +9,7 @@ import pytest
 from simulation import vtime
 from tests.loops import World
 from tests.published_store import published
-from vortex.commands.standing import NoState, begun
+from vortex.commands.existing_state import NoState, existing_state
 from vortex.exits import Exit
 
 
@@ -19,16 +19,16 @@ def test_begun_names_the_stream_whose_state_it_finds_when_it_is_another() -> Non
     async def scenario() -> None:
         world = await published()
         info = await world.stream.describe()
-        assert (await begun(world.store, info))[1].stream == info.name
+        assert (await existing_state(world.store, info))[1].stream == info.name
         for other, code, message in (
             (dataclasses.replace(info, name="other"), Exit.LOST_STATE, f"holds the state of stream {info.name}"),
             (dataclasses.replace(info, created_ms=info.created_ms + 5000), Exit.FAILED, "an earlier stream"),
         ):
             with pytest.raises(NoState, match=message) as caught:
-                await begun(world.store, other)
+                await existing_state(world.store, other)
             assert caught.value.code == code
         with pytest.raises(NoState, match=r"start it with `vortex run`, or check store.url") as caught:
-            await begun(World().store, info)
+            await existing_state(World().store, info)
         assert caught.value.code == Exit.FAILED
 
     vtime.run(scenario())
