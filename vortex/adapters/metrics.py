@@ -80,7 +80,7 @@ class PrometheusMeter:
     """Meter with a registry of its own, whose every series has the label `stream`."""
 
     def __init__(self, stream: str = "") -> None:
-        self._stream = stream
+        self.stream = stream
         self._registry = CollectorRegistry()
         self._registry.register(_Labelled(ProcessCollector(registry=None), stream=stream))
         self._metrics: dict[Metric, Counter | Gauge | Histogram] = {row: self._registered(row) for row in METRICS}
@@ -113,7 +113,7 @@ class PrometheusMeter:
         """Remove a series: what it said is no longer known."""
         self._children.pop((metric, tuple(labels.values())), None)
         with contextlib.suppress(KeyError):
-            self._metrics[metric].remove(self._stream, *(labels[name] for name in metric.labels))
+            self._metrics[metric].remove(self.stream, *(labels[name] for name in metric.labels))
 
     def total(self, metric: CounterMetric, *values: str) -> float:
         """The value of a counter."""
@@ -134,7 +134,7 @@ class PrometheusMeter:
         key = metric, tuple(labels.values())
         found = self._children.get(key)
         if found is None:
-            found = self._children[key] = self._metrics[metric].labels(stream=self._stream, **labels)
+            found = self._children[key] = self._metrics[metric].labels(stream=self.stream, **labels)
         if not isinstance(found, kind):
             raise TypeError(f"{metric.name} is not a {kind.__name__.lower()}")
         return found

@@ -96,12 +96,15 @@ class Memory(Section):
 
 
 class Http(Section):
-    """The endpoint of metrics (/metrics) and health (/livez, /readyz)."""
+    """The endpoint of the status page (/), metrics (/metrics) and health (/livez, /readyz)."""
 
     host: Annotated[str, AfterValidator(places.listening_host)] = Field(
         default="127.0.0.1", description='Address to listen on, or "unix:/path" for a socket.'
     )
     port: int = Field(default=9400, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    customers: bool = Field(
+        default=True, description="Whether the page at / lists the customers with the most bytes of the last hour."
+    )
 
 
 class Log(Section):

@@ -35,6 +35,11 @@ class Fleet(Protocol):
         ...
 
     @property
+    def owners(self) -> Mapping[str, str]:
+        """The live shards and their workers, as last seen in the lease table; empty without one."""
+        ...
+
+    @property
     def roster(self) -> Roster:
         """All workers, and this one's rank among them."""
         ...

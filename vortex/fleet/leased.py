@@ -59,6 +59,7 @@ class LeasedFleet:
     ) -> None:
         self.workers: dict[str, ShardWorker] = {}
         self.given_up: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
         self.roster = Roster(rank=1)
         """The roster as last seen; before that an empty one, in which this worker does not plan."""
         self._shard_tree, self._leases, self._health, self._clock, self._make = (
@@ -129,6 +130,7 @@ class LeasedFleet:
             return SOON * leases.failover_s
         await self._tidy(seen)
         live = [one for one in seen if one.lease.key in shard_tree.live]
+        self.owners = {one.lease.key: one.lease.owner or "" for one in live}
         self.roster = roster(live, leases.me, self._holdings.keys(), leases.failover_s)
         due = [one for one in live if self._may_run(one)]
         decision = decide(due, leases.me, self._holdings.keys(), leases.failover_s)

@@ -33,6 +33,7 @@ class LocalFleet:
     ) -> None:
         self.workers: dict[str, ShardWorker] = {}
         self.given_up: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
         self.roster = Roster()
         """Empty: this process plans and publishes everything."""
         self._shard_tree, self._health, self._clock, self._make = shard_tree, health, clock, worker

@@ -25,6 +25,7 @@ from vortex.runtime.app import STOPS, App
 from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment, open_environment
 from vortex.runtime.first_start import ForeignState
+from vortex.runtime.overview import Overview, beside, encoded
 from vortex.runtime.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,17 @@ class Service:
         self._app: App | None = None
         self._stopped = False
         self._starting: asyncio.Future[tuple[StreamState, LogStore]] | None = None
-        self.watch = Watch(env, self.checks)
+        self._overview = Overview(env, meter, self.checks)
+        self._watch = Watch(env, self.checks, self._overview.sample)
+        env.on_commit = self._overview.committed
 
     async def page(self) -> bytes:
         """The page of /metrics."""
         return self._meter.page()
+
+    async def status(self) -> bytes:
+        """The JSON of the page at /."""
+        return encoded(self._overview.document())
 
     async def ready(self) -> list[Check]:
         """The checks of /readyz."""
@@ -75,7 +82,7 @@ class Service:
 
     async def run(self, *, drain: bool) -> Exit:
         """Load the state of the stream, then run."""
-        watching = asyncio.ensure_future(self.watch.run())
+        watching = asyncio.ensure_future(beside(self._watch.run, self._overview.run))
         try:
             return await self._run(watching, drain)
         finally:
@@ -93,7 +100,8 @@ class Service:
                 raise
             return Exit.OK  # nothing was started yet
         loops = assemble(self._env, state, log_store, drain=drain)
-        self.watch.begin(loops)
+        self._watch.begin(loops)
+        self._overview.begin(loops, state)
         self._app = App(loops, watch=lambda: watching)
         return await self._app.run()
 
@@ -108,7 +116,7 @@ async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
         if supervised:
             loop.add_reader(sys.stdin.fileno(), service.orphaned)
         async with contextlib.AsyncExitStack() as serving:
-            endpoint = serve(settings.http.host, settings.http.port, service.page, service.ready)
+            endpoint = serve(settings.http.host, settings.http.port, service.page, service.ready, service.status)
             try:
                 await serving.enter_async_context(endpoint)
             except OSError as problem:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from vortex.config.loading import ConfigError
 from vortex.config.places import MOST_SOCKET_BYTES, stream_name
 from vortex.config.settings import Settings
 from vortex.exits import Exit
+from vortex.runtime.overview import encoded, together
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ class Supervisor:
         async with contextlib.AsyncExitStack() as serving:
             http = self.settings.http
             try:
-                await serving.enter_async_context(serve(http.host, http.port, self.page, self.ready))
+                await serving.enter_async_context(serve(http.host, http.port, self.page, self.ready, self.status))
             except OSError as problem:
                 raise ConfigError(not_served(http.host, http.port, problem)) from problem
             listening = asyncio.ensure_future(self._listen())
@@ -181,6 +184,16 @@ class Supervisor:
             checks = [("process", False, "does not answer")] if text is None else checks_of(text)
             rows += [(f"worker {child.number} {name}", ok, detail) for name, ok, detail in checks]
         return rows
+
+    async def status(self) -> bytes:
+        """The JSON of the page at /, of all workers that answer."""
+        replies = await asyncio.gather(*(self._ask(child.address, "/status.json") for child in self._children))
+        documents = []
+        for text in replies:
+            with contextlib.suppress(ValueError):
+                if text is not None and text.startswith("{"):
+                    documents.append(json.loads(text))
+        return encoded(together(self.meter.stream, time.time_ns() // 1_000_000, await self.ready(), documents))
 
     async def _ask(self, address: str, path: str) -> str | None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from vortex import metrics
+from vortex.adapters.http.server import Check
 from vortex.health import SILENCE_S
 from vortex.ingest.worker import ShardWorker
 from vortex.runtime.assembly import Assembly
@@ -16,16 +17,18 @@ _COMPARE_S = 60.0
 _FRESH_S = 2.0
 _READING = "reading"
 
-Check = tuple[str, bool, str]
-"""Name, whether it is ok, detail."""
-
 
 class Watch:
     """Keeps gauges and health fresh, also before the stream's state is loaded and while no service answers."""
 
-    def __init__(self, env: Environment, checks: Callable[[], Sequence[Check]]) -> None:
-        """`checks` are those of /readyz."""
-        self._env, self._checks = env, checks
+    def __init__(
+        self,
+        env: Environment,
+        checks: Callable[[], Sequence[Check]],
+        looked: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`checks` are those of /readyz; `looked` is called after each look."""
+        self._env, self._checks, self._looked = env, checks, looked
         self._loops: Assembly | None = None
         self._gauges: Gauges | None = None
         self._since: dict[str, float] = {}
@@ -45,6 +48,7 @@ class Watch:
         try:
             while not comparing.done():
                 self.look()
+                self._looked()
                 await self._env.clock.sleep(_FRESH_S)
             comparing.result()
         finally:

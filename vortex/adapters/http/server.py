@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 
 from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from vortex.adapters.http.limits import Gate
+
+
+def _hash(page: bytes, tag: str) -> str:
+    """The hash by which a Content-Security-Policy allows the page's one element `tag`."""
+    text = page.partition(f"<{tag}>".encode())[2].partition(f"</{tag}>".encode())[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'"
+
 
 UNIX = "unix:"
 _ASK_S = 3.0
@@ -20,6 +30,15 @@ _LEAVE_S = 1.0
 """Seconds that a reply in progress may take when the server stops."""
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _TOO_MUCH = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_PAGE = (Path(__file__).parent / "page.html").read_bytes()
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    f"frame-ancestors 'none'; style-src {_hash(_PAGE, 'style')}; script-src {_hash(_PAGE, 'script')}",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""The page may use its own style and script, and nothing from elsewhere."""
 _requests = logging.getLogger(f"{__name__}.requests")
 _requests.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 """A malformed request gets a 400 reply; it must not put a traceback into the log."""
@@ -30,9 +49,15 @@ Check = tuple[str, bool, str]
 
 @contextlib.asynccontextmanager
 async def serve(
-    host: str, port: int, page: Callable[[], Awaitable[bytes]], ready: Callable[[], Awaitable[Sequence[Check]]]
+    host: str,
+    port: int,
+    page: Callable[[], Awaitable[bytes]],
+    ready: Callable[[], Awaitable[Sequence[Check]]],
+    status: Callable[[], Awaitable[bytes]] | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve /metrics, /livez and /readyz within the context; yields the bound address (port 0: any free one).
+
+    With `status`, the JSON of /status.json, it serves the page at /, too, which shows that.
 
     A host of the form `unix:/path` is a Unix socket; its port is 0.
     /livez answers while the event loop runs and does not call AWS: a restart does not repair an outage there.
@@ -48,8 +73,13 @@ async def serve(
             reply = web.Response(text="ok\n")
         elif request.path == "/readyz":
             reply = _readiness(await ready(), verbose="verbose" in request.query)
+        elif request.path == "/" and status is not None:
+            reply = web.Response(body=_PAGE, content_type="text/html", charset="utf-8")
+        elif request.path == "/status.json" and status is not None:
+            reply = web.Response(body=await status(), content_type="application/json")
         else:
-            reply = web.Response(status=404, text="not found; try /metrics, /livez or /readyz\n")
+            reply = web.Response(status=404, text="not found; try /, /metrics, /livez or /readyz\n")
+        reply.headers.update(_HEADERS)
         reply.force_close()
         return reply
 

@@ -70,3 +70,32 @@ async def test_server_listens_on_a_unix_socket(tmp_path: Path) -> None:
 )
 def test_not_served_names_the_address_and_the_reason(host: str, port: int, problem: OSError, message: str) -> None:
     assert not_served(host, port, problem).endswith(message)
+
+
+async def test_server_serves_the_page_and_its_json_with_a_policy_that_allows_nothing_else() -> None:
+    """Without a status there is no page; the policy is on every reply."""
+
+    async def page() -> bytes:
+        return b"metrics"
+
+    async def ready() -> list[Check]:
+        return []
+
+    async def status() -> bytes:
+        return b'{"stream":"snow"}'
+
+    async with serve("127.0.0.1", 0, page, ready, status) as address, aiohttp.ClientSession() as session:
+        async with session.get(f"http://{address[0]}:{address[1]}/") as reply:
+            text, headers = await reply.text(), reply.headers
+        assert text.startswith("<!doctype html>") and reply.content_type == "text/html"
+        assert "://" not in text.replace("http://www.w3.org/2000/svg", ""), "nothing from elsewhere"
+        assert len(text) < 16_384
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; connect-src 'self'") and policy.count("'sha256-") == 2
+        assert await get(address, "/status.json") == (200, '{"stream":"snow"}')
+        async with session.get(f"http://{address[0]}:{address[1]}/livez") as reply:
+            assert reply.headers["Content-Security-Policy"] == policy
+        async with session.post(f"http://{address[0]}:{address[1]}/") as reply:
+            assert reply.status == 405
+    async with serve("127.0.0.1", 0, page, ready) as address:
+        assert (await get(address, "/"))[0] == 404
