@@ -108,7 +108,7 @@ class EventReader:
                 found, parts = [], refused_whole(data, over)
             opened = None
             if found or (group.data and is_large(group.data, parts.data)):
-                yield from self._slices_of(page, group, busy=True)
+                yield from self._slices_of(page, group, busy=bool(found) or is_large(parts.data))
                 group = RecordParts(owners=[])
             if found:
                 yield from page.plain_up_to(index, busy=True)

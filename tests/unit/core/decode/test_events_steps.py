@@ -117,3 +117,11 @@ def test_event_reader_holds_no_decompressed_record_when_another_page_may_be_work
     finally:
         tracemalloc.stop()
     assert max(held) < _LARGE / 4
+
+
+def test_event_reader_lets_other_pages_be_worked_on_between_small_records() -> None:
+    """Of which it decodes several together."""
+    page = records(*[packed(200)[:-1] + b"x" if number % 2 else packed(200) for number in range(40)])
+    found = [part for part in reader().slices(page) if part is not None]
+    assert sum(len(part.events) for part in found) == 20 * 200
+    assert sum(part.last and not part.busy for part in found) >= 4
