@@ -7,14 +7,14 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from io import BytesIO
+from itertools import chain, groupby
 
-import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 from vortex import metrics
-from vortex.core.log.segment import check_blob, compress, decompress, gunzip, is_lz4
+from vortex.core.log.segment import check_blob, decompress, is_lz4
+from vortex.core.log.streaming import STEP, Counted, decompressed, gzip_member, kept_lines, same_text
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import PublishedObject
 from vortex.core.publish.members import ObjectSpec, Piece
@@ -150,10 +150,13 @@ class Blobs:
         """The piece's blob. Raises CorruptSegment."""
         return check_blob(self._data[piece.shard, piece.n, piece.offset], piece.digest, _name(piece))
 
-    def lines(self, piece: Piece) -> bytes:
-        """The piece's lines without those left out as duplicates. Raises CorruptSegment."""
-        text = self._all_lines(piece)
-        return without(text, piece.out, _name(piece)) if len(piece.out) else text
+    def lines(self, piece: Piece) -> Iterator[bytes]:
+        """The text of the piece's lines without those left out as duplicates, in parts. Raises CorruptSegment."""
+        if piece.raw <= STEP:
+            texts = iter((self._all_lines(piece),))
+        else:
+            texts = decompressed(self.whole(piece), _name(piece))
+        return kept_lines(texts, piece.out, _name(piece)) if len(piece.out) else texts
 
     def _all_lines(self, piece: Piece) -> bytes:
         if not piece.shares:
@@ -170,16 +173,6 @@ def _name(piece: Piece) -> str:
     return f"{piece.shard} segment {piece.n} at {piece.offset}"
 
 
-def without(text: bytes, out: NDArray[np.int64], name: str) -> bytes:
-    """The lines of `text` without those with the numbers `out`. Raises CorruptSegment if it has fewer lines."""
-    ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")) + 1
-    if out[-1] >= len(ends):
-        raise CorruptSegment(f"{name}: has {len(ends)} lines, but line {out[-1]} is to be left out")
-    begins = np.concatenate(([0], ends))[out].tolist()
-    kept = zip([0, *ends[out].tolist()], [*begins, len(text)], strict=True)
-    return b"".join([text[begin:end] for begin, end in kept])
-
-
 def _bodies(specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
     """The bytes of some consecutive objects, and the number of bytes of their lines."""
     blobs = Blobs(data)
@@ -191,18 +184,18 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
 
     If the pieces are small, one new member of all lines.
     """
-    members: list[bytes | memoryview] = []
-    raw, must_recompress = 0, spec.must_recompress(small)
+    body, raw, must_recompress = BytesIO(), 0, spec.must_recompress(small)
     for whole, pieces in groupby(spec.pieces, key=lambda piece: not must_recompress and blobs.reusable(piece)):
         if whole:
             for piece in pieces:
-                members.append(blobs.whole(piece))
+                body.write(blobs.whole(piece))
                 raw += piece.raw
-        elif text := b"".join(map(blobs.lines, pieces)):
-            members.append(compress(text))
-            raw += len(text)
-    return b"".join(members), raw
+        else:
+            lines = Counted(chain.from_iterable(map(blobs.lines, pieces)))
+            body.write(gzip_member(lines))
+            raw += lines.size
+    return body.getvalue(), raw
 
 
 def _same_lines(existing: bytes, ours: bytes, key: str) -> bool:
-    return gunzip(existing, key) == gunzip(ours, key)
+    return same_text(decompressed(existing, key), decompressed(ours, key))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 import xxhash
@@ -153,7 +154,10 @@ class ObjectProof:
         blobs, digests = Blobs(await blobs_of(self._log_store, specs)), {}
         for spec in specs:
             try:
-                digests[spec.key] = xxhash.xxh3_128_digest(b"".join(map(blobs.lines, spec.pieces)))
+                digest = xxhash.xxh3_128()
+                for text in chain.from_iterable(map(blobs.lines, spec.pieces)):
+                    digest.update(text)
+                digests[spec.key] = digest.digest()
             except CorruptSegment as problem:  # it was intact when its log was read
                 self._report.fault(Invariant.WHOLE_LOGS, spec.key, str(problem))
         return digests

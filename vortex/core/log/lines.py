@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -93,6 +93,15 @@ class LineTable:
         ends = np.concatenate(([0], np.cumsum(np.bincount(ranks, minlength=len(groups)))))
         upto = np.concatenate(([0], np.cumsum(self._size[rows] + 1, dtype=np.int64)))
         return rows, ends, np.diff(upto[ends])
+
+    def texts(self, rows: NDArray[np.int64], most: int) -> Iterator[bytes]:
+        """The text of these lines in pieces of at most `most` bytes; a longer line is a piece by itself."""
+        upto, begin = np.cumsum(self._size[rows] + 1, dtype=np.int64), 0
+        while begin < len(rows):
+            done = int(upto[begin - 1]) if begin else 0
+            end = max(begin + 1, int(np.searchsorted(upto, done + most, side="right")))
+            yield self.text(rows[begin:end])
+            begin = end
 
     def text(self, rows: NDArray[np.int64]) -> bytes:
         """The text of these lines, each with its line break."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from itertools import chain, pairwise
 
 import msgspec
@@ -23,9 +24,8 @@ from vortex.core.log.segment import (
     Members,
     Sealed,
     blob_digest,
-    compress,
-    lz4_frame,
 )
+from vortex.core.log.streaming import STEP, gzip_member, lz4_member
 
 ALONE_BYTES = 32 * 1024
 """Members of this many bytes of lines or more get a separate blob."""
@@ -68,28 +68,35 @@ def seal(
     lines = LineTable(()) if lines is None else lines
     rows, ends, sizes = lines.in_order(stored)
     begins = _blobs(sizes.tolist(), [cell.period for cell in cells])
-    blobs = []
+    data, lengths, digests = BytesIO(), [], []
+    upto = [0, *np.cumsum(sizes).tolist()]
     for first, last in pairwise([*begins, len(cells)]):
-        text = lines.text(rows[ends[first] : ends[last]])
+        some = rows[ends[first] : ends[last]]
+        texts = lines.texts(some, STEP) if upto[last] - upto[first] > STEP else (lines.text(some),)
         # A member with a separate gzip blob can be copied into an object.
-        blobs.append(lz4_frame(text) if as_lz4 or np.count_nonzero(sizes[first:last]) > 1 else compress(text))
+        alone = not as_lz4 and np.count_nonzero(sizes[first:last]) <= 1
+        blob = gzip_member(texts) if alone else lz4_member(texts)
+        data.write(blob)
+        lengths.append(len(blob))
+        digests.append(blob_digest(blob))
     folders: dict[str, Folder] = {}
     for cell in cells:
         folders.setdefault(cell.folder.path, cell.folder)
-    members = _index(cells, folders, np.diff(ends), sizes, begins, blobs)
+    members = _index(cells, folders, np.diff(ends), sizes, begins, lengths, digests)
     _count(footer, members, np.array([cell.folder.rejected for cell in cells], dtype=bool))
     ids = np.frombuffer(ids, dtype="V16")[rows[rows < len(ids) // 16]].tobytes()
     footer.folders = list(folders.values())
     footer.members = members.tobytes()
-    footer.data_bytes = sum(map(len, blobs))
+    footer.data_bytes = data.tell()
     footer.ids = len(ids) // 16
     footer.ids_digest = blob_digest(ids)
     # JSON, since hash keys have 128 bits; the index is binary, since it is by far the larger part.
     packer = isal_zlib.compressobj(LEVEL)
     parts = chain([struct.pack("<I", sum(map(len, _document(footer))))], _document(footer), [footer.members])
     packed = b"".join([*map(packer.compress, parts), packer.flush()])
-    body = b"".join([*blobs, ids, packed, SEGMENT_TRAILER.of(packed, footer.version)])
-    return Sealed(footer, SEGMENT_TRAILER.digest(packed, footer.version).hex(), body)
+    for part in (ids, packed, SEGMENT_TRAILER.of(packed, footer.version)):
+        data.write(part)
+    return Sealed(footer, SEGMENT_TRAILER.digest(packed, footer.version).hex(), data.getvalue())
 
 
 def _document(footer: Footer) -> Iterator[bytes]:
@@ -108,7 +115,8 @@ def _index(
     rows: NDArray[np.int64],
     sizes: NDArray[np.int64],
     begins: Sequence[int],
-    blobs: Sequence[bytes],
+    lengths: Sequence[int],
+    digests: Sequence[bytes],
 ) -> Members:
     """The member index of the cells, with their rows and sizes; blob i begins with member `begins[i]`."""
     place = {path: at for at, path in enumerate(folders)}
@@ -117,10 +125,10 @@ def _index(
     index["period"] = [cell.period for cell in cells]
     index["rows"], index["raw"] = rows, sizes
     several = np.diff([*begins, len(cells)]) if begins else 0
-    lengths = np.array([len(blob) for blob in blobs], dtype=np.uint64)
-    index["offset"] = np.repeat(np.cumsum(lengths) - lengths, several)
-    index["length"] = np.repeat(lengths, several)
-    index["digest"] = np.repeat(np.frombuffer(b"".join(map(blob_digest, blobs)), dtype="V16"), several)
+    sizes_of = np.array(lengths, dtype=np.uint64)
+    index["offset"] = np.repeat(np.cumsum(sizes_of) - sizes_of, several)
+    index["length"] = np.repeat(sizes_of, several)
+    index["digest"] = np.repeat(np.frombuffer(b"".join(digests), dtype="V16"), several)
     return index
 
 
