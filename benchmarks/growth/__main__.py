@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from benchmarks.growth.ground import exponent
 from benchmarks.growth.publishing import listed, published
+from benchmarks.growth.reading import behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,16 @@ def _many_workers(workers: int) -> dict[str, float]:
     return {"GETs": store.gets(), "segments": segments, "GETs a segment": store.gets() / segments}
 
 
+def _memory(shards: int) -> dict[str, float]:
+    peak, page = behind(shards)
+    return {
+        "peak, in limits": peak.used / peak.limit,
+        "peak above the limit, in pages": (peak.used - peak.limit) / page,
+    }
+
+
 CURVES = {
+    "memory": Curve("shards behind, a limit of ten pages", (25, 50, 100, 200), _memory, "peak, in limits"),
     "gets": Curve("shards at a hundredth of the full rate", (4, 8, 16, 32), _gets, "GETs"),
     "gets-by-workers": Curve("workers, 16 shards", (1, 2, 4), _many_workers, "GETs"),
     "members": Curve("segments of 2,000 members", (100, 200, 400, 800), _members, "CPU s"),

@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
+
+_CALLS = 8
+"""A call under way takes this part of the limit at most, so that a small limit does not mean one call at a time."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """Bytes of one shard's lines: those being gathered, and those being committed."""
+    """Bytes of one shard: lines being gathered, lines being committed, and the page that is read or worked through."""
 
     gathering: int = 0
     committing: int = 0
+    page: int = 0
 
 
 class MemoryBudget:
-    """One limit for the uncommitted lines of all shards.
+    """One limit for the uncommitted lines of all shards, and the pages from which they come.
 
-    At the limit, readers wait. At half of it, the shard that has gathered most is asked to commit. Under pressure
-    readers block; nothing is dropped.
+    A page counts from before the call that brings it until its lines count. At the limit, readers wait in the order in
+    which they came, and bytes that get free wake only those that have room. So the limit is exceeded at most by what
+    the calls under way bring beyond what was expected. At half of the limit, the shard that has gathered most is asked
+    to commit. Under pressure readers block; nothing is dropped.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
         """Bytes held by all shards; a running total, since every poll of every shard reads it."""
+        self._lines = 0
         self._gathering = 0
         self._held: dict[str, _Held] = {}
-        self._room = asyncio.Condition()
+        self._readers: deque[tuple[str, int, asyncio.Future[None]]] = deque()
+        self._workers: deque[asyncio.Future[None]] = deque()
 
     async def hold(self, who: str, gathering: int, committing: int = 0) -> None:
-        """Set the bytes that `who` holds now."""
-        async with self._room:
-            before, self._held[who] = self._held.get(who, _Held()), _Held(gathering, committing)
-            self.used += gathering + committing - before.gathering - before.committing
-            self._gathering += gathering - before.gathering
-            self._room.notify_all()
+        """Set the bytes of lines that `who` holds now. New lines lie in its page, which counts for so much less."""
+        held = self._held.setdefault(who, _Held())
+        more = gathering + committing - held.gathering - held.committing
+        out_of_page = min(held.page, max(0, more))
+        held.page -= out_of_page
+        self.used += more - out_of_page
+        self._lines += more
+        self._gathering += gathering - held.gathering
+        held.gathering, held.committing = gathering, committing
+        self._wake()
 
     def asks(self, who: str) -> bool:
         """Whether `who` should commit early: more than half of the limit is gathered, and nobody has gathered more.
@@ -48,15 +61,69 @@ class MemoryBudget:
         mine = self._held.get(who, _Held()).gathering
         return mine >= max(held.gathering for held in self._held.values())
 
+    # Pages.
+
+    def take(self, who: str, size: int) -> bool:
+        """Take up room for a page of about `size` bytes, if there is room or it was reserved; else False."""
+        if not self._held.setdefault(who, _Held()).page:
+            if self._readers or self.used >= self.limit:
+                return False
+            self.page(who, self._part(size))
+        return True
+
+    async def reserve(self, who: str, size: int) -> None:
+        """Wait for that room. The caller has committed its own lines, since others wait for them, too."""
+        if self.take(who, size):
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._readers.append((who, self._part(size), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self.page(who, 0)
+            raise
+
+    def _part(self, size: int) -> int:
+        return min(max(1, size), max(1, self.limit // _CALLS))
+
+    def page(self, who: str, size: int) -> None:
+        """Set the bytes of the page of `who`: as received, or 0 when its lines count instead."""
+        held = self._held.setdefault(who, _Held())
+        self.used += size - held.page
+        held.page = size
+        self._wake()
+
+    # Lines.
+
     @property
     def full(self) -> bool:
-        """Whether all readers must wait."""
-        return self.used >= self.limit
+        """Whether lines alone fill the memory, so that no more may come of the pages that are there."""
+        return self._lines >= self.limit
 
     async def room(self) -> None:
         """Wait until another shard has committed. The caller has already committed its own lines."""
-        async with self._room:
-            await self._room.wait_for(lambda: not self.full)
+        while self.full:
+            turn = asyncio.get_running_loop().create_future()
+            self._workers.append(turn)
+            try:
+                await turn  # the next one is woken when this one has counted its lines
+            except asyncio.CancelledError:
+                self._wake()
+                raise
+
+    def _wake(self) -> None:
+        while self._workers and not self.full:
+            turn = self._workers.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                break
+        while self._readers and self.used < self.limit:
+            who, size, turn = self._readers.popleft()
+            if not turn.done():
+                held = self._held.setdefault(who, _Held())
+                self.used += size - held.page
+                held.page = size
+                turn.set_result(None)
 
 
 class Turns:

@@ -12,11 +12,12 @@ https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.htm
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
-from vortex.core.ingest.pacing import CALL_S, FIRST_RECORDS, FULL_PAUSE_S, next_call, next_limit
+from vortex.core.ingest.pacing import CALL_S, FIRST_RECORDS, FULL_PAUSE_S, PAGE_BYTES, next_call, next_limit
 from vortex.core.model import Page, Position, ShardInfo, Start
+from vortex.ingest.memory import MemoryBudget
 from vortex.ports import Clock, InvalidPosition, IteratorExpired, Stream
 from vortex.retry import Retry
 
@@ -34,8 +35,16 @@ _EMPTY = 1000
 """Empty pages, of a part of the shard without records, that are read to find its end."""
 
 
+_LEAST_EXPECTED = 256 * 1024
+"""Room for a page of a shard that had no records of late."""
+
+
 class NoIterator(Exception):
     """A reply to GetShardIterator without an iterator. It proves nothing: a closed shard has one, too."""
+
+
+class NoMemory(Exception):
+    """There is no room for a page now: commit, wait for room (`MemoryBudget.reserve`), and read again."""
 
 
 class _Found(Enum):
@@ -55,20 +64,22 @@ class Reader:
     """Reads the pages of a shard. `read` gets a new iterator if there is none, or if it has expired."""
 
     def __init__(
-        self, shard: str, stream: Stream, clock: Clock, retry: Retry, reads: asyncio.Semaphore, poll_s: float
+        self, shard: str, stream: Stream, clock: Clock, retry: Retry, memory: MemoryBudget, poll_s: float
     ) -> None:
-        """`reads` limits the concurrent calls of all shards; `poll_s` is the poll interval of a shard at its tip."""
+        """`memory` limits the pages of all shards; `poll_s` is the poll interval of a shard at its tip."""
         self.poll_s = poll_s
         self.next_at = 0.0
         """When the shard may be read again, and should be; monotonic seconds."""
         self.first = False
         """Whether the last page was the first one after `open`."""
-        self._shard, self._stream, self._clock, self._retry, self._reads = shard, stream, clock, retry, reads
+        self._shard, self._stream, self._clock, self._retry, self._memory = shard, stream, clock, retry, memory
         self._iterator: str | None = None
         self._born = 0.0
         self._failed = 0
         self._fresh = False
         self._limit = FIRST_RECORDS
+        self.expected = PAGE_BYTES
+        """Bytes for which the next page needs room: as a shard at its tip has had of late, or a whole page."""
 
     async def rest(self) -> None:
         """Wait until the shard may be read again."""
@@ -93,11 +104,11 @@ class Reader:
     async def read(self, position: Position) -> Page | None:
         """The next page, from `position` if there is no iterator. None if the iterator expired: call again.
 
-        Raises what `open` raises.
+        Raises what `open` raises, and NoMemory.
         """
         if self._iterator is None or self._old:
             await self.open(position)
-        return await self._page(self._limit, self.poll_s)
+        return await self._page(self._limit, self.poll_s, self._counted_call)
 
     async def proves_end(self, position: Position) -> bool:
         """Whether nothing is left after `position`: the last record's, or the shard's start if no record was read.
@@ -125,7 +136,7 @@ class Reader:
             return _Found.NO_END
         while tip < _AT_TIP and empty < (_EMPTY if brought or last < 0 else _EMPTY_AT_RECORD):
             await self.rest()
-            page = await self._page(max(self._limit, FIRST_RECORDS), 0.0)
+            page = await self._page(max(self._limit, FIRST_RECORDS), 0.0, self._call)
             if page is None:
                 return _Found.NO_END
             if page.records:
@@ -142,11 +153,11 @@ class Reader:
     def _old(self) -> bool:
         return self._clock.monotonic() - self._born > _ITERATOR_LIFE
 
-    async def _page(self, limit: int, tip_s: float) -> Page | None:
+    async def _page(self, limit: int, tip_s: float, call: Callable[[str, int], Awaitable[Page]]) -> Page | None:
         iterator = self._iterator
         assert iterator is not None
         try:
-            page = await self._retry(f"read {self._shard}", lambda: self._call(iterator, limit))
+            page = await self._retry(f"read {self._shard}", lambda: call(iterator, limit))
         except IteratorExpired:
             self._iterator, self.next_at = None, self._clock.monotonic() + CALL_S
             return None
@@ -161,13 +172,25 @@ class Reader:
         # Retries may outlive the iterator; a call with an expired iterator is useless.
         if self._old or self._failed == _FAILURES:
             raise IteratorExpired(self._shard)
-        async with self._reads:
-            # If this call is cancelled, its reply may have been a full one: pause as after a full page.
-            self.next_at = self._clock.monotonic() + FULL_PAUSE_S
-            self._failed += 1
-            page = await self._stream.read(self._shard, iterator, limit)
-            self._failed = 0
+        # If this call is cancelled, its reply may have been a full one: pause as after a full page.
+        self.next_at = self._clock.monotonic() + FULL_PAUSE_S
+        self._failed += 1
+        page = await self._stream.read(self._shard, iterator, limit)
+        self._failed = 0
+        return page
+
+    async def _counted_call(self, iterator: str, limit: int) -> Page:
+        """The same, within the limit of memory. Raises NoMemory."""
+        memory, size = self._memory, 0
+        if not memory.take(self._shard, self.expected):
+            raise NoMemory(self._shard)
+        try:
+            page = await self._call(iterator, limit)
+            size = page.size
+            self.expected = min(PAGE_BYTES, max(_LEAST_EXPECTED, 2 * size))
             return page
+        finally:
+            memory.page(self._shard, size)
 
 
 def following(shard: str, listed: list[ShardInfo]) -> tuple[ShardInfo, ...] | None:

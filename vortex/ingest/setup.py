@@ -32,7 +32,6 @@ class IngestPorts:
     offload: Offload
     memory: MemoryBudget
     owner: str
-    reads: asyncio.Semaphore
     lz4: Callable[[], bool] = lambda: False
     """Whether most large members recently had a line left out (`Plan.lz4`)."""
     turns: Turns = field(default_factory=Turns)

@@ -15,7 +15,7 @@ from vortex.core.log.rules import SegmentHeader, StreamState, successors
 from vortex.core.log.segment import Footer
 from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
 from vortex.ingest.commits import Commits
-from vortex.ingest.reading import NoIterator, Reader, following
+from vortex.ingest.reading import NoIterator, NoMemory, Reader, following
 from vortex.ingest.resume import LostRace, Resumer
 from vortex.ingest.setup import CommitRules, IngestPorts, Orders
 from vortex.ingest.status import ShardStatus
@@ -67,7 +67,7 @@ class ShardWorker:
             lz4=ports.lz4,
         )
         self._since: float | None = None
-        self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.reads, poll_s)
+        self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.memory, poll_s)
         self._malformed = 0
         """Malformed replies in a row; `_refusals` of them are refusals of the position."""
         self._refusals = 0
@@ -98,6 +98,7 @@ class ShardWorker:
                 if not self.orders.lease_is_fresh():
                     return None
             finally:
+                self._ports.memory.page(self.shard.id, 0)
                 await self._commits.abandon()
             await self._ports.clock.sleep(_AFTER_LOSS)
 
@@ -150,11 +151,11 @@ class ShardWorker:
     async def _read(self) -> Page | None:
         """Read one page; None if the iterator was dropped."""
         ports = self._ports
-        if ports.memory.full:
-            await self._flush()
-            await ports.memory.room()
         try:
             return await self._page()
+        except NoMemory:
+            await self._flush()
+            await ports.memory.reserve(self.shard.id, self.reader.expected)
         except NotFound:
             await self._vanished()
         except NoIterator:
@@ -292,6 +293,7 @@ class ShardWorker:
         self._pushed = self._pushed and (page.behind_ms > 0 or self._since is not None)
         self.status.note(self._ingest, self._commits)
         await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
+        ports.memory.page(self.shard.id, 0)
 
     async def _work_through(self, page: Page) -> None:
         """Process the page in slices, and give other shards turns in between; commit early if memory runs short."""

@@ -42,9 +42,6 @@ from vortex.runtime.first_start import load_or_create_state
 
 log = logging.getLogger(__name__)
 
-_READS = 8
-"""Concurrent GetRecords calls; each may return 10 MiB, in addition to `memory.limit`."""
-
 OnCommit = Callable[[str, Footer], None]
 WorkerFactory = Callable[[ShardInfo], ShardWorker]
 
@@ -130,7 +127,6 @@ def worker_factory(
         env.offload,
         MemoryBudget(settings.memory.limit),
         env.owner,
-        asyncio.Semaphore(_READS),
         lz4=lz4,
     )
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.growth.ground import Traffic, exponent
 from benchmarks.growth.publishing import FULL_RATE, Sizes, listed, published
+from benchmarks.growth.reading import behind
 from vortex.core.publish import members
 
 
@@ -48,3 +49,10 @@ def test_a_plan_without_scratch_is_published_in_passes() -> None:
         gets.append(store.gets())
     assert sorted(gets) == gets
     assert gets[0] <= 6 * segments
+
+
+@pytest.mark.parametrize("shards", [20, 60])
+def test_shards_that_are_behind_stay_within_the_limit_and_three_pages(shards: int) -> None:
+    """Whatever their number: room is reserved before the call."""
+    peak, page = behind(shards, records=20, pages=3)
+    assert peak.limit < peak.used <= peak.limit + 3 * page

@@ -58,6 +58,70 @@ def test_budget_used_is_the_sum_of_what_all_shards_hold() -> None:
     asyncio.run(scenario())
 
 
+def test_pages_wait_for_room_in_order_and_only_those_that_fit_are_woken() -> None:
+    """Nobody is admitted before who came earlier; a waiting reader that is cancelled takes no room."""
+
+    async def scenario() -> None:
+        budget = MemoryBudget(80)
+        assert [budget.take(str(who), 1000) for who in range(9)] == [True] * 8 + [False]
+        assert budget.used == 80, "an eighth of the limit each"
+        waiting = {who: asyncio.ensure_future(budget.reserve(who, 5)) for who in ("a", "b", "c", "d")}
+        await asyncio.sleep(0)
+        waiting["b"].cancel()
+        budget.page("0", 3)  # the reply is smaller than expected
+        await asyncio.sleep(0)
+        assert [who for who, task in waiting.items() if task.done()] == ["a", "b", "c"]
+        assert not budget.take("e", 1), "others wait"
+        assert budget.take("a", 5), "it was reserved"
+        budget.page("1", 0)
+        await waiting["d"]
+        assert budget.used == 3 + 6 * 10 + 3 * 5
+        for who in (*"0234567", "a", "c", "d"):
+            budget.page(who, 0)
+        assert budget.used == 0
+
+    asyncio.run(scenario())
+
+
+def test_lines_of_a_page_count_in_its_stead() -> None:
+    """They lie in its memory."""
+
+    async def scenario() -> None:
+        budget = MemoryBudget(100)
+        budget.take("s", 12)
+        budget.page("s", 40)
+        await budget.hold("s", 30)
+        assert budget.used == 40
+        await budget.hold("s", 50)
+        assert budget.used == 50
+        budget.page("s", 0)
+        assert budget.used == 50
+
+    asyncio.run(scenario())
+
+
+def test_shards_that_wait_for_room_for_lines_go_on_one_after_another() -> None:
+    async def scenario() -> None:
+        budget, order = MemoryBudget(10), list[str]()
+
+        async def one(who: str) -> None:
+            await budget.room()
+            order.append(who)
+            await budget.hold(who, 10)
+            await asyncio.sleep(0)
+            await budget.hold(who, 0)
+
+        await budget.hold("large", 10)
+        tasks = [asyncio.ensure_future(one(who)) for who in ("a", "b", "c")]
+        await asyncio.sleep(0)
+        assert order == []
+        await budget.hold("large", 0)
+        await asyncio.gather(*tasks)
+        assert order == ["a", "b", "c"]
+
+    asyncio.run(scenario())
+
+
 def test_a_shard_commits_early_each_time_half_of_the_limit_is_used() -> None:
     """It never reads on until the limit blocks every shard."""
 
