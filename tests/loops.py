@@ -166,7 +166,7 @@ class Worker:
 
     def running(self) -> list[Coroutine[Any, Any, None]]:
         """Start reading and publishing."""
-        return [self.fleet.run(), self._publish()]
+        return [self.fleet.run(), self._publish(), self.publisher.clean_on()]
 
     async def _publish(self) -> None:
         while True:

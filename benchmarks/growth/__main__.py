@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from benchmarks.growth.ground import exponent
 from benchmarks.growth.publishing import listed, published
 from benchmarks.growth.reading import behind
+from benchmarks.growth.upkeep import cleaned
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,18 @@ def _memory(shards: int) -> dict[str, float]:
     }
 
 
+def _cleanup(shards: int) -> dict[str, float]:
+    found = cleaned(shards)
+    return {
+        "s of clean-up": found.clean_s,
+        "s of the step": found.step_s,
+        "LISTs": found.lists,
+        "DELETEs": found.deletes,
+    }
+
+
 CURVES = {
+    "cleanup": Curve("shards, 10 old segments each", (125, 250, 500, 1000), _cleanup, "s of clean-up"),
     "memory": Curve("shards behind, a limit of ten pages", (25, 50, 100, 200), _memory, "peak, in limits"),
     "gets": Curve("shards at a hundredth of the full rate", (4, 8, 16, 32), _gets, "GETs"),
     "gets-by-workers": Curve("workers, 16 shards", (1, 2, 4), _many_workers, "GETs"),

@@ -95,7 +95,9 @@ async def _step_on(store: CountingStore, one: Publisher) -> None:
             await asyncio.sleep(1)
 
 
-def publisher(store: CountingStore, state: StreamState, sizes: Sizes, owner: str, roster: Roster) -> Publisher:
+def publisher(
+    store: CountingStore, state: StreamState, sizes: Sizes, owner: str, roster: Roster, keep_ms: int = 10**9
+) -> Publisher:
     """A publisher with these sizes."""
     clock = vtime.VirtualClock(T0 + 2 * PERIOD_MS)
     retry = Retry(clock, vtime.NullMeter(), Health(), Random(1))
@@ -103,6 +105,6 @@ def publisher(store: CountingStore, state: StreamState, sizes: Sizes, owner: str
         LogStore(store, ROOT, retry), clock, vtime.NullMeter(), vtime.in_place, owner, SimScratch(sizes.scratch)
     )
     rules = PublishRules(
-        PERIOD_MS, sizes.target, 10**9, range_bytes=4 * sizes.target, part_rows=1000, copy_bytes=sizes.copy_bytes
+        PERIOD_MS, sizes.target, keep_ms, range_bytes=4 * sizes.target, part_rows=1000, copy_bytes=sizes.copy_bytes
     )
     return Publisher(state, rules, ports, lambda: roster)

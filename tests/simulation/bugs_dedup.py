@@ -86,7 +86,7 @@ def all_copies(rows: Rows, runs: Any, known: Any, window: int) -> Any:
 
 
 def cleanup_since(since: Callable[[Publisher, Plan], int]) -> Any:
-    clean_up = Cleaner.clean_up
+    note = Cleaner.note
     step = Publisher._step
     planner: list[Publisher] = []
 
@@ -94,12 +94,12 @@ def cleanup_since(since: Callable[[Publisher, Plan], int]) -> Any:
         planner[:] = [self]
         return await step(self, *args)
 
-    async def lax(self: Cleaner, plan: Plan, views: Any) -> None:
-        await clean_up(self, msgspec.structs.replace(plan, since=since(planner[0], plan)), views)
+    def lax(self: Cleaner, plan: Plan, views: Any) -> None:
+        note(self, msgspec.structs.replace(plan, since=since(planner[0], plan)), views)
 
     stack = contextlib.ExitStack()
     stack.enter_context(patch.object(Publisher, "_step", stepped))
-    stack.enter_context(patch.object(Cleaner, "clean_up", lax))
+    stack.enter_context(patch.object(Cleaner, "note", lax))
     return stack
 
 

@@ -32,7 +32,8 @@ class MemoryBudget:
         self.limit = limit
         self.used = 0
         """Bytes held by all shards; a running total, since every poll of every shard reads it."""
-        self._lines = 0
+        self.lines = 0
+        """The part of it that is lines."""
         self._gathering = 0
         self._held: dict[str, _Held] = {}
         self._readers: deque[tuple[str, int, asyncio.Future[None]]] = deque()
@@ -45,7 +46,7 @@ class MemoryBudget:
         out_of_page = min(held.page, max(0, more))
         held.page -= out_of_page
         self.used += more - out_of_page
-        self._lines += more
+        self.lines += more
         self._gathering += gathering - held.gathering
         held.gathering, held.committing = gathering, committing
         self._wake()
@@ -98,7 +99,7 @@ class MemoryBudget:
     @property
     def full(self) -> bool:
         """Whether lines alone fill the memory, so that no more may come of the pages that are there."""
-        return self._lines >= self.limit
+        return self.lines >= self.limit
 
     async def room(self) -> None:
         """Wait until another shard has committed. The caller has already committed its own lines."""

@@ -1,14 +1,25 @@
-"""Clean-up: deletes old segments and decision files that are no longer needed; never the last segment of a live log."""
+"""Clean-up: deletes old segments and decision files that are no longer needed; never the last segment of a live log.
+
+It runs beside publishing, at its own pace. What it works by may be outdated: what a plan does not need, no later plan
+needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 
 from vortex.core.log.rules import segment_key, segment_number
 from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.plan import LogView, Plan, unneeded
 from vortex.log.store import LogStore
 from vortex.ports import Clock
+
+_PARALLEL = 4
+"""Logs that are listed at a time: publishing needs the connections more."""
+_Work = tuple[list[tuple[str, int, bool]], int]
+"""Each shard, the first segment that is still needed, and whether the shard is retired; the first plan whose decisions
+are."""
 
 
 class Cleaner:
@@ -17,6 +28,8 @@ class Cleaner:
     def __init__(self, log_store: LogStore, clock: Clock, period_ms: int, keep_ms: int) -> None:
         self._log_store, self._clock, self._period_ms, self._keep_ms = log_store, clock, period_ms, keep_ms
         self._cleaned_at: float | None = None
+        self._work: _Work | None = None
+        self._more = asyncio.Event()
         self._clean: set[str] = set()
         """Retired shards with only the last segment left."""
         self._old: dict[str, set[int]] = {}
@@ -29,21 +42,50 @@ class Cleaner:
         """Newer objects are kept: they are not old by the store's clock, or not by the local clock."""
         return min(self._clock.now_ms(), self._store_ms) - self._keep_ms
 
+    async def run(self) -> None:
+        """Clean up what `note` was told of, until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            await self._clean_up()
+
     async def clean_up(self, plan: Plan, views: Mapping[str, LogView]) -> None:
-        """Delete what is no longer needed: `plan` is the last done plan, `views` the live logs from it on."""
+        """`note`, and clean up at once."""
+        self.note(plan, views)
+        await self._clean_up()
+
+    def note(self, plan: Plan, views: Mapping[str, LogView]) -> None:
+        """Have what is no longer needed deleted: `plan` is the last done plan, `views` the live logs from it on."""
         now = self._clock.monotonic()
         every = max(self._period_ms, self._keep_ms / 24) / 1000
         if plan.k < 0 or (self._cleaned_at is not None and now - self._cleaned_at < every):
             return
         self._cleaned_at = now
+        self._work = list(self._needed(plan, views)), plan.since
+        self._more.set()
+
+    def _needed(self, plan: Plan, views: Mapping[str, LogView]) -> Iterable[tuple[str, int, bool]]:
         for shard in [*plan.shards, *(s for s in plan.retired if s not in self._clean)]:
             view = views.get(shard)
             head = view.headers[-1].n if view and view.headers else plan.retired.get(shard)
             if head is None:
                 entry = plan.shards[shard]
                 head = entry.to
-            await self._clean_log(shard, unneeded(shard, plan, head), shard in plan.retired)
-        await self._clean_decisions(plan.since)  # last: listing the logs gives the store's time
+            yield shard, unneeded(shard, plan, head), shard in plan.retired
+
+    async def _clean_up(self) -> None:
+        work, self._work = self._work, None
+        if work is None:
+            return
+        shards, since = work
+        left = iter(shards)
+
+        async def some() -> None:
+            for shard, below, retired in left:
+                await self._clean_log(shard, below, retired)
+
+        await asyncio.gather(*(some() for _ in range(_PARALLEL)))
+        await self._clean_decisions(since)  # last: listing the logs gives the store's time
 
     async def _clean_decisions(self, since: int) -> None:
         """Delete decision files that no plan needs any more, since no later plan is compared with them.

@@ -169,6 +169,10 @@ class Publisher:
         self._moved_at = self._ports.clock.monotonic()
         return more
 
+    async def clean_on(self) -> None:
+        """Delete what published plans leave behind, beside the steps, until cancelled."""
+        await self._cleaner.run()
+
     def leave(self) -> None:
         """This process stops while others continue: leave the remaining work to them."""
         self._sharing.leaving = True
@@ -211,7 +215,7 @@ class Publisher:
         proposed = self._shared_out(propose(plan, logs.views, self._planning()), logs)
         self._note(logs)
         if proposed is None:
-            await self._cleaner.clean_up(logs.plan, logs.views)
+            self._cleaner.note(logs.plan, logs.views)
             return False
         won = await self._ports.log_store.put_plan(proposed)
         if msgspec.json.encode(won) != msgspec.json.encode(proposed):

@@ -55,13 +55,14 @@ class App:
         """Run until stopped or drained, and everything is published (if stopped, within the grace period)."""
         fleet = asyncio.ensure_future(self.fleet.run())
         publishing = asyncio.ensure_future(self._publish_on())
+        cleaning = asyncio.ensure_future(self.publisher.clean_on())
         watching = asyncio.ensure_future(self._watch())
         stopping = asyncio.ensure_future(self._stop.wait())
-        tasks = [fleet, publishing, watching, stopping]
+        tasks = [fleet, publishing, cleaning, watching, stopping]
         if self._draining is not None:
             tasks.append(asyncio.ensure_future(self._close_at_tip(self._draining)))
         try:
-            await asyncio.wait([fleet, publishing, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([fleet, publishing, cleaning, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
             clock, grace = self._env.clock, self._env.settings.shutdown.grace / 1000
             end = clock.monotonic() + grace if stopping.done() else None
             await _until(end, clock, fleet, publishing, watching)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.growth.ground import Traffic, exponent
 from benchmarks.growth.publishing import FULL_RATE, Sizes, listed, published
 from benchmarks.growth.reading import behind
+from benchmarks.growth.upkeep import cleaned
 from vortex.core.publish import members
 
 
@@ -56,3 +57,11 @@ def test_shards_that_are_behind_stay_within_the_limit_and_three_pages(shards: in
     """Whatever their number: room is reserved before the call."""
     peak, page = behind(shards, records=20, pages=3)
     assert peak.limit < peak.used <= peak.limit + 3 * page
+
+
+@pytest.mark.parametrize("shards", [20, 40])
+def test_clean_up_takes_a_list_and_a_delete_a_shard_and_no_time_of_the_step(shards: int) -> None:
+    """Two listings must agree before anything is deleted."""
+    found = cleaned(shards)
+    assert (found.lists, found.deletes) == (3 * shards, shards)
+    assert found.step_s < 1
