@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -23,7 +24,7 @@ from vortex.core.model import Start
 from vortex.health import Health
 from vortex.log.store import LogStore
 from vortex.ports import LeaseTable, Stream
-from vortex.publish.publisher import PublishRules
+from vortex.publish.publisher import Publisher, PublishRules
 from vortex.retry import Retry
 from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment
@@ -149,6 +150,17 @@ class World:
         return [line for body in bodies for line in gzip.decompress(body).split(b"\n")[:-1]]
 
 
+@contextlib.asynccontextmanager
+async def cleaning(publisher: Publisher) -> AsyncIterator[None]:
+    """Clean up meanwhile."""
+    task = asyncio.ensure_future(publisher.clean_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 class Worker:
     """A fleet and a publisher, as in one process."""
 
@@ -166,12 +178,13 @@ class Worker:
 
     def running(self) -> list[Coroutine[Any, Any, None]]:
         """Start reading and publishing."""
-        return [self.fleet.run(), self._publish(), self.publisher.clean_on()]
+        return [self.fleet.run(), self._publish()]
 
     async def _publish(self) -> None:
-        while True:
-            if not await self.publisher.step():
-                await self.world.clock.sleep(self.world.look_s)
+        async with cleaning(self.publisher):
+            while True:
+                if not await self.publisher.step():
+                    await self.world.clock.sleep(self.world.look_s)
 
     async def kill(self) -> None:
         """Kill the worker: everything in memory is lost."""

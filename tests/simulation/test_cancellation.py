@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from simulation import vtime
-from tests.loops import MINUTE, Worker, World
+from tests.loops import MINUTE, Worker, World, cleaning
 from vortex.core.fleet.balance import Roster
 from vortex.core.model import ShardInfo
 from vortex.ingest.memory import MemoryBudget
@@ -160,12 +160,14 @@ def test_publisher_leaves_nothing_behind_when_it_is_cancelled_at_any_call() -> N
         for _ in range(9):  # nothing counts as old before the service's time is known
             await TrustedStream(world.stream, world.trusted).server_time()
             await world.clock.sleep(2)
-        for _ in range(8):
-            if not await worker.publisher.step():
-                await world.clock.sleep(10)
-        await world.clock.sleep(1900)  # what is still old at a second look is deleted
-        while await worker.publisher.step():
-            pass
+        async with cleaning(worker.publisher):
+            for _ in range(8):
+                if not await worker.publisher.step():
+                    await world.clock.sleep(10)
+            await world.clock.sleep(1900)  # what is still old at a second look is deleted
+            while await worker.publisher.step():
+                pass
+            await world.clock.sleep(10)
 
     async def scenario(at: int) -> _Canceller:
         world = World(shards=1, poll_s=10, period_ms=30 * MINUTE, every_s=600)
