@@ -63,7 +63,7 @@ class _Slow:
 
 class _Behind(World):
     def seen_by(self, owner: str) -> Stream:
-        return _Slow(super().seen_by(owner))  # type: ignore[return-value]
+        return _Slow(super().seen_by(owner))
 
 
 def behind(shards: int, records: int = 40, pages: int = 5) -> tuple[Peak, int]:
