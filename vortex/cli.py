@@ -266,6 +266,44 @@ def verify(config: Path | None, as_json: bool) -> None:
 
 @main.command(
     epilog=_examples(
+        "vortex explain acme 7f3c-0001",
+        "vortex explain acme 7f3c-0001 --around 2026-01-31T10:00",
+        "vortex explain < event.json",
+    )
+)
+@_config
+@_json
+@click.argument("customer", required=False)
+@click.argument("id", required=False)
+@click.option("--around", help="When it was sent: search the objects from an hour before to a day after (ISO 8601).")
+@click.option("--since", help="Search objects and rejections from this time on.")
+@click.option("--until", help="Search objects and rejections before this time.")
+@click.option("--no-stream", is_flag=True, help="Read the store only; sequence numbers are then a range.")
+def explain(
+    config: Path | None,
+    as_json: bool,
+    customer: str | None,
+    id: str | None,
+    around: str | None,
+    since: str | None,
+    until: str | None,
+    no_stream: bool,
+) -> None:
+    """Find the event of CUSTOMER and ID, or learn why it is not there.
+
+    Without CUSTOMER and ID, the events are read from standard input, one a line.
+    """
+    if (customer is None) != (id is None):
+        raise click.UsageError("give both CUSTOMER and ID, or none and the event on standard input")
+    from vortex.commands.explain import Question
+    from vortex.commands.explain import explain as program
+
+    question = Question(customer, id, around, since, until, not no_stream)
+    sys.exit(program(_settings(config), question, as_json))
+
+
+@main.command(
+    epilog=_examples(
         "vortex close --before 2026-01-31T10:00", "vortex close --before 2026-01-31T10:00 --shard shardId-000000000003"
     )
 )

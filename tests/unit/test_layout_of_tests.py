@@ -11,6 +11,7 @@ UNIT = ROOT / "tests/unit"
 _DECLARES = "only declares types or names"
 _SETTINGS = "declares settings: config/test_settings.py, test_environment.py and test_loading.py test each of them"
 _DECODER = "is a part of the decoder: core/decode/test_decoder.py and test_events.py test it"
+_EXPLAIN = "is a part of explain: lookup/test_explain.py searches a whole run with it"
 _USER = "tests/acceptance/test_as_a_user.py runs the command"
 EXCEPTIONS = {
     "adapters/aws/pages.py": "adapters/aws/test_exchange_malformed_replies.py tests the pages of every client",
@@ -33,6 +34,12 @@ EXCEPTIONS = {
     "exits.py": _DECLARES,
     "fleet/fleet.py": _DECLARES,
     "ingest/setup.py": _DECLARES,
+    "lookup/answers.py": _DECLARES,
+    "lookup/identity.py": _EXPLAIN,
+    "lookup/logs.py": _EXPLAIN,
+    "lookup/placed.py": _EXPLAIN,
+    "lookup/progress.py": _DECLARES,
+    "lookup/sends.py": _EXPLAIN,
     "ports.py": _DECLARES,
     "runtime/environment.py": "tests/integration opens it against emulators",
     "runtime/gauges.py": "tests/integration/test_fleet.py reads the gauges of workers",

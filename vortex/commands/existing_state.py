@@ -60,3 +60,18 @@ async def existing_state(store: ObjectStore, info: StreamInfo) -> tuple[LogStore
         raise NoState(f"{what}; `vortex run` starts the new one", Exit.FAILED)
     what = f"{store.url} holds no state of stream {info.name}"
     raise NoState(f"{what}; start it with `vortex run`, or check store.url", Exit.FAILED)
+
+
+async def newest_life(store: ObjectStore, stream: str) -> tuple[LogStore, StreamState]:
+    """The logs and state of the stream's newest life, found without the stream itself. Raises NoState."""
+    names = [name async for name in store.list_folders(f"{STATE}/") if "@" in name]
+    lives = [name for name in names if name.rpartition("@")[0] == stream and name.rpartition("@")[2].isdecimal()]
+    for name in sorted(lives, key=lambda name: -int(name.rpartition("@")[2])):
+        log_store = LogStore(store, f"{STATE}/{name}", Once())
+        state = await log_store.state()
+        if state is not None:
+            return log_store, state
+    if message := foreign([name.rpartition("@")[0] for name in names], stream):
+        raise NoState(f"{store.url} {message}", Exit.LOST_STATE)
+    what = f"{store.url} holds no state of stream {stream}"
+    raise NoState(f"{what}; start it with `vortex run`, or check store.url", Exit.FAILED)

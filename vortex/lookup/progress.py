@@ -1,0 +1,17 @@
+"""How far a long search has come, for whoever waits for it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Is told what is done."""
+
+    def __call__(self, what: str, done: int, total: int | None = None) -> None:
+        """`done` of `total` (None: unknown) of `what` are done."""
+        ...
+
+
+def silent(what: str, done: int, total: int | None = None) -> None:
+    """Tells nobody."""
