@@ -1,1 +1,1 @@
-"""What an event costs: Vortex, a straightforward consumer and the floor, measured in one run. See `run`."""
+"""Measures what an event costs in Vortex, in a straightforward consumer, and in the compressor alone. See `run`."""

@@ -1,7 +1,7 @@
 """The straightforward consumer, to compare with: boto3, json, a set of ids, a dict of lists, gzip at level 6.
 
-What one writes in an afternoon, written with care: each event is parsed once, its bytes are kept as they came, each
-partition is compressed and put once. It promises nothing after a crash; its ids and its position live in memory alone.
+A simple but careful program: it parses each event once, keeps its bytes, and compresses and puts each partition once.
+It guarantees nothing after a crash: its ids and its position are only in memory.
 """
 
 from __future__ import annotations

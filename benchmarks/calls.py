@@ -1,8 +1,8 @@
-"""What one call costs, alone: CPU microseconds of this process for GetRecords, PUT, GET and LIST, through the adapters.
+"""What one call costs: CPU microseconds of this process for GetRecords, PUT, GET and LIST, through the adapters.
 
-Servers are processes of their own on loopback, over plain HTTP. `aiohttp` is the same exchange of bytes with nothing
-around it: no signature, no reply decoded. Each figure is the least of several rounds, which go through all calls in
-turn, so that a noisy moment of the machine hits all of them alike.
+Servers are processes of their own on loopback, over plain HTTP. `aiohttp` is the same exchange of bytes without
+signature and decoding. Each figure is the least of several rounds. A round makes all calls in turn, so that noise of
+the machine affects all of them alike.
 """
 
 from __future__ import annotations

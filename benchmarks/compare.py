@@ -1,8 +1,8 @@
 """`python -m benchmarks.compare TREE TREE ...`: workers of several checkouts on one stream, in turn.
 
-A machine's noise is larger than what most changes gain. So the checkouts take turns, on one processor where the system
-lets a program choose, and what counts is who does better within one run; every output is compared
-with the stream. The steps in C must have been built in each checkout.
+The noise of a machine is larger than the gain of most changes. So the checkouts run in turn, on one processor if the
+system allows the choice, and only figures of one run are compared. Every output is compared with the stream. The steps
+in C must have been built in each checkout.
 """
 
 from __future__ import annotations

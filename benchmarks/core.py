@@ -1,7 +1,7 @@
-"""What the core takes of an event, step by step: `python -m benchmarks.core`.
+"""CPU time of the core for an event, step by step: `python -m benchmarks.core`.
 
-Pages as GetRecords serves them, taken apart into the steps that a worker takes with them, each timed by itself. Of
-many rounds the least counts: it is what the step takes when nobody else has the processor.
+Each step that a worker takes with a page of GetRecords is timed separately. The least of many rounds counts: it is the
+time of the step when no other program uses the processor.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The floor: what compressing the same lines costs alone, with the library and the level that the worker uses.
+"""The floor: the cost of compressing the same lines alone, with the library and the level of the worker.
 
 Lines are gathered by partition, as they are published, and compressed in chunks of 256 KiB; only that is timed.
 """

@@ -1,8 +1,8 @@
-"""What the core takes of an event while a stream flows by: `python -m benchmarks.flow`.
+"""CPU time of the core for an event, while new pages arrive: `python -m benchmarks.flow`.
 
-Other than `benchmarks.core`, which takes the same pages again and again, this reads ever new replies of several shards
-in turn, fills filters and cuts segments, and waits before pages as a worker waits for its pace. It tells the mean, not
-the least: caches that are cold, memory that is touched for the first time and tables that grow are part of it.
+`benchmarks.core` processes the same pages repeatedly. This reads new replies of several shards in turn, fills filters,
+cuts segments, and waits before pages like a worker. It prints the mean, not the least, which includes cold caches,
+memory that is touched for the first time, and growing tables.
 """
 
 from __future__ import annotations

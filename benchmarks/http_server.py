@@ -1,6 +1,6 @@
-"""The least HTTP/1.1 server that AWS clients accept: keep-alive, Content-Length, 100-continue; on 127.0.0.1 alone.
+"""A minimal HTTP/1.1 server that AWS clients accept: keep-alive, Content-Length, 100-continue; only on 127.0.0.1.
 
-It exists so that the server's side of a benchmark takes little of the machine. A handler is a plain function.
+It takes little CPU, so that a benchmark measures the client. A handler is a plain function.
 """
 
 from __future__ import annotations

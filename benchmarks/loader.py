@@ -1,7 +1,7 @@
-"""`python -m benchmarks.loader`: rows a CPU second from a closed hour's files into Postgres and DuckDB.
+"""`python -m benchmarks.loader`: rows per CPU second from a closed hour's files into Postgres and DuckDB.
 
-CPU counts of the loader and of the server, both. The events are the demo's, of about a kilobyte with the context that
-Segment's libraries send; the store is a folder, so that no HTTP is measured.
+The CPU time is that of the loader and the server together. The events are the demo's, of about a kilobyte with the
+context that Segment's libraries send; the store is a folder, so that no HTTP is measured.
 """
 
 from __future__ import annotations

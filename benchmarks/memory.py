@@ -1,8 +1,8 @@
 """Memory against `memory.limit`: `python -m benchmarks.memory`.
 
 Events of the last 24 hours in 2,000 partitions, all accepted into their own hours, several times more of them than the
-limit allows in memory. Prints the worker's peak (the operating system's figure) beside that of a worker with nothing
-to do; fails where the peak is over limit + CONSTANT.
+limit allows in memory. Prints the worker's peak (the operating system's figure) and that of a worker with
+nothing to do. Fails if the peak is over limit + CONSTANT.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a replayed stream holds: shards in pages, either serialised beforehand or made when they are asked for."""
+"""The content of a replayed stream: shards in pages, either serialised beforehand or made on request."""
 
 from __future__ import annotations
 

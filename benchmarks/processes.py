@@ -1,4 +1,4 @@
-"""Processes of a benchmark: servers that go when they are no longer needed, and children that the system measures."""
+"""Processes of a benchmark: servers that end with it, and children whose CPU and memory are measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Kinesis that replays: pages serialised beforehand, so that a GetRecords call costs next to nothing.
+"""A Kinesis that replays pages. They are serialised beforehand, so that a GetRecords call costs the server little.
 
 Protocol: https://docs.aws.amazon.com/kinesis/latest/APIReference/ in JSON (x-amz-json-1.1). ListShards,
 DescribeStreamSummary, GetShardIterator (every type) and GetRecords are answered, for one stream that never changes.

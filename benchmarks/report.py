@@ -1,4 +1,4 @@
-"""What was measured, as a table (ratios first) and as JSON."""
+"""The figures as a table (ratios first) and as JSON."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """`python -m benchmarks.run`: Vortex, the straightforward consumer and the floor on the same streams, in one run.
 
-Every consumer is a process of its own; its CPU time (user and system, all threads) and its peak memory are what the
-operating system says when it has ended. Servers are further processes. A figure is believed only when the bucket holds
-exactly the lines that the stream carried, each as often as it should.
+Every consumer is a separate process. The operating system reports its CPU time (user and system, all threads) and peak
+memory when it has ended. Servers are further processes. A figure counts only if the bucket holds exactly the lines of
+the stream, each as often as it should.
 """
 
 from __future__ import annotations

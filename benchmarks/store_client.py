@@ -1,4 +1,4 @@
-"""What the benchmark itself does in a store, over the protocol that all others speak."""
+"""What the benchmark itself does in a store, over the protocol of S3."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An S3 in memory: path-style PUT (also if absent), GET (ranges), HEAD, LIST v2 and DELETE, for any bucket name.
 
-Protocol: https://docs.aws.amazon.com/AmazonS3/latest/API/. What it holds is asked for at `/-/rows/<bucket>/<prefix>`:
-objects, rows, bytes and a digest of all lines, counted here so that the counting is in nobody's measurement.
+Protocol: https://docs.aws.amazon.com/AmazonS3/latest/API/. `/-/rows/<bucket>/<prefix>` returns the number of
+objects, rows and bytes, and a digest of all lines. The server counts them, so that counting is not measured.
 """
 
 from __future__ import annotations

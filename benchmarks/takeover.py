@@ -1,9 +1,9 @@
-"""How long work stands still when a worker dies, by windows: emulated Kinesis, a store on disk, real processes.
+"""The time until work continues after a worker died, by window: emulated Kinesis, a store on disk, real processes.
 
 The window is full: for every five minutes of it there is a plan that published `--rows` ids. A worker that has all
-those in memory gets SIGKILL, and the next one starts at once. It prints the seconds from the signal to that one's first
-commit, and to its first published plan, which is held against the whole window; and the CPU seconds that it took until
-then, which depend less on what else the machine does. The start of Python is in all of them.
+of these in memory gets SIGKILL, and the next one starts at once. Prints the seconds from the signal to the first commit
+of the new worker, and to its first published plan, which is compared with the whole window; and its CPU seconds until
+then, which depend less on other programs. All figures include the start of Python.
 
     python -m benchmarks.takeover --windows 1 24
 """

@@ -1,4 +1,4 @@
-"""Scratch files in memory, of a few bytes, which refuse calls when they are told to."""
+"""Scratch files in memory, of a few bytes, which a test can make refuse calls."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Records that cost far more than they weigh, and what a worker makes of them: `python -m tests.bombs [NAME ...]`.
+"""Records that cost more than their size suggests, in a worker: `python -m tests.bombs [NAME ...]`.
 
-Each page of them goes through a real shard's loop, with a limit of 64 MiB for lines, in a process of its own. Printed
-is a line of JSON each: the slowest gap of the event loop, the peak of memory, what was counted, and whether the log
-holds every record: as events, or as rejections with its bytes.
+A page of each goes through the loop of a real shard, with a limit of 64 MiB for lines, in a separate process. It prints
+a line of JSON for each: the longest gap of the event loop, the peak of memory, the counts, and whether the log holds
+every record, as events or as rejections with its bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The steps in C, and turned off, so that tests can compare them with Python."""
+"""The steps in C, and a way to turn them off, so that tests can compare them with Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies under random partition keys, on whatever shards: `python -m tests.random_keys --shards 64`.
+"""Copies under random partition keys, on any shards: `python -m tests.random_keys --shards 64`.
 
 Every id is put several times, seconds, minutes and just under a window apart, while shards split and merge and the
 worker is killed and started again. Then each id must be in the store exactly once. The whole program in virtual time.

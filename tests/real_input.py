@@ -1,7 +1,7 @@
 """Real events, each put three times over four shards: `python -m tests.real_input FILE.ndjson`.
 
-Drains twice into stores of their own: with the default lateness (old events are late: the hour of arrival), and with a
-large one (each in its own hour). Counts with DuckDB; ids are taken from `id`, times from `created_at`.
+Drains into two stores: with the default lateness (old events are late and go to the hour of arrival), and with a large
+one (each event goes to its own hour). Counts with DuckDB; ids are taken from `id`, times from `created_at`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether enough branches of the core are covered: `python -m tools.branches REPORT`, or `make coverage`.
+"""Checks that enough branches of the core are covered: `python -m tools.branches REPORT`, or `make coverage`.
 
 REPORT is JSON of coverage (https://coverage.readthedocs.io/en/latest/commands/cmd_json.html). The floor of coverage
 itself counts lines and branches together.

@@ -1,6 +1,6 @@
 """Writes the files that are made from the code: `python -m tools.generated`, or `make generated`.
 
-tests/unit/test_generated.py fails where one of them is not what the code says now.
+tests/unit/test_generated.py fails if one of them differs from what the code says.
 """
 
 from __future__ import annotations

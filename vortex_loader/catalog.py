@@ -1,6 +1,6 @@
-"""The catalogue: which customers and events are loaded, into which schema and table, and how. It changes any time.
+"""The catalogue: which customers and events are loaded, into which schema and table, and how. It may change any time.
 
-`default` counts for every customer, a customer's own rules before it, an event's own before those. The document is TOML
+Rules of an event override those of its customer, which override those of `default`. The document is TOML
 or JSON, the same in a file, in S3 and from the service.
 """
 

@@ -1,4 +1,4 @@
-"""`vortex-loader catalog …`: the service, and what people do with it from a terminal."""
+"""`vortex-loader catalog …`: the service, and commands that read or change the catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line. Every option can be given as `VORTEX_LOADER_…`; errors go to stderr, with a code of their own."""
+"""The command line. Every option is also a variable `VORTEX_LOADER_…`. Errors go to stderr; each kind has its exit code."""
 
 from __future__ import annotations
 

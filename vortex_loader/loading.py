@@ -1,4 +1,4 @@
-"""Whole hours: what the catalogue asks for of each, several partitions at a time, tried again where that may help."""
+"""Loads whole hours: the partitions that the catalogue names, several at a time, with retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loader's metrics: few, with few labels, and no name from an event in any."""
+"""The loader's metrics: few, with few labels, and without names from events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loader talks about: hours, partitions, paths into events, and errors by what the caller must do."""
+"""The data types of the loader: hours, partitions, paths into events; and errors by what the caller must do."""
 
 from __future__ import annotations
 

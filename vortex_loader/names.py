@@ -1,4 +1,4 @@
-"""Names for the warehouse: what people would write, and different forever where two look alike."""
+"""Names for the warehouse: readable, and different forever if two raw names are alike."""
 
 from __future__ import annotations
 

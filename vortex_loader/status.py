@@ -1,4 +1,4 @@
-"""Where things stand: which hours are closed, what of them is loaded, and what nobody asked for."""
+"""The status: which hours are closed, what of them is loaded, and what is not in the catalogue."""
 
 from __future__ import annotations
 

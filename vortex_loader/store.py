@@ -1,4 +1,4 @@
-"""A closed hour, from its manifest alone: no listing, no guess. From S3 or a folder."""
+"""Reads a closed hour by its manifest, without a listing. From S3 or a folder."""
 
 from __future__ import annotations
 

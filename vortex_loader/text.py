@@ -1,7 +1,7 @@
-r"""Lines that a warehouse cannot hold as they are: what is put in the place of what it refuses.
+r"""Replaces values in lines that a warehouse cannot store.
 
-JSON may say U+0000 and half a character (`\ud83d` alone), and numbers of any size; Postgres's jsonb has none of them,
-DuckDB refuses half characters. A line is changed only where it must be, and lines that were changed are counted.
+JSON allows U+0000, half a character (`\ud83d` alone), and numbers of any size. Postgres's jsonb refuses all of these,
+DuckDB half characters. Only such values are changed, and changed lines are counted.
 """
 
 from __future__ import annotations

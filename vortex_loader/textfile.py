@@ -1,4 +1,4 @@
-"""Metrics of commands that end: a file for the node exporter's textfile collector, which outlives each of them.
+"""Metrics of commands that end: a file for the node exporter's textfile collector, which reads it after their end.
 
 Counters go on where the last command's ended, else Prometheus would see no increase. A gauge that this command did not
 set keeps its value.

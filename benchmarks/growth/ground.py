@@ -1,4 +1,4 @@
-"""The ground of all curves: a store that counts requests, each of 25 ms, segments, and the fitted exponent."""
+"""Shared by all curves: a store that counts requests, each of 25 ms; segments; and the fitted exponent."""
 
 from __future__ import annotations
 

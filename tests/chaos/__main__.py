@@ -1,12 +1,11 @@
 """Every fault at once: `python -m tests.chaos --minutes 10`.
 
-A worker, and a fleet of two processes with a lease table, read streams whose shards split and merge, behind a proxy
-that does all that the table of faults (`tests.faults`) knows: over TLS of a private authority, with credentials that
-live 20 s and fail to renew half of the time. Among the events are bombs. Then the faults stop, and everything must
-drain and close in bounded time: each id exactly once, a rejection for every bomb, `vortex verify` passes, manifests
-match. No process may have ended by itself, no log may hold a traceback, a secret or a payload, `/livez` may not have
-been silent for more than a second, memory must have kept to the limit and the constant. A long run also fails where a
-fault never struck.
+A worker, and a fleet of two processes with a lease table, read streams whose shards split and merge, through a proxy
+that injects all faults of the table (`tests.faults`): over TLS of a private authority, with credentials that live 20 s
+and half of whose renewals fail. Some records are bombs (`tests.bombs`). Then the faults stop, and everything must drain
+and close in bounded time: each id exactly once, a rejection for every bomb, `vortex verify` passes, manifests match. No
+process may have ended, no log may contain a traceback, a secret or a payload, `/livez` must have answered within a
+second, and memory must have stayed below the limit plus a constant. A long run also fails if a fault never struck.
 """
 
 from __future__ import annotations

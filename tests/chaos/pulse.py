@@ -1,7 +1,7 @@
-"""Feels the pulse of workers from a process of its own: how long `/livez` was silent, and how much memory they took.
+"""Measures workers from a separate process: how long `/livez` did not answer, and how much memory they used.
 
 Commands come on standard input, one a line: `watch NAME PORT PID`, `leave NAME`. At its end the figures are printed as
-JSON. A silence is what a worker is to answer for: the time in which the kernel let the worker's loop wait for a
+JSON. Only silence that a worker causes counts: the time in which the kernel let the worker's loop wait for a
 processor (`schedstat`), or this process (a sleeper beside it tells how much too late it woke), is subtracted.
 """
 

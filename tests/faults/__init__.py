@@ -1,9 +1,9 @@
 """The table of faults: what each does, which calls it can strike, and how often.
 
-What a service really answers on its bad days (throttles, errors, conflicts) is in its own form; what a proxy, a load
-balancer, a captive portal or a broken cable makes of a reply is the same for all. Some lies are left out, since nobody
-could tell them from the truth: an object or an iterator that exists and is said, in the service's own form, not to; a
-listing of objects without some of them; and records that arrived, it is said, before the window of duplicates began.
+Errors of a service (throttles, failures, conflicts) have that service's format. Faults of proxies, load balancers,
+captive portals and cables are the same for all services. Some wrong replies are left out, since no client could detect
+them: a valid reply that an existing object or iterator does not exist, a listing without some objects, and records with
+an arrival time before the window of deduplication.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What faults do: each takes an `Exchange` and carries it out in its own way. `tests.faults` names them.
+"""What faults do: each handles one `Exchange`, and does it wrong in its own way. `tests.faults` names them.
 
 A strike returns whether the connection can be used again.
 """

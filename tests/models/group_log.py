@@ -1,8 +1,8 @@
 """A model of commits that several shards share, for docs/decisions/0018-a-commit-belongs-to-one-shard.md.
 
-A worker writes one log, its group log: entry m holds segments of every shard it has. To put entry m if it is absent is
-the commit of all of them. Who takes a shard over puts a fence into the log where the shard is, under that log's next
-number: from there on its segments no longer count there. Then its own log takes the shard up from that fence.
+A worker writes one log, its group log: entry m holds segments of every shard it has. Putting entry m if it is absent
+commits all of them. A worker that takes over a shard puts a fence into the log where the shard is, under that log's
+next number: after the fence the shard's segments no longer count there. The shard continues in the worker's own log.
 
     python -m tests.models.group_log --seeds 2000            # the protocol: no violation
     python -m tests.models.group_log --seeds 300 --bug NAME  # a planted bug: found

@@ -1,4 +1,4 @@
-"""The HTTP API: reading is free, writing takes a token. Names stand in the query, for they may hold slashes."""
+"""The HTTP API: anyone may read, a writer needs a token. Names are in the query, since they may contain slashes."""
 
 from dataclasses import asdict
 from importlib.resources import files

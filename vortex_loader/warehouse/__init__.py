@@ -1,4 +1,4 @@
-"""Warehouses: one load for all, and what each does its own way."""
+"""Warehouses: one way to load for all, and the parts that differ."""
 
 from __future__ import annotations
 

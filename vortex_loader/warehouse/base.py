@@ -1,4 +1,4 @@
-"""What every warehouse does, and what each does its own way. SQL goes through one method."""
+"""The interface of a warehouse, and what all of them do alike. All SQL goes through one method."""
 
 from __future__ import annotations
 

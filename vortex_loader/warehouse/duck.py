@@ -1,4 +1,4 @@
-"""DuckDB: a file, no server. One process writes to it at a time; in it, one load after another."""
+"""DuckDB: a file, no server. One process writes to it at a time, and loads one partition after another."""
 
 from __future__ import annotations
 

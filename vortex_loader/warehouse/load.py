@@ -1,7 +1,7 @@
-"""One partition, in one transaction: staging, names, new columns, the hour's rows replaced, counted, and written down.
+"""Loads one partition in one transaction: staging, names, new columns, the hour's rows, their counts, the audit row.
 
 Loading twice changes nothing. A crash at any moment leaves the partition loaded or not, as the transaction does.
-Loaders that meet at one table wait for each other.
+Loaders of the same table wait for each other.
 """
 
 from __future__ import annotations

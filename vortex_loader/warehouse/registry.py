@@ -1,4 +1,4 @@
-"""What the loader writes down beside the tables: names, forever (`_names`), and what was loaded (`_loads`).
+"""The loader's own tables: names, forever (`_names`), and what was loaded (`_loads`).
 
 Each customer's schema has both. The loader's own schema, `vortex`, has the names of the schemas.
 """
