@@ -1,4 +1,4 @@
-"""The command line. Every option is also a variable `VORTEX_LOADER_…`. Errors go to stderr; each kind has its exit code."""
+"""The command line. Every option is also a variable `VORTEX_LOADER_…`. Errors go to stderr, with exit codes by kind."""
 
 from __future__ import annotations
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +13,10 @@ from typing import Any
 
 import psycopg
 import pytest
-import uvicorn
 
 from tests.loader import servers
+from tests.loader.serving import serving
 from tests.loader.stores import hour, page, publish
-from vortex_loader.service.api import make_app
 from vortex_loader.service.database import Database
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: make test-browser installs it")
@@ -49,15 +46,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def served(database: Database) -> Iterator[str]:
-    """The service at a port."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_app(database), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    """The service on a port."""
+    with serving(database) as address:
+        yield address
 
 
 @pytest.fixture

@@ -64,6 +64,11 @@ def body(change: Callable[[bytes], bytes]) -> Strike:
     return passing(lambda reply, x: reply.having(body=change(reply.body)))
 
 
+def replaced(old: bytes, new: bytes) -> Strike:
+    """A body with other bytes in the place of some."""
+    return body(lambda data: data.replace(old, new))
+
+
 def flipped(reply: Reply, x: Exchange) -> Reply:
     """Flips one bit in the middle of a part. Whole objects are not changed: few of them have a checksum."""
     if reply.status != 206 or not reply.body:

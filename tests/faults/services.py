@@ -199,30 +199,28 @@ def s3() -> Iterable[Fault]:
         "list_junk",
         "a listing whose times are none",
         listing,
-        e.body(lambda data: data.replace(b"<LastModified>", b"<LastModified>x")),
+        e.replaced(b"<LastModified>", b"<LastModified>x"),
     )
     yield Fault(
         "list_token",
         "a listing that says there is more, and not where",
         listing,
-        e.body(lambda data: data.replace(b"<IsTruncated>false", b"<IsTruncated>true")),
+        e.replaced(b"<IsTruncated>false", b"<IsTruncated>true"),
     )
-    yield Fault(
-        "list_size", "a listing whose sizes are none", listing, e.body(lambda data: data.replace(b"<Size>", b"<Size>x"))
-    )
+    yield Fault("list_size", "a listing whose sizes are none", listing, e.replaced(b"<Size>", b"<Size>x"))
     yield Fault("list_cut", "half of a listing", listing, e.body(lambda data: data[: len(data) // 2]))
     yield Fault("list_other_root", "another document", listing, s.canned(200, "OK", b"<feed><entry/></feed>", xml))
     yield Fault(
         "list_ahead",
         "a listing whose times are two years ahead",
         listing,
-        e.body(lambda data: data.replace(b"<LastModified>2026", b"<LastModified>2028")),
+        e.replaced(b"<LastModified>2026", b"<LastModified>2028"),
     )
     yield Fault(
         "list_behind",
         "a listing whose times are two years behind",
         listing,
-        e.body(lambda data: data.replace(b"<LastModified>2026", b"<LastModified>2024")),
+        e.replaced(b"<LastModified>2026", b"<LastModified>2024"),
     )
 
 

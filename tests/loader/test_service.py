@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
+from tests.loader.serving import serving
 from vortex_loader.catalog import Catalog, Document
 from vortex_loader.cli import main
 from vortex_loader.service.api import make_app
@@ -157,16 +155,8 @@ def test_database_keeps_every_change_of_concurrent_writers(database: Database) -
 @pytest.fixture
 def served(database: Database) -> Iterator[str]:
     """The service on a port."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_app(database), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)  # another thread's start
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with serving(database) as address:
+        yield address
 
 
 def test_catalog_commands_change_the_catalogue_of_the_service(
