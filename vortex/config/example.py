@@ -78,6 +78,18 @@ def shown_default(field: FieldInfo) -> object:
     return written.text(value) if written else value
 
 
+def changed(settings: Settings) -> list[str]:
+    """The settings that differ from their defaults, each as `section.key = value`; required ones are left out."""
+    found = []
+    for name, section in sections().items():
+        for key, field in section.model_fields.items():
+            value = getattr(getattr(settings, name), key)
+            if not field.is_required() and value != field.default:
+                written = _written(field)
+                found.append(f"{name}.{key} = {toml(written.text(value) if written and value is not None else value)}")
+    return found
+
+
 def toml(value: object) -> str:
     """A text, a number, or a list of texts, as TOML."""
     return json.dumps(value, ensure_ascii=False)

@@ -218,7 +218,10 @@ class ShardWorker:
         first, longest = _MALFORMED_PAUSE
         pause = min(longest, first * 2.0 ** min(self._malformed - 1, 10))
         self._ports.meter.add(metrics.RETRIES, cause="malformed")
-        log.warning("%s: a malformed reply: %s; asking again in %.0f s", self._name, what, pause)
+        if (number := self._malformed) & (number - 1) == 0:  # the first, the second, the fourth, ...
+            log.warning(
+                "%s: a malformed reply: %s; asking again in %.0f s (%d in a row)", self._name, what, pause, number
+            )
         await self._ports.clock.sleep(pause)
 
     # A possible gap.

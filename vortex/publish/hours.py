@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
-from vortex.core.layout import hour_of
+from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import BrokenLog, StreamState
-from vortex.core.publish.contents import Done, closed_hours, hour_documents
+from vortex.core.publish.contents import Done, PublishedObject, closed_hours, hour_documents
 from vortex.core.publish.plan import Plan
 from vortex.log.store import LogStore
 from vortex.publish.object_writer import ForeignObject
+
+log = logging.getLogger(__name__)
 
 _PARALLEL_PUTS = 16
 
@@ -41,6 +44,7 @@ class Hours:
             await asyncio.gather(*(put(key, body) for key, body in partitions))
             await self._put_document(*manifest)
             closed = hour
+            _tell(hour, [o for d in dones for o in d.objects if hour_of(o.period) == hour])
         self._recent = [d for d in dones if d.upto > hour_of(plan.upto)]
         return closed
 
@@ -69,3 +73,10 @@ class Hours:
         )
         if not created and await log_store.retry(f"compare {key}", lambda: log_store.store.get(key)) != body:
             raise ForeignObject(f"{key}: exists with different content. Nothing was overwritten; publishing stopped")
+
+
+def _tell(hour: int, objects: list[PublishedObject]) -> None:
+    rows = sum(one.rows for one in objects if not one.rejected)
+    rejected = sum(one.rows for one in objects if one.rejected and not one.beside)
+    folders = len({one.folder for one in objects if not one.rejected})
+    log.info("closed hour %sZ: %d rows in %d partitions, %d rejected", f"{moment(hour):%FT%H}", rows, folders, rejected)

@@ -48,6 +48,9 @@ class History:
     def __init__(self) -> None:
         self.points: deque[Point] = deque(maxlen=_POINTS)
         self._last: Totals | None = None
+        self._last_ms = 0
+        self.rate = 0.0
+        """Events a second between the last two samples."""
 
     def sample(self, now_ms: int, totals: Totals) -> None:
         """Note the totals of now. What came since the last sample counts for this minute."""
@@ -58,9 +61,16 @@ class History:
         for name in ("events", "bytes", "rejected"):
             grown = max(0.0, getattr(totals, name) - getattr(last, name))
             setattr(point, name, getattr(point, name) + grown)
+        if self._last is not None and now_ms > self._last_ms:
+            self.rate = 1000 * max(0.0, totals.events - self._last.events) / (now_ms - self._last_ms)
+        self._last_ms = now_ms
         if totals.lag_s is not None:
             point.lag_s = max(point.lag_s or 0.0, totals.lag_s)
         self._last = totals
+
+    def last_minute(self) -> Point | None:
+        """The last minute that is over; None before."""
+        return self.points[-2] if len(self.points) > 1 else None
 
     def rows(self) -> list[list[float | None]]:
         """The points as lists."""

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vortex import __version__, metrics
-from vortex.adapters.http.server import Check
+from vortex.adapters.http.server import UNIX, Check
 from vortex.adapters.metrics import PrometheusMeter
+from vortex.config.example import changed
+from vortex.config.settings import Settings
 from vortex.core.decode.reasons import Reason
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import Footer
 from vortex.runtime.assembly import Assembly
 from vortex.runtime.environment import Environment
-from vortex.runtime.history import Customers, History, Totals, added, sum_up
+from vortex.runtime.history import Customers, History, Point, Totals, added, sum_up
 from vortex.runtime.hours_seen import HoursSeen
 
+log = logging.getLogger(__name__)
+
 _LOOK_S = 60.0
+_MANY = 0.01
 _TODO = {
     "kinesis": "check network, region, credentials and the role's permissions; no restart is needed",
     "store": "check network, bucket, credentials and the role's permissions; no restart is needed",
@@ -35,6 +41,41 @@ _TODO = {
 }
 
 
+class RejectionWarner:
+    """Warns when more than one event in a hundred of a minute is rejected: at first, and then at growing intervals."""
+
+    def __init__(self) -> None:
+        self._seen_ms = 0
+        self._reasons: dict[str, float] = {}
+        self._bad, self._due = 0, 1
+
+    def look(self, minute: Point, reasons: Mapping[str, float]) -> None:
+        """`reasons`: the rejections since the start. Each minute is looked at once."""
+        if minute.at_ms <= self._seen_ms:
+            return
+        grown = {reason: number - self._reasons.get(reason, 0.0) for reason, number in reasons.items()}
+        self._seen_ms, self._reasons = minute.at_ms, dict(reasons)
+        if minute.rejected <= _MANY * minute.events:
+            self._bad, self._due = 0, 1
+            return
+        self._bad += 1
+        if self._bad == self._due:
+            self._due = min(2 * self._due, self._due + 60)
+            most = [f"{reason} ({number:.0f})" for reason, number in sum_up([_whole(grown)])[:3] if number]
+            log.warning(
+                "%.0f of %.0f events of a minute were rejected: %s; `vortex check` names the paths, _rejected/ has the "
+                "events (minute %d of this)",
+                minute.rejected,
+                minute.events,
+                ", ".join(most),
+                self._bad,
+            )
+
+
+def _whole(grown: Mapping[str, float]) -> list[tuple[str, int]]:
+    return [(reason, round(number)) for reason, number in grown.items()]
+
+
 class Overview:
     """One worker's share of the page."""
 
@@ -42,6 +83,7 @@ class Overview:
         self._env, self._meter, self._checks = env, meter, checks
         self._history = History()
         self._customers = Customers() if env.settings.http.customers else None
+        self._warner = RejectionWarner()
         self._loops: Assembly | None = None
         self._hours: HoursSeen | None = None
 
@@ -75,6 +117,27 @@ class Overview:
                 meter.total(metrics.EVENTS, "rejected"),
                 max(lags, default=None),
             ),
+        )
+        if (minute := self._history.last_minute()) is not None:
+            reasons = {str(reason): self._meter.total(metrics.REJECTIONS, reason) for reason in Reason}
+            self._warner.look(minute, reasons)
+
+    def line(self) -> str:
+        """One line for a terminal: what goes on now."""
+        failed = [name for name, ok, _ in self._checks() if not ok]
+        shards = [one for one in self._shards() if one[1] == self._env.owner]
+        lags = [lag for _, _, lag in shards if lag is not None]
+        lag = f"lag {max(lags):.0f} s, " if lags else ""
+        state = f"not ready: {', '.join(failed)}" if failed else "ready"
+        return f"{self._meter.stream}: {state}; {self._history.rate:,.0f} events/s, {lag}{len(shards)} shards"
+
+    def sums(self) -> str:
+        """What this process has done since its start."""
+        meter = self._meter
+        read, segments = meter.total(metrics.EVENTS_READ), meter.total(metrics.COMMITS, "committed")
+        rejected, objects = meter.total(metrics.EVENTS, "rejected"), meter.total(metrics.OBJECTS_PUBLISHED)
+        return (
+            f"{read:.0f} events read, {rejected:.0f} rejected; {segments:.0f} segments, {objects:.0f} objects published"
         )
 
     def document(self) -> dict[str, Any]:
@@ -167,6 +230,14 @@ def together(stream: str, now_ms: int, ready: Sequence[Check], documents: Sequen
 def encoded(document: dict[str, Any]) -> bytes:
     """As JSON."""
     return json.dumps(document, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
+def started(settings: Settings, stream: str, address: tuple[str, int]) -> str:
+    """The first line of the log: version, stream, store, address, and the settings that differ from the defaults."""
+    host, port = address
+    at = host if host.startswith(UNIX) else f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    other = "; ".join(changed(settings)) or "defaults"
+    return f"Vortex {__version__} reads stream {stream} into {settings.store.url}; {at}; settings: {other}"
 
 
 async def beside(*loops: Callable[[], Any]) -> None:

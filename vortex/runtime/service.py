@@ -9,11 +9,13 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import uvloop
 
 from vortex.adapters.heap import use_one_heap
 from vortex.adapters.http.server import Check, not_served, serve
+from vortex.adapters.logs import live_line
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config.loading import ConfigError
 from vortex.config.places import stream_name
@@ -25,7 +27,7 @@ from vortex.runtime.app import STOPS, App
 from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment, open_environment
 from vortex.runtime.first_start import ForeignState
-from vortex.runtime.overview import Overview, beside, encoded
+from vortex.runtime.overview import Overview, beside, encoded, started
 from vortex.runtime.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,9 @@ class Service:
         self._stopped = False
         self._starting: asyncio.Future[tuple[StreamState, LogStore]] | None = None
         self._overview = Overview(env, meter, self.checks)
-        self._watch = Watch(env, self.checks, self._overview.sample)
+        self._watch = Watch(env, self.checks, self._looked)
+        self.live: Callable[[str], None] | None = None
+        """Replaces the live line of a terminal."""
         env.on_commit = self._overview.committed
 
     async def page(self) -> bytes:
@@ -50,6 +54,15 @@ class Service:
     async def status(self) -> bytes:
         """The JSON of the page at /."""
         return encoded(self._overview.document())
+
+    def sums(self) -> str:
+        """What was done since the start."""
+        return self._overview.sums()
+
+    def _looked(self) -> None:
+        self._overview.sample()
+        if self.live is not None:
+            self.live(self._overview.line())
 
     async def ready(self) -> list[Check]:
         """The checks of /readyz."""
@@ -118,10 +131,16 @@ async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
         async with contextlib.AsyncExitStack() as serving:
             endpoint = serve(settings.http.host, settings.http.port, service.page, service.ready, service.status)
             try:
-                await serving.enter_async_context(endpoint)
+                address = await serving.enter_async_context(endpoint)
             except OSError as problem:
                 raise ConfigError(not_served(settings.http.host, settings.http.port, problem)) from problem
-            return await service.run(drain=drain)
+            log.info("%s", started(settings, meter.stream, address))
+            service.live = None if supervised else live_line()
+            code = await service.run(drain=drain)
+            if service.live is not None:
+                service.live("")
+            log.info("ended with code %d: %s", code, service.sums())
+            return code
 
 
 def run(settings: Settings, *, drain: bool, supervised: bool = False) -> int:

@@ -30,7 +30,7 @@ from vortex.config.loading import ConfigError
 from vortex.config.places import MOST_SOCKET_BYTES, stream_name
 from vortex.config.settings import Settings
 from vortex.exits import Exit
-from vortex.runtime.overview import encoded, together
+from vortex.runtime.overview import encoded, started, together
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +82,12 @@ class Supervisor:
         async with contextlib.AsyncExitStack() as serving:
             http = self.settings.http
             try:
-                await serving.enter_async_context(serve(http.host, http.port, self.page, self.ready, self.status))
+                address = await serving.enter_async_context(
+                    serve(http.host, http.port, self.page, self.ready, self.status)
+                )
             except OSError as problem:
                 raise ConfigError(not_served(http.host, http.port, problem)) from problem
+            log.info("%s; %d workers", started(self.settings, self.meter.stream, address), self.count)
             listening = asyncio.ensure_future(self._listen())
             try:
                 ended = await asyncio.gather(*(self._keep(child) for child in self._children))

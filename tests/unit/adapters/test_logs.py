@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from io import StringIO
 
 import pytest
 
 from tests.faultproxy import FaultProxy, in_thread, only
 from tests.faults.wire import Reply, Request
-from vortex.adapters.logs import set_up
+from vortex.adapters.logs import live_line, set_up
 
 
 @pytest.fixture
@@ -38,3 +40,38 @@ def test_log_has_no_traceback_when_a_credential_endpoint_sends_a_broken_header(
         fetcher.retrieve_full_uri(proxy.url + "/credentials")
     assert proxy.struck["ContainerCredentials", "header_broken"] == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+class Terminal(StringIO):
+    """A terminal that notes what it is sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_log_on_a_terminal_is_coloured_text_above_a_live_line(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line replaces the live one, which is written below it again, no wider than the terminal."""
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "20")
+    set_up("auto", "info")
+    show = live_line()
+    assert show is not None
+    show("snow: ready; 1,204 events/s and more")
+    logging.getLogger("vortex").info("closed hour")
+    logging.getLogger("vortex").error("a gap")
+    show("")
+    parts = screen.getvalue().split("\r\x1b[2K")
+    assert parts[1] == "snow: ready; 1,204 "
+    assert parts[2].endswith("info    closed hour\n") and parts[3] == parts[1]
+    assert parts[4].startswith("\x1b[1;31m") and parts[4].endswith("error   a gap\x1b[0m\n")
+    assert parts[-1] == ""
+
+
+def test_log_elsewhere_is_json_without_a_live_line(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("auto", "info")
+    logging.getLogger("vortex").info("closed hour")
+    assert live_line() is None
+    assert json.loads(capsys.readouterr().err)["message"] == "closed hour"

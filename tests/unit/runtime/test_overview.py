@@ -6,12 +6,16 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from simulation import vtime
-from vortex import metrics
+from vortex import __version__, metrics
 from vortex.adapters.metrics import PrometheusMeter
+from vortex.config.settings import Settings
 from vortex.core.decode.reasons import Reason
 from vortex.health import Health
-from vortex.runtime.overview import Overview, encoded, together
+from vortex.runtime.history import Point
+from vortex.runtime.overview import Overview, RejectionWarner, encoded, started, together
 
 
 def worker(name: str, *, customers: bool = True, trouble: str = "") -> dict[str, Any]:
@@ -93,3 +97,43 @@ def test_documents_of_several_workers_are_one() -> None:
     assert not found["ready"]
     assert [row[0] for row in found["troubles"]] == ["store", "worker 2 process"]
     assert together("snow", 5, [("worker 0 process", False, "does not answer")], [])["shards"] == []
+
+
+def minute(number: int, events: float, rejected: float) -> Point:
+    return Point(60_000 * number, events=events, rejected=rejected)
+
+
+def test_rejections_above_one_in_a_hundred_of_a_minute_are_warned_of_and_then_seldom(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first minute, the second, the fourth and so on; a minute that is well begins anew."""
+    warner, total = RejectionWarner(), 0.0
+    warner.look(minute(1, 1000, 10), {"missing_customer": 10.0})
+    assert caplog.records == []
+    for number in range(2, 22):
+        total += 900
+        for _ in range(3):  # each minute is sampled many times
+            warner.look(minute(number, 1000, 900), {"missing_customer": 10 + total, "not_json": 0.0})
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 5
+    assert lines[0].startswith("900 of 1000 events of a minute were rejected: missing_customer (900); ")
+    assert [line.rpartition("(")[2] for line in lines] == [f"minute {n} of this)" for n in (1, 2, 4, 8, 16)]
+    warner.look(minute(30, 1000, 0), {})
+    warner.look(minute(31, 10, 1), {"not_json": 1.0})
+    assert len(caplog.records) == 6
+
+
+def test_first_line_names_version_stream_store_address_and_changed_settings() -> None:
+    document = {
+        "source": {"stream": "arn:aws:kinesis:eu-west-1:123456789012:stream/snow"},
+        "event": dict.fromkeys(("customer", "type", "id", "time"), "x"),
+        "store": {"url": "s3://bucket/events"},
+    }
+    settings = Settings.model_validate(document)
+    assert started(settings, "snow", ("127.0.0.1", 9400)) == (
+        f"Vortex {__version__} reads stream snow into s3://bucket/events; http://127.0.0.1:9400/; settings: defaults"
+    )
+    other = Settings.model_validate(document | {"publish": {"period": "1m"}, "memory": {"limit": "64MiB"}})
+    assert started(other, "snow", ("::1", 80)).endswith(
+        '; http://[::1]:80/; settings: publish.period = "1m"; memory.limit = "64MiB"'
+    )
