@@ -23,7 +23,7 @@ from vortex.core.log.segment import parse_footer
 from vortex.core.model import Start
 from vortex.health import Health
 from vortex.log.store import LogStore
-from vortex.ports import LeaseTable, Stream
+from vortex.ports import LeaseTable, Meter, Stream
 from vortex.publish.publisher import Publisher, PublishRules
 from vortex.retry import Retry
 from vortex.runtime.assembly import assemble, loaded_state
@@ -53,6 +53,9 @@ class World:
     """The publisher's pause."""
     start: Start = Start.TRIM_HORIZON
     health: Health = field(default_factory=Health)
+    meter: Meter = field(default_factory=vtime.NullMeter)
+    service: str = "service"
+    """What health calls the service of the stream."""
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
     table: MemoryTable = field(default_factory=MemoryTable)
@@ -99,10 +102,16 @@ class World:
 
     async def begin(self, kind: type[Worker] | None = None) -> Worker:
         """Start a worker, as a restarted process does."""
+        env = self.environment()
+        state, log_store = await loaded_state(env)
+        return (kind or Worker)(self, env, state, log_store)
+
+    def environment(self) -> Environment:
+        """What the next process has around it."""
         self._starts += 1
         owner, tokens = f"w{self._starts}", count()
-        self.trusted = TrustedClock(self.clock, self.health, vtime.NullMeter())
-        env = Environment(
+        self.trusted = TrustedClock(self.clock, self.health, self.meter)
+        return Environment(
             settings=self.settings(),
             rules=PublishRules(
                 self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes, window_ms=self.window_ms
@@ -111,17 +120,15 @@ class World:
             store=self.store,
             clock=self.clock,
             trusted=self.trusted,
-            meter=vtime.NullMeter(),
+            meter=self.meter,
             health=self.health,
-            retry=Retry(self.clock, vtime.NullMeter(), self.health, Random(self._starts)),
+            retry=Retry(self.clock, self.meter, self.health, Random(self._starts), self.service),
             offload=vtime.in_place,
             owner=owner,
             token=lambda: f"{owner}.{next(tokens)}",
             seed=5,
             table=self.table_of(owner),
         )
-        state, log_store = await loaded_state(env)
-        return (kind or Worker)(self, env, state, log_store)
 
     def seen_by(self, owner: str) -> Stream:
         """The stream as one worker sees it."""

@@ -43,7 +43,6 @@ EXCEPTIONS = {
     "ports.py": _DECLARES,
     "runtime/environment.py": "tests/integration opens it against emulators",
     "runtime/gauges.py": "tests/integration/test_fleet.py reads the gauges of workers",
-    "runtime/service.py": "tests/integration/test_pipeline.py starts and stops the service",
 }
 """Modules without a test file of their name, and why."""
 OF_THE_REPOSITORY = {

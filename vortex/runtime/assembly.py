@@ -93,11 +93,12 @@ async def loaded_state(env: Environment) -> tuple[StreamState, LogStore]:
     if not IN_C:
         log.warning("the steps in C are not installed: events cost twice the CPU; a wheel has them")
 
+    table = env.table
+
     async def leases() -> list[Lease]:
-        if env.table is None:
-            return []
-        await env.table.ensure()
-        return await env.table.rows()
+        assert table is not None
+        await table.ensure()
+        return await table.rows()
 
     return await load_or_create_state(
         env.stream,
@@ -107,7 +108,7 @@ async def loaded_state(env: Environment) -> tuple[StreamState, LogStore]:
         lateness_ms=env.settings.hours.allowed_lateness,
         seed=env.seed,
         older=lambda state, log_store: publisher_of(env, state, log_store),
-        leases=leases,
+        leases=None if table is None else leases,
     )
 
 

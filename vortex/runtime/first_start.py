@@ -32,11 +32,6 @@ class FirstStart:
     at_ms: int = 0
 
 
-async def no_leases() -> list[Lease]:
-    """No leases: there is no lease table."""
-    return []
-
-
 def roots_of(shards: list[ShardInfo]) -> list[ShardInfo]:
     """The shards without a listed parent: their hash ranges cover the key space exactly once."""
     listed = {shard.id for shard in shards}
@@ -90,9 +85,12 @@ async def load_or_create_state(
     lateness_ms: int,
     seed: int,
     older: Callable[[StreamState, LogStore], Publisher],
-    leases: Callable[[], Awaitable[list[Lease]]] = no_leases,
+    leases: Callable[[], Awaitable[list[Lease]]] | None = None,
 ) -> tuple[StreamState, LogStore]:
-    """The stream's state and log store, created at the first start (by `leases` if they match). Raises ForeignState."""
+    """The stream's state and log store, created at the first start. Raises ForeignState.
+
+    `leases` are the rows of the lease table, if there is one: if they match, its checkpoints say where to start.
+    """
     info = await retry("describe stream", stream.describe)
     root = stream_root(info.name, info.created_ms)
     log_store = LogStore(store, root, retry)
@@ -102,7 +100,9 @@ async def load_or_create_state(
     published = await _publish_earlier(store, retry, info, root, older)
     shards = await retry("list shards", stream.list_shards)
     # Rows of an earlier stream have the same shard ids, but say nothing about this one.
-    rows = await retry.of("lease table")("read leases", leases) if published is None else []
+    rows: list[Lease] = []
+    if leases is not None and published is None:
+        rows = await retry.of("lease table")("read leases", leases)
     found = [lease for lease in rows if not of_earlier_stream(lease, info.created_ms)]
     state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
     if published is not None and published > state.closed_before:

@@ -1,0 +1,76 @@
+"""Bad days, replayed in virtual time: what status, readiness, the page, metrics and alerts say of each."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from tests import stories
+from tests.stories import PROMTOOL, STORIES, Told
+
+_STANDS = ["VortexNotReady", "VortexServiceSilent", "VortexDoesNotCommit"]
+EXPECTED: dict[str, tuple[str, str, list[str], str]] = {
+    "wrong path": (
+        r"shardId-0+: 27 of 27 recent events are rejected; and 1 more like it",
+        "ready",
+        ["VortexRejects"],
+        "ready",
+    ),
+    "unreadable time": (
+        r"shardId-0+: 27 of 27 recent events have no readable time.*",
+        "ready",
+        ["VortexUntimed"],
+        "ready",
+    ),
+    "Kinesis cut for 20 minutes": (
+        r"read: connection refused; exit code 4",
+        r"kinesis: no call has succeeded for 20 min; .*; reading: no page of .* for 20 min",
+        _STANDS,
+        "ready",
+    ),
+    "store cut for 20 minutes": (
+        r"put: connection refused; exit code 4",
+        r"reading: no page of .* for 19 min; store: no call has succeeded for 20 min; .*",
+        _STANDS,
+        "ready",
+    ),
+    "credentials gone for 20 minutes": (
+        r"no valid credentials: the token has expired; exit code 4",
+        r"kinesis: no call .* no valid credentials: the token has expired; reading: .*; store: no call .*",
+        _STANDS,
+        "ready",
+    ),
+    "gap at the start": (r".*", "ready", ["VortexGap"], "ready"),
+}
+"""Of each story what status and readiness say, which alerts fire, and readiness five minutes after the end."""
+
+
+@cache
+def told(name: str) -> Told:
+    """Each story is replayed once."""
+    return stories.replayed(name)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_status_and_readiness_and_alerts_tell_the_truth_in_every_story(name: str) -> None:
+    one = told(name)
+    status, ready, alerts, after = EXPECTED[name]
+    assert re.fullmatch(status, one.status), one.status
+    assert re.fullmatch(ready, one.ready), one.ready
+    assert one.after == after
+    if PROMTOOL is not None:
+        assert one.alerts == alerts
+
+
+@pytest.mark.parametrize("name", [name for name in STORIES if "20 minutes" in name])
+def test_lag_and_age_grow_while_services_are_cut(name: str) -> None:
+    """And the metrics name what is in trouble."""
+    last = told(name).pages[-1]
+    lags = [value for (metric, _), value in last.items() if metric == "vortex_shard_lag_seconds"]
+    assert len(lags) == 2 and min(lags) > 1100
+    troubles = {
+        dict(labels)["name"] for (metric, labels), value in last.items() if metric == "vortex_trouble" and value
+    }
+    assert troubles >= {"store" if "store" in name else "kinesis", "reading"}
