@@ -17,6 +17,7 @@ import msgspec
 
 from tests import kpl
 from tests.native import without_native
+from tests.random_rows import differing_look_up
 from vortex.adapters.kinesis.get_records import Reply, decode_reply
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.events import EventReader
@@ -206,7 +207,7 @@ def joined(pages: Iterable[tuple[list[Any], list[Any]]]) -> tuple[list[Any], lis
 
 
 def differences(rng: Random) -> str:
-    """Read a random page and replies in C and in Python; what differs, or an empty string."""
+    """Read a random page and replies, and look up keys, in C and in Python; what differs, or an empty string."""
     fields, period = rng.choice(FIELDS), rng.choice([PERIOD, 15_000])
     datas = [record(rng) for _ in range(rng.randint(0, 60))]
     found = read(datas, fields, period)
@@ -220,7 +221,7 @@ def differences(rng: Random) -> str:
         return f"the page {datas}"
     if found != alone:
         return f"the page by its records, without the steps in C, {datas}"
-    if differing := differing_aggregate(rng):
+    if differing := differing_aggregate(rng) or differing_look_up(rng):
         return differing
     body = reply(rng)
     bodies = [body, *(broken(rng, body) for _ in range(20))]
