@@ -20,8 +20,8 @@ from vortex_loader.names import path_of
 SEGMENT_TIMES: Mapping[str, Kind] = dict.fromkeys(("timestamp", "originalTimestamp", "sentAt", "receivedAt"), "time")
 """Kinds where the catalogue says nothing: times as Segment's libraries write them."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,55}$")]
-"""A schema or table that people name: as the warehouse writes it without quotes."""
+Name = Annotated[str, StringConstraints(pattern=r"^(?:[a-z]|_[0-9])[a-z0-9_]{0,54}$")]
+"""A schema or table that people name: as the warehouse writes it without quotes, and none of the loader's own."""
 
 
 class _Rules(BaseModel):
@@ -142,6 +142,8 @@ def read_catalog(body: bytes, name: str) -> Catalog:
     """The catalogue in these bytes, TOML or JSON. Raises LoaderError with the name, the key and what is wrong."""
     try:
         text = body.decode()
+        if not text.strip():  # a file that is being written, a proxy's answer: not that nothing is wanted
+            raise LoaderError(f"{name} is empty; write `version = 1` where nothing shall be loaded")
         document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
         return Catalog(Document.model_validate(document))
     except ValidationError as problem:

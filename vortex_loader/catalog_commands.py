@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import urllib.error
-import urllib.request
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
+from vortex_loader.calls import TOKEN, Refused, ask, shown, token_of_environment
 from vortex_loader.model import LoaderError, Passing
 from vortex_loader.sources import catalog_source
 
-_TIMEOUT_S = 10
 _database = click.option(
     "--database",
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
@@ -77,7 +74,7 @@ def check(address: str) -> None:
     copy = catalog_source(address).read()
     if copy.reason:
         raise Passing(f"{copy.reason}; the last good copy is {copy.age:.0f} s old")
-    click.echo(f"{address}: {len(copy.catalog.customers())} customers")
+    click.echo(f"{shown(address) if '://' in address else address}: {len(copy.catalog.customers())} customers")
 
 
 @catalog.command()
@@ -104,19 +101,11 @@ def _call(method: str, address: str, path: str, names: dict[str, str], rules: di
     if not address.startswith(("http://", "https://")):
         raise LoaderError(f"{address} is not a service; change the file itself")
     root = address.removesuffix("/v1/catalog").rstrip("/")
-    token = os.environ.get("VORTEX_LOADER_CATALOG_TOKEN", "")
-    request = urllib.request.Request(
-        f"{root}{path}?{urlencode(names)}",
-        None if rules is None else json.dumps(rules).encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-        method=method,
-    )
+    body = None if rules is None else json.dumps(rules).encode()
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
-            return
-    except urllib.error.HTTPError as problem:
-        text = problem.read(4096).decode(errors="replace")
-        hint = "; VORTEX_LOADER_CATALOG_TOKEN holds no token that counts" if problem.code == 401 else ""
-        raise LoaderError(f"{root}: {problem.code} {text}{hint}") from None
-    except OSError as problem:
-        raise Passing(f"{root}: {problem}") from None
+        ask(f"{root}{path}?{urlencode(names)}", token=token_of_environment(), method=method, body=body)
+    except Refused as problem:
+        hint = f"; {TOKEN} does not hold a valid token" if problem.status == 401 else ""
+        raise LoaderError(f"{shown(root)}: {problem}{hint}") from None
+    except Passing as problem:
+        raise Passing(f"{shown(root)}: {problem}") from None

@@ -9,19 +9,15 @@ import os
 import pathlib
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException
 from urllib.parse import unquote, urlsplit
 
+from vortex_loader.calls import Refused, ask, shown, token_of_environment
 from vortex_loader.catalog import Catalog, read_catalog
 from vortex_loader.model import LoaderError, Missing
 from vortex_loader.store import Bucket, open_store
 
 log = logging.getLogger(__name__)
-_TIMEOUT_S = 10
-_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +66,23 @@ class HttpSource:
     """An address. What came last and was right is kept in `cache`, with when it came."""
 
     def __init__(self, url: str, cache: pathlib.Path, token: str | None = None) -> None:
-        self._url = url
+        self._url, self._shown = url, shown(url)
         self._token = token
         self._kept = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
 
     def read(self) -> Copy:
         """The catalogue, or the last good copy of it. Raises LoaderError where there is neither."""
         try:
-            body = self._ask()
-            catalog = read_catalog(body, self._url)
-        except (OSError, HTTPException, LoaderError) as problem:
-            return self._fall_back(str(problem))
+            catalog = read_catalog(ask(self._url, token=self._token), self._shown)
+        except Refused as problem:
+            return self._fall_back(f"it answers {problem.status}")
+        except LoaderError as problem:
+            return self._fall_back(str(problem).removeprefix(f"{self._shown}: "))
         self._keep(catalog)
         return Copy(catalog)
 
-    def _ask(self) -> bytes:
-        headers = {"Accept": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        with urllib.request.urlopen(urllib.request.Request(self._url, headers=headers), timeout=_TIMEOUT_S) as reply:
-            body: bytes = reply.read(_MOST_BYTES + 1)
-        if len(body) > _MOST_BYTES:
-            raise LoaderError(f"{self._url}: more than {_MOST_BYTES} bytes")
-        return body
-
     def _keep(self, catalog: Catalog) -> None:
-        text = json.dumps({"at": time.time(), "url": self._url, "catalog": catalog.as_json()})
+        text = json.dumps({"at": time.time(), "url": self._shown, "catalog": catalog.as_json()})
         try:
             self._kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._kept.parent, delete=False, encoding="utf-8") as file:
@@ -110,8 +97,8 @@ class HttpSource:
             catalog = read_catalog(json.dumps(kept["catalog"]).encode(), str(self._kept))
             age = max(0.0, time.time() - float(kept["at"]))
         except (OSError, ValueError, KeyError, TypeError, LoaderError):
-            raise LoaderError(f"{self._url}: {reason}, and there is no earlier copy") from None
-        log.warning("%s: %s; going by the copy of %d s ago", self._url, reason, age)
+            raise LoaderError(f"{self._shown}: {reason}, and there is no earlier copy") from None
+        log.warning("%s: %s; going by the copy of %d s ago", self._shown, reason, age)
         return Copy(catalog, age, reason)
 
 
@@ -126,9 +113,12 @@ def catalog_source(
         return KeySource(address, endpoint_url, region)
     if address.startswith(("http://", "https://")):
         folder = cache or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vortex-loader"
-        parts = urlsplit(address)
-        url = address if parts.path not in ("", "/") else f"{address.rstrip('/')}/v1/catalog"
-        return HttpSource(url, folder, os.environ.get("VORTEX_LOADER_CATALOG_TOKEN"))
+        try:
+            path = urlsplit(address).path
+        except ValueError:
+            raise LoaderError(f"{shown(address)}: the address of the catalogue cannot be read") from None
+        url = address if path not in ("", "/") else f"{address.rstrip('/')}/v1/catalog"
+        return HttpSource(url, folder, token_of_environment())
     if address.startswith("file://"):
         return FileSource(pathlib.Path(unquote(urlsplit(address).path)))
     if "://" in address:

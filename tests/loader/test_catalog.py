@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -99,10 +100,14 @@ def test_catalog_as_json_gives_the_same_document_when_read_again() -> None:
 class _Answers(BaseHTTPRequestHandler):
     """A server that gives the answer of the test."""
 
-    body, status = b"", 200
+    body, status, location = b"", 200, ""
+    tokens: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:
+        self.tokens.append(self.headers["Authorization"])
         self.send_response(type(self).status)
+        if type(self).location:
+            self.send_header("Location", type(self).location)
         self.send_header("Content-Length", str(len(type(self).body)))
         self.end_headers()
         self.wfile.write(type(self).body)
@@ -134,7 +139,14 @@ def test_catalog_source_returns_its_last_good_copy_while_the_source_fails(
         source.read()
     answers.body = b'{"customer": {"acme": {}}}'
     assert (source.read().catalog.customers(), source.read().reason) == (["acme"], "")
-    for answers.body, answers.status in ((b"<html>", 200), (b"", 503), (b'{"customer": {"a": 1}}', 200)):
+    for answers.body, answers.status in (
+        (b"<html>", 200),
+        (b"", 200),
+        (b" \n", 200),
+        (b"", 503),
+        (b"[]", 200),
+        (b'{"customer": {"a": 1}}', 200),
+    ):
         copy = source.read()
         assert copy.catalog.customers() == ["acme"]
         assert copy.reason and 0 <= copy.age < 60
@@ -144,11 +156,44 @@ def test_catalog_source_returns_its_last_good_copy_while_the_source_fails(
     assert later.read().catalog.customers() == ["globex"]
 
 
+def test_catalog_source_sends_its_token_to_no_other_address(
+    tmp_path: Path, server: tuple[type[_Answers], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A redirect is no answer: it may lead anywhere."""
+    answers, url = server
+    monkeypatch.setenv("VORTEX_LOADER_CATALOG_TOKEN", " s3cr3t\n")
+    answers.tokens, answers.status, answers.location = [], 302, url + "?elsewhere"
+    with pytest.raises(LoaderError, match=r"/v1/catalog: it answers 302, and there is no earlier copy"):
+        catalog_source(url, cache=tmp_path).read()
+    assert answers.tokens == ["Bearer s3cr3t"]
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "told"),
+    [
+        ("http://ada:s3cr3t@127.0.0.1:1/v1/catalog?key=s3cr3t", "", "http://127.0.0.1:1/v1/catalog: "),
+        ("http://127.0.0.1:s3cr3t/", "", "http://127.0.0.1:s"),
+        ("http://[s3cr3t/x", "", "http://…: "),
+        ("http://127.0.0.1:1", "s3cr\n3t", "VORTEX_LOADER_CATALOG_TOKEN holds"),
+        ("http://127.0.0.1:1", "s3cr3t é", "VORTEX_LOADER_CATALOG_TOKEN holds"),
+    ],
+)
+def test_errors_of_the_catalogue_have_no_secret(
+    address: str, token: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place for a port is none for a password."""
+    monkeypatch.setenv("VORTEX_LOADER_CATALOG_TOKEN", token)
+    with pytest.raises(LoaderError) as caught:
+        catalog_source(address, cache=tmp_path).read()
+    assert str(caught.value).startswith(told)
+    assert "cr3t" not in str(caught.value).replace("127.0.0.1:s3cr3t", "")
+
+
 def test_catalog_source_reads_a_file_or_an_s3_key_again_each_time(tmp_path: Path) -> None:
     path = tmp_path / "catalog.toml"
     path.write_bytes(TOML)
     assert catalog_source(str(path)).read().catalog.customers() == ["acme", "wayne/retail"]
-    path.write_bytes(b"")
+    path.write_bytes(b"version = 1")
     assert catalog_source(path.as_uri()).read().catalog.customers() == []
     with mock_aws(), pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -165,7 +165,7 @@ def test_catalog_commands_change_the_catalogue_of_the_service(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     run = CliRunner().invoke
     refused = run(main, ["catalog", "add", "--catalog", served, "acme", "page"])
-    assert refused.exit_code == 1 and "holds no token that counts" in refused.output
+    assert refused.exit_code == 1 and "does not hold a valid token" in refused.output
     monkeypatch.setenv("VORTEX_LOADER_CATALOG_TOKEN", database.add_token("ci"))
     assert (
         run(main, ["catalog", "add", "--catalog", served, "acme", "Order Completed", "--table", "orders"]).exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 from vortex_loader.model import LoaderError
-from vortex_loader.warehouse.base import Warehouse
+from vortex_loader.warehouse.base import UNREADABLE, Warehouse
 
 
 def connect(address: str, *, wait: float = 60.0) -> Warehouse:
@@ -13,7 +13,10 @@ def connect(address: str, *, wait: float = 60.0) -> Warehouse:
 
     Raises LoaderError for another kind of address; Passing where it cannot be reached.
     """
-    scheme = urlsplit(address).scheme
+    try:
+        scheme = urlsplit(address).scheme
+    except ValueError:
+        raise LoaderError(UNREADABLE) from None
     if scheme in ("postgresql", "postgres"):
         from vortex_loader.warehouse.postgres import Postgres
 

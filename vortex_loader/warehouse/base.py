@@ -12,6 +12,11 @@ from typing import Any, ClassVar
 from vortex_loader.model import JsonType, Kind, Partition, Path
 from vortex_loader.store import Store
 
+UNREADABLE = (
+    "the address of the warehouse cannot be read (it is not shown, for it may hold a password). Write postgresql:// or "
+    "redshift://, then user:password@host:port/database; in the password, write %25 for a percent sign, %40 for an @, "
+    "%2F for a slash, %20 for a space"
+)
 STAGE = "_vortex_stage"
 """The temporary table of the hour's events, one a row in `doc`."""
 
@@ -22,11 +27,11 @@ TIME_PATTERN = (
 )
 """ISO 8601 moments of the calendar's years 1000 to 9999: what every warehouse can cast. UTC where no zone is said."""
 
-EXACT = 1 << 53
-"""A number column is a double: beyond this an integer in it would be another one."""
+EXACT = (1 << 53) - 1
+"""A number column is a double: beyond this an integer in it would be another one, or another one would be this."""
 TINY = "1e-300"
-LONGEST_KEY_BYTES = 1024
-"""Longer keys never get a column."""
+LONGEST_KEY_BYTES = 512
+"""Longer keys never get a column: `_names` has them in an index, where Postgres takes 2,704 bytes a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class Warehouse(ABC):
     """One connection to a warehouse; not for several threads at once."""
 
     types: ClassVar[Mapping[Kind, str]]
+    most_columns: ClassVar[int] = 1500
+    """Columns of a table, besides the loader's own, that a row can have values in."""
     moment: ClassVar[str] = "timestamptz"
     now: ClassVar[str] = "CURRENT_TIMESTAMP"
     unique_names: ClassVar[str] = ""
@@ -68,6 +75,8 @@ class Warehouse(ABC):
     def __init__(self) -> None:
         self.made: set[str] = set()
         """Schemas that are known to have the loader's tables."""
+        self.owned: set[tuple[str, str]] = set()
+        """Customers, with the schemas that the catalogue gives them and nobody else has."""
 
     @abstractmethod
     def run(self, sql: str) -> list[tuple[Any, ...]]:

@@ -85,7 +85,7 @@ def _agree(partition: Partition, where: str, rows: int) -> None:
 def _columns(warehouse: Warehouse, schema: str, name: str, event_type: str, target: Target) -> tuple[list[Column], int]:
     """The columns that the hour's values go to, made where they are missing; and how many keys have none."""
     known = columns_of(warehouse, schema, event_type)
-    room = max(0, target.max_columns - len(known))
+    room = max(0, min(target.max_columns, warehouse.most_columns) - len(known))
     found = _found(warehouse, known, target, room)
     new = _new(found, known, target, room)
     known |= name_columns(warehouse, schema, event_type, new, [column.name for column in known.values()])

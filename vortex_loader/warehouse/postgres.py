@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import psycopg
+import psycopg.conninfo
 
 from vortex_loader.model import LoaderError, Partition, Passing, Path
 from vortex_loader.names import key
@@ -18,6 +19,7 @@ from vortex_loader.warehouse.base import (
     STAGE,
     TIME_PATTERN,
     TINY,
+    UNREADABLE,
     Column,
     Found,
     Staged,
@@ -44,11 +46,17 @@ class Postgres(Warehouse):
         "json": "jsonb",
     }
 
+    most_columns: ClassVar = 320
+    """A row has 8,160 bytes outside TOAST, where texts of up to 24 stay."""
     unique_names: ClassVar = ", PRIMARY KEY (kind, parent, raw), UNIQUE (kind, parent, name)"
     unique_loads: ClassVar = ", PRIMARY KEY (customer, event_type, hour)"
 
     def __init__(self, address: str) -> None:
         super().__init__()
+        try:
+            psycopg.conninfo.conninfo_to_dict(address)
+        except psycopg.Error:  # its text quotes what it cannot read
+            raise LoaderError(UNREADABLE) from None
         try:
             self._connection = psycopg.connect(
                 address, autocommit=True, connect_timeout=15, application_name="vortex-loader"

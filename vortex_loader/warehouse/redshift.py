@@ -20,6 +20,7 @@ from vortex_loader.warehouse.base import (
     LONGEST_KEY_BYTES,
     STAGE,
     TIME_PATTERN,
+    UNREADABLE,
     Column,
     Found,
     Staged,
@@ -164,10 +165,14 @@ def driver(address: str) -> Any:
         import redshift_connector
     except ImportError:
         raise LoaderError("redshift:// needs redshift-connector: pip install redshift-connector") from None
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port or 5439
+    except ValueError:  # its text quotes what it cannot read
+        raise LoaderError(UNREADABLE) from None
     options: Mapping[str, Any] = {
         "host": parts.hostname,
-        "port": parts.port or 5439,
+        "port": port,
         "database": parts.path.lstrip("/"),
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),

@@ -45,7 +45,10 @@ def schema_of(warehouse: Warehouse, customer: str, asked: str | None) -> str:
     if asked:
         if reserved_schema(asked):
             raise LoaderError(f"customer {customer!r}: the schema {asked!r} is the warehouse's or the loader's own")
-        _make(warehouse, asked)
+        if (customer, asked) not in warehouse.owned:
+            _make(warehouse, asked, customer)
+            _is_nobodys(warehouse, customer, asked)
+            warehouse.owned.add((customer, asked))
         return asked
     _make(warehouse, HOME)
     with warehouse.transaction():
@@ -54,10 +57,20 @@ def schema_of(warehouse: Warehouse, customer: str, asked: str | None) -> str:
         found = names.get(key(customer))
         if found is None:
             taken = set(names.values())
-            found = free(schema_base(customer), lambda name: name in taken)
+            # One that is there already is another customer's, by the catalogue, or somebody else's altogether.
+            found = free(schema_base(customer), lambda name: name in taken or warehouse.has_schema(name))
             _name(warehouse, HOME, ("schema", "", key(customer), found, ""))
     _make(warehouse, found)
     return found
+
+
+def _is_nobodys(warehouse: Warehouse, customer: str, asked: str) -> None:
+    """Raises LoaderError where the schema was made up for another customer."""
+    owners = {name: raw for raw, name in known_schemas(warehouse).items()}
+    if owners.get(asked, key(customer)) != key(customer):
+        raise LoaderError(
+            f"customer {customer!r}: the schema {asked} is that of customer {owners[asked]!r}; name another one"
+        )
 
 
 def known_schemas(warehouse: Warehouse) -> dict[str, str]:
@@ -159,8 +172,11 @@ def _moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _make(warehouse: Warehouse, schema: str) -> None:
-    """The schema and the loader's tables in it, where they are missing; looked for once for each connection."""
+def _make(warehouse: Warehouse, schema: str, customer: str | None = None) -> None:
+    """The schema and the loader's tables in it, where they are missing; looked for once for each connection.
+
+    Raises LoaderError where the `customer` who asks for it is another than the one whom it was made up for meanwhile.
+    """
     if schema in warehouse.made or warehouse.columns(schema, "_loads"):
         warehouse.made.add(schema)
         return
@@ -168,6 +184,9 @@ def _make(warehouse: Warehouse, schema: str) -> None:
         warehouse.lock(schema, "itself")
         if warehouse.columns(schema, "_loads"):
             return
+        if customer is not None:
+            warehouse.lock(HOME, "its names")
+            _is_nobodys(warehouse, customer, schema)
         if not warehouse.has_schema(schema):
             warehouse.run(f"CREATE SCHEMA {quote(schema)}")
         text, moment, json_ = warehouse.types["text"], warehouse.moment, warehouse.types["json"]
