@@ -107,6 +107,20 @@ def test_writing_needs_a_valid_token_and_reading_needs_none(database: Database, 
         assert anonymous.get("/v1/catalog").json()["customer"] == {}
 
 
+def test_body_of_more_than_a_mebibyte_is_refused_before_it_is_read(client: TestClient, database: Database) -> None:
+    """With a token or without, with a length or in pieces."""
+    names = {"customer": "acme", "event": "page"}
+
+    def body() -> Iterator[bytes]:
+        yield from [b" " * 65_536] * 64
+
+    assert client.put("/v1/events", params=names, content=body()).status_code == 413
+    assert client.put("/v1/events", params=names, content=b" " * (2 << 20)).status_code == 413
+    assert client.put("/v1/events", params=names, content=body(), headers={"Authorization": ""}).status_code == 413
+    assert database.revision() == 0
+    assert client.put("/v1/events", params=names, json={}).status_code == 204
+
+
 def test_token_is_invalid_after_it_is_replaced_or_removed(database: Database) -> None:
     first = database.add_token("ada")
     second = database.add_token("ada")

@@ -22,7 +22,10 @@ from vortex_loader.warehouse.load import load
 SCALARS: tuple[Any, ...] = (
     *("", "x", "O'Neill", 'a "quoted" \\ back', "é", "e\u0301", "注文", "1", "true", "null", " pad ", "line\nbreak"),
     *("2026-11-29T09:00:01.5Z", "2026-02-30T00:00:00Z", "2026-11-29 10:00:00+01:00", "\u2028", "a\\u0000b"),
+    *("1000-01-01T00:00Z", "2026-11-29T09:00:00+0530", "2026-11-29T23:59:60Z", "2026-11-29T24:00:00Z", "2026-11-29"),
+    *("9999-12-31T23:59:59.999999Z", " 2026-11-29T09:00:00Z", "2026-11-29T09:00:00Z\n", "NaN", "Infinity", "yes"),
     *(0, 1, -1, 2.5, 1e10, 2**53, 2**53 + 1, 2**63, 10**30, 9100000000000000001, 0.1, 1e-9, 123456.789, -0.0),
+    *(1e-310, 5.0000000001, 1e-10, 2**53 - 1, -(2**53), 1e15 + 0.3, 1e300, 123456789012345678901234567890.5),
     *(True, False, None),
 )
 KEYS = (
@@ -102,7 +105,7 @@ def _number(text: str) -> float:
 def test_warehouses_agree_on_columns_and_values_and_misfits(seed: int, tmp_path: Path, postgres_server: str) -> None:
     rng = Random(seed)
     for n in range(2):
-        publish(tmp_path, hour(n), {("acme", "page"): [event(rng, number) for number in range(30)]})
+        publish(tmp_path, hour(n), {("acme", "page"): [event(rng, 30 * n + number) for number in range(30)]})
     catalog = Catalog(Document.model_validate(RULES))
     answers = []
     with contextlib.ExitStack() as stack:

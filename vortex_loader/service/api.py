@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vortex_loader.model import LoaderError
 from vortex_loader.service.database import Database, Unknown
@@ -18,9 +19,34 @@ _PAGE_POLICY = (
 )
 
 
+_MOST_BYTES = 1 << 20
+
+
+class _Limited:
+    """The application, which reads no more than a mebibyte of a request: who may not write sends a body, too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        total = 0
+
+        async def counted() -> Message:
+            nonlocal total
+            message = await receive()
+            total += len(message.get("body", b""))
+            if total > _MOST_BYTES:
+                raise HTTPException(413, f"more than {_MOST_BYTES} bytes")
+            return message
+
+        await self._app(scope, counted, send)
+
+
 def make_app(database: Database) -> FastAPI:
     """The service over one database."""
     app = FastAPI(title="Vortex catalogue", version="1", docs_url=None, redoc_url=None)
+    app.add_middleware(_Limited)
 
     def writer(authorization: Annotated[str | None, Header()] = None) -> str:
         scheme, _, token = (authorization or "").partition(" ")

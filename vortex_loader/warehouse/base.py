@@ -30,6 +30,7 @@ TIME_PATTERN = (
 EXACT = (1 << 53) - 1
 """A number column is a double: beyond this an integer in it would be another one, or another one would be this."""
 TINY = "1e-300"
+"""A number closer to 0 is a misfit: Postgres refuses to make a double of it."""
 LONGEST_KEY_BYTES = 512
 """Longer keys never get a column: `_names` has them in an index, where Postgres takes 2,704 bytes a row."""
 

@@ -21,6 +21,7 @@ from vortex_loader.warehouse.base import (
     LONGEST_KEY_BYTES,
     STAGE,
     TIME_PATTERN,
+    TINY,
     Column,
     Found,
     Staged,
@@ -221,12 +222,12 @@ def _taken(column: Column, text: str) -> str:
         return f"{text}::BOOLEAN"
     if column.kind == "time":
         return f"CASE WHEN regexp_matches({text}, '{TIME_PATTERN}') THEN TRY_CAST({text} AS TIMESTAMPTZ) END"
-    if column.kind == "integer":
-        whole = f"TRY_CAST({text} AS DECIMAL(38, 9)) = TRY_CAST({text} AS BIGINT)"
+    double = f"TRY_CAST({text} AS DOUBLE)"
+    if column.kind == "integer":  # the decimal is exact above 2^53, the double sees more digits behind the point
+        whole = f"TRY_CAST({text} AS DECIMAL(38, 9)) = TRY_CAST({text} AS BIGINT) AND {double} = trunc({double})"
         return f"CASE WHEN {whole} THEN TRY_CAST({text} AS BIGINT) END"
     if column.kind == "number":
-        double = f"TRY_CAST({text} AS DOUBLE)"
-        return f"CASE WHEN abs({double}) <= {EXACT} THEN {double} END"
+        return f"CASE WHEN abs({double}) BETWEEN {TINY} AND {EXACT} OR {double} = 0 THEN {double} END"
     return text
 
 

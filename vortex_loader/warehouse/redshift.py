@@ -20,6 +20,7 @@ from vortex_loader.warehouse.base import (
     LONGEST_KEY_BYTES,
     STAGE,
     TIME_PATTERN,
+    TINY,
     UNREADABLE,
     Column,
     Found,
@@ -204,7 +205,8 @@ def _value(column: Column, value: str) -> str:
     if column.kind == "integer":
         whole = f"ABS({number}) < 9.2e18 AND {number} = FLOOR({number})"
         return f"CASE WHEN {kind} = 'number' THEN CASE WHEN {whole} THEN {value}::bigint END END"
-    return f"CASE WHEN {kind} = 'number' THEN CASE WHEN ABS({number}) <= {EXACT} THEN {number} END END"
+    exact = f"ABS({number}) BETWEEN {TINY} AND {EXACT} OR {number} = 0"
+    return f"CASE WHEN {kind} = 'number' THEN CASE WHEN {exact} THEN {number} END END"
 
 
 def _plain(value: str) -> str:
