@@ -48,7 +48,7 @@ def test_demo_counts_add_up_and_the_documented_query_counts_the_same_rows(tmp_pa
     loaded, *others, left = map(int, loading.groups())
     assert (others, loaded + left) == ([duplicates, rejected], published)
     assert min(loaded, left) > 0
-    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as warehouse:
+    with duckdb.connect(f"{folder}.duckdb", read_only=True) as warehouse:
         tables = warehouse.sql(
             "SELECT schema, name FROM (SHOW ALL TABLES) WHERE name NOT LIKE '\\_%' ESCAPE '\\'"
         ).fetchall()

@@ -101,7 +101,9 @@ def run(keep: Path | None, events: int, warehouse: str = "duckdb") -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="vortex-demo-") as folder, _moto() as url:
             kept = _checked(keep)
-            address = "" if warehouse == "none" else warehouse_address(warehouse, kept or Path(folder))
+            # Beside the store: nothing else may write into it.
+            file = Path(f"{kept.resolve()}.duckdb") if kept else Path(folder) / "warehouse.duckdb"
+            address = "" if warehouse == "none" else warehouse_address(warehouse, file)
             scene = _Scene(url, _free_port(), Path(folder) / "vortex.toml", kept, address)
             return _play(console, scene, events)
     except (DemoFailed, LoadingFailed, OSError) as problem:
@@ -133,6 +135,9 @@ def _load(console: Console, scene: _Scene, objects: dict[str, bytes], produced: 
     loads = load(console, places, hours)
     holds = loads.holds(produced)
     console.print(f"\n{loads.sum_of(produced)}", style="bold green" if holds else "bold red", soft_wrap=True)
+    if scene.keep:
+        where = f", the warehouse is {scene.warehouse}" if scene.warehouse.endswith(".duckdb") else ""
+        console.print(f"the files are in {scene.keep}{where}", markup=False, soft_wrap=True)
     return Exit.OK if holds else Exit.FAILED
 
 

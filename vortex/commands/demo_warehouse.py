@@ -95,16 +95,18 @@ class Loads:
         )
 
 
-def warehouse_address(named: str, folder: Path) -> str:
-    """The warehouse's address: `duckdb` is a file in the folder, `postgres` what libpq's own variables name.
+def warehouse_address(named: str, file: Path) -> str:
+    """The warehouse's address: `duckdb` is this file, `postgres` what libpq's own variables name.
 
-    Raises LoadingFailed where a driver is missing.
+    Raises LoadingFailed where a driver is missing, or the file exists.
     """
     module = "duckdb" if named == "duckdb" else "psycopg" if named.startswith("postgres") else None
     if module and find_spec(module) is None:
         raise LoadingFailed(f"--warehouse {named} needs {module}: pip install 'vortex-microbatcher[loader]'")
+    if named == "duckdb" and file.exists():
+        raise LoadingFailed(f"{file}: exists; move it away, for the demo makes a new warehouse of this name")
     if named == "duckdb":
-        return str(folder / "warehouse.duckdb")
+        return str(file)
     return "postgresql://" if named == "postgres" else named
 
 
