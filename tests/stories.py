@@ -160,7 +160,7 @@ async def _told(story: Story, service: Service, name: str, *shown: str) -> Told:
         name,
         await story.status(),
         "; ".join(failed) or "ready",
-        [f"{trouble[0]}: {trouble[1]}" for trouble in document["troubles"]],
+        [f"{one[0]}: {one[1]}" for one in (*document["troubles"], *document["notices"])],
         series,
         [],
         "",

@@ -42,7 +42,7 @@ def sample() -> dict[str, Any]:
     for n in range(360):
         events = round(60 * (1400 + 500 * math.sin(n / 57) + 120 * math.sin(n / 3)))
         lag = 2.0 if n < 335 else (n - 334) * 60.0
-        history.append([start + n * MINUTE, events, events * 1010, events / 900, lag])
+        history.append([start + n * MINUTE, events, events * 1010, events / 900, 0, lag])
     first = NOW - NOW % HOUR - 47 * HOUR
     hours: list[list[object]] = [[first + n * HOUR, "closed", 5_000_000 + n] for n in range(46)]
     hours[7] = [first + 7 * HOUR, "empty", 0]
@@ -57,6 +57,7 @@ def sample() -> dict[str, Any]:
         "now_ms": NOW,
         "ready": False,
         "troubles": [["reading", why, NOW - 20 * MINUTE, todo]],
+        "notices": [],
         "history": history,
         "hours": hours,
         "shards": [[f"shardId-{n:012d}", workers[n // 2], 1500.0 if n == 3 else 1.2 + n] for n in range(4)],

@@ -95,7 +95,9 @@ def test_page_lists_no_customers_when_it_is_switched_off(browser: Any) -> None:
 
 
 def test_page_of_a_worker_that_has_just_started_is_well_formed(browser: Any) -> None:
-    document = sample() | {name: [] for name in ("troubles", "history", "hours", "shards", "customers", "rejections")}
+    document = sample() | {
+        name: [] for name in ("troubles", "notices", "history", "hours", "shards", "customers", "rejections")
+    }
     with served(document | {"ready": True}) as address:
         seen = Seen(browser, address)
         playwright.expect(seen.tab.get_by_role("status")).to_have_text("ready")

@@ -86,6 +86,7 @@ class PrometheusMeter:
         self._metrics: dict[Metric, Counter | Gauge | Histogram] = {row: self._registered(row) for row in METRICS}
         self._children: dict[tuple[Metric, tuple[str, ...]], Any] = {}
         """Looked up here, because the client library takes ten times as long."""
+        self._known: dict[Metric, float] = {}
         self._totals: dict[tuple[Metric, tuple[str, ...]], float] = {}
         for row in METRICS:
             if isinstance(row, CounterMetric):
@@ -104,6 +105,8 @@ class PrometheusMeter:
     def set(self, metric: GaugeMetric, value: float, **labels: str) -> None:
         """Set a gauge."""
         self._series(metric, labels, Gauge).set(value)
+        if not labels:
+            self._known[metric] = value
 
     def observe(self, metric: HistogramMetric, value: float, **labels: str) -> None:
         """Record one observation of a histogram."""
@@ -112,12 +115,17 @@ class PrometheusMeter:
     def forget(self, metric: Metric, **labels: str) -> None:
         """Remove a series: what it said is no longer known."""
         self._children.pop((metric, tuple(labels.values())), None)
+        self._known.pop(metric, None)
         with contextlib.suppress(KeyError):
             self._metrics[metric].remove(self.stream, *(labels[name] for name in metric.labels))
 
     def total(self, metric: CounterMetric, *values: str) -> float:
         """The value of a counter."""
         return self._totals.get((metric, values), 0.0)
+
+    def value(self, metric: GaugeMetric) -> float | None:
+        """The value of a gauge without labels; None if it is not known."""
+        return self._known.get(metric)
 
     def page(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -188,12 +188,7 @@ async def gather(
         held_against=f"{plan.since}..{plan.k - 1}" if plan.recent else "",
         untimed_share=_untimed_share(views),
         rejected=rejected(views),
-        gaps=[
-            f"{shard}: {head.footer.gap}"
-            for shard, view in sorted(views.items())
-            for head in view.headers
-            if head.footer.gap
-        ],
+        gaps=_gaps(views),
         now=_iso(now),
     )
 
@@ -244,6 +239,11 @@ def untimed(views: Mapping[str, LogView]) -> list[str]:
             events = sum(one.accepted for one in counts)
             found.append(f"{shard}: {number} of {events} recent events have no readable time; they count by arrival")
     return found
+
+
+def _gaps(views: Mapping[str, LogView]) -> list[str]:
+    heads = [head for _, view in sorted(views.items()) for head in view.headers]
+    return [f"{head.shard}: {head.footer.gap}" for head in heads if head.footer.gap]
 
 
 def _untimed_share(views: Mapping[str, LogView]) -> float:

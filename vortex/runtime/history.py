@@ -15,6 +15,7 @@ from vortex.core.log.segment import Footer
 
 STEP_MS = 60_000
 _POINTS = 360
+_RECENT_MS = 900_000
 _BUCKET_MS = 300_000
 _BUCKETS = 12
 _NAMES = 2000
@@ -28,6 +29,7 @@ class Totals:
     events: float
     bytes: float
     rejected: float
+    untimed: float
     lag_s: float | None
 
 
@@ -39,6 +41,7 @@ class Point:
     events: float = 0.0
     bytes: float = 0.0
     rejected: float = 0.0
+    untimed: float = 0.0
     lag_s: float | None = None
 
 
@@ -57,8 +60,8 @@ class History:
         minute = now_ms - now_ms % STEP_MS
         if not self.points or self.points[-1].at_ms < minute:
             self.points.append(Point(minute))
-        point, last = self.points[-1], self._last or Totals(0, 0, 0, None)
-        for name in ("events", "bytes", "rejected"):
+        point, last = self.points[-1], self._last or Totals(0, 0, 0, 0, None)
+        for name in ("events", "bytes", "rejected", "untimed"):
             grown = max(0.0, getattr(totals, name) - getattr(last, name))
             setattr(point, name, getattr(point, name) + grown)
         if self._last is not None and now_ms > self._last_ms:
@@ -67,6 +70,14 @@ class History:
         if totals.lag_s is not None:
             point.lag_s = max(point.lag_s or 0.0, totals.lag_s)
         self._last = totals
+
+    def recent(self) -> Point:
+        """The sums of the last quarter of an hour."""
+        found = Point(self.points[-1].at_ms if self.points else 0)
+        for point in [point for point in self.points if point.at_ms > found.at_ms - _RECENT_MS]:
+            for name in ("events", "bytes", "rejected", "untimed"):
+                setattr(found, name, getattr(found, name) + getattr(point, name))
+        return found
 
     def last_minute(self) -> Point | None:
         """The last minute that is over; None before."""
@@ -120,8 +131,8 @@ def added(several: Sequence[Sequence[Sequence[float | None]]]) -> list[list[floa
     for rows in several:
         for row in rows:
             at, *counts, lag = row
-            known = found.setdefault(at or 0, [at, 0.0, 0.0, 0.0, None])
+            known = found.setdefault(at or 0, [at, 0.0, 0.0, 0.0, 0.0, None])
             for number, count in enumerate(counts, 1):
                 known[number] = (known[number] or 0.0) + (count or 0.0)
-            known[4] = lag if known[4] is None else max(known[4], lag or 0.0)
+            known[5] = lag if known[5] is None else max(known[5], lag or 0.0)
     return [found[at] for at in sorted(found)]

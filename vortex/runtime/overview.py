@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 60.0
 _MANY = 0.01
+_DAY_S = 86_400
 _TODO = {
     "kinesis": "check network, region, credentials and the role's permissions; no restart is needed",
     "store": "check network, bucket, credentials and the role's permissions; no restart is needed",
@@ -115,6 +116,7 @@ class Overview:
                 meter.total(metrics.EVENTS_READ),
                 meter.total(metrics.READ_BYTES),
                 meter.total(metrics.EVENTS, "rejected"),
+                meter.total(metrics.EVENTS, "untimed"),
                 max(lags, default=None),
             ),
         )
@@ -156,6 +158,7 @@ class Overview:
                 [name, detail, since[name].since_ms if name in since else None, _TODO.get(_kind(name, since), "")]
                 for name, detail in failed
             ],
+            "notices": self._notices(now),
             "history": self._history.rows(),
             "hours": self._hours.rows(now) if self._hours is not None else [],
             "shards": shards,
@@ -165,6 +168,24 @@ class Overview:
                 (reason, number) for reason in Reason if (number := self._meter.total(metrics.REJECTIONS, reason))
             ],
         }
+
+    def _notices(self, now: int) -> list[tuple[str, str, int | None, str]]:
+        """What a person should look at, though the worker is ready: as troubles are told."""
+        found: list[tuple[str, str, int | None, str]] = []
+        gap, recent = self._meter.value(metrics.LAST_GAP), self._history.recent()
+        if gap is not None and now / 1000 - gap < _DAY_S:
+            detail = (
+                f"{self._meter.total(metrics.GAPS):.0f} since the start: records were deleted before they were read"
+            )
+            todo = "raise the stream's retention; the log names shard and position"
+            found.append(("gap", detail, round(gap * 1000), todo))
+        if recent.rejected > _MANY * recent.events:
+            detail = f"{recent.rejected:.0f} of {recent.events:.0f} events of the last 15 min were rejected"
+            found.append(("rejections", detail, None, "`vortex check` names the paths; the reasons are below"))
+        if recent.untimed > _MANY * recent.events:
+            detail = f"{recent.untimed:.0f} of {recent.events:.0f} events of the last 15 min have no readable time"
+            found.append(("times", detail, None, "correct event.time, or set event.time_format"))
+        return found
 
     def _shards(self) -> list[tuple[str, str, float | None]]:
         """Shard, worker, and lag in seconds if it is known here."""
@@ -218,6 +239,7 @@ def together(stream: str, now_ms: int, ready: Sequence[Check], documents: Sequen
         "now_ms": now_ms,
         "ready": all(ok for _, ok, _ in ready),
         "troubles": troubles,
+        "notices": [notice for one in documents for notice in one["notices"]],
         "history": added([one["history"] for one in documents]),
         "hours": [hours[hour] for hour in sorted(hours)],
         "shards": [shards[shard] for shard in sorted(shards)],

@@ -16,23 +16,23 @@ NOW = 1_764_428_400_000
 def test_history_adds_up_each_minute_and_keeps_the_greatest_lag() -> None:
     history = History()
     for second, events, lag in ((0, 10, None), (30, 15, 4.0), (59, 15, 2.0), (60, 40, 1.0)):
-        history.sample(NOW + 1000 * second, Totals(events, 100 * events, 1, lag))
-    assert history.rows() == [[NOW, 15.0, 1500.0, 1.0, 4.0], [NOW + STEP_MS, 25.0, 2500.0, 0.0, 1.0]]
+        history.sample(NOW + 1000 * second, Totals(events, 100 * events, 1, 0, lag))
+    assert history.rows() == [[NOW, 15.0, 1500.0, 1.0, 0.0, 4.0], [NOW + STEP_MS, 25.0, 2500.0, 0.0, 0.0, 1.0]]
 
 
 def test_history_keeps_six_hours_and_never_goes_below_zero() -> None:
     history = History()
     for minute in range(500):
-        history.sample(NOW + minute * STEP_MS, Totals(100 - minute, 0, 0, None))
+        history.sample(NOW + minute * STEP_MS, Totals(100 - minute, 0, 0, 0, None))
     assert len(history.points) == 360
     assert min(point.events for point in history.points) == 0
     assert history.points[-1].at_ms == NOW + 499 * STEP_MS
 
 
 def test_histories_of_several_workers_add_up_by_minute() -> None:
-    one: list[list[float | None]] = [[NOW, 1.0, 10.0, 0.0, 3.0], [NOW + STEP_MS, 2.0, 20.0, 0.0, None]]
-    other: list[list[float | None]] = [[NOW + STEP_MS, 5.0, 50.0, 1.0, 7.0]]
-    assert added([one, other]) == [[NOW, 1.0, 10.0, 0.0, 3.0], [NOW + STEP_MS, 7.0, 70.0, 1.0, 7.0]]
+    one: list[list[float | None]] = [[NOW, 1.0, 10.0, 0.0, 0.0, 3.0], [NOW + STEP_MS, 2.0, 20.0, 0.0, 0.0, None]]
+    other: list[list[float | None]] = [[NOW + STEP_MS, 5.0, 50.0, 1.0, 0.0, 7.0]]
+    assert added([one, other]) == [[NOW, 1.0, 10.0, 0.0, 0.0, 3.0], [NOW + STEP_MS, 7.0, 70.0, 1.0, 0.0, 7.0]]
 
 
 def footer(*sizes: tuple[str, int, bool]) -> Any:

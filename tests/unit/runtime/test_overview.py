@@ -61,8 +61,11 @@ def test_document_of_a_worker_has_its_own_shards_and_those_of_the_fleet() -> Non
     assert found["shards"] == [["shard-a", "a", 7.0], ["shard-b", "b", None], ["shard-x", "", None]]
     assert found["workers"] == [["a", 1, True], ["b", 1, None]]
     assert found["rejections"] == [["missing_customer", 3.0]]
-    assert [row[1:] for row in found["history"]] == [[10.0, 0.0, 3.0, 7.0]]
+    assert [row[1:] for row in found["history"]] == [[10.0, 0.0, 3.0, 0.0, 7.0]]
     assert found["customers"] == []
+    assert [notice[:2] for notice in found["notices"]] == [
+        ["rejections", "3 of 10 events of the last 15 min were rejected"]
+    ]
 
 
 def test_document_says_what_stands_in_the_way_since_when_and_what_to_do() -> None:
@@ -93,7 +96,7 @@ def test_documents_of_several_workers_are_one() -> None:
     assert found["workers"] == [["a", 1, True], ["b", 1, False]]
     assert found["customers"] == [("<script>", 9), ("acme", 7)]
     assert found["rejections"] == [("missing_customer", 6.0)]
-    assert [row[1:] for row in found["history"]] == [[20.0, 0.0, 6.0, 7.0]]
+    assert [row[1:] for row in found["history"]] == [[20.0, 0.0, 6.0, 0.0, 7.0]]
     assert not found["ready"]
     assert [row[0] for row in found["troubles"]] == ["store", "worker 2 process"]
     assert together("snow", 5, [("worker 0 process", False, "does not answer")], [])["shards"] == []
