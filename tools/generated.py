@@ -87,6 +87,11 @@ def metrics_page() -> str:
         "from an event. Every series has the label `stream`, the stream's name. The usual `process_` metrics are there "
         "as well. A gauge is there once its value is known; a counter is there from the start.",
         "",
+        "They are also pushed by OTLP (http/protobuf) where `OTEL_EXPORTER_OTLP_ENDPOINT` or "
+        "`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set, with `pip install 'vortex-microbatcher[otlp]'`. "
+        "Names and labels are the same. OpenTelemetry's own variables set interval, headers and resource attributes. "
+        "Each worker of `--processes` pushes its own.",
+        "",
         "With `vortex run --processes`, one page shows all workers: counters and histograms are sums, and so are "
         "gauges, except ages, lags and times, of which the greatest counts. Counters never fall while the supervisor "
         "runs: what ended workers counted stays in the sum.",

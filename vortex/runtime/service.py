@@ -17,6 +17,7 @@ from vortex.adapters.heap import use_one_heap
 from vortex.adapters.http.server import Check, not_served, serve
 from vortex.adapters.logs import live_line
 from vortex.adapters.metrics import PrometheusMeter
+from vortex.adapters.otlp import exported
 from vortex.config.loading import ConfigError
 from vortex.config.places import stream_name
 from vortex.config.settings import Settings
@@ -121,7 +122,7 @@ class Service:
 
 async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
     meter = PrometheusMeter(stream_name(settings.source.stream))
-    async with open_environment(settings, meter) as env:
+    async with exported(meter, meter.stream) as meters, open_environment(settings, meters) as env:
         service = Service(env, meter)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
