@@ -27,6 +27,8 @@ OPERATION = "GetRecords"
 KEPT_BYTES = 2 * PAGE_BYTES
 """Largest buffer that is reused, and the size of a usual reply. It is set by the records' bytes, which a reply holds in
 base64; few replies are larger."""
+_KEPT_TOTAL = 40 * 2**20
+"""Bytes of kept buffers from which on no other one is kept."""
 
 
 class HashKeyRange(msgspec.Struct, rename="pascal"):
@@ -90,7 +92,7 @@ class RecordsCall:
         self._prepared, self._arguments, self._patience_s = prepared, arguments, patience_s
         self._spare: list[bytearray] = []
         """Unused buffers for replies. The kernel must zero each page of new memory, so reusing touched memory is
-        cheaper. There are at most as many as there were concurrent calls.
+        cheaper.
         """
 
     @classmethod
@@ -124,5 +126,5 @@ class RecordsCall:
             with memoryview(buffer) as whole, whole[:size] as body:
                 return decode_reply(body)
         finally:
-            if len(buffer) <= KEPT_BYTES:
+            if len(buffer) <= KEPT_BYTES and sum(map(len, self._spare)) <= _KEPT_TOTAL:
                 self._spare.append(buffer)
