@@ -8,7 +8,7 @@ from collections import Counter
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
 from vortex.ports import NotFound
-from vortex.verify.published import Report
+from vortex.verify.report import Report
 from vortex.verify.store import verify_store
 
 CUSTOMERS = 40

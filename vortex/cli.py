@@ -254,14 +254,16 @@ def status(config: Path | None, as_json: bool, watch: bool) -> None:
         sys.exit(Exit.OK)
 
 
-@main.command(epilog=_examples("vortex verify"))
+@main.command(epilog=_examples("vortex verify", "vortex verify --since 2026-01-31T10:00"))
 @_config
 @_json
-def verify(config: Path | None, as_json: bool) -> None:
+@click.option("--since", help="Only hours from this time on (ISO 8601, UTC by default).")
+@click.option("--until", help="Only periods before this time.")
+def verify(config: Path | None, as_json: bool, since: str | None, until: str | None) -> None:
     """Read the store back and prove its invariants; exit with 1 and the first faults if one is broken."""
     from vortex.commands.verify import verify as program
 
-    _one_off(program, config, as_json)
+    sys.exit(program(_settings(config), as_json, since, until))
 
 
 @main.command(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
 from benchmarks.growth.publishing import listed, published
 from benchmarks.growth.reading import behind
@@ -62,7 +63,13 @@ def _cleanup(shards: int) -> dict[str, float]:
     }
 
 
+def _verify(plans: int) -> dict[str, float]:
+    found = verified(plans)
+    return {"CPU s": found.cpu_s, "virtual s": found.virtual_s, "GETs": found.gets}
+
+
 CURVES = {
+    "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),
     "cleanup": Curve("shards, 10 old segments each", (125, 250, 500, 1000), _cleanup, "s of clean-up"),
     "memory": Curve("shards behind, a limit of ten pages", (25, 50, 100, 200), _memory, "peak, in limits"),
     "gets": Curve("shards at a hundredth of the full rate", (4, 8, 16, 32), _gets, "GETs"),

@@ -8,19 +8,29 @@ from dataclasses import asdict
 
 import click
 
+from vortex.adapters.disk.scratch import TemporaryScratch
 from vortex.commands.printing import print_line
 from vortex.config.settings import Settings
+from vortex.config.values import parse_instant
 from vortex.exits import Exit
 from vortex.runtime.factories import open_store, stream_name
-from vortex.verify.published import Report
-from vortex.verify.store import verify_store
+from vortex.verify.report import Report
+from vortex.verify.store import Span, verify_store
 
 _SHOWN = 20
 
 
-def verify(settings: Settings, as_json: bool) -> int:
-    """FAILED with the first faults by name, if there are any. Raises PortError."""
-    report = asyncio.run(_verify(settings))
+def verify(settings: Settings, as_json: bool, since: str | None = None, until: str | None = None) -> int:
+    """FAILED with the first faults by name, if there are any. Raises PortError.
+
+    `since` and `until`: only what was published between these times (ISO).
+    """
+    try:
+        span = _instant("--since", since), _instant("--until", until)
+    except ValueError as problem:
+        print_line(str(problem), err=True)
+        return Exit.USAGE
+    report = asyncio.run(_verify(settings, span) if span != (None, None) else _verify(settings))
     if as_json:
         click.echo(json.dumps(asdict(report) | {"invariants": _explained(report)}, indent=1, default=str))
     else:
@@ -28,9 +38,17 @@ def verify(settings: Settings, as_json: bool) -> int:
     return Exit.FAILED if report.faults else Exit.OK
 
 
-async def _verify(settings: Settings) -> Report:
+def _instant(option: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_instant(text)
+    except ValueError as problem:
+        raise ValueError(f"{option}: {problem}") from None
+
+
+async def _verify(settings: Settings, span: Span = (None, None)) -> Report:
     async with open_store(settings) as store:
-        return await verify_store(store, stream_name(settings))
+        scratch = TemporaryScratch(settings.publish.scratch)
+        return await verify_store(store, stream_name(settings), span=span, scratch=scratch)
 
 
 def _print(report: Report) -> None:

@@ -25,7 +25,7 @@ from vortex.log.store import LogStore
 from vortex.ports import NotFound
 from vortex.publish.dedup import Decisions, Resolver, decisions_on
 from vortex.publish.published_keys import KeyCache
-from vortex.verify.published import Report
+from vortex.verify.report import Report
 
 _KEYS_BYTES = 1 << 29
 T = TypeVar("T")
@@ -36,40 +36,41 @@ async def _here(fn: Callable[..., T], /, *args: object) -> T:
 
 
 class DecisionProof:
-    """Checks the decisions of one stream; `views` are its logs, as far as they still exist."""
+    """Checks the decisions of one stream, plan by plan."""
 
-    def __init__(self, log_store: LogStore, views: Mapping[str, LogView], report: Report) -> None:
-        self._log_store, self._views, self._report = log_store, views, report
+    def __init__(self, log_store: LogStore, report: Report, kept: int) -> None:
+        """`kept`: the first plan whose files the next plan needs."""
+        self._log_store, self._report, self._kept = log_store, report, kept
         self._resolver = Resolver(log_store, _here, KeyCache(log_store, _here, _KEYS_BYTES))
 
-    async def check(self, plans: Sequence[Plan], dones: Sequence[Done]) -> dict[int, Dropped]:
-        """Check all plans; all but perhaps the last are done. Returns the dropped rows by plan, where known."""
-        dropped: dict[int, Dropped] = {}
-        kept = plans[len(dones) - 1].since if dones else 0
-        for plan in plans:
-            document = dones[plan.k] if plan.k < len(dones) else None
-            files = await self._files(plan, needed=document is not None and plan.k >= kept)
-            if files is None:
-                continue
-            if document is not None and [file.digest for file in files] != document.decided:
-                self._report.fault(
-                    Invariant.WRITTEN_ONCE, self._name(plan), "is not the file with which its plan was carried out"
-                )
-            self._resolver.keys.forget(plan.since)
-            await self._check_published(plan)
-            if not self._whole(plan):
-                continue
-            try:
-                decisions = await decisions_on(plan, self._views, self._log_store, _here)
-                dropped[plan.k] = decisions.dropped
-                if document is not None:
-                    self._check_counts(plan, document, decisions)
-                if files:
-                    await self._decide_again(plan, files)
-            except NotFound:
-                continue  # cleaned up since
-            except (BrokenLog, CorruptSegment, OtherVersion) as problem:
-                self._report.fault(Invariant.SUMS_AGREE, self._name(plan), str(problem))
+    async def check(self, plan: Plan, document: Done | None, views: Mapping[str, LogView] | None) -> Dropped | None:
+        """Check a plan; `document` is None if it is in progress, `views` if its segments do not all exist any more.
+
+        Returns the dropped rows, where known.
+        """
+        files = await self._files(plan, needed=document is not None and plan.k >= self._kept)
+        if files is None:
+            return None
+        if document is not None and [file.digest for file in files] != document.decided:
+            self._report.fault(
+                Invariant.WRITTEN_ONCE, self._name(plan), "is not the file with which its plan was carried out"
+            )
+        self._resolver.keys.forget(plan.since)
+        await self._check_published(plan)
+        if views is None:
+            return None
+        dropped = None
+        try:
+            decisions = await decisions_on(plan, views, self._log_store, _here)
+            dropped = decisions.dropped
+            if document is not None:
+                self._check_counts(plan, document, decisions, views)
+            if files:
+                await self._decide_again(plan, files, views)
+        except NotFound:
+            pass  # cleaned up since
+        except (BrokenLog, CorruptSegment, OtherVersion) as problem:
+            self._report.fault(Invariant.SUMS_AGREE, self._name(plan), str(problem))
         return dropped
 
     def _name(self, plan: Plan, part: int = 0) -> str:
@@ -97,22 +98,15 @@ class DecisionProof:
             self._report.fault(Invariant.WRITTEN_ONCE, self._name(plan, part), str(problem))
         return None
 
-    def _check_counts(self, plan: Plan, document: Done, decisions: Decisions) -> None:
+    def _check_counts(self, plan: Plan, document: Done, decisions: Decisions, views: Mapping[str, LogView]) -> None:
         """The counts of the done document must follow from segments and decision files. Raises BrokenLog."""
-        if document.periods != period_counts(plan, self._views, document.objects, decisions.periods):
+        if document.periods != period_counts(plan, views, document.objects, decisions.periods):
             self._report.fault(
                 Invariant.SUMS_AGREE, f"plan {plan.k}", "done.json has other counts than follow from its segments"
             )
 
-    def _whole(self, plan: Plan) -> bool:
-        """Whether all segments of the plan still exist."""
-        return all(
-            len(self._views.get(shard, LogView()).between(entry.first, entry.to)) == entry.to - entry.first + 1
-            for shard, entry in plan.shards.items()
-        )
-
-    async def _decide_again(self, plan: Plan, files: Sequence[Decided]) -> None:
-        ids = await self._resolver.ids(plan, self._views)
+    async def _decide_again(self, plan: Plan, files: Sequence[Decided], views: Mapping[str, LogView]) -> None:
+        ids = await self._resolver.ids(plan, views)
         for file in files:
             body, _ = await self._resolver.decide(plan, ids, file.part)
             if parse(body, len(body), file.name).digest != file.digest:

@@ -1,4 +1,4 @@
-"""The report of a verification, and the check of published objects.
+"""The check of published objects.
 
 An object is compared with its row in the plan's done document, and with the segments it was made of, if they still
 exist.
@@ -7,9 +7,7 @@ exist.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 
 import msgspec
@@ -19,95 +17,99 @@ from vortex.core.invariants import Invariant
 from vortex.core.log.segment import gunzip
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import Done, PublishedObject
-from vortex.core.publish.members import Dropped, ObjectSpec, objects
+from vortex.core.publish.members import Dropped, ObjectSpec, members_of
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
-from vortex.ports import NotFound
-from vortex.publish.copies import blobs_of
+from vortex.ports import NotFound, Offload, Scratch
+from vortex.publish.copies import BytesUnderWay, Copier, Copies
 from vortex.publish.object_writer import Blobs, batches
+from vortex.verify.report import Report
 
-_PARALLEL = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One broken promise: which invariant, where, and what is wrong."""
-
-    invariant: Invariant
-    key: str
-    what: str
-
-
-@dataclass(slots=True)
-class Report:
-    """The faults found, and how much was checked."""
-
-    faults: list[Fault] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    checked: dict[str, int] = field(default_factory=dict)
-
-    def fault(self, invariant: Invariant, key: str, what: str) -> None:
-        """Add a fault."""
-        self.faults.append(Fault(invariant, key, what))
-
-    def count(self, what: str, number: int = 1) -> None:
-        """Count what was checked."""
-        self.checked[what] = self.checked.get(what, 0) + number
+_PARALLEL = 64
+_UNDER_WAY = 256 * 1024 * 1024
+"""Bytes of objects and of their lines that are in memory at a time."""
+_COPY_BYTES = 64 * 1024 * 1024
 
 
 class ObjectProof:
-    """Checks the objects of one stream; `views` are its logs, as far as they still exist."""
+    """Checks the objects of one stream."""
 
-    def __init__(self, log_store: LogStore, views: Mapping[str, LogView], report: Report) -> None:
-        self._log_store, self._views, self._report = log_store, views, report
+    def __init__(self, log_store: LogStore, report: Report, offload: Offload, scratch: Scratch) -> None:
+        self._log_store, self._report, self._offload, self._scratch = log_store, report, offload, scratch
+        self._gate = asyncio.Semaphore(_PARALLEL)
+        self._under_way = BytesUnderWay(_UNDER_WAY)
 
-    async def check(self, plans: Sequence[Plan], dones: Sequence[Done], dropped: Mapping[int, Dropped]) -> set[str]:
-        """Check the objects of all plans; all plans but perhaps the last are done. Returns every key they name.
+    async def check(
+        self, plan: Plan, document: Done | None, views: Mapping[str, LogView] | None, dropped: Dropped | None
+    ) -> list[str]:
+        """Check the objects of a plan; `document` is None if it is in progress. Returns every key that it names.
 
-        `dropped`: by plan the rows that were dropped as duplicates, where known.
+        `views` are its segments, `dropped` the rows that were dropped as duplicates; None if they no longer exist.
         """
-        named: set[str] = set()
-        gate = asyncio.Semaphore(_PARALLEL)
+        implied: dict[str, bytes | None] | None = None
+        if views is not None and (dropped is not None or document is None):
+            implied = await self._implied(plan, views, dropped or {})
+        if document is None:
+            self._report.count("objects in progress", len(implied or ()))
+            return list(implied or ())
+        if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
+            self._report.fault(
+                Invariant.WRITTEN_ONCE, f"plan {plan.k}", "done.json names another plan or other periods"
+            )
+        keys = {row.key for row in document.objects}
+        if implied is not None and keys != set(implied):
+            unexpected = sorted(keys ^ set(implied))
+            self._report.fault(
+                Invariant.WRITTEN_ONCE,
+                unexpected[0],
+                f"the objects that plan {plan.k} published differ from those it implies: {unexpected[:3]}",
+            )
+        digests = implied or {}
 
-        async def one(row: PublishedObject, document: Done, lines_digest: bytes | None) -> None:
-            async with gate:
-                await self._check(row, document, lines_digest)
+        async def one(row: PublishedObject) -> None:
+            async with self._gate, self._under_way.of(row.bytes + row.raw):
+                await self._check(row, document, digests.get(row.key))
 
-        for plan in plans:
-            finished = plan.k < len(dones)
-            specs = self._specs(plan, dropped.get(plan.k, None if finished else {}))
-            if not finished:
-                named |= set(specs or ())
-                self._report.count("objects in progress", len(specs or ()))
-                continue
-            document = dones[plan.k]
-            if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
-                self._report.fault(
-                    Invariant.WRITTEN_ONCE, f"plan {plan.k}", "done.json names another plan or other periods"
-                )
-            keys = {row.key for row in document.objects}
-            for key in sorted(keys & named):
-                self._report.fault(Invariant.WRITTEN_ONCE, key, "is published by two plans")
-            named |= keys
-            if specs is not None and keys != set(specs):
-                unexpected = sorted(keys ^ set(specs))
-                self._report.fault(
-                    Invariant.WRITTEN_ONCE,
-                    unexpected[0],
-                    f"the objects that plan {plan.k} published differ from those it implies: {unexpected[:3]}",
-                )
-            digests = await self._from_segments(list((specs or {}).values()))
-            await asyncio.gather(*(one(row, document, digests.get(row.key)) for row in document.objects))
-        return named
+        await asyncio.gather(*map(one, document.objects))
+        return sorted(keys)
 
-    def _specs(self, plan: Plan, dropped: Dropped | None) -> dict[str, ObjectSpec] | None:
-        """The plan's objects by key; None unless all its segments and decisions still exist."""
-        if dropped is None:
-            return None
-        for shard, entry in plan.shards.items():
-            if len(self._views.get(shard, LogView()).between(entry.first, entry.to)) != entry.to - entry.first + 1:
-                return None
-        return {spec.key: spec for spec in objects(plan, self._views, dropped)}
+    async def _implied(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> dict[str, bytes | None]:
+        """The keys of the plan's objects, each with the digest of its lines in the segments; None where they were
+        cleaned up since.
+        """
+        digests: dict[str, bytes | None] = {}
+        members = await self._offload(members_of, plan, views, dropped)
+        copier, at = Copier(self._log_store, self._offload, self._scratch, _COPY_BYTES), 0
+        while at < len(members):
+            try:
+                async with copier.next_pass(members, at) as (copies, end):
+                    for first, last in members.chunks(at, end):
+                        for batch in batches(members.objects(plan.target, first, last)):
+                            digests |= await self._digests(batch, copies)
+                at = end
+            except NotFound:  # a segment is missing; other objects may be complete
+                for spec in members.objects(plan.target, at, len(members)):
+                    digests[spec.key] = None
+                    copies = Copies(self._log_store, self._offload, None)
+                    digests |= await self._digests([spec], copies)
+                return digests
+        return digests
+
+    async def _digests(self, specs: Sequence[ObjectSpec], copies: Copies) -> dict[str, bytes | None]:
+        try:
+            blobs, digests = Blobs(await copies.blobs(specs)), dict[str, bytes | None]()
+        except NotFound:
+            return {spec.key: None for spec in specs}
+        for spec in specs:
+            try:
+                digest = xxhash.xxh3_128()
+                for text in chain.from_iterable(map(blobs.lines, spec.pieces)):
+                    digest.update(text)
+                digests[spec.key] = digest.digest()
+            except CorruptSegment as problem:  # it was intact when its log was read
+                digests[spec.key] = None
+                self._report.fault(Invariant.WHOLE_LOGS, spec.key, str(problem))
+        return digests
 
     async def _check(self, row: PublishedObject, document: Done, lines_digest: bytes | None) -> None:
         """Check one object. `lines_digest` is the digest of its lines in the segments, if they still exist."""
@@ -137,30 +139,6 @@ class ObjectProof:
                 break
         if lines_digest not in (xxhash.xxh3_128_digest(text), None):
             fault(Invariant.WRITTEN_ONCE, row.key, "its lines differ from those in its segments")
-
-    async def _from_segments(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
-        """By key, the digest of the object's lines in its segments; without objects whose segments were cleaned up."""
-        digests: dict[str, bytes] = {}
-        for batch in batches(specs):
-            try:
-                digests |= await self._digests(batch)
-            except NotFound:  # one object's segment is missing; the others may be complete
-                for spec in batch:
-                    with contextlib.suppress(NotFound):
-                        digests |= await self._digests([spec])
-        return digests
-
-    async def _digests(self, specs: Sequence[ObjectSpec]) -> dict[str, bytes]:
-        blobs, digests = Blobs(await blobs_of(self._log_store, specs)), {}
-        for spec in specs:
-            try:
-                digest = xxhash.xxh3_128()
-                for text in chain.from_iterable(map(blobs.lines, spec.pieces)):
-                    digest.update(text)
-                digests[spec.key] = digest.digest()
-            except CorruptSegment as problem:  # it was intact when its log was read
-                self._report.fault(Invariant.WHOLE_LOGS, spec.key, str(problem))
-        return digests
 
 
 def _is_object(line: bytes) -> bool:

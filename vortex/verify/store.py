@@ -1,76 +1,147 @@
 """Reads a store and checks the invariants on it: logs, plans, objects, hours, and the sums between them.
 
 The invariants are those of `vortex.core.invariants` that are `on_store`. The content of cleaned-up segments is not
-compared.
+compared. Plans are checked one after another, so what is in memory does not grow with their number, but for eight
+bytes for each key.
 """
 
 from __future__ import annotations
 
 import asyncio
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
 
 from vortex.core.invariants import Invariant
-from vortex.core.layout import HOURS, MANIFESTS, STATE
-from vortex.core.log.rules import BrokenLog, Damaged, SegmentHeader, StreamState, check_follows, segment_key
-from vortex.core.log.segment import Counts, check_blob, decompress, member_offsets
-from vortex.core.log.trailer import CorruptSegment, OtherVersion
-from vortex.core.publish.contents import Done, closed_hours, done, hour_documents
+from vortex.core.layout import HOURS, MANIFESTS, STATE, hour_of
+from vortex.core.log.rules import Damaged, SegmentHeader, StreamState
+from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import LogView, Plan, live_and_retired
 from vortex.log.store import LogStore
-from vortex.ports import NotFound, ObjectStore
+from vortex.ports import NotFound, ObjectStore, Scratch
+from vortex.publish.copies import NoScratch
 from vortex.retry import Once
 from vortex.verify.decisions import DecisionProof
-from vortex.verify.published import ObjectProof, Report
+from vortex.verify.logs import LogProof, without_index
+from vortex.verify.plans import PlanProof
+from vortex.verify.published import ObjectProof
+from vortex.verify.report import Progress, Report, unseen
 
-_PARALLEL = 16
+T = TypeVar("T")
 _ATTEMPTS = 3
 """Passes over a store that is being written to; keys written after the last pass are left to the next run."""
-_SUMMED = ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes")
+_AHEAD = 16
+"""Plans whose documents are read at a time."""
+_KEYS = 10_000
+"""Keys that are looked up at a time."""
+Span = tuple[int | None, int | None]
+"""Epoch milliseconds: only what was published of periods from the first (its hour) to before the second is checked."""
 
 
-async def verify_store(store: ObjectStore, stream: str = "") -> Report:
+async def verify_store(
+    store: ObjectStore,
+    stream: str = "",
+    *,
+    span: Span = (None, None),
+    progress: Progress = unseen,
+    scratch: Scratch | None = None,
+) -> Report:
     """Check everything below the store's root. Work in progress of a running worker gives notes, never faults.
 
-    A store without state is a fault, since nothing can be checked; so is a store of a stream other than `stream`.
+    A store without state is a fault, since nothing can be checked; so is a store of a stream other than `stream`. With
+    a `span`, keys that belong to no plan are not looked for. Copies of segments are made in `scratch`, else in memory.
     """
     for _ in range(_ATTEMPTS):
-        report, streams, strays = await _scan(store, stream)
-        if not streams:
-            return report
-        if not (strays or report.faults) or not any([await one.advanced() for one in streams]):
+        check = _Check(store, span, progress, scratch or NoScratch())
+        strays = await check.run(stream)
+        if not check.streams:
+            return check.report
+        if not (strays or check.report.faults) or not any([await one.advanced() for one in check.streams]):
             break
     else:
-        report.notes.append(f"{len(strays)} keys were written during this run and were not checked: {strays[:1]}")
-        return report
+        check.report.notes.append(f"{len(strays)} keys were written during this run and were not checked: {strays[:1]}")
+        return check.report
     own = (f"{STATE}/", f"{HOURS}/", f"{MANIFESTS}/")
     for key in strays:
-        report.fault(
+        check.report.fault(
             Invariant.CLOSED_HOURS if key.startswith(own) else Invariant.WRITTEN_ONCE, key, "is named by no plan"
         )
-    return report
+    return check.report
 
 
-async def _scan(store: ObjectStore, stream: str) -> tuple[Report, list[_Stream], list[str]]:
-    """The report, the streams it covers, and the keys that belonged to no plan at that time."""
-    report = Report()
-    streams = [name async for name in store.list_folders(f"{STATE}/") if "@" in name]
-    if not streams:
-        report.fault(
-            Invariant.STATE_IS_THERE,
-            store.url,
-            f"holds no Vortex state, so there is nothing to verify; {await _contents(store)}",
-        )
-        return report, [], []
-    if stream and all(name.rpartition("@")[0] != stream for name in streams):
-        report.fault(
-            Invariant.STATE_IS_THERE, store.url, f"holds the state of {', '.join(streams)}, not of stream {stream}"
-        )
-    proofs = [_Stream(LogStore(store, f"{STATE}/{name}", Once()), report) for name in streams]
-    named: set[str] = set()
-    for one in proofs:
-        if await one.verify():
-            named |= one.named
-    keys = [info.key async for info in store.list("") if not info.key.startswith(f"{STATE}/")]
-    return report, proofs, [key for key in keys if key not in named]
+class Keys:
+    """A set of keys, by hashes of eight bytes each."""
+
+    def __init__(self) -> None:
+        self._hashes = array("Q")
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Add keys."""
+        self._hashes.extend(xxhash.xxh3_64_intdigest(key.encode()) for key in keys)
+
+    def sorted(self) -> NDArray[np.uint64]:
+        """The hashes in order, with repetitions."""
+        return np.sort(np.frombuffer(self._hashes, dtype=np.uint64)) if self._hashes else np.empty(0, dtype=np.uint64)
+
+
+def missing(keys: Sequence[str], among: NDArray[np.uint64]) -> list[str]:
+    """The keys whose hashes are not in the sorted `among`."""
+    hashes = np.array([xxhash.xxh3_64_intdigest(key.encode()) for key in keys], dtype=np.uint64)
+    places = np.minimum(np.searchsorted(among, hashes), max(0, len(among) - 1))
+    there = among[places] == hashes if len(among) else np.zeros(len(keys), dtype=bool)
+    return [key for key, found in zip(keys, there.tolist(), strict=True) if not found]
+
+
+class _Check:
+    """One pass over the store."""
+
+    def __init__(self, store: ObjectStore, span: Span, progress: Progress, scratch: Scratch) -> None:
+        self.report = Report()
+        self.streams: list[_Stream] = []
+        self._store, self._span, self._progress, self._scratch = store, span, progress, scratch
+
+    async def run(self, stream: str) -> list[str]:
+        """Check all streams. Returns the keys that belong to no plan."""
+        store, report = self._store, self.report
+        names = [name async for name in store.list_folders(f"{STATE}/") if "@" in name]
+        if not names:
+            report.fault(
+                Invariant.STATE_IS_THERE,
+                store.url,
+                f"holds no Vortex state, so there is nothing to verify; {await _contents(store)}",
+            )
+            return []
+        if stream and all(name.rpartition("@")[0] != stream for name in names):
+            report.fault(
+                Invariant.STATE_IS_THERE, store.url, f"holds the state of {', '.join(names)}, not of stream {stream}"
+            )
+        keys = Keys()
+        for name in names:
+            one = _Stream(LogStore(store, f"{STATE}/{name}", Once()), report, keys, self._progress, self._scratch)
+            self.streams.append(one)
+            await one.verify(self._span)
+        if self._span != (None, None):
+            report.notes.append("keys that belong to no plan are only looked for without --since and --until")
+            return []
+        return await self._strays(keys.sorted())
+
+    async def _strays(self, named: NDArray[np.uint64]) -> list[str]:
+        strays: list[str] = []
+        some: list[str] = []
+        number = 0
+        async for info in self._store.list(""):
+            if not info.key.startswith(f"{STATE}/"):
+                some.append(info.key)
+            number += 1
+            if len(some) == _KEYS:
+                self._progress("keys", number, 0)
+                strays += missing(some, named)
+                some.clear()
+        return strays + missing(some, named)
 
 
 async def _contents(store: ObjectStore) -> str:
@@ -79,244 +150,142 @@ async def _contents(store: ObjectStore) -> str:
     return "it is empty"
 
 
+async def _here(fn: Callable[..., T], /, *args: object) -> T:
+    return fn(*args)
+
+
 class _Stream:
     """The check of one stream."""
 
-    def __init__(self, log_store: LogStore, report: Report) -> None:
-        self.named: set[str] = set()
-        """Every key outside the state folder that belongs to a plan."""
-        self._log_store, self._report = log_store, report
+    def __init__(self, log_store: LogStore, report: Report, keys: Keys, progress: Progress, scratch: Scratch) -> None:
+        """`keys` gets every key outside the state folder that belongs to a plan."""
+        self._log_store, self._report, self._keys, self._progress = log_store, report, keys, progress
+        self._scratch = scratch
+        self._next = 0
+        self._unfinished = False
         self._views: dict[str, LogView] = {}
-        self._plans: list[Plan] = []
-        self._dones: list[Done] = []
 
-    async def verify(self) -> bool:
-        """Check the stream. False if it has no valid state."""
+    async def verify(self, span: Span) -> None:
+        """Check the stream."""
+        log_store, report = self._log_store, self._report
         try:
-            state = await self._log_store.state()
-            await self._read_plans()
+            state = await log_store.state()
+            if state is None:
+                report.fault(
+                    Invariant.STATE_IS_THERE, f"{log_store.root}/stream.json", "is missing; the state was lost"
+                )
+                return
+            await self._verify(state, span)
         except Damaged as problem:
-            self._report.fault(Invariant.STATE_IS_THERE, self._log_store.root, str(problem))
-            return False
-        if state is None:
-            self._report.fault(
-                Invariant.STATE_IS_THERE, f"{self._log_store.root}/stream.json", "is missing; the state was lost"
-            )
-            return False
-        await self._read_logs(state)
-        self._check_plans(state)
-        dropped = await DecisionProof(self._log_store, self._views, self._report).check(self._plans, self._dones)
-        proof = ObjectProof(self._log_store, self._views, self._report)
-        self.named |= await proof.check(self._plans, self._dones, dropped)
-        await self._check_hours(state)
-        self._check_sums()
-        return True
+            report.fault(Invariant.STATE_IS_THERE, log_store.root, str(problem))
 
     async def advanced(self) -> bool:
         """Whether there is a new plan since the plans were read, or the last one is done by now."""
         try:
-            if await self._log_store.plan(len(self._plans)) is not None:
+            if await self._log_store.plan(self._next) is not None:
                 return True
-            unfinished = len(self._dones) < len(self._plans)
-            return unfinished and await self._log_store.done(self._plans[-1].k) is not None
+            return self._unfinished and await self._log_store.done(self._next - 1) is not None
         except Damaged:
             return False
 
-    # Reading.
+    async def _verify(self, state: StreamState, span: Span) -> None:
+        log_store, report = self._log_store, self._report
+        last = await log_store.last_plan(state)
+        self._next = last.k + 1
+        first, end = await self._range(span)
+        finished = last if await log_store.is_done(last.k) else await log_store.plan(last.k - 1)
+        self._unfinished = last.k >= 0 and finished is not last
+        live = live_and_retired(last)[0] if last.k >= 0 else {}
+        self._views = await LogProof(log_store, report, self._progress).views(live)
+        decisions = DecisionProof(log_store, report, finished.since if finished is not None else 0)
+        objects = ObjectProof(log_store, report, _here, self._scratch)
+        proof = PlanProof(log_store, state, self._views, report, hour_of(span[0]) if span[0] is not None else -(2**62))
+        before, upto = None, state.closed_before if first == 0 else None
+        repeated = Keys()
+        for at in range(first, end, _AHEAD):
+            numbers = range(at, min(end, at + _AHEAD))
+            plans = await asyncio.gather(*map(log_store.plan, numbers))
+            dones = await asyncio.gather(*map(log_store.done, numbers))
+            for plan, document in zip(plans, dones, strict=True):
+                if plan is None:
+                    continue  # the store does not show it any more; the next plan tells
+                self._progress("plans", plan.k - first, end - first)
+                self._is_done(plan, document)
+                proof.check(plan, before, upto)
+                views = await self._views_of(plan)
+                dropped = await decisions.check(plan, document, views)
+                its = await objects.check(plan, document, views, dropped)
+                repeated.add(its if document is not None else ())
+                self._keys.add(its)
+                self._keys.add(await proof.check_hours(plan, document))
+                if document is not None:
+                    proof.check_sums(plan, document)
+                before, upto = plan, plan.upto
+        self._progress("plans", end - first, end - first)
+        report.count("plans", end - first)
+        await self._report_repeated(repeated.sorted(), first, end)
+        if self._unfinished:
+            # The hours of the plan in progress are not known yet, so nothing there is a fault.
+            for folder in (MANIFESTS, HOURS):
+                self._keys.add([info.key async for info in log_store.store.list(f"{folder}/")])
 
-    async def _read_plans(self) -> None:
-        while (plan := await self._log_store.plan(len(self._plans))) is not None:
-            self._plans.append(plan)
-            document = await self._log_store.done(plan.k)
-            if document is not None:
-                self._dones.append(document)
-        if len(self._dones) < len(self._plans) - 1:
+    async def _range(self, span: Span) -> tuple[int, int]:
+        """The plans that published something of the span: first and last (half-open)."""
+
+        async def first_with(reached: Callable[[Plan], bool]) -> int:
+            low, high = 0, self._next
+            while low < high:
+                middle = (low + high) // 2
+                plan = await self._log_store.plan(middle)
+                low, high = (low, middle) if plan is None or reached(plan) else (middle + 1, high)
+            return low
+
+        since, until = span
+        first = 0 if since is None else await first_with(lambda plan: plan.upto > hour_of(since))
+        end = self._next if until is None else await first_with(lambda plan: plan.after >= until)
+        return first, max(first, end)
+
+    def _is_done(self, plan: Plan, document: Done | None) -> None:
+        if document is not None:
+            return
+        if plan.k == self._next - 1:
+            self._report.notes.append(f"plan {plan.k} is in progress")
+        else:
             self._report.fault(
                 Invariant.WRITTEN_ONCE,
                 f"{self._log_store.root}/plans",
                 "a plan was made before the previous one was done",
             )
-        elif len(self._dones) < len(self._plans):
-            self._report.notes.append(f"plan {self._plans[-1].k} is in progress")
-        self._report.count("plans", len(self._plans))
 
-    async def _read_logs(self, state: StreamState) -> None:
-        store, root = self._log_store.store, self._log_store.root
-        live = live_and_retired(self._plans[-1])[0] if self._plans else {}
-        for shard in [name async for name in store.list_folders(f"{root}/shards/")]:
-            try:
-                headers = await self._chain(shard)
-            except (CorruptSegment, OtherVersion) as problem:
-                self._report.fault(Invariant.WHOLE_LOGS, shard, str(problem))
-                continue
-            self._views[shard] = LogView(headers)
-            entry = live.get(shard)
-            needed = min(entry.next, max(entry.to, 0)) if entry else headers[-1].n
-            if headers[0].n > needed:
-                self._report.fault(
-                    Invariant.WHOLE_LOGS,
-                    shard,
-                    f"the log starts at segment {headers[0].n}; segment {needed} is still needed",
-                )
-        for shard, entry in live.items():
-            if entry.to >= 0 and shard not in self._views:
-                self._report.fault(
-                    Invariant.WHOLE_LOGS, shard, f"has no log, though a plan includes its segment {entry.to}"
-                )
+    async def _views_of(self, plan: Plan) -> dict[str, LogView] | None:
+        """The plan's segments with their indexes; None unless all of them exist."""
+        wanted = [(shard, n) for shard, entry in plan.shards.items() for n in range(entry.first, entry.to + 1)]
+        for shard, entry in plan.shards.items():
+            there = self._views.get(shard, LogView()).between(entry.first, entry.to)
+            if len(there) != entry.to - entry.first + 1:
+                return None
 
-    async def _chain(self, shard: str) -> list[SegmentHeader]:
-        """The segments from the head back as long as each follows the previous; older ones may be cleaned up."""
-        numbers = await self._log_store.numbers(shard, -1)
-        gate = asyncio.Semaphore(_PARALLEL)
+        async def whole(shard: str, n: int) -> SegmentHeader:
+            (head,) = self._views[shard].between(n, n)
+            return await self._log_store.head(shard, n) if without_index(head) else head
 
-        async def one(n: int) -> SegmentHeader | None:
-            async with gate:
-                try:
-                    return await self._checked(shard, n)
-                except NotFound:
-                    return None  # cleaned up since it was listed
-
-        headers = [head for head in await asyncio.gather(*(one(n) for n in numbers)) if head is not None]
-        chain = headers[-1:]
-        for earlier in reversed(headers[:-1]):
-            following = chain[0].footer
-            assert following is not None
-            if earlier.n != chain[0].n - 1 or earlier.digest != following.prev:
-                self._report.notes.append(f"{shard}: segments up to {earlier.n} are left over, and nothing reads them")
-                break
-            try:
-                check_follows(earlier, chain[0], self._log_store.root)
-            except BrokenLog as problem:
-                self._report.fault(Invariant.WHOLE_LOGS, shard, str(problem))
-            self._no_writing_back(earlier, chain[0])
-            chain.insert(0, earlier)
-        return chain
-
-    async def _checked(self, shard: str, n: int) -> SegmentHeader:
-        """A segment whose bytes, digests and sums are checked."""
-        head = await self._log_store.head(shard, n)
-        footer, key = head.footer, segment_key(self._log_store.root, shard, n)
-        body = await self._log_store.range(shard, n, 0, footer.data_bytes) if footer.data_bytes else b""
-        await self._log_store.ids(head)
-        rows, rejected, at, text = 0, 0, -1, b""
-        members = footer.member_rows
-        places = zip(members.tolist(), *(column.tolist() for column in member_offsets(members)), strict=True)
-        for (folder, _, offset, length, count, raw, digest), begin, whole in places:
-            if offset != at:
-                at, text = offset, decompress(check_blob(body[offset : offset + length], digest, key), key)
-            lines = text[begin : begin + raw]
-            if len(text) != whole or lines.count(b"\n") != count or lines[-1:] != b"\n":
-                self._report.fault(
-                    Invariant.SUMS_AGREE, key, f"the member at byte {offset} holds other rows than its index says"
-                )
-            if footer.folders[folder].rejected:
-                rejected += 0 if footer.folders[folder].beside else count
-            else:
-                rows += count
-        counts = footer.counts
-        if counts.events != counts.accepted + counts.filtered + counts.rejected:
-            self._report.fault(Invariant.SUMS_AGREE, key, "events is not the sum of accepted, filtered and rejected")
-        if (rows, rejected) != (counts.accepted, counts.rejected):
-            self._report.fault(
-                Invariant.SUMS_AGREE, key, f"holds {rows} lines and {rejected} rejections, which differ from its counts"
-            )
-        total = Counts()
-        for some in footer.periods.values():
-            total.add(some)
-        if any(getattr(total, name) != getattr(counts, name) for name in _SUMMED):
-            self._report.fault(Invariant.SUMS_AGREE, key, "the counts of its periods do not add up to its counts")
-        self._report.count("segments")
-        return head
-
-    def _no_writing_back(self, earlier: SegmentHeader, later: SegmentHeader) -> None:
-        closed = [p for p in later.footer.periods if p < earlier.footer.closed_before]
-        if closed:
-            key = segment_key(self._log_store.root, later.shard, later.n)
-            self._report.fault(
-                Invariant.WHOLE_LOGS, key, f"contains rows of period {min(closed)}, which was already closed"
-            )
-
-    # Plans, sums.
-
-    def _check_plans(self, state: StreamState) -> None:
-        upto, before = state.closed_before, None
-        for plan in self._plans:
-            key = f"{self._log_store.root}/plans/{plan.k:010d}/plan.json"
-            if plan.after != upto or plan.upto <= plan.after:
-                self._report.fault(
-                    Invariant.WRITTEN_ONCE, key, f"starts at {plan.after}; the previous plan ended at {upto}"
-                )
-            upto = plan.upto
-            for shard, entry in plan.shards.items():
-                old = before.shards.get(shard) if before else None
-                if old is not None and (entry.first != old.next or entry.to < old.to):
-                    self._report.fault(
-                        Invariant.WRITTEN_ONCE, key, f"{shard}: does not continue where the previous plan stopped"
-                    )
-                if old is None and entry.first != 0:
-                    self._report.fault(
-                        Invariant.WRITTEN_ONCE, key, f"{shard}: starts at segment {entry.first}, not at the first"
-                    )
-                head = next((h for h in self._heads(shard) if h.n == entry.to), None)
-                if head is not None and head.digest != entry.digest:
-                    self._report.fault(
-                        Invariant.WRITTEN_ONCE, key, f"{shard}: segment {entry.to} is not the one that the plan names"
-                    )
-            before = plan
-
-    def _heads(self, shard: str) -> list[SegmentHeader]:
-        view = self._views.get(shard)
-        return view.headers if view else []
-
-    def _check_sums(self) -> None:
-        for document in self._dones:
-            key = f"{self._log_store.root}/plans/{document.k:010d}/done.json"
-            if document != done(self._plans[document.k], document.objects, document.periods, document.decided):
-                self._report.fault(Invariant.SUMS_AGREE, key, "its totals are not the sums of its objects and periods")
-            lines: dict[tuple[int, bool], int] = {}
-            for one in (each for each in document.objects if not each.beside):
-                lines[one.period, one.rejected] = lines.get((one.period, one.rejected), 0) + one.rows
-            for period, counts in document.periods.items():
-                if counts.accepted != counts.published + counts.dropped:
-                    self._report.fault(
-                        Invariant.SUMS_AGREE, key, f"period {period}: accepted is not the sum of published and dropped"
-                    )
-                counted = (counts.published, counts.rejected)
-                if (lines.pop((period, False), 0), lines.pop((period, True), 0)) != counted:
-                    self._report.fault(
-                        Invariant.SUMS_AGREE,
-                        key,
-                        f"period {period}: its objects hold other numbers of rows than it counts",
-                    )
-            if lines:
-                self._report.fault(
-                    Invariant.SUMS_AGREE, key, f"rows of periods that no segment contains: {sorted(lines)[:3]}"
-                )
-
-    # Hours.
-
-    async def _check_hours(self, state: StreamState) -> None:
-        for plan in self._plans:
-            finished = plan.k < len(self._dones)
-            known = [d for d in self._dones if d.k <= plan.k]
-            held = {one.period for d in known for one in d.objects} | {p for d in known for p in d.periods}
-            for hour in closed_hours(plan.after, plan.upto, state.first_hour, held):
-                partitions, manifest = hour_documents(state, hour, known, self._log_store.store.url)
-                for key, body in [*partitions, manifest]:
-                    self.named.add(key)
-                    if finished:
-                        await self._check_document(key, body)
-                self._report.count("closed hours", int(finished))
-        if self._plans and len(self._dones) < len(self._plans):
-            # The hours of the plan in progress are not known yet, so nothing there is a fault.
-            async for info in self._log_store.store.list(f"{MANIFESTS}/"):
-                self.named.add(info.key)
-            async for info in self._log_store.store.list(f"{HOURS}/"):
-                self.named.add(info.key)
-
-    async def _check_document(self, key: str, body: bytes) -> None:
         try:
-            if await self._log_store.store.get(key) != body:
-                self._report.fault(Invariant.CLOSED_HOURS, key, "differs from what was published")
+            headers = await asyncio.gather(*(whole(shard, n) for shard, n in wanted))
         except NotFound:
-            self._report.fault(Invariant.CLOSED_HOURS, key, "is missing, but its hour is closed")
+            return None  # cleaned up since
+        views: dict[str, LogView] = {}
+        for (shard, _), head in zip(wanted, headers, strict=True):
+            views.setdefault(shard, LogView()).headers.append(head)
+        return views
+
+    async def _report_repeated(self, hashes: NDArray[np.uint64], first: int, end: int) -> None:
+        """Report the keys that two plans published."""
+        repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        seen: set[str] = set()
+        for k in range(first, end) if len(repeated) else ():
+            document = await self._log_store.done(k)
+            keys = sorted({row.key for row in document.objects}) if document is not None else []
+            for key in sorted(set(keys) - set(missing(keys, repeated))):
+                if key in seen:
+                    self._report.fault(Invariant.WRITTEN_ONCE, key, "is published by two plans")
+                seen.add(key)

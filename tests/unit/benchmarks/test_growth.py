@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
+from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import Traffic, exponent
 from benchmarks.growth.publishing import FULL_RATE, Sizes, listed, published
 from benchmarks.growth.reading import behind
@@ -65,3 +66,11 @@ def test_clean_up_takes_a_list_and_a_delete_a_shard_and_no_time_of_the_step(shar
     found = cleaned(shards)
     assert (found.lists, found.deletes) == (3 * shards, shards)
     assert found.step_s < 1
+
+
+@pytest.mark.parametrize("plans", [24, 48])
+def test_verify_reads_each_document_and_object_once(plans: int) -> None:
+    """Besides a few looks for the last plan."""
+    found = verified(plans, objects=4)
+    documents = 2 * plans + 4 * plans + plans // 12 * 5
+    assert documents < found.gets <= documents + 40

@@ -9,7 +9,7 @@ import pytest
 from vortex.commands import verify as command
 from vortex.core.invariants import Invariant
 from vortex.exits import Exit
-from vortex.verify.published import Report
+from vortex.verify.report import Report
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.loops import MINUTE, World
 from vortex.core.dedup.decided import DECISION_TRAILER, parse
 from vortex.core.invariants import Invariant
 from vortex.core.publish.plan import Plan
-from vortex.verify.published import Report
+from vortex.verify.report import Report
 from vortex.verify.store import verify_store
 
 Objects = dict[str, bytes]

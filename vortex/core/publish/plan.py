@@ -7,6 +7,7 @@ are computed in `vortex.core.publish.members`.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -91,7 +92,8 @@ class LogView:
 
     def between(self, first: int, to: int) -> list[SegmentHeader]:
         """Segments first..to."""
-        return [head for head in self.headers if first <= head.n <= to]
+        begin = bisect_left(self.headers, first, key=lambda head: head.n)
+        return self.headers[begin : bisect_right(self.headers, to, lo=begin, key=lambda head: head.n)]
 
 
 def initial_plan(state: StreamState) -> Plan:
