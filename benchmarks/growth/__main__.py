@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
-from benchmarks.growth.publishing import listed, published
+from benchmarks.growth.publishing import listed, one_folder, published
 from benchmarks.growth.reading import behind
 from benchmarks.growth.upkeep import cleaned
 
@@ -68,7 +68,12 @@ def _verify(plans: int) -> dict[str, float]:
     return {"CPU s": found.cpu_s, "virtual s": found.virtual_s, "GETs": found.gets}
 
 
+def _hot(megabytes: int) -> dict[str, float]:
+    return {"virtual MB/s": one_folder(megabytes, 0.025, 90)}
+
+
 CURVES = {
+    "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (320, 640), _hot, "virtual MB/s"),
     "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),
     "cleanup": Curve("shards, 10 old segments each", (125, 250, 500, 1000), _cleanup, "s of clean-up"),
     "memory": Curve("shards behind, a limit of ten pages", (25, 50, 100, 200), _memory, "peak, in limits"),

@@ -108,3 +108,37 @@ def publisher(
         PERIOD_MS, sizes.target, keep_ms, range_bytes=4 * sizes.target, part_rows=1000, copy_bytes=sizes.copy_bytes
     )
     return Publisher(state, rules, ports, lambda: roster)
+
+
+def one_folder(megabytes: int, call_s: float, mb_per_s: float) -> float:
+    """MB a second (virtual) of publishing one folder with so many compressed MB, where a call takes `call_s` and a
+    connection brings `mb_per_s`. At the shipped sizes.
+    """
+    return vtime.run(_one_folder(megabytes, call_s, mb_per_s))
+
+
+async def _one_folder(megabytes: int, call_s: float, mb_per_s: float) -> float:
+    store = _SlowStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS), 0.0)
+    # Hexadecimal digits are compressed to a bit more than half.
+    state = fill(store, -(-megabytes // 32), Traffic(commits=10, partitions=1, size=5_600_000))
+    size = sum(len(body) for key, body in store.objects.items() if key.endswith(".seg"))
+    sizes = Sizes(copy_bytes=64 << 20, scratch=1 << 40, target=64 << 20)
+    one = publisher(store, state, sizes, "me", Roster(("me",)))
+    store.call_s, store.byte_s = call_s, 1 / mb_per_s / 1e6
+    begun = asyncio.get_running_loop().time()
+    await one.step()
+    return size / 1e6 / (asyncio.get_running_loop().time() - begun)
+
+
+class _SlowStore(CountingStore):
+    """Each byte takes time, too."""
+
+    byte_s = 0.0
+
+    async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+        await asyncio.sleep(len(body) * self.byte_s)
+        return await super().put_if_absent(key, body, content_type)
+
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        await asyncio.sleep(length * self.byte_s)
+        return await super().get_range(key, offset, length)

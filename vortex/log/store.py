@@ -37,6 +37,8 @@ from vortex.retry import Retry
 _TAIL = 64 * 1024
 DECIDED = "dedup"
 _PARALLEL = 16
+_HEADERS = 48
+"""Footers that are read at a time: they are small, and a planner of 10,000 shards reads hundreds a second."""
 _FOLDERS = 200_000
 
 
@@ -49,6 +51,7 @@ class LogStore:
         self.retry = retry.of("store")
         self._objects = CheckedObjects(store, self.retry)
         self._gate = asyncio.Semaphore(_PARALLEL)
+        self._header_gate = asyncio.Semaphore(_HEADERS)
         self._folders: dict[str, Folder] = {}
         """Folders of footers, deduplicated: footers name the same ones again and again, which would fill memory."""
         self._newest: Plan | None = None
@@ -169,7 +172,7 @@ class LogStore:
         async def read() -> tuple[Footer, str]:
             return parse_footer(*await self._end(key, SEGMENT_TRAILER), key)
 
-        async with self._gate:
+        async with self._header_gate:
             footer, digest = await self._objects.checked(f"read {key}", read)
         if len(self._folders) > _FOLDERS:
             self._folders.clear()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain, groupby
 
@@ -46,22 +46,29 @@ class ObjectWriter:
     log_store: LogStore
     meter: Meter
     offload: Offload
+    building: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL_BUILDS))
+    putting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL_PUTS))
 
     async def write(self, specs: Sequence[ObjectSpec], small: int, copies: Copies) -> list[PublishedObject]:
         """Build a batch's objects, and put them. Raises ForeignObject, CorruptSegment."""
         data = await copies.blobs(specs)
-        building, putting = asyncio.Semaphore(_PARALLEL_BUILDS), asyncio.Semaphore(_PARALLEL_PUTS)
+        runs = list(_runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS))
+        left = len(runs)
 
         async def put(spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
-            async with putting:
+            async with self.putting:
                 return await self._put_object(spec, body, raw)
 
         async def some(several: Sequence[ObjectSpec]) -> list[PublishedObject]:
-            async with building:
+            nonlocal left
+            async with self.building:
                 made = await self._built(several, data, small)
-                return await asyncio.gather(*(put(spec, *one) for spec, one in zip(several, made, strict=True)))
+                left -= 1
+                if not left:
+                    data.clear()  # the objects are in memory now
+            return await asyncio.gather(*(put(spec, *one) for spec, one in zip(several, made, strict=True)))
 
-        parts = await asyncio.gather(*map(some, _runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS)))
+        parts = await asyncio.gather(*map(some, runs))
         return [published for part in parts for published in part]
 
     async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vortex.core.publish.contents import PublishedObject
-from vortex.core.publish.members import Dropped, ObjectSpec, members_of
+from vortex.core.publish.members import Dropped, Members, ObjectSpec, members_of
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import RangeDone
 from vortex.log.store import LogStore
 from vortex.ports import Offload
-from vortex.publish.copies import Copier
+from vortex.publish.copies import Copier, Copies
 from vortex.publish.object_writer import ObjectWriter, batches
 from vortex.publish.sharing import Doing, Sharing
+
+_BATCHES = 3
+"""Batches of objects that are written at a time."""
 
 
 class Ranges:
@@ -72,11 +77,31 @@ class Ranges:
         copier, at = self._copier(), 0
         while at < len(members):
             async with copier.next_pass(members, at) as (copies, end):
-                for first, last in members.chunks(at, end):
-                    for batch in batches(await self._offload(members.objects, plan.target, first, last)):
-                        published += await self._writer.write(batch, plan.small, copies)
-                        self._note(batch)
+                published += await self._write(plan, members.chunks(at, end), members, copies)
             at = end
+        return published
+
+    async def _write(
+        self, plan: Plan, chunks: Iterable[tuple[int, int]], members: Members, copies: Copies
+    ) -> list[PublishedObject]:
+        """Write the objects of some groups, a few batches at a time: one is put while the next one is built."""
+        published: list[PublishedObject] = []
+        writing: deque[asyncio.Task[list[PublishedObject]]] = deque()
+        try:
+            for first, last in chunks:
+                for batch in batches(await self._offload(members.objects, plan.target, first, last)):
+                    while len(writing) >= _BATCHES:
+                        published += await writing[0]
+                        writing.popleft()
+                    writing.append(asyncio.ensure_future(self._writer.write(batch, plan.small, copies)))
+                    self._note(batch)
+            while writing:
+                published += await writing[0]
+                writing.popleft()
+        finally:
+            for task in writing:
+                task.cancel()
+            await asyncio.gather(*writing, return_exceptions=True)
         return published
 
     def _note(self, specs: Sequence[ObjectSpec]) -> None:
