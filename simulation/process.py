@@ -137,7 +137,11 @@ class Process:
         choices = Random(f"scratch {self.owner}")  # the text is part of each seed
         environment = Environment(
             settings=settings,
-            rules=replace(publish_rules(settings), copy_bytes=choices.choice((0, 500, 64 << 20))),
+            rules=replace(
+                publish_rules(settings),
+                copy_bytes=choices.choice((0, 500, 64 << 20)),
+                index_bytes=choices.choice((0, 500, 128 << 20)),
+            ),
             stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
             trusted=trusted,
             store=store,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
-from benchmarks.growth.publishing import listed, one_folder, published
+from benchmarks.growth.publishing import held_indexes, listed, one_folder, published
 from benchmarks.growth.reading import behind
 from benchmarks.growth.upkeep import cleaned
 
@@ -72,7 +72,13 @@ def _hot(megabytes: int) -> dict[str, float]:
     return {"virtual MB/s": one_folder(megabytes, 0.025, 90)}
 
 
+def _planner_memory(shards: int) -> dict[str, float]:
+    held, whole, gets = held_indexes(shards)
+    return {"bytes held": held, "bytes of indexes": whole, "GETs a segment": gets / shards / 10}
+
+
 CURVES = {
+    "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
     "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (320, 640), _hot, "virtual MB/s"),
     "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),
     "cleanup": Curve("shards, 10 old segments each", (125, 250, 500, 1000), _cleanup, "s of clean-up"),

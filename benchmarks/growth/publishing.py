@@ -16,7 +16,7 @@ from simulation import vtime
 from simulation.simscratch import SimScratch
 from vortex.core.fleet.balance import Roster
 from vortex.core.log.rules import SegmentHeader, StreamState
-from vortex.core.log.segment import Cell
+from vortex.core.log.segment import MEMBER, Cell
 from vortex.core.publish.members import members_of
 from vortex.core.publish.plan import LogView, Plan, PlanShard
 from vortex.health import Health
@@ -53,6 +53,7 @@ class Sizes:
     """What the figures depend on, all a hundredth of the shipped sizes: so a machine can hold 32 shards."""
 
     copy_bytes: int = 655_360
+    index_bytes: int = 1_300_000
     scratch: int = 20_000_000
     target: int = 655_360
     batch: int = 327_680
@@ -105,7 +106,13 @@ def publisher(
         LogStore(store, ROOT, retry), clock, vtime.NullMeter(), vtime.in_place, owner, SimScratch(sizes.scratch)
     )
     rules = PublishRules(
-        PERIOD_MS, sizes.target, keep_ms, range_bytes=4 * sizes.target, part_rows=1000, copy_bytes=sizes.copy_bytes
+        PERIOD_MS,
+        sizes.target,
+        keep_ms,
+        range_bytes=4 * sizes.target,
+        part_rows=1000,
+        copy_bytes=sizes.copy_bytes,
+        index_bytes=sizes.index_bytes,
     )
     return Publisher(state, rules, ports, lambda: roster)
 
@@ -142,3 +149,27 @@ class _SlowStore(CountingStore):
     async def get_range(self, key: str, offset: int, length: int) -> bytes:
         await asyncio.sleep(length * self.byte_s)
         return await super().get_range(key, offset, length)
+
+
+def held_indexes(shards: int, sizes: Sizes | None = None) -> tuple[int, int, int]:
+    """The bytes of indexes that a planner holds before it plans, the bytes of all of them, and the GETs of the plan."""
+    return vtime.run(_held_indexes(shards, sizes or Sizes(index_bytes=20_000)))
+
+
+async def _held_indexes(shards: int, sizes: Sizes) -> tuple[int, int, int]:
+    store = CountingStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS))
+    state = fill(store, shards, Traffic(partitions=50, size=5_000))
+    held = 0
+    put = LogStore.put_plan
+
+    async def watched(self: LogStore, plan: Plan) -> Plan:
+        nonlocal held
+        assert one._logs is not None
+        heads = [head for view in one._logs.views.values() for head in view.headers]
+        held = sum(len(head.footer.members) + 8 * len(head.footer.folders) for head in heads)
+        return await put(self, plan)
+
+    one = publisher(store, state, sizes, "me", Roster(("me",)))
+    with patch.object(LogStore, "put_plan", watched):
+        assert await one.step()
+    return held, shards * 10 * 50 * (MEMBER.itemsize + 8), store.gets()

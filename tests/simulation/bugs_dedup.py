@@ -22,6 +22,7 @@ from vortex.core.dedup.resolve import resolve
 from vortex.core.dedup.rows import PlanRuns, Rows
 from vortex.core.ingest.filter import Filter
 from vortex.core.ingest.shard_state import ShardIngest
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Footer
 from vortex.core.publish.plan import Plan
 from vortex.ingest.worker import ShardWorker
@@ -246,8 +247,8 @@ def arrival_as_a_point() -> Any:
 def rows_of_all_periods() -> Any:
     of_segment = vortex.core.dedup.rows._of_segment
 
-    def lax(footer: Footer, plan: Plan) -> Any:
-        return of_segment(footer, msgspec.structs.replace(plan, after=-(2**60), upto=2**60))
+    def lax(head: SegmentHeader, plan: Plan) -> Any:
+        return of_segment(head, msgspec.structs.replace(plan, after=-(2**60), upto=2**60))
 
     return patch.object(vortex.core.dedup.rows, "_of_segment", lax)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vortex.core.dedup.decided import DECISION_TRAILER, Decided, parse
 from vortex.core.dedup.keys import Keys
 from vortex.core.documents import done_of, plan_of, range_done_of, state_of
+from vortex.core.log.index import sizes_of
 from vortex.core.log.rules import (
     BrokenLog,
     SegmentHeader,
@@ -177,7 +178,7 @@ class LogStore:
         if len(self._folders) > _FOLDERS:
             self._folders.clear()
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
-        return SegmentHeader(shard, n, digest, footer)
+        return SegmentHeader(shard, n, digest, footer, sizes_of(footer))
 
     async def _end(self, key: str, trailer: Trailer) -> tuple[bytes, int]:
         """The trailer and the part that it describes, perhaps with more before them; and the size of the object."""

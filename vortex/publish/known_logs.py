@@ -8,9 +8,39 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from vortex.core.log.rules import SegmentRef, log_start
+from vortex.core.log.rules import SegmentHeader, SegmentRef, log_start
 from vortex.core.publish.plan import LogView, Plan, PlanShard, frontier, holders, live_and_retired, with_children
 from vortex.log.store import LogStore
+
+
+@dataclass(slots=True)
+class Indexes:
+    """Keeps the indexes of segments, up to `most` bytes.
+
+    Of other segments they are read when a plan is published, each worker its range.
+    """
+
+    most: int = 128 * 1024 * 1024
+    held: int = 0
+
+    def kept(self, headers: Sequence[SegmentHeader]) -> list[SegmentHeader]:
+        """New segments, with their indexes while there is room."""
+        return [self._kept(head) for head in headers]
+
+    def _kept(self, head: SegmentHeader) -> SegmentHeader:
+        size = _index_bytes(head)
+        if self.held + size > self.most:
+            return head.without_index()
+        self.held += size
+        return head
+
+    def count(self, views: Mapping[str, LogView]) -> None:
+        """Count what is held now."""
+        self.held = sum(_index_bytes(head) for view in views.values() for head in view.headers)
+
+
+def _index_bytes(head: SegmentHeader) -> int:
+    return len(head.footer.members) + 8 * len(head.footer.folders)
 
 
 @dataclass(slots=True)
@@ -22,6 +52,7 @@ class KnownLogs:
     walked_at: float
     """When all logs were last read; monotonic seconds."""
     views: dict[str, LogView] = field(default_factory=dict)
+    indexes: Indexes = field(default_factory=Indexes)
 
     async def look_on(self, thorough: bool, now: float, age_s: float) -> None:
         """Read new segments. While one log still holds the frontier, the others are not read.
@@ -48,7 +79,7 @@ class KnownLogs:
         log_store, plan = self.log_store, self.plan
         fresh = await asyncio.gather(*(log_store.follow(_end_of(s, self.views[s], plan)) for s in shards))
         for shard, headers in zip(shards, fresh, strict=True):
-            self.views[shard].headers += headers
+            self.views[shard].headers += self.indexes.kept(headers)
 
     async def draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
         """Build the views, from known segments or the store: from `next` for a finished plan, else all of the plan."""
@@ -61,9 +92,10 @@ class KnownLogs:
             view = old.get(shard)
             at = next((h for h in view.headers if h.n == entry.to), None) if view and entry.to >= 0 else None
             if view is None or at is None or at.digest != entry.digest or view.headers[0].n > begin:
-                return await log_store.view(shard, msgspec.structs.replace(entry, next=begin))
+                whole = await log_store.view(shard, msgspec.structs.replace(entry, next=begin))
+                return LogView(self.indexes.kept(whole.headers))
             headers = [head for head in view.headers if head.n >= begin]
-            return LogView(headers + await log_store.follow(headers[-1]))
+            return LogView(headers + self.indexes.kept(await log_store.follow(headers[-1])))
 
         views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
         self.views.update(zip(shards, views, strict=True))
@@ -105,6 +137,7 @@ class KnownLogs:
             keep = min(entry.next, entry.to)
             view.headers = [head for head in view.headers if head.n >= keep]
         live, _ = live_and_retired(plan)
+        self.indexes.count(self.views)
         self.views = {shard: view for shard, view in self.views.items() if shard in live}
 
 

@@ -37,7 +37,7 @@ from vortex.publish.cleanup import Cleaner
 from vortex.publish.copies import Copier, NoScratch
 from vortex.publish.dedup import Deduplicator, Resolver
 from vortex.publish.hours import Hours
-from vortex.publish.known_logs import KnownLogs
+from vortex.publish.known_logs import Indexes, KnownLogs
 from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.ranges import Ranges
@@ -52,7 +52,7 @@ class PublishRules:
 
     `range_bytes` is the minimum compressed size of a range, and `part_rows` the minimum rows of a part; less is
     not worth sharing. `keys_bytes` is the memory for published keys, and `copy_bytes` that for copies of segments; more
-    goes to the scratch folder.
+    goes to the scratch folder. `index_bytes` is the memory for indexes of segments that wait to be published.
     """
 
     period_ms: int
@@ -65,6 +65,7 @@ class PublishRules:
     reach_ms: int = 24 * HOUR_MS
     keys_bytes: int = 1 << 30
     copy_bytes: int = 64 * 1024 * 1024
+    index_bytes: int = 128 * 1024 * 1024
 
     @property
     def interval_s(self) -> float:
@@ -201,7 +202,8 @@ class Publisher:
             headers = await asyncio.gather(
                 *(log_store.back_from(shard, entry.first, entry.to, entry.digest) for shard, entry in shards)
             )
-            views = {shard: LogView(several) for (shard, _), several in zip(shards, headers, strict=True)}
+            indexes = Indexes(self._rules.index_bytes)
+            views = {shard: LogView(indexes.kept(several)) for (shard, _), several in zip(shards, headers, strict=True)}
             await self.dedup.own(plan, views)
             if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
                 await self._ranges.own(plan, views, decisions.dropped)
@@ -281,7 +283,9 @@ class Publisher:
         now, logs = self._ports.clock.monotonic(), self._logs
         if logs is None or logs.plan.k != plan.k:
             views = logs.views if logs else {}
-            self._logs = logs = KnownLogs(self._ports.log_store, plan, now)
+            indexes = Indexes(self._rules.index_bytes)
+            indexes.count(views)
+            self._logs = logs = KnownLogs(self._ports.log_store, plan, now, indexes=indexes)
             await logs.draw(plan.shards, views, finished)
         else:
             await logs.look_on(thorough, now, self._rules.period_ms / 1000)

@@ -6,8 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from vortex.core.log.rules import BrokenLog, SegmentHeader
 from vortex.core.publish.contents import PublishedObject
-from vortex.core.publish.members import Dropped, Members, ObjectSpec, members_of
+from vortex.core.publish.members import Dropped, Listed, Members, ObjectSpec, listed, members_of
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import RangeDone
 from vortex.log.store import LogStore
@@ -73,13 +74,36 @@ class Ranges:
         self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int
     ) -> list[PublishedObject]:
         published: list[PublishedObject] = []
-        members = await self._offload(members_of, plan, views, dropped, number, plan.ranges)
+        read = await self._read_indexes(plan, views, number)
+        members = await self._offload(members_of, plan, views, dropped, number, plan.ranges, read)
+        del read
         copier, at = self._copier(), 0
         while at < len(members):
             async with copier.next_pass(members, at) as (copies, end):
                 published += await self._write(plan, members.chunks(at, end), members, copies)
             at = end
         return published
+
+    async def _read_indexes(
+        self, plan: Plan, views: Mapping[str, LogView], number: int
+    ) -> dict[tuple[str, int], Listed]:
+        """The members of a range in the segments whose index is left out in `views`. Raises NotFound, BrokenLog."""
+
+        async def one(head: SegmentHeader) -> Listed:
+            whole = await self._log_store.head(head.shard, head.n)
+            if whole.digest != head.digest:
+                raise BrokenLog(f"segment {head.n} of {head.shard}: differs from the one that was planned")
+            return await self._offload(listed, whole, plan, number, plan.ranges)
+
+        headers = [
+            head
+            for shard, entry in plan.shards.items()
+            if shard in views
+            for head in views[shard].between(entry.first, entry.to)
+            if not head.has_index
+        ]
+        tables = await asyncio.gather(*map(one, headers))
+        return {(head.shard, head.n): its for head, its in zip(headers, tables, strict=True)}
 
     async def _write(
         self, plan: Plan, chunks: Iterable[tuple[int, int]], members: Members, copies: Copies

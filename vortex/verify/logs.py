@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import msgspec
-
 from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog, SegmentHeader, check_follows, segment_key
 from vortex.core.log.segment import Counts, check_blob, decompress, member_offsets
@@ -122,7 +120,7 @@ class LogProof:
         self._room -= len(footer.members)
         if self._room >= 0:
             return head
-        return SegmentHeader(shard, n, head.digest, msgspec.structs.replace(footer, folders=[], members=b""))
+        return head.without_index()
 
     def _no_writing_back(self, earlier: SegmentHeader, later: SegmentHeader) -> None:
         closed = [p for p in later.footer.periods if p < earlier.footer.closed_before]
@@ -131,8 +129,3 @@ class LogProof:
             self._report.fault(
                 Invariant.WHOLE_LOGS, key, f"contains rows of period {min(closed)}, which was already closed"
             )
-
-
-def without_index(head: SegmentHeader) -> bool:
-    """Whether the index of the segment was left out."""
-    return bool(head.footer.data_bytes and not head.footer.members)

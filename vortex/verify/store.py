@@ -26,7 +26,7 @@ from vortex.ports import NotFound, ObjectStore, Scratch
 from vortex.publish.copies import NoScratch
 from vortex.retry import Once
 from vortex.verify.decisions import DecisionProof
-from vortex.verify.logs import LogProof, without_index
+from vortex.verify.logs import LogProof
 from vortex.verify.plans import PlanProof
 from vortex.verify.published import ObjectProof
 from vortex.verify.report import Progress, Report, unseen
@@ -267,7 +267,7 @@ class _Stream:
 
         async def whole(shard: str, n: int) -> SegmentHeader:
             (head,) = self._views[shard].between(n, n)
-            return await self._log_store.head(shard, n) if without_index(head) else head
+            return await self._log_store.head(shard, n) if not head.has_index else head
 
         try:
             headers = await asyncio.gather(*(whole(shard, n) for shard, n in wanted))

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import Traffic, exponent
-from benchmarks.growth.publishing import FULL_RATE, Sizes, listed, published
+from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, published
 from benchmarks.growth.reading import behind
 from benchmarks.growth.upkeep import cleaned
 from vortex.core.publish import members
@@ -74,3 +74,11 @@ def test_verify_reads_each_document_and_object_once(plans: int) -> None:
     found = verified(plans, objects=4)
     documents = 2 * plans + 4 * plans + plans // 12 * 5
     assert documents < found.gets <= documents + 40
+
+
+@pytest.mark.parametrize("shards", [4, 8])
+def test_a_planner_holds_indexes_up_to_its_limit(shards: int) -> None:
+    """Those of other segments are read once more when they are published."""
+    held, whole, gets = held_indexes(shards)
+    assert held <= 20_000 < whole / 5
+    assert gets <= 4.3 * 10 * shards

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.dedup.index import in_order
 from vortex.core.log.rules import SegmentHeader
-from vortex.core.log.segment import Footer
 from vortex.core.native.contract import KEY_BYTES
 from vortex.core.publish.plan import LogView, Plan
 
@@ -78,7 +76,7 @@ def plan_runs(plan: Plan, views: Mapping[str, LogView]) -> PlanRuns:
         for at, shard in enumerate(shards)
         if shard in views
         for head in views[shard].between(plan.shards[shard].first, plan.shards[shard].to)
-        for period, first, rows in _of_segment(head.footer, plan)
+        for period, first, rows in _of_segment(head, plan)
     ]
     found.sort(key=lambda one: one[:3])
     table = np.zeros(len(found), dtype=RUN)
@@ -87,16 +85,11 @@ def plan_runs(plan: Plan, views: Mapping[str, LogView]) -> PlanRuns:
     return PlanRuns(shards, table, [one[5] for one in found], [one[4] for one in found])
 
 
-def _of_segment(footer: Footer, plan: Plan) -> Iterator[tuple[int, int, int]]:
+def _of_segment(head: SegmentHeader, plan: Plan) -> Iterator[tuple[int, int, int]]:
     """For each of the plan's periods with rows in the segment: the period, its first row, and the number of rows."""
-    members = footer.member_rows
-    chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~footer.rejections
-    if not chosen.any():
-        return
-    periods, first, rows = members["period"][chosen], footer.first_rows[chosen], members["rows"][chosen]
-    begins = np.flatnonzero(np.diff(periods, prepend=periods[0] - 1)).tolist()
-    for begin, end in pairwise([*begins, len(periods)]):
-        yield int(periods[begin]), int(first[begin]), int(rows[begin:end].sum())
+    for one in head.sizes:
+        if one.rows and plan.after <= one.period < plan.upto:
+            yield one.period, one.first, one.rows
 
 
 def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
+from vortex.core.log.index import PeriodSize, sizes_of
 from vortex.core.log.segment import Footer, empty_footer
 from vortex.core.model import Position, ShardInfo, Start
 
@@ -66,9 +67,25 @@ def log_start(shard: str) -> SegmentRef:
 
 @dataclass(frozen=True, slots=True)
 class SegmentHeader(SegmentRef):
-    """A segment of a log, with its footer."""
+    """A segment of a log, with its footer. `known` are the sizes of its periods where its index is left out."""
 
     footer: Footer
+    known: tuple[PeriodSize, ...] | None = field(default=None, compare=False)
+
+    @property
+    def sizes(self) -> tuple[PeriodSize, ...]:
+        """The sizes of its periods."""
+        return sizes_of(self.footer) if self.known is None else self.known
+
+    @property
+    def has_index(self) -> bool:
+        """Whether its footer has the index of members."""
+        return bool(self.footer.members) or not self.footer.data_bytes
+
+    def without_index(self) -> SegmentHeader:
+        """The same, without the index: it may be larger than everything else together."""
+        footer = msgspec.structs.replace(self.footer, folders=[], members=b"")
+        return SegmentHeader(self.shard, self.n, self.digest, footer, self.sizes)
 
 
 def stream_root(name: str, created_ms: int) -> str:

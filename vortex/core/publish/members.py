@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.layout import object_key
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Folder, Footer, member_offsets
 from vortex.core.publish.plan import LogView, Plan
 
@@ -198,19 +200,45 @@ class Members:
         }
 
 
-def members_of(plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int = 0, of: int = 1) -> Members:
-    """The plan's members in range `number` of `of` equal ranges (a power of two) of the folders' hash space."""
+class Listed(NamedTuple):
+    """The chosen members of one segment. `folder` is an index of `folders`, `segment` is not set."""
+
+    table: NDArray[np.void]
+    folders: list[Folder]
+
+
+def listed(head: SegmentHeader, plan: Plan, number: int, of: int) -> Listed:
+    """The members of a segment, with its index, in a range of the plan; arguments as for `members_of`."""
+    table = _listed(head.footer, plan, number, of)
+    used, table["folder"] = np.unique(table["folder"], return_inverse=True)
+    return Listed(table, [head.footer.folders[at] for at in used.tolist()])
+
+
+def members_of(
+    plan: Plan,
+    views: Mapping[str, LogView],
+    dropped: Dropped,
+    number: int = 0,
+    of: int = 1,
+    read: Mapping[tuple[str, int], Listed] | None = None,
+) -> Members:
+    """The plan's members in range `number` of `of` equal ranges (a power of two) of the folders' hash space.
+
+    `read` has those of the segments whose index is left out in `views`.
+    """
+    there = read or {}
     numbers: dict[str, int] = {}
     folders: list[Folder] = []
     segments: list[tuple[str, int]] = []
     tables: list[NDArray[np.void]] = [np.empty(0, dtype=LISTED)]
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
-            if len(listed := _listed(head.footer, plan, number, of)):
-                listed["segment"] = len(segments)
-                listed["folder"] = _numbered(head.footer.folders, listed["folder"], numbers, folders)
+            its = there.get((shard, head.n)) or listed(head, plan, number, of)
+            if len(its.table):
+                its.table["segment"] = len(segments)
+                its.table["folder"] = _numbered(its.folders, numbers, folders)[its.table["folder"]]
                 segments.append((shard, head.n))
-                tables.append(listed)
+                tables.append(its.table)
     table = np.concatenate(tables)
     del tables
     ranks, folders = _ranked(folders)
@@ -265,21 +293,17 @@ def _listed(footer: Footer, plan: Plan, number: int, of: int) -> NDArray[np.void
     return listed
 
 
-def _numbered(
-    its: Sequence[Folder], used: NDArray[np.uint32], numbers: dict[str, int], folders: list[Folder]
-) -> NDArray[np.uint32]:
-    """The numbers of folders over all segments, from those in a footer. Adds new ones to `numbers` and `folders`."""
-    local, inverse = np.unique(used, return_inverse=True)
-    found = np.empty(len(local), dtype=np.uint32)
-    for at, index in enumerate(local.tolist()):
-        folder = its[index]
+def _numbered(its: Sequence[Folder], numbers: dict[str, int], folders: list[Folder]) -> NDArray[np.uint32]:
+    """The numbers of a segment's folders over all segments. Adds new ones to `numbers` and `folders`."""
+    found = np.empty(len(its), dtype=np.uint32)
+    for at, folder in enumerate(its):
         number = numbers.setdefault(folder.path, len(folders))
         if number == len(folders):
             folders.append(folder)
         else:
             folders[number] = folder  # as the last segment that names it says
         found[at] = number
-    return found[inverse]
+    return found
 
 
 def _ranked(folders: Sequence[Folder]) -> tuple[NDArray[np.uint32], list[Folder]]:

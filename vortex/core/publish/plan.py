@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import Footer
@@ -155,17 +154,14 @@ def frontier(shards: Mapping[str, PlanShard], views: Mapping[str, LogView]) -> t
 
 
 def _sizes_by_period(views: Mapping[str, LogView], after: int, upto: int) -> dict[int, tuple[int, int]]:
-    """Compressed bytes and rows of each period."""
+    """Compressed bytes and lines of each period."""
     sizes: dict[int, tuple[int, int]] = {}
     for view in views.values():
         for head in view.headers:
-            rows = head.footer.member_rows
-            rows = rows[(rows["period"] >= after) & (rows["period"] < upto)]
-            blobs = rows[np.unique(rows["offset"], return_index=True)[1]]  # each has one period
-            for period in np.unique(blobs["period"]).tolist():
-                size, number = sizes.get(period, (0, 0))
-                size += int(blobs["length"][blobs["period"] == period].sum())
-                sizes[period] = size, number + int(rows["rows"][rows["period"] == period].sum())
+            for one in head.sizes:
+                if after <= one.period < upto:
+                    size, lines = sizes.get(one.period, (0, 0))
+                    sizes[one.period] = size + one.size, lines + one.lines
     return sizes
 
 
@@ -264,9 +260,7 @@ def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
     rows = 0
     for shard, entry in plan.shards.items():
         for head in views[shard].between(entry.first, entry.to) if shard in views else ():
-            members = head.footer.member_rows
-            chosen = (members["period"] >= plan.after) & (members["period"] < plan.upto) & ~head.footer.rejections
-            rows += int(members["rows"][chosen].sum())
+            rows += sum(one.rows for one in head.sizes if plan.after <= one.period < plan.upto)
     return rows
 
 
