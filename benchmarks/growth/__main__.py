@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
-from benchmarks.growth.publishing import held_indexes, listed, one_folder, published
+from benchmarks.growth.price import bill
+from benchmarks.growth.publishing import held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind
 from benchmarks.growth.upkeep import cleaned
 
@@ -77,7 +78,19 @@ def _planner_memory(shards: int) -> dict[str, float]:
     return {"bytes held": held, "bytes of indexes": whole, "GETs a segment": gets / shards / 10}
 
 
+def _planner(shards: int) -> dict[str, float]:
+    seconds, gets = planned(shards)
+    return {"virtual s of the step": seconds, "GETs": gets, "GETs a shard": gets / shards}
+
+
+def _price(shards: int) -> dict[str, float]:
+    found = bill(shards, workers=max(1, shards // 50))
+    return {"% of Kinesis": found.percent, **{f"$ {name}": dollars for name, dollars in found.parts.items()}}
+
+
 CURVES = {
+    "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
+    "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
     "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (320, 640), _hot, "virtual MB/s"),
     "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),

@@ -173,3 +173,26 @@ async def _held_indexes(shards: int, sizes: Sizes) -> tuple[int, int, int]:
     with patch.object(LogStore, "put_plan", watched):
         assert await one.step()
     return held, shards * 10 * 50 * (MEMBER.itemsize + 8), store.gets()
+
+
+def planned(shards: int) -> tuple[float, int]:
+    """Virtual seconds and GETs of a step that plans and publishes one period, for a planner that knows the logs."""
+    return vtime.run(_planned(shards))
+
+
+async def _planned(shards: int) -> tuple[float, int]:
+    store = CountingStore(vtime.VirtualClock(T0 + 3 * PERIOD_MS))
+    traffic = Traffic(commits=10, partitions=1, size=100)
+    state = fill(store, shards, traffic, periods=2)
+    later = {key: body for key, body in store.objects.items() if key.endswith(".seg") and int(key[-16:-4]) > 10}
+    for key in later:
+        store.delete_now(key)
+    one = publisher(store, state, Sizes(index_bytes=1 << 30), "me", Roster(("me",)))
+    while await one.step():
+        pass
+    for key, body in later.items():
+        store.put_now(key, body)
+    store.requests.clear()
+    begun = asyncio.get_running_loop().time()
+    assert await one.step()
+    return asyncio.get_running_loop().time() - begun, store.gets()

@@ -37,7 +37,7 @@ from vortex.retry import Retry
 
 _TAIL = 64 * 1024
 DECIDED = "dedup"
-_PARALLEL = 16
+_PARALLEL = 32
 _HEADERS = 48
 """Footers that are read at a time: they are small, and a planner of 10,000 shards reads hundreds a second."""
 _FOLDERS = 200_000

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import Traffic, exponent
-from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, published
+from benchmarks.growth.price import bill
+from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, planned, published
 from benchmarks.growth.reading import behind
 from benchmarks.growth.upkeep import cleaned
 from vortex.core.publish import members
@@ -82,3 +83,19 @@ def test_a_planner_holds_indexes_up_to_its_limit(shards: int) -> None:
     held, whole, gets = held_indexes(shards)
     assert held <= 20_000 < whole / 5
     assert gets <= 4.3 * 10 * shards
+
+
+@pytest.mark.parametrize("shards", [10, 20])
+def test_a_planners_step_takes_a_fixed_time_a_shard(shards: int) -> None:
+    """So 10,000 shards with a commit every 30 seconds take less than the five minutes of a period."""
+    seconds, gets = planned(shards)
+    assert seconds <= 1 + 0.027 * shards
+    assert gets <= 38 * shards
+
+
+def test_bill_grows_with_the_shards_alone() -> None:
+    """Each part but the looks, which each worker makes."""
+    small, large = bill(4, 1, minutes=10), bill(8, 2, minutes=10)
+    assert large.kinesis == 2 * small.kinesis
+    for name in ("PUT segments", "heartbeats", "a day of segments in storage"):
+        assert 1.8 <= large.parts[name] / small.parts[name] <= 2.2, name

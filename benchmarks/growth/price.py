@@ -1,0 +1,106 @@
+"""What a stream costs in a month: requests of the real loops, counted in virtual time, at list prices of us-east-1.
+
+Shards have little traffic in the simulation, which changes no number of commits, looks or heartbeats. What depends on
+bytes is added by formula for full shards: storage of segments and decision files, and objects of the target size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import Any, cast
+
+from benchmarks.growth.ground import CountingStore
+from simulation import vtime
+from simulation.memstream import MemoryStream
+from simulation.memtable import MemoryTable
+from tests.leased_fleet import FleetWorld, Link
+from vortex.ports import LeaseTable
+
+MONTH_S = 730 * 3600
+PUT, GET, WRITE, READ, GB = 5e-6, 4e-7, 6.25e-7, 1.25e-7, 0.023
+"""Dollars: a PUT or LIST, a GET, a write and a read unit of DynamoDB on demand, a gigabyte for a month."""
+SHARD_HOUR = 0.015
+SEGMENT_BYTES = 6e6
+"""Compressed, of a full shard in 30 seconds."""
+TARGET_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Dollars a month by part, and what Kinesis takes for the shards alone."""
+
+    parts: dict[str, float]
+    kinesis: float
+
+    @property
+    def percent(self) -> float:
+        """All parts, in percent of what Kinesis takes."""
+        return 100 * sum(self.parts.values()) / self.kinesis
+
+
+class _World(FleetWorld):
+    """The stream has the default settings, a partition for each of ten customers, and few events."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.stream = MemoryStream(self.clock, shards=self.shards, random=Random(1), limits=False)
+        self.store = self.counted = CountingStore(self.clock, call_s=0.025)
+        self.calls: Counter[str] = Counter()
+
+        async def count(operation: str, key: str) -> None:
+            self.calls[operation] += 1
+
+        self.table = MemoryTable(before=count)
+
+    def table_of(self, owner: str) -> LeaseTable:
+        return cast(LeaseTable, Link(self.table))
+
+
+def bill(shards: int, workers: int, minutes: int = 30) -> Bill:
+    """The bill of a stream of so many full shards on so many workers, from so many minutes."""
+    return vtime.run(_bill(shards, workers, minutes))
+
+
+async def _bill(shards: int, workers: int, minutes: int) -> Bill:
+    world = _World(shards=shards, poll_s=2.0, keep_ms=86_400_000)
+    for _ in range(workers):
+        await world.join()
+    await _traffic(world, 900)  # leases are shared out, and plans follow each other
+    world.counted.requests.clear()
+    world.calls.clear()
+    await _traffic(world, 60 * minutes)
+    month = MONTH_S / 60 / minutes
+    requests: Counter[str] = Counter()
+    for what, number in world.counted.requests.items():
+        requests[what] = number
+    segments = requests["put segment"] * month
+    parts: dict[str, float] = {
+        "PUT segments": segments * PUT,
+        "GET segments": requests["get segment"] * month * GET,
+        "LIST": sum(n for what, n in requests.items() if what.startswith("list ")) * month * PUT,
+        "plans, decisions, manifests": month
+        * sum(
+            requests[f"put {kind}"] * PUT + requests[f"get {kind}"] * GET for kind in ("plan", "decision", "manifest")
+        ),
+        "PUT objects": (requests["put object"] * month + segments * SEGMENT_BYTES / TARGET_BYTES) * PUT,
+        "heartbeats": (world.calls["renew"] + world.calls["checkpoint"]) * month * WRITE,
+        "looks": world.calls["rows"] * month * READ * -(-shards * 400 // 4096),
+        "a day of segments in storage": segments / 730 * 24 * SEGMENT_BYTES / 1e9 * GB,
+        "an hour of decisions in storage": segments / 730 * 24 * 30_000 * 20 / 1e9 * GB,
+    }
+    return Bill(parts, shards * SHARD_HOUR * 730)
+
+
+def _of(requests: Counter[str], kind: str) -> float:
+    return requests[f"put {kind}"] * PUT + requests[f"get {kind}"] * GET
+
+
+async def _traffic(world: Any, seconds: int) -> None:
+    for second in range(0, seconds, 10):
+        for shard in range(6 * world.shards):
+            event = {"c": f"c{shard % 10}", "t": "v", "id": f"{second}-{shard}-{world.clock.monotonic()}"}
+            world.stream.put(f"key{shard}", json.dumps(event).encode())
+        await world.clock.sleep(10)
