@@ -6,13 +6,14 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
 .PHONY: demo test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
-	kill-loader bench-loader test-browser test-readers test-airflow clean
+	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-image test-package test-lowest test-newest charts \
+	sdist wheels image push-image push-chart check-tag clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-NATIVE := $(wildcard native/*)
+NATIVE := $(wildcard native/*) setup.py
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 	$(PIP) -e '.[demo]'
@@ -88,6 +89,9 @@ long: $(VENV)/dev.stamp
 	$(MAKE) test-readers
 	$(MAKE) test-airflow
 	$(MAKE) bench-loader
+	$(MAKE) test-deploy
+	$(MAKE) test-image
+	$(MAKE) test-package
 
 # Loaders killed at random moments, in DuckDB and in Postgres.
 LOADER_ROUNDS ?= 30
@@ -146,6 +150,76 @@ bench: $(VENV)/dev.stamp
 # What is made from the code: the example of the settings, their schema, the reference pages.
 generated: $(VENV)/dev.stamp
 	$(BIN)/python -m tools.generated
+
+# deploy/: Go builds the tools, at the versions named here.
+HELM := helm.sh/helm/v3/cmd/helm@v3.19.2
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+GO_TOOLS := .tools/bin
+$(GO_TOOLS)/helm:
+	GOBIN=$(CURDIR)/$(GO_TOOLS) go install $(HELM)
+$(GO_TOOLS)/actionlint:
+	GOBIN=$(CURDIR)/$(GO_TOOLS) go install $(ACTIONLINT)
+
+# Renders the chart for its examples, and deploy/kubernetes.yaml: they are kept, so that a change of the chart is read.
+charts: $(VENV)/dev.stamp $(GO_TOOLS)/helm
+	$(BIN)/python -m tools.charts --helm $(GO_TOOLS)/helm
+
+test-deploy: $(VENV)/dev.stamp $(GO_TOOLS)/helm $(GO_TOOLS)/actionlint
+	$(PIP) -e '.[dev,deploy]'
+	$(BIN)/python -m tools.charts --helm $(GO_TOOLS)/helm --check
+	$(GO_TOOLS)/actionlint
+	$(BIN)/pytest -q tests/deploy tests/unit/test_deploy.py
+
+# A source distribution, a wheel from it, an environment with only that wheel, and the unit tests of the distribution there.
+test-package:
+	rm -rf .tools/package && mkdir -p .tools/package
+	$(PYTHON) -m venv .tools/package/venv
+	.tools/package/venv/bin/pip install --quiet --disable-pip-version-check build
+	.tools/package/venv/bin/python -m build --sdist --outdir .tools/package .
+	tar -xf .tools/package/*.tar.gz -C .tools/package --strip-components=1 --one-top-level=source
+	VORTEX_REQUIRE_NATIVE=1 .tools/package/venv/bin/pip wheel --quiet --no-deps -w .tools/package .tools/package/source
+	.tools/package/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls $(CURDIR)/.tools/package/*.whl)[dev]"
+	rm -rf .tools/package/source/vortex .tools/package/source/vortex_loader
+	cd .tools/package/source && ../venv/bin/pytest -q -n $(WORKERS) tests/unit/core tests/unit/commands tests/unit/config
+
+# The unit tests with the lowest versions of the dependencies that pyproject.toml allows, and with the newest ones.
+test-lowest test-newest: test-%: | $(BIN)/python
+	rm -rf .tools/$* && $(PYTHON) -m venv .tools/$*
+	if [ $* = lowest ]; then PYTHONPATH=. .tools/$*/bin/python -m tools.versions lowest; fi >.tools/$*.txt
+	.tools/$*/bin/pip install --quiet --disable-pip-version-check -c .tools/$*.txt '.[dev]'
+	.tools/$*/bin/python -m pytest -q -n $(WORKERS) tests/unit tests/contract
+
+# What the Dockerfile does, without a container engine: the installed package as process 1, without rights, root read-only.
+test-image: $(VENV)/dev.stamp
+	$(BIN)/pytest -q tests/image
+
+sdist: | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check build && $(BIN)/python -m build --sdist
+
+# On Linux these need a container engine; every wheel is tested, see [tool.cibuildwheel] in pyproject.toml.
+wheels: | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check cibuildwheel && $(BIN)/cibuildwheel --output-dir dist
+
+IMAGE ?= vortex
+TAG ?= dev
+PLATFORMS ?= linux/amd64,linux/arm64
+image:
+	docker build --pull --build-arg VERSION=$(TAG) -t $(IMAGE):$(TAG) .
+
+# For two architectures, with a bill of materials and provenance, signed by its digest. The base is pinned by its digest, too.
+push-image:
+	python="python:3.13-slim@$$(docker buildx imagetools inspect python:3.13-slim --format '{{.Manifest.Digest}}')" && \
+	docker buildx build --push --platform $(PLATFORMS) --sbom=true --provenance=mode=max --build-arg PYTHON=$$python \
+		--build-arg VERSION=$(TAG) --metadata-file .image.json -t $(IMAGE):$(TAG) .
+	cosign sign --yes "$(IMAGE)@$$(python3 -c "import json; print(json.load(open('.image.json'))['containerimage.digest'])")"
+
+push-chart: $(GO_TOOLS)/helm
+	printf %s "$$PASSWORD" | $(GO_TOOLS)/helm registry login "$(firstword $(subst /, ,$(REGISTRY)))" -u "$$USER_NAME" --password-stdin
+	$(GO_TOOLS)/helm package deploy/helm/vortex -d dist && $(GO_TOOLS)/helm push dist/vortex-*.tgz "oci://$(REGISTRY)"
+
+# A tag is released only where everything says the same version.
+check-tag:
+	python3 -m tools.versions tag $(TAG)
 
 ROUNDS ?= 50
 kill: $(VENV)/dev.stamp

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.chart import chart_files
 from vortex.config.environment import variable
 from vortex.config.example import SCHEMA_FILE, description, example, kind, schema, shown_default, toml
 from vortex.config.settings import sections
@@ -25,6 +26,7 @@ def files() -> dict[str, str]:
         "docs/reference/settings.md": settings_page(),
         "docs/reference/invariants.md": invariants_page(),
         "docs/reference/metrics.md": metrics_page(),
+        **chart_files(ROOT),
     }
 
 

@@ -326,6 +326,51 @@ def close(config: Path | None, as_json: bool, shards: tuple[str, ...], before: s
 
 
 @main.command()
+@click.option("--events-per-second", "events", required=True, type=click.FloatRange(0, 1e9), help="On average.")
+@click.option("--bytes", "event_bytes", default=1000, show_default=True, type=click.IntRange(1), help="Of one event.")
+@click.option("--shards", required=True, type=click.IntRange(1, 1_000_000))
+@click.option("--customers", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--types", default=10, show_default=True, type=click.IntRange(1), help="Event types of a customer.")
+@click.option("--window", default="1h", show_default=True, help="dedup.window.")
+@click.option("--period", default="5m", show_default=True, help="publish.period.")
+@_json
+def plan(
+    events: float,
+    event_bytes: int,
+    shards: int,
+    customers: int,
+    types: int,
+    window: str,
+    period: str,
+    as_json: bool,
+) -> None:
+    """Say how many processes, how much memory and which monthly price a stream needs."""
+    from vortex.commands.plan import plan as program
+    from vortex.commands.sizing import Load
+
+    seconds = [_seconds(text, option) for text, option in ((window, "--window"), (period, "--period"))]
+    sys.exit(program(Load(events, event_bytes, shards, customers, types, *seconds), as_json))
+
+
+def _seconds(text: str, option: str) -> float:
+    from vortex.config.units import duration_ms
+
+    try:
+        return duration_ms(text) / 1000
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint=option) from None
+
+
+@main.command()
+@_config
+def health(config: Path | None) -> None:
+    """Ask the worker on this machine whether it runs (/livez); exit with 1 if it does not answer."""
+    from vortex.commands.health import health as program
+
+    sys.exit(program(_settings(config).http))
+
+
+@main.command()
 def version() -> None:
     """Print the version."""
     click.echo(__version__)

@@ -109,7 +109,7 @@ class Bucket:
                 raise Missing(f"{place} is not there") from None
             if code in ("AccessDenied", "403", "Forbidden"):
                 raise LoaderError(
-                    f"{place}: denied. Without s3:ListBucket a missing key is denied, too: see deploy/iam-loader.json"
+                    f"{place}: denied. Without s3:ListBucket a missing key is denied, too: see deploy/iam/loader.json"
                 ) from None
             if code in ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
                 raise LoaderError(f"{place}: {code}") from None

@@ -72,7 +72,7 @@ def test_shipped_policy_and_example_are_valid() -> None:
     """The policy allows deletion only below Vortex's own state; the example is Python."""
     dags = REPOSITORY / "examples/airflow/vortex_loader_dags.py"
     compile(dags.read_text(), dags.name, "exec")
-    policy = json.loads((REPOSITORY / "deploy/iam-policy.json").read_text())
+    policy = json.loads((REPOSITORY / "deploy/iam/fleet.json").read_text())
     delete = [s for s in policy["Statement"] if "s3:DeleteObject" in s["Action"]]
     assert [s["Resource"] for s in delete] == ["arn:aws:s3:::BUCKET/PREFIX/_vortex/*"]
     (leases,) = [s for s in policy["Statement"] if s["Sid"] == "ShareShardsByLeases"]

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import uuid
+from collections import Counter
 from pathlib import Path
 from random import Random
 from urllib.error import HTTPError
@@ -15,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.harness import Producer, Site, check_exactly_once, client, make_stream, stopped, until
+from tests.harness import Producer, Site, check_exactly_once, client, event_of, make_stream, stopped, until
 from tests.servers import free_port
 from vortex.exits import Exit
 
@@ -98,6 +99,34 @@ def test_run_with_processes_shares_shards_and_port_and_restarts_a_killed_worker(
     assert check_exactly_once(site, sent) > 0
     verified = site.call("verify")
     assert verified.returncode == 0, verified.stdout
+
+
+def test_drain_closes_what_arrived_while_no_worker_ran_and_the_fleet_goes_on(site: Site, tmp_path: Path) -> None:
+    """A fleet that scales to zero: a job empties the stream meanwhile, and each id is published once."""
+    kinesis, sent = client("kinesis", site.kinesis), Counter[str]()
+
+    def put(first: int) -> None:
+        for n in range(first, first + 30):
+            kinesis.put_record(StreamName=site.stream, PartitionKey=str(n % 7), Data=event_of(f"id-{n}"))
+            sent[f"id-{n}"] += 1
+
+    def work() -> None:
+        worker = site.start(tmp_path / "log")
+        with stopped(worker):
+            until(lambda: get(site, "/readyz")[0] == 200)
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(60) == Exit.OK, (tmp_path / "log").read_text()
+
+    put(0)
+    work()
+    put(20)  # ten of them again
+    site.drain()
+    assert {line.decode() for _, line in site.lines()} == {event_of(name).decode() for name in sent}
+    put(40)
+    work()
+    site.drain()
+    assert check_exactly_once(site, sent) == 70
+    assert site.call("verify").returncode == 0
 
 
 def test_workers_stop_when_their_supervisor_is_killed(site: Site, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_store_distinguishes_denied_from_temporary_failures() -> None:
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="t", aws_secret_access_key="t")
         store = Store(Bucket("s3://bucket/p", client))
         for code, kind, message in (
-            ("AccessDenied", LoaderError, "deploy/iam-loader.json"),
+            ("AccessDenied", LoaderError, "deploy/iam/loader.json"),
             ("SlowDown", Passing, "SlowDown"),
             ("InternalError", Passing, "InternalError"),
         ):

@@ -65,29 +65,68 @@ def test_alerts_have_unique_names_and_a_summary_and_a_severity() -> None:
         assert rule["labels"]["severity"] in ("warning", "critical")
 
 
-def test_kubernetes_manifest_has_valid_settings_and_command_and_grace_period(tmp_path: Path) -> None:
-    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+MANIFESTS = [*sorted((DEPLOY / "helm/golden").glob("*.yaml")), DEPLOY / "kubernetes.yaml"]
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_manifest_has_valid_settings_and_command_and_grace_period(path: Path, tmp_path: Path) -> None:
+    """What the chart renders, and the plain manifest that is made from it."""
+    documents = list(yaml.safe_load_all(path.read_text()))
     parts = {document["kind"]: document for document in documents}
     (tmp_path / "vortex.toml").write_text(parts["ConfigMap"]["data"]["vortex.toml"])
     settings = load(tmp_path / "vortex.toml", {})
     pod = parts["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    (volume, _) = container["volumeMounts"]
-    assert parts["Deployment"]["spec"]["replicas"] == 1 or settings.coordination.mode == "dynamodb"
-    assert container["args"] == ["run", "-c", f"{volume['mountPath']}/vortex.toml"]
+    (volume, scratch) = container["volumeMounts"]
+    assert parts["Deployment"]["spec"].get("replicas") == 1 or settings.coordination.mode == "dynamodb"
+    assert container["args"][:3] == ["run", "-c", f"{volume['mountPath']}/vortex.toml"]
     assert container["args"][0] in main.commands
+    assert scratch["mountPath"] == "/tmp"
     assert container["ports"][0]["containerPort"] == settings.http.port
+    assert container["securityContext"]["readOnlyRootFilesystem"]
     assert pod["terminationGracePeriodSeconds"] * 1000 > settings.shutdown.grace
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["enableServiceLinks"] is False
-    probes = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
-    assert probes == ["/livez", "/readyz"]
+    probes = [container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")]
+    assert probes == ["/livez", "/livez", "/readyz"]
 
 
-@pytest.mark.parametrize("name", ["iam-policy.json", "iam-loader.json"])
-def test_iam_policy_names_actions_of_three_services_and_no_wildcard_resource(name: str) -> None:
-    policy = json.loads((DEPLOY / name).read_text())
+def test_manifest_of_a_stream_that_sleeps_drains_it_by_a_job() -> None:
+    """No pod of a Deployment runs then: KEDA may go to zero only by hours and lag, which shards would prevent."""
+    parts = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "helm/golden/sleeps-at-night.yaml").read_text())}
+    scaler = parts["ScaledObject"]["spec"]
+    assert scaler["minReplicaCount"] == 0
+    assert {trigger["type"] for trigger in scaler["triggers"]} == {"cron"}
+    job = parts["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
+    assert job["spec"]["containers"][0]["args"] == ["run", "-c", "/etc/vortex/vortex.toml", "--drain"]
+    selector = parts["Deployment"]["spec"]["selector"]["matchLabels"]
+    assert not selector.items() <= job["metadata"]["labels"].items(), "the Deployment must not count the job's pods"
+
+
+def test_example_values_cover_every_template() -> None:
+    """A template that no example renders is one that nobody reads."""
+    kinds = {one["kind"] for path in MANIFESTS for one in yaml.safe_load_all(path.read_text())}
+    templates = (DEPLOY / "helm/vortex/templates").glob("*.yaml")
+    declared = {kind for path in templates for kind in re.findall(r"^kind: (\w+)$", path.read_text(), re.MULTILINE)}
+    assert declared - kinds == {"HorizontalPodAutoscaler"}, "tests/deploy renders the scaler by CPU"
+
+
+def test_terraform_replaces_every_placeholder_of_the_policies() -> None:
+    """In an order in which none is a part of another one's text."""
+    module = (DEPLOY / "terraform/main.tf").read_text()
+    replaced = re.findall(r'^\s*"\\?"?([A-Z]+)\\?"?",', module, re.MULTILINE)
+    for name in ("fleet", "loader", "key"):
+        text = (DEPLOY / f"iam/{name}.json").read_text()
+        found = set(re.findall(r"\b[A-Z]{3,}\b", text))
+        assert found <= set(replaced), name
+    assert {"fleet", "loader", "key"} <= set(re.findall(r'"(\w+)"', module))
+    assert not [one for one in replaced for other in replaced if one != other and one in other]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (DEPLOY / "iam").iterdir()))
+def test_iam_policy_names_actions_of_known_services_and_no_wildcard_resource(name: str) -> None:
+    policy = json.loads((DEPLOY / "iam" / name).read_text())
     for statement in policy["Statement"]:
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        assert all(re.fullmatch(r"(kinesis|s3|dynamodb):[A-Z]\w+", action) for action in actions)
+        assert all(re.fullmatch(r"(kinesis|s3|dynamodb|kms):[A-Z]\w+", action) for action in actions)
         assert statement["Resource"] != "*"

@@ -1,0 +1,138 @@
+{{- define "vortex.fullname" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "vortex.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "vortex.labels" -}}
+{{ include "vortex.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+{{- end }}
+
+{{- define "vortex.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ default (include "vortex.fullname" .) .Values.serviceAccount.name }}
+{{- else }}{{ default "default" .Values.serviceAccount.name }}{{ end }}
+{{- end }}
+
+{{- define "vortex.image" -}}
+{{- $repository := required "image.repository: where you pushed the image" .Values.image.repository }}
+{{- if .Values.image.digest }}{{ printf "%s@%s" $repository .Values.image.digest }}
+{{- else }}{{ printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}{{ end }}
+{{- end }}
+
+{{- /* The settings file. JSON's strings, numbers, booleans and lists are TOML's, too. */ -}}
+{{- define "vortex.toml" -}}
+{{- range $section, $keys := .Values.settings }}
+[{{ $section }}]
+{{- range $key, $value := $keys }}
+{{ $key }} = {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "vortex.mode" -}}
+{{ dig "coordination" "mode" "local" .Values.settings }}
+{{- end }}
+
+{{- define "vortex.port" -}}
+{{ dig "http" "port" 9400 .Values.settings | int }}
+{{- end }}
+
+{{- /* MiB of a size such as "512MiB", "2GB" or a number of bytes, rounded up. */ -}}
+{{- define "vortex.mib" -}}
+{{- $text := . | toString }}
+{{- if kindIs "float64" . }}{{ $text = int64 . | toString }}{{ end }}
+{{- $number := regexFind "^[0-9]+([.][0-9]+)?" $text | float64 }}
+{{- $units := dict "" 1 "B" 1 "K" 1024 "KIB" 1024 "KB" 1000 "M" 1048576 "MIB" 1048576 "MB" 1000000 "G" 1073741824 "GIB" 1073741824 "GB" 1000000000 }}
+{{- $unit := regexFind "[A-Za-z]*$" $text | upper }}
+{{- divf (mulf $number (get $units $unit)) 1048576 | ceil | int64 }}
+{{- end }}
+
+{{- /* MiB of a pod: docs/how-to/size.md. memory.limit is shared out among processes, memory.keys is for each. */ -}}
+{{- define "vortex.memory" -}}
+{{- $limit := include "vortex.mib" (dig "memory" "limit" "512MiB" .Values.settings) | int64 }}
+{{- $keys := include "vortex.mib" (dig "memory" "keys" "512MiB" .Values.settings) | int64 }}
+{{- $each := add 150 320 $keys }}
+{{- add $limit (mul $each .Values.processes) }}
+{{- end }}
+
+{{- define "vortex.resources" -}}
+{{- if .Values.resources }}{{ toYaml .Values.resources }}
+{{- else -}}
+{{- $memory := printf "%sMi" (include "vortex.memory" .) -}}
+requests: {cpu: {{ .Values.processes | quote }}, memory: {{ $memory }}}
+limits: {memory: {{ $memory }}}
+{{- end }}
+{{- end }}
+
+{{- /* What the Deployment and the CronJob have in common. */ -}}
+{{- define "vortex.pod" -}}
+serviceAccountName: {{ include "vortex.serviceAccount" . }}
+enableServiceLinks: false  # or each Service of the namespace sets variables, one named vortex VORTEX_PORT
+terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+volumes:
+  - name: settings
+    configMap: {name: {{ include "vortex.fullname" . }}}
+  - name: scratch
+    emptyDir: {sizeLimit: {{ .Values.scratch.sizeLimit }}}
+{{- end }}
+
+{{- define "vortex.container" -}}
+name: vortex
+image: {{ include "vortex.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.env }}
+env: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+volumeMounts:
+  - {name: settings, mountPath: /etc/vortex, readOnly: true}
+  - {name: scratch, mountPath: /tmp}
+resources: {{- include "vortex.resources" . | nindent 2 }}
+{{- end }}
+
+{{- define "vortex.checked" -}}
+{{- $replicas := .Values.replicas | int }}
+{{- $scaled := or .Values.keda.enabled .Values.autoscaling.enabled }}
+{{- if ne (include "vortex.mode" .) "dynamodb" }}
+{{- if or (gt $replicas 1) (gt (int .Values.processes) 1) $scaled }}
+{{- fail "several workers need settings.coordination.mode \"dynamodb\"; \"local\" is for replicas 1, processes 1 and no scaler" }}
+{{- end }}
+{{- end }}
+{{- if and .Values.keda.enabled .Values.autoscaling.enabled }}
+{{- fail "keda.enabled and autoscaling.enabled: one scaler at a time" }}
+{{- end }}
+{{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.drain.enabled) }}
+{{- fail "keda.minReplicas 0 needs drain.enabled: without a worker no hour closes" }}
+{{- end }}
+{{- end }}

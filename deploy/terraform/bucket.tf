@@ -1,0 +1,67 @@
+resource "aws_s3_bucket" "this" {
+  count  = var.create_bucket ? 1 : 0
+  bucket = var.bucket
+  tags   = var.tags
+}
+
+resource "aws_s3_bucket_public_access_block" "this" {
+  count                   = var.create_bucket ? 1 : 0
+  bucket                  = aws_s3_bucket.this[0].id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  count  = var.create_bucket ? 1 : 0
+  bucket = aws_s3_bucket.this[0].id
+
+  rule {
+    bucket_key_enabled = var.kms_key_arn != ""
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = var.kms_key_arn != "" ? "aws:kms" : "AES256"
+      kms_master_key_id = var.kms_key_arn != "" ? var.kms_key_arn : null
+    }
+  }
+}
+
+# Vortex deletes old segments and dedup files itself. Nothing here may expire below _vortex/: a deleted plan.json opens
+# its number again. Events are yours to expire.
+resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  count  = var.create_bucket ? 1 : 0
+  bucket = aws_s3_bucket.this[0].id
+
+  rule {
+    id     = "unfinished-uploads"
+    status = "Enabled"
+    filter {}
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 2
+    }
+  }
+
+  dynamic "rule" {
+    for_each = var.data_expires_days + var.data_archive_days > 0 ? [1] : []
+    content {
+      id     = "events"
+      status = "Enabled"
+      filter {
+        prefix = "${var.prefix}/customer="
+      }
+      dynamic "transition" {
+        for_each = var.data_archive_days > 0 ? [1] : []
+        content {
+          days          = var.data_archive_days
+          storage_class = "GLACIER_IR"
+        }
+      }
+      dynamic "expiration" {
+        for_each = var.data_expires_days > 0 ? [1] : []
+        content {
+          days = var.data_expires_days
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,112 @@
+"""The Helm chart, rendered by Helm: `make test-deploy`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/helm/vortex"
+EXAMPLES = ROOT / "deploy/helm/examples"
+HELM = ROOT / ".tools/bin/helm"
+GOLDEN = [*sorted((ROOT / "deploy/helm/golden").glob("*.yaml")), ROOT / "deploy/kubernetes.yaml"]
+WITHOUT_SCHEMA = {"PodMonitor", "PrometheusRule", "ScaledObject"}
+"""Kinds of operators, which Kubernetes itself does not know."""
+
+
+def render(*sets: str, values: str = "one-worker") -> subprocess.CompletedProcess[str]:
+    """`helm template` with an example's values, and changes to them."""
+    changes = [part for one in sets for part in ("--set", one)]
+    command = [HELM, "template", "v", CHART, "-f", EXAMPLES / f"{values}.yaml", "--kube-version", "1.30.0", *changes]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("version", ["1.25", "1.30", "1.33"])
+def test_chart_matches_the_schemas_of_kubernetes(path: Path, version: str) -> None:
+    for document in yaml.safe_load_all(path.read_text()):
+        if document["kind"] not in WITHOUT_SCHEMA:
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["replicas=2"], 'several workers need settings.coordination.mode "dynamodb"'),
+        (["processes=2"], 'several workers need settings.coordination.mode "dynamodb"'),
+        (["keda.enabled=true"], 'several workers need settings.coordination.mode "dynamodb"'),
+        (["image.repository="], "image.repository"),
+        (["settings.source.steam=x"], "steam"),
+        (["settings.commit.every=soon"], "every"),
+        (["replica=2"], "replica"),
+        (
+            ["settings.coordination.mode=dynamodb", "keda.enabled=true", "keda.minReplicas=0"],
+            "keda.minReplicas 0 needs drain.enabled",
+        ),
+        (
+            ["settings.coordination.mode=dynamodb", "keda.enabled=true", "autoscaling.enabled=true"],
+            "one scaler at a time",
+        ),
+    ],
+)
+def test_chart_refuses_values_and_names_them_when_they_cannot_work(sets: list[str], said: str) -> None:
+    done = render(*sets)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "keys", "processes", "expected"),
+    [("64MiB", "64MiB", 1, 598), ("512MiB", "1GiB", 1, 2006), ("1GB", "100000000", 4, 3218)],
+)
+def test_chart_computes_the_memory_of_a_pod_from_the_settings(
+    limit: str, keys: str, processes: int, expected: int
+) -> None:
+    """Limit, and for each process its keys, 150 MiB, and 320 MiB to publish."""
+    done = render(
+        f"settings.memory.limit={limit}",
+        f"settings.memory.keys={keys}",
+        f"processes={processes}",
+        "settings.coordination.mode=dynamodb",
+    )
+    assert done.returncode == 0, done.stderr
+    (deployment,) = of_kind(done.stdout, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == f"{expected}Mi"
+
+
+def test_chart_restarts_pods_when_a_setting_changes() -> None:
+    """The annotation is a digest of the settings file."""
+    one, two = (of_kind(render(f"settings.commit.every={text}").stdout, "Deployment")[0] for text in ("30s", "10s"))
+    digests = [made["spec"]["template"]["metadata"]["annotations"]["checksum/settings"] for made in (one, two)]
+    assert digests[0] != digests[1]
+
+
+def test_chart_adds_a_cpu_scaler_when_autoscaling_is_enabled() -> None:
+    """And leaves the number of replicas to it."""
+    made = render("autoscaling.enabled=true", "settings.coordination.mode=dynamodb").stdout
+    (scaler,) = of_kind(made, "HorizontalPodAutoscaler")
+    (deployment,) = of_kind(made, "Deployment")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert "replicas" not in deployment["spec"]
+    kubernetes_validate.validate(scaler, "1.30", strict=True)
+
+
+def of_kind(text: str, kind: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(text) if document and document["kind"] == kind]
+
+
+def test_terraform_module_is_formatted_and_parses() -> None:
+    """`terraform validate` needs the AWS provider; see deploy/terraform/README.md."""
+    terraform = shutil.which("terraform")
+    if terraform is None:
+        pytest.skip("Terraform is not installed")
+    command = [terraform, "fmt", "-check", "-diff", ROOT / "deploy/terraform"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,62 @@
+"""Versions of a release: `python -m tools.versions lowest` prints constraints, `... tag v0.2.0` checks a tag."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+_REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?>=([0-9.]+)")
+
+
+def lowest(root: Path = _ROOT) -> list[str]:
+    """A constraint for each dependency of the program: the lowest version that pyproject.toml allows."""
+    found = [_REQUIREMENT.match(one) for one in _project(root)["dependencies"]]
+    assert all(found), "each dependency has a lower bound"
+    return [f"{one[1]}=={one[2]}" for one in found if one]
+
+
+def faults(tag: str, root: Path = _ROOT) -> list[str]:
+    """Why `tag` cannot be released: the places that have another version, one line each."""
+    version = tag.removeprefix("v")
+    chart = (root / "deploy/helm/vortex/Chart.yaml").read_text("utf-8")
+    places = {
+        "pyproject.toml: project.version": _project(root)["version"],
+        "deploy/helm/vortex/Chart.yaml: version": _field(chart, "version"),
+        "deploy/helm/vortex/Chart.yaml: appVersion": _field(chart, "appVersion"),
+    }
+    found = [f"{place} is {has}, the tag says {version}" for place, has in places.items() if has != version]
+    if f"## [{version}]" not in (root / "CHANGELOG.md").read_text("utf-8"):
+        found.append(f"CHANGELOG.md has no section [{version}]")
+    return found
+
+
+def _project(root: Path) -> dict[str, list[str]]:
+    project: dict[str, list[str]] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    return project
+
+
+def _field(chart: str, name: str) -> str | None:
+    found = re.search(rf"^{name}: (\S+)$", chart, re.MULTILINE)
+    return found and found[1]
+
+
+def main(arguments: list[str]) -> int:
+    """The program."""
+    match arguments:
+        case ["lowest"]:
+            print("\n".join(lowest()))
+            return 0
+        case ["tag", tag]:
+            found = faults(tag)
+            print("\n".join(found), file=sys.stderr)
+            return 1 if found else 0
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,47 @@
+"""`vortex plan`: prints what a stream needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from vortex.commands.sizing import MIB, Load, Sizing, size
+from vortex.commands.telling import tell
+from vortex.exits import Exit
+
+
+def plan(load: Load, as_json: bool) -> int:
+    """Print the sizing of `load`."""
+    sizing = size(load)
+    if as_json:
+        tell(json.dumps({**asdict(sizing), "dollars": sizing.dollars}))
+        return Exit.OK
+    for line in lines(sizing):
+        tell(line)
+    return Exit.OK
+
+
+def lines(sizing: Sizing) -> list[str]:
+    """For a person, within 80 columns."""
+    many = sizing.processes > 1
+    return [
+        f"Processes:  {sizing.processes}, each at half a core ({sizing.cores:.2f} cores of work)",
+        f"Memory:     {sizing.memory // MIB:,} MiB for each process",
+        f"Files:      {sizing.objects_hour:,.0f} an hour",
+        "",
+        "Settings:",
+        "  [coordination]",
+        f'  mode = "{"dynamodb" if many else "local"}"',
+        "  [memory]",
+        f'  limit = "{sizing.limit // sizing.processes // MIB}MiB"',
+        f'  keys = "{sizing.keys // MIB}MiB"',
+        "",
+        f"{'A month':<36}{'count':>18}{'$':>12}",
+        *(f"  {cost.name:<34}{cost.count:>18,.0f}{cost.dollars:>12,.2f}" for cost in sizing.costs),
+        f"  {'in all':<34}{'':>18}{sizing.dollars:>12,.2f}",
+        f"  {'beside the stream itself':<34}{'':>18}{sizing.kinesis:>12,.2f}",
+        "",
+        *(f"Note: {line}." for line in sizing.warnings),
+        "CPU and memory go by docs/performance.md; prices are list prices of us-east-1.",
+        "Then measure: shard lag near zero and CPU below a half are right.",
+    ]
