@@ -23,7 +23,17 @@ WITHOUT_SCHEMA = {"PodMonitor", "PrometheusRule", "ScaledObject"}
 def render(*sets: str, values: str = "one-worker") -> subprocess.CompletedProcess[str]:
     """`helm template` with an example's values, and changes to them."""
     changes = [part for one in sets for part in ("--set", one)]
-    command = [HELM, "template", "v", CHART, "-f", EXAMPLES / f"{values}.yaml", "--kube-version", "1.30.0", *changes]
+    command: list[str | Path] = [
+        HELM,
+        "template",
+        "v",
+        CHART,
+        "-f",
+        EXAMPLES / f"{values}.yaml",
+        "--kube-version",
+        "1.30.0",
+        *changes,
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
@@ -107,6 +117,6 @@ def test_terraform_module_is_formatted_and_parses() -> None:
     terraform = shutil.which("terraform")
     if terraform is None:
         pytest.skip("Terraform is not installed")
-    command = [terraform, "fmt", "-check", "-diff", ROOT / "deploy/terraform"]
+    command: list[str | Path] = [terraform, "fmt", "-check", "-diff", ROOT / "deploy/terraform"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr

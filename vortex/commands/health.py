@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 
-from vortex.commands.telling import tell
+from vortex.commands.printing import print_line
 from vortex.config.settings import Http
 from vortex.exits import Exit
 
@@ -31,21 +31,21 @@ class _SocketConnection(http.client.HTTPConnection):
 def health(endpoint: Http) -> int:
     """Ask /livez where `endpoint` says that the worker listens; 0 if it answers within two seconds, else 1."""
     if not endpoint.host.startswith(_UNIX) and not endpoint.port:
-        tell("http.port is 0, so the worker takes any free port: set a port to use vortex health", err=True)
+        print_line("http.port is 0, so the worker takes any free port: set a port to use vortex health", err=True)
         return Exit.CONFIG
     where, connection = _connection(endpoint)
     try:
         connection.request("GET", "/livez")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as problem:
-        tell(f"{where}/livez does not answer: {problem or type(problem).__name__}", err=True)
+        print_line(f"{where}/livez does not answer: {problem or type(problem).__name__}", err=True)
         return Exit.FAILED
     finally:
         connection.close()
     if status != 200:
-        tell(f"{where}/livez answers {status}", err=True)
+        print_line(f"{where}/livez answers {status}", err=True)
         return Exit.FAILED
-    tell("ok")
+    print_line("ok")
     return Exit.OK
 
 

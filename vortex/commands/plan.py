@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from vortex.commands.printing import print_line
 from vortex.commands.sizing import MIB, Load, Sizing, size
-from vortex.commands.telling import tell
 from vortex.exits import Exit
 
 
@@ -14,10 +14,10 @@ def plan(load: Load, as_json: bool) -> int:
     """Print the sizing of `load`."""
     sizing = size(load)
     if as_json:
-        tell(json.dumps({**asdict(sizing), "dollars": sizing.dollars}))
+        print_line(json.dumps({**asdict(sizing), "dollars": sizing.dollars}))
         return Exit.OK
     for line in lines(sizing):
-        tell(line)
+        print_line(line)
     return Exit.OK
 
 
