@@ -289,11 +289,14 @@ def _show(reports: list[HourReport], as_json: bool, not_closed: list[datetime] |
             _show_line(report)
         if not_closed:
             click.echo(f"not closed: {', '.join(hour_text(hour) for hour in not_closed)}")
-    if any(report.failed for report in reports):
+    if not all(report.complete for report in reports):
         sys.exit(Exit.FAILED)
 
 
 def _show_line(report: HourReport) -> None:
+    if report.problem:
+        click.echo(_printable(f"{hour_text(report.hour)}: FAILED: {report.problem}"), err=True)
+        return
     changed = sum(one.changed for one in report.loaded)
     misfits = sum(sum(one.misfits.values()) for one in report.loaded)
     text = f"{hour_text(report.hour)}: {report.rows} rows in {len(report.loaded)} tables ({changed} loaded now)"
@@ -310,6 +313,7 @@ def _report_json(report: HourReport) -> dict[str, Any]:
     return {
         "hour": hour_text(report.hour),
         "rows": report.rows,
+        "problem": report.problem or None,
         "loaded": [
             {
                 "customer": one.partition.customer,

@@ -31,6 +31,13 @@ class HourReport:
     loaded: list[Loaded] = field(default_factory=list)
     failed: list[tuple[Partition, str]] = field(default_factory=list)
     left: list[Partition] = field(default_factory=list)
+    problem: str = ""
+    """Why the hour's manifest could not be read, if so: then nothing is known of its partitions."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that the catalogue asks for is loaded."""
+        return not self.failed and not self.problem
 
     @property
     def rows(self) -> int:
@@ -108,7 +115,7 @@ class Loader:
             self._tell(report, part, future)
             progress(done, len(waiting))
         for report in reports:
-            if not report.failed:  # else the hour comes again
+            if report.complete:  # else the hour comes again
                 self.metrics.not_in_catalog.inc(sum(part.rows for part in report.left))
                 if customer is None and event is None:
                     self.metrics.loaded(report.hour)
@@ -123,7 +130,15 @@ class Loader:
         for hour in hours:
             report = HourReport(hour)
             reports.append(report)
-            for part in self.store.hour(hour).partitions:
+            try:
+                partitions = self.store.hour(hour).partitions
+            except LoaderError as problem:
+                if len(hours) == 1:
+                    raise
+                report.problem = str(problem)  # the others are loaded all the same
+                self.metrics.failures.inc()
+                continue
+            for part in partitions:
                 if customer not in (None, part.customer) or event not in (None, part.event_type):
                     continue
                 if catalog.wanted(part.customer, part.event_type):
@@ -213,10 +228,10 @@ def follow(
                 continue
             open_since = None  # hours close in turn: those before it never will, as before the stream's first event
             report_to(report)
-            if report.failed:
-                failed.append(hour)
-            else:
+            if report.complete:
                 done.add(hour)
+            else:
+                failed.append(hour)
         oldest = min([*failed, *([open_since] if open_since else [])], default=None)
         loader.metrics.waiting(len(failed), (now() - oldest - HOUR).total_seconds() if oldest else 0.0)
         while done and first in done:

@@ -125,6 +125,20 @@ def test_load_names_a_partition_that_fails_and_loads_the_others(loading: Loading
     assert loading.rows("SELECT count(*) FROM wayne_retail.page") == [(5,)]
 
 
+def test_backfill_names_an_hour_whose_manifest_is_unreadable_and_loads_the_others(loading: Loading) -> None:
+    (loading.store / "_hours/date=2026-11-29/hour=09/manifest.json").write_text("{")
+    span = ("--from", "2026-11-29T09", "--to", "2026-11-29T12")
+    output = loading("backfill", *span, code=Exit.FAILED)
+    assert "2026-11-29T09: FAILED: " in output and "manifest.json cannot be read" in output
+    assert "2026-11-29T11: 10 rows in 2 tables (2 loaded now)" in output
+    told = loading("backfill", *span, "--json", code=Exit.FAILED)["hours"]
+    assert [(hour["hour"], hour["rows"], bool(hour["problem"])) for hour in told] == [
+        ("2026-11-29T09", 0, True),
+        ("2026-11-29T10", 5, False),
+        ("2026-11-29T11", 10, False),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
