@@ -62,9 +62,10 @@ EVENTS_READ = CounterMetric(
 )
 EVENTS = CounterMetric(
     "vortex_events_total",
-    "Events by outcome: accepted, duplicate or rejected; late, early and untimed are among the accepted.",
+    "Events by outcome: accepted, duplicate or rejected; late, early, untimed (no readable time) and unidentified (no "
+    "id) are among the accepted.",
     ("outcome",),
-    ("accepted", "duplicate", "rejected", "late", "early", "untimed"),
+    ("accepted", "duplicate", "rejected", "late", "early", "untimed", "unidentified"),
 )
 REJECTIONS = CounterMetric(
     "vortex_rejections_total",

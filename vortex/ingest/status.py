@@ -55,6 +55,8 @@ class ShardStatus:
                 name = "duplicate" if outcome == "filtered" else outcome
                 meter.add(metrics.EVENTS, number, outcome=name)
         meter.add(metrics.RECORDS, counts.records)
+        if step.unidentified:
+            meter.add(metrics.EVENTS, step.unidentified, outcome="unidentified")
         meter.add(metrics.EVENTS_READ, counts.events)
         for reason, number in step.reasons.items():
             meter.add(metrics.REJECTIONS, number, reason=reason)

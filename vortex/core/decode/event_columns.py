@@ -33,6 +33,8 @@ class Events:
     keys: Keys
     period: NDArray[np.int64]
     rejected: list[Rejected] = field(default_factory=list)
+    unidentified: NDArray[np.bool_] | None = None
+    """Which events have no id, so that their whole line counts; None if all have one, as in most pages."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -48,6 +50,7 @@ class Events:
             self.names,
             self.keys[which],
             self.period[which],
+            unidentified=None if self.unidentified is None else self.unidentified[which],
         )
 
 
@@ -67,6 +70,7 @@ def in_one(several: Sequence[Events]) -> Events:
         np.concatenate([each.keys for each in several]),
         np.concatenate([each.period for each in several]),
         [one for each in several for one in each.rejected],
+        _unidentified(several),
     )
 
 
@@ -87,4 +91,14 @@ def merged(one: Events, other: Events) -> Events:
         np.concatenate((one.keys, other.keys))[order],
         np.concatenate((one.period, other.period))[order],
         one.rejected + other.rejected,
+        None if (flags := _unidentified((one, other))) is None else flags[order],
+    )
+
+
+def _unidentified(several: Sequence[Events]) -> NDArray[np.bool_] | None:
+    """Of all, one after another."""
+    if all(each.unidentified is None for each in several):
+        return None
+    return np.concatenate(
+        [np.zeros(len(each), np.bool_) if each.unidentified is None else each.unidentified for each in several]
     )

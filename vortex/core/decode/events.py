@@ -252,6 +252,10 @@ class EventReader:
         text, start, names = events.text, events.start[deferred["row"]], events.names
         if len(which := np.flatnonzero(deferred["what"] & DEFER_KEY)):
             row, without = deferred["row"][which], (deferred["what"][which] & NO_ID).astype(np.bool_)
+            if without.any():
+                if events.unidentified is None:
+                    events.unidentified = np.zeros(len(events), np.bool_)
+                events.unidentified[row] = without
             at = start[which] + np.where(without, 0, deferred["id_at"][which])
             size = np.where(without, events.size[row], deferred["id_size"][which])
             some = [names[name][0] for name in events.name[row].tolist()], without.tolist(), _slices(text, at, size)
@@ -280,6 +284,7 @@ class EventReader:
             np.frombuffer(b"".join(self._keys(decoded)), dtype=_KEY),
             self._periods_of(decoded.times, lambda: lines),
             decoded.rejected,
+            np.array([key is None for key in decoded.ids], np.bool_) if None in decoded.ids else None,
         )
 
     def _periods_of(self, times: list[Any], lines: Callable[[], list[bytes]]) -> NDArray[np.int64]:

@@ -69,6 +69,8 @@ class Step:
     counts: Counts
     reasons: Counter[Reason]
     whole: bool
+    unidentified: int = 0
+    """Accepted events without an id."""
 
 
 @dataclass(slots=True)
@@ -189,7 +191,7 @@ class ShardIngest:
         counts = self._build.counts
         before = msgspec.structs.replace(counts)
         events = one.events
-        self._take_events(events, arrived, events.record - one.first)
+        unidentified = self._take_events(events, arrived, events.record - one.first)
         reasons = self._reject(events.rejected, records, arrived, one.first)
         if one.last:
             self._advance(int(arrived.max()))
@@ -198,7 +200,7 @@ class ShardIngest:
             self.position = Position(Start.AFTER_SEQUENCE_NUMBER, last)
         counts.events = counts.accepted + counts.filtered + counts.rejected
         read = Counts(*(getattr(counts, name) - getattr(before, name) for name in Counts.__struct_fields__))
-        return Step(read, reasons, one.last and not one.busy)
+        return Step(read, reasons, one.last and not one.busy, unidentified)
 
     def idle(self, empty_until: int) -> None:
         """The shard is empty up to this time, which all clocks have reached: advance its watermark."""
@@ -272,10 +274,13 @@ class ShardIngest:
             self.watermark = to
             self.closed_before = max(self.closed_before, self._policy.rules.closed_before(to))
 
-    def _take_events(self, events: Events, arrived: NDArray[np.int64], record: NDArray[np.int32]) -> None:
-        """Filter, route and group events. `arrived` is by record; `record` is the record index of each event."""
+    def _take_events(self, events: Events, arrived: NDArray[np.int64], record: NDArray[np.int32]) -> int:
+        """Filter, route and group events; how many of the accepted ones have no id.
+
+        `arrived` is by record; `record` is the record index of each event.
+        """
         if not len(events):
-            return
+            return 0
         build = self._build
         begins = max(self.watermark, int(arrived[: int(record[0]) + 1].max()))
         ends = max(self.watermark, int(arrived.max()))
@@ -297,14 +302,16 @@ class ShardIngest:
             for at, number in _counted(period[fresh & (events.period == NO_PERIOD)]):
                 build.periods[at].untimed += number
                 build.counts.untimed += number
+        unidentified = 0 if events.unidentified is None else int(np.count_nonzero(fresh & events.unidentified))
         if accepted == len(fresh):
             self._keep(events, period, events.start, events.size, events.name, events.keys)
-            return
+            return unidentified
         for at, number in _counted(period[~fresh]):
             build.periods[at].filtered += number
         if accepted:
             some = events.start[fresh], events.size[fresh], events.name[fresh], events.keys[fresh]
             self._keep(events, period[fresh], *some)
+        return unidentified
 
     def _all_on_time(self, events: Events, arrived: NDArray[np.int64]) -> bool:
         """Whether every event is of a period that is open, and was not to come yet, from the first record to the last:

@@ -172,6 +172,19 @@ def test_events_without_a_readable_time_are_routed_by_arrival_and_counted_as_unt
         }
 
 
+def test_events_without_an_id_are_counted_as_unidentified() -> None:
+    """An id that is missing or null; in C and in Python, also in records that C leaves to Python. Not duplicates."""
+    rows: list[dict[str, Any]] = [{"c": "a", "t": "x", "at": NOW, "n": number} for number in range(5)]
+    rows += [{**rows[0]}, {**rows[1], "id": None}, {**rows[2], "id": "1"}, {**rows[3], "c": "\u00e9", "n": 9}]
+    for whole in (contextlib.nullcontext(), without_native()):
+        with whole:
+            shard = ingest()
+            records = [Record(str(100 + n), NOW / 1000, json.dumps(row).encode()) for n, row in enumerate(rows)]
+            steps = [step for step in shard.slices(Page(records, "i", 0, NOW)) if step is not None]
+        assert sum(step.counts.accepted for step in steps) == 8
+        assert sum(step.unidentified for step in steps) == 7
+
+
 @given(st.integers(0, 2**32), st.sampled_from([0, 20 * MINUTE, 90 * MINUTE]))
 def test_segment_counts_add_up_and_no_event_enters_a_closed_period(seed: int, spread_ms: int) -> None:
     """The counts of every segment agree; no segment writes below the bound of the one before it."""
