@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from vortex import metrics
 from vortex.adapters.http.server import Check
-from vortex.health import SILENCE_S
+from vortex.health import SILENCE_S, Reach
 from vortex.ingest.worker import ShardWorker
 from vortex.runtime.assembly import Assembly
 from vortex.runtime.environment import Environment
@@ -57,7 +57,7 @@ class Watch:
     def look(self) -> None:
         """Bring health and gauges up to date."""
         env = self._env
-        for reach in env.retry.reaches:
+        for reach in self._called():
             reach.look()
         if self._loops is not None:
             self._look_at_shards(self._loops)
@@ -68,9 +68,16 @@ class Watch:
         env.meter.set(metrics.READY, not failed)
         for name in metrics.TROUBLES:
             env.meter.set(metrics.TROUBLE, name in kinds, name=name)
-        for reach in env.retry.reaches:
+        for reach in self._called():
             if reach.succeeded_ms is not None:
                 env.meter.set(metrics.LAST_SUCCESS, reach.succeeded_ms / 1000, service=reach.name)
+
+    def _called(self) -> list[Reach]:
+        """The services that are called all the time: not a lease table that was read once, at the first start."""
+        names = {"kinesis"}
+        if self._loops is not None:
+            names |= {"store"} if self._loops.fleet.alone else {"store", "lease table"}
+        return [reach for reach in self._env.retry.reaches if reach.name in names]
 
     def _look_at_shards(self, loops: Assembly) -> None:
         """Unready while a shard brings no page for minutes, whatever the cause: its hours stay open."""

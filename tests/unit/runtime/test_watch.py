@@ -31,7 +31,7 @@ class Process:
         self.publisher = PublisherStatus()
         self.workers: dict[str, Any] = {}
         loops = SimpleNamespace(
-            fleet=SimpleNamespace(workers=self.workers),
+            fleet=SimpleNamespace(workers=self.workers, alone=True),
             publisher=SimpleNamespace(status=self.publisher, dedup=SimpleNamespace(keys=_NoKeys())),
         )
         self.loops = cast(Any, loops)
@@ -103,6 +103,24 @@ def test_watch_reports_a_service_that_neither_answers_nor_fails() -> None:
         await asyncio.sleep(20)
         assert process.health.report() == {"kinesis": "no call has succeeded for 5 min"}
         process.task.cancel()
+
+    vtime.run(scenario())
+
+
+def test_watch_waits_for_a_lease_table_only_in_a_fleet() -> None:
+    """A process that has all shards reads the table once, at the first start or when it drains a fleet's stream."""
+
+    async def scenario() -> None:
+        for alone, troubles in ((True, []), (False, ["lease table"])):
+            process = Process()
+            process.loops.fleet.alone = alone
+            process.watch.begin(process.loops)
+            table = process.retry.of("lease table")
+            await table("read leases", process._server_time)
+            await asyncio.sleep(400)
+            assert list(process.health.report()) == troubles
+            assert any('service="lease table"' in line for line in process.shown(metrics.LAST_SUCCESS)) != alone
+            process.task.cancel()
 
     vtime.run(scenario())
 
