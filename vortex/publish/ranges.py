@@ -13,12 +13,14 @@ from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import RangeDone
 from vortex.log.store import LogStore
 from vortex.ports import Offload
-from vortex.publish.copies import Copier, Copies
+from vortex.publish.copies import BytesUnderWay, Copier, Copies
 from vortex.publish.object_writer import ObjectWriter, batches
 from vortex.publish.sharing import Doing, Sharing
 
 _BATCHES = 3
 """Batches of objects that are written at a time."""
+_BATCH_BYTES = 160 * 1024 * 1024
+"""Compressed bytes of these batches. Blobs and objects are in memory together, so publishing takes twice of it."""
 
 
 class Ranges:
@@ -109,6 +111,12 @@ class Ranges:
         self, plan: Plan, chunks: Iterable[tuple[int, int]], members: Members, copies: Copies
     ) -> list[PublishedObject]:
         """Write the objects of some groups, a few batches at a time: one is put while the next one is built."""
+        room = BytesUnderWay(_BATCH_BYTES)
+
+        async def one(batch: Sequence[ObjectSpec]) -> list[PublishedObject]:
+            async with room.of(sum(spec.length for spec in batch)):
+                return await self._writer.write(batch, plan.small, copies)
+
         published: list[PublishedObject] = []
         writing: deque[asyncio.Task[list[PublishedObject]]] = deque()
         try:
@@ -117,7 +125,7 @@ class Ranges:
                     while len(writing) >= _BATCHES:
                         published += await writing[0]
                         writing.popleft()
-                    writing.append(asyncio.ensure_future(self._writer.write(batch, plan.small, copies)))
+                    writing.append(asyncio.ensure_future(one(batch)))
                     self._note(batch)
             while writing:
                 published += await writing[0]
