@@ -11,12 +11,16 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.growth.ground import CALL_S, CountingStore
+from benchmarks.growth.ground import CALL_S, ROOT, CountingStore, Traffic, fill
 from simulation import vtime
 from simulation.memstream import MemoryStream
 from tests.loops import World
+from vortex.core.log.rules import SegmentHeader, SegmentRef
+from vortex.core.log.segment import MEMBER
 from vortex.ingest.memory import MemoryBudget
+from vortex.log.store import LogStore
 from vortex.ports import Stream
+from vortex.retry import Once
 
 PAGES = 10
 """The limit of memory in pages."""
@@ -85,3 +89,26 @@ async def _behind(shards: int, records: int, pages: int) -> tuple[Peak, int]:
             await world.clock.sleep(1)
         await worker.kill()
     return peak, page
+
+
+def resumed(segments: int) -> tuple[int, int]:
+    """The bytes of indexes in memory when a log of so many unpublished segments has been walked, and of all of them."""
+    return vtime.run(_resumed(segments))
+
+
+async def _resumed(segments: int) -> tuple[int, int]:
+    store = CountingStore(vtime.VirtualClock())
+    fill(store, 1, Traffic(commits=segments, partitions=50, size=5_000))
+    held = 0
+    walk = LogStore.walk
+
+    async def watched(self: LogStore, before: SegmentRef, *, index: bool = True) -> list[SegmentHeader]:
+        nonlocal held
+        headers = await walk(self, before, index=index)
+        held += sum(len(head.footer.members) for head in headers)
+        return headers
+
+    with patch.object(LogStore, "walk", watched):
+        newest = await LogStore(store, ROOT, Once()).newest("shardId-000000000000", None)
+    assert newest is not None and newest.n == segments
+    return held, segments * 50 * MEMBER.itemsize

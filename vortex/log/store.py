@@ -187,12 +187,20 @@ class LogStore:
             tail, size = await self.store.get_tail(key, length)
         return tail, size
 
-    async def walk(self, before: SegmentRef) -> list[SegmentHeader]:
-        """All segments after `before`, in order, with a checked chain. Raises BrokenLog."""
+    async def walk(self, before: SegmentRef, *, index: bool = True) -> list[SegmentHeader]:
+        """All segments after `before`, in order, with a checked chain. Raises BrokenLog.
+
+        Without `index` they have no indexes of members: a shard that is far behind has thousands of segments.
+        """
         numbers = await self.numbers(before.shard, before.n)
         if numbers != list(range(before.n + 1, before.n + 1 + len(numbers))):
             raise BrokenLog(f"log of {before.shard}: after segment {before.n} come {numbers[:5]}…: a hole")
-        headers = list(await asyncio.gather(*(self.head(before.shard, n) for n in numbers)))
+
+        async def one(n: int) -> SegmentHeader:
+            head = await self.head(before.shard, n)
+            return head if index else head.without_index()
+
+        headers = list(await asyncio.gather(*map(one, numbers)))
         for earlier, later in zip([before, *headers], headers, strict=False):
             check_follows(earlier, later, self.root)
         return headers
@@ -229,8 +237,8 @@ class LogStore:
             wanted = head.footer.prev
         return headers
 
-    async def view(self, shard: str, entry: PlanShard) -> LogView:
-        """The planner's view of a log: from `next` of the plan's entry (or `to`) to the head.
+    async def view(self, shard: str, entry: PlanShard, *, index: bool = True) -> LogView:
+        """The planner's view of a log: from `next` of the plan's entry (or `to`) to the head; `index` as for `walk`.
 
         Raises BrokenLog if the log ends before the segments of a plan: state was lost, which needs operator action.
         """
@@ -243,14 +251,14 @@ class LogStore:
                     f"log of {shard}: {problem}; a plan includes segment {entry.to}, so state was lost. Restore it; "
                     "starting over would lose or repeat data"
                 ) from None
-        return LogView(headers + await self.walk(headers[-1] if headers else log_start(shard)))
+        return LogView(headers + await self.walk(headers[-1] if headers else log_start(shard), index=index))
 
     async def newest(self, shard: str, entry: PlanShard | None) -> SegmentHeader | None:
         """The last segment of a log, walked from the last plan's `to`; None if the log has not started."""
         if entry is not None and entry.to >= 0:
-            view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to))
+            view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to), index=False)
             return view.headers[-1]
-        walked = await self.walk(log_start(shard))
+        walked = await self.walk(log_start(shard), index=False)
         return walked[-1] if walked else None
 
     async def ids(self, head: SegmentHeader) -> bytes:

@@ -10,7 +10,7 @@ from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import Traffic, exponent
 from benchmarks.growth.price import bill
 from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, planned, published
-from benchmarks.growth.reading import behind
+from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.upkeep import cleaned
 from vortex.core.publish import members
 
@@ -99,3 +99,9 @@ def test_bill_grows_with_the_shards_alone() -> None:
     assert large.kinesis == 2 * small.kinesis
     for name in ("PUT segments", "heartbeats", "a day of segments in storage"):
         assert 1.8 <= large.parts[name] / small.parts[name] <= 2.2, name
+
+
+def test_a_shard_that_resumes_holds_no_index_of_its_segments() -> None:
+    """Only the newest footer decides where it continues."""
+    held, whole = resumed(20)
+    assert held == 0 < whole
