@@ -17,7 +17,7 @@ from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
 from benchmarks.growth.price import bill
 from benchmarks.growth.publishing import held_indexes, listed, one_folder, planned, published
-from benchmarks.growth.reading import behind
+from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.upkeep import cleaned
 
 
@@ -88,7 +88,13 @@ def _price(shards: int) -> dict[str, float]:
     return {"% of Kinesis": found.percent, **{f"$ {name}": dollars for name, dollars in found.parts.items()}}
 
 
+def _resume(segments: int) -> dict[str, float]:
+    held, whole = resumed(segments)
+    return {"bytes of indexes held": held, "bytes of indexes": whole}
+
+
 CURVES = {
+    "resume": Curve("unpublished segments", (40, 80, 160), _resume, "bytes of indexes held"),
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
     "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
