@@ -50,6 +50,7 @@ OF_THE_REPOSITORY = {
     "test_alerts",
     "test_deploy",
     "test_documentation",
+    "test_formats",
     "test_generated",
     "test_layout_of_tests",
     "test_message_snapshot",
