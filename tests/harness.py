@@ -95,7 +95,8 @@ class Site:
 
     def command(self, *arguments: str) -> list[str]:
         """The program's command line."""
-        return [sys.executable, "-m", "vortex", arguments[0], "-c", str(self.config), *arguments[1:]]
+        group = 2 if arguments[0] == "rejects" else 1
+        return [sys.executable, "-m", "vortex", *arguments[:group], "-c", str(self.config), *arguments[group:]]
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -5,7 +5,9 @@ Errors are classified by what the caller must do, not by their origin.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol, TypeVar
 
 from vortex.core.fleet.lease import Checkpoint, Lease
@@ -73,6 +75,33 @@ class Stream(Protocol):
 
     async def read(self, shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
         """One GetRecords call: at most `limit` records and 10 MiB. Raises IteratorExpired, Unavailable, Denied."""
+        ...
+
+
+class PutOutcome(Enum):
+    """What became of a record that was put on a stream."""
+
+    SENT = "sent"
+    BUSY = "busy"
+    """Certainly not put, because the stream takes no more at the moment."""
+    REFUSED = "refused"
+    """Certainly not put."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """`detail` is the sequence number, or what went wrong."""
+
+    outcome: PutOutcome
+    detail: str
+
+
+class Sink(Protocol):
+    """Puts records on a stream."""
+
+    async def put(self, records: Sequence[tuple[str, bytes]]) -> list[PutResult]:
+        """Put partition keys with data, at most 500 and 5 MiB, each at most once. Never raises PortError."""
         ...
 
 

@@ -83,7 +83,7 @@ class FieldSample:
                 self._timed[path] += self._usable("time", value)
 
     def _count(self, name: str, share: FieldShare, event: dict[str, Any]) -> None:
-        found = [value for path in self._paths[name] if (value := _at(event, path)) is not None and value != ""]
+        found = [value for path in self._paths[name] if (value := value_at(event, path)) is not None and value != ""]
         share.present += bool(found)
         # The first present value is a customer, type or id; of times, the first that can be read.
         if any(self._usable(name, value) for value in (found if name == "time" else found[:1])):
@@ -120,7 +120,8 @@ class FieldSample:
         return any(count and _last(path) in _USUAL[name] for path, count in there.items())
 
 
-def _at(event: Any, path: tuple[str, ...]) -> Any:
+def value_at(event: Any, path: tuple[str, ...]) -> Any:
+    """The value at this path; None if there is none."""
     for key in path:
         if not isinstance(event, dict):
             return None

@@ -17,6 +17,7 @@ from vortex.adapters.aws import preflight as surroundings
 from vortex.adapters.aws.client import Session, new_session
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
+from vortex.adapters.kinesis.put_records import open_kinesis_sink
 from vortex.adapters.kinesis.stream import open_kinesis_stream
 from vortex.adapters.s3.store import open_s3_store
 from vortex.config import places
@@ -25,7 +26,7 @@ from vortex.config.loading import ConfigError
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.model import Start
-from vortex.ports import Meter, ObjectStore, Stream
+from vortex.ports import Meter, ObjectStore, Sink, Stream
 from vortex.runtime.first_start import FirstStart
 
 T = TypeVar("T")
@@ -128,6 +129,17 @@ async def open_stream(settings: Settings, session: Session | None = None) -> Asy
     opening = open_kinesis_stream(source.stream, region, source.endpoint_url, session=session)
     async with _opened(opening, "source") as stream:
         yield stream
+
+
+@contextlib.asynccontextmanager
+async def open_sink(settings: Settings, session: Session | None = None) -> AsyncIterator[Sink]:
+    """Open the stream of `[source]` for writing."""
+    source = settings.source
+    _known("source", source.region, source.endpoint_url)
+    region = _region(source.region, places.stream_region(source.stream))
+    opening = open_kinesis_sink(source.stream, region, source.endpoint_url, session or aws_session(settings))
+    async with _opened(opening, "source") as sink:
+        yield sink
 
 
 def stream_name(settings: Settings) -> str:

@@ -20,10 +20,10 @@ LAYOUT = Layout("c={customer}/t={event_type}/d={date}/h={hour}", "_rejected/d={d
 HOUR = 1_800_000_000_000 // HOUR_MS * HOUR_MS
 
 
-def rejected(*datas: bytes, sequence: str = "7") -> tuple[bytes, bytes]:
+def rejected(*datas: bytes, sequence: str = "7", hour: int = HOUR) -> tuple[bytes, bytes]:
     """The lines of rejections of one record, and those beside them."""
     several = [Rejected(0, sub, Reason.NOT_JSON, "no", data) for sub, data in enumerate(datas)]
-    return lines_of(several, [sequence], np.array([HOUR / 1000]), "s-1", LAYOUT.beside_folder(HOUR))
+    return lines_of(several, [sequence], np.array([hour / 1000]), "s-1", LAYOUT.beside_folder(hour))
 
 
 def test_rejections_in_gives_the_original_bytes_of_texts_and_others() -> None:
@@ -45,15 +45,17 @@ async def test_store_reads_the_hours_in_order_and_the_bytes_beside() -> None:
     store = MemoryStore(VirtualClock())
     large = b"\xfe" * (LINE_BYTES + 1)
     for hour, sequence in ((HOUR, "1"), (HOUR + HOUR_MS, "2"), (HOUR + 5 * HOUR_MS, "3")):
-        lines, beside = rejected(b"x", large, sequence=sequence)
+        lines, beside = rejected(b"x", large, sequence=sequence, hour=hour)
         folder = LAYOUT.rejected_folder(hour)
         store.put_now(f"{folder}/0000-000.json.gz", gzip.compress(lines))
         store.put_now(f"{folder}/records/0000-001.json.gz", gzip.compress(beside))
     rejections = RejectionStore(store, LAYOUT)
-    found = [one async for one in rejections.between(HOUR + 1, HOUR + 2 * HOUR_MS)]
+    found = [one async for one in rejections.between(HOUR, HOUR + 2 * HOUR_MS)]
     assert [(one.sequence, one.bytes) for one in found] == [("1", b"x"), ("1", None), ("2", b"x"), ("2", None)]
     wanted = {found[1].identity: found[1]}
     joined = [one async for one in rejections.data_of(f"{LAYOUT.rejected_folder(HOUR)}/0000-000.json.gz", wanted)]
     assert [one.bytes for one in joined] == [large]
     assert wanted == {}
+    whole = [one async for one in rejections.with_data(0, HOUR + 3 * HOUR_MS)]  # one listing, and the bytes beside
+    assert [(one.sequence, one.bytes) for one in whole] == [("1", b"x"), ("1", large), ("2", b"x"), ("2", large)]
     assert json.loads(rejected(b"x")[0])["reason"] == "not_json"
