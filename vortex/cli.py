@@ -403,6 +403,22 @@ def close(config: Path | None, as_json: bool, shards: tuple[str, ...], before: s
     sys.exit(program(_settings(config), shards, before, as_json))
 
 
+@main.group("config", epilog=_examples("vortex config show", "vortex config show --changed"))
+def config_() -> None:
+    """Show the settings in effect."""
+
+
+@config_.command("show", epilog=_examples("vortex config show", "VORTEX_COMMIT__EVERY=5s vortex config show --changed"))
+@_config
+@_json
+@click.option("--changed", is_flag=True, help="Only what the file or the environment sets.")
+def show(config: Path | None, as_json: bool, changed: bool) -> None:
+    """Print every setting, and whether it is from the file, the environment, or a default. Hides secrets."""
+    from vortex.commands.config_show import show as program
+
+    sys.exit(program(_settings(config), config, as_json, changed_only=changed))
+
+
 @main.command()
 @click.option("--events-per-second", "events", required=True, type=click.FloatRange(0, 1e9), help="On average.")
 @click.option("--bytes", "event_bytes", default=1000, show_default=True, type=click.IntRange(1), help="Of one event.")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import click
 
 from vortex.adapters.disk.scratch import TemporaryScratch
+from vortex.commands.bars import bars
 from vortex.commands.printing import print_line
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
@@ -48,7 +49,8 @@ def _instant(option: str, text: str | None) -> int | None:
 async def _verify(settings: Settings, span: Span = (None, None)) -> Report:
     async with open_store(settings) as store:
         scratch = TemporaryScratch(settings.publish.scratch)
-        return await verify_store(store, stream_name(settings), span=span, scratch=scratch)
+        with bars() as progress:
+            return await verify_store(store, stream_name(settings), span=span, progress=progress, scratch=scratch)
 
 
 def _print(report: Report) -> None:

@@ -85,9 +85,14 @@ def changed(settings: Settings) -> list[str]:
         for key, field in section.model_fields.items():
             value = getattr(getattr(settings, name), key)
             if not field.is_required() and value != field.default:
-                written = _written(field)
-                found.append(f"{name}.{key} = {toml(written.text(value) if written and value is not None else value)}")
+                found.append(f"{name}.{key} = {toml(as_written(field, value))}")
     return found
+
+
+def as_written(field: FieldInfo, value: object) -> object:
+    """A value that was read, as it is written in a file."""
+    written = _written(field)
+    return written.text(value) if written and value is not None else value
 
 
 def toml(value: object) -> str:

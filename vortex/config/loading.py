@@ -37,6 +37,14 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
     return settings
 
 
+def origins(path: Path | None, environ: Mapping[str, str] | None = None) -> dict[tuple[str, str], str]:
+    """By section and key where a setting comes from: the variable or the file; absent keys have their defaults."""
+    document = _read(path) if path else {}
+    said, _ = overrides(os.environ if environ is None else environ, known_keys())
+    found = {(name, key): str(path) for name, table in document.items() if isinstance(table, dict) for key in table}
+    return found | {(name, key): variable(name, key) for name, keys in said.items() for key in keys}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))

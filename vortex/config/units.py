@@ -52,6 +52,6 @@ def size_bytes(text: object) -> int:
 
 def size_text(size: int) -> str:
     """The shortest text of one unit that `size_bytes` reads as `size`: `"64MiB"`, `"4MB"`, `"1500"`."""
-    units = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 1000}
+    units = {"TiB": 2**40, "TB": 10**12, "GiB": 2**30, "GB": 10**9, "MiB": 2**20, "MB": 10**6, "KiB": 2**10, "KB": 1000}
     unit = next((name for name, factor in units.items() if size and not size % factor), "")
     return f"{size // units.get(unit, 1)}{unit}"
