@@ -30,8 +30,9 @@ def test_replay_after_mending_a_path_publishes_each_event_once(moto_url: str, tm
     assert any("nearest paths in the data: customer (100%)" in detail for detail in failed)
     site.drain()
     assert site.lines() == []
-    explained = site.call("explain", "c0", names[0], "--json")
-    assert json.loads(explained.stdout)["verdict"] in ("rejected", "not seen")
+    explained = site.call("explain", json.loads(event_of(names[0]))["customer"], names[0], "--json")
+    answer = json.loads(explained.stdout)
+    assert (answer["verdict"], answer["rejections"][0]["reason"]) == ("rejected", "missing_customer")
     counted = json.loads(site.call("rejects", "summary", "--json").stdout)
     assert counted["reason"] == {"missing_customer": 40}
     assert len(site.call("rejects", "list", "--limit", "5").stdout.splitlines()) == 15

@@ -95,6 +95,8 @@ async def _stream_or_none(settings: Settings, wanted: bool) -> AsyncIterator[Str
 
 
 def _lines_of_input() -> Iterator[bytes]:
+    if sys.stdin.isatty():
+        print_line("reads events from standard input, one a line; or give CUSTOMER and ID", err=True)
     while line := sys.stdin.buffer.readline(_LINE_BYTES):
         if line.strip():
             yield line.rstrip(b"\r\n")

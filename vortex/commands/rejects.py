@@ -44,6 +44,7 @@ from vortex.runtime.factories import open_sink, open_store, open_stream, stream_
 DAY_MS = 86_400_000
 _ROWS = 20
 _COUNTED = 10_000
+_PARALLEL = 32
 _EXCERPT = 80
 _LOOKED_INTO = 1 << 20
 
@@ -222,6 +223,16 @@ def _iso(ms: int) -> str:
 async def _counted(settings: Settings, choice: Choice, options: Options) -> tuple[int, Counter[str], Counter[str]]:
     """How many would be put, how many are still rejected, and how many have receipts."""
     ready, still, done = 0, Counter[str](), Counter[str]()
+    batch: list[Rejection] = []
+
+    async def look(receipts: Receipts) -> int:
+        """Count a batch by its receipts. Returns how many have none."""
+        standings = Counter(await asyncio.gather(*map(receipts.look, batch)))
+        batch.clear()
+        done["were put back before"] += standings[Standing.SENT]
+        done["have an attempt of unknown outcome"] += standings[Standing.UNKNOWN]
+        return standings[Standing.MINE]
+
     async with _opened(settings) as opened:
         mended, receipts = Mended(reader_of(opened.policy, opened.seed)), _receipts(opened)
         async for one in opened.rejections.with_data(*choice.span, choice.has):
@@ -229,11 +240,14 @@ async def _counted(settings: Settings, choice: Choice, options: Options) -> tupl
             reason = "" if options.keep_rejected or data is None else mended.still_rejected(data)
             if reason:
                 still[reason] += 1
-            elif options.file is None and (standing := await receipts.look(one)) is not Standing.MINE:
-                done["were put back before" if standing is Standing.SENT else "have an attempt of unknown outcome"] += 1
-            else:
+            elif options.file is not None:
                 ready += 1
-    return ready, still, done
+            else:
+                batch.append(msgspec.structs.replace(one, data=None, data_base64=None))
+                if len(batch) == _PARALLEL:
+                    ready += await look(receipts)
+        ready += await look(receipts)
+    return ready, still, +done
 
 
 def _receipts(opened: _Opened) -> Receipts:

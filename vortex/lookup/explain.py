@@ -157,9 +157,10 @@ class Explainer:
         """The objects with rejections: of the plans that logs are kept of, or of the given time."""
         if self._rejected is None:
             since, until = self._scope.since, self._scope.until
-            if since is None:
-                first = await self._log_store.plan(logs.oldest_plan) if logs.plan.k >= 0 else None
-                since = first.after if first is not None else logs.plan.after
+            if since is None:  # where every event is rejected there are no decision files
+                since = logs.plan.upto - DAY_MS
+                if logs.parts and (first := await self._log_store.plan(logs.oldest_plan)) is not None:
+                    since = min(since, first.after)
             self._rejected = []
             until = until if until is not None else logs.plan.upto
             async for plan in plans_between(self._log_store, logs.plan, since, until):

@@ -82,5 +82,5 @@ def test_question_around_spans_an_hour_before_and_a_day_after() -> None:
 
 
 def test_lines_of_input_are_events_without_line_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"a":1}\r\n\n{"b":2}')))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"a":1}\r\n\n{"b":2}'), isatty=bool))
     assert list(_lines_of_input()) == [b'{"a":1}', b'{"b":2}']
