@@ -419,7 +419,12 @@ def show(config: Path | None, as_json: bool, changed: bool) -> None:
     sys.exit(program(_settings(config), config, as_json, changed_only=changed))
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "vortex plan --events-per-second 5000 --shards 16",
+        "vortex plan --events-per-second 5000 --shards 16 --customers 300 --json",
+    )
+)
 @click.option("--events-per-second", "events", required=True, type=click.FloatRange(0, 1e9), help="On average.")
 @click.option("--bytes", "event_bytes", default=1000, show_default=True, type=click.IntRange(1), help="Of one event.")
 @click.option("--shards", required=True, type=click.IntRange(1, 1_000_000))
@@ -455,7 +460,7 @@ def _seconds(text: str, option: str) -> float:
         raise click.BadParameter(str(problem), param_hint=option) from None
 
 
-@main.command()
+@main.command(epilog=_examples("vortex health"))
 @_config
 def health(config: Path | None) -> None:
     """Ask the worker on this machine whether it runs (/livez); exit with 1 if it does not answer."""
