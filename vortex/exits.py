@@ -10,7 +10,8 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1
-    """`check` or `verify` found a fault, or the sum of the demo does not hold."""
+    """`check` or `verify` found a fault, `explain` did not see the event, `preview` rejects all, `rejects replay` could
+    not put all, or the sum of the demo does not hold."""
     USAGE = 2
     """The command line is wrong."""
     CONFIG = 3
