@@ -181,8 +181,11 @@ class Logs:
         return file, [row for run in runs for row in await self._published(file, run, key)]
 
     async def _file(self, k: int, high: int) -> Decided:
-        parts = self.parts[k]
-        part = high >> (64 - (parts.bit_length() - 1)) if parts > 1 else 0
+        part = _part(high, self.parts[k])
+        file = await self._files.get((k, part), lambda: self.log_store.decided(k, part))
+        if file.parts == self.parts[k]:
+            return file
+        part = _part(high, file.parts)  # some files are not written yet, or are cleaned up
         return await self._files.get((k, part), lambda: self.log_store.decided(k, part))
 
     async def _published(self, file: Decided, run: int, key: bytes) -> list[Row]:
@@ -225,6 +228,11 @@ class Logs:
             return []
         out = await self._out(file, shard, n)
         return [replace(row, plan=file.k, dropped=True) for row in rows if row.row in out]
+
+
+def _part(high: int, parts: int) -> int:
+    """The number of the file that has this key."""
+    return high >> (64 - (parts.bit_length() - 1)) if parts > 1 else 0
 
 
 def _near_runs(file: Decided, published: Iterable[Row], window: int) -> Iterator[int]:

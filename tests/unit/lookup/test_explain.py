@@ -8,13 +8,18 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from random import Random
 
+import numpy as np
+import pytest
+
 from simulation import vtime
 from tests.loops import MINUTE, World
 from vortex.commands.existing_state import newest_life
+from vortex.core.dedup.rows import part_of
 from vortex.core.model import HOUR_MS
 from vortex.lookup.answers import Answer, Copy, Fate, Verdict
 from vortex.lookup.explain import Explainer, Scope
 from vortex.lookup.identity import by_id, by_line
+from vortex.lookup.logs import _part
 from vortex.runtime.assembly import policy_of
 
 PERIOD = 5 * MINUTE
@@ -253,3 +258,9 @@ def test_explain_finds_every_copy_when_deduplication_is_off() -> None:
         assert all(line_at(world, key, number or 0) == line for key, number in places)
 
     vtime.run(main())
+
+
+@pytest.mark.parametrize("parts", [1, 2, 8])
+def test_part_of_a_key_is_that_of_the_decision_files(parts: int) -> None:
+    high = np.array([0, 1, 2**61, 2**63 - 1, 2**63, 2**64 - 1], dtype=np.uint64)
+    assert [_part(one, parts) for one in high.tolist()] == part_of(high, parts).tolist()
