@@ -78,6 +78,10 @@ def test_run_with_processes_shares_shards_and_port_and_restarts_a_killed_worker(
         until(lambda: get(site, "/readyz")[0] == 200)
         until(lambda: len({row["owner"] for row in status(site)["shards"]} - {""}) == 3)  # type: ignore[attr-defined]
         until(lambda: get(site, "/metrics")[1].count('vortex_shard_lag_seconds{shard="') == 6)
+        shown = json.loads(get(site, "/status.json")[1])
+        assert [len(shown[name]) for name in ("shards", "workers")] == [6, 3]
+        assert {worker for _, worker, _ in shown["shards"]} == {worker for worker, _, _ in shown["workers"]}
+        assert all(lag is not None for _, _, lag in shown["shards"])
         assert metric(get(site, "/metrics")[1], "vortex_process_restarts_total") == 0
         before = children(log)
         os.kill(before[1], signal.SIGKILL)
