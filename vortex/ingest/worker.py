@@ -76,6 +76,8 @@ class ShardWorker:
         self._oldest = False
         """Whether the iterator is at the oldest record, and no record of the shard was read yet."""
         self._drain_from: int | None = None
+        self._gap_after: Position | None = None
+        """The position after which a gap is reported already."""
 
     @property
     def next_at(self) -> float:
@@ -117,7 +119,7 @@ class ShardWorker:
         head, self._ingest = await resumer.resume(self.shard, self._policy)
         self._commits.resume(head, looked_at)
         self._pushed = isinstance(head, SegmentHeader) and head.footer.advances
-        self._since = None
+        self._since = self._gap_after = None
         self.reader.restart()
         self.status.note(self._ingest, self._commits)
 
@@ -242,9 +244,14 @@ class ShardWorker:
             if page.behind_ms >= info.retention_ms:  # the oldest record of the iterator was trimmed since
                 self.reader.restart()
             return page.behind_ms >= info.retention_ms
-        if self._ingest.watermark > page.server_ms - info.retention_ms:
+        known = position == self._gap_after
+        if self._ingest.watermark > page.server_ms - info.retention_ms or (
+            known and page.behind_ms < info.retention_ms
+        ):
             return False
-        await self._gap(f"records after {position.value!r} were trimmed before they were read")
+        if not known:
+            await self._gap(f"records after {position.value!r} were trimmed before they were read")
+            self._gap_after = position
         self._ingest.watermark = max(self._ingest.watermark, page.empty_until - info.retention_ms)
         await self.reader.open(Position(Start.TRIM_HORIZON), gap_known=True)
         return True

@@ -86,6 +86,12 @@ def test_documents_list_every_story_with_its_alerts() -> None:
         assert re.findall(r"Vortex[A-Z]\w+", rows[name]) == alerts, name
 
 
+def test_a_gap_is_counted_once_a_shard() -> None:
+    """Though the pages after it are empty, too."""
+    last = told("gap at the start").pages[-1]
+    assert [value for (metric, _), value in last.items() if metric == "vortex_gaps_total"] == [2]
+
+
 @pytest.mark.parametrize("name", [name for name in STORIES if "20 minutes" in name])
 def test_lag_and_age_grow_while_services_are_cut(name: str) -> None:
     """And the metrics name what is in trouble."""
