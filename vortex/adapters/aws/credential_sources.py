@@ -48,6 +48,8 @@ T = TypeVar("T")
 
 FIRST_PROCESS_S, PROCESS_S = 60.0, 20.0
 """How long a credential_process may take, in seconds: the first time, when an operator may be present, and later."""
+_THREAD, _MOST_THREADS = "vortex-credentials", 8
+"""A search that is given up leaves a thread behind until its source ends, for example one that drips a header."""
 _PROGRAM = Path(__file__).with_name("credential_process.py")
 _OF_CONFIGURATION = (
     InfiniteLoopConfigError,
@@ -161,7 +163,12 @@ def _paths(session: Session) -> tuple[str, ...]:
 
 
 async def in_thread(function: Callable[..., T], /, *arguments: object) -> T:
-    """Run `function(*arguments)` in a daemon thread: it may hang, and the exit of the process must not wait for it."""
+    """Run `function(*arguments)` in a daemon thread: it may hang, and the exit of the process must not wait for it.
+
+    Raises SourceFailed if too many of these threads hang already: each holds memory.
+    """
+    if sum(thread.name == _THREAD for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise SourceFailed("the sources", f"{_MOST_THREADS} earlier searches still hang")
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
@@ -182,7 +189,7 @@ async def in_thread(function: Callable[..., T], /, *arguments: object) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(deliver, result, problem)
 
-    threading.Thread(target=run, name="vortex-credentials", daemon=True).start()
+    threading.Thread(target=run, name=_THREAD, daemon=True).start()
     return await answer
 
 

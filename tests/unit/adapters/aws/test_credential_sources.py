@@ -8,6 +8,7 @@ import asyncio
 import json
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -149,6 +150,25 @@ def test_find_names_the_login_command_when_the_sso_token_has_expired(
     problem = failure()
     assert str(problem) == "sso of profile night: its token has expired, or is missing"
     assert "aws sso login" in problem.hint
+
+
+def test_in_thread_refuses_to_start_when_many_earlier_threads_hang() -> None:
+    """Each that a source never ends holds memory. It works again when they have ended."""
+    ends = threading.Event()
+
+    async def story() -> None:
+        hanging = [asyncio.ensure_future(sources.in_thread(ends.wait)) for _ in range(sources._MOST_THREADS)]
+        await asyncio.sleep(0)
+        with pytest.raises(SourceFailed, match="earlier searches still hang"):
+            await sources.in_thread(str)
+        ends.set()
+        await asyncio.gather(*hanging)
+        for thread in threading.enumerate():
+            if thread.name == "vortex-credentials":
+                thread.join()
+        assert await sources.in_thread(str) == ""
+
+    asyncio.run(story())
 
 
 def test_in_thread_does_not_block_the_loop() -> None:
