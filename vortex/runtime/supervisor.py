@@ -38,6 +38,8 @@ _SOCKET = "/0000-0000000000.sock"
 """A socket name of maximum length."""
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 _LISTEN_S = 5.0
+_KILL_S = 60.0
+"""A worker that was asked to stop, and still runs so many seconds after its grace period, is killed: it hangs."""
 _STEADY_S = 60.0
 """A process that ran for so many seconds is restarted after the first, shortest wait."""
 _FINAL = {Exit.USAGE, Exit.CONFIG, Exit.LOST_STATE}
@@ -96,11 +98,21 @@ class Supervisor:
         return Exit(max(ended))
 
     def stop(self, number: int) -> None:
-        """Forward a signal and restart no more workers."""
+        """Forward a signal and restart no more workers. Those that hang are killed later."""
+        if not self._stopping.is_set():
+            asyncio.get_running_loop().call_later(self.settings.shutdown.grace / 1000 + _KILL_S, self._kill)
         self._stopping.set()
         for child in self._children:
             if child.process is not None and child.process.returncode is None:
                 child.process.send_signal(number)
+
+    def _kill(self) -> None:
+        for child in self._children:
+            if child.process is not None and child.process.returncode is None:
+                log.error(
+                    "worker %d does not stop; killing it. Nothing is lost: what it read is read again", child.number
+                )
+                child.process.kill()
 
     async def _keep(self, child: _Child) -> int:
         """Keep one slot running. Returns the exit code of its last process."""

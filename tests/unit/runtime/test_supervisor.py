@@ -140,6 +140,25 @@ async def test_supervisor_tries_again_when_a_worker_cannot_be_started(
     assert "Traceback" not in caplog.text
 
 
+async def test_supervisor_kills_a_worker_that_does_not_stop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs; the supervisor would wait for it forever."""
+    monkeypatch.setattr(supervising, "_KILL_S", 0.2)
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG + '[shutdown]\ngrace = "0s"\n')
+    up = str(tmp_path / "up")
+    ignores = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf = f"import pathlib, signal; {ignores}; pathlib.Path({up!r}).touch(); signal.pause()"
+    running = Supervisor(load(config, {}), [sys.executable, "-c", deaf], 1, tmp_path)
+    task = asyncio.ensure_future(running.run())
+    while not (tmp_path / "up").exists():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)  # in real time, until the process ignores the signal
+    running.stop(signal.SIGTERM)
+    await asyncio.wait_for(task, 10)
+    assert "worker 0 does not stop; killing it" in caplog.text
+
+
 def test_socket_folder_has_a_short_path_when_tmpdir_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below a long TMPDIR no socket can be created, and the workers ended with a misleading error."""
     deep = tmp_path / ("d" * 100)
