@@ -255,6 +255,8 @@ def status_(
         click.echo(json.dumps(_status_json(found), indent=1))
     else:
         _status_shown(found)
+    if found.unreadable:
+        sys.exit(Exit.FAILED)
 
 
 @main.command()
@@ -341,6 +343,7 @@ def _status_json(found: Status) -> dict[str, Any]:
     return {
         "hours": [{**dataclasses.asdict(one), "hour": hour_text(one.hour)} for one in found.hours],
         "not_closed": [hour_text(hour) for hour in found.open],
+        "unreadable": [{"hour": hour_text(hour), "problem": text} for hour, text in found.unreadable.items()],
         "tables": [
             {"customer": customer, "event_type": kind, "table": table, "rows": rows}
             for (customer, kind), (table, rows) in sorted(found.tables.items())
@@ -361,6 +364,8 @@ def _status_shown(found: Status) -> None:
     console.print(table)
     if found.open:
         console.print(f"not closed: {', '.join(hour_text(hour) for hour in found.open)}")
+    for hour, problem in found.unreadable.items():
+        click.echo(_printable(f"{hour_text(hour)}: {problem}"), err=True)
     for (customer, kind), rows in sorted(found.left.items()):
         console.print(f"seen and not loaded: {customer!r} {kind!r}, {rows} rows", markup=False, soft_wrap=True)
 

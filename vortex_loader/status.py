@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from vortex_loader.catalog import Catalog
-from vortex_loader.model import NotClosed, Partition
+from vortex_loader.model import LoaderError, NotClosed, Partition
 from vortex_loader.names import key
 from vortex_loader.store import Store
 from vortex_loader.warehouse.base import Warehouse
@@ -30,18 +30,22 @@ class HourStatus:
 
 @dataclass(slots=True)
 class Status:
-    """What was found. `left`: rows of each type that nobody asked for; `open`: hours without a manifest."""
+    """What was found. `left`: rows of each type that nobody asked for; `open`: hours without a manifest.
+
+    `unreadable`: hours whose manifest cannot be read, and why.
+    """
 
     hours: list[HourStatus] = field(default_factory=list)
     open: list[datetime] = field(default_factory=list)
+    unreadable: dict[datetime, str] = field(default_factory=dict)
     waiting: list[Partition] = field(default_factory=list)
     left: dict[tuple[str, str], int] = field(default_factory=dict)
     tables: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
 
     @property
     def not_loaded(self) -> list[datetime]:
-        """Closed hours of which something is waiting to be loaded."""
-        return [one.hour for one in self.hours if one.waiting]
+        """Closed hours of which something is waiting to be loaded, or whose manifest cannot be read."""
+        return sorted([*self.unreadable, *(one.hour for one in self.hours if one.waiting)])
 
     def oldest(self) -> datetime | None:
         """The oldest hour that waits: to be loaded, or to be closed. None closes once a later one has."""
@@ -59,6 +63,11 @@ def status(store: Store, catalog: Catalog, warehouse: Warehouse, hours: Sequence
             closed = store.hour(hour)
         except NotClosed:
             found.open.append(hour)
+            continue
+        except LoaderError as problem:
+            if len(hours) == 1:
+                raise
+            found.unreadable[hour] = str(problem)
             continue
         one = HourStatus(
             hour,

@@ -137,6 +137,10 @@ def test_backfill_names_an_hour_whose_manifest_is_unreadable_and_loads_the_other
         ("2026-11-29T10", 5, False),
         ("2026-11-29T11", 10, False),
     ]
+    found = loading("status", *span, "--json", code=Exit.FAILED)
+    assert [hour["hour"] for hour in found["unreadable"]] == ["2026-11-29T09"]
+    assert [(hour["hour"], hour["loaded"]) for hour in found["hours"]] == [("2026-11-29T10", 5), ("2026-11-29T11", 10)]
+    assert "manifest.json cannot be read" in loading("status", *span, code=Exit.FAILED)
 
 
 @pytest.mark.parametrize(
