@@ -88,7 +88,7 @@ class Store:
         """One API call, or a question at `/-/`."""
         bucket, _, key = request.path[1:].partition("/")
         if bucket == "-":
-            return self._told(key)
+            return self._facts(key)
         self.calls[request.method if key else f"{request.method} bucket"] += 1
         method = self._methods.get(request.method)
         if method is None:
@@ -178,7 +178,7 @@ class Store:
                 gone.append(f"<Deleted><Key>{escape(element.text or '')}</Key></Deleted>")
         return Reply(200, (f"{_XML}<DeleteResult {_NAMESPACE}>{''.join(gone)}</DeleteResult>".encode(),))
 
-    def _told(self, question: str) -> Reply:
+    def _facts(self, question: str) -> Reply:
         """`rows/<bucket>/<prefix>`: what lies there; `stats`: the calls so far; `clear`: forget everything."""
         kind, _, place = question.partition("/")
         if kind == "rows":

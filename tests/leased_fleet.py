@@ -80,7 +80,7 @@ class FleetWorld(World):
         assert isinstance(worker, Member)
         return worker
 
-    async def journal_and_state(self) -> tuple[LogStore, StreamState]:
+    async def log_store_and_state(self) -> tuple[LogStore, StreamState]:
         """What a command reads the state with."""
         log_store = LogStore(
             self.store, stream_root(self.stream.name, (await self.stream.describe()).created_ms), Once()

@@ -54,7 +54,7 @@ async def run(shards: int, events: int, copies: int, seed: int, window_ms: int =
     (worker,) = living
     await worker.kill()
     await world.verified()
-    return await _told(worker)
+    return await _counted(worker)
 
 
 def _reshard(world: World, rng: Random, change: str) -> None:
@@ -68,7 +68,7 @@ def _reshard(world: World, rng: Random, change: str) -> None:
         world.stream.merge(open_[at].id, open_[at + 1].id)
 
 
-async def _told(worker: Worker) -> Counter[str]:
+async def _counted(worker: Worker) -> Counter[str]:
     plan = await worker.log_store.last_plan(worker.state)
     dones = [await worker.log_store.done(k) for k in range(plan.k + 1)]
     totals: Counter[str] = Counter()

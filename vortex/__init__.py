@@ -15,6 +15,7 @@ Each concept has a pure part in `core.<concept>` and a part with IO in `<concept
     core.fleet     leases, and who should work on which shard
     fleet          which shards run in this process: all of them, or those whose leases it holds
     verify         reads a store and checks the invariants
+    lookup         answers questions about data: what is in the stream, where an event is
 
     core.layout    the folder and file of each event: the contract with loaders
     core.native    the steps in C, and the same in Python

@@ -87,8 +87,8 @@ class Reach:
         self._failures = 0
         self._failed_at = float("-inf")
         self._alive_at = clock.monotonic()
-        self._told_at = float("-inf")
-        self._untold = 0
+        self._reported_at = float("-inf")
+        self._unreported = 0
         self._pause = _SUM_UP_S
 
     def answered(self) -> None:
@@ -110,7 +110,7 @@ class Reach:
         """An attempt that began at `begun` has failed and will be repeated."""
         now = self._clock.monotonic()
         idle, self._failed_at = now - self._failed_at > _IDLE_S, now
-        self._untold += 1
+        self._unreported += 1
         if self._failing_since is None or idle:
             self._failing_since, self._failures = begun, 1
             return
@@ -132,15 +132,15 @@ class Reach:
         """Whether no call has succeeded since the last failure."""
         return self._failing_since is not None
 
-    def told(self, what: str, problem: Exception) -> str:
+    def due_line(self, what: str, problem: Exception) -> str:
         """A log line for a failure if one is due, else empty: the first at once, then sums at growing intervals."""
         now = self._clock.monotonic()
-        since = now - self._told_at
+        since = now - self._reported_at
         if since < self._pause:
             return ""
-        fresh = since > 2 * _SUM_UP_LONGEST_S or self._untold == 1 or self._told_at < 0
+        fresh = since > 2 * _SUM_UP_LONGEST_S or self._unreported == 1 or self._reported_at < 0
         self._pause = _SUM_UP_S if fresh else min(2 * self._pause, _SUM_UP_LONGEST_S)
-        number, self._untold, self._told_at = self._untold, 0, now
+        number, self._unreported, self._reported_at = self._unreported, 0, now
         return f"{what}: retrying: {problem}" + ("" if fresh else f" ({self.name}: {times(number, since)})")
 
 

@@ -147,10 +147,10 @@ TROUBLES = (
     "store",
     "stream",
 )
-"""What can stand in the way of readiness; `call` is whatever has no name of its own."""
+"""What can make a worker not ready; `call` covers everything without a name."""
 TROUBLE = GaugeMetric(
     "vortex_trouble",
-    "1 for what stands in the way of readiness, else 0; see /readyz?verbose.",
+    "1 for each problem that makes the worker not ready, else 0; see /readyz?verbose.",
     ("name",),
     greatest=True,
 )

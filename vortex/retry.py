@@ -109,7 +109,7 @@ class Retry:
                 what, f"has failed for {lasts / 60:.0f} min: {problem}", again=False, kind=self._reach.name
             )
         loud = state.attempt_number >= 4 and problem.cause not in AT_ONCE
-        if loud and (line := self._reach.told(what, problem)):
+        if loud and (line := self._reach.due_line(what, problem)):
             log.warning("%s", line)
         else:
             log.debug("%s: retrying: %s", what, problem)

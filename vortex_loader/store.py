@@ -182,7 +182,7 @@ class Store:
         Raises LoaderError where its length is not the manifest's or its bytes are not a gzip file.
         """
         kept: list[bytes] = []
-        for piece in self._unfolded(stored):
+        for piece in self._decompressed(stored):
             end = piece.rfind(b"\n") + 1
             if end:
                 yield b"".join((*kept, piece[:end]))
@@ -193,7 +193,7 @@ class Store:
         if rest:
             raise LoaderError(f"{self.url}/{stored.key}: its last line has no end")
 
-    def _unfolded(self, stored: StoredObject) -> Iterator[bytes]:
+    def _decompressed(self, stored: StoredObject) -> Iterator[bytes]:
         with self.files.open(stored.key) as raw:
             counted = _Counted(raw)
             try:

@@ -33,7 +33,7 @@ def kept_in(path: pathlib.Path | None, metrics: Metrics) -> Iterator[None]:
     if path is None:
         yield
         return
-    _add(path, Metrics())  # what cannot be written is told before anything is loaded
+    _add(path, Metrics())  # an error in writing is raised before anything is loaded
     try:
         yield
     finally:

@@ -61,8 +61,8 @@ def test_page_shows_health_and_charts_and_hours_and_shards_and_customers(browser
         assert "reading, for 20 min" in seen.text("troubles")
         assert "no page of shardId-000000000003 for 25 min" in seen.text("troubles")
         assert "What to do: " in seen.text("troubles")
-        for chart, told in (("events", "now 1.4 k"), ("bytes", "now 1.4 MB"), ("lag", "now 25 min, at most 25 min")):
-            assert told in seen.text(chart)
+        for chart, shown in (("events", "now 1.4 k"), ("bytes", "now 1.4 MB"), ("lag", "now 25 min, at most 25 min")):
+            assert shown in seen.text(chart)
             assert len(seen.tab.locator(f"#{chart} path").get_attribute("d")) > 1000
         states = [cell.get_attribute("class") for cell in seen.tab.locator("#hours span").all()]
         assert (len(states), states[7], states[-2:]) == (48, "empty", ["late", "open"])

@@ -34,15 +34,15 @@ def test_every_counter_is_there_before_anything_happens_and_a_gauge_once_it_is_k
     metrics.catalog_age(3.0)
     metrics.loaded(hour(1))
     metrics.loaded(hour(0))
-    told = generate_latest(metrics.registry).decode()
-    assert all(f"# HELP {row.name} {row.help}\n" in told for row in METRICS)
-    assert "vortex_loader_oldest_waiting_seconds 0.0\n" in told
+    text = generate_latest(metrics.registry).decode()
+    assert all(f"# HELP {row.name} {row.help}\n" in text for row in METRICS)
+    assert "vortex_loader_oldest_waiting_seconds 0.0\n" in text
     assert metrics.registry.get_sample_value("vortex_loader_last_loaded_hour_seconds") == hour(1).timestamp()
     for result in RESULTS:
         assert f'vortex_loader_partitions_total{{result="{result}"}} 0.0\n' in text
 
 
-def test_run_serves_its_metrics_and_stops_when_it_is_told_to(tmp_path: Path) -> None:
+def test_run_serves_its_metrics_and_stops_at_sigterm(tmp_path: Path) -> None:
     """Of one closed hour, of which one type is not in the catalogue."""
     store, catalog = tmp_path / "store", tmp_path / "catalog.toml"
     publish(store, hour(0), {("acme", "page"): [page(n) for n in range(9)], ("acme", "identify"): [page(1)]})
@@ -103,7 +103,7 @@ def test_metrics_file_goes_on_counting_over_commands_and_keeps_gauges_that_one_d
     assert run("load", "--hour", "2026-11-29T20")["vortex_loader_failures_total"] == 4, "the catalogue comes first"
 
 
-def test_metrics_file_begins_anew_where_it_is_junk_and_is_told_where_it_cannot_be_written(tmp_path: Path) -> None:
+def test_metrics_file_begins_anew_when_it_is_invalid_and_is_reported_when_it_cannot_be_written(tmp_path: Path) -> None:
     file = tmp_path / "vortex.prom"
     file.write_bytes(b"\xff\xfe junk {")
     with kept_in(file, Metrics()):

@@ -34,13 +34,13 @@ def test_commands_take_the_settings_file_of_the_folder_when_nothing_names_anothe
     for name in ("vortex", "of_environment", "of_option"):
         Path(f"{name}.toml").write_text(f"[{name}]\n")
 
-    def told(*options: str) -> str:
+    def message(*options: str) -> str:
         return CliRunner().invoke(main, ["status", *options]).output
 
-    assert "vortex.toml: vortex: unknown section" in told()
+    assert "vortex.toml: vortex: unknown section" in message()
     monkeypatch.setenv("VORTEX_CONFIG", "of_environment.toml")
-    assert "of_environment.toml: of_environment: unknown section" in told()
-    assert "of_option.toml: of_option: unknown section" in told("-c", "of_option.toml")
+    assert "of_environment.toml: of_environment: unknown section" in message()
+    assert "of_option.toml: of_option: unknown section" in message("-c", "of_option.toml")
 
 
 def test_commands_say_how_to_begin_when_there_is_no_settings_file(

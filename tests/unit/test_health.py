@@ -23,8 +23,8 @@ def test_health_lists_troubles_with_a_kind_from_a_fixed_list_and_the_time_they_b
     health.bad("put acme/secret.json", "denied", kind="store")
     health.bad("compare acme/secret.json", "denied")
     health.bad("shard shardId-1", "given up again")
-    told = [(one.kind, one.since_ms, one.detail) for one in health.troubles()]
-    assert told == [("shard", 1000, "given up again"), ("call", 2000, "denied"), ("store", 2000, "denied")]
+    found = [(one.kind, one.since_ms, one.detail) for one in health.troubles()]
+    assert found == [("shard", 1000, "given up again"), ("call", 2000, "denied"), ("store", 2000, "denied")]
 
 
 def test_outage_is_logged_when_it_begins_and_then_summed_up_and_when_it_ends(
@@ -92,8 +92,8 @@ def test_brief_failures_end_without_a_line(caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize(
-    ("failures", "seconds", "told"),
+    ("failures", "seconds", "text"),
     [(1, 4.2, "1 failed call in 4 s"), (387, 1260, "387 failed calls in 21 min")],
 )
-def test_times_counts_and_says_how_long(failures: int, seconds: float, told: str) -> None:
-    assert times(failures, seconds) == told
+def test_times_counts_and_says_how_long(failures: int, seconds: float, text: str) -> None:
+    assert times(failures, seconds) == text

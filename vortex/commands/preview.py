@@ -47,8 +47,8 @@ async def _preview(settings: Settings, number: int, shard: str | None, file: Pat
         print_line("no events found")
         return Exit.OK
     rejected = sample.reasons.total()
-    told = f"{sample.events:,} events decoded: {sample.accepted:,} accepted, {rejected:,} rejected"
-    print_line(f"{told}, {sample.again:,} repeat an id, {sample.untimed:,} have no readable time")
+    text = f"{sample.events:,} events decoded: {sample.accepted:,} accepted, {rejected:,} rejected"
+    print_line(f"{text}, {sample.again:,} repeat an id, {sample.untimed:,} have no readable time")
     for name in sample.fields.shares if sample.fields.events else ():
         if not (line := field_line(sample, name)).ok:
             print_line(f"{line.what}: {line.detail}")
@@ -81,5 +81,5 @@ def _print(number: int, where: str, sequence: str, fate: Fate, as_json: bool) ->
     notes = [note for note, holds in (("repeats an id", fate.again), ("no readable time", not fate.timed)) if holds]
     short = excerpt if len(excerpt) <= _EXCERPT else f"{excerpt[: _EXCERPT - 1]}…"
     print_line(f"{number:>3} {short}")
-    told = f" ({'; '.join(notes)})" if notes else ""
-    print_line(f"    -> {outcome}{told}")
+    text = f" ({'; '.join(notes)})" if notes else ""
+    print_line(f"    -> {outcome}{text}")

@@ -56,26 +56,26 @@ def field_line(sample: Sample, name: str) -> Line:
     """Whether the field's paths are right: FAILED where no event has a usable value at any of them."""
     fields, share = sample.fields, sample.fields.shares[name]
     what, paths = f"event.{name}", " or ".join(share.paths)
-    told = f"{paths}: {_percent(share.present, fields.events)} of {fields.events:,} events have it"
+    text = f"{paths}: {_percent(share.present, fields.events)} of {fields.events:,} events have it"
     if share.present:
-        told += f", {_percent(share.readable, share.present)} of these readable"
+        text += f", {_percent(share.readable, share.present)} of these readable"
     if share.readable:
         if share.readable < fields.events:
-            told += _beside(sample, name)
-        return Line(what, True, told)
+            text += _beside(sample, name)
+        return Line(what, True, text)
     if share.present:
         means = "every event counts by its arrival time" if name == "time" else f"every event is rejected as bad_{name}"
         hint = "; set event.time_format" if name == "time" else ""
         found = f"found {', '.join(share.unreadable)}"
-        return Line(what, False, f"{told} ({found}): {means}{hint}{_near(sample, name)}")
+        return Line(what, False, f"{text} ({found}): {means}{hint}{_near(sample, name)}")
     decoder = sample.reading.decoder
     if name == "id" and decoder.hash_missing and not fields.likely("id"):
-        return Line(what, True, f'{told}; events are identified by their content (event.missing_id = "hash")')
+        return Line(what, True, f'{text}; events are identified by their content (event.missing_id = "hash")')
     means = _MEANS[name]
     if name == "id":
         content = "so they are identified by their content" if decoder.hash_missing else "every event is rejected"
         means = f"{means}, {content}"
-    return Line(what, False, f"{told}: {means}{_near(sample, name)}")
+    return Line(what, False, f"{text}: {means}{_near(sample, name)}")
 
 
 def _beside(sample: Sample, name: str) -> str:
@@ -87,8 +87,8 @@ def _beside(sample: Sample, name: str) -> str:
 
 def _near(sample: Sample, name: str) -> str:
     near = sample.fields.near(name)
-    told = ", ".join(f"{path} ({share:.0%})" for path, share in near)
-    return f"; nearest paths in the data: {told}" if told else "; the data have no other path that could be it"
+    text = ", ".join(f"{path} ({share:.0%})" for path, share in near)
+    return f"; nearest paths in the data: {text}" if text else "; the data have no other path that could be it"
 
 
 def _rejections(sample: Sample) -> Line:
@@ -96,11 +96,11 @@ def _rejections(sample: Sample) -> Line:
     if not number:
         return Line("rejections", True, "none")
     share = number / sample.events
-    told = (
+    text = (
         f"{number:,} of {sample.events:,} events ({share:.0%}): {_shares(Counter(map(str, sample.reasons.elements())))}"
     )
-    told += "; `vortex preview` shows them"
-    return Line("rejections", share < _REJECTED, told)
+    text += "; `vortex preview` shows them"
+    return Line("rejections", share < _REJECTED, text)
 
 
 def _percent(part: int, whole: int) -> str:
@@ -115,5 +115,5 @@ def _percent(part: int, whole: int) -> str:
 
 def _shares(names: Counter[str]) -> str:
     total = names.total()
-    told = [f"{name[:60]} {_percent(number, total)}" for name, number in names.most_common(_SHOWN)]
-    return ", ".join(told) + (", …" if len(names) > _SHOWN else "")
+    text = [f"{name[:60]} {_percent(number, total)}" for name, number in names.most_common(_SHOWN)]
+    return ", ".join(text) + (", …" if len(names) > _SHOWN else "")

@@ -311,7 +311,7 @@ def view_of(found: Status) -> View:
 def problems(found: Status) -> list[Problem]:
     """What is not well, the worst first."""
     rows = {row.shard: row for row in found.shards}
-    told = (
+    listed = (
         [Problem(f"a gap in {_sum_up(found.gaps)}", "those records are lost: raise the stream's retention")]
         if found.gaps
         else []
@@ -319,20 +319,20 @@ def problems(found: Status) -> list[Problem]:
     nobody = [line for line in found.late if "no worker has it" in line]
     opened = [line for line in found.late if "keeps every period" in line]
     if nobody:
-        told.append(Problem(_sum_up(nobody), "start workers; if some run, ask /readyz?verbose why they gave it up"))
+        listed.append(Problem(_sum_up(nobody), "start workers; if some run, ask /readyz?verbose why they gave it up"))
     if opened:
         first = min((rows[line.partition(":")[0]] for line in opened), key=lambda row: row.closed_before)
         todo = "is a worker running, and ready? /readyz?verbose and its log say what it waits for"
-        told.append(Problem(_sum_up(opened), todo, _ms(first.watermark)))
+        listed.append(Problem(_sum_up(opened), todo, _ms(first.watermark)))
     if found.last_plan < 0 and all(row.state == "not started" for row in found.shards):
-        told.append(Problem("no worker has committed anything yet", "start `vortex run`, or look at its log"))
+        listed.append(Problem("no worker has committed anything yet", "start `vortex run`, or look at its log"))
     if ranges := [line for line in found.late if line.startswith("plan ")]:
-        told.append(Problem(_sum_up(ranges), "the planner takes over within minutes; is that worker alive?"))
+        listed.append(Problem(_sum_up(ranges), "the planner takes over within minutes; is that worker alive?"))
     if found.rejected:
-        told.append(Problem(_sum_up(found.rejected), "`vortex check` names the paths; the reasons are in _rejected/"))
+        listed.append(Problem(_sum_up(found.rejected), "`vortex check` names the paths; the reasons are in _rejected/"))
     if found.untimed_share > _MANY:
-        told.append(Problem(_sum_up(found.untimed), "correct event.time, or set event.time_format"))
-    return told
+        listed.append(Problem(_sum_up(found.untimed), "correct event.time, or set event.time_format"))
+    return listed
 
 
 def _sum_up(lines: Sequence[str]) -> str:

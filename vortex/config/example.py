@@ -59,14 +59,15 @@ def description(section: type[Section]) -> str:
 
 
 def kind(field: FieldInfo) -> str:
-    """In words what is written for a field: "duration", "text", or its choices."""
+    """What to write for a field, in words: "duration", "text", or its choices."""
     written = _written(field)
     if written is not None:
         return written.kind
     choices = [value for value in _leaves(field.annotation) if isinstance(value, str)]
     if choices:
         return ", ".join(f'"{choice}"' for choice in choices)
-    return "whole number" if int in _leaves(field.annotation) else "text"
+    leaves = _leaves(field.annotation)
+    return "true or false" if bool in leaves else "whole number" if int in leaves else "text"
 
 
 def shown_default(field: FieldInfo) -> object:

@@ -1,4 +1,4 @@
-"""How far a long search has come, for whoever waits for it."""
+"""Progress of a long search, for a user who waits for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Is told what is done."""
+    """Receives what is done."""
 
     def __call__(self, what: str, done: int, total: int | None = None) -> None:
         """`done` of `total` (None: unknown) of `what` are done."""

@@ -43,7 +43,7 @@ class Cleaner:
         return min(self._clock.now_ms(), self._store_ms) - self._keep_ms
 
     async def run(self) -> None:
-        """Clean up what `note` was told of, until cancelled."""
+        """Clean up what `note` received, until cancelled."""
         while True:
             await self._more.wait()
             self._more.clear()

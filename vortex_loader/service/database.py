@@ -157,7 +157,7 @@ class Database:
                 try:
                     Document.model_validate(self._document())
                 except ValueError as problem:
-                    raise LoaderError(_told(problem)) from None
+                    raise LoaderError(_first_problem(problem)) from None
                 self._db.execute(
                     "INSERT INTO changes (at, who, what) VALUES (?, ?, ?)",
                     (datetime.now(UTC).isoformat(timespec="seconds"), who, what[:2000]),
@@ -172,7 +172,7 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _told(problem: ValueError) -> str:
+def _first_problem(problem: ValueError) -> str:
     from pydantic import ValidationError
 
     if not isinstance(problem, ValidationError):

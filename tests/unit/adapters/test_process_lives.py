@@ -81,7 +81,7 @@ def test_page_does_not_count_a_late_page_of_a_dead_worker_twice() -> None:
     assert values(lives.page(OWN, {"a": page}))["vortex_records_total"] == 5
 
 
-def test_told_refuses_a_text_that_is_not_a_metrics_page() -> None:
+def test_answer_refuses_a_text_that_is_not_a_metrics_page() -> None:
     """The previous page stays."""
     lives = Lives()
     lives.begun("a")

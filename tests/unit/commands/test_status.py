@@ -23,7 +23,7 @@ SETTINGS = Settings.model_validate(
 
 
 async def status(world: FleetWorld) -> Status:
-    log_store, state = await world.journal_and_state()
+    log_store, state = await world.log_store_and_state()
     return await gather(log_store, state, world.stream, SETTINGS, world.table.snapshot())
 
 
@@ -82,7 +82,7 @@ def test_untimed_names_shards_with_unreadable_times_and_counts_them() -> None:
     assert untimed(views) == ["shard: 3 of 10 recent events have no readable time; they count by arrival"]
 
 
-def told(found: Status) -> list[str]:
+def problems_of(found: Status) -> list[str]:
     """What is not well, in words."""
     return [f"{one.what} | {one.todo}" for one in problems(found)]
 
@@ -93,7 +93,7 @@ def test_problems_name_a_shard_that_holds_hours_open_and_since_when_it_is_not_re
         member = await world.join()
         await world.run(200)
         found = await status(world)
-        assert [line for line in told(found) if "no readable time" not in line] == []
+        assert [line for line in problems_of(found) if "no readable time" not in line] == []
         await member.kill()
         stopped = world.clock.now_ms()
         await world.clock.sleep(1500)
@@ -116,9 +116,9 @@ def test_problems_name_gaps_and_many_rejections_and_many_unreadable_times() -> N
         last_closed_hour="", window_s=3600.0, window_covered_s=0.0, held_against="", untimed_share=0.001,
         rejected=[], gaps=[], now="2025-11-29T15:00:00Z",
     )  # fmt: skip
-    assert told(nothing) == []
+    assert problems_of(nothing) == []
     bad = replace(nothing, untimed_share=1.0, rejected=["a: 9 of 9 recent events are rejected"], gaps=["a: trimmed"])
-    assert [line.partition(" |")[0] for line in told(bad)] == [
+    assert [line.partition(" |")[0] for line in problems_of(bad)] == [
         "a gap in a: trimmed",
         "a: 9 of 9 recent events are rejected",
         "a: 1 of 9",

@@ -75,12 +75,12 @@ def test_status_fits_80_columns_with_the_longest_names(width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ms", "told"),
+    ("ms", "text"),
     [(-5, "0 s ago"), (12_400, "12 s ago"), (119_000, "119 s ago"), (25 * MINUTE, "25 min ago"),
      (3 * 3_600_000, "3 h ago"), (50 * 3_600_000, "2 d ago")],
 )  # fmt: skip
-def test_ago_takes_the_greatest_unit_that_leaves_two(ms: int, told: str) -> None:
-    assert ago(ms) == told
+def test_ago_takes_the_greatest_unit_that_leaves_two(ms: int, text: str) -> None:
+    assert ago(ms) == text
 
 
 def test_clock_has_the_date_only_on_other_days() -> None:

@@ -350,7 +350,7 @@ def test_get_account_id_returns_none_after_five_seconds() -> None:
     vtime.run(scenario())
 
 
-def test_told_describes_source_and_expiry() -> None:
+def test_description_names_source_and_expiry() -> None:
     """For `vortex check`."""
 
     async def scenario() -> None:
