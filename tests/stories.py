@@ -1,4 +1,4 @@
-"""Bad days of one worker, replayed in virtual time: what a person sees of each, everywhere that they may look.
+"""Bad days of one worker, replayed in virtual time: what a user sees of each, in every place.
 
 The program's own service runs over a stream and a store in memory; its metrics are noted every minute, and Prometheus's
 own tool says which alerts fire. `python -m tests.stories` prints the table of docs/how-to/bad-days.md.
@@ -126,8 +126,8 @@ class Story(World):
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a person sees at the worst moment of a story."""
+class Seen:
+    """What a user sees at the worst moment of a story."""
 
     name: str
     status: str
@@ -147,7 +147,7 @@ async def _ended(tasks: list[asyncio.Future[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _told(story: Story, service: Service, name: str, *shown: str) -> Told:
+async def _seen(story: Story, service: Service, name: str, *shown: str) -> Seen:
     story.note()
     failed = [f"{check}: {detail}" for check, ok, detail in await service.ready() if not ok]
     document = json.loads(await service.status())
@@ -156,7 +156,7 @@ async def _told(story: Story, service: Service, name: str, *shown: str) -> Told:
         for (metric, labels), value in sorted(story.pages[-1].items())
         if any(re.fullmatch(wanted, metric) for wanted in shown) and (value or metric == "vortex_ready")
     ]
-    return Told(
+    return Seen(
         name,
         await story.status(),
         "; ".join(failed) or "ready",
@@ -169,7 +169,7 @@ async def _told(story: Story, service: Service, name: str, *shown: str) -> Told:
     )
 
 
-async def cut(name: str, problem: Exception, *services: str, seconds: float = CUT_S) -> Told:
+async def cut(name: str, problem: Exception, *services: str, seconds: float = CUT_S) -> Seen:
     """Services that do not answer for a while."""
     story = Story()
     service, tasks = story.open()
@@ -177,26 +177,26 @@ async def cut(name: str, problem: Exception, *services: str, seconds: float = CU
     assert [ok for _, ok, _ in await service.ready()] == [True]
     story.down = dict.fromkeys(services, problem)
     await asyncio.sleep(seconds - 1)
-    told = await _told(story, service, name, "vortex_ready", "vortex_trouble", "vortex_shard_lag_seconds",
+    seen = await _seen(story, service, name, "vortex_ready", "vortex_trouble", "vortex_shard_lag_seconds",
                        "vortex_oldest_uncommitted_age_seconds")  # fmt: skip
     story.down = {}
     await asyncio.sleep(300)
     after = "; ".join(check for check, ok, _ in await service.ready() if not ok) or "ready"
     await _ended(tasks)
-    return replace(told, after=after)
+    return replace(seen, after=after)
 
 
-async def settings(name: str, **wrong: str) -> Told:
+async def settings(name: str, **wrong: str) -> Seen:
     """A path in the settings that is in no event, from the start."""
     story = Story(**wrong)  # type: ignore[arg-type]
     service, tasks = story.open()
     await asyncio.sleep(40 * 60)
-    told = await _told(story, service, name, "vortex_ready", "vortex_events_total")
+    seen = await _seen(story, service, name, "vortex_ready", "vortex_events_total")
     await _ended(tasks)
-    return replace(told, after=told.ready)
+    return replace(seen, after=seen.ready)
 
 
-async def gap(name: str) -> Told:
+async def gap(name: str) -> Seen:
     """A worker that was away for longer than the retention, and finds the gap at its start."""
     story = Story()
     _, tasks = story.open()
@@ -213,12 +213,12 @@ async def gap(name: str) -> Told:
     )
     service, tasks = story.open()
     await asyncio.sleep(90)
-    told = await _told(story, service, name, "vortex_ready", "vortex_gaps_total", "vortex_last_gap.*")
+    seen = await _seen(story, service, name, "vortex_ready", "vortex_gaps_total", "vortex_last_gap.*")
     await _ended(tasks)
-    return replace(told, after=told.ready)
+    return replace(seen, after=seen.ready)
 
 
-STORIES: dict[str, Callable[[str], Coroutine[Any, Any, Told]]] = {
+STORIES: dict[str, Callable[[str], Coroutine[Any, Any, Seen]]] = {
     "wrong path": lambda name: settings(name, path="custmer"),
     "unreadable time": lambda name: settings(name, time="created"),
     "Kinesis cut for 20 minutes": lambda name: cut(
@@ -232,27 +232,27 @@ STORIES: dict[str, Callable[[str], Coroutine[Any, Any, Told]]] = {
 }
 
 
-def replayed(name: str) -> Told:
+def replayed(name: str) -> Seen:
     """A story, with the alerts that fire at its worst moment."""
-    told = vtime.run(STORIES[name](name))
-    return replace(told, alerts=alerts(told)) if PROMTOOL else told
+    seen = vtime.run(STORIES[name](name))
+    return replace(seen, alerts=alerts(seen)) if PROMTOOL else seen
 
 
-def alerts(told: Told) -> list[str]:
+def alerts(seen: Seen) -> list[str]:
     """Which alerts fire at the last of the pages, by `promtool test rules`."""
     assert PROMTOOL is not None
     groups = yaml.safe_load((ROOT / "deploy/prometheus-alerts.yml").read_text("utf-8"))["groups"]
     names = [rule["alert"] for group in groups for rule in group["rules"]]
     used = {name for group in groups for rule in group["rules"] for name in re.findall(r"vortex_\w+", rule["expr"])}
-    keys = sorted({key for page in told.pages for key in page if key[0] in used})
+    keys = sorted({key for page in seen.pages for key in page if key[0] in used})
     series = []
     for name, labels in keys:
-        shift = told.t0 if name.endswith(_TIMES) else 0.0
-        values = [page.get((name, labels)) for page in told.pages]
+        shift = seen.t0 if name.endswith(_TIMES) else 0.0
+        values = [page.get((name, labels)) for page in seen.pages]
         text = " ".join("_" if value is None else f"{value - shift:.3f}" for value in values)
         of = ",".join(f'{label}="{value}"' for label, value in (("instance", "a"), *labels))
         series.append({"series": f"{name}{{{of}}}", "values": text})
-    at = f"{len(told.pages) - 1}m"
+    at = f"{len(seen.pages) - 1}m"
     rows = [{"eval_time": at, "alertname": alert, "exp_alerts": []} for alert in names]
     case = {"interval": "1m", "input_series": series, "alert_rule_test": rows}
     with tempfile.TemporaryDirectory() as folder:
@@ -263,7 +263,7 @@ def alerts(told: Told) -> list[str]:
     return re.findall(r"alertname: (\w+), time", done.stdout + done.stderr)
 
 
-def table(several: list[Told]) -> str:
+def table(several: list[Seen]) -> str:
     """The stories as a table."""
     heads = ("story", "`vortex status`", "readiness and the page", "metrics", "alerts", "five minutes later")
     rows = [

@@ -169,7 +169,7 @@ def test_catalog_source_sends_its_token_to_no_other_address(
 
 
 @pytest.mark.parametrize(
-    ("address", "token", "told"),
+    ("address", "token", "message"),
     [
         ("http://ada:s3cr3t@127.0.0.1:1/v1/catalog?key=s3cr3t", "", "http://127.0.0.1:1/v1/catalog: "),
         ("http://127.0.0.1:s3cr3t/", "", "http://127.0.0.1:s"),
@@ -179,13 +179,13 @@ def test_catalog_source_sends_its_token_to_no_other_address(
     ],
 )
 def test_errors_of_the_catalogue_have_no_secret(
-    address: str, token: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, token: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place for a port is none for a password."""
     monkeypatch.setenv("VORTEX_LOADER_CATALOG_TOKEN", token)
     with pytest.raises(LoaderError) as caught:
         catalog_source(address, cache=tmp_path).read()
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert "cr3t" not in str(caught.value).replace("127.0.0.1:s3cr3t", "")
 
 

@@ -99,7 +99,7 @@ def test_customers_share_no_schema_whichever_is_loaded_first(tmp_path: Path, war
 
 
 def test_schema_that_is_there_already_is_not_taken_for_a_customers(tmp_path: Path, warehouse: Warehouse) -> None:
-    """It may be anybody's; a person who means it names it in the catalogue."""
+    """It may be anybody's; a user who wants it names it in the catalogue."""
     warehouse.run("CREATE SCHEMA analytics")
     publish(tmp_path, hour(0), {("analytics", "page"): PAGES})
     store = open_store(str(tmp_path))

@@ -23,7 +23,6 @@ FOLDERS = (
 SUFFIXES = {".c", ".h", ".html", ".json", ".md", ".py", ".pyi", ".toml", ".txt", ".yaml", ".yml"}
 NOT_READ = {"test_words.py", "constraints.txt"}
 GONE = {
-    "a person": "an operator, or a user",
     "afresh": "again",
     r"before_all(?!_)": "initial_plan, log_start",
     r"bump\w*": "advance",
@@ -36,10 +35,8 @@ GONE = {
     "outlived": "of an earlier stream",
     "still_s": "unchanged_for_s",
     r"take_up|taken_up": "load or create",
-    "told": "reported, or a noun for what it is",
     "unborn": "not started",
     r"unfold\w*": "decompress",
-    "whoever": "any worker",
     "wiring": "factories, assembly",
 }
 """A word as a regular expression, and what to write instead."""

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from tests import stories
-from tests.stories import PROMTOOL, STORIES, Told
+from tests.stories import PROMTOOL, STORIES, Seen
 
 _STANDS = ["VortexNotReady", "VortexServiceSilent", "VortexDoesNotCommit"]
 EXPECTED: dict[str, tuple[str, str, list[str], str]] = {
@@ -48,14 +48,14 @@ EXPECTED: dict[str, tuple[str, str, list[str], str]] = {
 
 
 @cache
-def told(name: str) -> Told:
+def seen(name: str) -> Seen:
     """Each story is replayed once."""
     return stories.replayed(name)
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_status_and_readiness_and_alerts_tell_the_truth_in_every_story(name: str) -> None:
-    one = told(name)
+    one = seen(name)
     status, ready, alerts, after = EXPECTED[name]
     assert re.fullmatch(status, one.status), one.status
     assert re.fullmatch(ready, one.ready), one.ready
@@ -74,7 +74,7 @@ def test_status_and_readiness_and_alerts_tell_the_truth_in_every_story(name: str
     ],
 )
 def test_page_names_what_is_wrong_also_where_the_worker_is_ready(name: str, shown: list[str]) -> None:
-    page = told(name).page
+    page = seen(name).page
     assert len(page) == len(shown), page
     assert all(line.startswith(wanted) for line, wanted in zip(page, shown, strict=True)), page
 
@@ -95,7 +95,7 @@ def test_a_gap_is_counted_once_a_shard() -> None:
 @pytest.mark.parametrize("name", [name for name in STORIES if "20 minutes" in name])
 def test_lag_and_age_grow_while_services_are_cut(name: str) -> None:
     """And the metrics name what is in trouble."""
-    last = told(name).pages[-1]
+    last = seen(name).pages[-1]
     lags = [value for (metric, _), value in last.items() if metric == "vortex_shard_lag_seconds"]
     assert len(lags) == 2 and min(lags) > 1100
     troubles = {
