@@ -88,7 +88,7 @@ def test_documents_list_every_story_with_its_alerts() -> None:
 
 def test_a_gap_is_counted_once_a_shard() -> None:
     """Though the pages after it are empty, too."""
-    last = told("gap at the start").pages[-1]
+    last = seen("gap at the start").pages[-1]
     assert [value for (metric, _), value in last.items() if metric == "vortex_gaps_total"] == [2]
 
 
