@@ -1,8 +1,7 @@
 """What starting takes, in CPU seconds: `python -m benchmarks.startup`.
 
 `--help`; the imports of a worker alone; and a worker until `/readyz` says that it is ready, on an empty stream and an
-empty store. Of several rounds in turn the least counts. httpx is hidden: aiobotocore imports it where it is installed,
-and a user does not have it.
+empty store. Of several rounds in turn the least counts.
 """
 
 from __future__ import annotations
@@ -25,10 +24,9 @@ from benchmarks.workload import recent_start
 from vortex.adapters.http.server import UNIX, ask
 
 _LIMIT_S = 60.0
-_PROGRAM = "import sys; sys.modules['httpx'] = None; "
-_HELP = _PROGRAM + "from vortex.cli import main; main(['--help'])"
-_IMPORTS = _PROGRAM + "import gc; gc.disable(); import vortex.cli, vortex.config.loading, vortex.runtime.service"
-_RUN = _PROGRAM + "from vortex.cli import main; main(['run', '-c', {config!r}])"
+_HELP = "from vortex.cli import main; main(['--help'])"
+_IMPORTS = "import gc; gc.disable(); import vortex.cli, vortex.config.loading, vortex.runtime.service"
+_RUN = "from vortex.cli import main; main(['run', '-c', {config!r}])"
 
 
 def ready(folder: Path, kinesis: Server, store: Server, bucket: str) -> float:

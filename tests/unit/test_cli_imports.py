@@ -5,13 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-_OF_DEVELOPERS = ["httpx", "httpx2"]
-"""Optional packages of aiobotocore that the program does not need: a user does not have them."""
 _MOST_OF_A_WORKER = 950
 _MOST_OF_HELP = 300
 _NEVER = {
-    "boto3", "cryptography", "docutils", "duckdb", "fastapi", "hypothesis", "moto", "pandas", "psycopg", "pyarrow",
-    "pygments", "pytest", "requests", "rich", "s3transfer", "uvicorn", "vortex.commands", "vortex.verify",
+    "boto3", "cryptography", "docutils", "duckdb", "fastapi", "httpx", "hypothesis", "moto", "pandas", "psycopg",
+    "pyarrow", "pygments", "pytest", "requests", "rich", "s3transfer", "uvicorn", "vortex.commands", "vortex.verify",
     "vortex_loader",
 }  # fmt: skip
 """For the commands `demo`, `check`, `status` and `verify`, for the loader, or for developers."""
@@ -19,8 +17,7 @@ _NEVER = {
 
 def imported(statement: str) -> set[str]:
     """All modules that are loaded after the statement, in a new process."""
-    absent = f"import sys; sys.modules.update(dict.fromkeys({_OF_DEVELOPERS}))"
-    program = f"{absent}; {statement}; print(*(name for name, module in sys.modules.items() if module))"
+    program = f"import sys; {statement}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     return set(run.stdout.split())
 
