@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vortex import __version__, metrics
 from vortex.adapters.http.server import UNIX, Check
@@ -16,10 +16,12 @@ from vortex.config.settings import Settings
 from vortex.core.decode.reasons import Reason
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import Footer
-from vortex.runtime.assembly import Assembly
-from vortex.runtime.environment import Environment
 from vortex.runtime.history import Customers, History, Point, Totals, added, sum_up
 from vortex.runtime.hours_seen import HoursSeen
+
+if TYPE_CHECKING:  # a supervisor has neither
+    from vortex.runtime.assembly import Assembly
+    from vortex.runtime.environment import Environment
 
 log = logging.getLogger(__name__)
 
