@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -143,8 +143,9 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as started, served(sample()) as address:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=list(QUIET))
-        for name, scheme, width in (("page", "light", 1000), ("page-phone", "dark", 390)):
-            context = browser.new_context(viewport={"width": width, "height": 700}, color_scheme=scheme)  # type: ignore[arg-type]
+        looks: list[tuple[str, Literal["light", "dark"], int]] = [("page", "light", 1000), ("page-phone", "dark", 390)]
+        for name, scheme, width in looks:
+            context = browser.new_context(viewport={"width": width, "height": 700}, color_scheme=scheme)
             tab = context.new_page()
             tab.goto(address)
             tab.get_by_text("shardId-000000000003", exact=True).wait_for()

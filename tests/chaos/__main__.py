@@ -74,6 +74,7 @@ _RATES = {
     "ListObjectsV2": 0.2,
     "DeleteObjects": 0.2,
     "Scan": 0.2,
+    "UpdateItem": 0.15,
 }
 _CONFIG = """
 [memory]
