@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,89 +18,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vortex import __version__
-from vortex.adapters import logs
 from vortex.adapters.cpus import usable
 from vortex.exits import Exit
+from vortex.options import Commands, config_option, examples, json_option, loaded, one_off
 
 if TYPE_CHECKING:
-    from vortex.config.settings import Settings
+    pass
 
 log = logging.getLogger(__name__)
 _MOST_PROCESSES = 256
 
-_FILE = Path("vortex.toml")
-_config = click.option(
-    "-c",
-    "--config",
-    "config",
-    type=click.Path(path_type=Path),
-    envvar="VORTEX_CONFIG",
-    default=lambda: _FILE if _FILE.is_file() else None,
-    help="Settings file (TOML). Default: VORTEX_CONFIG, then ./vortex.toml, then the environment alone.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def _settings(config: Path | None) -> Settings:
-    from vortex.config.environment import unheard
-    from vortex.config.loading import ConfigError, load
-    from vortex.config.settings import known_keys
-
-    try:
-        settings = load(config)
-    except ConfigError as problem:
-        if config is None:
-            raise ConfigError(f"{problem}\n{_NO_FILE}") from None
-        raise
-    logs.set_up(settings.log.format, settings.log.level)
-    for line in unheard(os.environ, known_keys()):
-        log.warning("%s", line)
-    return settings
-
-
-_NO_FILE = (
-    "no settings file: there is no -c, no VORTEX_CONFIG and no ./vortex.toml. `vortex init` writes one; fill in "
-    "[source], [event] and [store], then run `vortex check`"
-)
-
-
-def _examples(*lines: str) -> str:
-    """The end of a help text."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-class _Commands(click.Group):
-    """Reports errors whose message says everything as one line each, from any command: ConfigError above all."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """The command."""
-        try:
-            return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as problem:
-            from vortex.config.loading import ConfigError
-
-            if isinstance(problem, ConfigError):
-                code, lines = Exit.CONFIG, str(problem).split("\n")  # a line each
-            else:
-                from vortex.commands.existing_state import exit_code  # it loads the whole program
-
-                found, lines = exit_code(problem), [str(problem)]
-                if found is None:
-                    raise
-                code = found
-            if code is Exit.UNREACHABLE and ctx.invoked_subcommand != "check":
-                lines.append("`vortex check` tries each connection and permission, one line each")
-        for line in lines:
-            click.echo(logs.printable(line), err=True)
-        sys.exit(code)
-
 
 @click.group(
-    cls=_Commands,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_examples(
+    epilog=examples(
         "vortex init                  write vortex.toml",
         "vortex check                 try settings, connections and permissions",
         "vortex preview -n 20         show which file each event would go to",
@@ -132,13 +63,13 @@ def _nothing_begun(number: int, frame: FrameType | None) -> None:
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "vortex run",
         "vortex run --drain            read what is there, publish it, end",
         'vortex run --processes auto   with coordination.mode = "dynamodb"',
     )
 )
-@_config
+@config_option
 @click.option("--drain", is_flag=True, help="Read every shard to its tip, close and publish everything, and exit.")
 @click.option(
     "--processes",
@@ -154,7 +85,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
     if not 1 <= count <= _MOST_PROCESSES:
         raise click.BadParameter(f'write a number from 1 to {_MOST_PROCESSES}, or "auto"', param_hint="--processes")
     with _uncollected():
-        settings = _settings(config)
+        settings = loaded(config)
         if count == 1:
             from vortex.runtime import service
         else:
@@ -169,7 +100,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
     sys.exit(supervisor.run(settings, config, count))
 
 
-@main.command(epilog=_examples("vortex demo", "vortex demo --events 100000 --keep out"))
+@main.command(epilog=examples("vortex demo", "vortex demo --events 100000 --keep out"))
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Leave the files in this directory.")
 @click.option(
     "--events",
@@ -191,7 +122,7 @@ def demo(keep: Path | None, events: int, warehouse: str) -> None:
     sys.exit(program(keep, events, warehouse))
 
 
-@main.command(epilog=_examples("vortex init", "vortex init conf/vortex.toml"))
+@main.command(epilog=examples("vortex init", "vortex init conf/vortex.toml"))
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("vortex.toml"))
 @click.option("--schema", "schema_only", is_flag=True, help="Write only the schema for editors, beside PATH.")
 def init(path: Path, schema_only: bool) -> None:
@@ -204,26 +135,26 @@ def init(path: Path, schema_only: bool) -> None:
     sys.exit(program(path, schema_only=schema_only))
 
 
-@main.command(epilog=_examples("vortex check", "vortex check -c conf/vortex.toml --json"))
-@_config
-@_json
+@main.command(epilog=examples("vortex check", "vortex check -c conf/vortex.toml --json"))
+@config_option
+@json_option
 def check(config: Path | None, as_json: bool) -> None:
     """Check settings, connections and permissions, and that the store does all that Vortex relies on."""
     from vortex.commands.check import check as program
 
-    _one_off(program, config, as_json)
+    one_off(program, config, as_json)
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "vortex preview -n 20",
         "vortex preview --shard shardId-000000000003",
         "vortex preview --file events.json.gz     no AWS at all",
         "head events.json | vortex preview --file -",
     )
 )
-@_config
-@_json
+@config_option
+@json_option
 @click.option("-n", "number", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many events.")
 @click.option("--shard", help="Only this shard.")
 @click.option(
@@ -235,12 +166,12 @@ def preview(config: Path | None, as_json: bool, number: int, shard: str | None, 
     """Show what becomes of some events: the key of the object, or the reason of a rejection. Writes nothing."""
     from vortex.commands.preview import preview as program
 
-    sys.exit(program(_settings(config), number, shard, file, as_json))
+    sys.exit(program(loaded(config), number, shard, file, as_json))
 
 
-@main.command(epilog=_examples("vortex status", "vortex status --watch", "vortex status --json"))
-@_config
-@_json
+@main.command(epilog=examples("vortex status", "vortex status --watch", "vortex status --json"))
+@config_option
+@json_option
 @click.option("--watch", is_flag=True, help="Show it anew every five seconds.")
 def status(config: Path | None, as_json: bool, watch: bool) -> None:
     """Show whether all is well, what holds it and what to do; then shards, the last plan and the last closed hour."""
@@ -249,32 +180,32 @@ def status(config: Path | None, as_json: bool, watch: bool) -> None:
     from vortex.commands.status import status as program
 
     try:
-        sys.exit(program(_settings(config), as_json, watch))
+        sys.exit(program(loaded(config), as_json, watch))
     except KeyboardInterrupt:
         sys.exit(Exit.OK)
 
 
-@main.command(epilog=_examples("vortex verify", "vortex verify --since 2026-01-31T10:00"))
-@_config
-@_json
+@main.command(epilog=examples("vortex verify", "vortex verify --since 2026-01-31T10:00"))
+@config_option
+@json_option
 @click.option("--since", help="Only hours from this time on (ISO 8601, UTC by default).")
 @click.option("--until", help="Only periods before this time.")
 def verify(config: Path | None, as_json: bool, since: str | None, until: str | None) -> None:
     """Read the store back and prove its invariants; exit with 1 and the first faults if one is broken."""
     from vortex.commands.verify import verify as program
 
-    sys.exit(program(_settings(config), as_json, since, until))
+    sys.exit(program(loaded(config), as_json, since, until))
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "vortex explain acme 7f3c-0001",
         "vortex explain acme 7f3c-0001 --around 2026-01-31T10:00",
         "vortex explain < event.json",
     )
 )
-@_config
-@_json
+@config_option
+@json_option
 @click.argument("customer", required=False)
 @click.argument("id", required=False)
 @click.option("--around", help="When it was sent: search the objects from an hour before to a day after (ISO 8601).")
@@ -301,11 +232,11 @@ def explain(
     from vortex.commands.explain import explain as program
 
     question = Question(customer, id, around, since, until, not no_stream)
-    sys.exit(program(_settings(config), question, as_json))
+    sys.exit(program(loaded(config), question, as_json))
 
 
 @main.group(
-    epilog=_examples(
+    epilog=examples(
         "vortex rejects summary",
         "vortex rejects list --reason missing_customer",
         "vortex rejects replay --reason missing_customer --dry-run",
@@ -327,38 +258,38 @@ def _chosen(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@rejects.command(epilog=_examples("vortex rejects summary --since 2026-01-30"))
-@_config
-@_json
+@rejects.command(epilog=examples("vortex rejects summary --since 2026-01-30"))
+@config_option
+@json_option
 @_chosen
 def summary(config: Path | None, as_json: bool, **choice: Any) -> None:
     """Count rejections by reason, customer and hour."""
     from vortex.commands.rejects import Choice
     from vortex.commands.rejects import summary as program
 
-    sys.exit(program(_settings(config), Choice(**choice), as_json))
+    sys.exit(program(loaded(config), Choice(**choice), as_json))
 
 
-@rejects.command("list", epilog=_examples("vortex rejects list --reason not_json --limit 100"))
-@_config
-@_json
+@rejects.command("list", epilog=examples("vortex rejects list --reason not_json --limit 100"))
+@config_option
+@json_option
 @_chosen
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to show.")
 def list_(config: Path | None, as_json: bool, limit: int, **choice: Any) -> None:
     """Show rejections with the beginning of their bytes."""
     from vortex.commands.rejects import Choice, show
 
-    sys.exit(show(_settings(config), Choice(**choice), limit, as_json))
+    sys.exit(show(loaded(config), Choice(**choice), limit, as_json))
 
 
 @rejects.command(
-    epilog=_examples(
+    epilog=examples(
         "vortex rejects replay --reason missing_customer --dry-run",
         "vortex rejects replay --reason missing_customer",
         "vortex rejects replay --file mended.json && vortex preview --file mended.json",
     )
 )
-@_config
+@config_option
 @_chosen
 @click.option("--dry-run", is_flag=True, help="Only count them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -379,16 +310,16 @@ def replay(
     from vortex.commands.rejects import replay as program
 
     options = Options(yes, dry_run, keep_rejected, resend_unknown, file)
-    sys.exit(program(_settings(config), Choice(**choice), options))
+    sys.exit(program(loaded(config), Choice(**choice), options))
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "vortex close --before 2026-01-31T10:00", "vortex close --before 2026-01-31T10:00 --shard shardId-000000000003"
     )
 )
-@_config
-@_json
+@config_option
+@json_option
 @click.option(
     "--shard",
     "shards",
@@ -400,27 +331,27 @@ def close(config: Path | None, as_json: bool, shards: tuple[str, ...], before: s
     """Close periods without lagging shards; their older events then count as late."""
     from vortex.commands.close import close as program
 
-    sys.exit(program(_settings(config), shards, before, as_json))
+    sys.exit(program(loaded(config), shards, before, as_json))
 
 
-@main.group("config", epilog=_examples("vortex config show", "vortex config show --changed"))
+@main.group("config", epilog=examples("vortex config show", "vortex config show --changed"))
 def config_() -> None:
     """Show the settings in effect."""
 
 
-@config_.command("show", epilog=_examples("vortex config show", "VORTEX_COMMIT__EVERY=5s vortex config show --changed"))
-@_config
-@_json
+@config_.command("show", epilog=examples("vortex config show", "VORTEX_COMMIT__EVERY=5s vortex config show --changed"))
+@config_option
+@json_option
 @click.option("--changed", is_flag=True, help="Only what the file or the environment sets.")
 def show(config: Path | None, as_json: bool, changed: bool) -> None:
     """Print every setting, and whether it is from the file, the environment, or a default. Hides secrets."""
     from vortex.commands.config_show import show as program
 
-    sys.exit(program(_settings(config), config, as_json, changed_only=changed))
+    sys.exit(program(loaded(config), config, as_json, changed_only=changed))
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "vortex plan --events-per-second 5000 --shards 16",
         "vortex plan --events-per-second 5000 --shards 16 --customers 300 --json",
     )
@@ -432,7 +363,7 @@ def show(config: Path | None, as_json: bool, changed: bool) -> None:
 @click.option("--types", default=10, show_default=True, type=click.IntRange(1), help="Event types of a customer.")
 @click.option("--window", default="1h", show_default=True, help="dedup.window.")
 @click.option("--period", default="5m", show_default=True, help="publish.period.")
-@_json
+@json_option
 def plan(
     events: float,
     event_bytes: int,
@@ -460,20 +391,16 @@ def _seconds(text: str, option: str) -> float:
         raise click.BadParameter(str(problem), param_hint=option) from None
 
 
-@main.command(epilog=_examples("vortex health"))
-@_config
+@main.command(epilog=examples("vortex health"))
+@config_option
 def health(config: Path | None) -> None:
     """Ask the worker on this machine whether it runs (/livez); exit with 1 if it does not answer."""
     from vortex.commands.health import health as program
 
-    sys.exit(program(_settings(config).http))
+    sys.exit(program(loaded(config).http))
 
 
 @main.command()
 def version() -> None:
     """Print the version."""
     click.echo(__version__)
-
-
-def _one_off(program: Callable[[Settings, bool], int], config: Path | None, as_json: bool) -> None:
-    sys.exit(program(_settings(config), as_json))

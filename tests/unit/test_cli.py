@@ -83,7 +83,7 @@ def test_run_exits_with_ok_when_it_is_stopped_while_loading(monkeypatch: pytest.
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the command continued")
 
-    monkeypatch.setattr("vortex.cli._settings", loading)
+    monkeypatch.setattr("vortex.cli.loaded", loading)
     try:
         assert CliRunner().invoke(main, ["run"]).exit_code == Exit.OK
     finally:

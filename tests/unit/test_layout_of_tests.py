@@ -41,6 +41,7 @@ EXCEPTIONS = {
     "lookup/placed.py": _EXPLAIN,
     "lookup/progress.py": _DECLARES,
     "lookup/sends.py": _EXPLAIN,
+    "options.py": "test_cli.py tests what commands share",
     "ports.py": _DECLARES,
     "runtime/environment.py": "tests/integration opens it against emulators",
     "runtime/gauges.py": "tests/integration/test_fleet.py reads the gauges of workers",
