@@ -81,7 +81,7 @@ BUGS = (
     ),
     Bug(
         "6 keys of dropped rows kept",
-        lambda: patch.object(vortex.core.dedup.decided, "published", lambda rows, dropped: rows),
+        lambda: patch.object(vortex.core.dedup.decided, "published", lambda dropped: dropped | True),
         f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}",
         _COPIES,
     ),

@@ -133,12 +133,8 @@ class Decided:
 
 
 def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> bytes:
-    """The file for the result of `resolve`: which of the `rows`, sorted by key, are dropped.
-
-    Keys of dropped rows are not stored: if they counted, an id that repeats within each window would be published once
-    and never again.
-    """
-    kept = ~dropped
+    """The file for the result of `resolve`: which of the `rows`, sorted by key, are dropped."""
+    kept = published(dropped)
     high = rows.high[kept]
     keys = np.empty(len(high), dtype=KEY)
     keys["high"], keys["low"], keys["run"] = high, rows.low[kept], rows.run[kept]
@@ -163,6 +159,13 @@ def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: B
     rest = b"".join([table.tobytes(), buckets.tobytes(), msgspec.json.encode(document)])
     whole = struct.pack("<I", len(table) * RUN.itemsize + buckets.nbytes) + rest
     return b"".join([packed, out, whole, DECISION_TRAILER.of(whole, VERSION)])
+
+
+def published(dropped: Bools) -> Bools:
+    """The rows whose keys are stored. Not those that are dropped: if their keys counted, an id that repeats within each
+    window would be published once and never again.
+    """
+    return ~dropped
 
 
 def _buckets(high: Words, packed: memoryview, parts: int) -> NDArray[np.void]:
