@@ -78,7 +78,7 @@ def test_worker_renews_its_credentials_and_recovers_when_the_source_does(
                 assert worker.poll() is None
                 proxy.choose = no_fault
                 until(lambda: ready(port)[0] == 200)
-            assert re.search(r"^vortex_ready\{.*\} 1.0$", metrics(port), re.MULTILINE)
+            until(lambda: bool(re.search(r"^vortex_ready\{.*\} 1.0$", metrics(port), re.MULTILINE)))  # gauges follow
             assert re.search(
                 r'^vortex_credential_renewals_total\{result="failed".*\} [1-9]', metrics(port), re.MULTILINE
             )

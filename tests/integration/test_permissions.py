@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,10 +57,11 @@ def names() -> dict[str, str]:
 @pytest.fixture
 def aws(moto_url: str, names: dict[str, str]) -> str:
     """Moto with the stream, which has 40 events, and the bucket."""
+    now = int(time.time())
     kinesis, s3 = make_stream(moto_url, names["STREAM"], 2), client("s3", moto_url)
     s3.create_bucket(Bucket=names["BUCKET"])
     for n in range(40):
-        kinesis.put_record(StreamName=names["STREAM"], PartitionKey=str(n), Data=event_of(f"id-{n}"))
+        kinesis.put_record(StreamName=names["STREAM"], PartitionKey=str(n), Data=event_of(f"id-{n}@{now}"))
     return moto_url
 
 
