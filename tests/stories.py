@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,7 +26,9 @@ from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import World
 from vortex.adapters.metrics import PrometheusMeter
+from vortex.commands.check import lines_of_stream
 from vortex.commands.existing_state import existing_state
+from vortex.commands.probes import StoreProbe
 from vortex.commands.status import gather, problems
 from vortex.config.settings import Settings
 from vortex.health import Health
@@ -40,6 +43,11 @@ PROMTOOL = shutil.which("promtool")
 CUT_S = 20 * 60
 _STEP_S = 60
 _TIMES = ("_timestamp_seconds", "last_closed_hour_seconds", "frontier_seconds", "watermark_seconds")
+
+
+async def _at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+    """In the place of a thread, which virtual time does not know."""
+    return work(*arguments)
 
 
 @dataclass
@@ -124,12 +132,20 @@ class Story(World):
             return f"{problem}; exit code 4"
         return "; ".join(one.what for one in found) or "well"
 
+    async def checked(self) -> str:
+        """The lines of `vortex check` that fail."""
+        with patch("asyncio.to_thread", _at_once):
+            lines = [line async for line in lines_of_stream(self.seen_by("check"), self.settings())]
+            lines += [line async for line in StoreProbe(self.store).lines()]
+        return "; ".join(f"{line.what}: {line.detail}" for line in lines if not line.ok) or "ok"
+
 
 @dataclass(frozen=True)
 class Seen:
     """What a user sees at the worst moment of a story."""
 
     name: str
+    check: str
     status: str
     ready: str
     page: list[str]
@@ -149,22 +165,25 @@ async def _ended(tasks: list[asyncio.Future[Any]]) -> None:
 
 async def _seen(story: Story, service: Service, name: str, *shown: str) -> Seen:
     story.note()
+    pages = story.pages[:]  # until now: what follows takes its time
     failed = [f"{check}: {detail}" for check, ok, detail in await service.ready() if not ok]
     document = json.loads(await service.status())
     series = [
         f"{metric}{''.join(f'{{{k}={v}}}' for k, v in labels if k != 'stream')} = {value:.0f}"
-        for (metric, labels), value in sorted(story.pages[-1].items())
+        for (metric, labels), value in sorted(pages[-1].items())
         if any(re.fullmatch(wanted, metric) for wanted in shown) and (value or metric == "vortex_ready")
     ]
+    status = await story.status()
     return Seen(
         name,
-        await story.status(),
+        await story.checked(),
+        status,
         "; ".join(failed) or "ready",
         [f"{one[0]}: {one[1]}" for one in (*document["troubles"], *document["notices"])],
         series,
         [],
         "",
-        story.pages[:],
+        pages,
         story.t0,
     )
 
@@ -265,9 +284,17 @@ def alerts(seen: Seen) -> list[str]:
 
 def table(several: list[Seen]) -> str:
     """The stories as a table."""
-    heads = ("story", "`vortex status`", "readiness and the page", "metrics", "alerts", "five minutes later")
+    heads = (
+        "story",
+        "`vortex check`",
+        "`vortex status`",
+        "readiness and the page",
+        "metrics",
+        "alerts",
+        "five minutes later",
+    )
     rows = [
-        (one.name, one.status, one.ready, ", ".join(f"`{text}`" for text in one.metrics),
+        (one.name, one.check, one.status, one.ready, ", ".join(f"`{text}`" for text in one.metrics),
          ", ".join(f"`{alert}`" for alert in one.alerts) or "none", one.after)
         for one in several
     ]  # fmt: skip

@@ -48,7 +48,7 @@ async def _lines(settings: Settings) -> AsyncIterator[Line]:
     session = aws_session(settings)
     async with open_stream(settings, session) as stream, open_store(settings, session) as store:
         yield await tried("AWS credentials", lambda: _of_session(session))
-        async for line in _of_stream(stream, settings):
+        async for line in lines_of_stream(stream, settings):
             yield line
         yield await tried(f"store {store.url}", lambda: _state(store, settings))
         async for line in _of_store(store, settings):
@@ -80,7 +80,7 @@ async def _of_store(store: ObjectStore, settings: Settings) -> AsyncIterator[Lin
             yield line
 
 
-async def _of_stream(stream: Stream, settings: Settings) -> AsyncIterator[Line]:
+async def lines_of_stream(stream: Stream, settings: Settings) -> AsyncIterator[Line]:
     """Whether the stream can be read, and what its records say about the settings."""
     sample, read = Sample(reading_of(settings)), dict[str, int]()
 
