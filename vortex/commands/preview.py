@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ from vortex.lookup.stream_sample import recent_records
 from vortex.runtime.factories import open_stream
 
 _EXCERPT = 60
+_Pages = AsyncGenerator[tuple[str, Sequence[Record]], None]
 
 
 def preview(settings: Settings, number: int, shard: str | None, file: Path | None, as_json: bool) -> int:
@@ -34,13 +36,15 @@ def preview(settings: Settings, number: int, shard: str | None, file: Path | Non
 
 async def _preview(settings: Settings, number: int, shard: str | None, file: Path | None, as_json: bool) -> int:
     sample, shown = Sample(reading_of(settings)), 0
-    async for where, records in _of_file(file) if file else _of_stream(settings, number, shard):
-        for fate in sample.take(records):
-            if shown < number:
-                shown += 1
-                _print(shown, where, records[fate.record].sequence, fate, as_json)
-        if shown >= number:
-            break
+    pages = _of_file(file) if file else _of_stream(settings, number, shard)
+    async with contextlib.aclosing(pages):  # the loop may leave early, and then the stream must be closed
+        async for where, records in pages:
+            for fate in sample.take(records):
+                if shown < number:
+                    shown += 1
+                    _print(shown, where, records[fate.record].sequence, fate, as_json)
+            if shown >= number:
+                break
     if as_json:
         return Exit.FAILED if sample.events and not sample.accepted else Exit.OK
     if not sample.events:
@@ -55,7 +59,7 @@ async def _preview(settings: Settings, number: int, shard: str | None, file: Pat
     return Exit.OK if sample.accepted else Exit.FAILED
 
 
-async def _of_stream(settings: Settings, number: int, shard: str | None) -> AsyncIterator[tuple[str, Sequence[Record]]]:
+async def _of_stream(settings: Settings, number: int, shard: str | None) -> _Pages:
     async with open_stream(settings) as stream:
         known = [one.id for one in await stream.list_shards()]
         if shard is not None and shard not in known:
@@ -64,7 +68,7 @@ async def _of_stream(settings: Settings, number: int, shard: str | None) -> Asyn
             yield page
 
 
-async def _of_file(file: Path) -> AsyncIterator[tuple[str, Sequence[Record]]]:
+async def _of_file(file: Path) -> _Pages:
     arrival = time.time()
     for number, data in enumerate(records_in(file), 1):
         yield str(file), [Record(str(number), arrival, data)]

@@ -187,7 +187,7 @@ async def gather(
         window_covered_s=(plan.arrived[1] - plan.recent[0].upto) / 1000 if plan.recent else 0.0,
         held_against=f"{plan.since}..{plan.k - 1}" if plan.recent else "",
         untimed_share=_untimed_share(views),
-        rejected=rejected(views),
+        rejected=rejected(views) or (await rejected_by(log_store, plan.k) if done and not _events(views) else []),
         gaps=_gaps(views),
         now=_iso(now),
     )
@@ -260,6 +260,18 @@ def rejected(views: Mapping[str, LogView]) -> list[str]:
         if number > _MANY * events:
             found.append(f"{shard}: {number} of {events} recent events are rejected")
     return found
+
+
+def _events(views: Mapping[str, LogView]) -> int:
+    return sum(head.footer.counts.events for view in views.values() for head in view.headers)
+
+
+async def rejected_by(log_store: LogStore, k: int) -> list[str]:
+    """The same for the last plan, which says it where the logs have nothing newer: after `vortex run --drain`."""
+    done = await log_store.done(k) if k >= 0 else None
+    counts = list(done.periods.values()) if done else []
+    number, events = sum(one.rejected for one in counts), sum(one.events for one in counts)
+    return [f"plan {k}: {number} of {events} events are rejected"] if number > _MANY * events else []
 
 
 def _row(shard: str, view: LogView, upto: int, now: int, leases: dict[str, Lease] | None) -> ShardRow:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from simulation.memstream import MemoryStream
+from vortex.adapters.clock import SystemClock
 from vortex.cli import main
 from vortex.exits import Exit
 
@@ -57,3 +63,28 @@ def test_preview_escapes_control_characters_of_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "\n"])
 def test_preview_says_when_there_are_no_events(tmp_path: Path, text: str) -> None:
     assert preview(tmp_path, text).output == "no events found\n"
+
+
+def test_preview_closes_the_stream_itself_when_it_has_seen_enough_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Left to the end of the event loop, a client closes in another task, which is an error."""
+    closed_by: list[Any] = []
+
+    @contextlib.asynccontextmanager
+    async def opened(settings: Any) -> AsyncIterator[Any]:
+        owner = asyncio.current_task()
+        stream = MemoryStream(SystemClock(), shards=1)
+        for number in range(150):
+            stream.put(f"k{number}", (EVENT % number).encode())
+        try:
+            yield stream
+        finally:
+            closed_by.append(asyncio.current_task() is owner)
+
+    monkeypatch.setattr("vortex.commands.preview.open_stream", opened)
+    preview(tmp_path, "")
+    done = CliRunner().invoke(main, ["preview", "-c", str(tmp_path / "v.toml"), "-n", "3"])
+    assert done.exit_code == Exit.OK, done.output
+    assert closed_by == [True]
+    assert not caplog.records

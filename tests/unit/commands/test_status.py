@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.leased_fleet import FleetWorld, scenario
-from vortex.commands.status import Status, gather, problems, rejected, untimed, view_of
+from vortex.commands.status import Status, gather, problems, rejected, rejected_by, untimed, view_of
 from vortex.config.settings import Settings
 from vortex.core.log.segment import Counts
 
@@ -131,3 +131,15 @@ def test_rejected_names_shards_where_more_than_one_event_in_a_hundred_is_rejecte
 
     views = {"a": view(Counts(events=100, rejected=1)), "b": view(Counts(events=50), Counts(events=50, rejected=2))}
     assert rejected(views) == ["b: 2 of 100 recent events are rejected"]
+
+
+async def test_rejected_by_tells_the_share_of_the_last_plan() -> None:
+    """After `vortex run --drain` a plan covers all: the logs have nothing newer."""
+
+    class Plans:
+        async def done(self, k: int) -> Any:
+            return SimpleNamespace(periods={0: Counts(events=90, rejected=60), 60_000: Counts(events=10)} if k else {})
+
+    assert await rejected_by(Plans(), 4) == ["plan 4: 60 of 100 events are rejected"]  # type: ignore[arg-type]
+    assert await rejected_by(Plans(), 0) == []  # type: ignore[arg-type]
+    assert await rejected_by(Plans(), -1) == []  # type: ignore[arg-type]
