@@ -228,6 +228,10 @@ def explain(
     """
     if (customer is None) != (id is None):
         raise click.UsageError("give both CUSTOMER and ID, or none and the event on standard input")
+    try:
+        f"{customer}{id}".encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("CUSTOMER and ID must be UTF-8; give the event on standard input instead") from None
     from vortex.commands.explain import Question
     from vortex.commands.explain import explain as program
 

@@ -13,11 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from vortex.cli import main
+from vortex.commands.event_files import FileError
 from vortex.commands.existing_state import NoState, exit_code
 from vortex.config.loading import ConfigError
 from vortex.core.log.rules import BrokenLog
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.exits import Exit
+from vortex.lookup.rejections import BrokenRejection
 from vortex.ports import Denied, NotFound, Unavailable
 from vortex.runtime.first_start import ForeignState
 
@@ -63,6 +65,7 @@ TABLE: list[tuple[str, Exit, str]] = [
     ("close -c v.toml --before 0001-01-01T00:00:00+14:00", Exit.USAGE, "invalid time"),
     ("close -c v.toml", Exit.USAGE, "Missing option '--before'"),
     ("verify -c v.toml", Exit.FAILED, "FAULT state file:///nowhere/x: holds no Vortex state"),
+    ("explain -c v.toml \udcff x", Exit.USAGE, "CUSTOMER and ID must be UTF-8"),
     ("init full", Exit.USAGE, "is a directory"),
     ("init none/x.toml", Exit.USAGE, "none/x.toml: cannot be written: No such file or directory"),
     ("init v.toml", Exit.USAGE, "v.toml: already exists; nothing was written"),
@@ -75,7 +78,7 @@ TABLE: list[tuple[str, Exit, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "code", "message"), TABLE, ids=[row[0] for row in TABLE])
+@pytest.mark.parametrize(("line", "code", "message"), TABLE, ids=[ascii(row[0]) for row in TABLE])
 def test_commands_print_a_message_and_exit_with_its_code_when_input_is_wrong(
     line: str, code: Exit, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +133,8 @@ def test_verify_escapes_control_characters_of_object_keys(folder: Path, as_json:
         (CorruptSegment("x"), Exit.LOST_STATE),
         (OtherVersion("x"), Exit.LOST_STATE),
         (ForeignState("x"), Exit.LOST_STATE),
+        (BrokenRejection("x"), Exit.LOST_STATE),
+        (FileError("x"), Exit.USAGE),
         (KeyError("x"), None),
     ],
 )

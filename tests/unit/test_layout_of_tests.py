@@ -20,7 +20,6 @@ EXCEPTIONS = {
     "commands/close.py": _USER,
     "commands/demo_traffic.py": _USER,
     "commands/demo_warehouse.py": _USER,
-    "commands/rejects.py": "tests/integration/test_rejects.py runs the command",
     "config/input.py": _SETTINGS,
     "config/output.py": _SETTINGS,
     "config/section.py": _SETTINGS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import zlib
 from collections.abc import Iterator
@@ -32,12 +33,36 @@ def records_in(path: Path) -> Iterator[bytes]:
     """
     try:
         if str(path) == "-":
-            yield from _pieces(_blocks(sys.stdin.buffer))
+            yield from _pieces(_blocks(standard_input()))
             return
         with path.open("rb") as file:
             yield from _pieces(_blocks(file))
     except (OSError, zlib.error, EOFError) as problem:
         raise FileError(f"{path}: cannot be read: {problem}") from None
+
+
+def standard_input() -> BinaryIO:
+    """Its bytes. Raises FileError if the process was started without one."""
+    if sys.stdin is None:
+        raise FileError("standard input is closed: give a file, or pipe the events into the command")
+    return sys.stdin.buffer
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which must not exist yet. It is removed if it cannot be finished. Raises FileError."""
+    try:
+        file = path.open("xb")
+    except OSError as problem:
+        raise FileError(f"{path}: cannot be written: {problem.strerror}; give another file") from None
+    try:
+        with file:
+            yield file
+    except BaseException as problem:
+        path.unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            raise FileError(f"{path}: cannot be written: {problem.strerror}; give another file") from None
+        raise
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

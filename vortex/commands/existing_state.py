@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
+from vortex.commands.event_files import FileError
 from vortex.config.loading import ConfigError
 from vortex.core.layout import STATE
 from vortex.core.log.rules import StreamState, stream_root
 from vortex.core.model import StreamInfo
 from vortex.exits import Exit
 from vortex.log.store import LogStore
+from vortex.lookup.rejections import BrokenRejection
 from vortex.ports import ObjectStore, PortError
 from vortex.retry import Once
 from vortex.runtime.app import STOPS
@@ -28,11 +31,15 @@ def exit_code(problem: BaseException) -> Exit | None:
     """The exit code for an error whose message is enough for the user; None for a bug."""
     if isinstance(problem, ConfigError):
         return Exit.CONFIG
+    if isinstance(problem, FileError):
+        return Exit.USAGE
+    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+        return Exit.FAILED  # of standard output: stores raise PortError
     if isinstance(problem, NoState):
         return problem.code
     if isinstance(problem, PortError):
         return Exit.UNREACHABLE
-    return Exit.LOST_STATE if isinstance(problem, (ForeignState, *STOPS)) else None
+    return Exit.LOST_STATE if isinstance(problem, (ForeignState, BrokenRejection, *STOPS)) else None
 
 
 async def streams_at(store: ObjectStore) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import click
 
 from vortex.commands.bars import bars
+from vortex.commands.event_files import standard_input
 from vortex.commands.existing_state import newest_life
 from vortex.commands.printing import print_line
 from vortex.config.loading import ConfigError
@@ -49,6 +49,8 @@ class Question:
         around = _instant("--around", self.around)
         if around is not None:
             since, until = around - _BEFORE_MS if since is None else since, around + DAY_MS if until is None else until
+        if since is not None and until is not None and since >= until:
+            raise ConfigError("--since must be before --until")
         return since, until
 
 
@@ -69,7 +71,9 @@ async def _explain(settings: Settings, question: Question, as_json: bool) -> int
             else:
                 lines = _lines_of_input()
                 wanted = (one for line in lines for one in by_line(line, policy, explainer.reader))
+            answered = False
             for one in wanted:
+                answered = True
                 answer = await explainer.explain(one)
                 if as_json:
                     click.echo(json.dumps(asdict(answer)))
@@ -78,6 +82,8 @@ async def _explain(settings: Settings, question: Question, as_json: bool) -> int
                         print_line(line)
                 if answer.verdict is Verdict.NOT_SEEN:
                     worst = Exit.FAILED
+            if not answered:
+                print_line("no events on standard input", err=True)
     return worst
 
 
@@ -95,9 +101,10 @@ async def _stream_or_none(settings: Settings, wanted: bool) -> AsyncIterator[Str
 
 
 def _lines_of_input() -> Iterator[bytes]:
-    if sys.stdin.isatty():
+    source = standard_input()
+    if source.isatty():
         print_line("reads events from standard input, one a line; or give CUSTOMER and ID", err=True)
-    while line := sys.stdin.buffer.readline(_LINE_BYTES):
+    while line := source.readline(_LINE_BYTES):
         if line.strip():
             yield line.rstrip(b"\r\n")
 

@@ -26,12 +26,8 @@ _Pages = AsyncGenerator[tuple[str, Sequence[Record]], None]
 
 
 def preview(settings: Settings, number: int, shard: str | None, file: Path | None, as_json: bool) -> int:
-    """Print what becomes of `number` events; FAILED if all are rejected. Raises PortError."""
-    try:
-        return asyncio.run(_preview(settings, number, shard, file, as_json))
-    except FileError as problem:
-        print_line(str(problem), err=True)
-        return Exit.USAGE
+    """Print what becomes of `number` events; FAILED if all are rejected. Raises PortError, FileError."""
+    return asyncio.run(_preview(settings, number, shard, file, as_json))
 
 
 async def _preview(settings: Settings, number: int, shard: str | None, file: Path | None, as_json: bool) -> int:

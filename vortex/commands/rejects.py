@@ -21,6 +21,7 @@ import msgspec
 
 from vortex.adapters.clock import SystemClock
 from vortex.commands.bars import bars
+from vortex.commands.event_files import new_file
 from vortex.commands.existing_state import newest_life
 from vortex.commands.printing import print_line
 from vortex.config.loading import ConfigError
@@ -64,7 +65,10 @@ class Choice:
         until = _instant("--until", self.until)
         until = time.time_ns() // 1_000_000 if until is None else until
         since = _instant("--since", self.since)
-        return (until - DAY_MS if since is None else since), until
+        since = max(0, until - DAY_MS) if since is None else since
+        if since > until:
+            raise ConfigError("--since must be before --until, which is now if it is not given")
+        return since, until
 
     def has(self, one: Rejection) -> bool:
         """Whether it is one of these."""
@@ -168,6 +172,8 @@ async def _show(settings: Settings, choice: Choice, limit: int, as_json: bool) -
             print_line(f"{at} {one.reason}: {one.detail}")
             print_line(f"    {one.shard} {one.sequence} part {one.sub}; {one.where}")
             print_line(f"    {excerpt(one)}")
+    if not number:
+        print_line("no rejections; without --since, the last day is searched", err=True)
 
 
 def excerpt(one: Rejection) -> str:
@@ -210,7 +216,7 @@ def replay(settings: Settings, choice: Choice, options: Options) -> int:
     if options.file is not None:
         return asyncio.run(_to_file(settings, choice, options, options.file))
     if not options.yes:
-        if not sys.stdin.isatty():
+        if not (sys.stdin and sys.stdin.isatty()):
             raise click.UsageError("nobody can be asked here; --yes puts them back without asking")
         click.confirm(f"Put them back on stream {stream_name(settings)}?", abort=True)
     return _print_result(asyncio.run(_replay(settings, choice, options)))
@@ -296,7 +302,7 @@ async def _to_file(settings: Settings, choice: Choice, options: Options, path: P
     written = binary = 0
     async with _opened(settings) as opened:
         mended = Mended(reader_of(opened.policy, opened.seed))
-        with path.open("xb") as file:
+        with new_file(path) as file:
             async for one in opened.rejections.with_data(*choice.span, choice.has):
                 data = one.bytes
                 if data is None or (not options.keep_rejected and mended.still_rejected(data)):

@@ -85,6 +85,15 @@ def rejection_of(line: bytes, where: str) -> Rejection:
     return found
 
 
+def _beside_of(line: bytes, key: str) -> _Beside:
+    try:
+        found = _beside(line)
+        base64.b64decode(found.data_base64, validate=True)
+    except (msgspec.MsgspecError, binascii.Error) as problem:
+        raise BrokenRejection(f"{key}: a line is not the bytes of a rejection: {problem}") from None
+    return found
+
+
 class RejectionStore:
     """The published rejections of a store, hour by hour, without holding more than one object."""
 
@@ -140,7 +149,9 @@ class RejectionStore:
                 yield info.key
 
     async def data_of(self, key: str, wanted: dict[tuple[str, str, int], Rejection]) -> AsyncIterator[Rejection]:
-        """The wanted rejections of an object, with the bytes that lie beside them, if they are there."""
+        """The wanted rejections of an object, with the bytes that lie beside them, if they are there.
+        Raises BrokenRejection.
+        """
         if not wanted:
             return
         folder, _, name = key.rpartition("/")
@@ -148,7 +159,7 @@ class RejectionStore:
         async for info in self._store.list(f"{folder}/{BESIDE}/{period}-"):
             for text in blocks(await self._store.get(info.key), info.key):
                 for line in text.split(b"\n")[:-1]:
-                    beside = _beside(line)
+                    beside = _beside_of(line, info.key)
                     one = wanted.pop((beside.shard, beside.sequence, beside.sub), None)
                     if one is not None:
                         one.data_base64 = beside.data_base64

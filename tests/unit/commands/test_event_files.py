@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from vortex.commands import event_files
-from vortex.commands.event_files import FileError, records_in
+from vortex.commands.event_files import FileError, new_file, records_in
 
 LINES = b'{"a":1}\n{"b":2}\n\n{"c"'
 
@@ -62,3 +62,30 @@ def test_records_in_names_the_file_when_it_cannot_be_read(tmp_path: Path, monkey
     monkeypatch.setattr(event_files, "_CHUNK", 4)
     with pytest.raises(FileError, match="cut it"):
         read(tmp_path / "f", b'{"a": "long enough"}')
+
+
+def test_new_file_names_the_file_when_it_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"kept")
+    for name, why in (("there", "File exists"), ("none/f", "No such file or directory")):
+        with (
+            pytest.raises(FileError, match=f"{name}: cannot be written: {why}; give another file"),
+            new_file(tmp_path / name),
+        ):
+            pass
+    assert (tmp_path / "there").read_bytes() == b"kept"
+
+
+def test_new_file_leaves_nothing_when_it_is_interrupted(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), new_file(tmp_path / "f") as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert not (tmp_path / "f").exists()
+    with new_file(tmp_path / "f") as file:
+        file.write(b"whole")
+    assert (tmp_path / "f").read_bytes() == b"whole"
+
+
+def test_records_in_says_so_when_standard_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(FileError, match="standard input is closed"):
+        list(records_in(Path("-")))

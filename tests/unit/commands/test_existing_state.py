@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 
 import pytest
 
 from simulation import vtime
 from tests.loops import World
 from tests.published_store import published
-from vortex.commands.existing_state import NoState, existing_state
+from vortex.commands.existing_state import NoState, existing_state, exit_code
 from vortex.exits import Exit
 
 
@@ -32,3 +33,8 @@ def test_begun_names_the_stream_whose_state_it_finds_when_it_is_another() -> Non
         assert caught.value.code == Exit.FAILED
 
     vtime.run(scenario())
+
+
+def test_exit_code_is_known_when_the_output_is_full_and_not_for_bugs() -> None:
+    assert exit_code(OSError(errno.ENOSPC, "No space left on device")) is Exit.FAILED
+    assert exit_code(OSError(errno.EBADF, "Bad file descriptor")) is None

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from vortex.commands.event_files import FileError
 from vortex.commands.explain import Question, _lines_of_input, answer_lines
 from vortex.config.loading import ConfigError
 from vortex.lookup.answers import Answer, Copy, Fate, FoundRejection, ReadUpTo, Verdict
@@ -79,8 +80,16 @@ def test_question_around_spans_an_hour_before_and_a_day_after() -> None:
     assert Question(None, None, since="2027-01-15T08:00").span == (AT, None)
     with pytest.raises(ConfigError, match="--until: invalid time"):
         _ = Question(None, None, until="noon").span
+    with pytest.raises(ConfigError, match="--since must be before --until"):
+        _ = Question(None, None, since="2027-01-15", until="2027-01-14").span
 
 
 def test_lines_of_input_are_events_without_line_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"a":1}\r\n\n{"b":2}'), isatty=bool))
     assert list(_lines_of_input()) == [b'{"a":1}', b'{"b":2}']
+
+
+def test_lines_of_input_asks_for_events_when_standard_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(FileError, match="standard input is closed"):
+        list(_lines_of_input())

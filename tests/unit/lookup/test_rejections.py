@@ -59,3 +59,12 @@ async def test_store_reads_the_hours_in_order_and_the_bytes_beside() -> None:
     whole = [one async for one in rejections.with_data(0, HOUR + 3 * HOUR_MS)]  # one listing, and the bytes beside
     assert [(one.sequence, one.bytes) for one in whole] == [("1", b"x"), ("1", large), ("2", b"x"), ("2", large)]
     assert json.loads(rejected(b"x")[0])["reason"] == "not_json"
+
+
+@pytest.mark.parametrize("line", [b"{}", b'{"shard":"s-1","sequence":"7","sub":0,"data_base64":"!"}'])
+async def test_store_names_the_object_beside_when_a_line_of_it_is_broken(line: bytes) -> None:
+    store, folder = MemoryStore(VirtualClock()), LAYOUT.rejected_folder(HOUR)
+    store.put_now(f"{folder}/0000-000.json.gz", gzip.compress(rejected(b"\xfe" * (LINE_BYTES + 1))[0]))
+    store.put_now(f"{folder}/records/0000-001.json.gz", gzip.compress(line + b"\n"))
+    with pytest.raises(BrokenRejection, match="001.json.gz: a line is not the bytes".replace(".", r"\.")):
+        _ = [one async for one in RejectionStore(store, LAYOUT).with_data(HOUR, HOUR + 1)]

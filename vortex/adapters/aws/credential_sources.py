@@ -127,7 +127,7 @@ class Sources:
             self._paths = _paths(session)
             _kept_secret(session.full_config)
             _bounded(session.full_config, FIRST_PROCESS_S if interactive else PROCESS_S)
-            if not (interactive and sys.stdin.isatty()):
+            if not (interactive and sys.stdin and sys.stdin.isatty()):
                 _refuse_mfa(session)
             providers = create_credential_resolver(session, region_name=self._region).providers
             for provider in providers:  # all before the first: a role takes the keys of the others
