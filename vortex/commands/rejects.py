@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -274,7 +275,32 @@ async def _replay(settings: Settings, choice: Choice, options: Options) -> Repla
             resend_unknown=options.resend_unknown,
             progress=opened.progress,
         )
-        return await run.run(opened.rejections.with_data(*choice.span, choice.has))
+        rejections = opened.rejections.with_data(*choice.span, choice.has)
+        async with aclosing(rejections):
+            with stopping_on_signals(run):
+                return await run.run(rejections)
+
+
+@contextmanager
+def stopping_on_signals(run: Replay) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the run after its batch; a second one ends the command at once."""
+    loop, signals = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        print_line("stopping after this batch; a second Ctrl-C leaves its outcome unknown", err=True)
+        run.stop()
+        usual()
+
+    def usual() -> None:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+    for number in signals:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        usual()
 
 
 def _print_result(result: Replayed) -> int:
@@ -294,7 +320,9 @@ def _print_result(result: Replayed) -> int:
             print_line(f"{number:,} {what}", err=True)
     for line in result.named:
         print_line(f"  {line}", err=True)
-    return Exit.FAILED if any(number for number, _ in failed) else Exit.OK
+    if result.stopped:
+        print_line("stopped before the end; the same command puts back the rest", err=True)
+    return Exit.FAILED if result.stopped or any(number for number, _ in failed) else Exit.OK
 
 
 async def _to_file(settings: Settings, choice: Choice, options: Options, path: Path) -> int:

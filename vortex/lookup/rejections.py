@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
 import msgspec
 
@@ -105,7 +105,7 @@ class RejectionStore:
         async for _, one in self._between(since, until, wanted):
             yield one
 
-    async def with_data(self, since: int, until: int, wanted: Wanted = lambda _: True) -> AsyncIterator[Rejection]:
+    async def with_data(self, since: int, until: int, wanted: Wanted = lambda _: True) -> AsyncGenerator[Rejection]:
         """The same, each with its bytes: those that lie beside follow the others of their object."""
         beside: dict[tuple[str, str, int], Rejection] = {}
         last = ""

@@ -41,6 +41,8 @@ class Replayed:
     too_large: int = 0
     missing: int = 0
     named: list[str] = field(default_factory=list)
+    stopped: bool = False
+    """Whether it was stopped before the end."""
 
     def name(self, one: Rejection, problem: str) -> None:
         """Remember a problem of a rejection."""
@@ -81,15 +83,22 @@ class Replay:
         resend_unknown: bool = False,
         progress: Progress = silent,
     ) -> None:
-        self.result = Replayed()
+        self.result, self._stopping = Replayed(), False
         self._receipts, self._sink, self._mended, self._clock = receipts, sink, mended, clock
         self._keep_rejected, self._resend_unknown, self._progress = keep_rejected, resend_unknown, progress
+
+    def stop(self) -> None:
+        """End after the batch that is being sent. An attempt that is cut off has an unknown outcome."""
+        self._stopping = True
 
     async def run(self, rejections: AsyncIterable[Rejection]) -> Replayed:
         """Send them, in batches. Raises PortError; everything that was sent until then has its receipt."""
         batch: list[tuple[Rejection, bytes]] = []
         size = seen = 0
         async for one in rejections:
+            if self._stopping:
+                self.result.stopped = True
+                return self.result
             seen += 1
             data = self._sendable(one)
             if data is None:

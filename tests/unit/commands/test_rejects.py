@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+from unittest.mock import Mock
+
 import pytest
 
-from vortex.commands.rejects import DAY_MS, Choice
+from vortex.commands.rejects import DAY_MS, Choice, stopping_on_signals
 from vortex.config.loading import ConfigError
+from vortex.lookup.replay import Replay
 
 
 def test_choice_spans_the_day_before_its_end_and_nothing_before_1970() -> None:
@@ -17,3 +23,17 @@ def test_choice_is_refused_when_it_ends_before_it_begins() -> None:
     for since, until in (("2027-01-15", "2027-01-14"), ("9999-01-01", None)):
         with pytest.raises(ConfigError, match="--since must be before --until"):
             _ = Choice(since, until).span
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_replay_ends_after_its_batch_at_the_first_signal_and_at_once_at_the_second(
+    number: signal.Signals,
+) -> None:
+    replay, stopped, usual = Mock(Replay), asyncio.Event(), signal.getsignal(number)
+    replay.stop.side_effect = stopped.set
+    with stopping_on_signals(replay):
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(stopped.wait(), 10)
+        assert signal.getsignal(number) is (signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.signal(number, usual)
+    replay.stop.assert_called_once_with()

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -34,9 +34,11 @@ class MemorySink:
         self.stream = stream
         self.outcomes: list[list[PutOutcome]] = []
         self.put_data: list[bytes] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def put(self, records: Sequence[tuple[str, bytes]]) -> list[PutResult]:
         """See the port. A record of unknown outcome is put, and nobody is told."""
+        self.meanwhile()
         wanted = self.outcomes.pop(0) if self.outcomes else []
         results = []
         for at, (key, data) in enumerate(records):
@@ -60,7 +62,13 @@ class MendedWorld(World):
 
 
 async def replayed(
-    world: World, sink: MemorySink, run: str = "r", *, resend_unknown: bool = False, keep_rejected: bool = False
+    world: World,
+    sink: MemorySink,
+    run: str = "r",
+    *,
+    resend_unknown: bool = False,
+    keep_rejected: bool = False,
+    stop_in_put: bool = False,
 ) -> Replayed:
     """Replay everything that was rejected."""
     log_store, state = await newest_life(world.store, world.stream.name)
@@ -75,6 +83,8 @@ async def replayed(
         resend_unknown=resend_unknown,
         keep_rejected=keep_rejected,
     )
+    if stop_in_put:
+        sink.meanwhile = replay.stop
     return await replay.run(rejections.with_data(0, world.clock.now_ms() + HOUR_MS))
 
 
@@ -147,6 +157,21 @@ def test_replay_reports_unknown_outcomes_and_repeats_them_only_when_asked() -> N
         assert (third.sent, third.unknown) == (0, 1)
         fourth = await replayed(world, sink, "r4", resend_unknown=True)
         assert (fourth.sent, fourth.unknown, fourth.before) == (1, 0, len(sent) - 1)
+
+    vtime.run(main())
+
+
+def test_replay_stops_after_its_batch_and_leaves_nothing_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vortex.lookup.replay._BATCH", 10)
+
+    async def main() -> None:
+        world, sent = await rejected_world()
+        world.path = "c"
+        first = await replayed(world, MemorySink(world.stream), "r1", stop_in_put=True)
+        assert (first.sent, first.unknown, first.stopped) == (10, 0, True)
+        second = await replayed(world, MemorySink(world.stream), "r2")
+        assert (second.sent, second.before, second.unknown, second.stopped) == (len(sent) - 10, 10, 0, False)
+        assert Counter(await finish(world)) == sent
 
     vtime.run(main())
 
