@@ -19,11 +19,29 @@ _database = click.option(
     default=pathlib.Path("catalog.sqlite"),
     show_default=True,
     envvar="VORTEX_LOADER_DATABASE",
+    show_envvar=True,
     help="The SQLite file.",
 )
 _address = click.option(
-    "--catalog", "address", required=True, envvar="VORTEX_LOADER_CATALOG", help="Of the service, or of a file."
+    "--catalog",
+    "address",
+    required=True,
+    envvar="VORTEX_LOADER_CATALOG",
+    show_envvar=True,
+    help="A TOML or JSON file, s3://bucket/key, or the service's address.",
 )
+_service = click.option(
+    "--catalog",
+    "address",
+    required=True,
+    envvar="VORTEX_LOADER_CATALOG",
+    show_envvar=True,
+    help="The service's address.",
+)
+_endpoint = click.option(
+    "--endpoint-url", envvar="VORTEX_LOADER_ENDPOINT_URL", show_envvar=True, help="Of an S3 that is not AWS's."
+)
+_region = click.option("--region", envvar="VORTEX_LOADER_REGION", show_envvar=True, help="Of S3.")
 
 
 @click.group()
@@ -62,38 +80,43 @@ def token(database: pathlib.Path, name: str, remove: bool) -> None:
 
 @catalog.command()
 @_address
-def show(address: str) -> None:
+@_endpoint
+@_region
+def show(address: str, endpoint_url: str | None, region: str | None) -> None:
     """Print the catalogue as JSON."""
-    click.echo(json.dumps(catalog_source(address).read().catalog.as_json(), indent=1, ensure_ascii=False))
+    found = catalog_source(address, endpoint_url=endpoint_url, region=region).read().catalog
+    click.echo(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
 
 
 @catalog.command()
 @_address
-def check(address: str) -> None:
+@_endpoint
+@_region
+def check(address: str, endpoint_url: str | None, region: str | None) -> None:
     """Read the catalogue, and say what is wrong with it."""
-    copy = catalog_source(address).read()
+    copy = catalog_source(address, endpoint_url=endpoint_url, region=region).read()
     if copy.reason:
-        raise Passing(f"{copy.reason}; the last good copy is {copy.age:.0f} s old")
+        raise Passing(f"{shown(address)}: {copy.reason}; the last good copy is {copy.age:.0f} s old")
     click.echo(f"{shown(address) if '://' in address else address}: {len(copy.catalog.customers())} customers")
 
 
 @catalog.command()
-@_address
+@_service
 @click.argument("customer")
 @click.argument("event")
 @click.option("--table", help="The table that it goes to.")
 def add(address: str, customer: str, event: str, table: str | None) -> None:
-    """Load EVENT of CUSTOMER from the next hour on."""
+    """Load EVENT of CUSTOMER from the next hour on; `backfill` loads earlier hours."""
     rules = {"table": table} if table else {}
     _call("PUT", address, "/v1/events", {"customer": customer, "event": event}, rules)
 
 
 @catalog.command()
-@_address
+@_service
 @click.argument("customer")
 @click.argument("event")
 def remove(address: str, customer: str, event: str) -> None:
-    """Load EVENT of CUSTOMER no more; what is loaded stays."""
+    """Stop loading EVENT of CUSTOMER; what is loaded stays."""
     _call("DELETE", address, "/v1/events", {"customer": customer, "event": event})
 
 

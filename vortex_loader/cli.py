@@ -25,7 +25,7 @@ from rich.table import Table
 from vortex_loader.catalog_commands import catalog
 from vortex_loader.loading import HourReport, How, Loader, follow
 from vortex_loader.metrics import Metrics
-from vortex_loader.model import HOUR, LoaderError, NotClosed, Passing, hour_text, hours_between, parse_hour
+from vortex_loader.model import HOUR, LoaderError, NotClosed, Passing, hour_text, hours_between, parse_hour, spans_text
 from vortex_loader.sources import catalog_source
 from vortex_loader.status import Status, status
 from vortex_loader.store import open_store
@@ -33,6 +33,7 @@ from vortex_loader.textfile import kept_in
 from vortex_loader.warehouse import connect
 
 _PREFIX = "VORTEX_LOADER_"
+_WAREHOUSE = "postgresql://…, duckdb:///path, a path that ends in .duckdb, or redshift://…"
 
 
 class Exit(IntEnum):
@@ -108,7 +109,7 @@ def _places(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--region", help="Of S3."),
         _option("--endpoint-url", help="Of an S3 that is not AWS's."),
         _option("--catalog", required=True, help="A TOML or JSON file, s3://bucket/key, or an HTTP address."),
-        _option("--warehouse", required=True, help="duckdb:///path, a .duckdb file, or postgresql://…"),
+        _option("--warehouse", required=True, help=_WAREHOUSE),
         _option("--store", required=True, help="Where Vortex publishes: s3://bucket/prefix, or a folder."),
     ):
         with_places = option(with_places)
@@ -132,7 +133,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a 
 _hour = click.option("--hour", required=True, help="The hour, in UTC: 2026-11-29T09.")
 _customer = click.option("--customer", help="Only this customer.")
 _event = click.option("--event", help="Only this event type.")
-_force = click.option("--force", is_flag=True, help="Load again what is there already, by today's rules.")
+_force = click.option("--force", is_flag=True, help="Replace what is loaded, by the current catalogue.")
 
 
 _metrics_file = click.option(
@@ -146,7 +147,12 @@ _metrics_file = click.option(
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--log-level", default="warning", envvar=_PREFIX + "LOG_LEVEL", type=click.Choice(["info", "warning", "error"])
+    "--log-level",
+    default="warning",
+    show_default=True,
+    envvar=_PREFIX + "LOG_LEVEL",
+    show_envvar=True,
+    type=click.Choice(["info", "warning", "error"]),
 )
 def main(log_level: str) -> None:
     """The hours that Vortex has closed, into a warehouse: a schema per customer, a table per event type."""
@@ -218,7 +224,13 @@ def backfill(
 @_places
 @click.option("--from", "first", help="The first hour. Default: a day ago.")
 @click.option("--every", default=30.0, show_default=True, help="Seconds between looks.")
-@click.option("--metrics-port", type=int, envvar=_PREFIX + "METRICS_PORT", help="Prometheus metrics at this port.")
+@click.option(
+    "--metrics-port",
+    type=int,
+    envvar=_PREFIX + "METRICS_PORT",
+    show_envvar=True,
+    help="Serve Prometheus metrics at this port.",
+)
 def run(places: Places, first: str | None, every: float, metrics_port: int | None) -> None:
     """Load each hour as it closes, until SIGTERM."""
     stop = threading.Event()
@@ -238,7 +250,7 @@ def run(places: Places, first: str | None, every: float, metrics_port: int | Non
 def status_(
     places: Places, first: str | None, end: str | None, metrics_file: pathlib.Path | None, as_json: bool
 ) -> None:
-    """Show which hours are closed and loaded, what did not fit, and what was seen that nobody asked for."""
+    """Show which hours are closed and loaded, what did not fit, and what is not in the catalogue."""
     last = parse_hour(end) if end else _this_hour()
     hours = hours_between(parse_hour(first) if first else last - timedelta(days=1), last)
     store = open_store(places.store, endpoint_url=places.endpoint_url, region=places.region)
@@ -260,10 +272,10 @@ def status_(
 
 
 @main.command()
-@_option("--warehouse", required=True, help="duckdb:///path, a .duckdb file, or postgresql://…")
+@_option("--warehouse", required=True, help=_WAREHOUSE)
 @click.argument("sql", nargs=-1, required=True)
 def query(warehouse: str, sql: tuple[str, ...]) -> None:
-    """Ask the warehouse something, and print the answers, an empty line between two."""
+    """Run each SQL in the warehouse and print its rows; an empty line separates two answers."""
     with contextlib.closing(connect(warehouse)) as opened:
         for number, one in enumerate(sql):
             if number:
@@ -290,7 +302,7 @@ def _show(reports: list[HourReport], as_json: bool, not_closed: list[datetime] |
         for report in reports:
             _show_line(report)
         if not_closed:
-            click.echo(f"not closed: {', '.join(hour_text(hour) for hour in not_closed)}")
+            click.echo(f"not closed: {spans_text(not_closed)}")
     if not all(report.complete for report in reports):
         sys.exit(Exit.FAILED)
 
@@ -363,7 +375,7 @@ def _status_shown(found: Status) -> None:
         table.add_row(hour_text(one.hour), *(str(number) for number in numbers))
     console.print(table)
     if found.open:
-        console.print(f"not closed: {', '.join(hour_text(hour) for hour in found.open)}")
+        console.print(f"not closed: {spans_text(found.open)}", soft_wrap=True)
     for hour, problem in found.unreadable.items():
         click.echo(_printable(f"{hour_text(hour)}: {problem}"), err=True)
     for (customer, kind), rows in sorted(found.left.items()):

@@ -124,6 +124,17 @@ def hour_text(hour: datetime) -> str:
     return hour.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
+def spans_text(hours: list[datetime]) -> str:
+    """`2026-11-29T07, 2026-11-29T09 to 2026-11-29T11`: ascending hours, those in a row summed up."""
+    spans: list[list[datetime]] = []
+    for hour in hours:
+        if spans and hour - spans[-1][-1] == HOUR:
+            spans[-1][1:] = [hour]
+        else:
+            spans.append([hour])
+    return ", ".join(" to ".join(map(hour_text, span)) for span in spans)
+
+
 def hours_between(first: datetime, end: datetime) -> list[datetime]:
     """Every hour from `first` on, before `end`."""
     count = max(0, -((first - end) // HOUR))

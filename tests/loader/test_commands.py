@@ -114,7 +114,15 @@ def test_backfill_loads_events_that_were_added_to_the_catalogue_later(loading: L
 def test_status_lists_waiting_partitions_before_the_first_load(loading: Loading) -> None:
     text = loading("status", "--from", "2026-11-29T09", "--to", "2026-11-29T13")
     assert "seen and not loaded: 'acme' 'identify', 2 rows" in text
-    assert "not closed: 2026-11-29T12" in text
+    assert "not closed: 2026-11-29T12\n" in text
+
+
+def test_backfill_and_status_sum_up_hours_in_a_row_that_are_not_closed(loading: Loading) -> None:
+    (loading.store / "_hours/date=2026-11-29/hour=10/manifest.json").unlink()
+    span = ("--from", "2026-11-28T22", "--to", "2026-11-30T00")
+    told = "not closed: 2026-11-28T22 to 2026-11-29T08, 2026-11-29T10, 2026-11-29T12 to 2026-11-29T23\n"
+    assert told in loading("backfill", *span)
+    assert told in loading("status", *span)
 
 
 def test_load_names_a_partition_that_fails_and_loads_the_others(loading: Loading) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from tests.loader.serving import serving
+from vortex_loader import catalog_commands
 from vortex_loader.catalog import Catalog, Document
 from vortex_loader.cli import main
 from vortex_loader.service.api import make_app
 from vortex_loader.service.database import Database
+from vortex_loader.sources import FileSource
 
 
 @pytest.fixture
@@ -194,3 +197,29 @@ def test_catalog_commands_change_the_catalogue_of_the_service(
     assert "1 customers" in run(main, ["catalog", "check", "--catalog", served]).output
     missing = run(main, ["catalog", "remove", "--catalog", served, "acme", "x"])
     assert missing.exit_code == 1 and "404" in missing.output
+
+
+def test_catalog_check_names_the_service_when_only_its_last_copy_is_there(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with serving(database) as address:
+        assert CliRunner().invoke(main, ["catalog", "check", "--catalog", address]).exit_code == 0
+    done = CliRunner().invoke(main, ["catalog", "check", "--catalog", address])
+    assert done.exit_code == 5
+    assert re.search(rf"^{address}: .*; the last good copy is \d+ s old$", done.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_catalog_command_reads_a_key_of_the_given_s3(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `load` does."""
+    asked: list[tuple[str, object]] = []
+
+    def source(address: str, **where: object) -> FileSource:
+        asked.append((address, where))
+        return FileSource(Path("missing"))
+
+    monkeypatch.setattr(catalog_commands, "catalog_source", source)
+    monkeypatch.setenv("VORTEX_LOADER_ENDPOINT_URL", "http://127.0.0.1:9000")
+    CliRunner().invoke(main, ["catalog", command, "--catalog", "s3://b/c.toml", "--region", "eu-central-1"])
+    assert asked == [("s3://b/c.toml", {"endpoint_url": "http://127.0.0.1:9000", "region": "eu-central-1"})]
