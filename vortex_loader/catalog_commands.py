@@ -109,6 +109,7 @@ def add(address: str, customer: str, event: str, table: str | None) -> None:
     """Load EVENT of CUSTOMER from the next hour on; `backfill` loads earlier hours."""
     rules = {"table": table} if table else {}
     _call("PUT", address, "/v1/events", {"customer": customer, "event": event}, rules)
+    click.echo(f"{customer!r} {event!r} is loaded from the next hour on; `vortex-loader backfill` loads earlier hours")
 
 
 @catalog.command()
@@ -118,6 +119,7 @@ def add(address: str, customer: str, event: str, table: str | None) -> None:
 def remove(address: str, customer: str, event: str) -> None:
     """Stop loading EVENT of CUSTOMER; what is loaded stays."""
     _call("DELETE", address, "/v1/events", {"customer": customer, "event": event})
+    click.echo(f"{customer!r} {event!r} is not loaded any more; what is loaded stays")
 
 
 def _call(method: str, address: str, path: str, names: dict[str, str], rules: dict[str, Any] | None = None) -> None:

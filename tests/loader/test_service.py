@@ -184,16 +184,21 @@ def test_catalog_commands_change_the_catalogue_of_the_service(
     refused = run(main, ["catalog", "add", "--catalog", served, "acme", "page"])
     assert refused.exit_code == 1 and "does not hold a valid token" in refused.output
     monkeypatch.setenv("VORTEX_LOADER_CATALOG_TOKEN", database.add_token("ci"))
-    assert (
-        run(main, ["catalog", "add", "--catalog", served, "acme", "Order Completed", "--table", "orders"]).exit_code
-        == 0
+    added = run(main, ["catalog", "add", "--catalog", served, "acme", "Order Completed", "--table", "orders"])
+    assert (added.exit_code, added.output) == (
+        0,
+        "'acme' 'Order Completed' is loaded from the next hour on; `vortex-loader backfill` loads earlier hours\n",
     )
     shown = json.loads(run(main, ["catalog", "show", "--catalog", served]).output)
     assert shown["customer"]["acme"] == {
         "events": ["Order Completed"],
         "event": {"Order Completed": {"table": "orders"}},
     }
-    assert run(main, ["catalog", "remove", "--catalog", served, "acme", "Order Completed"]).exit_code == 0
+    removed = run(main, ["catalog", "remove", "--catalog", served, "acme", "Order Completed"])
+    assert (removed.exit_code, removed.output) == (
+        0,
+        "'acme' 'Order Completed' is not loaded any more; what is loaded stays\n",
+    )
     assert "1 customers" in run(main, ["catalog", "check", "--catalog", served]).output
     missing = run(main, ["catalog", "remove", "--catalog", served, "acme", "x"])
     assert missing.exit_code == 1 and "404" in missing.output
