@@ -98,6 +98,11 @@ def _folder(rest: str) -> Path:
     return Path("/", *_segments(path[1:], what="the path"))
 
 
+def _shown(text: str, whole: str) -> str:
+    """The text for a message; what comes before an @ may be a password."""
+    return f"…@{whole.rpartition('@')[2].partition('/')[0]}" if "@" in whole else text
+
+
 def _bucket(rest: str) -> Bucket:
     if rest.startswith("arn:"):
         return _access_point(rest)
@@ -107,7 +112,8 @@ def _bucket(rest: str) -> Bucket:
     _refuse(name)
     if not _BUCKET.fullmatch(name) or ".." in name or _ADDRESS.fullmatch(name):
         raise ValueError(
-            f"{name!r} is not a bucket name (lower-case letters, digits, hyphens and dots, 63 at most); {_STORES}"
+            f"{_shown(name, rest)!r} is not a bucket name (lower-case letters, digits, hyphens and dots, 63 at most); "
+            f"{_STORES}"
         )
     return Bucket(name, _prefix(prefix))
 
@@ -198,9 +204,11 @@ def endpoint(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as problem:
-        raise ValueError(f"{url!r} is not a URL: {problem}") from None
+        why = "" if "@" in url else f": {problem}"
+        raise ValueError(f"{_shown(url, url)!r} is not a URL{why}") from None
     if parts.scheme not in ("http", "https"):
         again = url if not _SCHEME.match(url) or "://" not in url else url.partition("://")[2]
+        again = _shown(again, again)
         raise ValueError(f'the scheme is missing or unknown; write "https://{again}" or "http://{again}"')
     if parts.username is not None or parts.password is not None:
         raise ValueError("must have no user and password; credentials come from where the AWS SDKs look for them")

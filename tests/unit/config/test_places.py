@@ -257,3 +257,15 @@ def test_region_accepts_any_single_label_when_an_endpoint_is_set() -> None:
     assert places.region("auto", of_aws=False) == "auto"
     with pytest.raises(ValueError, match="is not a region"):
         places.region("a b", of_aws=False)
+
+
+@pytest.mark.parametrize("secret", ["hunter22", "hun/ter22", "hun@ter22"])
+def test_messages_hide_a_password_when_an_address_has_one(secret: str) -> None:
+    for read, url in (
+        (store_place, f"s3://me:{secret}@bucket/x"),
+        (places.endpoint, f"me:{secret}@host:9000/x"),
+        (places.endpoint, f"http://me:{secret}@host:9000x"),
+    ):
+        with pytest.raises(ValueError, match=r"…@(bucket|host:9000)") as caught:
+            read(url)
+        assert not any(part in str(caught.value) for part in (secret, "hun", "ter22", "me:"))
