@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
 .PHONY: demo test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
-	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-image test-package test-lowest test-newest charts \
+	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-package test-lowest test-newest charts \
 	sdist wheels image push-image push-chart check-tag clean
 
 $(BIN)/python:
@@ -90,7 +90,6 @@ long: $(VENV)/dev.stamp
 	$(MAKE) test-airflow
 	$(MAKE) bench-loader
 	$(MAKE) test-deploy
-	$(MAKE) test-image
 	$(MAKE) test-package
 
 # Loaders killed at random moments, in DuckDB and in Postgres.
@@ -188,10 +187,6 @@ test-lowest test-newest: test-%: | $(BIN)/python
 	if [ $* = lowest ]; then PYTHONPATH=. .tools/$*/bin/python -m tools.versions lowest; fi >.tools/$*.txt
 	.tools/$*/bin/pip install --quiet --disable-pip-version-check -c .tools/$*.txt '.[dev]'
 	.tools/$*/bin/python -m pytest -q -n $(WORKERS) tests/unit tests/contract
-
-# What the Dockerfile does, without a container engine: the installed package as process 1, without rights, root read-only.
-test-image: $(VENV)/dev.stamp
-	$(BIN)/pytest -q tests/image
 
 sdist: | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check build && $(BIN)/python -m build --sdist
