@@ -29,6 +29,7 @@ from vortex.commands.demo_traffic import Put, traffic
 from vortex.commands.demo_warehouse import LoadingFailed, Places, load, waiting, warehouse_address
 from vortex.config.environment import PREFIX
 from vortex.exits import Exit
+from vortex.metrics import EVENTS_READ
 
 _STREAM = "clickstream"
 _BUCKET = "vortex-demo"
@@ -275,8 +276,13 @@ def _read_so_far(scene: _Scene) -> int:
             text = reply.read().decode()
     except OSError:
         return 0  # the worker is still starting
-    found = [line for line in text.splitlines() if line.startswith("vortex_events_read_total ")]
-    return int(float(found[0].split()[1])) if found else 0
+    return _events_read(text)
+
+
+def _events_read(page: str) -> int:
+    """The counter on a page of metrics; 0 where it is not there yet."""
+    series = f"{EVENTS_READ.name}{{"
+    return sum(int(float(line.rpartition(" ")[2])) for line in page.splitlines() if line.startswith(series))
 
 
 def _objects(scene: _Scene) -> Iterator[tuple[str, bytes]]:

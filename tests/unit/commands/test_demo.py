@@ -10,8 +10,10 @@ from unittest.mock import MagicMock, patch
 
 import pytest
 
+from vortex.adapters.metrics import PrometheusMeter
 from vortex.commands import demo
 from vortex.exits import Exit
+from vortex.metrics import EVENTS_READ
 
 
 def test_demo_fails_and_stops_the_emulator_when_it_never_answers() -> None:
@@ -38,3 +40,10 @@ def test_demo_ignores_settings_and_credentials_of_the_user(monkeypatch: pytest.M
     assert demo.run(None, 1) == Exit.FAILED
     seen = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "VORTEX_"))}
     assert seen == {name: value for name, value in demo._SURROUNDINGS.items() if name.startswith("AWS_")}
+
+
+def test_demo_reads_how_many_events_the_worker_has_read_from_its_metrics() -> None:
+    meter = PrometheusMeter("demo")
+    meter.add(EVENTS_READ, 1234)
+    assert demo._events_read(meter.page().decode()) == 1234
+    assert demo._events_read("") == 0
