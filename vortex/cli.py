@@ -5,12 +5,10 @@ A command imports what it needs when it runs, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,7 @@ import click
 from vortex import __version__
 from vortex.adapters.cpus import usable
 from vortex.exits import Exit
-from vortex.options import Commands, config_option, examples, json_option, loaded, one_off
+from vortex.options import Commands, config_option, examples, json_option, loaded, one_off, uncollected
 
 if TYPE_CHECKING:
     pass
@@ -43,18 +41,6 @@ _MOST_PROCESSES = 256
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """Kinesis in, deduplicated partitioned gzip files out: exactly once."""
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collect no garbage meanwhile. Imports create hundreds of thousands of objects, and free hardly any; looking for
-    those again and again takes a tenth of their time.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _nothing_begun(number: int, frame: FrameType | None) -> None:
@@ -84,7 +70,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> N
     count = usable() if processes == "auto" else int(processes) if processes.isdecimal() else 0
     if not 1 <= count <= _MOST_PROCESSES:
         raise click.BadParameter(f'write a number from 1 to {_MOST_PROCESSES}, or "auto"', param_hint="--processes")
-    with _uncollected():
+    with uncollected():
         settings = loaded(config)
         if count == 1:
             from vortex.runtime import service

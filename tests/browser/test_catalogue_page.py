@@ -23,6 +23,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright he
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.integration,
+    # Of the system, not of Python's packages; .ci/run installs it.
     pytest.mark.skipif(BROWSER is None, reason="no Chromium here: Debian's package is chromium"),
     pytest.mark.skipif(servers.installation() is None, reason="no Postgres here"),
 ]

@@ -25,6 +25,7 @@ from tests.servers import free_port, wait_for
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
     pytest.mark.integration,
+    # Of the system, not of Python's packages; .ci/run installs it.
     pytest.mark.skipif(PROMETHEUS is None, reason="no Prometheus here: Debian's package is prometheus"),
 ]
 DEPLOY = Path(__file__).parents[2] / "deploy"
