@@ -27,6 +27,10 @@ _FAILURES = 5
 _AT_TIP = 3
 """Empty pages at the tip, each with a next iterator, that show that the shard continues. One or two may precede an
 end."""
+_AGREEING = 3
+"""Readings in a row that must bring the last record, and nothing after it. One may end too early, as the page before
+it did: of two replies without an iterator at the same record the second would seem to prove the first.
+"""
 _EMPTY_READINGS = 5
 """Readings in a row that must find no record in an empty shard: there is no record to check the replies by."""
 _EMPTY_AT_RECORD = 20
@@ -117,7 +121,12 @@ class Reader:
         """
         if position.by_record:
             last = Position(Start.AT_SEQUENCE_NUMBER, position.value)
-            if (found := await self._found(last, int(position.value))) in (_Found.LAST, _Found.MORE):
+            found = await self._found(last, int(position.value))
+            for _ in range(_AGREEING - 1):
+                if found is not _Found.LAST:
+                    break
+                found = await self._found(last, int(position.value))
+            if found in (_Found.LAST, _Found.MORE):
                 return found is _Found.LAST
             # That record may have expired; then a reading from the oldest record must find nothing.
             position = Position(Start.TRIM_HORIZON)
