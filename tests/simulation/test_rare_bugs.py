@@ -85,7 +85,7 @@ async def _false_end() -> bool:
             while (zero in world.store.objects) is not there:
                 await world.clock.sleep(1)
         awake.set()
-        await world.clock.sleep(2)
+        await world.clock.sleep(10)  # the readings that prove the end take seconds
         ended = sleeping.done()
         sleeping.cancel()
         await asyncio.gather(sleeping, return_exceptions=True)

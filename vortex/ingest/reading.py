@@ -4,7 +4,7 @@ No single reply ends a shard: a reply without an iterator may come from a proxy,
 if both hold:
 
 - the listing says that the shard is closed, and names children for all of its hash keys; and
-- a second reading from the last record brings that record again, no other record, and then a page without a next
+- three readings from the last record each bring that record again, no other record, and then a page without a next
   iterator. (If no record was read, or the last one has expired: five readings bring no record at all.)
 
 https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html: a closed shard also has an iterator.
@@ -29,8 +29,7 @@ _AT_TIP = 3
 end."""
 _AGREEING = 3
 """Readings in a row that must bring the last record, and nothing after it. One may end too early, as the page before
-it did: of two replies without an iterator at the same record the second would seem to prove the first.
-"""
+it did."""
 _EMPTY_READINGS = 5
 """Readings in a row that must find no record in an empty shard: there is no record to check the replies by."""
 _EMPTY_AT_RECORD = 20
@@ -52,7 +51,7 @@ class NoMemory(Exception):
 
 
 class _Found(Enum):
-    """The result of a second reading."""
+    """The result of a reading that is to prove an end."""
 
     LAST = auto()
     """The last record that was read, and then the end."""

@@ -43,6 +43,11 @@ def halved(page: Page, shard: str) -> Page:
     return dataclasses.replace(page, records=page.records[: len(page.records) // 2], iterator=None)
 
 
+def one_record(page: Page, shard: str) -> Page:
+    """Ends at the record that a reading from the last record must bring: two such replies seem to prove each other."""
+    return dataclasses.replace(page, records=page.records[:1], iterator=None)
+
+
 async def split_unread(world: FaultyWorld) -> None:
     """A shard that was split with unread records, and whose children have records, too."""
     for number in range(200):
@@ -62,6 +67,7 @@ async def split_unread(world: FaultyWorld) -> None:
         ("read", no_next),
         ("read", nothing),
         ("read", halved),
+        ("read", one_record),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
