@@ -214,6 +214,8 @@ def explain(
     """
     if (customer is None) != (id is None):
         raise click.UsageError("give both CUSTOMER and ID, or none and the event on standard input")
+    if customer == "" or id == "":
+        raise click.UsageError("CUSTOMER or ID is empty; give the event on standard input instead")
     try:
         f"{customer}{id}".encode()
     except UnicodeEncodeError:

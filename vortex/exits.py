@@ -21,4 +21,5 @@ class Exit(IntEnum):
     LOST_STATE = 5
     """State is missing, damaged or of another stream; this needs operator action."""
     INTERRUPTED = 130
-    """A second signal: the process ended at once. Nothing committed is lost."""
+    """Ctrl-C ended a command that does not run until it is stopped, or a second signal ended a worker at once. Nothing
+    committed is lost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -66,6 +67,7 @@ TABLE: list[tuple[str, Exit, str]] = [
     ("close -c v.toml", Exit.USAGE, "Missing option '--before'"),
     ("verify -c v.toml", Exit.FAILED, "FAULT state file:///nowhere/x: holds no Vortex state"),
     ("explain -c v.toml \udcff x", Exit.USAGE, "CUSTOMER and ID must be UTF-8"),
+    ('explain -c v.toml c ""', Exit.USAGE, "CUSTOMER or ID is empty; give the event on standard input instead"),
     ("init full", Exit.USAGE, "is a directory"),
     ("init none/x.toml", Exit.USAGE, "none/x.toml: cannot be written: No such file or directory"),
     ("init v.toml", Exit.USAGE, "v.toml: already exists; nothing was written"),
@@ -86,7 +88,7 @@ def test_commands_print_a_message_and_exit_with_its_code_when_input_is_wrong(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(os, "environ", os.environ.copy())
     usual = signal.getsignal(signal.SIGTERM)
-    done = CliRunner().invoke(main, line.split())
+    done = CliRunner().invoke(main, shlex.split(line))
     signal.signal(signal.SIGTERM, usual)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     assert done.exit_code == code
@@ -154,3 +156,12 @@ def test_commands_print_a_known_error_and_exit_with_its_code(
     else:
         assert (done.exit_code, done.stderr.splitlines()[0]) == (code, "x")
         assert ("`vortex check` tries" in done.stderr) == (code is Exit.UNREACHABLE)
+
+
+def test_commands_exit_with_130_when_they_are_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vortex.commands.verify.verify", interrupted)
+    done = CliRunner().invoke(main, ["verify", "-c", str(folder / "v.toml")])
+    assert (done.exit_code, done.stderr) == (Exit.INTERRUPTED, "interrupted\n")

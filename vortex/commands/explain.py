@@ -83,7 +83,8 @@ async def _explain(settings: Settings, question: Question, as_json: bool) -> int
                 if answer.verdict is Verdict.NOT_SEEN:
                     worst = Exit.FAILED
             if not answered:
-                print_line("no events on standard input", err=True)
+                print_line("no events on standard input; give one a line, or CUSTOMER and ID", err=True)
+                worst = Exit.USAGE
     return worst
 
 

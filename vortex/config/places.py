@@ -210,7 +210,7 @@ def endpoint(url: str) -> str:
         again = url if not _SCHEME.match(url) or "://" not in url else url.partition("://")[2]
         again = _shown(again, again)
         raise ValueError(f'the scheme is missing or unknown; write "https://{again}" or "http://{again}"')
-    if parts.username is not None or parts.password is not None:
+    if "@" in url:  # a password with a slash looks like a path
         raise ValueError("must have no user and password; credentials come from where the AWS SDKs look for them")
     if not parts.hostname or not _HOST.fullmatch(parts.netloc.rpartition(":")[0] if port else parts.netloc):
         raise ValueError(f'{url!r} names no host; write for example "https://host:9000"')

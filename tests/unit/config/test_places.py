@@ -171,6 +171,7 @@ ARN = "arn:aws:kinesis:eu-central-1:123456789012:"
         (places.endpoint, "http://host:port", "is not a URL"),
         (places.endpoint, "http://[::1", "is not a URL"),
         (places.endpoint, "http://user:secret@host", "must have no user and password"),
+        (places.endpoint, "http://user:12/34@host", "must have no user and password"),
         (places.endpoint, "http://host?x=1", "an endpoint cannot have"),
         (places.endpoint, "http://host/#x", "an endpoint cannot have"),
         (places.endpoint, " http://host", "white space"),
