@@ -1,7 +1,7 @@
 """Several workers on one machine: `vortex run --processes N`.
 
 Each worker is a process of the same program and a member of the fleet with its own id. The supervisor starts them,
-restarts them when they die, forwards signals, and serves one set of metrics and one health check for all on one port.
+restarts those that die or hang, forwards signals, and serves one set of metrics and one health check on one port.
 It accesses neither stream nor store, so that it cannot fail with them.
 """
 
@@ -40,6 +40,10 @@ _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 _LISTEN_S = 5.0
 _KILL_S = 60.0
 """A worker that was asked to stop, and still runs so many seconds after its grace period, is killed: it hangs."""
+_SILENT = 24
+"""Requests in a row without a reply, after which a worker is killed and restarted: it hangs. That takes two to four
+minutes. Requests are counted, not seconds: a machine that slept has not waited.
+"""
 _STEADY_S = 60.0
 """A process that ran for so many seconds is restarted after the first, shortest wait."""
 _FINAL = {Exit.USAGE, Exit.CONFIG, Exit.LOST_STATE}
@@ -54,6 +58,7 @@ class _Child:
     process: asyncio.subprocess.Process | None = None
     address: str = ""
     starts: int = 0
+    unanswered: int = 0
     wait: float = _FIRST_WAIT
 
 
@@ -135,6 +140,7 @@ class Supervisor:
     async def _live(self, child: _Child) -> int:
         """Run one process to its end. Its standard input closes when this process ends, and then it stops."""
         child.starts += 1
+        child.unanswered = 0
         child.address = f"{UNIX}{self.folder}/{child.number}-{child.starts}.sock"
         environment = {
             **os.environ,
@@ -185,11 +191,25 @@ class Supervisor:
         return found
 
     async def _listen(self) -> None:
-        """Refresh the pages regularly: counts after the last page of a worker are lost when it dies."""
+        """Refresh pages regularly: counts after the last page of a worker are lost when it dies. Kill hanging ones."""
         while True:
             await asyncio.sleep(_LISTEN_S)
             async with self._asking:
-                await self._pages()
+                answered = await self._pages()
+            for child in self._children:
+                child.unanswered = 0 if child.address in answered else child.unanswered + 1
+                if child.unanswered == _SILENT and not self._stopping.is_set():
+                    self._end_silent(child)
+
+    @staticmethod
+    def _end_silent(child: _Child) -> None:
+        if child.process is not None and child.process.returncode is None:
+            log.error(
+                "worker %d does not answer (%d requests in a row); killing it. What it had not committed is read again",
+                child.number,
+                child.unanswered,
+            )
+            child.process.kill()
 
     async def ready(self) -> list[Check]:
         """The checks of /readyz of all workers."""

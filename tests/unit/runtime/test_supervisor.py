@@ -98,6 +98,35 @@ async def test_supervisor_keeps_the_counters_of_a_killed_worker(
         await asyncio.wait_for(task, 30)
 
 
+async def test_supervisor_restarts_a_worker_when_it_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stopped process neither ends nor answers; its shards would lag until somebody looks."""
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG)
+    monkeypatch.setattr(supervising, "_LISTEN_S", 0.1)
+    monkeypatch.setattr(supervising, "_SILENT", 3)
+    with socket_folder() as folder:
+        running = Supervisor(load(config, {}), [sys.executable, "-c", WORKER], 1, Path(folder))
+        task = asyncio.ensure_future(running.run())
+
+        async def counted(number: float) -> None:
+            while values(await running.page())["vortex_records_total"] != number:
+                running._children[0].unanswered = 0  # while it starts, on a busy machine
+                await asyncio.sleep(0.05)
+
+        await asyncio.wait_for(counted(10), 30)
+        monkeypatch.setattr("vortex.adapters.http.server._ASK_S", 0.3)
+        hanging = running._children[0].process
+        assert hanging is not None
+        hanging.send_signal(signal.SIGSTOP)
+        assert await asyncio.wait_for(hanging.wait(), 30) == -signal.SIGKILL
+        assert "worker 0 does not answer (3 requests in a row); killing it" in caplog.text
+        await asyncio.wait_for(counted(20), 30)
+        running.stop(signal.SIGKILL)
+        await asyncio.wait_for(task, 30)
+
+
 async def test_supervisor_asks_workers_one_after_another_so_that_counters_never_fall(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
