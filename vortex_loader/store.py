@@ -158,9 +158,16 @@ class Store:
         except Missing:
             raise NotClosed(f"{hour_text(hour)} is not closed: {self.url}/{key} is not there yet") from None
         try:
-            return _hour_of(json.loads(body), hour)
+            document = json.loads(body)
+            version = document["version"]
+            if version == MANIFEST_VERSION:
+                return _hour_of(document, hour)
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise LoaderError(f"{self.url}/{key} cannot be read: {problem!r}") from None
+        raise LoaderError(
+            f"{self.url}/{key}: format version {version}; this loader reads {MANIFEST_VERSION}; run the vortex-loader "
+            "of the version that wrote it"
+        )
 
     def objects(self, partition: Partition) -> list[StoredObject]:
         """The partition's files, as its COPY manifest lists them; found below this store, wherever it was moved."""
@@ -249,8 +256,6 @@ def hour_key(hour: datetime) -> str:
 
 
 def _hour_of(document: Any, hour: datetime) -> ClosedHour:
-    if document["version"] != MANIFEST_VERSION:
-        raise ValueError(f"format version {document['version']}; this loader reads {MANIFEST_VERSION}")
     if document["hour"] != f"{hour:%Y-%m-%dT%H}:00:00Z":
         raise ValueError(f"it says that it is of {document['hour']}")
     rows: dict[tuple[str, str], list[Any]] = {}

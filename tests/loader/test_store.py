@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -65,7 +66,6 @@ def test_store_hour_raises_not_closed_without_a_manifest(store: Store) -> None:
         b"",
         b"[]",
         b"<html>",
-        b'{"version": 2}',
         b'{"version": 1, "hour": "2026-11-29T10:00:00Z"}',
         b'{"version": 1}',
         b"\xff",
@@ -76,6 +76,16 @@ def test_store_hour_names_an_invalid_manifest(tmp_path: Path, body: bytes) -> No
     path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
     path.write_bytes(body)
     with pytest.raises(LoaderError, match=r"hour=09/manifest\.json cannot be read"):
+        open_store(str(tmp_path)).hour(hour(0))
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_store_hour_says_what_to_run_when_the_manifest_has_another_version(tmp_path: Path, version: int) -> None:
+    publish(tmp_path, hour(0), {})
+    path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
+    path.write_text(json.dumps({"version": version}))
+    message = rf"hour=09/manifest\.json: format version {version}; this loader reads 1; run the vortex-loader of the"
+    with pytest.raises(LoaderError, match=message):
         open_store(str(tmp_path)).hour(hour(0))
 
 

@@ -55,6 +55,7 @@ OF_THE_REPOSITORY = {
     "test_generated",
     "test_layout_of_tests",
     "test_message_snapshot",
+    "test_released_states",
     "test_words",
 }
 """Test files about the repository, not about one module."""

@@ -13,9 +13,9 @@ from vortex.core.log.rules import STATE_VERSION, StreamState
 from vortex.core.log.trailer import Versioned, known_version
 from vortex.core.model import Position, Start
 from vortex.core.periods import EARLIEST_MS
-from vortex.core.publish.contents import Done
+from vortex.core.publish.contents import DONE_VERSION, Done
 from vortex.core.publish.plan import Plan, PlanShard, read_plan
-from vortex.core.publish.ranges import RangeDone
+from vortex.core.publish.ranges import RANGE_VERSION, RangeDone
 
 _LATEST_MS = 253_402_300_799_999
 """The last supported time."""
@@ -24,7 +24,7 @@ _DIGITS = 200
 
 def state_of(body: bytes, name: str) -> StreamState:
     """`stream.json`, named `name`. Raises OtherVersion, too."""
-    known_version(msgspec.json.decode(body, type=Versioned).version, STATE_VERSION, STATE_VERSION, name)
+    _known(body, STATE_VERSION, name)
     state = msgspec.json.decode(body, type=StreamState)
     names = [root.shard.id for root in state.roots]
     _claim(bool(names) and len(set(names)) == len(names), "its roots are none, or one comes twice")
@@ -49,19 +49,25 @@ def plan_of(body: bytes, k: int, name: str) -> Plan:
     return plan
 
 
-def done_of(body: bytes, k: int) -> Done:
-    """`done.json` of plan `k`."""
+def done_of(body: bytes, k: int, name: str) -> Done:
+    """`done.json` of plan `k`, named `name`. Raises OtherVersion, too."""
+    _known(body, DONE_VERSION, name)
     done = msgspec.json.decode(body, type=Done)
     _claim(done.k == k, f"says that it is of plan {done.k}")
     _times(done.after, done.upto)
     return done
 
 
-def range_done_of(body: bytes, k: int, number: int) -> RangeDone:
-    """`done-<number>.json` of plan `k`."""
+def range_done_of(body: bytes, k: int, number: int, name: str) -> RangeDone:
+    """`done-<number>.json` of plan `k`, named `name`. Raises OtherVersion, too."""
+    _known(body, RANGE_VERSION, name)
     done = msgspec.json.decode(body, type=RangeDone)
     _claim((done.k, done.range) == (k, number), f"says that it is range {done.range} of plan {done.k}")
     return done
+
+
+def _known(body: bytes, version: int, name: str) -> None:
+    known_version(msgspec.json.decode(body, type=Versioned).version, version, version, name)
 
 
 def _possible(entry: PlanShard) -> bool:

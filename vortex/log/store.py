@@ -86,7 +86,8 @@ class LogStore:
 
     async def done(self, k: int) -> Done | None:
         """The done document of plan k, or None."""
-        return await self._objects.document(self._plan_key(k, "done"), lambda body: done_of(body, k))
+        key = self._plan_key(k, "done")
+        return await self._objects.document(key, lambda body: done_of(body, k, key))
 
     async def put_done(self, document: Done) -> None:
         """Put the done document if absent. Raises BrokenLog if a different one exists."""
@@ -108,7 +109,7 @@ class LogStore:
     async def range_done(self, k: int, number: int) -> RangeDone:
         """The result of a range of plan k. Raises NotFound."""
         key = self._plan_key(k, f"done-{number}")
-        done = await self._objects.document(key, lambda body: range_done_of(body, k, number))
+        done = await self._objects.document(key, lambda body: range_done_of(body, k, number, key))
         if done is None:
             raise NotFound(f"{key}: no such object")
         return done

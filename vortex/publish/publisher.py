@@ -19,7 +19,7 @@ from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, advanced
 from vortex.core.log.sealing import seal
-from vortex.core.log.trailer import CorruptSegment
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import resolvers
 from vortex.core.publish.contents import done, period_counts
@@ -102,7 +102,7 @@ class PublisherPorts:
 
 
 class Publisher:
-    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment: conditions that need operator action.
+    """Publishes a stream. Raises ForeignObject, BrokenLog, CorruptSegment, OtherVersion, which need operator action.
 
     In a fleet the first of the `roster` plans. The others only publish the ranges that a plan assigns to them, and read
     only the logs for those. The n-th worker plans after 2n intervals without progress.
@@ -158,6 +158,7 @@ class Publisher:
         except (
             BrokenLog,
             CorruptSegment,
+            OtherVersion,
             NotFound,
         ) as problem:  # a late put may have recreated a cleaned-up segment
             self._logs = None
@@ -285,8 +286,9 @@ class Publisher:
             views = logs.views if logs else {}
             indexes = Indexes(self._rules.index_bytes)
             indexes.count(views)
-            self._logs = logs = KnownLogs(self._ports.log_store, plan, now, indexes=indexes)
+            logs = KnownLogs(self._ports.log_store, plan, now, indexes=indexes)
             await logs.draw(plan.shards, views, finished)
+            self._logs = logs  # only when it is whole: a plan must not be published from a part of its segments
         else:
             await logs.look_on(thorough, now, self._rules.period_ms / 1000)
         await logs.join_children()

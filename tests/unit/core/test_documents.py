@@ -69,8 +69,8 @@ def test_document_parsers_raise_value_error_when_the_body_is_not_a_document(body
     reads: list[Callable[[bytes], object]] = [
         lambda body: state_of(body, "stream"),
         lambda body: plan_of(body, 3, "plan"),
-        lambda body: done_of(body, 3),
-        lambda body: range_done_of(body, 3, 0),
+        lambda body: done_of(body, 3, "done"),
+        lambda body: range_done_of(body, 3, 0, "done-0"),
     ]
     for read in reads:
         with pytest.raises(ValueError):

@@ -10,8 +10,10 @@ import pytest
 
 from simulation import vtime
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
-from tests.loops import MINUTE, World
+from tests.loops import MINUTE, Worker, World
 from tests.unit.publish.test_dedup import traffic
+from vortex.core.log.rules import segment_key
+from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.log.store import LogStore
 
 
@@ -114,5 +116,58 @@ def test_a_late_segment_in_place_of_a_cleaned_up_one_stops_no_worker() -> None:
         assert not any(task.done() for worker in (late, other) for task in worker.tasks)
         for worker in (late, other):
             await worker.kill()
+
+    vtime.run(scenario())
+
+
+class Persistent(Worker):
+    """Its publisher is tried again after an error, as in a process."""
+
+    failures = 0
+
+    async def _publish(self) -> None:
+        while True:
+            try:
+                await super()._publish()
+            except (CorruptSegment, OtherVersion):
+                self.failures += 1
+                await self.world.clock.sleep(60)
+
+
+@pytest.mark.parametrize("problem", [CorruptSegment, OtherVersion])
+def test_a_plan_in_progress_is_published_whole_after_one_of_its_segments_could_not_be_read(
+    problem: type[Exception],
+) -> None:
+    """What is known of the logs after a reading that failed is not enough to publish from."""
+
+    async def scenario() -> None:
+        world = World(shards=1, period_ms=MINUTE, every_s=10)
+
+        async def stuck(operation: str, key: str) -> None:
+            await world.clock.sleep(1e9 if operation == "put" and "/dedup/" in key else 0)
+
+        world.store.before = stuck
+        first = await world.begin()
+        for number in range(300):
+            world.put(f"id{number}")
+            await world.clock.sleep(1)
+        await first.kill()
+        plan = await first.log_store.last_plan(first.state)
+        ((shard, entry),) = plan.shards.items()
+        assert entry.first < entry.next, "the plan has segments that no later plan needs"
+        unreadable, left = segment_key(first.log_store.root, shard, entry.first), 3
+
+        async def corrupt(operation: str, key: str) -> None:
+            nonlocal left
+            if operation == "get" and key == unreadable and left:
+                left -= 1
+                raise problem(key)
+
+        world.store.before = corrupt
+        second = await world.begin(Persistent)
+        await world.clock.sleep(1200)
+        assert getattr(second, "failures") == 1  # noqa: B009
+        await second.kill()
+        await world.verified()
 
     vtime.run(scenario())

@@ -16,6 +16,8 @@ from vortex.core.log.segment import Counts
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.plan import LogView, Plan
 
+DONE_VERSION = 2
+
 
 class PublishedObject(msgspec.Struct, kw_only=True):
     """One row of `done.json`. `bytes` is the size of the object, `raw` of its lines; `digest` is its XXH3-128.
@@ -55,7 +57,7 @@ class Done(msgspec.Struct, kw_only=True):
     periods: dict[int, Outcome]
     totals: dict[str, int]
     decided: list[str]
-    version: int = 2
+    version: int = DONE_VERSION
 
 
 def period_counts(

@@ -13,6 +13,8 @@ import msgspec
 from vortex.core.publish.contents import PublishedObject
 from vortex.core.publish.plan import Plan
 
+RANGE_VERSION = 1
+
 
 class RangeDone(msgspec.Struct, kw_only=True):
     """`done-<range>.json`: the objects of one range of a plan."""
@@ -20,7 +22,7 @@ class RangeDone(msgspec.Struct, kw_only=True):
     k: int
     range: int
     objects: list[PublishedObject]
-    version: int = 1
+    version: int = RANGE_VERSION
 
 
 def range_count(size: int, workers: int, enough: int) -> int:
