@@ -1,8 +1,8 @@
 """What one call costs: CPU microseconds of this process for GetRecords, PUT, GET and LIST, through the adapters.
 
-Servers are processes of their own on loopback, over plain HTTP. `aiohttp` is the same exchange of bytes without
-signature and decoding. Each figure is the least of several rounds. A round makes all calls in turn, so that noise of
-the machine affects all of them alike.
+Servers are processes of their own on loopback, over TLS unless an option says otherwise. `aiohttp` is the same exchange
+of bytes without signature and decoding. Each figure is the least of several rounds. A round makes all calls in turn, so
+that noise of the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ import asyncio
 import gc
 import json
 import os
+import ssl
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from itertools import count
+from pathlib import Path
 
 import aiohttp
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import network
 from benchmarks.pages import STREAM, shard_id
 from benchmarks.processes import Server, environment, server
 from benchmarks.workload import WORKLOADS, recent_start
@@ -39,11 +43,13 @@ _LISTED = 20
 
 
 @asynccontextmanager
-async def calls(stores: Server, streams: dict[str, Server]) -> AsyncIterator[dict[str, Call]]:
+async def calls(
+    stores: Server, streams: dict[str, Server], trusted: ssl.SSLContext | bool
+) -> AsyncIterator[dict[str, Call]]:
     """Every call that is measured, by name."""
     async with AsyncExitStack() as stack:
         made: dict[str, Call] = {}
-        bare = await stack.enter_async_context(aiohttp.ClientSession())
+        bare = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted)))
         for name, kinesis in streams.items():
             stream = await stack.enter_async_context(open_kinesis_stream(STREAM, _REGION, kinesis.url))
             first = await stream.iterator(shard_id(0), Position(Start.TRIM_HORIZON))
@@ -84,10 +90,12 @@ async def _ask(bare: aiohttp.ClientSession, url: str, iterator: str) -> bytes:
         return await reply.read()
 
 
-async def measure(stores: Server, streams: dict[str, Server], rounds: int, calls_each: int) -> dict[str, float]:
+async def measure(
+    stores: Server, streams: dict[str, Server], trusted: ssl.SSLContext | bool, rounds: int, calls_each: int
+) -> dict[str, float]:
     """CPU microseconds by call."""
     found: dict[str, list[float]] = defaultdict(list)
-    async with calls(stores, streams) as made:
+    async with calls(stores, streams, trusted) as made:
         for _ in range(rounds):
             for name, call in made.items():
                 await call()
@@ -104,15 +112,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--calls", type=int, default=60, help="of each kind a round")
     parser.add_argument("--json", action="store_true")
+    network.add_options(parser)
     options = parser.parse_args()
-    os.environ.clear()
-    os.environ.update(environment())
     gc.set_threshold(50_000, 20, 50)  # as the worker has it
     with ExitStack() as stack:
-        stores = stack.enter_context(server("benchmarks.store_server"))
-        streams = {name: stack.enter_context(_replay(records)) for name, records in _PAGES.items()}
+        line = network.chosen(options, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vortex-bench-"))))
+        stores = stack.enter_context(line.to(stack.enter_context(server("benchmarks.store_server"))))
+        streams = {
+            name: stack.enter_context(line.to(stack.enter_context(_replay(records))))
+            for name, records in _PAGES.items()
+        }
+        bundle = line.environment.get("AWS_CA_BUNDLE")
+        trusted = ssl.create_default_context(cafile=bundle) if bundle else True
+        os.environ.clear()
+        os.environ.update(environment(line.environment))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(measure(stores, streams, options.rounds, options.calls))
+            found = runner.run(measure(stores, streams, trusted, options.rounds, options.calls))
     if options.json:
         print(json.dumps(found))
         return

@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
@@ -54,7 +54,8 @@ class _Connection(asyncio.Protocol):
     def __init__(self, handle: Handler) -> None:
         self._handle = handle
         self._buffer = bytearray()
-        self._head: tuple[Request, int] | None = None
+        self._head: tuple[Request, int | None] | None = None
+        """What is to be answered, and the length of its body; None for a body in chunks."""
         self._needed = 0
         self._transport: asyncio.Transport
 
@@ -74,18 +75,21 @@ class _Connection(asyncio.Protocol):
                 return False
             request = parse_head(bytes(self._buffer[:end]))
             del self._buffer[: end + 4]
-            if "transfer-encoding" in request.headers:
-                self._send(request, Reply(411))
-                self._transport.close()
-                return False
-            length = int(request.headers.get("content-length", 0))
-            if length and request.headers.get("expect", "").lower() == "100-continue":
+            chunked = request.headers.get("transfer-encoding", "").lower() == "chunked"
+            length = None if chunked else int(request.headers.get("content-length", 0))
+            if length != 0 and request.headers.get("expect", "").lower() == "100-continue":
                 self._transport.write(_CONTINUE)
-            self._head, self._needed = (request, length), length
-            return len(self._buffer) >= length
-        (request, length), self._head, self._needed = self._head, None, 0
-        request.body = bytes(self._buffer[:length])
-        del self._buffer[:length]
+            self._head, self._needed = (request, length), length or 0
+            return len(self._buffer) >= self._needed
+        request, length = self._head
+        if length is None:
+            body, taken = unchunked(self._buffer)
+            if not taken:
+                return False
+        else:
+            body, taken = bytes(self._buffer[:length]), length
+        self._head, self._needed, request.body = None, 0, body
+        del self._buffer[:taken]
         self._send(request, self._handle(request))
         return bool(self._buffer)
 
@@ -98,6 +102,23 @@ class _Connection(asyncio.Protocol):
         )
         body = () if request.method == "HEAD" else reply.body
         self._transport.writelines((head.encode("latin-1"), *body))
+
+
+def unchunked(data: bytes | bytearray) -> tuple[bytes, int]:
+    """A body in chunks (RFC 9112 7.1), and the bytes that it took with its trailers; these are 0 until it is whole."""
+    parts: list[bytes | bytearray] = []
+    at = 0
+    while (end := data.find(b"\r\n", at)) >= 0:
+        size = int(data[at:end].partition(b";")[0], 16)
+        if not size:
+            break
+        parts.append(data[end + 2 : end + 2 + size])
+        at = end + 2 + size + 2
+    while end >= 0:
+        at, end = end + 2, data.find(b"\r\n", end + 2)
+        if at == end:
+            return b"".join(parts), end + 2
+    return b"", 0
 
 
 def parse_head(head: bytes) -> Request:
@@ -121,25 +142,35 @@ def _date() -> str:
 
 
 def serve(handle: Handler, facts: dict[str, Any]) -> None:
-    """Answer on a free port until SIGTERM, or until stdin ends: no server outlives its parent process.
+    """Answer on a free port, as `run` does."""
+
+    async def listen() -> int:
+        server = await asyncio.get_running_loop().create_server(lambda: _Connection(handle), HOST, 0)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
+
+    run(listen, facts)
+
+
+def run(listen: Callable[[], Awaitable[int]], facts: dict[str, Any]) -> None:
+    """Listen until SIGTERM, or until stdin ends: no server outlives its parent process.
 
     One line of JSON on stdout, `facts` with the port, says that it is ready.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(handle, facts))
+        runner.run(_run(listen, facts))
 
 
-async def _serve(handle: Handler, facts: dict[str, Any]) -> None:
+async def _run(listen: Callable[[], Awaitable[int]], facts: dict[str, Any]) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    server = await loop.create_server(lambda: _Connection(handle), HOST, 0)
+    port = await listen()
 
     def watch() -> None:
         sys.stdin.buffer.read()
         loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=watch, daemon=True).start()
-    print(json.dumps({**facts, "port": server.sockets[0].getsockname()[1]}), flush=True)
+    print(json.dumps({**facts, "port": port}), flush=True)
     await ended.wait()
-    server.close()

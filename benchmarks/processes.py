@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 from urllib.request import urlopen
 
@@ -33,15 +34,24 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its address, the facts that it printed when it was ready, and its process id."""
+    """A running server: its address, the facts that it printed when it was ready, and its process id.
+
+    `control`: its address for questions outside the protocol, where that is another.
+    """
 
     url: str
     facts: dict[str, Any]
     pid: int
+    control: str = ""
+
+    @property
+    def plain(self) -> str:
+        """The address of the server itself."""
+        return self.control or self.url
 
     def ask(self, path: str) -> dict[str, Any]:
         """A question outside the protocol, e.g. `rows/bucket/prefix`."""
-        with urlopen(f"{self.url}/-/{path}", timeout=300) as reply:
+        with urlopen(f"{self.plain}/-/{path}", timeout=300) as reply:
             answer: dict[str, Any] = json.load(reply)
         return answer
 
@@ -69,14 +79,14 @@ class Failed(Exception):
     """A measured process did not end well; the message holds the end of what it wrote."""
 
 
-def environment() -> dict[str, str]:
-    """The caller's, without its AWS and Vortex settings, and with what the Dockerfile tells C libraries.
+def environment(extra: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The caller's, without its AWS and Vortex settings, and with what the Dockerfile tells C libraries, and `extra`.
 
     An installed program has its bytecode, so a process of a benchmark may keep it.
     """
     left_out = ("AWS_", "VORTEX_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    return {**kept, **_CREDENTIALS, **_AS_IN_THE_IMAGE}
+    return {**kept, **_CREDENTIALS, **_AS_IN_THE_IMAGE, **extra}
 
 
 def processors() -> int:
@@ -96,13 +106,13 @@ def stay_on_one() -> bool:
 
 
 @contextlib.contextmanager
-def server(module: str, *arguments: str) -> Iterator[Server]:
+def server(module: str, *arguments: str, extra: Mapping[str, str] = MappingProxyType({})) -> Iterator[Server]:
     """`python -m module`, until the block ends; its one line on stdout says that it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment(),
+        env=environment(extra),
         cwd=ROOT,
     )
     assert process.stdin and process.stdout
@@ -130,16 +140,17 @@ def measured(
     stop_when: Callable[[], bool] = lambda: False,
     limit_s: float = 1800,
     cwd: Path = ROOT,
+    extra: Mapping[str, str] = MappingProxyType({}),
 ) -> Usage:
     """Run `command` to its end and ask the operating system what it, and whom it started, took. Raises Failed.
 
     `stop_after_s`: SIGTERM after so long; `stop_when`: as soon as this holds, asked every quarter of a second.
-    Standard output and error go to the file `log`.
+    Standard output and error go to the file `log`. `extra` is added to the environment.
     """
     with log.open("wb") as sink:
         begun = time.monotonic()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment(), cwd=cwd
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment(extra), cwd=cwd
         )
         timers = [threading.Timer(limit_s, os.kill, (process.pid, signal.SIGKILL))]
         if stop_after_s is not None:

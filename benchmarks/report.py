@@ -1,4 +1,4 @@
-"""The figures as a table (ratios first) and as JSON."""
+"""The figures, as JSON too. `benchmarks.tables` shows them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from rich.table import Table
-
 from benchmarks.processes import Usage
-
-_MIB = 2**20
-_FIGURES = ("Vortex", "baseline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +25,11 @@ class Consumed:
     def marginal_us(self, events: int) -> float:
         """The same without what an empty stream takes: start-up, imports, connections, shut-down."""
         return (self.usage.cpu_s - self.start_up.cpu_s) / events * 1e6
+
+    @property
+    def mb_out(self) -> float:
+        """All that it put into the store."""
+        return self.wrote["put_bytes"] / 1e6
 
     def document(self, events: int) -> dict[str, Any]:
         """For JSON."""
@@ -84,9 +84,19 @@ class Published:
     name: str
     title: str
     events: int
-    objects: int
+    wrote: dict[str, int]
     publishing: Sequence[Usage]
     nothing: Sequence[Usage]
+
+    @property
+    def objects(self) -> int:
+        """How many were published."""
+        return self.wrote["objects"]
+
+    @property
+    def peak_rss(self) -> int:
+        """Of the worker, in bytes."""
+        return max(run.peak_rss for run in self.publishing)
 
     @property
     def cpu_s(self) -> float:
@@ -108,12 +118,12 @@ class Published:
         return {
             "title": self.title,
             "events": self.events,
-            "objects": self.objects,
+            **self.wrote,
             "cpu_s": self.cpu_s,
             "of_the_mark": self.of_the_mark,
             "start_up_cpu_s": self.start_up_s,
             "runs_cpu_s": [run.cpu_s for run in self.publishing],
-            "peak_rss_bytes": max(run.peak_rss for run in self.publishing),
+            "peak_rss_bytes": self.peak_rss,
         }
 
 
@@ -147,6 +157,7 @@ class Scaled:
     events: int
     one: Usage
     two: Usage
+    put_bytes: int
 
     def document(self) -> dict[str, Any]:
         """For JSON. `speed_up_by_cpu`: what two free cores would give, which is twice but for what sharing costs."""
@@ -157,12 +168,14 @@ class Scaled:
             "speed_up_by_time": self.one.wall_s / self.two.wall_s,
             "cpu_s": [self.one.cpu_s, self.two.cpu_s],
             "wall_s": [self.one.wall_s, self.two.wall_s],
+            "peak_rss_bytes": [self.one.peak_rss, self.two.peak_rss],
+            "put_bytes": self.put_bytes,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Idle shards over `seconds`: CPU time and GetRecords calls; `puts` and `usage` are of the whole longer run."""
+    """Idle shards over `seconds`: CPU time and GetRecords calls; puts and `usage` are of the whole longer run."""
 
     name: str
     title: str
@@ -170,6 +183,7 @@ class Idle:
     cpu_s: float
     polls: int
     puts: int
+    put_bytes: int
     usage: Usage
 
     def document(self) -> dict[str, Any]:
@@ -181,6 +195,7 @@ class Idle:
             "polls_per_s": self.polls / self.seconds,
             "seconds": self.seconds,
             "puts": self.puts,
+            "put_bytes": self.put_bytes,
             "peak_rss_bytes": self.usage.peak_rss,
             "steady_rss_bytes": self.usage.steady_rss,
         }
@@ -222,154 +237,3 @@ class Results:
             "idle": {each.name: each.document() for each in self.idle},
             "dedup": self.dedup,
         }
-
-    def tables(self) -> list[Table]:
-        """The tables as text."""
-        made = [_consumed(self.consumed)] if self.consumed else []
-        made += [_published(self.published)] if self.published else []
-        made += [_caught_up(self.caught_up)] if self.caught_up else []
-        made += [_scaled(self.scaled)] if self.scaled else []
-        made += [_idle(self.idle)] if self.idle else []
-        made += [_dedup(self.dedup)] if self.dedup else []
-        return made
-
-
-def _consumed(rows: Sequence[Measured]) -> Table:
-    table = Table(
-        title="CPU an event, in microseconds (user and system; in parentheses with start-up)",
-        caption="Ratios are of the figures without start-up. Every output was compared with its stream, line by line.",
-    )
-    table.add_column("workload", no_wrap=True)
-    for name in ("baseline / Vortex", "Vortex / floor", "Vortex", "baseline", "floor", "events", "objects", "peak MiB"):
-        table.add_column(name, justify="right", no_wrap=name in _FIGURES)
-    for row in rows:
-        ratios, events = row.ratios(), row.events
-        table.add_row(
-            f"{row.name}: {row.title}",
-            f"{ratios['baseline_marginal']:.1f} ({ratios['baseline_all_in']:.1f})",
-            f"{ratios['floor_marginal']:.1f}",
-            f"{row.worker.marginal_us(events):.1f} ({row.worker.all_in_us(events):.1f})",
-            f"{row.baseline.marginal_us(events):.1f} ({row.baseline.all_in_us(events):.1f})",
-            f"{row.floor_us:.2f}",
-            f"{events:,}",
-            f"{row.worker.wrote['objects']:,}",
-            f"{row.worker.usage.peak_rss / _MIB:.0f} / {row.baseline.usage.peak_rss / _MIB:.0f}",
-        )
-    first = rows[0]
-    table.add_section()
-    table.add_row(
-        "start-up, CPU seconds",
-        "",
-        "",
-        f"{first.worker.start_up.cpu_s:.2f}",
-        f"{first.baseline.start_up.cpu_s:.2f}",
-        "",
-        "",
-        "",
-        f"{first.worker.start_up.peak_rss / _MIB:.0f} / {first.baseline.start_up.peak_rss / _MIB:.0f}",
-    )
-    return table
-
-
-def _published(rows: Sequence[Published]) -> Table:
-    table = Table(
-        title="Publishing by itself",
-        caption="Of the mark: half a microsecond an event and two milliseconds an object. Start-up is taken off.",
-    )
-    columns = "workload", "of the mark, %", "CPU s", "us an event, all in", "ms an object, all in", "events", "objects"
-    for name in columns:
-        table.add_column(name, justify="left" if name == "workload" else "right")
-    for each in rows:
-        table.add_row(
-            f"{each.name}: {each.title}",
-            f"{each.of_the_mark * 100:.0f}",
-            f"{each.cpu_s:.2f}",
-            f"{each.cpu_s / each.events * 1e6:.2f}",
-            f"{each.cpu_s / each.objects * 1e3:.2f}",
-            f"{each.events:,}",
-            f"{each.objects:,}",
-        )
-    return table
-
-
-def _caught_up(rows: Sequence[CaughtUp]) -> Table:
-    table = Table(title="Catching up", caption="Steady: the median of the second half of the run, the filter included.")
-    for name in (
-        "workload",
-        "Vortex, us an event",
-        "events a second",
-        "MB/s",
-        "events",
-        "objects",
-        "steady / peak MiB",
-    ):
-        table.add_column(name, justify="left" if name == "workload" else "right")
-    for row in rows:
-        usage = row.worker.usage
-        table.add_row(
-            f"{row.name}: {row.title}",
-            f"{row.worker.marginal_us(row.events):.1f} ({row.worker.all_in_us(row.events):.1f})",
-            f"{row.events / usage.wall_s:,.0f}",
-            f"{row.line_bytes / usage.wall_s / 1e6:.1f}",
-            f"{row.events:,}",
-            f"{row.worker.wrote['objects']:,}",
-            f"{usage.steady_rss / _MIB:.0f} / {usage.peak_rss / _MIB:.0f}",
-        )
-    return table
-
-
-def _scaled(rows: Sequence[Scaled]) -> Table:
-    table = Table(
-        title="One process and two",
-        caption="By CPU: what two free cores would give. By time: on this machine, whose cores the servers share.",
-    )
-    for name in ("workload", "two / one, by CPU", "by time", "CPU s, one and two", "seconds, one and two", "events"):
-        table.add_column(name, justify="left" if name == "workload" else "right")
-    for row in rows:
-        figures = row.document()
-        table.add_row(
-            f"{row.name}: {row.title}",
-            f"{figures['speed_up_by_cpu']:.2f}",
-            f"{figures['speed_up_by_time']:.2f}",
-            f"{row.one.cpu_s:.1f} / {row.two.cpu_s:.1f}",
-            f"{row.one.wall_s:.0f} / {row.two.wall_s:.0f}",
-            f"{row.events:,}",
-        )
-    return table
-
-
-def _idle(idle: Sequence[Idle]) -> Table:
-    table = Table(title="Idle shards")
-    for name in ("workload", "% of a core", "ms CPU a poll", "polls a second", "objects put", "steady / peak MiB"):
-        table.add_column(name, justify="left" if name == "workload" else "right")
-    for each in idle:
-        figures = each.document()
-        table.add_row(
-            f"{each.name}: {each.title}",
-            f"{figures['core_share'] * 100:.1f}",
-            f"{figures['ms_per_poll']:.2f}",
-            f"{figures['polls_per_s']:.0f}",
-            str(each.puts),
-            f"{each.usage.steady_rss / _MIB:.0f} / {each.usage.peak_rss / _MIB:.0f}",
-        )
-    return table
-
-
-def _dedup(figures: dict[str, Any]) -> Table:
-    held, decide, known = figures["held"], figures["decide"], figures["filter"]
-    table = Table(title=f"Deduplication: {figures['rows']:,} rows against {held['keys']:,} published keys")
-    columns = {
-        "filter: bytes an id": f"{known['bytes_per_id']:.1f}",
-        "CPU us, new": f"{known['us_new']:.2f}",
-        "seen": f"{known['us_seen']:.2f}",
-        "deciding: CPU us a row": f"{decide['us_per_row']:.2f}",
-        "of it the walk": f"{figures['steps_us_per_row']['resolve']:.2f}",
-        "s": f"{decide['s']:.2f}",
-        "ranged GETs": str(figures["ranged_gets"]),
-        "bytes a key": f"{held['bytes_per_key']:.1f}",
-        "peak, MiB": f"{figures['peak_mib']:.0f}",
-    }
-    for name in columns:
-        table.add_column(name, justify="right")
-    table.add_row(*columns.values())
-    return table

@@ -14,34 +14,25 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median_low
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks.pages import PAGE_RECORDS, STREAM
-from benchmarks.processes import ROOT, Failed, Server, Usage, measured, processors, server, stay_on_one
+from benchmarks import network
+from benchmarks.network import Network
+from benchmarks.options import GROUPS, options
+from benchmarks.pages import STREAM
+from benchmarks.processes import Failed, Server, Usage, measured, processors, server, stay_on_one
 from benchmarks.report import CaughtUp, Consumed, Idle, Measured, Published, Results, Scaled
 from benchmarks.store_client import forget_published
+from benchmarks.tables import tables
 from benchmarks.workload import WORKLOADS, Workload, recent_start
 from tests.servers import ministack
 
-GROUPS = {
-    "a": ("a",),
-    "b": ("b",),
-    "c": ("c-ndjson", "c-kpl"),
-    "d": ("d",),
-    "e": ("e",),
-    "f": ("f",),
-    "g": ("g",),
-    "publish": ("a", "b"),
-    "two": ("two",),
-    "dedup": (),
-}
-_SELDOM = {"e", "two"}
-"""Take minutes, gigabytes, and (two) an emulator of DynamoDB: only when they are named."""
 _IDLE_S = (12.0, 42.0)
 """An idle stream is read for a short and for a long while; the difference is what idling costs."""
 _PUBLISHED_EVENTS = 400_000
@@ -74,8 +65,10 @@ port = 0
 class Bench:
     """One run: a folder for configurations and logs, a store, and the options."""
 
-    def __init__(self, folder: Path, store: Server, options: argparse.Namespace, say: Callable[[str], None]) -> None:
-        self._folder, self._store, self._options, self._say = folder, store, options, say
+    def __init__(
+        self, folder: Path, store: Server, line: Network, options: argparse.Namespace, say: Callable[[str], None]
+    ) -> None:
+        self._folder, self._store, self._network, self._options, self._say = folder, store, line, options, say
         self._runs = 0
         self._now_ms = int(time.time() * 1000)
         self._starting: dict[str, Usage] = {}
@@ -113,14 +106,14 @@ class Bench:
             bucket = self._bucket()
             self._worker(kinesis, bucket)
             for _ in range(max(_LEAST_REPEATS, self._options.repeat)):
-                forget_published(self._store.url, bucket)
+                forget_published(self._store.plain, bucket)
                 if self._store.ask(f"rows/{bucket}/customer=")["rows"]:
                     raise Failed(f"{bucket}: what was published is still there")
                 publishing.append(self._worker(kinesis, bucket))
                 wrote = self._checked(bucket, kinesis.facts)
                 nothing.append(self._worker(kinesis, bucket))
             self._store.ask("clear")
-        return Published(name, workload.title, kinesis.facts["events"], wrote["objects"], publishing, nothing)
+        return Published(name, workload.title, kinesis.facts["events"], wrote, publishing, nothing)
 
     def caught_up(self, name: str) -> CaughtUp:
         """A backlog, read to its tip by Vortex alone: the others would hold all of it in memory."""
@@ -141,25 +134,25 @@ class Bench:
         workload = WORKLOADS[name]
         count = self._events(workload)
         self._say(f"{name}: {count:,} events ({workload.title})")
-        runs = []
+        runs, wrote = [], {}
         for processes in (1, 2):
             with self._replay(workload, count) as kinesis, ministack() as leases:
                 bucket = self._bucket()
                 runs.append(self._fleet(kinesis, bucket, leases, processes, count))
-                self._checked(bucket, kinesis.ask("facts"))
+                wrote = self._checked(bucket, kinesis.ask("facts"))
                 self._store.ask("clear")
-        return Scaled(name, workload.title, count, *runs)
+        return Scaled(name, workload.title, count, runs[0], runs[1], wrote["put_bytes"])
 
     def idle(self, name: str) -> Idle:
         """Shards without events, polled."""
         workload = WORKLOADS[name]
         self._say(f"{name}: {workload.title}, {sum(_IDLE_S):.0f} seconds")
-        spent, polls, puts = [], [], 0
+        spent, polls, wrote = [], [], {}
         for seconds in _IDLE_S:
             with self._replay(workload, 0) as kinesis:
                 usage = self._worker(kinesis, self._bucket(), stop_after_s=seconds)
                 polls.append(kinesis.ask("stats").get("GetRecords", 0))
-                puts = self._store.ask("stats").get("PUT", 0)
+                wrote = self._store.ask("stats")
                 self._store.ask("clear")
                 spent.append(usage)
         return Idle(
@@ -168,7 +161,8 @@ class Bench:
             seconds=spent[1].wall_s - spent[0].wall_s,
             cpu_s=spent[1].cpu_s - spent[0].cpu_s,
             polls=polls[1] - polls[0],
-            puts=puts,
+            puts=wrote.get("PUT", 0),
+            put_bytes=wrote.get("PUT bytes", 0),
             usage=spent[1],
         )
 
@@ -211,12 +205,11 @@ class Bench:
             self._starting[kind] = next(usage for usage in runs if usage.cpu_s == chosen)
         return self._starting[kind]
 
-    def _replay(self, workload: Workload, count: int) -> Any:
-        return server(
-            "benchmarks.replay_server",
-            *self._stream(workload, count),
-            f"--page-records={self._options.page_records}",
-        )
+    @contextmanager
+    def _replay(self, workload: Workload, count: int) -> Iterator[Server]:
+        arguments = [*self._stream(workload, count), f"--page-records={self._options.page_records}"]
+        with server("benchmarks.replay_server", *arguments) as origin, self._network.to(origin) as kinesis:
+            yield kinesis
 
     def _stream(self, workload: Workload, count: int) -> list[str]:
         return [
@@ -239,7 +232,7 @@ class Bench:
         command = [sys.executable, "-m", "vortex", "run", "-c", str(config)]
         if stop_after_s is None:
             command.append("--drain")
-        return measured(command, self._folder / f"{bucket}.log", stop_after_s=stop_after_s)
+        return self._spent(command, bucket, stop_after_s=stop_after_s)
 
     def _fleet(self, kinesis: Server, bucket: str, leases: str, processes: int, count: int) -> Usage:
         """Until all is published; with little lateness, so that the last period does not wait for the clock."""
@@ -257,12 +250,15 @@ class Bench:
             return bool(self._store.ask(f"rows/{bucket}/customer=")["rows"] >= count)
 
         command = [sys.executable, "-m", "vortex", "run", "-c", str(config), "--processes", str(processes)]
-        return measured(command, self._folder / f"{bucket}.log", stop_when=published)
+        return self._spent(command, bucket, stop_when=published)
 
     def _baseline(self, kinesis: Server, bucket: str) -> Usage:
         command = [sys.executable, "-m", "benchmarks.baseline", f"--kinesis={kinesis.url}"]
         command += [f"--store={self._store.url}", f"--bucket={bucket}"]
-        return measured(command, self._folder / f"{bucket}.log")
+        return self._spent(command, bucket)
+
+    def _spent(self, command: list[str], bucket: str, **ends: Any) -> Usage:
+        return measured(command, self._folder / f"{bucket}.log", extra=self._network.environment, **ends)
 
     def _floor(self, workload: Workload, count: int) -> float:
         log, spent = self._folder / "floor.log", []
@@ -280,7 +276,8 @@ class Bench:
                 f"{bucket} holds {held['rows']} rows and {rejected} rejections of {facts['unique']} distinct events"
                 f"{'' if held['digest'] == facts['digest'] else ', and they are not the lines of the stream'}"
             )
-        held["puts"] = self._store.ask("stats").get("PUT", 0)
+        spent = self._store.ask("stats")
+        held["puts"], held["put_bytes"] = spent.get("PUT", 0), spent.get("PUT bytes", 0)
         return {name: count for name, count in held.items() if name != "digest"}
 
 
@@ -303,48 +300,6 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--workload",
-        default=",".join(name for name in GROUPS if name not in _SELDOM),
-        help="of a, b, c, d, e, f, publish, two, dedup; default: all but e and two, which take minutes and gigabytes",
-    )
-    parser.add_argument(
-        "--events", type=int, help="events a workload; default: 1,000,000 (publish: 400,000; e: 10 million)"
-    )
-    parser.add_argument(
-        "--page-records",
-        type=int,
-        default=PAGE_RECORDS,
-        help="records a page, and at most 1 MiB for each 1,000, as a shard takes them in a second; default: what the "
-        "worker asks for, nearly 4 MiB",
-    )
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each; the one with the median CPU time counts")
-    parser.add_argument(
-        "--least",
-        action="store_true",
-        help="of the runs the one with the least CPU time counts instead, for every consumer and the floor: what the "
-        "work takes by itself, where others are at the machine now and then",
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--one-processor",
-        action="store_true",
-        help="keep servers and consumers to one processor: slower, but they take turns, and disturb each other less",
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")
-    parser.add_argument("--json", type=Path, default=ROOT / "out" / "bench.json", help="where the figures go")
-    chosen = parser.parse_args(arguments)
-    chosen.workload = [name.strip() for name in chosen.workload.split(",")]
-    if unknown := set(chosen.workload) - set(GROUPS):
-        parser.error(f"no such workload: {', '.join(sorted(unknown))}")
-    if chosen.one_processor and "two" in chosen.workload:
-        parser.error("--one-processor: workload two is about two")
-    return chosen
-
-
 def _measure(bench: Bench, workload: str, results: Results) -> None:
     if workload == "f":
         results.idle.append(bench.idle(workload))
@@ -362,15 +317,19 @@ def _measure(bench: Bench, workload: str, results: Results) -> None:
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    chosen, progress, console = options(), Console(stderr=True), Console()
+    chosen, progress, console = options(__doc__), Console(stderr=True), Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     if chosen.one_processor and not stay_on_one():
         sys.exit("--one-processor: this system does not let a program choose its processors")
     machine, results = _machine(), Results()
     try:
-        with tempfile.TemporaryDirectory(prefix="vortex-bench-") as name, server("benchmarks.store_server") as store:
-            bench = Bench(Path(name), store, chosen, progress.print)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vortex-bench-")))
+            line = network.chosen(chosen, folder)
+            store = stack.enter_context(line.to(stack.enter_context(server("benchmarks.store_server"))))
+            bench = Bench(folder, store, line, chosen, progress.print)
+            progress.print(f"over {line}")
             for workload in chosen.workload:
                 _measure(bench, workload, results)
     except Failed as problem:
@@ -378,6 +337,7 @@ def main() -> None:
         sys.exit(1)
     document = results.document(
         machine=machine,
+        network=str(line),
         page_records=chosen.page_records,
         settings=chosen.set,
         repeat=chosen.repeat,
@@ -385,7 +345,7 @@ def main() -> None:
     )
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     chosen.json.write_text(json.dumps(document, indent=2) + "\n")
-    for table in results.tables():
+    for table in tables(results):
         console.print(table)
     progress.print(f"written to {chosen.json}")
 

@@ -15,8 +15,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import network
+from benchmarks.network import Network
 from benchmarks.pages import STREAM
 from benchmarks.processes import ROOT, Failed, Server, environment, measured, server, stay_on_one
 from benchmarks.run import CONFIG
@@ -29,14 +32,14 @@ _IMPORTS = "import gc; gc.disable(); import vortex.cli, vortex.config.loading, v
 _RUN = "from vortex.cli import main; main(['run', '-c', {config!r}])"
 
 
-def ready(folder: Path, kinesis: Server, store: Server, bucket: str) -> float:
+def ready(folder: Path, line: Network, kinesis: Server, store: Server, bucket: str) -> float:
     """CPU seconds of a worker until it is ready. Raises Failed."""
     socket, config = folder / f"{bucket}.sock", folder / f"{bucket}.toml"
     text = CONFIG.format(stream=STREAM, kinesis=kinesis.url, store=store.url, bucket=bucket)
     config.write_text(text.replace("port = 0", f'host = "{UNIX}{socket}"'))
     command = [sys.executable, "-c", _RUN.format(config=str(config))]
     with (folder / f"{bucket}.log").open("wb") as sink:
-        process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=sink, stderr=sink)
+        process = subprocess.Popen(command, env=environment(line.environment), cwd=ROOT, stdout=sink, stderr=sink)
         try:
             asyncio.run(_wait(f"{UNIX}{socket}", process))
             return _cpu_s(process.pid)
@@ -67,16 +70,16 @@ def main() -> None:
     """Print one line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
+    network.add_options(parser)
     chosen = parser.parse_args()
     stay_on_one()
     found: dict[str, list[float]] = defaultdict(list)
     empty = ["--workload=empty", "--events=0", f"--start-ms={recent_start(int(time.time() * 1000))}"]
-    with (
-        tempfile.TemporaryDirectory(prefix="vortex-") as name,
-        server("benchmarks.store_server") as store,
-        server("benchmarks.replay_server", *empty) as kinesis,
-    ):
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vortex-")))
+        line = network.chosen(chosen, folder)
+        store = stack.enter_context(line.to(stack.enter_context(server("benchmarks.store_server"))))
+        kinesis = stack.enter_context(line.to(stack.enter_context(server("benchmarks.replay_server", *empty))))
 
         def program(text: str) -> float:
             return measured([sys.executable, "-c", text], folder / "program.log").cpu_s
@@ -85,7 +88,7 @@ def main() -> None:
             figures: dict[str, Callable[[], float]] = {
                 "--help": lambda: program(_HELP),
                 "imports of a worker": lambda: program(_IMPORTS),
-                "a worker that is ready": lambda: ready(folder, kinesis, store, f"run-{number}"),  # noqa: B023
+                "a worker that is ready": lambda: ready(folder, line, kinesis, store, f"run-{number}"),  # noqa: B023
             }
             for what, figure in figures.items():
                 spent = figure()

@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape
 from isal import igzip
 from xxhash import xxh3_64_intdigest
 
-from benchmarks.http_server import Reply, Request, serve
+from benchmarks.http_server import Reply, Request, serve, unchunked
 
 _XML = '<?xml version="1.0" encoding="UTF-8"?>'
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -104,8 +104,9 @@ class Store:
         if condition and key in bucket.objects:
             return _error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
         body = request.body
+        self.calls["PUT bytes"] += len(body)
         if "aws-chunked" in request.headers.get("content-encoding", ""):
-            body = unchunked(body)
+            body, _ = unchunked(body)  # signatures and trailers are not looked at
         kept = {n: v for n, v in request.headers.items() if n == "content-type" or n.startswith("x-amz-meta-")}
         etag = f'"{md5(body, usedforsecurity=False).hexdigest()}"'
         bucket.put(key, Stored(body, etag, datetime.now(UTC), kept))
@@ -240,19 +241,6 @@ def _span(first: str, last: str, size: int) -> tuple[int, int] | None:
         return (max(0, size - wanted), size) if wanted and size else None
     begin, end = int(first), min(size, int(last) + 1) if last else size
     return (begin, end) if begin < end else None
-
-
-def unchunked(body: bytes) -> bytes:
-    """The content of an aws-chunked body; signatures and trailers are not looked at."""
-    parts: list[bytes] = []
-    at = 0
-    while True:
-        end = body.index(b"\r\n", at)
-        size = int(body[at:end].partition(b";")[0], 16)
-        if not size:
-            return b"".join(parts)
-        parts.append(body[end + 2 : end + 2 + size])
-        at = end + 2 + size + 2
 
 
 def _error(status: int, code: str, message: str) -> Reply:
