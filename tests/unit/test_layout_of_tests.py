@@ -56,6 +56,7 @@ OF_THE_REPOSITORY = {
     "test_layout_of_tests",
     "test_message_snapshot",
     "test_released_states",
+    "test_requirements",
     "test_words",
 }
 """Test files about the repository, not about one module."""
