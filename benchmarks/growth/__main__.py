@@ -98,7 +98,7 @@ CURVES = {
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
     "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
-    "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (320, 640), _hot, "virtual MB/s"),
+    "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (640, 1280, 2560), _hot, "virtual MB/s"),
     "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),
     "cleanup": Curve("shards, 10 old segments each", (125, 250, 500, 1000), _cleanup, "s of clean-up"),
     "memory": Curve("shards behind, a limit of ten pages", (25, 50, 100, 200), _memory, "peak, in limits"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from unittest.mock import patch
@@ -11,6 +13,7 @@ from unittest.mock import patch
 import vortex.core.log.sealing
 import vortex.publish.copies
 import vortex.publish.object_writer
+import vortex.publish.ranges
 from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill, folders, segment
 from simulation import vtime
 from simulation.simscratch import SimScratch
@@ -60,6 +63,9 @@ class Sizes:
     near: int = 2_560
     alone: int = 327
     shared: int = 2_621
+    batches: int = 4_530_000
+    request: int = 167_772
+    under_way: int = 671_089
 
 
 FULL_RATE = Traffic(commits=10, partitions=100, size=60_000)
@@ -75,19 +81,33 @@ def published(
 
 async def _published(shards: int, traffic: Traffic, sizes: Sizes, workers: int) -> tuple[CountingStore, int]:
     store = CountingStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS))
+    with _sizes(sizes):
+        state = fill(store, shards, traffic)
+        await _publish(store, state, sizes, workers)
+    return store, shards * traffic.commits
+
+
+@contextmanager
+def _sizes(sizes: Sizes) -> Iterator[None]:
+    """The sizes that are not settings."""
     with (
         patch.object(vortex.publish.object_writer, "_BATCH", sizes.batch),
+        patch.object(vortex.publish.ranges, "_BATCH_BYTES", sizes.batches),
         patch.object(vortex.publish.copies, "NEAR", sizes.near),
+        patch.object(vortex.publish.copies, "_REQUEST", sizes.request),
+        patch.object(vortex.publish.copies, "_UNDER_WAY", sizes.under_way),
         patch.object(vortex.core.log.sealing, "ALONE_BYTES", sizes.alone),
         patch.object(vortex.core.log.sealing, "SHARED_BYTES", sizes.shared),
     ):
-        state = fill(store, shards, traffic)
-        names = tuple(f"w{at}" for at in range(workers))
-        roster = [Roster(rank=at, workers=names) for at in range(workers)]
-        publishers = [publisher(store, state, sizes, names[at], roster[at]) for at in range(workers)]
-        steps = [asyncio.ensure_future(_step_on(store, one)) for one in publishers]
-        await asyncio.gather(*steps)
-    return store, shards * traffic.commits
+        yield
+
+
+async def _publish(store: CountingStore, state: StreamState, sizes: Sizes, workers: int) -> None:
+    """Publish one plan with so many workers, each of which looks once a second."""
+    names = tuple(f"w{at}" for at in range(workers))
+    roster = [Roster(rank=at, workers=names) for at in range(workers)]
+    publishers = [publisher(store, state, sizes, names[at], roster[at]) for at in range(workers)]
+    await asyncio.gather(*(_step_on(store, one) for one in publishers))
 
 
 async def _step_on(store: CountingStore, one: Publisher) -> None:
@@ -119,22 +139,21 @@ def publisher(
 
 def one_folder(megabytes: int, call_s: float, mb_per_s: float) -> float:
     """MB a second (virtual) of publishing one folder with so many compressed MB, where a call takes `call_s` and a
-    connection brings `mb_per_s`. At the shipped sizes.
+    connection brings `mb_per_s`. A hundredth of the bytes stands for them, with the sizes of `Sizes`.
     """
     return vtime.run(_one_folder(megabytes, call_s, mb_per_s))
 
 
 async def _one_folder(megabytes: int, call_s: float, mb_per_s: float) -> float:
-    store = _SlowStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS), 0.0)
-    # Hexadecimal digits are compressed to a bit more than half.
-    state = fill(store, -(-megabytes // 32), Traffic(commits=10, partitions=1, size=5_600_000))
-    size = sum(len(body) for key, body in store.objects.items() if key.endswith(".seg"))
-    sizes = Sizes(copy_bytes=64 << 20, scratch=1 << 40, target=64 << 20)
-    one = publisher(store, state, sizes, "me", Roster(("me",)))
-    store.call_s, store.byte_s = call_s, 1 / mb_per_s / 1e6
-    begun = asyncio.get_running_loop().time()
-    await one.step()
-    return size / 1e6 / (asyncio.get_running_loop().time() - begun)
+    store, sizes = _SlowStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS), 0.0), Sizes(scratch=1 << 40)
+    with _sizes(sizes):
+        # Hexadecimal digits are compressed to a bit more than half.
+        state = fill(store, -(-megabytes // 32), Traffic(commits=10, partitions=1, size=56_000))
+        size = 100 * sum(len(body) for key, body in store.objects.items() if key.endswith(".seg"))
+        store.call_s, store.byte_s = call_s, 100 / mb_per_s / 1e6
+        begun = asyncio.get_running_loop().time()
+        await _publish(store, state, sizes, 1)
+        return size / 1e6 / (asyncio.get_running_loop().time() - begun)
 
 
 class _SlowStore(CountingStore):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -28,6 +28,8 @@ _UNDER_WAY = 64 * 1024 * 1024
 """Bytes that all requests under way may bring."""
 BlobData = dict[tuple[str, int, int], memoryview]
 """Blobs as read, by (shard, n, offset)."""
+_Place = memoryview | int | None
+"""Where a copy is: in memory, or at an offset of the scratch file; None where there was no room."""
 
 
 class BytesUnderWay:
@@ -38,8 +40,8 @@ class BytesUnderWay:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def of(self, size: int) -> AsyncIterator[None]:
-        """Wait for room, in the order of calls, and take it up."""
+    async def of(self, size: int) -> AsyncIterator[Callable[[int], None]]:
+        """Wait for room, in the order of calls, and take it up. Yields what gives a part of it back early."""
         if self._waiting or not self._fits(size):
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append((size, turn))
@@ -52,11 +54,17 @@ class BytesUnderWay:
                 raise
         else:
             self._used += size
-        try:
-            yield
-        finally:
-            self._used -= size
+        left = size
+
+        def give_back(part: int) -> None:
+            nonlocal left
+            left, self._used = left - part, self._used - part
             self._admit()
+
+        try:
+            yield give_back
+        finally:
+            give_back(left)
 
     def _fits(self, size: int) -> bool:
         return not self._used or self._used + size <= self._limit
@@ -74,15 +82,15 @@ class BytesUnderWay:
 
 @dataclass(slots=True)
 class _Copied:
-    """What was copied of one segment: ranges of it in order, with their bytes or their place in the file."""
+    """What is copied of one segment: ranges of it in order, each with the task that brings it."""
 
     begins: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
-    places: list[memoryview | int] = field(default_factory=list)
+    tasks: list[asyncio.Task[_Place]] = field(default_factory=list)
 
 
 class Copies:
-    """The blobs of a pass. Used as a context, which removes the copy at its end."""
+    """The blobs of a pass, copied while its first objects are made. Used as a context, which removes the copy."""
 
     def __init__(self, log_store: LogStore, offload: Offload, file: ScratchFile | None) -> None:
         """Copies into `file`, or into memory."""
@@ -92,66 +100,65 @@ class Copies:
         self._copied: dict[tuple[str, int], _Copied] = {}
         self._under_way = BytesUnderWay(_UNDER_WAY)
 
-    def __enter__(self) -> Copies:
+    async def __aenter__(self) -> Copies:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [task for copied in self._copied.values() for task in copied.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # all of them end before the file is closed
         self._copied.clear()
         if self._file is not None:
             self._file.close()
 
-    async def fill(self, runs: Sequence[Run], limit: int) -> None:
-        """Copy ranges of segments, up to `limit` bytes. Raises what `range` raises."""
-        requests, place = [], 0
+    def begin(self, runs: Sequence[Run], limit: int) -> None:
+        """Begin to copy ranges of segments, up to `limit` bytes, in the order in which they are given."""
+        place = 0
         for shard, n, begin, end in runs:
             if place + end - begin > limit:
                 break
-            requests.append(self._copy(shard, n, begin, end, place))
+            copied = self._copied.setdefault((shard, n), _Copied())
+            at = bisect_right(copied.begins, begin)
+            copied.begins.insert(at, begin)
+            copied.ends.insert(at, end)
+            copied.tasks.insert(at, asyncio.ensure_future(self._copy(shard, n, begin, end, place)))
             place += end - begin
-        # All of them end before the file is closed.
-        results = await asyncio.gather(*requests, return_exceptions=True)
-        for problem in results:
-            if isinstance(problem, BaseException):
-                raise problem
-        for copied in self._copied.values():
-            order = sorted(range(len(copied.begins)), key=copied.begins.__getitem__)
-            copied.begins = [copied.begins[at] for at in order]
-            copied.ends = [copied.ends[at] for at in order]
-            copied.places = [copied.places[at] for at in order]
 
-    async def _copy(self, shard: str, n: int, begin: int, end: int, at: int) -> None:
+    async def _copy(self, shard: str, n: int, begin: int, end: int, at: int) -> _Place:
+        """Where the copy is. Raises what `range` raises."""
         async with self._under_way.of(end - begin):
             if self.full:
-                return
+                return None
             data = await self._log_store.range(shard, n, begin, end - begin)
-            if self._file is not None:
-                try:
-                    await self._offload(self._file.write, at, data)
-                except NoRoom as problem:
-                    if not self.full:
-                        log.warning("%s; segments are read again where they are needed", problem)
-                    self.full = True
-                    return
-        copied = self._copied.setdefault((shard, n), _Copied())
-        copied.begins.append(begin)
-        copied.ends.append(end)
-        copied.places.append(memoryview(data) if self._file is None else at)
+            if self._file is None:
+                return memoryview(data)
+            try:
+                await self._offload(self._file.write, at, data)
+            except NoRoom as problem:
+                if not self.full:
+                    log.warning("%s; segments are read again where they are needed", problem)
+                self.full = True
+                return None
+            return at
 
     async def blobs(self, specs: Iterable[ObjectSpec]) -> BlobData:
-        """The blobs of some objects. Raises NotFound."""
+        """The blobs of some objects, once they are copied. Raises NotFound."""
         there: list[tuple[Piece, int, int]] = []
         found: BlobData = {}
         missing: list[Piece] = []
         for piece in (piece for spec in specs for piece in spec.pieces):
-            key = piece.shard, piece.n, piece.offset
-            copied = self._copied.get(key[:2])
+            copied = self._copied.get((piece.shard, piece.n))
             at = bisect_right(copied.begins, piece.offset) - 1 if copied else -1
             if copied is None or at < 0 or piece.offset + piece.length > copied.ends[at]:
                 missing.append(piece)
                 continue
-            within, place = piece.offset - copied.begins[at], copied.places[at]
-            if isinstance(place, memoryview):
-                found[key] = place[within : within + piece.length]
+            await asyncio.wait((copied.tasks[at],))
+            within, place = piece.offset - copied.begins[at], copied.tasks[at].result()
+            if place is None:
+                missing.append(piece)
+            elif isinstance(place, memoryview):
+                found[piece.shard, piece.n, piece.offset] = place[within : within + piece.length]
             else:
                 there.append((piece, place + within, piece.length))
         if there and self._file is not None:
@@ -248,10 +255,10 @@ class Copier:
         if file is None and size > self._memory:
             most = self._memory
             last, runs, size = await self._fitting(members, first, most)
-        with Copies(self._log_store, self._offload, file) as copies:
-            await copies.fill(runs, most)
-            self._no_room = self._no_room or copies.full
+        async with Copies(self._log_store, self._offload, file) as copies:
+            copies.begin(runs, most)
             yield copies, last
+            self._no_room = self._no_room or copies.full
 
     async def _fitting(self, members: Members, first: int, most: int) -> tuple[int, list[Run], int]:
         """The groups from `first` on with about `most` bytes: where they end, what to read for them, and its size."""

@@ -49,8 +49,13 @@ class ObjectWriter:
     building: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL_BUILDS))
     putting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL_PUTS))
 
-    async def write(self, specs: Sequence[ObjectSpec], small: int, copies: Copies) -> list[PublishedObject]:
-        """Build a batch's objects, and put them. Raises ForeignObject, CorruptSegment."""
+    async def write(
+        self, specs: Sequence[ObjectSpec], small: int, copies: Copies, built: Callable[[], None] = lambda: None
+    ) -> list[PublishedObject]:
+        """Build a batch's objects, and put them. Calls `built` when the blobs have left memory.
+
+        Raises ForeignObject, CorruptSegment.
+        """
         data = await copies.blobs(specs)
         runs = list(_runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS))
         left = len(runs)
@@ -66,6 +71,7 @@ class ObjectWriter:
                 left -= 1
                 if not left:
                     data.clear()  # the objects are in memory now
+                    built()
             return await asyncio.gather(*(put(spec, *one) for spec, one in zip(several, made, strict=True)))
 
         parts = await asyncio.gather(*map(some, runs))

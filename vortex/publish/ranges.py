@@ -17,10 +17,10 @@ from vortex.publish.copies import BytesUnderWay, Copier, Copies
 from vortex.publish.object_writer import ObjectWriter, batches
 from vortex.publish.sharing import Doing, Sharing
 
-_BATCHES = 3
+_BATCHES = 6
 """Batches of objects that are written at a time."""
-_BATCH_BYTES = 160 * 1024 * 1024
-"""Compressed bytes of these batches. Blobs and objects are in memory together, so publishing takes twice of it."""
+_BATCH_BYTES = 432 * 1024 * 1024
+"""Compressed bytes of these batches in memory: blobs and objects until the objects are made, then the objects."""
 
 
 class Ranges:
@@ -114,8 +114,9 @@ class Ranges:
         room = BytesUnderWay(_BATCH_BYTES)
 
         async def one(batch: Sequence[ObjectSpec]) -> list[PublishedObject]:
-            async with room.of(sum(spec.length for spec in batch)):
-                return await self._writer.write(batch, plan.small, copies)
+            size = sum(spec.length for spec in batch)
+            async with room.of(2 * size) as give_back:
+                return await self._writer.write(batch, plan.small, copies, lambda: give_back(size))
 
         published: list[PublishedObject] = []
         writing: deque[asyncio.Task[list[PublishedObject]]] = deque()

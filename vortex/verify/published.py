@@ -81,25 +81,20 @@ class ObjectProof:
         members = await self._offload(members_of, plan, views, dropped)
         copier, at = Copier(self._log_store, self._offload, self._scratch, _COPY_BYTES), 0
         while at < len(members):
-            try:
-                async with copier.next_pass(members, at) as (copies, end):
-                    for first, last in members.chunks(at, end):
-                        for batch in batches(members.objects(plan.target, first, last)):
-                            digests |= await self._digests(batch, copies)
-                at = end
-            except NotFound:  # a segment is missing; other objects may be complete
-                for spec in members.objects(plan.target, at, len(members)):
-                    digests[spec.key] = None
-                    copies = Copies(self._log_store, self._offload, None)
-                    digests |= await self._digests([spec], copies)
-                return digests
+            async with copier.next_pass(members, at) as (copies, end):
+                for first, last in members.chunks(at, end):
+                    for batch in batches(members.objects(plan.target, first, last)):
+                        digests |= await self._digests(batch, copies)
+            at = end
         return digests
 
     async def _digests(self, specs: Sequence[ObjectSpec], copies: Copies) -> dict[str, bytes | None]:
         try:
             blobs, digests = Blobs(await copies.blobs(specs)), dict[str, bytes | None]()
-        except NotFound:
-            return {spec.key: None for spec in specs}
+        except NotFound:  # a segment is missing; other objects may be complete
+            if len(specs) == 1:
+                return {specs[0].key: None}
+            return {key: digest for spec in specs for key, digest in (await self._digests([spec], copies)).items()}
         for spec in specs:
             try:
                 digest = xxhash.xxh3_128()

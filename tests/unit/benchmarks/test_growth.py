@@ -9,7 +9,7 @@ import pytest
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import Traffic, exponent
 from benchmarks.growth.price import bill
-from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, planned, published
+from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.upkeep import cleaned
 from vortex.core.publish import members
@@ -52,6 +52,11 @@ def test_a_plan_without_scratch_is_published_in_passes() -> None:
         gets.append(store.gets())
     assert sorted(gets) == gets
     assert gets[0] <= 6 * segments
+
+
+def test_one_process_publishes_one_large_folder_at_250_mb_a_second() -> None:
+    """Over connections of 90 MB a second, though an object is put only once it is complete."""
+    assert one_folder(1280, 0.025, 90) >= 250
 
 
 @pytest.mark.parametrize("shards", [20, 60])

@@ -15,6 +15,7 @@ from simulation.simscratch import SimScratch
 from vortex.core.publish.members import Members, members_of
 from vortex.core.publish.plan import Plan, PlanShard
 from vortex.log.store import LogStore
+from vortex.publish import copies
 from vortex.publish.copies import BytesUnderWay, Copier, blobs_of
 from vortex.retry import Once
 
@@ -40,9 +41,9 @@ async def copied(scratch: SimScratch, memory: int) -> tuple[int, int]:
     copier, at, passes = Copier(log_store, vtime.in_place, scratch, memory), 0, 0
     found: dict[Any, Any] = {}
     while at < len(members):
-        async with copier.next_pass(members, at) as (copies, end):
+        async with copier.next_pass(members, at) as (under_way, end):
             for spec in members.objects(plan.target, at, end):
-                found |= await copies.blobs([spec])
+                found |= await under_way.blobs([spec])
         at, passes = end, passes + 1
     gets = store.gets()
     expected = await blobs_of(log_store, members.objects(plan.target, 0, len(members)))
@@ -66,6 +67,26 @@ def test_a_plan_larger_than_the_file_is_read_in_passes() -> None:
     passes, gets = vtime.run(copied(SimScratch(2_000_000), 1000))
     assert 1 < passes < 6
     assert gets <= 2 * 6 * passes
+
+
+def test_first_objects_are_read_while_later_ranges_are_still_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a pass waits for no copy that nobody needs."""
+
+    async def main() -> None:
+        monkeypatch.setattr(copies, "_UNDER_WAY", 1)  # one range after another
+        monkeypatch.setattr(copies, "NEAR", 0)
+        monkeypatch.setattr(copies, "_REQUEST", 10_000)
+        store, log_store, members, plan = await ground()
+        copier = Copier(log_store, vtime.in_place, SimScratch(10**9), 10**9)
+        async with copier.next_pass(members, 0) as (under_way, end):
+            assert end == len(members)
+            first, *_ = members.objects(plan.target, 0, end)
+            await under_way.blobs([first])
+            before = store.gets()
+        assert before <= 2 * len(first.pieces)
+        assert store.gets() <= before + 1
+
+    vtime.run(main())
 
 
 @pytest.mark.parametrize(

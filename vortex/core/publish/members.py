@@ -147,12 +147,14 @@ class Members:
         return _fitting(self.ends, first, most)
 
     def runs(self, first: int, last: int, near: int, most: int) -> list[Run]:
-        """The ranges of segments that hold the blobs of the groups first..last (half-open).
+        """The ranges of segments that hold the blobs of the groups first..last (half-open), those first that the first
+        objects need.
 
         Blobs closer than `near` are in one range; a range has at most about `most` bytes, unless one blob has more.
         """
         members = self.table[self.groups[first] : self.groups[last]]
-        members = members[np.lexsort((members["offset"], members["segment"]))]
+        order = np.lexsort((members["offset"], members["segment"]))
+        members = members[order]
         segment, begin = members["segment"], members["offset"].astype(np.int64)
         end = begin + members["length"].astype(np.int64)
         starts = np.ones(len(members), dtype=bool)
@@ -161,6 +163,8 @@ class Members:
         starts[1:] |= part[1:] != part[:-1]
         firsts = np.flatnonzero(starts)
         lasts = np.append(firsts[1:], len(members)) - 1
+        needed = np.argsort(np.minimum.reduceat(order, firsts), kind="stable") if len(firsts) else firsts
+        firsts, lasts = firsts[needed], lasts[needed]
         places = zip(segment[firsts].tolist(), begin[firsts].tolist(), end[lasts].tolist(), strict=True)
         return [(*self.segments[at], low, high) for at, low, high in places]
 
