@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import shlex
@@ -117,6 +118,17 @@ class Sources:
 
         `interactive`: a source may ask for an MFA code on the terminal.
         """
+        try:
+            return self._search(interactive)
+        except SourceFailed as failed:
+            failed.__context__ = None  # as the traceback, it refers to the session
+            raise failed.with_traceback(None) from None
+        finally:
+            # A session and its clients refer to each other, and hold 4 to 8 MiB. A worker collects garbage so rarely
+            # that dozens of them would stay in memory.
+            gc.collect(1)
+
+    def _search(self, interactive: bool) -> Found:
         session = BoundedSession()
         self._prepare(session)
         # Short time-outs: a search that hangs blocks the next one, which comes soon anyway.

@@ -68,10 +68,14 @@ def readable_bytes(data: bytes) -> int:
 
 
 def lines_bytes(rejected: Sequence[Rejected], enough: int) -> int:
-    """The approximate size of the lines. If it is well below `enough`, only an upper bound below it."""
+    """The approximate size of the lines. If it is well below `enough`, only an upper bound below it; if the data alone
+    are more, only a lower bound above it: to read large data takes a copy of them.
+    """
     size, most = sum(len(one.data) for one in rejected), _AROUND * len(rejected)
     if 6 * size + most <= enough:
         return 6 * size + most
+    if size + most > enough:
+        return size + most
     return sum(readable_bytes(one.data) for one in rejected) + most
 
 

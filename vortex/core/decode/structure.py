@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from vortex.core.decode.steps import Steps
 
-_PIECE = 1 << 20
+_PIECE = 1 << 17
+"""Bytes examined at a time. The columns of a piece take fifty times its size."""
 _QUOTE, _COMMA, _ARRAY = b'",['
 
 

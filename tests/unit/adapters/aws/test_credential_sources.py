@@ -5,7 +5,9 @@ secret leaks.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import shlex
 import sys
 import threading
@@ -23,6 +25,7 @@ from tests.faults import FAULTS
 from tests.faults.wire import Request
 from tests.issuer import CONTAINER, Issuer
 from vortex.adapters.aws import credential_sources as sources
+from vortex.adapters.aws.bounded_replies import BoundedSession
 from vortex.adapters.aws.credential_sources import Found, SourceFailed, Sources
 
 SECRET = "hunter2-hunter2-hunter2"
@@ -75,6 +78,47 @@ def write(path: Path, profile: str = "default", **settings: str) -> None:
 
 def keys(key: str) -> dict[str, str]:
     return {"aws_access_key_id": key, "aws_secret_access_key": SECRET}
+
+
+def sessions() -> int:
+    return sum(isinstance(each, BoundedSession) for each in gc.get_objects())
+
+
+@pytest.fixture
+def rare_collections() -> Iterator[None]:
+    """No collection of garbage, as in a worker for a long time."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+# Memory.
+
+
+def test_find_leaves_no_session_in_memory_when_it_finds_credentials(
+    rare_collections: None, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each would hold 4 to 8 MiB until garbage is collected, which a worker does rarely."""
+    of_identity(proxy, monkeypatch, tmp_path / "token")
+    assert found().frozen.access_key
+    assert sessions() == 0
+
+
+def test_find_leaves_no_session_in_memory_when_a_source_fails(
+    rare_collections: None,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    """Not even while the failure is kept, as `Credentials` keeps the last one."""
+    of_identity(proxy, monkeypatch, tmp_path / "token")
+    proxy.choose = always("idp_silent")
+    caplog.set_level(logging.CRITICAL, "botocore")  # pytest keeps the records, with their tracebacks
+    kept = failure()
+    assert sessions() == 0
+    assert kept.reason
 
 
 # Files.

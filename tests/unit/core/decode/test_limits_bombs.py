@@ -7,14 +7,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
-from tests.bombs import LIMIT, MIB
+from tests.bombs import LIMIT, MIB, SETTINGS
+from tests.chaos.bombs import BOMBS
 from tests.native import native
+from vortex.core.decode.decoder import Decoder
+from vortex.core.decode.events import EventReader
+from vortex.core.decode.records import Records
+from vortex.core.model import HOUR_MS, Record
+from vortex.runtime.assembly import fields_of
 
 CONSTANT_MIB = 320
 """Fixed memory on top of the limit, as in benchmarks/memory.py."""
+BESIDE_MIB = 20
 GAP_S = 1.0
 """In CPU time of the thread: wall time depends on the load of the machine."""
 WORST = {
@@ -53,3 +61,21 @@ def test_hostile_pages_keep_the_loop_responsive_and_memory_bounded_and_lose_noth
         assert set(row["reasons"]) == WORST[row["name"]], row
         counts = row["counts"]
         assert counts["events"] == counts["accepted"] + counts["filtered"] + counts["rejected"], row
+
+
+@pytest.mark.skipif(native is None, reason="the steps in Python take more memory")
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_record_takes_little_memory_beside_its_decompressed_data(name: str) -> None:
+    """So a record that uses up `limits.record` takes at most this much more than that."""
+    reader = EventReader(Decoder(fields_of(SETTINGS)), HOUR_MS, 5)
+    records = Records.of([Record("1", 1.0, BOMBS[name]())])
+    peak = 0
+    tracemalloc.start(1)
+    try:
+        for one in reader.slices(records):
+            peak = max(peak, tracemalloc.get_traced_memory()[1])
+            del one
+            tracemalloc.reset_peak()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * MIB + BESIDE_MIB * MIB
