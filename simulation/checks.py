@@ -6,7 +6,6 @@ Only effects count: a check looks at what reached the store, whatever a process 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ import xxhash
 from simulation.allowance import CALLS_PER_SECOND, FULL_PAGE_PENALTY_S
 from simulation.logchecks import LogModel, Segment, parsed
 from simulation.memstream import MemoryStream
-from simulation.plancheck import PlanModel
+from simulation.plancheck import PlanModel, text_of
 from simulation.process import Process
 from simulation.simstore import SimStore, StoreView
 from simulation.traffic import Traffic
@@ -121,7 +120,7 @@ class Checker:
             self._plans.begins(json.loads(body))
             self._logs.begins(msgspec.json.decode(body, type=StreamState), self._stream.shards())
         elif not key.startswith("_manifests/"):
-            self._plans.object(key, gzip.decompress(body).split(b"\n")[:-1])
+            self._plans.object(key, text_of(key, body).split(b"\n")[:-1])
 
     def _segment(self, shard: str, n: int, key: str, body: bytes) -> None:
         log = self.logs.get(shard, [])
@@ -253,7 +252,7 @@ class Checker:
         published: Counter[bytes] = Counter()
         for key, body in self._store.objects.items():
             if not key.startswith(("_vortex/", "_hours/", "_manifests/")):
-                published.update(gzip.decompress(body).split(b"\n")[:-1])
+                published.update(text_of(key, body).split(b"\n")[:-1])
         if accepted != published:
             lost, more = accepted - published, published - accepted
             self.violated(

@@ -94,6 +94,7 @@ TABLE = (
     Fault("table.restore", 0.3, 0.2, 1.0, "hour", "it is restored to an hour ago"),
     # The disk of a process. New rows come last: so all seeds keep the faults that they have.
     Fault("process.scratch", 0.3, 0.02, 0.5, "call", "a scratch file cannot be made, written or read"),
+    Fault("process.zstd", 0.3, 0.2, 1.0, "life", 'starts with layout.compression = "zstd"; others have gzip'),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from typing import Any
@@ -9,11 +10,17 @@ from typing import Any
 from simulation.logchecks import LogModel, Row, Segment, Violated
 from simulation.simstore import SimStore
 from simulation.walkcheck import WalkModel
+from vortex.core.compression import Compression, zstd
 from vortex.core.invariants import Invariant
 from vortex.core.layout import date_and_hour, hour_manifest_key, hour_of, moment
 from vortex.core.model import HOUR_MS
 
-_OBJECT = re.compile(r"(.*/\d{4}(?:\d\d)?)-(\d{3,})\.json\.gz$")
+_OBJECT = re.compile(r"(.*/\d{4}(?:\d\d)?)-(\d{3,})(\.json\.(?:gz|zst))$")
+
+
+def text_of(key: str, body: bytes) -> bytes:
+    """The lines of an object, as a reader finds them that goes by its name."""
+    return zstd.decompress(body) if key.endswith(".zst") else gzip.decompress(body)
 
 
 class PlanModel:
@@ -158,6 +165,8 @@ class PlanModel:
             self._violated(Invariant.WRITTEN_ONCE, f"{key}: belongs to no plan")
             return
         k, period, wanted = self._expected[found[1]]
+        if found[3] != Compression(self.plans[k]["compression"]).ending:
+            self._violated(Invariant.WRITTEN_ONCE, f"{key}: plan {k} says {self.plans[k]['compression']}")
         if not self._walks.whole(self.plans[k]):
             self._violated(Invariant.ROWS_HAVE_ONE_OUTCOME, f"{key}: was made before all of plan {k} was decided")
         if hour_of(period) in self.closed:
@@ -196,6 +205,9 @@ class PlanModel:
         if sorted(row["folder"] for row in rows) != folders or any(not f.endswith(tail) for f in folders):
             self._violated(Invariant.CLOSED_HOURS, f"{key}: its folders differ from those of the hour")
         self._check_rows(key, rows)
+        endings = {name[name.index(".json.") :] for row in rows for name in self._keys(row["folder"] + "/")}
+        if rows and endings != {Compression(manifest.get("compression", "gzip")).ending}:
+            self._violated(Invariant.CLOSED_HOURS, f"{key}: lists files of {sorted(endings)}")
         wanted = sum(len(self._expected[stem][2]) for stem in stems if not stem.startswith("_rejected/"))
         dropped = self._walks.dropped_of(range(hour, hour + HOUR_MS))
         counts = manifest["counts"]

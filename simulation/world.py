@@ -216,6 +216,10 @@ class World:
         conditions = self.conditions
         self.started += 1
         settings = self._settings(rng) if conditions.occurs("process.settings", rng) else self.usual
+        # Of a generator of its own, so that all seeds keep their other faults.
+        if conditions.occurs("process.zstd", Random(f"zstd {self.seed} {self.started}")):
+            layout = settings.layout.model_copy(update={"compression": "zstd"})
+            settings = settings.model_copy(update={"layout": layout})
         skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if conditions.rate("clock.skew") else 0
         drain = conditions.occurs("process.drain", rng)
         newer = conditions.occurs("process.version", rng) or (self.upgraded and conditions.ended)

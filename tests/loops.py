@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
@@ -18,8 +17,9 @@ from simulation.memstore import MemoryStore
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
 from vortex.config.settings import Settings
+from vortex.core.compression import Compression
 from vortex.core.log.rules import StreamState
-from vortex.core.log.segment import parse_footer
+from vortex.core.log.segment import decompress_object, parse_footer
 from vortex.core.model import Start
 from vortex.health import Health
 from vortex.log.store import LogStore
@@ -58,6 +58,7 @@ class World:
     """What health calls the service of the stream."""
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
+    compression: Compression = Compression.GZIP
     table: MemoryTable = field(default_factory=MemoryTable)
 
     def __post_init__(self) -> None:
@@ -82,6 +83,7 @@ class World:
                 "layout": {
                     "path": "c={customer}/t={event_type}/d={date}/h={hour}",
                     "rejected": "_rejected/d={date}/h={hour}",
+                    "compression": self.compression,
                 },
                 "commit": {"max_bytes": 1 << 20},
                 "publish": {"target_object_size": 1 << 20},
@@ -114,7 +116,13 @@ class World:
         return Environment(
             settings=self.settings(),
             rules=PublishRules(
-                self.period_ms, 1 << 20, self.keep_ms, self.max_delay_ms, self.range_bytes, window_ms=self.window_ms
+                self.period_ms,
+                1 << 20,
+                self.keep_ms,
+                self.max_delay_ms,
+                self.range_bytes,
+                window_ms=self.window_ms,
+                compression=self.compression,
             ),
             stream=TrustedStream(self.seen_by(owner), self.trusted),
             store=self.store,
@@ -154,7 +162,7 @@ class World:
     def lines(self, prefix: str) -> list[bytes]:
         """Every line of the objects below a prefix."""
         bodies = [body for key, body in sorted(self.store.objects.items()) if key.startswith(prefix)]
-        return [line for body in bodies for line in gzip.decompress(body).split(b"\n")[:-1]]
+        return [line for body in bodies for line in decompress_object(body, prefix).split(b"\n")[:-1]]
 
 
 @contextlib.asynccontextmanager

@@ -54,6 +54,7 @@ class Partition:
     rows: int
     folders: tuple[Listed, ...]
     objects: int = 0
+    compression: str = "gzip"
 
     @property
     def manifest(self) -> str:
@@ -78,7 +79,7 @@ class ClosedHour:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A gzip file of a partition, and how many bytes it has."""
+    """A file of a partition, gzip or Zstandard by its name, and how many bytes it has."""
 
     key: str
     length: int

@@ -27,11 +27,18 @@ from vortex_loader.model import (
     hour_text,
 )
 
-MANIFEST_VERSION = 1
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MANIFEST_VERSIONS = (1, 2)
+"""Version 2 names the compression; files of version 1 are gzip."""
+_COMPRESSIONS = ("gzip", "zstd")
 _BLOCK = 1 << 20
 _igzip: Any = igzip  # has no types
 _isal_error: type[Exception] = isal_zlib.error  # type: ignore[assignment]
-_NO_GZIP: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile, _isal_error, EOFError)
+_DAMAGED: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile, _isal_error, zstd.ZstdError, EOFError)
 
 
 class Files(Protocol):
@@ -160,13 +167,13 @@ class Store:
         try:
             document = json.loads(body)
             version = document["version"]
-            if version == MANIFEST_VERSION:
+            if version in MANIFEST_VERSIONS:
                 return _hour_of(document, hour)
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise LoaderError(f"{self.url}/{key} cannot be read: {problem!r}") from None
         raise LoaderError(
-            f"{self.url}/{key}: format version {version}; this loader reads {MANIFEST_VERSION}; run the vortex-loader "
-            "of the version that wrote it"
+            f"{self.url}/{key}: format version {version}; this loader reads up to {MANIFEST_VERSIONS[-1]}; run the "
+            "vortex-loader of the version that wrote it"
         )
 
     def objects(self, partition: Partition) -> list[StoredObject]:
@@ -186,7 +193,7 @@ class Store:
     def blocks(self, stored: StoredObject) -> Iterator[bytes]:
         """The object's lines, about a mebibyte at a time, whole lines each.
 
-        Raises LoaderError where its length is not the manifest's or its bytes are not a gzip file.
+        Raises LoaderError where its length is not the manifest's or its bytes are no such file.
         """
         kept: list[bytes] = []
         for piece in self._decompressed(stored):
@@ -201,15 +208,17 @@ class Store:
             raise LoaderError(f"{self.url}/{stored.key}: its last line has no end")
 
     def _decompressed(self, stored: StoredObject) -> Iterator[bytes]:
+        is_zstd = stored.key.endswith(".zst")
         with self.files.open(stored.key) as raw:
             counted = _Counted(raw)
             try:
-                with _igzip.open(counted, "rb") as file:
+                with (zstd if is_zstd else _igzip).open(counted, "rb") as file:
                     while piece := file.read(_BLOCK):
                         yield piece
                 counted.rest()
-            except _NO_GZIP as problem:
-                raise LoaderError(f"{self.url}/{stored.key} is not a complete gzip file: {problem}") from None
+            except _DAMAGED as problem:
+                kind = _COMPRESSIONS[is_zstd]
+                raise LoaderError(f"{self.url}/{stored.key} is not a complete {kind} file: {problem}") from None
             except OSError as problem:
                 raise Passing(f"{self.url}/{stored.key}: {problem}") from None
             except Exception as problem:
@@ -256,6 +265,9 @@ def hour_key(hour: datetime) -> str:
 
 
 def _hour_of(document: Any, hour: datetime) -> ClosedHour:
+    compression = document.get("compression", _COMPRESSIONS[0])
+    if compression not in _COMPRESSIONS:
+        raise ValueError(f"its files have the compression {compression!r}")
     if document["hour"] != f"{hour:%Y-%m-%dT%H}:00:00Z":
         raise ValueError(f"it says that it is of {document['hour']}")
     rows: dict[tuple[str, str], list[Any]] = {}
@@ -271,6 +283,7 @@ def _hour_of(document: Any, hour: datetime) -> ClosedHour:
                 sum(row["rows"] for row in several),
                 tuple(Listed(row["folder"], row["manifest"]) for row in several),
                 sum(row["objects"] for row in several),
+                compression,
             )
             for (customer, event_type), several in rows.items()
         ),

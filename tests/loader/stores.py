@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from vortex.core.compression import Compression
 from vortex.core.layout import Layout, hour_manifest_key, object_key, partition_manifest_key
+from vortex.core.log.segment import compress
 from vortex.core.model import HOUR_MS
 
 H9 = datetime(2026, 11, 29, 9, tzinfo=UTC)
@@ -37,6 +38,7 @@ def publish(
     objects: int = 2,
     url: str = "s3://bucket/prefix",
     layout: Layout = LAYOUT,
+    compression: Compression = Compression.GZIP,
 ) -> None:
     """Close the hour `at` with these events by customer and type, in `objects` objects each."""
     start = int(at.timestamp()) * 1000
@@ -47,10 +49,10 @@ def publish(
         entries = []
         step = -(-len(lines) // objects)
         for part, first in enumerate(range(0, len(lines), step)):
-            key = object_key(folder, start + part * HOUR_MS // 12, 0)
+            key = object_key(folder, start + part * HOUR_MS // 12, 0, compression)
             some = lines[first : first + step]
-            middle = len(some) // 2  # two gzip members
-            body = gzip.compress(b"".join(some[:middle]), 1) + gzip.compress(b"".join(some[middle:]), 1)
+            middle = len(some) // 2  # two members
+            body = compress(b"".join(some[:middle]), compression) + compress(b"".join(some[middle:]), compression)
             write(root / key, body)
             entries.append({"url": f"{url}/{key}", "mandatory": True, "meta": {"content_length": len(body)}})
         manifest = partition_manifest_key(folder)
@@ -59,7 +61,7 @@ def publish(
         rows.append({**row, "objects": len(entries), "rows": len(lines), "bytes": 0, "raw_bytes": 0})
         totals += len(lines)
     document = {
-        "version": 1,
+        "version": 1 if compression is Compression.GZIP else 2,
         "stream": "clickstream",
         "hour": f"{at:%Y-%m-%dT%H}:00:00Z",
         "totals": {"rows": totals},
@@ -67,6 +69,8 @@ def publish(
         "partitions": rows,
         "rejected": [{"folder": "_rejected", "manifest": "m", "rows": rejected}] if rejected else [],
     }
+    if compression is not Compression.GZIP:
+        document["compression"] = compression
     write(root / hour_manifest_key(start), json.dumps(document, indent=1).encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,14 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
 }
 
 
-def loading(**rules: Any) -> tuple[Connection, Any]:
+def loading(part: Partition = PART, **rules: Any) -> tuple[Connection, Any]:
     """One load, and what was asked."""
     connection = Connection(ANSWERS)
     warehouse = Redshift(
         connection, "redshift://u:p@h/db?iam_role=arn:aws:iam::123456789012:role/loader&s3_region=eu-west-1"
     )
     target = Catalog(Document.model_validate({"customers": "all", **rules})).target("acme", "Order Completed")
-    return connection, load(warehouse, Published(), PART, target, run_id="test")
+    return connection, load(warehouse, Published(), part, target, run_id="test")
 
 
 def test_load_copies_a_partition_by_its_manifest_and_moves_it_in_one_transaction() -> None:
@@ -102,6 +103,7 @@ def test_load_copies_a_partition_by_its_manifest_and_moves_it_in_one_transaction
         "COPY _vortex_stage FROM 's3://bucket/clickstream/_manifests/customer=acme/…/manifest.json' "
         "IAM_ROLE 'arn:aws:iam::123456789012:role/loader' REGION 'eu-west-1' MANIFEST GZIP FORMAT JSON 'noshred'"
     )
+    assert loading(part=replace(PART, compression="zstd"))[0].asked[asked.index(copy)] == copy.replace("GZIP", "ZSTD")
     assert work[work.index(copy) - 1] == "CREATE TEMP TABLE _vortex_stage (doc super)"
     created = next(sql for sql in work if sql.startswith('CREATE TABLE "acme"'))
     assert created == (

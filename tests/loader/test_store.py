@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,17 +12,20 @@ import pytest
 from moto import mock_aws
 
 from tests.loader.stores import hour, page, publish
+from vortex.core.compression import Compression
 from vortex_loader.model import LoaderError, Missing, NotClosed, Passing
 from vortex_loader.store import Bucket, Store, open_store
 
 EVENTS = [page(n) for n in range(7)]
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=[(place, kind) for place in ("folder", "s3") for kind in Compression])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store with one closed hour."""
-    publish(tmp_path, hour(0), {("acme", "page"): EVENTS, ("wayne/retail", "注文 completed"): EVENTS[:3]}, rejected=2)
-    if request.param == "folder":
+    """A store with one closed hour, in either compression."""
+    partitions = {("acme", "page"): EVENTS, ("wayne/retail", "注文 completed"): EVENTS[:3]}
+    place, kind = request.param
+    publish(tmp_path, hour(0), partitions, rejected=2, compression=kind)
+    if place == "folder":
         yield open_store(str(tmp_path))
         return
     with mock_aws():
@@ -66,6 +68,7 @@ def test_store_hour_raises_not_closed_without_a_manifest(store: Store) -> None:
         b"",
         b"[]",
         b"<html>",
+        b'{"version": 2, "compression": "lz4"}',
         b'{"version": 1, "hour": "2026-11-29T10:00:00Z"}',
         b'{"version": 1}',
         b"\xff",
@@ -79,12 +82,12 @@ def test_store_hour_names_an_invalid_manifest(tmp_path: Path, body: bytes) -> No
         open_store(str(tmp_path)).hour(hour(0))
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 3])
 def test_store_hour_says_what_to_run_when_the_manifest_has_another_version(tmp_path: Path, version: int) -> None:
     publish(tmp_path, hour(0), {})
     path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
     path.write_text(json.dumps({"version": version}))
-    message = rf"hour=09/manifest\.json: format version {version}; this loader reads 1; run the vortex-loader of the"
+    message = rf"hour=09/manifest\.json: format version {version}; this loader reads up to 2; run the vortex-loader of the"
     with pytest.raises(LoaderError, match=message):
         open_store(str(tmp_path)).hour(hour(0))
 
@@ -92,21 +95,22 @@ def test_store_hour_says_what_to_run_when_the_manifest_has_another_version(tmp_p
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda body: body[:-9], "not a complete gzip file|bytes; its manifest says"),
-        (lambda body: body + gzip.compress(b'{"more": 1}\n'), "bytes; its manifest says"),
-        (lambda body: b"x" * len(body), "not a complete gzip file"),
-        (lambda body: body[:40] + bytes([body[40] ^ 255]) + body[41:], "not a complete gzip file"),
-        (lambda body: b"", "not a complete gzip file|bytes; its manifest says"),
+        (lambda body: body[:-9], "not a complete KIND file|bytes; its manifest says"),
+        (lambda body: body + b"more", "not a complete KIND file|bytes; its manifest says"),
+        (lambda body: b"x" * len(body), "not a complete KIND file"),
+        (lambda body: body[:40] + bytes([body[40] ^ 255]) + body[41:], "not a complete KIND file"),
+        (lambda body: b"", "not a complete KIND file|bytes; its manifest says"),
     ],
 )
-def test_store_blocks_names_a_damaged_object(tmp_path: Path, damage: object, message: str) -> None:
-    publish(tmp_path, hour(0), {("acme", "page"): EVENTS}, objects=1)
-    path = next((tmp_path / "customer=acme").rglob("*.gz"))
+@pytest.mark.parametrize("kind", Compression)
+def test_store_blocks_names_a_damaged_object(tmp_path: Path, damage: object, message: str, kind: Compression) -> None:
+    publish(tmp_path, hour(0), {("acme", "page"): EVENTS}, objects=1, compression=kind)
+    path = next((tmp_path / "customer=acme").rglob(f"*{kind.ending}"))
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     store = open_store(tmp_path.as_uri())
     (part,) = store.hour(hour(0)).partitions
     (stored,) = store.objects(part)
-    with pytest.raises(LoaderError, match=f"0900-000.json.gz.*({message})"):
+    with pytest.raises(LoaderError, match=f"0900-000{kind.ending}.*({message.replace('KIND', kind)})"):
         list(store.blocks(stored))
 
 

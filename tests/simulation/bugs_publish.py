@@ -19,6 +19,7 @@ import vortex.publish.cleanup
 import vortex.publish.known_logs
 from vortex.log.store import LogStore
 from vortex.publish.hours import Hours
+from vortex.publish.publisher import Publisher
 
 
 def closing_without(idle: bool) -> Any:
@@ -63,6 +64,19 @@ def loser_carries_out_its_own_plan() -> Any:
         return plan
 
     return patch.object(LogStore, "put_plan", stubborn)
+
+
+def own_compression() -> Any:
+    carry_out = Publisher._carry_out
+
+    async def own(self: Publisher, plan: Any, views: Any) -> bool:
+        return await carry_out(self, msgspec.structs.replace(plan, compression=self._rules.compression), views)
+
+    return patch.object(Publisher, "_carry_out", own)
+
+
+def two_compressions_in_an_hour() -> Any:
+    return patch.object(vortex.core.publish.plan, "_compression", lambda last, upto, wanted: (wanted, upto))
 
 
 def child_joined_twice() -> contextlib.AbstractContextManager[Any]:

@@ -39,9 +39,11 @@ from tests.simulation.bugs_publish import (
     from_is_to_plus_one,
     loser_carries_out_its_own_plan,
     manifest_of_one_plan,
+    own_compression,
     plan_overwritten,
     regardless_of_next,
     retired_when_ended,
+    two_compressions_in_an_hour,
 )
 from tests.simulation.planting import Bug, hunt
 from vortex.core.ingest.shard_state import ShardIngest
@@ -124,6 +126,18 @@ BUGS = (
         f"{Invariant.WRITTEN_ONCE}|{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}"
         f"|{Invariant.SETTLES}.*publisher stops",
         ("process.second", "process.pause", "process.settings", "store.slow"),
+    ),
+    Bug(
+        "objects in the compression of the own settings",
+        own_compression,
+        f"{Invariant.WRITTEN_ONCE}.*says (gzip|zstd)",
+        ("process.zstd", "process.second", "process.crash"),
+    ),
+    Bug(
+        "files of two compressions in one hour",
+        two_compressions_in_an_hour,
+        f"{Invariant.CLOSED_HOURS}.*lists files of",
+        ("process.zstd",),
     ),
     Bug(
         "last page of a shard dropped",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from vortex.commands.probes import Line
 from vortex.config.settings import Settings
+from vortex.core.compression import Compression
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.limits import Limits
 from vortex.core.layout import Layout
@@ -30,7 +31,8 @@ def reading_of(settings: Settings) -> Reading:
     """The settings that decide what becomes of an event."""
     layout = Layout(settings.layout.path, settings.layout.rejected)
     limits = Limits(**settings.limits.model_dump())
-    return Reading(Decoder(fields_of(settings)), layout, settings.publish.period, limits)
+    compression = Compression(settings.layout.compression)
+    return Reading(Decoder(fields_of(settings)), layout, settings.publish.period, limits, compression)
 
 
 def lines_of(sample: Sample, shards: int) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from string import Formatter
 from unicodedata import ucd_3_2_0 as unicode
 from urllib.parse import quote
 
+from vortex.core.compression import Compression
 from vortex.core.model import HOUR_MS
 
 MAX_UNCUT = 120
@@ -163,10 +164,10 @@ class Layout:
         return f"{self.rejected_folder(period)}/{BESIDE}"
 
 
-def object_key(folder: str, period: int, part: int) -> str:
+def object_key(folder: str, period: int, part: int, compression: Compression = Compression.GZIP) -> str:
     """`<folder>/0705-000.json.gz`; with seconds if a period does not start on a whole minute."""
     at = moment(period)
-    return f"{folder}/{at.strftime(_PERIOD_DIGITS[at.second == 0])}-{part:03d}.json.gz"
+    return f"{folder}/{at.strftime(_PERIOD_DIGITS[at.second == 0])}-{part:03d}{compression.ending}"
 
 
 def hour_manifest_key(hour: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from vortex import metrics
+from vortex.core.compression import Compression
 from vortex.core.ingest.draft import Draft
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.rules import SegmentHeader, SegmentRef
@@ -34,12 +35,12 @@ class Commits:
         offload: Offload,
         memory: MemoryBudget,
         on_commit: Callable[[Footer], None],
-        lz4: Callable[[], bool],
+        large: Callable[[], Compression | None],
     ) -> None:
-        """`on_commit` is called for each committed segment; `lz4` says whether to store large members as LZ4, too."""
+        """`on_commit` is called for each committed segment; `large` says how to compress large members."""
         self._shard = shard
         self._log_store, self._clock, self._meter = log_store, clock, meter
-        self._offload, self._memory, self._on_commit, self._lz4 = offload, memory, on_commit, lz4
+        self._offload, self._memory, self._on_commit, self._large = offload, memory, on_commit, large
         self._put: asyncio.Task[None] | None = None
         self._checked_at = 0.0
         self.head: SegmentRef
@@ -88,7 +89,7 @@ class Commits:
 
     async def _commit(self, draft: Draft, ingest: ShardIngest) -> None:
         begun = self._clock.monotonic()
-        sealed = await self._offload(draft.seal, self.head.digest, self._lz4())
+        sealed = await self._offload(draft.seal, self.head.digest, self._large())
         if not await self._log_store.commit(self._shard, sealed):
             raise LostRace
         if await self._overtaken(sealed.footer):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vortex.core.compression import Compression
 from vortex.ingest.memory import MemoryBudget, Turns
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload, Stream
@@ -32,8 +33,8 @@ class IngestPorts:
     offload: Offload
     memory: MemoryBudget
     owner: str
-    lz4: Callable[[], bool] = lambda: False
-    """Whether most large members recently had a line left out (`Plan.lz4`)."""
+    large: Callable[[], Compression | None] = lambda: Compression.GZIP
+    """How to compress large members: as objects are, or LZ4 (None) where most recently had a line left out."""
     turns: Turns = field(default_factory=Turns)
 
 

@@ -64,7 +64,7 @@ class ShardWorker:
             offload=ports.offload,
             memory=ports.memory,
             on_commit=self._committed,
-            lz4=ports.lz4,
+            large=ports.large,
         )
         self._since: float | None = None
         self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.memory, poll_s)

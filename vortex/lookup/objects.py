@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
 
 from vortex.core.decode.events import EventReader
 from vortex.core.decode.records import Records
+from vortex.core.log.streaming import decompressed
 from vortex.core.log.trailer import CorruptSegment
 from vortex.lookup.recent import RecentlyRead
 from vortex.ports import ObjectStore
 
-_BLOCK = 1 << 20
 _CACHED = 32 << 20
 
 
@@ -30,12 +29,12 @@ class ObjectCache:
 
 
 def blocks(body: bytes, name: str) -> Iterator[bytes]:
-    """The text of a gzip object in blocks that end with a line. A longer line is a block of its own.
+    """The text of an object in blocks that end with a line. A longer line is a block of its own.
 
     Raises CorruptSegment.
     """
     rest = bytearray()
-    for text in _inflated(body, name):
+    for text in decompressed(body, name):
         end = text.rfind(b"\n") + 1
         if not end:
             rest += text
@@ -44,23 +43,6 @@ def blocks(body: bytes, name: str) -> Iterator[bytes]:
         rest = bytearray(text[end:])
     if rest:
         raise CorruptSegment(f"{name}: its last line has no end")
-
-
-def _inflated(body: bytes, name: str) -> Iterator[bytes]:
-    data = body
-    while data:
-        inflater = zlib.decompressobj(31)
-        try:
-            while not inflater.eof:
-                text = inflater.decompress(data, _BLOCK)
-                data = inflater.unconsumed_tail
-                if text:
-                    yield text
-                elif not inflater.eof and not data:
-                    raise CorruptSegment(f"{name}: a gzip member is truncated")
-        except zlib.error as problem:
-            raise CorruptSegment(f"{name}: {problem}") from None
-        data = inflater.unused_data
 
 
 def lines_with(body: bytes, name: str, key: bytes, reader: EventReader) -> Iterator[tuple[int, bytes]]:

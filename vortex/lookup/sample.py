@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from vortex.core.compression import Compression
 from vortex.core.decode.codecs import format_name
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.event_columns import Events
@@ -33,6 +34,7 @@ class Reading:
     layout: Layout
     period_ms: int
     limits: Limits
+    compression: Compression = Compression.GZIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Sample:
                 period = floor_period(int(records.arrivals[record] * 1000), self.reading.period_ms)
             self._count(customer, kind, again, timed)
             folder = self.reading.layout.folder(customer, kind, period)
-            path = object_key(folder, period, 0)
+            path = object_key(folder, period, 0, self.reading.compression)
             if len(self.keys) < _FOLDERS and all(not known.startswith(f"{folder}/") for known in self.keys):
                 self.keys.append(path)
             yield Fate(record, line, path, timed=timed, again=again)

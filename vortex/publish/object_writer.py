@@ -13,11 +13,13 @@ from itertools import chain, groupby
 import xxhash
 
 from vortex import metrics
-from vortex.core.log.segment import check_blob, decompress, is_lz4
-from vortex.core.log.streaming import STEP, Counted, decompressed, gzip_member, kept_lines, same_text
+from vortex.core.compression import Compression
+from vortex.core.log.segment import check_blob, compression_of, decompress
+from vortex.core.log.streaming import STEP, Counted, decompressed, kept_lines, member, same_text
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import PublishedObject
 from vortex.core.publish.members import ObjectSpec, Piece
+from vortex.core.publish.plan import Plan
 from vortex.log.objects import READINGS
 from vortex.log.store import LogStore
 from vortex.ports import Meter, Offload
@@ -50,7 +52,7 @@ class ObjectWriter:
     putting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL_PUTS))
 
     async def write(
-        self, specs: Sequence[ObjectSpec], small: int, copies: Copies, built: Callable[[], None] = lambda: None
+        self, specs: Sequence[ObjectSpec], plan: Plan, copies: Copies, built: Callable[[], None] = lambda: None
     ) -> list[PublishedObject]:
         """Build a batch's objects, and put them. Calls `built` when the blobs have left memory.
 
@@ -67,7 +69,7 @@ class ObjectWriter:
         async def some(several: Sequence[ObjectSpec]) -> list[PublishedObject]:
             nonlocal left
             async with self.building:
-                made = await self._built(several, data, small)
+                made = await self._built(several, data, plan)
                 left -= 1
                 if not left:
                     data.clear()  # the objects are in memory now
@@ -77,18 +79,18 @@ class ObjectWriter:
         parts = await asyncio.gather(*map(some, runs))
         return [published for part in parts for published in part]
 
-    async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
+    async def _built(self, specs: Sequence[ObjectSpec], data: BlobData, plan: Plan) -> list[tuple[bytes, int]]:
         """The objects, each with the size of its lines. Blobs that do not match their digests are read again.
 
         Raises CorruptSegment.
         """
         for _ in range(READINGS - 1):
             try:
-                return await self.offload(_bodies, specs, data, small)
+                return await self.offload(_bodies, specs, data, plan.small, plan.compression)
             except CorruptSegment as problem:
                 log.warning("%s; reading it again", problem)
                 data = await blobs_of(self.log_store, specs)
-        return await self.offload(_bodies, specs, data, small)
+        return await self.offload(_bodies, specs, data, plan.small, plan.compression)
 
     async def _put_object(self, spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
         log_store = self.log_store
@@ -155,9 +157,9 @@ class Blobs:
         self._decompressed: dict[tuple[str, int], tuple[int, bytes]] = {}
         """By segment, the offset and lines of the last blob: objects are made in the order of blobs."""
 
-    def reusable(self, piece: Piece) -> bool:
-        """Whether the piece's blob can be copied into an object unchanged."""
-        return piece.whole_blob and not is_lz4(self._data[piece.shard, piece.n, piece.offset])
+    def reusable(self, piece: Piece, compression: Compression) -> bool:
+        """Whether the piece's blob can be copied into an object of this compression unchanged."""
+        return piece.whole_blob and compression_of(self._data[piece.shard, piece.n, piece.offset]) is compression
 
     def whole(self, piece: Piece) -> memoryview:
         """The piece's blob. Raises CorruptSegment."""
@@ -186,26 +188,32 @@ def _name(piece: Piece) -> str:
     return f"{piece.shard} segment {piece.n} at {piece.offset}"
 
 
-def _bodies(specs: Sequence[ObjectSpec], data: BlobData, small: int) -> list[tuple[bytes, int]]:
+def _bodies(
+    specs: Sequence[ObjectSpec], data: BlobData, small: int, compression: Compression
+) -> list[tuple[bytes, int]]:
     """The bytes of some consecutive objects, and the number of bytes of their lines."""
     blobs = Blobs(data)
-    return [_body(spec, blobs, small) for spec in specs]
+    return [_body(spec, blobs, small, compression) for spec in specs]
 
 
-def _body(spec: ObjectSpec, blobs: Blobs, small: int) -> tuple[bytes, int]:
+def _body(spec: ObjectSpec, blobs: Blobs, small: int, compression: Compression) -> tuple[bytes, int]:
     """The object's bytes: reusable blobs unchanged, and one new member for each run of other lines.
 
     If the pieces are small, one new member of all lines.
     """
     body, raw, must_recompress = BytesIO(), 0, spec.must_recompress(small)
-    for whole, pieces in groupby(spec.pieces, key=lambda piece: not must_recompress and blobs.reusable(piece)):
+
+    def reusable(piece: Piece) -> bool:
+        return not must_recompress and blobs.reusable(piece, compression)
+
+    for whole, pieces in groupby(spec.pieces, key=reusable):
         if whole:
             for piece in pieces:
                 body.write(blobs.whole(piece))
                 raw += piece.raw
         else:
             lines = Counted(chain.from_iterable(map(blobs.lines, pieces)))
-            body.write(gzip_member(lines))
+            body.write(member(lines, compression))
             raw += lines.size
     return body.getvalue(), raw
 

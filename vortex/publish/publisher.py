@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from vortex import metrics
+from vortex.core.compression import Compression
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, advanced
@@ -66,6 +67,7 @@ class PublishRules:
     keys_bytes: int = 1 << 30
     copy_bytes: int = 64 * 1024 * 1024
     index_bytes: int = 128 * 1024 * 1024
+    compression: Compression = Compression.GZIP
 
     @property
     def interval_s(self) -> float:
@@ -246,7 +248,7 @@ class Publisher:
     def _planning(self) -> Rules:
         rules = self._rules
         workers = len(self._roster().workers)
-        return Rules(rules.target, rules.window_ms, rules.reach_ms, rules.part_rows, max(1, workers))
+        return Rules(rules.target, rules.window_ms, rules.reach_ms, rules.part_rows, max(1, workers), rules.compression)
 
     async def unpublished_end(self) -> int | None:
         """For draining: the bound that publishes everything in the logs; None if everything is published.

@@ -116,7 +116,7 @@ class Ranges:
         async def one(batch: Sequence[ObjectSpec]) -> list[PublishedObject]:
             size = sum(spec.length for spec in batch)
             async with room.of(2 * size) as give_back:
-                return await self._writer.write(batch, plan.small, copies, lambda: give_back(size))
+                return await self._writer.write(batch, plan, copies, lambda: give_back(size))
 
         published: list[PublishedObject] = []
         writing: deque[asyncio.Task[list[PublishedObject]]] = deque()

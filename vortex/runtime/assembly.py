@@ -115,8 +115,12 @@ async def loaded_state(env: Environment) -> tuple[StreamState, LogStore]:
 def worker_factory(
     env: Environment, state: StreamState, log_store: LogStore, on_commit: OnCommit, lz4: Callable[[], bool]
 ) -> WorkerFactory:
-    """Creates the workers of one process. They share its memory limit and its turns at reading and decoding."""
+    """Creates the workers of one process. They share its memory limit and its turns at reading and decoding.
+
+    `lz4`: whether plans say that objects cannot copy most large members (`Plan.lz4`).
+    """
     settings = env.settings
+    compression = env.rules.compression
     policy = policy_of(settings, state)
     rules = CommitRules(settings.commit.every / 1000, settings.commit.max_bytes)
     ports = IngestPorts(
@@ -128,7 +132,7 @@ def worker_factory(
         env.offload,
         MemoryBudget(settings.memory.limit),
         env.owner,
-        lz4=lz4,
+        large=lambda: None if lz4() else compression,
     )
 
     def worker(shard: ShardInfo) -> ShardWorker:

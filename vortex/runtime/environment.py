@@ -18,6 +18,7 @@ from vortex.adapters.aws.client import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.scratch import TemporaryScratch
 from vortex.config.settings import Settings
+from vortex.core.compression import Compression
 from vortex.core.log.segment import Footer
 from vortex.health import Health
 from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Scratch, Stream
@@ -73,6 +74,7 @@ def publish_rules(settings: Settings) -> PublishRules:
         window_ms=settings.dedup.window,
         reach_ms=settings.dedup.reach,
         keys_bytes=settings.memory.keys,
+        compression=Compression(settings.layout.compression),
     )
 
 

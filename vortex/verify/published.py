@@ -13,8 +13,9 @@ from itertools import chain
 import msgspec
 import xxhash
 
+from vortex.core.compression import Compression
 from vortex.core.invariants import Invariant
-from vortex.core.log.segment import gunzip
+from vortex.core.log.segment import compression_of, decompress_object
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import Done, PublishedObject
 from vortex.core.publish.members import Dropped, ObjectSpec, members_of
@@ -68,7 +69,7 @@ class ObjectProof:
 
         async def one(row: PublishedObject) -> None:
             async with self._gate, self._under_way.of(row.bytes + row.raw):
-                await self._check(row, document, digests.get(row.key))
+                await self._check(row, document, digests.get(row.key), plan.compression)
 
         await asyncio.gather(*map(one, document.objects))
         return sorted(keys)
@@ -106,21 +107,25 @@ class ObjectProof:
                 self._report.fault(Invariant.WHOLE_LOGS, spec.key, str(problem))
         return digests
 
-    async def _check(self, row: PublishedObject, document: Done, lines_digest: bytes | None) -> None:
+    async def _check(
+        self, row: PublishedObject, document: Done, lines_digest: bytes | None, compression: Compression
+    ) -> None:
         """Check one object. `lines_digest` is the digest of its lines in the segments, if they still exist."""
         fault = self._report.fault
         self._report.count("objects")
         try:
             body = await self._log_store.store.get(row.key)
-            text = gunzip(body, row.key)
+            text = decompress_object(body, row.key)
         except NotFound:
             fault(Invariant.WRITTEN_ONCE, row.key, "is missing, though it was published")
             return
         except CorruptSegment as problem:
-            fault(Invariant.WRITTEN_ONCE, row.key, f"is not a complete gzip file: {problem}")
+            fault(Invariant.WRITTEN_ONCE, row.key, f"is not a complete {compression} file: {problem}")
             return
         if (len(body), xxhash.xxh3_128_hexdigest(body)) != (row.bytes, row.digest):
             fault(Invariant.WRITTEN_ONCE, row.key, "its bytes changed after it was published")
+        if compression_of(body) is not compression:
+            fault(Invariant.WRITTEN_ONCE, row.key, f"is not a {compression} file")
         if not document.after <= row.period < document.upto:
             fault(Invariant.WRITTEN_ONCE, row.key, f"its period does not belong to plan {document.k}")
         lines = text.split(b"\n")

@@ -123,7 +123,7 @@ class Redshift(Warehouse):
         for listed in partition.folders:
             self.run(
                 f"COPY {STAGE} FROM {self.literal(f'{store.url}/{listed.manifest}')} IAM_ROLE {self._role}{region} "
-                "MANIFEST GZIP FORMAT JSON 'noshred'"
+                f"MANIFEST {partition.compression.upper()} FORMAT JSON 'noshred'"
             )
         ((rows,),) = self.run(f"SELECT count(*) FROM {STAGE}")
         return Staged(rows, 0)

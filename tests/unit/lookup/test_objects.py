@@ -11,8 +11,8 @@ from simulation.vtime import VirtualClock
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.events import EventReader, event_key
 from vortex.core.decode.fields import Fields
+from vortex.core.log import streaming
 from vortex.core.log.trailer import CorruptSegment
-from vortex.lookup import objects
 from vortex.lookup.objects import ObjectCache, as_records, blocks, lines_with, rows_with
 
 LINES = [b'{"c":"a","t":"t","id":"%d"}\n' % (n % 50) for n in range(120)]
@@ -22,7 +22,7 @@ BODY = gzip.compress(b"".join(LINES[:70])) + gzip.compress(b"".join(LINES[70:]))
 @pytest.fixture(params=[10, 1000, 1 << 20])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The size of a block."""
-    monkeypatch.setattr(objects, "_BLOCK", request.param)
+    monkeypatch.setattr(streaming, "STEP", request.param)
 
 
 def test_blocks_end_with_lines_whatever_their_size(block: None) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vortex.core.compression import Compression, zstd
 from vortex.core.log.lines import LineTable
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.sealing import ALONE_BYTES, seal
-from vortex.core.log.segment import Cell, Folder, Sealed, empty_footer, folder_hash
+from vortex.core.log.segment import Cell, Folder, Sealed, compression_of, empty_footer, folder_hash
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.model import Position, Start
 from vortex.core.publish.members import objects
@@ -21,16 +22,17 @@ from vortex.core.publish.plan import SMALL_MEMBER, LogView, Plan, PlanShard
 from vortex.publish import object_writer as module
 from vortex.publish.object_writer import _bodies
 
+GZIP = Compression.GZIP
 Expected = dict[tuple[str, int], list[bytes]]
 _PERIODS = (0, 300_000, 600_000)
 
 
-def segment(n: int, lines: Expected, as_lz4: bool = False) -> Sealed:
-    """Segment `n` of shard "s"; with `as_lz4`, large members are LZ4, too."""
+def segment(n: int, lines: Expected, large: Compression | None = GZIP) -> Sealed:
+    """Segment `n` of shard "s", with large members in this compression; None is LZ4."""
     at = Position(Start.TRIM_HORIZON)
     footer = empty_footer("s", n, owner="me", created=0, position=at, watermark=0, closed_before=10**6)
     cells = [Cell(Folder(path, folder_hash(path)), period) for path, period in lines]
-    return seal(footer, cells, LineTable.of(lines.values()), as_lz4=as_lz4)
+    return seal(footer, cells, LineTable.of(lines.values()), large=large)
 
 
 def some_lines(rng: Random) -> Expected:
@@ -61,7 +63,8 @@ def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, 
     """For blobs that are shared or not, dropped rows, and any share of the folders."""
     rng = Random(seed)
     lines = [some_lines(rng) for _ in range(3)]
-    sealed = [segment(n, some, n == 1) for n, some in enumerate(lines)]
+    kinds = (GZIP, None, Compression.ZSTD)
+    sealed = [segment(n, some, kinds[n]) for n, some in enumerate(lines)]
     plan, views, data = laid_out(sealed)
     dropped = {
         ("s", n): np.array(sorted(rng.sample(range(rows), rng.choice((1, rows // 2, rows)))))
@@ -71,7 +74,7 @@ def test_objects_hold_the_lines_of_their_pieces_in_order(seed: int, small: int, 
     found: Expected = {}
     for share in range(shares):
         specs = objects(plan, views, dropped, share, shares)
-        for spec, (body, raw) in zip(specs, _bodies(specs, data, small), strict=True):
+        for spec, (body, raw) in zip(specs, _bodies(specs, data, small, GZIP), strict=True):
             text = gzip.decompress(body)
             assert (len(text), text.count(b"\n")) == (raw, spec.rows)
             found[spec.folder.path, spec.period] = text.split(b"\n")[:-1]
@@ -99,7 +102,7 @@ def test_a_shared_blob_is_decompressed_once(monkeypatch: pytest.MonkeyPatch) -> 
     really = module.__dict__["decompress"]
     monkeypatch.setattr(module, "decompress", decompress)
     specs = objects(plan, views, {})
-    assert len(_bodies(specs, data, SMALL_MEMBER)) == 600
+    assert len(_bodies(specs, data, SMALL_MEMBER, GZIP)) == 600
     assert len(decompressed) == len(data) < 600 / 5
 
 
@@ -108,17 +111,21 @@ def test_a_member_alone_in_its_blob_becomes_an_object_without_recompression() ->
     lines: Expected = {("large", 0): [b"l" * ALONE_BYTES], ("small", 300_000): [b"s"]}
     sealed = segment(0, lines)
     plan, views, data = laid_out([sealed])
-    made = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
+    made = _bodies(objects(plan, views, {}), data, SMALL_MEMBER, GZIP)
     assert [body for body, _ in made] == list(map(bytes, data.values()))
 
 
-def test_an_object_is_gzip_when_its_segments_are_lz4() -> None:
-    """A large member in LZ4 is recompressed."""
+@pytest.mark.parametrize("wanted", Compression)
+def test_an_object_has_the_plans_compression_whatever_that_of_its_segments(wanted: Compression) -> None:
+    """Only the large member that has it already is copied."""
     lines: Expected = {("large", 0): [b"l" * ALONE_BYTES]}
-    plan, views, data = laid_out([segment(0, lines, as_lz4=True), segment(1, lines)])
-    ((body, raw),) = _bodies(objects(plan, views, {}), data, SMALL_MEMBER)
-    assert gzip.decompress(body) == 2 * (b"l" * ALONE_BYTES + b"\n")
-    assert raw == 2 * (ALONE_BYTES + 1)
+    plan, views, data = laid_out([segment(n, lines, large) for n, large in enumerate((None, *Compression))])
+    ((body, raw),) = _bodies(objects(plan, views, {}), data, SMALL_MEMBER, wanted)
+    decompress = gzip.decompress if wanted is GZIP else zstd.decompress
+    assert decompress(body) == 3 * (b"l" * ALONE_BYTES + b"\n")
+    assert raw == 3 * (ALONE_BYTES + 1)
+    copied = [bytes(blob) for blob in data.values() if compression_of(blob) is wanted]
+    assert len(copied) == 1 and copied[0] in body
 
 
 def test_a_damaged_blob_raises_corrupt_segment_and_gives_no_object() -> None:
@@ -127,4 +134,4 @@ def test_a_damaged_blob_raises_corrupt_segment_and_gives_no_object() -> None:
     broken = bytearray(data[place])
     broken[-1] ^= 1
     with pytest.raises(CorruptSegment, match="s segment 0 at 0"):
-        _bodies(objects(plan, views, {}), {place: memoryview(broken)}, SMALL_MEMBER)
+        _bodies(objects(plan, views, {}), {place: memoryview(broken)}, SMALL_MEMBER, GZIP)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +16,8 @@ from tests.loops import MINUTE, Worker, World
 from tests.unit.publish.test_dedup import traffic
 from vortex.core.log.rules import segment_key
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
+from vortex.core.compression import Compression
+from vortex.core.model import HOUR_MS
 from vortex.log.store import LogStore
 
 
@@ -89,6 +93,48 @@ def test_segments_use_lz4_while_most_members_lose_lines() -> None:
         await world.clock.sleep(1200)
         await worker.kill()
         await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_an_hour_has_the_compression_of_its_plans_whatever_the_settings_of_each_worker() -> None:
+    """Workers with either setting take turns and run side by side. Manifests name Zstandard, and verify finds no fault.
+
+    Members are large enough for blobs of their own, so that segments hold both compressions, too.
+    """
+
+    async def scenario() -> None:
+        world = World(shards=2, period_ms=MINUTE, keep_ms=HOUR_MS)
+        padding = "".join(Random(1).choices("0123456789abcdef", k=40_000))
+
+        async def lives(worker: Worker, minutes: int) -> None:
+            for _ in range(2 * minutes):
+                name = f"id{len(world.sent)}"
+                world.stream.put(name, json.dumps({"c": "c", "t": "v", "id": name, "x": padding}).encode())
+                world.sent[name] += 1
+                await world.clock.sleep(30)
+            await worker.kill()
+
+        for turn in range(12):
+            world.compression = Compression.ZSTD if turn in (1, 2, 6, 7, 8, 9, 11) else Compression.GZIP
+            await lives(await world.begin(), 25)
+        second = await world.begin()
+        world.compression = Compression.GZIP
+        await asyncio.gather(lives(await world.begin(), 20), lives(second, 20))
+        worker = await world.begin()
+        await world.clock.sleep(7200)
+        await worker.kill()
+        await world.verified()
+        endings: dict[str, set[str]] = {}
+        for key in world.store.objects:
+            if key.startswith("c="):
+                endings.setdefault(key.rpartition("/")[0], set()).add(key.partition(".json.")[2])
+        assert {"gz"} in endings.values() and {"zst"} in endings.values()
+        assert all(len(several) == 1 for several in endings.values())
+        named = [json.loads(body) for key, body in world.store.objects.items() if key.startswith("_hours/")]
+        for hour in named:
+            of_hour = {ending for row in hour["partitions"] for ending in endings[row["folder"]]}
+            assert (hour["version"], hour.get("compression")) == ((2, "zstd") if "zst" in of_hour else (1, None))
 
     vtime.run(scenario())
 

@@ -8,7 +8,6 @@ fixed-size blocks, produce these. Other formats that are recognised are named in
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -17,14 +16,10 @@ import cramjam
 import lz4.frame
 from isal import igzip_lib
 
+from vortex.core.compression import zstd
 from vortex.core.decode.limits import MEMBERS
 from vortex.core.decode.reasons import Reason, Refused
 from vortex.core.decode.steps import Steps
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 _WINDOW_LOG = 26
 """A Zstandard frame may use a window of up to 64 MiB, the default limit of a record's decompressed size."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.compression import Compression
 from vortex.core.decode.interning import Place
 from vortex.core.layout import Layout
 from vortex.core.log.lines import LineTable, PageLines
@@ -30,8 +31,8 @@ class Draft:
     ids: list[bytes]
     buffered: int
 
-    def seal(self, prev: str, lz4: bool = False) -> Sealed:
-        """Compress it, as the successor of the segment with digest `prev`. `lz4`: large members are LZ4, too.
+    def seal(self, prev: str, large: Compression | None = Compression.GZIP) -> Sealed:
+        """Compress it, as the successor of the segment with digest `prev`; `large` as for `sealing.seal`.
 
         CPU-heavy: run it in a worker thread.
         """
@@ -41,7 +42,7 @@ class Draft:
         ]
         lines = LineTable([*self.pages, *rejected], number)
         self.footer.prev = prev
-        sealed = seal(self.footer, cells, lines, b"".join(self.ids), as_lz4=lz4)
+        sealed = seal(self.footer, cells, lines, b"".join(self.ids), large=large)
         self.pages.clear()  # frees the lines while the segment is put
         self.rejected.clear()
         return sealed

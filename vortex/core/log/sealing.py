@@ -12,11 +12,13 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from vortex.core.compression import Compression
 from vortex.core.log.lines import LineTable
 from vortex.core.log.segment import (
     LEVEL,
     MEMBER,
     SEGMENT_TRAILER,
+    VERSION,
     Cell,
     Counts,
     Folder,
@@ -25,7 +27,7 @@ from vortex.core.log.segment import (
     Sealed,
     blob_digest,
 )
-from vortex.core.log.streaming import STEP, gzip_member, lz4_member
+from vortex.core.log.streaming import STEP, lz4_member, member
 
 ALONE_BYTES = 32 * 1024
 """Members of this many bytes of lines or more get a separate blob."""
@@ -52,12 +54,13 @@ def seal(
     lines: LineTable | None = None,
     ids: bytes = b"",
     *,
-    as_lz4: bool = False,
+    large: Compression | None = Compression.GZIP,
 ) -> Sealed:
     """Compress the lines: those of group i are the member of `cells[i]`; cells are distinct.
 
-    `ids` belong to the lines that are not rejections, which come first, in the order of the lines. `as_lz4`: large
-    members are LZ4, too, since most of them will have a line left out.
+    `ids` belong to the lines that are not rejections, which come first, in the order of the lines. `large`: how
+    large members are compressed, which objects of that compression can copy; None for LZ4, since most of them will have
+    a line left out.
 
     Fills in the footer's index, and the counts of periods that come from the lines (accepted, bytes, events).
     CPU-heavy: run it in a worker thread.
@@ -73,9 +76,11 @@ def seal(
     for first, last in pairwise([*begins, len(cells)]):
         some = rows[ends[first] : ends[last]]
         texts = lines.texts(some, STEP) if upto[last] - upto[first] > STEP else (lines.text(some),)
-        # A member with a separate gzip blob can be copied into an object.
-        alone = not as_lz4 and np.count_nonzero(sizes[first:last]) <= 1
-        blob = gzip_member(texts) if alone else lz4_member(texts)
+        # A member with a separate blob can be copied into an object.
+        alone = np.count_nonzero(sizes[first:last]) <= 1
+        if alone and large is Compression.ZSTD:
+            footer.version = max(footer.version, VERSION)
+        blob = member(texts, large) if alone and large is not None else lz4_member(texts)
         data.write(blob)
         lengths.append(len(blob))
         digests.append(blob_digest(blob))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from itertools import chain
+from typing import Any
 
 import lz4.frame
 import numpy as np
 from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
-from vortex.core.log.segment import ACCELERATION, GZIP, LEVEL, compress, is_lz4, lz4_frame
+from vortex.core.compression import ZSTD_OPTIONS, Compression, zstd
+from vortex.core.log.segment import ACCELERATION, GZIP, LEVEL, compress, compression_of, lz4_frame
 from vortex.core.log.trailer import CorruptSegment
 
 STEP = 1 << 20
@@ -19,9 +21,15 @@ STEP = 1 << 20
 _FEED = 256 * 1024
 _BROKEN: tuple[type[Exception], ...] = (
     igzip_lib.IsalError,  # type: ignore[assignment]  # its stub says an instance
+    zstd.ZstdError,
     RuntimeError,  # of lz4
     EOFError,
 )
+_INFLATERS: dict[Compression | None, Callable[[], Any]] = {
+    None: lz4.frame.LZ4FrameDecompressor,
+    Compression.GZIP: lambda: igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP),
+    Compression.ZSTD: zstd.ZstdDecompressor,
+}
 
 
 class Counted:
@@ -36,13 +44,18 @@ class Counted:
             yield piece
 
 
-def gzip_member(pieces: Iterable[bytes]) -> bytes:
-    """One gzip member of this text, as `compress` makes; b"" for no text."""
+def member(pieces: Iterable[bytes], compression: Compression) -> bytes:
+    """One gzip member or Zstandard frame of this text, as `compress` makes; b"" for no text."""
     first, rest = _begin(pieces)
     if rest is None:
         text = b"".join(first)
-        return compress(text) if text else b""
-    packer, out = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP), BytesIO()
+        return compress(text, compression) if text else b""
+    packer = (
+        zstd.ZstdCompressor(options=ZSTD_OPTIONS)
+        if compression is Compression.ZSTD
+        else isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP)
+    )
+    out = BytesIO()
     for piece in chain(first, rest):
         out.write(packer.compress(piece))
     out.write(packer.flush())
@@ -74,14 +87,15 @@ def _begin(pieces: Iterable[bytes]) -> tuple[list[bytes], Iterator[bytes] | None
 
 
 def decompressed(data: bytes | memoryview, name: str) -> Iterator[bytes]:
-    """The text of a blob (one LZ4 frame) or of an object (gzip members) in pieces. Raises CorruptSegment."""
+    """The text of a blob (one LZ4 frame), or of an object (gzip members, or Zstandard frames), in pieces.
+
+    Raises CorruptSegment.
+    """
     view, at = memoryview(data), 0
-    lz4_blob = is_lz4(view)
+    inflater_of = _INFLATERS[compression_of(view)]
     try:
         while at < len(view):
-            inflater = (
-                lz4.frame.LZ4FrameDecompressor() if lz4_blob else igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
-            )
+            inflater = inflater_of()
             while not inflater.eof:
                 feed = view[at : at + _FEED] if inflater.needs_input else view[:0]
                 at += len(feed)

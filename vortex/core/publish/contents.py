@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from vortex.core.compression import Compression
 from vortex.core.layout import hour_manifest_key, hour_of, moment, partition_manifest_key
 from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.core.log.segment import Counts
@@ -125,6 +126,8 @@ def closed_hours(after: int, upto: int, first_hour: int, held: Iterable[int]) ->
     return sorted(hours)
 
 
+ZSTD_MANIFEST = 2
+"""The version of the manifest of an hour in Zstandard, which has `compression`: other readers must refuse it."""
 _COUNTED = ("events", "accepted", "published", "dropped", "filtered", "rejected", "late", "early", "untimed")
 
 
@@ -153,8 +156,9 @@ def hour_documents(
     for path, several in sorted(folders.items()):
         kind = "beside" if several[0].beside else "rejected" if several[0].rejected else "partitions"
         rows[kind].append(_partition_row(path, several))
+    is_zstd = any(Compression.of(one.key) is Compression.ZSTD for several in folders.values() for one in several)
     body = {
-        "version": 1,
+        "version": ZSTD_MANIFEST if is_zstd else 1,
         "stream": state.stream,
         "hour": moment(hour).strftime("%Y-%m-%dT%H:00:00Z"),
         "totals": _totals(o for several in folders.values() for o in several if not o.rejected),
@@ -164,6 +168,8 @@ def hour_documents(
     }
     if rows["beside"]:
         body["beside"] = rows["beside"]
+    if is_zstd:
+        body["compression"] = Compression.ZSTD
     return partitions, (hour_manifest_key(hour), msgspec.json.format(msgspec.json.encode(body), indent=1))
 
 

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.compression import Compression
 from vortex.core.layout import object_key
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import Folder, Footer, member_offsets
@@ -127,6 +128,7 @@ class Members:
     rejected: NDArray[np.bool_]
     segments: list[tuple[str, int]]
     dropped: NDArray[np.uint64]
+    compression: Compression
 
     def __len__(self) -> int:
         """The number of groups."""
@@ -181,7 +183,7 @@ class Members:
         for period, folder, size in zip(places["period"].tolist(), places["folder"].tolist(), sizes, strict=True):
             its = self.folders[folder]
             for part, chosen in enumerate(_cut([next(pieces) for _ in range(size)], target)):
-                spec = ObjectSpec(object_key(its.path, period, part), its, period, tuple(chosen))
+                spec = ObjectSpec(object_key(its.path, period, part, self.compression), its, period, tuple(chosen))
                 if spec.rows:
                     specs.append(spec)
         return specs
@@ -259,6 +261,7 @@ def members_of(
         np.array([folder.rejected for folder in folders], dtype=bool),
         segments,
         _rows_of(segments, dropped),
+        plan.compression,
     )
 
 

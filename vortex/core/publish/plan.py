@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from vortex.core.compression import Compression
+from vortex.core.layout import hour_of
 from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import Footer
 from vortex.core.log.trailer import Versioned, known_version
+from vortex.core.model import HOUR_MS
 from vortex.core.publish.bounds import Recent, needed_from, parts_of, since
 
 SMALL_MEMBER = 32 * 1024
@@ -26,8 +29,10 @@ PLAN_ROWS = 8_000_000
 """Maximum rows of a plan, likewise: their ids are in memory while they are decided."""
 
 
-PLAN_VERSION = 3
-"""Version 3 has `closed_before`, which version 2 calls `opens`; version 1 does not decide on duplicates."""
+PLAN_VERSION = 4
+"""Version 4 has `compression`. A plan of gzip has version 3, so that older programs carry it out."""
+OLDEST_PLAN = 3
+"""Version 2 calls `closed_before` `opens`; version 1 does not decide on duplicates."""
 _LONG_AGO = -(2**62)
 
 
@@ -52,6 +57,8 @@ class Plan(msgspec.Struct, kw_only=True):
     """`plan.json`: everything that the result depends on. The assignment of ranges and parts is advice, and so is
     `lz4`: most large members have a line left out, so objects cannot copy them, and they may be LZ4.
 
+    `compression` is that of all its objects, and of all other objects of an hour that earlier plans began.
+
     `window` and `reach` are in milliseconds. `since` is the first plan whose keys are compared with its `rows`,
     `recent` describes the plans since..k-1, and `parts` is 0 if there is nothing to decide. No row of this plan or a
     later one arrives before the first value of `arrived`, and no row of this plan after the second.
@@ -75,7 +82,8 @@ class Plan(msgspec.Struct, kw_only=True):
     arrived: tuple[int, int] = (0, 0)
     recent: tuple[Recent, ...] = ()
     lz4: bool = False
-    version: int = PLAN_VERSION
+    compression: Compression = Compression.GZIP
+    version: int = OLDEST_PLAN
 
 
 @dataclass(slots=True)
@@ -200,6 +208,7 @@ class Rules:
     reach: int = 0
     part_rows: int = 1 << 18
     workers: int = 1
+    compression: Compression = Compression.GZIP
 
 
 def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int = PLAN_BYTES) -> Plan | None:
@@ -214,10 +223,31 @@ def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int =
     upto = at[0] if at else max(ends, default=last.upto)
     if upto <= last.upto:
         return None
-    upto = _capped(views, last.upto, upto, limit)
+    compression, end = _compression(last, upto, rules.compression)
+    upto = _capped(views, last.upto, end, limit)
     entries = {shard: _entry(entry, views.get(shard) or LogView(), upto) for shard, entry in sorted(shards.items())}
-    plan = Plan(k=last.k + 1, after=last.upto, upto=upto, shards=entries, retired=retired, target=rules.target)
+    plan = Plan(
+        k=last.k + 1,
+        after=last.upto,
+        upto=upto,
+        shards=entries,
+        retired=retired,
+        target=rules.target,
+        compression=compression,
+        version=OLDEST_PLAN if compression is Compression.GZIP else PLAN_VERSION,
+    )
     return _deciding(plan, last, views, rules)
+
+
+def _compression(last: Plan, upto: int, wanted: Compression) -> tuple[Compression, int]:
+    """The compression of the plan after `last`, and where it ends, at `upto` at most.
+
+    An hour has one compression, since a COPY command reads files of one. So a change begins with an hour, and the plan
+    before it ends there.
+    """
+    if last.k < 0 or last.upto % HOUR_MS == 0 or wanted is last.compression:
+        return wanted, upto
+    return last.compression, min(upto, hour_of(last.upto) + HOUR_MS)
 
 
 def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules) -> Plan:
@@ -266,7 +296,7 @@ def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
 
 def read_plan(body: bytes, name: str) -> Plan:
     """Parse a plan. Raises OtherVersion for a version that this program cannot publish, and msgspec's errors."""
-    known_version(msgspec.json.decode(body, type=Versioned).version, PLAN_VERSION, PLAN_VERSION, name)
+    known_version(msgspec.json.decode(body, type=Versioned).version, OLDEST_PLAN, PLAN_VERSION, name)
     return msgspec.json.decode(body, type=Plan)
 
 

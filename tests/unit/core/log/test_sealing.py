@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from vortex.core.compression import Compression
 from vortex.core.log.lines import LineTable
 from vortex.core.log.sealing import ALONE_BYTES, SHARED_BYTES, _document, seal
-from vortex.core.log.segment import Cell, Folder, Footer, empty_footer, folder_hash, is_lz4
+from vortex.core.log.segment import OLDEST, VERSION, Cell, Folder, Footer, compression_of, empty_footer, folder_hash
 from vortex.core.model import Position, Start
 
 PERIOD = 300_000
@@ -31,10 +32,14 @@ def test_seal_stores_members_by_period_and_hash_of_the_folder() -> None:
     assert order == sorted(order) and len(order) == 12
 
 
-def test_seal_shares_blobs_among_small_members_of_one_period_only() -> None:
-    """A large member has a gzip blob of its own, which an object can take over."""
+@pytest.mark.parametrize("kind", Compression)
+def test_seal_shares_blobs_among_small_members_of_one_period_only(kind: Compression) -> None:
+    """A large member has a blob of its own, which an object of its compression can take over.
+
+    Older programs read a segment without Zstandard.
+    """
     cells = [cell("large", 0), *(cell(f"small{n}", period) for period in (0, PERIOD) for n in range(3))]
-    sealed = seal(footer(), cells, LineTable.of([[b"x" * ALONE_BYTES], *[[b"y"]] * 6]))
+    sealed = seal(footer(), cells, LineTable.of([[b"x" * ALONE_BYTES], *[[b"y"]] * 6]), large=kind)
     blobs: dict[int, list[tuple[int, int, int]]] = {}
     for _, period, offset, length, _, raw, _ in sealed.footer.member_rows.tolist():
         blobs.setdefault(offset, []).append((period, length, raw))
@@ -42,7 +47,8 @@ def test_seal_shares_blobs_among_small_members_of_one_period_only() -> None:
         assert len({period for period, _, _ in members}) == 1
         assert sum(raw for _, _, raw in members[:-1]) < SHARED_BYTES
         large = members[0][2] > ALONE_BYTES
-        assert is_lz4(sealed.body[offset : offset + members[0][1]]) != large and large == (len(members) == 1)
+        assert (compression_of(sealed.body[offset : offset + members[0][1]]) is kind) == large == (len(members) == 1)
+    assert sealed.footer.version == (VERSION if kind is Compression.ZSTD else OLDEST)
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 2500])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from vortex.core.compression import Compression
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import empty_footer
 from vortex.core.log.trailer import OtherVersion
-from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.model import HOUR_MS, Position, ShardInfo, Start
 from vortex.core.publish.plan import (
     LogView,
     Plan,
@@ -25,7 +26,7 @@ def test_read_plan_refuses_a_plan_of_another_version() -> None:
     """An older plan would publish all copies; what a newer one means is unknown."""
     plan = Plan(k=7, after=0, upto=5, shards={}, target=1)
     assert read_plan(msgspec.json.encode(plan), "plan.json") == plan
-    for version, remedy in ((2, "reads 3 and later. Drain"), (4, "run the newer one")):
+    for version, remedy in ((2, "reads 3 and later. Drain"), (5, "run the newer one")):
         plan.version = version
         with pytest.raises(OtherVersion, match=f"plan.json: format version {version};.*{remedy}"):
             read_plan(msgspec.json.encode(plan), "plan.json")
@@ -86,3 +87,25 @@ def test_propose_waits_for_a_child_whose_log_has_not_begun() -> None:
     assert plan.shards["a"].ended
     assert plan.arrived[0] == 10
     assert propose(plan, {**views, "c": LogView()}, Rules(target=1)) is None
+
+
+@pytest.mark.parametrize("other", Compression)
+def test_propose_changes_the_compression_with_an_hour(other: Compression) -> None:
+    """The plan before ends with the hour, which so has one compression. The first plan has nothing before it.
+
+    Older programs know no plan of Zstandard, and carry out one of gzip.
+    """
+    shards = {"a": PlanShard(closed_before=0)}
+    view = {"a": LogView([segment("a", 0, 3 * HOUR_MS)])}
+    before = next(one for one in Compression if one is not other)
+
+    def planned(k: int, upto: int) -> tuple[Compression, int, int]:
+        last = Plan(k=k, after=0, upto=upto, shards=shards, target=1, compression=before)
+        plan = propose(last, view, Rules(target=1, compression=other))
+        assert plan is not None
+        return plan.compression, plan.upto // (HOUR_MS // 2), plan.version
+
+    versions = {Compression.GZIP: 3, Compression.ZSTD: 4}
+    assert planned(-1, HOUR_MS // 2) == (other, 6, versions[other])
+    assert planned(0, HOUR_MS // 2) == (before, 2, versions[before])
+    assert planned(1, HOUR_MS) == (other, 6, versions[other])
