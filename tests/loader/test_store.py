@@ -87,7 +87,7 @@ def test_store_hour_says_what_to_run_when_the_manifest_has_another_version(tmp_p
     publish(tmp_path, hour(0), {})
     path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
     path.write_text(json.dumps({"version": version}))
-    message = rf"hour=09/manifest\.json: format version {version}; this loader reads up to 2; run the vortex-loader of the"
+    message = rf"hour=09/manifest\.json: format version {version}; this loader reads up to 2; run"
     with pytest.raises(LoaderError, match=message):
         open_store(str(tmp_path)).hour(hour(0))
 

@@ -14,9 +14,9 @@ from simulation import vtime
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
 from tests.loops import MINUTE, Worker, World
 from tests.unit.publish.test_dedup import traffic
+from vortex.core.compression import Compression
 from vortex.core.log.rules import segment_key
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
-from vortex.core.compression import Compression
 from vortex.core.model import HOUR_MS
 from vortex.log.store import LogStore
 
