@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# PYTHON is python:3.13-slim, or that with a digest: `make image` names the digest that it resolved.
+# `make image` and `make push-image` look up the digest of this name, build from it, and label the image with both.
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
@@ -16,19 +16,24 @@ ENV VORTEX_REQUIRE_NATIVE=1
 RUN python -m venv /opt/vortex && /opt/vortex/bin/pip install --no-cache-dir -c constraints.txt ".$EXTRAS"
 
 FROM ${PYTHON}
+ARG PYTHON
 ARG VERSION=
+ARG REVISION=
 LABEL org.opencontainers.image.title="Vortex" \
       org.opencontainers.image.description="Kinesis in, deduplicated partitioned gzip files out: exactly once" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${PYTHON}" \
+      org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
 RUN useradd --system --uid 10001 --no-create-home vortex
 COPY --from=build /opt/vortex /opt/vortex
 ENV PATH=/opt/vortex/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2 OPENBLAS_NUM_THREADS=1 \
-    VORTEX_HTTP__HOST=0.0.0.0 VORTEX_LOG__FORMAT=json
+    VORTEX_CONFIG=/etc/vortex/vortex.toml VORTEX_HTTP__HOST=0.0.0.0 VORTEX_LOG__FORMAT=json
 USER 10001
 EXPOSE 9400
 STOPSIGNAL SIGTERM
-# Asks where the settings say that the worker listens. Settings that lie elsewhere: override this, or set all by variables.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["vortex", "health", "-c", "/etc/vortex/vortex.toml"]
+# Asks where the settings say that the worker listens. Settings in another file: set VORTEX_CONFIG, which both read; all
+# settings by variables: set it to nothing.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["vortex", "health"]
 ENTRYPOINT ["vortex"]
-CMD ["run", "-c", "/etc/vortex/vortex.toml"]
+CMD ["run"]

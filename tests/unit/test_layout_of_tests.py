@@ -50,6 +50,7 @@ EXCEPTIONS = {
 OF_THE_REPOSITORY = {
     "test_alerts",
     "test_deploy",
+    "test_dockerfile",
     "test_documentation",
     "test_formats",
     "test_generated",
