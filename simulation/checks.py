@@ -57,7 +57,7 @@ class Checker:
         self.late_segments = 0
         self._store, self._stream, self._traffic, self._clock, self._say = store, stream, traffic, clock, say
         self._logs = LogModel(traffic.records, self.violated, clock.now_ms, stream.retention_ms)
-        self._plans = PlanModel(store, self._logs, self.violated)
+        self._plans = PlanModel(store, self._logs, self.violated, stream.listed)
         self._digests: dict[str, str] = {}
         self._sample = Random(0)
         self._delayed: dict[str, Process] = {}
@@ -321,6 +321,7 @@ class Checker:
             "late_segments": self.late_segments,
             "plans": len(self._plans.plans),
             "hours": len(self._plans.closed),
+            "forgotten": len(self._plans.forgets.forgotten),
         }
 
     def digests(self) -> dict[str, str]:

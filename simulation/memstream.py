@@ -178,6 +178,10 @@ class MemoryStream:
         """All shards since the stream was created, including vanished ones."""
         return [shard.info for shard in self._shards.values()]
 
+    def listed(self) -> set[str]:
+        """The shards that have not vanished."""
+        return {name for name, shard in self._shards.items() if not self._vanished(shard)}
+
     def records(self, shard: str) -> list[Record]:
         """All records ever put into `shard`, including trimmed ones."""
         return list(self._shards[shard].records)

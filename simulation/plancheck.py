@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Callable, Container
 from typing import Any
 
+from simulation.forgetcheck import ForgetModel
 from simulation.logchecks import LogModel, Row, Segment, Violated
 from simulation.simstore import SimStore
 from simulation.walkcheck import WalkModel
@@ -26,7 +28,9 @@ def text_of(key: str, body: bytes) -> bytes:
 class PlanModel:
     """Follows the plans; checks every plan, object and manifest as it is written."""
 
-    def __init__(self, store: SimStore, logs: LogModel, violated: Violated) -> None:
+    def __init__(
+        self, store: SimStore, logs: LogModel, violated: Violated, listed: Callable[[], Container[str]]
+    ) -> None:
         self.plans: list[dict[str, Any]] = []
         self.done = -1
         self.closed: set[int] = set()
@@ -38,6 +42,7 @@ class PlanModel:
         """By key without the part number: the plan, the period, and the lines."""
         self._parts: dict[str, dict[int, list[bytes]]] = {}
         self._walks = WalkModel(violated)
+        self.forgets = ForgetModel(logs, violated, listed)
         self._held: set[int] = set()
         """Hours of which the plans so far publish anything, even if only counts."""
 
@@ -70,6 +75,7 @@ class PlanModel:
             bad(Invariant.WRITTEN_ONCE, f"{name}: publishes {plan['after']}..{plan['upto']} after {self.upto}")
         if both := sorted(set(plan["shards"]) & set(plan["retired"])):
             bad(Invariant.WRITTEN_ONCE, f"{name}: {both} are both live and retired")
+        self.forgets.planned(plan, self.cleaned)
         before = self.plans[-1]["shards"] if self.plans else {}
         for shard, entry in plan["shards"].items():
             self._check_entry(f"{name}, {shard}", plan, entry, before.get(shard), self._logs.logs.get(shard, []))

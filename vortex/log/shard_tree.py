@@ -127,9 +127,10 @@ class ShardTree:
     async def _follow(self, plan: Plan, rows: Mapping[str, Lease]) -> bool:
         """Walk from the roots and the plan to the youngest children. False if only the name of a shard is known."""
         live, retired = live_and_retired(plan)
-        for shard in retired:
-            self._end(shard)  # its children are in the plan
-        todo, seen = [*self._roots, *live], set[str]()
+        for shard in [*retired, *self._roots]:
+            if shard not in live:
+                self._end(shard)  # its children are in the plan, or it was forgotten
+        before, todo, seen = list(self.live), list(live), set[str]()
         while todo:
             shard = todo.pop()
             if shard in seen or shard in retired:
@@ -145,6 +146,9 @@ class ShardTree:
             if info is None:
                 return False
             self.live[shard] = info
+        for shard in before:
+            if shard not in seen:
+                self._end(shard)  # forgotten since this process looked last
         return True
 
     async def _end_by_row(self, shard: str, row: Lease, entry: PlanShard | None) -> None:

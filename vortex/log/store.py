@@ -255,12 +255,27 @@ class LogStore:
         return LogView(headers + await self.walk(headers[-1] if headers else log_start(shard), index=index))
 
     async def newest(self, shard: str, entry: PlanShard | None) -> SegmentHeader | None:
-        """The last segment of a log, walked from the last plan's `to`; None if the log has not started."""
+        """The last segment of a log, walked from the last plan's `to`; None if the log has not started.
+
+        Of a shard that plans have forgotten only the last segment is left, which ended the log, and perhaps segments
+        of delayed puts. Raises BrokenLog for any other log that is not whole.
+        """
         if entry is not None and entry.to >= 0:
             view = await self.view(shard, msgspec.structs.replace(entry, next=entry.to), index=False)
             return view.headers[-1]
-        walked = await self.walk(log_start(shard), index=False)
+        try:
+            walked = await self.walk(log_start(shard), index=False)
+        except BrokenLog:
+            last = await self._last(shard) if entry is None else None
+            if last is None or not last.footer.ended:
+                raise
+            return last
         return walked[-1] if walked else None
+
+    async def _last(self, shard: str) -> SegmentHeader | None:
+        """The segment with the greatest number, unchecked; None if there is none."""
+        numbers = await self.numbers(shard, -1)
+        return (await self.head(shard, numbers[-1])).without_index() if numbers else None
 
     async def ids(self, head: SegmentHeader) -> bytes:
         """The id block of a segment, checked."""

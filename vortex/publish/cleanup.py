@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from vortex.core.log.rules import segment_key, segment_number
 from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.plan import LogView, Plan, unneeded
 from vortex.log.store import LogStore
 from vortex.ports import Clock
+from vortex.publish.forgetting import Forgetter
 
 _PARALLEL = 4
 """Logs that are listed at a time: publishing needs the connections more."""
-_Work = tuple[list[tuple[str, int, bool]], int]
-"""Each shard, the first segment that is still needed, and whether the shard is retired; the first plan whose decisions
-are."""
+
+
+class _Work(NamedTuple):
+    """`needed`: each shard, the first segment that is still needed, and whether the shard is retired."""
+
+    plan: Plan
+    needed: list[tuple[str, int, bool]]
 
 
 class Cleaner:
     """Runs at most once per period, and at most 24 times in the time that segments are kept."""
 
-    def __init__(self, log_store: LogStore, clock: Clock, period_ms: int, keep_ms: int) -> None:
+    def __init__(
+        self, log_store: LogStore, clock: Clock, period_ms: int, keep_ms: int, forgetter: Forgetter | None = None
+    ) -> None:
+        """`forgetter` learns after each clean-up which retired shards have only their last segment left."""
         self._log_store, self._clock, self._period_ms, self._keep_ms = log_store, clock, period_ms, keep_ms
+        self._forgetter = forgetter
         self._cleaned_at: float | None = None
         self._work: _Work | None = None
         self._more = asyncio.Event()
@@ -61,7 +71,8 @@ class Cleaner:
         if plan.k < 0 or (self._cleaned_at is not None and now - self._cleaned_at < every):
             return
         self._cleaned_at = now
-        self._work = list(self._needed(plan, views)), plan.since
+        self._clean &= plan.retired.keys()
+        self._work = _Work(plan, list(self._needed(plan, views)))
         self._more.set()
 
     def _needed(self, plan: Plan, views: Mapping[str, LogView]) -> Iterable[tuple[str, int, bool]]:
@@ -77,15 +88,16 @@ class Cleaner:
         work, self._work = self._work, None
         if work is None:
             return
-        shards, since = work
-        left = iter(shards)
+        left = iter(work.needed)
 
         async def some() -> None:
             for shard, below, retired in left:
                 await self._clean_log(shard, below, retired)
 
         await asyncio.gather(*(some() for _ in range(_PARALLEL)))
-        await self._clean_decisions(since)  # last: listing the logs gives the store's time
+        await self._clean_decisions(work.plan.since)  # after the logs: listing them gives the store's time
+        if self._forgetter is not None:
+            await self._forgetter.look(work.plan, self._clean)
 
     async def _clean_decisions(self, since: int) -> None:
         """Delete decision files that no plan needs any more, since no later plan is compared with them.

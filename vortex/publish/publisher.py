@@ -33,10 +33,11 @@ from vortex.core.publish.plan import (
 )
 from vortex.core.publish.ranges import range_count, ranges_of, takers
 from vortex.log.store import LogStore
-from vortex.ports import Clock, Meter, NotFound, Offload, Scratch
+from vortex.ports import Clock, Meter, NotFound, Offload, Scratch, Stream
 from vortex.publish.cleanup import Cleaner
 from vortex.publish.copies import Copier, NoScratch
 from vortex.publish.dedup import Deduplicator, Resolver
+from vortex.publish.forgetting import Forgetter
 from vortex.publish.hours import Hours
 from vortex.publish.known_logs import Indexes, KnownLogs
 from vortex.publish.object_writer import ObjectWriter
@@ -93,7 +94,7 @@ class PublisherStatus:
 
 @dataclass(slots=True)
 class PublisherPorts:
-    """What the publisher needs from the world."""
+    """What the publisher needs from the world. Without `stream`, plans keep every shard that ever was."""
 
     log_store: LogStore
     clock: Clock
@@ -101,6 +102,7 @@ class PublisherPorts:
     offload: Offload
     owner: str
     scratch: Scratch = field(default_factory=NoScratch)
+    stream: Stream | None = None
 
 
 class Publisher:
@@ -137,7 +139,8 @@ class Publisher:
         self._moved_at = ports.clock.monotonic()
         self._logs: KnownLogs | None = None
         self._hours = Hours(ports.log_store, state)
-        self._cleaner = Cleaner(ports.log_store, ports.clock, rules.period_ms, rules.keep_ms)
+        self._forgetter = Forgetter(ports.log_store, ports.clock, ports.stream)
+        self._cleaner = Cleaner(ports.log_store, ports.clock, rules.period_ms, rules.keep_ms, self._forgetter)
 
     # The loop's step.
 
@@ -217,7 +220,9 @@ class Publisher:
         if not finished:
             return await self._carry_out(plan, logs.views_for(plan))
         await self._push_laggards(logs)
-        proposed = self._shared_out(propose(plan, logs.views, self._planning()), logs)
+        proposed = propose(plan, logs.views, self._planning())
+        if proposed is not None:
+            proposed = self._shared_out(self._forgetter.without_forgotten(proposed, logs.views), logs)
         self._note(logs)
         if proposed is None:
             self._cleaner.note(logs.plan, logs.views)
@@ -228,11 +233,9 @@ class Publisher:
         logs.plan = won
         return await self._carry_out(won, logs.views_for(won))
 
-    def _shared_out(self, plan: Plan | None, logs: KnownLogs) -> Plan | None:
+    def _shared_out(self, plan: Plan, logs: KnownLogs) -> Plan:
         """The plan in as many ranges as its bytes and the workers are worth; who takes which, and which part."""
         workers = self._roster().workers
-        if plan is None:
-            return plan
         plan = msgspec.structs.replace(plan, lz4=self._ranges.touched())
         if len(workers) < 2:
             return plan
