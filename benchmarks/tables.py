@@ -57,7 +57,7 @@ def _consumed(rows: Sequence[Measured]) -> Table:
 def _published(rows: Sequence[Published]) -> Table:
     table = Table(
         title="Publishing by itself",
-        caption="Of the mark: half a microsecond an event and two milliseconds an object. Start-up is taken off.",
+        caption="Of the mark: half a microsecond an event and a millisecond an object. Start-up is taken off.",
     )
     columns = ["workload", "of the mark, %", "CPU s", "us an event, all in", "ms an object, all in"]
     columns += ["peak MiB", "MB out", "events", "objects"]

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.acceptance
 CHEAPER_THAN_STRAIGHTFORWARD = 2.4
 """Times cheaper. With 2,000,000 events it is 11 to 14 times. With 100,000 the cost of 320 objects weighs twenty times
 more, and it is 4."""
+DEARER_OVER_TLS = 1.6
+"""Times more expensive: an event over TLS against one over plain HTTP. It is 1.1 with 2,000,000 events."""
 DEARER_THAN_BARE_HTTP = 4.0
 """Times more expensive: a poll without records against the same bytes over plain aiohttp."""
 
@@ -38,6 +40,16 @@ def test_an_event_costs_a_fraction_of_the_cpu_time_of_the_baseline(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     ratios = json.loads(figures.read_text())["workloads"]["a"]["ratios"]
     assert ratios["baseline_marginal"] >= CHEAPER_THAN_STRAIGHTFORWARD, done.stdout
+
+
+def test_an_event_over_tls_costs_little_more_than_over_plain_http(tmp_path: Path) -> None:
+    """In one run, without start-up."""
+    figures = tmp_path / "compare.json"
+    command = ["-m", "benchmarks.compare", ".", "--both", "--events", "200000", "--rounds", "1", "--json", str(figures)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    tls, plain = (row["us_per_event"] for row in json.loads(figures.read_text()).values())
+    assert tls <= DEARER_OVER_TLS * plain, done.stdout
 
 
 def test_an_idle_poll_costs_a_few_times_the_cpu_time_of_plain_http() -> None:
