@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
 .PHONY: demo test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
-	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-package test-lowest test-newest test-image charts \
+	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-package test-upgrade test-lowest test-newest test-image charts \
 	sdist wheels image push-image push-chart check-tag clean
 
 $(BIN)/python:
@@ -92,6 +92,7 @@ long: $(VENV)/dev.stamp
 	$(MAKE) test-deploy
 	$(MAKE) test-package
 	$(MAKE) test-image
+	$(MAKE) test-upgrade
 
 # Loaders killed at random moments, in DuckDB and in Postgres.
 LOADER_ROUNDS ?= 30
@@ -100,6 +101,11 @@ kill-loader: $(VENV)/dev.stamp
 
 bench-loader: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.loader
+
+# A fleet of a released version (its tag must be there) becomes one of this version, worker by worker.
+OLD ?= 0.2.0
+test-upgrade: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.upgrade --old $(OLD)
 
 # The queries of docs/reading.md, for every reader that can be installed.
 test-readers: $(VENV)/dev.stamp

@@ -16,7 +16,7 @@ from vortex.core.dedup.decided import Decided, parse
 from vortex.core.dedup.keys import Keys
 from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog
-from vortex.core.log.trailer import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.bounds import Recent
 from vortex.core.publish.contents import Done, period_counts
 from vortex.core.publish.members import Dropped
@@ -69,7 +69,7 @@ class DecisionProof:
                 await self._decide_again(plan, files, views)
         except NotFound:
             pass  # cleaned up since
-        except (BrokenLog, CorruptSegment, OtherVersion) as problem:
+        except (BrokenLog, CorruptSegment) as problem:
             self._report.fault(Invariant.SUMS_AGREE, self._name(plan), str(problem))
         return dropped
 
@@ -94,7 +94,7 @@ class DecisionProof:
                     self._name(plan, part),
                     "is missing, but the next plan needs it",
                 )
-        except (CorruptSegment, OtherVersion) as problem:
+        except CorruptSegment as problem:
             self._report.fault(Invariant.WRITTEN_ONCE, self._name(plan, part), str(problem))
         return None
 
@@ -123,7 +123,7 @@ class DecisionProof:
                     before = await self._resolver.keys.published(plan.recent[-1], part, plan.parts)
             except NotFound:
                 return
-            except (CorruptSegment, OtherVersion) as problem:
+            except CorruptSegment as problem:
                 self._report.fault(Invariant.WRITTEN_ONCE, self._name(plan, part), str(problem))
                 return
             if mine is not None and before is not None and _near(mine, before, plan.window):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from vortex.core.invariants import Invariant
 from vortex.core.log.rules import BrokenLog, SegmentHeader, check_follows, segment_key
 from vortex.core.log.segment import Counts, check_blob, decompress, member_offsets
-from vortex.core.log.trailer import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.plan import LogView, PlanShard
 from vortex.log.store import LogStore
 from vortex.ports import NotFound
@@ -37,7 +37,7 @@ class LogProof:
             self._progress("logs", number, len(shards))
             try:
                 headers = await self._chain(shard)
-            except (CorruptSegment, OtherVersion) as problem:
+            except CorruptSegment as problem:
                 self._report.fault(Invariant.WHOLE_LOGS, shard, str(problem))
                 continue
             views[shard] = LogView(headers)

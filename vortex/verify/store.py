@@ -54,6 +54,7 @@ async def verify_store(
 
     A store without state is a fault, since nothing can be checked; so is a store of a stream other than `stream`. With
     a `span`, keys that belong to no plan are not looked for. Copies of segments are made in `scratch`, else in memory.
+    Raises OtherVersion: a file of another format proves nothing, and is no fault.
     """
     for _ in range(_ATTEMPTS):
         check = _Check(store, span, progress, scratch or NoScratch())

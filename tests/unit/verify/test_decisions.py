@@ -15,6 +15,7 @@ from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
 from vortex.core.dedup.decided import DECISION_TRAILER, parse
 from vortex.core.invariants import Invariant
+from vortex.core.log.trailer import OtherVersion
 from vortex.core.publish.plan import Plan
 from vortex.verify.report import Report
 from vortex.verify.store import verify_store
@@ -78,7 +79,6 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "its end is changed": lambda body: _flipped(body, len(body) - DECISION_TRAILER.size - 4),
     "it is cut": lambda body: body[: len(body) // 2],
     "it is empty": lambda body: b"",
-    "it is of another version": _other_version,
 }
 
 
@@ -100,6 +100,13 @@ def test_verify_finds_a_damaged_decision_file(what: str, window_ms: int) -> None
     for key in (decisions(objects)[1], decisions(objects)[-1]):
         report = verified(objects | {key: DAMAGE[what](objects[key])})
         assert key in {fault.key for fault in report.faults}, key
+
+
+def test_verify_refuses_a_decision_file_of_another_version() -> None:
+    objects = published(20_000)
+    key = decisions(objects)[1]
+    with pytest.raises(OtherVersion, match=rf"^{key}: format version 9; .* run the newer one"):
+        verified(objects | {key: _other_version(objects[key])})
 
 
 def test_verify_finds_a_missing_decision_file_that_cannot_have_been_cleaned_up() -> None:
