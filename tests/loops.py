@@ -92,7 +92,7 @@ class World:
         numbers: dict[str, dict[str, int]] = {
             "source": {"poll": int(self.poll_s * 1000)},
             "dedup": {"window": self.window_ms},
-            "commit": {"every": int(self.every_s * 1000)},
+            "commit": {"every": int(self.every_s * 1000), "keep": self.keep_ms},
             "publish": {"period": self.period_ms},
             "hours": {"allowed_lateness": MINUTE},
             "coordination": {"failover": FAILOVER_S * 1000},

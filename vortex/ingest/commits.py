@@ -19,7 +19,10 @@ from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload
 
 _CHECK_AFTER_S = 60.0
-"""Seconds without a commit after which the log is listed past the new segment."""
+"""Seconds without a commit after which the log is listed past the new segment, if segments are kept for a short time.
+
+Others cannot have freed its number before segments are as old as they are kept. Half of that allows for other clocks.
+"""
 
 
 class Commits:
@@ -36,11 +39,16 @@ class Commits:
         memory: MemoryBudget,
         on_commit: Callable[[Footer], None],
         large: Callable[[], Compression | None],
+        keep_s: float = 0.0,
     ) -> None:
-        """`on_commit` is called for each committed segment; `large` says how to compress large members."""
+        """`on_commit` is called for each committed segment; `large` says how to compress large members.
+
+        `keep_s` is how long published segments are kept.
+        """
         self._shard = shard
         self._log_store, self._clock, self._meter = log_store, clock, meter
         self._offload, self._memory, self._on_commit, self._large = offload, memory, on_commit, large
+        self._check_after_s = max(_CHECK_AFTER_S, keep_s / 2)
         self._put: asyncio.Task[None] | None = None
         self._checked_at = 0.0
         self.head: SegmentRef
@@ -110,8 +118,8 @@ class Commits:
 
         A worker that pauses while others commit and clean up may find its segment number free again. Such a segment is
         never read, but a false end of shard would start the children too early. So the log is always listed past an end
-        of shard, and past other segments after a long time without a commit.
+        of shard, and past other segments after such a time without a commit that clean-up can have freed the number.
         """
-        if not footer.ended and self._clock.monotonic() - self._checked_at <= _CHECK_AFTER_S:
+        if not footer.ended and self._clock.monotonic() - self._checked_at <= self._check_after_s:
             return False
         return bool(await self._log_store.numbers(self._shard, footer.n))

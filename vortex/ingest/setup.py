@@ -15,10 +15,14 @@ from vortex.retry import Retry
 
 @dataclass(frozen=True, slots=True)
 class CommitRules:
-    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines."""
+    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines.
+
+    `keep_s` is how long published segments are kept.
+    """
 
     every_s: float
     max_bytes: int
+    keep_s: float = 0.0
 
 
 @dataclass(slots=True)

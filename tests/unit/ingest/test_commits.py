@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from simulation import vtime
+from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
 
 
@@ -49,5 +52,29 @@ def test_shard_catches_up_when_others_advance_its_bound() -> None:
         await world.clock.sleep(3600)
         await worker.kill()
         await world.verified()
+
+    vtime.run(scenario())
+
+
+@pytest.mark.parametrize(("keep_hours", "lists"), [(24, 0), (0, 2 * 24)])
+def test_idle_shards_list_their_logs_only_if_clean_up_can_have_freed_a_number(keep_hours: int, lists: int) -> None:
+    """Each commits once a period of five minutes; a listing costs as much as a put."""
+
+    async def scenario() -> None:
+        world, calls = World(shards=2, keep_ms=keep_hours * 60 * MINUTE), Counter[str]()
+
+        async def count(operation: str, key: str) -> None:
+            calls[operation + " segments" * ("/shards/" in key)] += 1
+
+        worker = await world.begin()
+        worker.tasks[1].cancel()  # planning and clean-up list logs, too
+        await world.clock.sleep(900)
+        assert isinstance(world.store, MemoryStore)
+        world.store.before = count
+        await world.clock.sleep(2 * 3600)
+        assert calls["put segments"] == 2 * 24
+        assert calls["list segments"] == lists
+        worker.fleet.stop()
+        await worker.tasks[0]
 
     vtime.run(scenario())
