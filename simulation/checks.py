@@ -168,6 +168,10 @@ class Checker:
                 Invariant.PARENTS_FIRST, f"{process.owner} reads {shard}, whose parents {early} have not ended"
             )
 
+    def lease_removed(self, shard: str) -> None:
+        """A worker has removed a row of the lease table."""
+        self._plans.forgets.row_removed(shard)
+
     def lease_written(self, row: Lease) -> None:
         """A lease was written: it must not be ahead of the log, since a KCL application may continue from it."""
         shard, checkpoint = row.key, row.checkpoint
@@ -322,6 +326,7 @@ class Checker:
             "plans": len(self._plans.plans),
             "hours": len(self._plans.closed),
             "forgotten": len(self._plans.forgets.forgotten),
+            "rows_removed": self._plans.forgets.rows_removed,
         }
 
     def digests(self) -> dict[str, str]:

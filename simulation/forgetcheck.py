@@ -15,6 +15,7 @@ class ForgetModel:
     def __init__(self, logs: LogModel, violated: Violated, listed: Callable[[], Container[str]]) -> None:
         """`listed` gives the shards that the stream lists now."""
         self.forgotten: set[str] = set()
+        self.rows_removed = 0
         self._named: set[str] = set()
         self._logs, self._violated, self._listed = logs, violated, listed
 
@@ -28,6 +29,15 @@ class ForgetModel:
             self._check(f"{name}: forgets {shard}, which", shard, plan, cleaned)
         self.forgotten |= gone
         self._named = named
+
+    def row_removed(self, shard: str) -> None:
+        """A row of the lease table was removed: nothing may need it any more, and no other application either."""
+        self.rows_removed += 1
+        if shard in self._named or shard in self._listed():
+            self._violated(
+                Invariant.LEASES_TRAIL_LOGS,
+                f"the row of {shard} was removed, but a plan names it, or the stream lists it",
+            )
 
     def _check(self, what: str, shard: str, plan: dict[str, Any], cleaned: Container[tuple[str, int]]) -> None:
         log = self._logs.logs.get(shard, [])

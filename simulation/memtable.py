@@ -114,6 +114,20 @@ class MemoryTable:
         await self.after("release", lease.key)
         return found
 
+    async def remove(self, lease: Lease) -> bool:
+        """See the port."""
+        await self.before("remove", lease.key)
+        found = self.table.get(lease.key)
+        same = found is not None and (found.counter, found.owner, found.checkpoint.sequence) == (
+            lease.counter,
+            lease.owner,
+            lease.checkpoint.sequence,
+        )
+        if same:
+            del self.table[lease.key]
+        await self.after("remove", lease.key)
+        return same
+
     def _mine(self, lease: Lease) -> Lease | None:
         found = self.table.get(lease.key)
         return found if found is not None and same_acquisition(lease, found) else None

@@ -31,6 +31,7 @@ class SimTable(MemoryTable):
         self.cut: dict[str, float] = {}
         """By process, until when it cannot reach the table."""
         self.on_checkpoint: Callable[[Lease], None] = lambda row: None
+        self.on_remove: Callable[[str], None] = lambda shard: None
 
     async def remember(self) -> None:
         """Record snapshots until cancelled."""
@@ -101,6 +102,15 @@ class TableView:
         await self._before("release", lease.key)
         self._say(f"release lease of {lease.key}")
         return await self._after("release", lease.key, await self._table.release(lease))
+
+    async def remove(self, lease: Lease) -> bool:
+        """See the port."""
+        await self._before("remove", lease.key)
+        removed = await self._table.remove(lease)
+        if removed:
+            self._table.on_remove(lease.key)
+        self._say(f"remove lease of {lease.key} -> {removed}")
+        return await self._after("remove", lease.key, removed)
 
     async def _before(self, operation: str, key: str) -> None:
         await self._gate.gate(f"{operation} lease {key}")

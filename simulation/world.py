@@ -127,6 +127,7 @@ class World:
         """Run all phases. The first violation ends the run."""
         self.observer.begins()
         self.table.on_checkpoint = self.observer.lease_written
+        self.table.on_remove = self.observer.lease_removed
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(
             lambda _, what: self.observer.violated(Invariant.SETTLES, f"unhandled: {what.get('exception')!r}")

@@ -129,10 +129,16 @@ class TinyAws:
         row = self.rows.get(asked["Key"]["leaseKey"]["S"])
         return {"Item": row} if row else {}
 
-    def _UpdateItem(self, asked: dict[str, Any]) -> dict[str, Any] | Reply:
-        key = asked["Key"]["leaseKey"]["S"]
+    def _DeleteItem(self, asked: dict[str, Any]) -> dict[str, Any] | Reply:
+        if not self._holds(asked):
+            return error_reply("dynamodb", 400, "ConditionalCheckFailedException", "it does not hold")
+        self.rows.pop(asked["Key"]["leaseKey"]["S"], None)
+        return {}
+
+    def _holds(self, asked: dict[str, Any]) -> bool:
+        """Whether the condition holds for the row."""
         names, values = asked["ExpressionAttributeNames"], asked.get("ExpressionAttributeValues", {})
-        row = dict(self.rows.get(key, {}))
+        row = self.rows.get(asked["Key"]["leaseKey"]["S"], {})
         for condition in asked["ConditionExpression"].split(" AND "):
             if absent := re.fullmatch(r"attribute_not_exists\((#\w+)\)", condition):
                 holds = names[absent[1]] not in row
@@ -140,7 +146,15 @@ class TinyAws:
                 name, _, value = condition.partition(" = ")
                 holds = row.get(names[name]) == values[value]
             if not holds:
-                return error_reply("dynamodb", 400, "ConditionalCheckFailedException", "it does not hold")
+                return False
+        return True
+
+    def _UpdateItem(self, asked: dict[str, Any]) -> dict[str, Any] | Reply:
+        if not self._holds(asked):
+            return error_reply("dynamodb", 400, "ConditionalCheckFailedException", "it does not hold")
+        key = asked["Key"]["leaseKey"]["S"]
+        names, values = asked["ExpressionAttributeNames"], asked.get("ExpressionAttributeValues", {})
+        row = dict(self.rows.get(key, {}))
         row["leaseKey"] = {"S": key}
         clauses = re.split(r" ?\b(SET|ADD|REMOVE) ", asked["UpdateExpression"])[1:]
         for verb, terms in zip(clauses[::2], clauses[1::2], strict=True):

@@ -220,6 +220,10 @@ class LeaseTable(Protocol):
         """
         ...
 
+    async def remove(self, lease: Lease) -> bool:
+        """Delete the row if it is unchanged since `lease` was read. False: it has changed, or there is none."""
+        ...
+
 
 class Clock(Protocol):
     """Wall time, monotonic time and sleep; virtual in simulations."""

@@ -386,3 +386,18 @@ async def test_writes_are_refused_when_a_restored_row_has_the_counter_but_anothe
     assert await table.checkpoint(ghost, Checkpoint("1")) is None
     assert await table.take(ghost, "one", "t2") is None
     assert (await row(table)).owner == "before"
+
+
+async def test_remove_deletes_a_row_only_if_it_is_as_it_was_read(faulty: FaultyTable) -> None:
+    """A heartbeat, another owner or another checkpoint since then keeps the row."""
+    table = faulty.table
+    mine = await held(table)
+    beaten = await table.renew(mine)
+    assert beaten is not None
+    assert not await table.remove(mine)
+    assert not await table.remove(msgspec.structs.replace(beaten, owner=None))
+    assert not await table.remove(msgspec.structs.replace(beaten, checkpoint=Checkpoint(SHARD_END)))
+    assert await row(table) == beaten
+    assert await table.remove(beaten)
+    assert await table.rows() == []
+    assert not await table.remove(beaten), "there is none"

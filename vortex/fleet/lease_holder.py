@@ -102,6 +102,17 @@ class Leases:
     async def _create(self, lease: Lease) -> bool:
         return await self._retry(f"create lease {lease.key}", lambda: self._table.create(lease))
 
+    async def remove(self, leases: Sequence[Lease]) -> None:
+        """Delete rows that have not changed since `look` read them. Raises Unavailable, Denied."""
+
+        async def one(lease: Lease) -> None:
+            async with self._gate:
+                await self._table.remove(lease)
+
+        for problem in await asyncio.gather(*map(one, leases), return_exceptions=True):
+            if problem is not None:
+                raise problem
+
     # Taking and releasing.
 
     async def take(self, lease: Lease) -> bool:

@@ -21,6 +21,7 @@ from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import GIVE_UP
 from vortex.fleet.lease_holder import Leases, new_lease
+from vortex.fleet.old_rows import OldRows
 from vortex.health import Health
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
@@ -69,6 +70,7 @@ class LeasedFleet:
             clock,
             worker,
         )
+        self._old_rows = OldRows(leases, shard_tree, clock)
         self._holdings: dict[str, _Holding] = {}
         self._tasks: dict[str, asyncio.Future[None]] = {}
         self._next_at: dict[str, float] = {}
@@ -132,6 +134,8 @@ class LeasedFleet:
         live = [one for one in seen if one.lease.key in shard_tree.live]
         self.owners = {one.lease.key: one.lease.owner or "" for one in live}
         self.roster = roster(live, leases.me, self._holdings.keys(), leases.failover_s)
+        if self.roster.rank == 0:
+            await self._old_rows.remove(seen)
         due = [one for one in live if self._may_run(one)]
         decision = decide(due, leases.me, self._holdings.keys(), leases.failover_s)
         waiting = any(holding.stolen and holding.working is None for holding in self._holdings.values())

@@ -12,7 +12,7 @@ from vortex.core.log.segment import Footer
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.core.publish.plan import Plan, PlanShard, live_and_retired
 from vortex.log.store import LogStore
-from vortex.ports import NotFound, Stream
+from vortex.ports import NotFound, PortError, Stream
 from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ class ShardTree:
     def __init__(self, state: StreamState, log_store: LogStore, stream: Stream, retry: Retry) -> None:
         self.live: dict[str, ShardInfo] = {}
         self.ended: dict[str, tuple[str, ...]] = {}
+        self.named: set[str] = set()
+        """The shards to which the last plan leads, its retired ones included; plans have forgotten all others that ever
+        were, or do not know them yet."""
         self._state, self._log_store, self._stream, self._retry = state, log_store, stream, retry
         self._roots = {root.shard.id: root.shard for root in state.roots}
         self._positions = {root.shard.id: root.position for root in state.roots}
@@ -55,6 +58,14 @@ class ShardTree:
     async def list(self) -> None:
         """List the stream's shards: a listed shard that has not ended is waited for."""
         self._listed = {s.id for s in await self._retry("list shards", self._stream.list_shards)}
+
+    async def listed_now(self) -> set[str] | None:
+        """The shards of one listing; None if there was no answer."""
+        try:
+            self._listed = {shard.id for shard in await self._stream.list_shards()}
+        except PortError:
+            return None
+        return self._listed
 
     # From the logs: complete, but reads the head of each log.
 
@@ -97,7 +108,7 @@ class ShardTree:
                     infos[child.id] = child
                     if child.id not in live:
                         todo.append((child.id, await self._log_store.newest(child.id, None)))
-        self.live, self.ended = found, ended
+        self.live, self.ended, self.named = found, ended, {*found, *ended}
 
     # From the lease table: cheap, but only as correct as its rows.
 
@@ -149,6 +160,7 @@ class ShardTree:
         for shard in before:
             if shard not in seen:
                 self._end(shard)  # forgotten since this process looked last
+        self.named = {*retired, *seen}
         return True
 
     async def _end_by_row(self, shard: str, row: Lease, entry: PlanShard | None) -> None:

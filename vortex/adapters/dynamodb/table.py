@@ -3,9 +3,9 @@
 API: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html. Attributes, conditions and
 increments: DynamoDBLeaseSerializer and DynamoDBLeaseRefresher of https://github.com/awslabs/amazon-kinesis-client.
 
-All writes are UpdateItem, so foreign attributes of a row are kept. Conditions contain owner and token as well as the
-KCL's counter: after a restore of the table a counter value may occur again. Nothing is retried here; after an unknown
-outcome the caller may repeat the call at its own pace.
+All writes but the removal of a row are UpdateItem, so foreign attributes of a row are kept. Conditions contain owner
+and token as well as the KCL's counter: after a restore of the table a counter value may occur again. Nothing is retried
+here; after an unknown outcome the caller may repeat the call at its own pace.
 """
 
 from __future__ import annotations
@@ -237,6 +237,21 @@ class DynamoTable:
             await self._hand_over(lease.key, found.previous_owner)
         return None
 
+    async def remove(self, lease: Lease) -> bool:
+        """See the port."""
+        expect = {
+            COUNTER: number(lease.counter),
+            CHECKPOINT: text(lease.checkpoint.sequence),
+            OWNER: text(lease.owner) if lease.owner else None,
+        }
+        arguments = update_arguments(expect=expect, put={}, add={}, remove=())
+        del arguments["UpdateExpression"]
+        try:
+            await self._call("DeleteItem", dict, lease.key, Key={KEY: text(lease.key)}, **arguments)
+        except _ConditionFailed:
+            return False
+        return True
+
     async def _hand_over(self, key: str, previous_owner: str) -> None:
         """Tell the new owner of the lease to stop waiting. Not a heartbeat, so the counter stays."""
         with contextlib.suppress(_Refused):  # the lease was taken again, or the new owner does not wait any more
@@ -326,6 +341,7 @@ class DynamoTable:
 
 METHODS = {
     "CreateTable": "create_table",
+    "DeleteItem": "delete_item",
     "DescribeTable": "describe_table",
     "GetItem": "get_item",
     "Scan": "scan",
