@@ -13,7 +13,6 @@ from unittest.mock import patch
 import vortex.core.log.sealing
 import vortex.publish.copies
 import vortex.publish.object_writer
-import vortex.publish.ranges
 from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill, folders, segment
 from simulation import vtime
 from simulation.simscratch import SimScratch
@@ -26,6 +25,7 @@ from vortex.health import Health
 from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher, PublisherPorts, PublishRules
 from vortex.retry import Retry
+from vortex.under_way import BytesUnderWay
 
 
 def views_of(number: int, members: int) -> tuple[Plan, dict[str, LogView]]:
@@ -92,7 +92,6 @@ def _sizes(sizes: Sizes) -> Iterator[None]:
     """The sizes that are not settings."""
     with (
         patch.object(vortex.publish.object_writer, "_BATCH", sizes.batch),
-        patch.object(vortex.publish.ranges, "_BATCH_BYTES", sizes.batches),
         patch.object(vortex.publish.copies, "NEAR", sizes.near),
         patch.object(vortex.publish.copies, "_REQUEST", sizes.request),
         patch.object(vortex.publish.copies, "_UNDER_WAY", sizes.under_way),
@@ -123,7 +122,13 @@ def publisher(
     clock = vtime.VirtualClock(T0 + 2 * PERIOD_MS)
     retry = Retry(clock, vtime.NullMeter(), Health(), Random(1))
     ports = PublisherPorts(
-        LogStore(store, ROOT, retry), clock, vtime.NullMeter(), vtime.in_place, owner, SimScratch(sizes.scratch)
+        LogStore(store, ROOT, retry),
+        clock,
+        vtime.NullMeter(),
+        vtime.in_place,
+        owner,
+        SimScratch(sizes.scratch),
+        room=BytesUnderWay(sizes.batches),
     )
     rules = PublishRules(
         PERIOD_MS,

@@ -11,6 +11,7 @@ from vortex.ingest.memory import MemoryBudget, Turns
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload, Stream
 from vortex.retry import Retry
+from vortex.under_way import BytesUnderWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class IngestPorts:
     offload: Offload
     memory: MemoryBudget
     owner: str
+    room: BytesUnderWay
+    """For records that decompress to much, and for other large work of the process."""
     large: Callable[[], Compression | None] = lambda: Compression.GZIP
     """How to compress large members: as objects are, or LZ4 (None) where most recently had a line left out."""
     turns: Turns = field(default_factory=Turns)

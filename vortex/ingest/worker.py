@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 
 from vortex import metrics
 from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
@@ -30,6 +31,10 @@ _IN_HASTE = 5.0
 _STALE = 23 * 3_600_000  # a lag that suggests a trimmed position; see `_reread_if_trimmed`
 _REFUSALS = 5
 """Refusals of a position after which the shard is given up and needs operator action."""
+_LARGE = 16 * 1024 * 1024
+"""Bytes that a record may decompress to beside other large work of the process."""
+_PATIENCE_S = 10.0
+"""Seconds that it waits for others: a store that does not answer must not stop reading."""
 _MALFORMED_PAUSE = 1.0, 10.0
 """Seconds to wait after a malformed reply, and after many of them."""
 
@@ -325,16 +330,21 @@ class ShardWorker:
 
     async def _to_the_next_record(self, steps: Iterator[Step | None]) -> bool:
         """Process up to the end of a record; False at the end of the page."""
-        clock = self._ports.clock
-        for step in steps:
-            if step is not None:
-                if step.counts.records and self._since is None:
-                    self._since = clock.monotonic()
-                    self.status.oldest_uncommitted_ms = clock.now_ms()
-                self.status.count(step, self._ports.meter)
-            await clock.sleep(0)
-            if step is not None and step.whole:
-                return True
+        clock, large = self._ports.clock, False
+        async with AsyncExitStack() as stack:
+            for step in steps:
+                if step is not None:
+                    if step.counts.records and self._since is None:
+                        self._since = clock.monotonic()
+                        self.status.oldest_uncommitted_ms = clock.now_ms()
+                    self.status.count(step, self._ports.meter)
+                await clock.sleep(0)
+                if step is not None and step.whole:
+                    return True
+                if self._ingest.decompressed > _LARGE and not large:
+                    large = True
+                    room = self._ports.room.of(self._policy.limits.record, _PATIENCE_S)
+                    await stack.enter_async_context(room)
         return False
 
     def _short_of_memory(self) -> bool:

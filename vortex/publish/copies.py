@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_right
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from vortex.core.publish.members import Members, ObjectSpec, Piece, Run
 from vortex.log.store import LogStore
 from vortex.ports import NoRoom, Offload, Scratch, ScratchFile
+from vortex.under_way import BytesUnderWay
 
 log = logging.getLogger(__name__)
 
@@ -25,59 +25,11 @@ NEAR = 256 * 1024
 _REQUEST = 16 * 1024 * 1024
 """Bytes of one request at most."""
 _UNDER_WAY = 64 * 1024 * 1024
-"""Bytes that all requests under way may bring."""
+"""Bytes that all requests under way may bring, if the memory for copies is not less."""
 BlobData = dict[tuple[str, int, int], memoryview]
 """Blobs as read, by (shard, n, offset)."""
 _Place = memoryview | int | None
 """Where a copy is: in memory, or at an offset of the scratch file; None where there was no room."""
-
-
-class BytesUnderWay:
-    """Limits the bytes that are in memory at a time; something larger than the limit waits until it is alone."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._used = limit, 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @asynccontextmanager
-    async def of(self, size: int) -> AsyncIterator[Callable[[int], None]]:
-        """Wait for room, in the order of calls, and take it up. Yields what gives a part of it back early."""
-        if self._waiting or not self._fits(size):
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append((size, turn))
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._used -= size
-                self._admit()
-                raise
-        else:
-            self._used += size
-        left = size
-
-        def give_back(part: int) -> None:
-            nonlocal left
-            left, self._used = left - part, self._used - part
-            self._admit()
-
-        try:
-            yield give_back
-        finally:
-            give_back(left)
-
-    def _fits(self, size: int) -> bool:
-        return not self._used or self._used + size <= self._limit
-
-    def _admit(self) -> None:
-        while self._waiting:
-            size, turn = self._waiting[0]
-            if not turn.cancelled():
-                if not self._fits(size):
-                    return
-                self._used += size
-                turn.set_result(None)
-            self._waiting.popleft()
 
 
 @dataclass(slots=True)
@@ -92,13 +44,13 @@ class _Copied:
 class Copies:
     """The blobs of a pass, copied while its first objects are made. Used as a context, which removes the copy."""
 
-    def __init__(self, log_store: LogStore, offload: Offload, file: ScratchFile | None) -> None:
-        """Copies into `file`, or into memory."""
+    def __init__(self, log_store: LogStore, offload: Offload, file: ScratchFile | None, memory: int) -> None:
+        """Copies into `file`, or into memory. `memory`: bytes that all requests under way may bring."""
         self.full = False
         """Whether the file had no more room: what is missing is read from the store."""
         self._log_store, self._offload, self._file = log_store, offload, file
         self._copied: dict[tuple[str, int], _Copied] = {}
-        self._under_way = BytesUnderWay(_UNDER_WAY)
+        self._under_way = BytesUnderWay(min(memory, _UNDER_WAY))
 
     async def __aenter__(self) -> Copies:
         return self
@@ -242,7 +194,7 @@ class Copier:
     """Makes the copies of one plan, pass by pass."""
 
     def __init__(self, log_store: LogStore, offload: Offload, scratch: Scratch, memory: int) -> None:
-        """A pass of up to `memory` bytes is copied into memory; a larger one into `scratch`."""
+        """A pass of up to `memory` bytes is copied into memory; a larger one into `scratch`, so much at a time."""
         self._log_store, self._offload, self._scratch, self._memory = log_store, offload, scratch, memory
         self._no_room = False
 
@@ -255,7 +207,7 @@ class Copier:
         if file is None and size > self._memory:
             most = self._memory
             last, runs, size = await self._fitting(members, first, most)
-        async with Copies(self._log_store, self._offload, file) as copies:
+        async with Copies(self._log_store, self._offload, file, self._memory) as copies:
             copies.begin(runs, most)
             yield copies, last
             self._no_room = self._no_room or copies.full

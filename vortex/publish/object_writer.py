@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import chain, groupby
 
 import xxhash
@@ -201,7 +200,7 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int, compression: Compression) 
 
     If the pieces are small, one new member of all lines.
     """
-    body, raw, must_recompress = BytesIO(), 0, spec.must_recompress(small)
+    parts, raw, must_recompress = list[bytes | memoryview](), 0, spec.must_recompress(small)
 
     def reusable(piece: Piece) -> bool:
         return not must_recompress and blobs.reusable(piece, compression)
@@ -209,13 +208,13 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int, compression: Compression) 
     for whole, pieces in groupby(spec.pieces, key=reusable):
         if whole:
             for piece in pieces:
-                body.write(blobs.whole(piece))
+                parts.append(blobs.whole(piece))
                 raw += piece.raw
         else:
             lines = Counted(chain.from_iterable(map(blobs.lines, pieces)))
-            body.write(member(lines, compression))
+            parts.append(member(lines, compression))
             raw += lines.size
-    return body.getvalue(), raw
+    return b"".join(parts), raw  # a single member is not copied
 
 
 def _same_lines(existing: bytes, ours: bytes, key: str) -> bool:

@@ -44,6 +44,7 @@ from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.ranges import Ranges
 from vortex.publish.sharing import Sharing
+from vortex.under_way import MOST, BytesUnderWay
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,8 @@ class PublisherPorts:
     owner: str
     scratch: Scratch = field(default_factory=NoScratch)
     stream: Stream | None = None
+    room: BytesUnderWay = field(default_factory=lambda: BytesUnderWay(MOST))
+    """For objects that are made and put, and for other large work of the process."""
 
 
 class Publisher:
@@ -129,6 +132,7 @@ class Publisher:
             writer,
             self._sharing,
             lambda: Copier(ports.log_store, ports.offload, ports.scratch, rules.copy_bytes),
+            ports.room,
         )
         keys = KeyCache(
             ports.log_store, ports.offload, rules.keys_bytes, lambda: ports.meter.add(metrics.DECIDED_READS)

@@ -13,14 +13,13 @@ from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import RangeDone
 from vortex.log.store import LogStore
 from vortex.ports import Offload
-from vortex.publish.copies import BytesUnderWay, Copier, Copies
+from vortex.publish.copies import Copier, Copies
 from vortex.publish.object_writer import ObjectWriter, batches
 from vortex.publish.sharing import Doing, Sharing
+from vortex.under_way import BytesUnderWay
 
 _BATCHES = 6
 """Batches of objects that are written at a time."""
-_BATCH_BYTES = 432 * 1024 * 1024
-"""Compressed bytes of these batches in memory: blobs and objects until the objects are made, then the objects."""
 
 
 class Ranges:
@@ -33,10 +32,13 @@ class Ranges:
         writer: ObjectWriter,
         sharing: Sharing,
         copier: Callable[[], Copier],
+        room: BytesUnderWay,
     ) -> None:
-        """`copier` makes the copies of one range."""
+        """`copier` makes the copies of one range. `room`: compressed bytes of batches in memory, which are blobs and
+        objects until the objects are made, then the objects.
+        """
         self._log_store, self._offload, self._writer, self._sharing = log_store, offload, writer, sharing
-        self._copier = copier
+        self._copier, self._room = copier, room
         self._large = self._touched = 0
 
     async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
@@ -111,11 +113,10 @@ class Ranges:
         self, plan: Plan, chunks: Iterable[tuple[int, int]], members: Members, copies: Copies
     ) -> list[PublishedObject]:
         """Write the objects of some groups, a few batches at a time: one is put while the next one is built."""
-        room = BytesUnderWay(_BATCH_BYTES)
 
         async def one(batch: Sequence[ObjectSpec]) -> list[PublishedObject]:
             size = sum(spec.length for spec in batch)
-            async with room.of(2 * size) as give_back:
+            async with self._room.of(2 * size) as give_back:
                 return await self._writer.write(batch, plan, copies, lambda: give_back(size))
 
         published: list[PublishedObject] = []

@@ -81,7 +81,7 @@ def publisher_of(
     env: Environment, state: StreamState, log_store: LogStore, roster: Callable[[], Roster] = Roster
 ) -> Publisher:
     """A publisher for the stream of these logs; alone, or one of the workers of `roster`."""
-    ports = PublisherPorts(log_store, env.trusted, env.meter, env.offload, env.owner, env.scratch, env.stream)
+    ports = PublisherPorts(log_store, env.trusted, env.meter, env.offload, env.owner, env.scratch, env.stream, env.room)
     return Publisher(state, env.rules, ports, roster)
 
 
@@ -132,6 +132,7 @@ def worker_factory(
         env.offload,
         MemoryBudget(settings.memory.limit),
         env.owner,
+        env.room,
         large=lambda: None if lz4() else compression,
     )
 

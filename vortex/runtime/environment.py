@@ -27,6 +27,7 @@ from vortex.publish.publisher import PublishRules
 from vortex.retry import Retry
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
 from vortex.runtime.trust import TrustedClock, TrustedStream
+from vortex.under_way import LEAST, MOST, BytesUnderWay
 
 
 def _unheard(shard: str, footer: Footer) -> None:
@@ -60,6 +61,20 @@ class Environment:
     """None if one process runs every shard."""
     on_commit: Callable[[str, Footer], None] = _unheard
     """Called for every commit, with the shard."""
+    room: BytesUnderWay = field(init=False)
+    """Memory for large work of ingest and publishing together."""
+
+    def __post_init__(self) -> None:
+        self.room = BytesUnderWay(_room_bytes(self.settings))
+
+
+_COPIES = 64 * 2**20
+"""Maximum memory for copies of segments."""
+
+
+def _room_bytes(settings: Settings) -> int:
+    """The memory for large work. A large folder is published faster with more, which a small limit does not allow."""
+    return max(LEAST, min(MOST, settings.memory.limit))
 
 
 def publish_rules(settings: Settings) -> PublishRules:
@@ -74,6 +89,7 @@ def publish_rules(settings: Settings) -> PublishRules:
         window_ms=settings.dedup.window,
         reach_ms=settings.dedup.reach,
         keys_bytes=settings.memory.keys,
+        copy_bytes=min(_COPIES, _room_bytes(settings) // 4),
         compression=Compression(settings.layout.compression),
     )
 

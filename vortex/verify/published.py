@@ -22,8 +22,9 @@ from vortex.core.publish.members import Dropped, ObjectSpec, members_of
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import NotFound, Offload, Scratch
-from vortex.publish.copies import BytesUnderWay, Copier, Copies
+from vortex.publish.copies import Copier, Copies
 from vortex.publish.object_writer import Blobs, batches
+from vortex.under_way import BytesUnderWay
 from vortex.verify.report import Report
 
 _PARALLEL = 64

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 from collections import Counter
 from itertools import groupby
 
 import pytest
 
 from simulation import vtime
-from tests.loops import World
+from tests.loops import Worker, World
 from tests.unit.ingest.slices import put_events
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.segment import parse_footer
+from vortex.ingest import worker as ingest_worker
 from vortex.ingest.memory import Turns
+from vortex.runtime.assembly import loaded_state
 
 pytestmark = pytest.mark.usefixtures("small_slices")
 
@@ -105,3 +109,35 @@ def test_shards_take_turns_at_record_boundaries() -> None:
     assert all(run[-1] for run in runs[:-1])
     assert Counter(shard for shard, _ in seen).keys() == {"shardId-000000000000", "shardId-000000000001"}
     assert len(runs) > 4
+
+
+@pytest.mark.parametrize(("released_s", "read_s"), [(3, 4), (1000, 12)])
+def test_a_large_record_waits_while_publishing_takes_the_memory(
+    monkeypatch: pytest.MonkeyPatch, released_s: int, read_s: int
+) -> None:
+    """Not for ever: a store that does not answer keeps objects in memory."""
+    monkeypatch.setattr(ingest_worker, "_LARGE", 1 << 20)
+
+    async def scenario() -> None:
+        world = World(shards=1, every_s=1, keep_ms=1 << 40)
+        put_events(world, 1, 200)
+        event = json.dumps({"c": "c", "t": "v", "id": "large", "x": "x" * (3 << 20)}).encode()
+        world.stream.put("large", gzip.compress(event, mtime=0))
+        world.sent["large"] += 1
+        env = world.environment()
+        async with env.room.of(env.room.limit) as give_back:
+            worker = Worker(world, env, *await loaded_state(env))
+            asyncio.get_running_loop().call_later(released_s, give_back, env.room.limit)
+            await world.clock.sleep(min(released_s, 10) - 1)
+            assert committed(world) == 0
+            await world.clock.sleep(read_s - min(released_s, 10) + 1)
+            assert committed(world) == 201
+            await worker.kill()
+
+    vtime.run(scenario())
+
+
+def committed(world: World) -> int:
+    """The number of events in the logs."""
+    bodies = [(key, body) for key, body in world.store.objects.items() if key.endswith(".seg")]
+    return sum(parse_footer(body, len(body), key)[0].counts.accepted for key, body in bodies)

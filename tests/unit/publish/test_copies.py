@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ from vortex.core.publish.members import Members, members_of
 from vortex.core.publish.plan import Plan, PlanShard
 from vortex.log.store import LogStore
 from vortex.publish import copies
-from vortex.publish.copies import BytesUnderWay, Copier, blobs_of
+from vortex.publish.copies import Copier, blobs_of
 from vortex.retry import Once
 
 _TRAFFIC = Traffic(commits=3, partitions=40, size=1_400_000)
@@ -104,32 +103,3 @@ def test_a_file_that_fails_costs_requests_and_no_bytes(fails: Callable[[int], bo
     passes, gets = vtime.run(copied(SimScratch(10**9, lambda: fails(next(calls))), 20_000))
     assert passes >= 1
     assert gets > 6
-
-
-def test_bytes_under_way_stay_below_the_limit_in_the_order_of_calls() -> None:
-    """What is larger than the limit waits until it is alone; who is cancelled takes no room."""
-    used, most, order = 0, 0, []
-
-    async def one(limit: BytesUnderWay, name: int, size: int) -> None:
-        nonlocal used, most
-        async with limit.of(size):
-            order.append(name)
-            used += size
-            most = max(most, used if size <= 100 else 0)
-            assert used <= 100 or used == size
-            await asyncio.sleep(1)
-            used -= size
-
-    async def main() -> None:
-        limit = BytesUnderWay(100)
-        sizes = [60, 60, 30, 500, 10, 90, 10, 100]
-        tasks = [asyncio.ensure_future(one(limit, name, size)) for name, size in enumerate(sizes)]
-        await asyncio.sleep(0.5)
-        tasks[1].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert order == [0, 2, 3, 4, 5, 6, 7]
-        assert (used, most) == (0, 100)
-        async with limit.of(100):
-            pass
-
-    vtime.run(main())

@@ -179,7 +179,7 @@ def _plain(datas: list[bytes]) -> bytes | None:
 def _decompressed(data: bytes, budget: Budget) -> Steps[bytes]:
     out = Output(budget.members)
     try:
-        text = yield from decompress(data, budget.room, out)
+        text = yield from _noted(decompress(data, budget.room, out), budget, out)
     except Refused as refused:
         if refused.reason is Reason.TOO_LARGE:
             raise budget.too_large() from None
@@ -189,3 +189,15 @@ def _decompressed(data: bytes, budget: Budget) -> Steps[bytes]:
         return data
     budget.decompressed(out.tell(), out.members)
     return text
+
+
+def _noted(steps: Steps[bytes | None], budget: Budget, out: Output) -> Steps[bytes | None]:
+    """The same steps; notes how much is decompressed before each pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            text: bytes | None = end.value
+            return text
+        budget.decompressing(out.tell())
+        yield

@@ -67,7 +67,13 @@ class EventReader:
         self._other_times = len(decoder.paths["time"]) > 1
         self._prefixes = _Prefixes()
         self._names = Names(seed)
+        self._pot = Pot(limits)
         self._native, self._paths = _native_paths(decoder.fields, decoder.paths)
+
+    @property
+    def decompressed(self) -> int:
+        """Bytes that the record at hand has decompressed to."""
+        return self._pot.decompressed
 
     def page(self, records: Records) -> Events:
         """All events and rejections of the page, in order, without pauses."""
@@ -83,12 +89,14 @@ class EventReader:
         aggregate = aggregates(records.data, records.bounds)
         plain, others = yield from self._plainly(records.data, records.bounds, aggregate)
         page, pot = EventPage(plain, records, others[-1] if others else -1), Pot(self._limits)
+        self._pot = pot
         for some in batches(records, others):
             datas = [records.datas[index] for index in some]
             if (group := plain_parts(datas, some)) is not None:
                 yield from self._slices_of(page, group)
             else:
                 yield from self._apart(page, some, pot)
+                pot.decompressed = 0
         yield from page.plain_up_to(len(records))
 
     def _apart(self, page: EventPage, some: Sequence[int], pot: Pot) -> Iterator[Slice | None]:

@@ -44,6 +44,8 @@ class Pot:
 
     def __init__(self, limits: Limits) -> None:
         self.left = limits.page
+        self.decompressed = 0
+        """Bytes that the record at hand has decompressed to."""
 
 
 class Budget:
@@ -52,6 +54,7 @@ class Budget:
     def __init__(self, size: int, limits: Limits, pot: Pot) -> None:
         """`size`: bytes of the record as received."""
         self._limits, self._pot = limits, pot
+        pot.decompressed = 0
         self._record = limits.record
         self._share = max(_LEAST_SHARE, _SHARE * size)
         self.parts = limits.events
@@ -64,10 +67,15 @@ class Budget:
         """Bytes that may still be decompressed."""
         return max(0, min(self._record, self._share + self._pot.left))
 
+    def decompressing(self, size: int) -> None:
+        """Note that `size` more bytes are decompressed so far; `decompressed` counts them."""
+        self._pot.decompressed = self._limits.record - self._record + size
+
     def decompressed(self, size: int, members: int | None = None) -> None:
         """Count `size` decompressed bytes; `members` is the new number of remaining compressed members."""
         self.members = self.members if members is None else max(0, members)
         self._record -= size
+        self.decompressing(0)
         self._pot.left -= max(0, size - max(0, self._share))
         self._share -= size
 

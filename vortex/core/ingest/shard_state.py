@@ -121,6 +121,11 @@ class ShardIngest:
         return self._build.buffered
 
     @property
+    def decompressed(self) -> int:
+        """Bytes that the record at hand has decompressed to, beside the lines."""
+        return self._reader.decompressed
+
+    @property
     def has_progress(self) -> bool:
         """Whether anything was read since the last cut."""
         return self._build.counts.records > 0
