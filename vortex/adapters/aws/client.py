@@ -263,15 +263,30 @@ class calling:
         try:
             await self._call.__aexit__(kind, error, trace)
         except TimeoutError as late:
-            raise translate(late, self._what) from late
+            raise translate(late, self._what) from _bare(late)
+        finally:
+            trace = None  # it would stay in the frame of this method, and so in the traceback of what is raised
         if error is None or isinstance(error, PortError):
             return
         if isinstance(error, ClientError) and (meaning := self._meanings.get(code_of(error))):
-            raise meaning(f"{self._what}: {said(error)}") from error
+            raise meaning(f"{self._what}: {said(error)}") from _bare(error)
         if isinstance(error, ClientError | BotoCoreError | aiohttp.ClientError | OSError | Malformed):
-            raise translate(error, self._what) from error
+            raise translate(error, self._what) from _bare(error)
         if isinstance(error, Exception) and self._call.replied:
-            raise _malformed(error, self._what) from error
+            raise _malformed(error, self._what) from _bare(error)
+
+
+def _bare(error: BaseException) -> BaseException:
+    """The error without tracebacks, whose frames hold the body of the reply.
+
+    botocore keeps an error in variables of frames that are in its traceback. So they would stay in memory until garbage
+    is collected, which a worker does rarely.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        one = one.with_traceback(None)
+        one = one.__cause__ or one.__context__
+    return error
 
 
 def code_of(error: ClientError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import time
@@ -10,13 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
 
 from tests.calls import CASES, THERE, WAIT_S, Case, World, opened
 from tests.faultproxy import only
 from tests.faults.strikes import error_reply
 from tests.faults.wire import Headers, Reply, Request
 from vortex.adapters.aws import pages
-from vortex.ports import Unavailable
+from vortex.ports import PortError, Unavailable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -270,3 +272,18 @@ async def test_a_cancelled_call_raises_cancelled_error(world: World) -> None:
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.alone], ids=lambda case: case.name)
+async def test_a_failed_call_leaves_no_reply_in_memory(world: World, case: Case) -> None:
+    """Without a collection of garbage, which a worker makes rarely: a body may have many megabytes."""
+    gc.collect()
+    before = sum(isinstance(each, ClientResponse) for each in gc.get_objects())
+    gc.disable()
+    try:
+        world.proxy.choose = only("length_huge", case.call, times=2)
+        with pytest.raises(PortError):
+            await case.ask(world)
+        assert sum(isinstance(each, ClientResponse) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
