@@ -18,6 +18,7 @@ from benchmarks.growth.ground import exponent
 from benchmarks.growth.price import bill
 from benchmarks.growth.publishing import held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
+from benchmarks.growth.resharding import resharded
 from benchmarks.growth.upkeep import cleaned
 
 
@@ -93,7 +94,13 @@ def _resume(segments: int) -> dict[str, float]:
     return {"bytes of indexes held": held, "bytes of indexes": whole}
 
 
+def _gone(times: int) -> dict[str, float]:
+    left = resharded(times)
+    return {"bytes of plan.json": left.plan_bytes, "lease rows": left.rows, "shards ever": left.shards}
+
+
 CURVES = {
+    "gone": Curve("splits and merges", (10, 20, 40), _gone, "bytes of plan.json"),
     "resume": Curve("unpublished segments", (40, 80, 160), _resume, "bytes of indexes held"),
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
     "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),

@@ -11,6 +11,7 @@ from benchmarks.growth.ground import Traffic, exponent
 from benchmarks.growth.price import bill
 from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
+from benchmarks.growth.resharding import resharded
 from benchmarks.growth.upkeep import cleaned
 from vortex.core.publish import members
 
@@ -110,3 +111,11 @@ def test_a_shard_that_resumes_holds_no_index_of_its_segments() -> None:
     """Only the newest footer decides where it continues."""
     held, whole = resumed(20)
     assert held == 0 < whole
+
+
+def test_plans_and_lease_rows_depend_on_live_shards_alone() -> None:
+    """Not on how often the stream was resharded; numbers get more digits."""
+    few, many = resharded(4), resharded(8)
+    assert many.shards == 2 * few.shards - 1 == 13
+    assert (few.rows, many.rows) == (3, 3)
+    assert abs(many.plan_bytes - few.plan_bytes) <= 40
