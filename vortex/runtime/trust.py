@@ -83,7 +83,7 @@ class TrustedStream:
         self._shards: set[str] = set()
         """The shards of the last accepted listing."""
         self._new_info = _Confirmation()
-        self._short_list = _Confirmation()
+        self._short_list, self._one_parent = _Confirmation(), _Confirmation()
 
     async def describe(self) -> StreamInfo:
         """See `ports.Stream`. Raises Denied when it is confirmed that the stream was deleted and created again."""
@@ -121,10 +121,16 @@ class TrustedStream:
             raise Unavailable("list shards: two replies differ", "malformed")
         if not _covered(listed):
             raise Unavailable("list shards: the open shards do not cover all hash keys", "malformed")
+        # Two shards that merge close together, so they vanish together: one alone shows that a reply is short.
+        half = sorted(shard.id for shard in listed if 0 < sum(p in found for p in shard.parents) < len(shard.parents))
+        if half and not self._one_parent.confirmed(half, self._clock.monotonic()):
+            raise Unavailable(f"list shards: only one parent of {', '.join(half[:5])} is listed", "malformed")
         missing = sorted(self._shards - found)
         if missing and not self._short_list.confirmed(missing, self._clock.monotonic()):
             raise Unavailable(f"list shards: {', '.join(missing[:5])} missing, but listed before", "malformed")
         self._short_list.reset()
+        if not half:
+            self._one_parent.reset()
         self._shards = found
         return listed
 

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from simulation import vtime
+from simulation.memstream import MemoryStream
 from tests.faulty_stream import FaultyWorld
 from vortex.core.layout import date_and_hour
 from vortex.core.log.segment import parse_footer
-from vortex.core.model import Page, Start
+from vortex.core.model import Page, ShardInfo, Start
+from vortex.health import Health
+from vortex.ports import Unavailable
 from vortex.runtime.trust import TrustedClock, TrustedStream
 
 HOUR = 3600
@@ -227,3 +230,36 @@ def test_a_worker_misplaces_no_event_after_the_machine_was_suspended() -> None:
         await world.verified()
 
     vtime.run(scenario())
+
+
+def test_listing_with_one_parent_of_a_merge_is_believed_only_after_three_replies() -> None:
+    """Also at the first start, when two replies leave out the same shard: it would never be read, nor its child."""
+
+    async def main() -> None:
+        clock = vtime.VirtualClock()
+        stream = MemoryStream(clock, shards=2)
+        first, second = (shard.id for shard in stream.shards())
+        stream.merge(first, second)
+        whole = await stream.list_shards()
+        replies = [[shard for shard in whole if shard.id != second]] * 2 + [whole] * 2 + [whole[:1] + whole[2:]] * 9
+
+        async def list_shards() -> list[ShardInfo]:
+            return replies.pop(0)
+
+        stream.list_shards = list_shards  # type: ignore[method-assign]
+        trusted = TrustedStream(stream, TrustedClock(clock, Health(), vtime.NullMeter()))
+        with pytest.raises(Unavailable, match="only one parent of shardId-000000000002 is listed"):
+            await trusted.list_shards()
+        assert await trusted.list_shards() == whole
+        refused = 0
+        while len(replies) > 2:
+            try:
+                assert len(await trusted.list_shards()) == 2
+                break
+            except Unavailable:
+                refused += 1
+                await clock.sleep(6)
+        assert refused == 4, "that one is missing and that its sibling is there are confirmed one after the other"
+        assert len(await trusted.list_shards()) == 2, "the next reply is believed at once"
+
+    vtime.run(main())
