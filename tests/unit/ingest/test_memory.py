@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from unittest.mock import patch
 
 from simulation import vtime
-from tests.loops import World
+from tests.loops import MINUTE, World
 from vortex.core.log.segment import parse_footer
 from vortex.ingest.memory import MemoryBudget
 
@@ -138,5 +139,28 @@ def test_a_shard_commits_early_each_time_half_of_the_limit_is_used() -> None:
         accepted = [parse_footer(body, len(body), key)[0].counts.accepted for key, body in sorted(bodies)]
         assert sum(accepted) >= 360, accepted
         assert max(accepted) <= 60, accepted
+
+    vtime.run(scenario())
+
+
+def test_idle_shards_are_asked_at_their_pace_however_many_there_are() -> None:
+    """Reads under way are limited by the bytes that they may bring, not by a number."""
+
+    async def scenario() -> None:
+        world, calls = World(shards=200, poll_s=2, keep_ms=24 * 60 * MINUTE), Counter[str]()
+
+        async def slow(operation: str, shard: str) -> None:
+            calls[operation] += 1
+            await world.clock.sleep(0.2)
+
+        world.stream.before = slow
+        worker = await world.begin()
+        worker.tasks[1].cancel()  # nothing to publish
+        await world.clock.sleep(30)
+        calls.clear()
+        await world.clock.sleep(20)
+        assert calls == {"read": 200 * 10}
+        worker.fleet.stop()
+        await worker.tasks[0]
 
     vtime.run(scenario())
