@@ -125,14 +125,16 @@ def _cores(load: Load, objects_s: float) -> float:
 
 
 def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
-    commits_s = load.shards / max(load.commit_every, 1.0)
+    commits_s = load.shards / min(max(load.commit_every, 1.0), load.period)
+    plans_s = 1 / load.period
     manifests_s = min(load.customers * load.types, load.events * 3600) / 3600
     line_bytes_s = load.events * load.event_bytes
     found = [
         _request("PUT segments", commits_s, _PUT),
         _request("PUT objects", objects_s, _PUT),
         _request("PUT manifests", manifests_s, _PUT),
-        _request("GET segments to publish (at most)", 4 * commits_s, _GET),
+        _request("PUT plans and decisions", 3 * plans_s, _PUT),
+        _request("GET segments to publish (at most)", 4 * (commits_s + plans_s * load.shards), _GET),
     ]
     if processes > 1:
         rows = math.ceil(load.shards * _LEASE_BYTES / 4096)

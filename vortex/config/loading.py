@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vortex.config.environment import overrides, variable
+from vortex.config.output import FAST
 from vortex.config.settings import Settings, known_keys
 
 
@@ -41,8 +42,15 @@ def origins(path: Path | None, environ: Mapping[str, str] | None = None) -> dict
     """By section and key where a setting comes from: the variable or the file; absent keys have their defaults."""
     document = _read(path) if path else {}
     said, _ = overrides(os.environ if environ is None else environ, known_keys())
-    found = {(name, key): str(path) for name, table in document.items() if isinstance(table, dict) for key in table}
-    return found | {(name, key): variable(name, key) for name, keys in said.items() for key in keys}
+    tables = {name: table for name, table in document.items() if isinstance(table, dict)}
+    found = {(name, key): str(path) for name, table in tables.items() for key in table}
+    found |= {(name, key): variable(name, key) for name, keys in said.items() for key in keys}
+    if "fast" in (said.get("publish", {}).get("preset"), tables.get("publish", {}).get("preset")):
+        for name, keys in FAST.items():
+            for key, (usual, _) in keys.items():
+                if said.get(name, {}).get(key, tables.get(name, {}).get(key, usual)) == usual:
+                    found[name, key] = "publish.preset"
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,13 +6,13 @@ This is where they are described, once. `config.example.toml`, `vortex.schema.js
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from vortex.config import places
 from vortex.config.input import Event, LimitsSection, Source
-from vortex.config.output import Commit, Hours, LayoutSection, Publish, Store
+from vortex.config.output import FAST, Commit, Hours, LayoutSection, Publish, Store
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, size_bytes
 from vortex.config.values import Duration, Endpoint, Size
@@ -144,6 +144,21 @@ class Settings(Section):
     http: Http = Http()
     log: Log = Log()
     shutdown: Shutdown = Shutdown()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, document: Any) -> Any:
+        """With a preset, other defaults."""
+        publish = document.get("publish") if isinstance(document, dict) else None
+        if not isinstance(publish, dict) or publish.get("preset") != "fast":
+            return document
+        changed = dict(document)
+        for name, keys in FAST.items():
+            if isinstance(table := document.get(name, {}), dict):
+                changed[name] = table | {
+                    key: fast for key, (usual, fast) in keys.items() if table.get(key, usual) == usual
+                }
+        return changed
 
 
 def sections() -> dict[str, type[Section]]:

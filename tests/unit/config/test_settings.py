@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.config.required import REQUIRED, message_of
-from vortex.config.loading import load
+from vortex.config.loading import load, origins
+from vortex.config.output import FAST
+from vortex.config.units import duration_ms
 from vortex.runtime.factories import table_name
 
 
@@ -131,3 +133,27 @@ def test_lease_table_is_named_after_the_stream_unless_another_is_set(
 @pytest.mark.parametrize("url", ["bucket", "s3://", "http://x/y", "file://relative", "file:///"])
 def test_store_url_of_an_unknown_kind_is_refused_with_an_example(file: Path, url: str) -> None:
     assert "s3://bucket/prefix" in message_of(file, {"VORTEX_STORE__URL": url})
+
+
+def test_preset_changes_defaults_only(file: Path) -> None:
+    """Another value stands, in the file and in the environment; `config show` says where the others come from.
+
+    So the preset works in a file of `vortex init`, which has all defaults.
+    """
+    usual = load(file, {})
+    for name, keys in FAST.items():
+        for key, (default, _) in keys.items():
+            assert getattr(getattr(usual, name), key) == duration_ms(default)
+    file.write_text(REQUIRED + "[publish]\npreset='fast'\nperiod='5m'\n[hours]\nallowed_lateness='2m'")
+    assert (load(file, {}).publish.period, load(file, {}).hours.allowed_lateness) == (4000, 120_000)
+    assert origins(file, {})["publish", "period"] == "publish.preset"
+    assert origins(file, {})["hours", "allowed_lateness"] == str(file)
+    file.write_text(REQUIRED + "[publish]\npreset='fast'\n[hours]\nmax_delay='1h'")
+    fast = load(file, {})
+    assert (fast.source.poll, fast.publish.period, fast.hours.allowed_lateness) == (500, 4000, 500)
+    assert (fast.hours.max_delay, fast.commit.every) == (3_600_000, 30_000)
+    own = load(file, {"VORTEX_PUBLISH__PERIOD": "10s"})
+    assert (own.source.poll, own.publish.period) == (500, 10_000)
+    named = origins(file, {"VORTEX_PUBLISH__PERIOD": "10s"})
+    assert named["source", "poll"] == named["hours", "allowed_lateness"] == "publish.preset"
+    assert named["publish", "period"] == "VORTEX_PUBLISH__PERIOD"
