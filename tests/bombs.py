@@ -29,6 +29,7 @@ from simulation.logchecks import parsed
 from simulation.memstream import MemoryStream
 from vortex import metrics
 from vortex.adapters.clock import SystemClock, ThreadOffload
+from vortex.adapters.disk.scratch import TemporaryScratch
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.heap import use_one_heap
 from vortex.config.settings import Settings
@@ -237,7 +238,7 @@ class Seen:
     """The number of rejected records whose data is not in the log."""
 
 
-class _Hasty(SystemClock):
+class HastyClock(SystemClock):
     """A clock with short sleeps: otherwise a page of 10 MiB is followed by a pause of five seconds."""
 
     async def sleep(self, seconds: float) -> None:
@@ -265,27 +266,33 @@ async def _gaps(seen: Seen) -> None:
         seen.own_gap, own_before = max(seen.own_gap, own - own_before), own
 
 
-async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
-    """Run a page of records through the loop of a shard, or of several shards at once if the bomb is for several."""
-    clock, health, meter, seen = _Hasty(), Health(), _Reasons(), Seen(name)
-    shards = _SEVERAL if name in ON_SEVERAL_SHARDS else 1
-    stream = MemoryStream(clock, limits=False, shards=shards)
-    store, offload = LocalDirStore(folder), ThreadOffload()
-    env = Environment(
+def environment(folder: Path, stream: MemoryStream, clock: SystemClock, meter: vtime.NullMeter) -> Environment:
+    """A process whose store is this folder."""
+    health = Health()
+    return Environment(
         settings=SETTINGS,
         rules=publish_rules(SETTINGS),
         stream=stream,
-        store=store,
+        store=LocalDirStore(folder),
         clock=clock,
         trusted=clock,
         meter=meter,
         health=health,
         retry=Retry(clock, meter, health, Random(1)),
-        offload=offload,
+        offload=ThreadOffload(),
         owner="me",
         token=lambda: "never asked for",
         seed=5,
+        scratch=TemporaryScratch(2**31),
     )
+
+
+async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
+    """Run a page of records through the loop of a shard, or of several shards at once if the bomb is for several."""
+    clock, meter, seen = HastyClock(), _Reasons(), Seen(name)
+    shards = _SEVERAL if name in ON_SEVERAL_SHARDS else 1
+    stream = MemoryStream(clock, limits=False, shards=shards)
+    env = environment(folder, stream, clock, meter)
     state, log_store = await loaded_state(env)
     make = worker_factory(env, state, log_store, lambda shard, footer: None, lambda: False)
     workers = [make(shard) for shard in await stream.list_shards()]
@@ -313,7 +320,6 @@ async def watched(name: str, records: list[bytes], folder: Path) -> Seen:
     seen.counts = {each: getattr(totals, each) for each in ("records", "events", "accepted", "filtered", "rejected")}
     seen.reasons = dict(meter.found)
     seen.lost = _lost(folder, stream)
-    offload.close()
     return seen
 
 
