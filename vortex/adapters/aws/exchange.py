@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar, Token
+from io import BytesIO
 from types import TracebackType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -266,7 +267,8 @@ class _Reply(ClientResponse):
     async def read(self) -> bytes:
         """The whole body. Raises ClientPayloadError if it is cut off, Malformed if it is too large."""
         if self._body is None:
-            call, length, size, chunks = current_call(), self.content_length, 0, []
+            call, length, size = current_call(), self.content_length, 0
+            received = BytesIO()  # to join chunks takes twice the memory
             most = min(call.most_bytes, UNANNOUNCED) if length is None else call.most_bytes
             try:
                 if (length or 0) > most:
@@ -278,11 +280,11 @@ class _Reply(ClientResponse):
                         raise Malformed(f"a body of more than {most} bytes")
                     await call.room(size)
                     call.moved(len(chunk))
-                    chunks.append(chunk)
+                    received.write(chunk)
             except BaseException:
                 self.close()
                 raise
-            self._body = b"".join(chunks)
+            self._body = received.getvalue()
         body = await super().read()
         if self._wire is not None and self._wire.is_closing():
             self._wire.abort()  # the reply came before the whole request was sent

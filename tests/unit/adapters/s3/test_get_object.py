@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -167,3 +169,28 @@ async def test_get_tail_reads_the_whole_object_when_the_range_is_refused(wire: W
 @pytest.mark.parametrize("bucket", ["logs--use1-az4--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"])
 async def test_prepare_returns_none_for_directory_buckets_and_access_points(bucket: str) -> None:
     assert await GetCall.prepare(None, bucket, {}) is None
+
+
+async def test_get_range_takes_hardly_more_memory_than_the_bytes() -> None:
+    """Publishing reads up to 16 MiB in a call, several calls at a time."""
+    size, piece = 32 * 2**20, bytes(2**18)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 206 Partial Content\r\nContent-Length: {size}\r\n"
+        writer.write(f"{head}Content-Range: bytes 0-{size - 1}/{size + 1}\r\n\r\n".encode())
+        for _ in range(size // len(piece)):
+            writer.write(piece)
+            await writer.drain()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, open_s3_store("s3://bucket", region="us-east-1", endpoint_url=url) as store:
+        tracemalloc.start(1)
+        try:
+            body = await store.get_range("key", 0, size)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert body == bytes(size)
+    assert peak < 1.3 * size
