@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
+.PHONY: demo up down test-up test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
 	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-package test-upgrade test-lowest test-newest test-image charts \
 	sdist wheels image push-image push-chart check-tag clean
 
@@ -29,6 +29,14 @@ $(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/vortex demo
+
+# The processes of deploy/compose without a container engine, on 127.0.0.1; deploy/compose/README.md says what to look at.
+up down: $(VENV)/dev.stamp
+	$(BIN)/python -m tools.local $@
+
+# All of that, until an hour is loaded into Postgres; about three minutes.
+test-up: $(VENV)/dev.stamp
+	$(BIN)/pytest -q tests/up
 
 test: lint docs unit integration acceptance soak chaos-briefly
 
@@ -93,6 +101,7 @@ long: $(VENV)/dev.stamp
 	$(MAKE) test-package
 	$(MAKE) test-image
 	$(MAKE) test-upgrade
+	$(MAKE) test-up
 
 # Loaders killed at random moments, in DuckDB and in Postgres.
 LOADER_ROUNDS ?= 30
@@ -160,17 +169,21 @@ generated: $(VENV)/dev.stamp
 # deploy/: Go builds the tools, at the versions named here.
 HELM := helm.sh/helm/v3/cmd/helm@v3.19.2
 ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+COMPOSE := github.com/compose-spec/compose-go/v2/cmd@v2.16.2
 GO_TOOLS := .tools/bin
 $(GO_TOOLS)/helm:
 	GOBIN=$(CURDIR)/$(GO_TOOLS) go install $(HELM)
 $(GO_TOOLS)/actionlint:
 	GOBIN=$(CURDIR)/$(GO_TOOLS) go install $(ACTIONLINT)
+# Compose's own loader: what `docker compose config` checks, without Docker.
+$(GO_TOOLS)/compose:
+	GOBIN=$(CURDIR)/$(GO_TOOLS) go install $(COMPOSE) && mv $(GO_TOOLS)/cmd $@
 
 # Renders the chart for its examples, and deploy/kubernetes.yaml: they are kept, so that a change of the chart is read.
 charts: $(VENV)/dev.stamp $(GO_TOOLS)/helm
 	$(BIN)/python -m tools.charts --helm $(GO_TOOLS)/helm
 
-test-deploy: $(VENV)/dev.stamp $(GO_TOOLS)/helm $(GO_TOOLS)/actionlint
+test-deploy: $(VENV)/dev.stamp $(GO_TOOLS)/helm $(GO_TOOLS)/actionlint $(GO_TOOLS)/compose
 	$(PIP) -e '.[dev,deploy]'
 	$(BIN)/python -m tools.charts --helm $(GO_TOOLS)/helm --check
 	$(GO_TOOLS)/actionlint

