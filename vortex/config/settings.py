@@ -77,7 +77,7 @@ class Memory(Section):
     """Limits of memory."""
 
     limit: Size = Field(
-        default=size_bytes("512MiB"),
+        default=size_bytes("256MiB"),
         description="For events that are not committed yet, over all shards. `vortex run --processes` shares it out. "
         'At least "1MiB".',
     )

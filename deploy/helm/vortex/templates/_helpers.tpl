@@ -56,7 +56,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 
 {{- /* MiB of a pod: docs/how-to/size.md. memory.limit is shared out among processes, memory.keys is for each. */ -}}
 {{- define "vortex.memory" -}}
-{{- $limit := include "vortex.mib" (dig "memory" "limit" "512MiB" .Values.settings) | int64 }}
+{{- $limit := include "vortex.mib" (dig "memory" "limit" "256MiB" .Values.settings) | int64 }}
 {{- $keys := include "vortex.mib" (dig "memory" "keys" "512MiB" .Values.settings) | int64 }}
 {{- $each := add 150 320 $keys }}
 {{- add $limit (mul $each .Values.processes) }}
