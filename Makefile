@@ -205,7 +205,7 @@ test-package:
 test-lowest test-newest: test-%: | $(BIN)/python
 	rm -rf .tools/$* && $(PYTHON) -m venv .tools/$*
 	if [ $* = lowest ]; then PYTHONPATH=. .tools/$*/bin/python -m tools.versions lowest; fi >.tools/$*.txt
-	.tools/$*/bin/pip install --quiet --disable-pip-version-check -c .tools/$*.txt '.[dev]'
+	.tools/$*/bin/pip install --quiet --disable-pip-version-check -c .tools/$*.txt -e '.[dev]'
 	.tools/$*/bin/python -m pytest -q -n $(WORKERS) tests/unit tests/contract
 
 sdist: | $(BIN)/python
