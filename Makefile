@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 .PHONY: demo up down test-up test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
 	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-package test-upgrade test-lowest test-newest test-image charts \
-	sdist wheels image push-image push-chart check-tag clean
+	sdist wheels image try-image push-image push-chart check-tag clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -189,17 +189,21 @@ test-deploy: $(VENV)/dev.stamp $(GO_TOOLS)/helm $(GO_TOOLS)/actionlint $(GO_TOOL
 	$(GO_TOOLS)/actionlint
 	$(BIN)/pytest -q tests/deploy tests/unit/test_deploy.py
 
-# A source distribution, a wheel from it, an environment with only that wheel, and the unit tests of the distribution there.
+# A source distribution, a wheel from it, an environment with only that wheel, and the tests of the distribution there; then the
+# same wheel with every other Python that is installed.
+PACKAGE := .tools/package
 test-package:
-	rm -rf .tools/package && mkdir -p .tools/package
-	$(PYTHON) -m venv .tools/package/venv
-	.tools/package/venv/bin/pip install --quiet --disable-pip-version-check build
-	.tools/package/venv/bin/python -m build --sdist --outdir .tools/package .
-	tar -xf .tools/package/*.tar.gz -C .tools/package --strip-components=1 --one-top-level=source
-	VORTEX_REQUIRE_NATIVE=1 .tools/package/venv/bin/pip wheel --quiet --no-deps -w .tools/package .tools/package/source
-	.tools/package/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls $(CURDIR)/.tools/package/*.whl)[dev]"
-	rm -rf .tools/package/source/vortex .tools/package/source/vortex_loader
-	cd .tools/package/source && ../venv/bin/pytest -q -n $(WORKERS) tests/unit/core tests/unit/commands tests/unit/config
+	rm -rf $(PACKAGE) && mkdir -p $(PACKAGE)
+	$(PYTHON) -m venv $(PACKAGE)/venv
+	$(PACKAGE)/venv/bin/pip install --quiet --disable-pip-version-check build 'setuptools>=77'
+	$(PACKAGE)/venv/bin/python -m build --sdist --outdir $(PACKAGE) . >$(PACKAGE)/sdist.log
+	mkdir $(PACKAGE)/source && tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE)/source --strip-components=1
+	VORTEX_REQUIRE_NATIVE=1 $(PACKAGE)/venv/bin/pip wheel --quiet --no-deps -w $(PACKAGE) $(PACKAGE)/source
+	$(PACKAGE)/venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls $(CURDIR)/$(PACKAGE)/*.whl)[dev]"
+	PACKAGE=$(CURDIR)/$(PACKAGE) $(PACKAGE)/venv/bin/python -m pytest -q tests/package
+	rm -rf $(PACKAGE)/source/vortex $(PACKAGE)/source/vortex_loader
+	cd $(PACKAGE)/source && ../venv/bin/python -m pytest -q -n $(WORKERS) tests/unit/core tests/unit/commands tests/unit/config
+	$(PACKAGE)/venv/bin/python -m tests.package.pythons $(PACKAGE)
 
 # The unit tests with the lowest versions of the dependencies that pyproject.toml allows, and with the newest ones.
 test-lowest test-newest: test-%: | $(BIN)/python
@@ -213,7 +217,7 @@ sdist: | $(BIN)/python
 
 # On Linux these need a container engine; every wheel is tested, see [tool.cibuildwheel] in pyproject.toml.
 wheels: | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check cibuildwheel && $(BIN)/cibuildwheel --output-dir dist
+	$(BIN)/pip install --quiet --disable-pip-version-check 'cibuildwheel>=4,<5' && $(BIN)/cibuildwheel --output-dir dist
 
 IMAGE ?= vortex
 TAG ?= dev
@@ -224,6 +228,9 @@ DIGEST = $(if $(findstring @,$(BASE)),,@$$(docker buildx imagetools inspect $(BA
 IMAGE_BUILD = --build-arg PYTHON=$(BASE)$(DIGEST) --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE):$(TAG) .
 image:
 	docker build $(IMAGE_BUILD)
+
+try-image:
+	docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges $(IMAGE):$(TAG) --version
 
 # For two architectures, with a bill of materials and provenance, signed by its digest.
 push-image:
