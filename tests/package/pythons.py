@@ -1,6 +1,6 @@
 """Tries one wheel with every Python that is installed: `python -m tests.package.pythons FOLDER`.
 
-The folder has the wheel, and its sources in `source`. Each Python gets an environment with the wheel alone, and runs the
+The folder has the wheel, and its sources in `source`. Each Python gets an environment with the wheel only and runs the
 tests of the steps in C there. Exits with 1 if any fails.
 """
 
