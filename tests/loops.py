@@ -49,6 +49,7 @@ class World:
     max_delay_ms: int | None = None
     poll_s: float = 1.0
     range_bytes: int = 1 << 30
+    target: int = 1 << 20
     look_s: float = 20
     """The publisher's pause."""
     start: Start = Start.TRIM_HORIZON
@@ -117,12 +118,13 @@ class World:
             settings=self.settings(),
             rules=PublishRules(
                 self.period_ms,
-                1 << 20,
+                self.target,
                 self.keep_ms,
                 self.max_delay_ms,
                 self.range_bytes,
                 window_ms=self.window_ms,
                 compression=self.compression,
+                piece_bytes=1,
             ),
             stream=TrustedStream(self.seen_by(owner), self.trusted),
             store=self.store,

@@ -74,6 +74,10 @@ def _hot(megabytes: int) -> dict[str, float]:
     return {"virtual MB/s": one_folder(megabytes, 0.025, 90)}
 
 
+def _hot_workers(workers: int) -> dict[str, float]:
+    return {"virtual MB/s": one_folder(20_000, 0.025, 90, workers)}
+
+
 def _planner_memory(shards: int) -> dict[str, float]:
     held, whole, gets = held_indexes(shards)
     return {"bytes held": held, "bytes of indexes": whole, "GETs a segment": gets / shards / 10}
@@ -106,11 +110,12 @@ CURVES = {
     "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
     "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (640, 1280, 2560), _hot, "virtual MB/s"),
+    "hot-by-workers": Curve("workers, 20 GB in one folder", (1, 2, 4), _hot_workers, "virtual MB/s"),
     "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),
     "cleanup": Curve("shards, 10 old segments each", (125, 250, 500, 1000), _cleanup, "s of clean-up"),
     "memory": Curve("shards behind, a limit of ten pages", (25, 50, 100, 200), _memory, "peak, in limits"),
     "gets": Curve("shards at a hundredth of the full rate", (4, 8, 16, 32), _gets, "GETs"),
-    "gets-by-workers": Curve("workers, 16 shards", (1, 2, 4), _many_workers, "GETs"),
+    "gets-by-workers": Curve("workers, 16 shards", (1, 2, 4, 8), _many_workers, "GETs"),
     "members": Curve("segments of 2,000 members", (100, 200, 400, 800), _members, "CPU s"),
 }
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 from unittest.mock import patch
 
@@ -135,6 +135,7 @@ def publisher(
         sizes.target,
         keep_ms,
         range_bytes=4 * sizes.target,
+        piece_bytes=sizes.target // 4,
         part_rows=1000,
         copy_bytes=sizes.copy_bytes,
         index_bytes=sizes.index_bytes,
@@ -142,32 +143,37 @@ def publisher(
     return Publisher(state, rules, ports, lambda: roster)
 
 
-def one_folder(megabytes: int, call_s: float, mb_per_s: float) -> float:
-    """MB a second (virtual) of publishing one folder with so many compressed MB, where a call takes `call_s` and a
-    connection brings `mb_per_s`. A hundredth of the bytes stands for them, with the sizes of `Sizes`.
+def one_folder(megabytes: int, call_s: float, mb_per_s: float, workers: int = 1, scale: int = 100) -> float:
+    """MB a second (virtual), from the plan on, of publishing one folder with so many compressed MB, where a call takes
+    `call_s` and a connection brings `mb_per_s`. One byte of `scale` stands for them, with sizes to match.
     """
-    return vtime.run(_one_folder(megabytes, call_s, mb_per_s))
+    return vtime.run(_one_folder(megabytes, call_s, mb_per_s, workers, scale))
 
 
-async def _one_folder(megabytes: int, call_s: float, mb_per_s: float) -> float:
-    store, sizes = _SlowStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS), 0.0), Sizes(scratch=1 << 40)
+async def _one_folder(megabytes: int, call_s: float, mb_per_s: float, workers: int, scale: int) -> float:
+    store = _SlowStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS), 0.0)
+    sizes = Sizes(**{name: 100 * size // scale for name, size in asdict(Sizes(scratch=1 << 40)).items()})
     with _sizes(sizes):
         # Hexadecimal digits are compressed to a bit more than half.
-        state = fill(store, -(-megabytes // 32), Traffic(commits=10, partitions=1, size=56_000))
-        size = 100 * sum(len(body) for key, body in store.objects.items() if key.endswith(".seg"))
-        store.call_s, store.byte_s = call_s, 100 / mb_per_s / 1e6
-        begun = asyncio.get_running_loop().time()
-        await _publish(store, state, sizes, 1)
-        return size / 1e6 / (asyncio.get_running_loop().time() - begun)
+        state = fill(store, -(-megabytes // 96), Traffic(commits=10, partitions=1, size=18_000_000 // scale))
+        size = scale * sum(len(body) for key, body in store.objects.items() if key.endswith(".seg"))
+        store.call_s, store.byte_s = call_s, scale / mb_per_s / 1e6
+        await _publish(store, state, sizes, workers)
+        return size / 1e6 / (store.put_at["done.json"] - store.put_at["plan.json"])
 
 
 class _SlowStore(CountingStore):
-    """Each byte takes time, too."""
+    """Each byte takes time, too. `put_at` says when the plan and its done document were put."""
 
     byte_s = 0.0
 
+    def __init__(self, clock: vtime.VirtualClock, call_s: float) -> None:
+        super().__init__(clock, call_s)
+        self.put_at: dict[str, float] = {}
+
     async def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         await asyncio.sleep(len(body) * self.byte_s)
+        self.put_at[key.rpartition("/")[2]] = asyncio.get_running_loop().time()
         return await super().put_if_absent(key, body, content_type)
 
     async def get_range(self, key: str, offset: int, length: int) -> bytes:

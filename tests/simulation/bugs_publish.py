@@ -8,10 +8,13 @@ from typing import Any
 from unittest.mock import patch
 
 import msgspec
+import numpy as np
 
 import vortex.core.ingest.pacing
 import vortex.core.log.rules
+import vortex.core.publish.members
 import vortex.core.publish.plan
+import vortex.core.publish.shares
 import vortex.ingest.reading
 import vortex.ingest.resume
 import vortex.log.shard_tree
@@ -144,3 +147,33 @@ def retired_when_ended() -> contextlib.AbstractContextManager[Any]:
     for module in (vortex.core.publish.plan, vortex.publish.known_logs, vortex.log.shard_tree):
         stack.enter_context(patch.object(module, "live_and_retired", live_and_retired))
     return stack
+
+
+_ANY = 0, 1 << 62
+
+
+def parts_numbered_alike() -> Any:
+    """Each range of a shared folder begins with part 0."""
+    return patch.object(
+        vortex.core.publish.members, "_parts", lambda plan, number, folders: [(0, 1 << 62)] * len(folders)
+    )
+
+
+def shared_by_every_range() -> Any:
+    mask = vortex.core.publish.shares.mask
+
+    def lax(plan: Any, number: int, segment: Any, hashes: Any) -> Any:
+        return mask(plan, number, segment, hashes) | np.isin(hashes, np.array(plan.shared, dtype=np.uint64))
+
+    return patch.object(vortex.core.publish.members, "mask", lax)
+
+
+def cut_between_segments_that_are_in_no_range() -> Any:
+    """The first segment of a range is in none."""
+    mask = vortex.core.publish.shares.mask
+
+    def short(plan: Any, number: int, segment: Any, hashes: Any) -> Any:
+        found = mask(plan, number, segment, hashes)
+        return found & ~np.isin(hashes, np.array(plan.shared, dtype=np.uint64)) if segment in plan.cuts else found
+
+    return patch.object(vortex.core.publish.members, "mask", short)

@@ -272,7 +272,7 @@ def prices(calls: Counter[str], minutes: float) -> list[tuple[str, float, float]
 
 async def run(options: argparse.Namespace) -> None:
     """Every start, then the steady state."""
-    rules = PublishRules(options.period * 1000, TARGET, 86_400_000, range_bytes=options.range_bytes)
+    rules = PublishRules(options.period * 1000, TARGET, 86_400_000, range_bytes=options.range_bytes, piece_bytes=1)
     world = World(options.shards, options.commit, options.failover, rules, options.skewed)
     await world.begin()
     first = world.start()

@@ -12,6 +12,11 @@ import pytest
 
 import vortex.core.fleet.balance
 import vortex.fleet.leased
+from tests.simulation.bugs_publish import (
+    cut_between_segments_that_are_in_no_range,
+    parts_numbered_alike,
+    shared_by_every_range,
+)
 from tests.simulation.planting import Bug, hunt
 from vortex.core.fleet.balance import Seen
 from vortex.core.invariants import Invariant
@@ -96,6 +101,21 @@ BUGS = (
         _shard_end_on_every_release,
         f"{Invariant.LEASES_TRAIL_LOGS}.*ended",
         ("process.stop",),
+    ),
+    Bug(
+        "parts of a shared folder numbered alike by all ranges",
+        parts_numbered_alike,
+        f"{Invariant.SETTLES}|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
+    ),
+    Bug(
+        "a shared folder published by every range",
+        shared_by_every_range,
+        f"{Invariant.SETTLES}|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
+    ),
+    Bug(
+        "a segment of a shared folder in no range",
+        cut_between_segments_that_are_in_no_range,
+        f"{Invariant.SETTLES}.*rows are missing|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
     ),
     Bug(
         "a plan's ranges not waited for",

@@ -16,6 +16,7 @@ from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.contents import DONE_VERSION, Done
 from vortex.core.publish.plan import Plan, PlanShard, read_plan
 from vortex.core.publish.ranges import RANGE_VERSION, RangeDone
+from vortex.core.publish.shares import hash_ranges
 
 _LATEST_MS = 253_402_300_799_999
 """The last supported time."""
@@ -43,6 +44,11 @@ def plan_of(body: bytes, k: int, name: str) -> Plan:
     _claim(plan.after <= plan.upto, "ends before it begins")
     _claim(plan.target > 0 and plan.small >= 0, "has sizes below 0")
     _claim(plan.ranges > 0 and plan.ranges & (plan.ranges - 1) == 0, f"{plan.ranges} ranges are not a power of two")
+    hashed, cuts = hash_ranges(plan), plan.cuts
+    _claim(0 < hashed <= plan.ranges and hashed & (hashed - 1) == 0, f"{hashed} ranges by hash cannot be")
+    _claim(len(cuts) == (plan.ranges - 1 if plan.shared else 0), f"{len(cuts)} cuts do not make {plan.ranges} ranges")
+    _claim(list(cuts) == sorted(cuts), "has cuts out of order")
+    _claim(all(0 <= folder < 1 << 64 for folder in plan.shared), "shares a folder whose hash cannot be")
     for shard, entry in plan.shards.items():
         _claim(_possible(entry), f"shard {shard}: {entry} cannot be")
     _claim(all(n >= 0 for n in plan.retired.values()), "has a last segment below 0")

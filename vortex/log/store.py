@@ -40,6 +40,8 @@ DECIDED = "dedup"
 _PARALLEL = 32
 _HEADERS = 48
 """Footers that are read at a time: they are small, and a planner of 10,000 shards reads hundreds a second."""
+_IDS = 96
+"""Blocks of ids that are read at a time: they are small, and all of a plan's are in memory together."""
 _FOLDERS = 200_000
 
 
@@ -52,6 +54,7 @@ class LogStore:
         self.retry = retry.of("store")
         self._objects = CheckedObjects(store, self.retry)
         self._gate = asyncio.Semaphore(_PARALLEL)
+        self._ids_gate = asyncio.Semaphore(_IDS)
         self._header_gate = asyncio.Semaphore(_HEADERS)
         self._folders: dict[str, Folder] = {}
         """Folders of footers, deduplicated: footers name the same ones again and again, which would fill memory."""
@@ -288,7 +291,7 @@ class LogStore:
         async def read() -> bytes:
             return check_ids(footer, await self.store.get_range(key, offset, length), key)
 
-        async with self._gate:
+        async with self._ids_gate:
             return await self._objects.checked(f"read ids {key}", read)
 
     async def range(self, shard: str, n: int, offset: int, length: int) -> bytes:

@@ -131,7 +131,7 @@ class Deduplicator:
                 if self._sharing.leaving or self._clock.monotonic() >= until:
                     return None
                 await self._clock.sleep(ASK_S)
-        return await decisions_on(plan, views, self._log_store, self._resolver.offload)
+        return await decisions_on(plan, views, self._log_store, self._resolver.offload, some=True)
 
     def _doing(self, plan: Plan, views: Views) -> Doing:
         """Checks and does the parts. Reads the ids only once for all parts of a worker."""
@@ -166,36 +166,54 @@ class Deduplicator:
         )
 
 
-async def decisions_on(plan: Plan, views: Views, log_store: LogStore, offload: Offload) -> Decisions:
-    """The decisions in all files of the plan. Raises NotFound, and BrokenLog if they are about other rows."""
+async def decisions_on(
+    plan: Plan, views: Views, log_store: LogStore, offload: Offload, *, some: bool = False
+) -> Decisions:
+    """The decisions in all files of the plan. Raises NotFound, and BrokenLog if they are about other rows.
+
+    With `some`, `views` has a part of the plan's segments: the files are compared with these.
+    """
     if not plan.parts:
         return Decisions()
     files = await asyncio.gather(*(log_store.decided(plan.k, part) for part in range(plan.parts)))
     runs = await offload(plan_runs, plan, views)
-    _check(plan, runs, files)
+    _check(plan, runs, files, views if some else None)
     dropped = await asyncio.gather(*map(log_store.dropped, files))
     periods: dict[int, int] = {}
     for file in files:
-        for period, number in zip(runs.table["period"].tolist(), file.runs["dropped"].tolist(), strict=True):
+        for period, number in zip(file.runs["period"].tolist(), file.runs["dropped"].tolist(), strict=True):
             periods[period] = periods.get(period, 0) + number
     return Decisions(await offload(_merged, plan, dropped), periods, [file.digest for file in files])
 
 
-def _check(plan: Plan, runs: PlanRuns, files: Sequence[Decided]) -> None:
-    """Check that the files contain every row of the plan. Raises BrokenLog."""
+def _check(plan: Plan, runs: PlanRuns, files: Sequence[Decided], views: Views | None) -> None:
+    """Check that the files contain every row of the plan, or of these segments of it. Raises BrokenLog."""
     names = ["shard", "n", "period", "lo", "hi"]
     table = runs.table
+    theirs = []
     for file in files:
         same = (file.parts, file.shards) == (plan.parts, runs.shards)
-        if not same or len(file.runs) != len(table) or (file.runs[names] != table[names]).any():
+        its = file.runs[_within(file, views)] if same and views is not None else file.runs
+        if not same or len(its) != len(table) or (its[names] != table[names]).any():
             raise BrokenLog(f"{file.name}: is about rows other than the plan's")
-    rows = np.stack([file.runs["rows"] for file in files]).sum(axis=0, dtype=np.int64)
+        theirs.append(its["rows"])
+    rows = np.stack(theirs).sum(axis=0, dtype=np.int64)
     if wrong := np.flatnonzero(rows != table["rows"]).tolist():
         shard, n, period = (runs.shards[table["shard"][wrong[0]]], table["n"][wrong[0]], table["period"][wrong[0]])
         raise BrokenLog(
             f"plan {plan.k}: segment {n} of {shard} has {table['rows'][wrong[0]]} rows of period {period}, but "
             f"{rows[wrong[0]]} were decided; publishing stopped"
         )
+
+
+def _within(file: Decided, views: Views) -> Bools:
+    """Which runs of a file are of segments in `views`, which has each log from some segment on."""
+    first = np.array([_first(views.get(shard)) for shard in file.shards], dtype=np.uint64)
+    return np.asarray(file.runs["n"] >= first[file.runs["shard"]]) if len(first) else np.ones(len(file.runs), bool)
+
+
+def _first(view: LogView | None) -> int:
+    return view.headers[0].n if view and view.headers else 1 << 63
 
 
 def _merged(

@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from vortex import metrics
 from vortex.core.compression import Compression
+from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.fleet.balance import Roster
 from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, advanced
 from vortex.core.log.sealing import seal
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.model import HOUR_MS
+from vortex.core.native.contract import KEY_BYTES
 from vortex.core.publish.bounds import resolvers
 from vortex.core.publish.contents import done, period_counts
 from vortex.core.publish.plan import (
     LogView,
     Plan,
     Rules,
-    planned_bytes,
     propose,
 )
-from vortex.core.publish.ranges import range_count, ranges_of, takers
+from vortex.core.publish.ranges import ranges_of, takers
+from vortex.core.publish.shares import Worth, first_segments, shared_out
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, NotFound, Offload, Scratch, Stream
 from vortex.publish.cleanup import Cleaner
@@ -56,6 +58,8 @@ class PublishRules:
     `range_bytes` is the minimum compressed size of a range, and `part_rows` the minimum rows of a part; less is
     not worth sharing. `keys_bytes` is the memory for published keys, and `copy_bytes` that for copies of segments; more
     goes to the scratch folder. `index_bytes` is the memory for indexes of segments that wait to be published.
+    A range by hash, and the ids of a part, have at least `piece_bytes` of each segment on average: each reads all
+    segments.
     """
 
     period_ms: int
@@ -70,6 +74,7 @@ class PublishRules:
     copy_bytes: int = 64 * 1024 * 1024
     index_bytes: int = 128 * 1024 * 1024
     compression: Compression = Compression.GZIP
+    piece_bytes: int = 16 * 1024 * 1024
 
     @property
     def interval_s(self) -> float:
@@ -208,16 +213,27 @@ class Publisher:
         left = [await log_store.has_range_done(plan.k, number) for number in mine]
         left += [await log_store.has_decided(plan.k, part) for part in parts]
         if not all(left):
-            shards = list(plan.shards.items())
-            headers = await asyncio.gather(
-                *(log_store.back_from(shard, entry.first, entry.to, entry.digest) for shard, entry in shards)
-            )
-            indexes = Indexes(self._rules.index_bytes)
-            views = {shard: LogView(indexes.kept(several)) for (shard, _), several in zip(shards, headers, strict=True)}
+            views = await self._needed(plan, mine, parts)
             await self.dedup.own(plan, views)
             if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
                 await self._ranges.own(plan, views, decisions.dropped)
         return False
+
+    async def _needed(self, plan: Plan, ranges: Sequence[int], parts: Sequence[int]) -> dict[str, LogView]:
+        """The logs of another worker's plan, from the first segments on that these ranges and parts need."""
+        first = {shard: entry.first for shard, entry in plan.shards.items()}
+        if not parts:
+            wanted = [first_segments(plan, number) for number in ranges]
+            first = {shard: min(some[shard] for some in wanted if shard in some) for shard in set().union(*wanted)}
+        shards = sorted(first)
+        headers = await asyncio.gather(
+            *(
+                self._ports.log_store.back_from(shard, first[shard], plan.shards[shard].to, plan.shards[shard].digest)
+                for shard in shards
+            )
+        )
+        indexes = Indexes(self._rules.index_bytes)
+        return {shard: LogView(indexes.kept(several)) for shard, several in zip(shards, headers, strict=True)}
 
     async def _step(self, plan: Plan, finished: bool, thorough: bool) -> bool:
         logs = await self._refresh(plan, finished, thorough)
@@ -226,7 +242,7 @@ class Publisher:
         await self._push_laggards(logs)
         proposed = propose(plan, logs.views, self._planning())
         if proposed is not None:
-            proposed = self._shared_out(self._forgetter.without_forgotten(proposed, logs.views), logs)
+            proposed = await self._shared_out(self._forgetter.without_forgotten(proposed, logs.views), logs)
         self._note(logs)
         if proposed is None:
             self._cleaner.note(logs.plan, logs.views)
@@ -237,7 +253,7 @@ class Publisher:
         logs.plan = won
         return await self._carry_out(won, logs.views_for(won))
 
-    def _shared_out(self, plan: Plan, logs: KnownLogs) -> Plan:
+    async def _shared_out(self, plan: Plan, logs: KnownLogs) -> Plan:
         """The plan in as many ranges as its bytes and the workers are worth; who takes which, and which part."""
         workers = self._roster().workers
         plan = msgspec.structs.replace(plan, lz4=self._ranges.touched())
@@ -246,16 +262,25 @@ class Publisher:
         if plan.parts > 1:
             chosen = resolvers(workers, plan.parts, logs.plan.resolvers)
             plan = msgspec.structs.replace(plan, resolvers=chosen)
-        size = planned_bytes(plan, logs.views_for(plan))
-        ranges = range_count(size, len(workers), self._rules.range_bytes)
-        if ranges == 1:
+        worth = Worth(len(workers), plan.target, self._rules.range_bytes, self._rules.piece_bytes)
+        plan = await self._ports.offload(shared_out, plan, logs.views_for(plan), worth)
+        if plan.ranges == 1:
             return plan
-        return msgspec.structs.replace(plan, ranges=ranges, takers=takers(workers, self._ports.owner, ranges))
+        return msgspec.structs.replace(plan, takers=takers(workers, self._ports.owner, plan.ranges))
 
     def _planning(self) -> Rules:
         rules = self._rules
         workers = len(self._roster().workers)
-        return Rules(rules.target, rules.window_ms, rules.reach_ms, rules.part_rows, max(1, workers), rules.compression)
+        return Rules(
+            rules.target,
+            rules.window_ms,
+            rules.reach_ms,
+            rules.part_rows,
+            max(1, workers),
+            rules.compression,
+            piece_rows=rules.piece_bytes // KEY_BYTES,
+            keys=int(rules.keys_bytes / FINGERPRINT_BYTES),
+        )
 
     async def unpublished_end(self) -> int | None:
         """For draining: the bound that publishes everything in the logs; None if everything is published.

@@ -79,7 +79,7 @@ class Ranges:
     ) -> list[PublishedObject]:
         published: list[PublishedObject] = []
         read = await self._read_indexes(plan, views, number)
-        members = await self._offload(members_of, plan, views, dropped, number, plan.ranges, read)
+        members = await self._offload(members_of, plan, views, dropped, number, read)
         del read
         copier, at = self._copier(), 0
         while at < len(members):
@@ -97,7 +97,7 @@ class Ranges:
             whole = await self._log_store.head(head.shard, head.n)
             if whole.digest != head.digest:
                 raise BrokenLog(f"segment {head.n} of {head.shard}: differs from the one that was planned")
-            return await self._offload(listed, whole, plan, number, plan.ranges)
+            return await self._offload(listed, whole, plan, number)
 
         headers = [
             head

@@ -85,6 +85,7 @@ def publish_rules(settings: Settings) -> PublishRules:
         keep_ms=settings.commit.keep,
         max_delay_ms=settings.hours.max_delay,
         range_bytes=4 * settings.publish.target_object_size,
+        piece_bytes=settings.publish.target_object_size // 4,
         part_rows=settings.publish.target_object_size // 256,
         window_ms=settings.dedup.window,
         reach_ms=settings.dedup.reach,

@@ -18,8 +18,9 @@ from vortex.core.invariants import Invariant
 from vortex.core.log.segment import compression_of, decompress_object
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import Done, PublishedObject
-from vortex.core.publish.members import Dropped, ObjectSpec, members_of
+from vortex.core.publish.members import Dropped, Members, ObjectSpec, members_of
 from vortex.core.publish.plan import LogView, Plan
+from vortex.core.publish.shares import listings
 from vortex.log.store import LogStore
 from vortex.ports import NotFound, Offload, Scratch
 from vortex.publish.copies import Copier, Copies
@@ -80,12 +81,18 @@ class ObjectProof:
         cleaned up since.
         """
         digests: dict[str, bytes | None] = {}
-        members = await self._offload(members_of, plan, views, dropped)
+        for listing, number in listings(plan):
+            members = await self._offload(members_of, listing, views, dropped, number)
+            digests |= await self._implied_by(members, plan.target)
+        return digests
+
+    async def _implied_by(self, members: Members, target: int) -> dict[str, bytes | None]:
+        digests: dict[str, bytes | None] = {}
         copier, at = Copier(self._log_store, self._offload, self._scratch, _COPY_BYTES), 0
         while at < len(members):
             async with copier.next_pass(members, at) as (copies, end):
                 for first, last in members.chunks(at, end):
-                    for batch in batches(members.objects(plan.target, first, last)):
+                    for batch in batches(members.objects(target, first, last)):
                         digests |= await self._digests(batch, copies)
             at = end
         return digests

@@ -45,6 +45,13 @@ def test_a_plan_takes_at_most_four_gets_a_segment(shards: int) -> None:
     assert store.gets() <= 4 * segments
 
 
+@pytest.mark.parametrize("workers", [1, 2, 4, 8])
+def test_a_plan_takes_at_most_four_gets_a_segment_however_many_workers_there_are(workers: int) -> None:
+    """Its segments are too small to be read by several workers."""
+    store, segments = published(8, FULL_RATE, workers=workers)
+    assert store.gets() <= 4 * segments
+
+
 def test_a_plan_without_scratch_is_published_in_passes() -> None:
     """A larger part of memory means fewer requests."""
     gets = []
@@ -58,6 +65,12 @@ def test_a_plan_without_scratch_is_published_in_passes() -> None:
 def test_one_process_publishes_one_large_folder_at_250_mb_a_second() -> None:
     """Over connections of 90 MB a second, though an object is put only once it is complete."""
     assert one_folder(1280, 0.025, 90) >= 250
+
+
+def test_two_workers_publish_one_large_folder_nearly_twice_as_fast() -> None:
+    """1.84 times in `benchmarks.growth --what hot-by-workers`; in this thousandth the plan itself weighs more."""
+    one, two = (one_folder(20_000, 0.025, 90, workers, scale=1000) for workers in (1, 2))
+    assert two >= 1.7 * one
 
 
 @pytest.mark.parametrize("shards", [20, 60])

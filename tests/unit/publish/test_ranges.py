@@ -6,12 +6,15 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
-from vortex.core.publish.members import Dropped
+from vortex.core.publish.members import Dropped, ObjectSpec
 from vortex.core.publish.plan import LogView, Plan
+from vortex.publish import object_writer
+from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.ranges import Ranges
 
 MINUTE = 60_000
@@ -107,6 +110,73 @@ def test_the_planner_publishes_the_range_of_a_dead_worker(done_by: dict[int, lis
         await victim.kill()
         await world.run(300)
         assert len(documents(world, "done")) >= before + 4
+        await world.clock.sleep(200)
+        await all_leave(members)
+        await world.verified()
+
+    scenario(main())
+
+
+def test_a_large_folder_is_published_by_several_workers(done_by: dict[int, list[tuple[str, int]]]) -> None:
+    """Each has the folder's lines of some segments, and makes objects of its own of them."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1, target=1)
+        members = [await world.join() for _ in range(4)]
+        await world.run(400)
+        plans = [plan for plan in documents(world, "plan") if plan["k"] in done_by and plan["shared"]]
+        assert len(plans) >= 3
+        for plan in plans:
+            assert sorted(done_by[plan["k"]]) == sorted(zip(plan["takers"], range(plan["ranges"]), strict=True))
+        done = [one for one in documents(world, "done") if one["k"] in {plan["k"] for plan in plans}]
+        makers = [{part_of(row["key"]) // 1000 for row in one["objects"]} for one in done]
+        assert max(map(len, makers)) >= 3
+        await world.clock.sleep(200)
+        await all_leave(members)
+        await world.verified()
+
+    scenario(main())
+
+
+def part_of(key: str) -> int:
+    """The part number in an object's key."""
+    return int(key.rpartition("-")[2].removesuffix(".json.gz"))
+
+
+def test_the_planner_publishes_a_shared_folder_on_when_a_worker_dies_in_the_middle_of_it() -> None:
+    """Objects that the dead worker has put stay: they are a function of the plan."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1, target=1)
+        members = [await world.join() for _ in range(4)]
+        await world.run(200)
+        victim = next(one for one in members if one is not planner(members))
+        put: list[str] = []
+
+        async def slow(operation: str, key: str) -> None:
+            if operation == "put" and key.startswith("c="):
+                await world.clock.sleep(1.0)
+
+        async def watched(self: ObjectWriter, spec: ObjectSpec, body: bytes, raw: int) -> Any:
+            made = await real(self, spec, body, raw)
+            if self is victim.publisher._ranges._writer and part_of(spec.key) >= 1000:
+                put.append(spec.key)
+            return made
+
+        real = ObjectWriter._put_object
+        world.store.before = slow
+        with patch.object(ObjectWriter, "_put_object", watched), patch.object(object_writer, "_PARALLEL_PUTS", 1):
+            for _ in range(400):
+                if put:
+                    break
+                await world.run(1)
+        assert put, "it has put a part of the folder"
+        members.remove(victim)
+        await victim.kill()
+        before = len(documents(world, "done"))
+        await world.run(400)
+        assert len(documents(world, "done")) >= before + 3
+        assert put[0] in {row["key"] for one in documents(world, "done") for row in one["objects"]}
         await world.clock.sleep(200)
         await all_leave(members)
         await world.verified()

@@ -10,8 +10,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from vortex.core.log.index import PeriodSize, sizes_of
+from vortex.core.log.index import PeriodSize, heavy_of, sizes_of
 from vortex.core.log.segment import Footer, empty_footer
 from vortex.core.model import Position, ShardInfo, Start
 
@@ -67,15 +69,23 @@ def log_start(shard: str) -> SegmentRef:
 
 @dataclass(frozen=True, slots=True)
 class SegmentHeader(SegmentRef):
-    """A segment of a log, with its footer. `known` are the sizes of its periods where its index is left out."""
+    """A segment of a log, with its footer. `known` are the sizes of its periods where its index is left out, and
+    `known_heavy` its large folders.
+    """
 
     footer: Footer
     known: tuple[PeriodSize, ...] | None = field(default=None, compare=False)
+    known_heavy: NDArray[np.void] | None = field(default=None, compare=False)
 
     @property
     def sizes(self) -> tuple[PeriodSize, ...]:
         """The sizes of its periods."""
         return sizes_of(self.footer) if self.known is None else self.known
+
+    @property
+    def heavy(self) -> NDArray[np.void]:
+        """The folders that have a large part of it, as `heavy_of`."""
+        return heavy_of(self.footer) if self.known_heavy is None else self.known_heavy
 
     @property
     def has_index(self) -> bool:
@@ -85,7 +95,7 @@ class SegmentHeader(SegmentRef):
     def without_index(self) -> SegmentHeader:
         """The same, without the index: it may be larger than everything else together."""
         footer = msgspec.structs.replace(self.footer, folders=[], members=b"")
-        return SegmentHeader(self.shard, self.n, self.digest, footer, self.sizes)
+        return SegmentHeader(self.shard, self.n, self.digest, footer, self.sizes, self.heavy)
 
 
 def stream_root(name: str, created_ms: int) -> str:

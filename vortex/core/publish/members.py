@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from vortex.core.compression import Compression
 from vortex.core.layout import object_key
-from vortex.core.log.rules import SegmentHeader
-from vortex.core.log.segment import Folder, Footer, member_offsets
+from vortex.core.log.rules import BrokenLog, SegmentHeader
+from vortex.core.log.segment import Folder, member_offsets
 from vortex.core.publish.plan import LogView, Plan
+from vortex.core.publish.shares import mask, part_stride
 
 CHUNK_MEMBERS = 20_000
 """Members whose objects are in memory at a time (a few hundred bytes each)."""
@@ -40,6 +41,8 @@ LISTED = np.dtype(
 """A member as listed: `folder` and `segment` are indexes of `Members`; `first` is the number of its first row within
 the segment. The others are as in `Piece`. 80 bytes, and as much again while they are sorted."""
 
+_PARTS = 1 << 62
+"""More than any folder has."""
 _ROW_BITS = np.uint64(32)
 _NONE = np.empty(0, dtype=np.int64)
 Run = tuple[str, int, int, int]
@@ -118,7 +121,8 @@ class Members:
     `groups` are the indexes where the members of a folder and period begin, and the number of all members; `ends` are
     the compressed bytes before each of them. `rejected`
     says which folders hold rejections. `dropped` are the dropped rows: the index of the segment, and in the lower half
-    of the bits the number of the row.
+    of the bits the number of the row. `parts` has for each folder the number of the first part in this range, and
+    of the first one behind it.
     """
 
     table: NDArray[np.void]
@@ -129,6 +133,7 @@ class Members:
     segments: list[tuple[str, int]]
     dropped: NDArray[np.uint64]
     compression: Compression
+    parts: list[tuple[int, int]]
 
     def __len__(self) -> int:
         """The number of groups."""
@@ -172,7 +177,7 @@ class Members:
 
     def objects(self, target: int, first: int, last: int) -> list[ObjectSpec]:
         """The objects of the groups first..last (half-open), in order. They are cut at `target` bytes as if no row was
-        dropped; those without rows are left out.
+        dropped; those without rows are left out. Raises BrokenLog if a shared folder has too many.
         """
         bounds = self.groups[first : last + 1]
         members = self.table[bounds[0] : bounds[-1]]
@@ -181,8 +186,10 @@ class Members:
         places = members[bounds[:-1] - bounds[0]]
         sizes = np.diff(bounds).tolist()
         for period, folder, size in zip(places["period"].tolist(), places["folder"].tolist(), sizes, strict=True):
-            its = self.folders[folder]
-            for part, chosen in enumerate(_cut([next(pieces) for _ in range(size)], target)):
+            its, (first, limit) = self.folders[folder], self.parts[folder]
+            for part, chosen in enumerate(_cut([next(pieces) for _ in range(size)], target), first):
+                if part >= limit:
+                    raise BrokenLog(f"{its.path}: has more objects than segments in a range of its plan")
                 spec = ObjectSpec(object_key(its.path, period, part, self.compression), its, period, tuple(chosen))
                 if spec.rows:
                     specs.append(spec)
@@ -213,9 +220,9 @@ class Listed(NamedTuple):
     folders: list[Folder]
 
 
-def listed(head: SegmentHeader, plan: Plan, number: int, of: int) -> Listed:
-    """The members of a segment, with its index, in a range of the plan; arguments as for `members_of`."""
-    table = _listed(head.footer, plan, number, of)
+def listed(head: SegmentHeader, plan: Plan, number: int) -> Listed:
+    """The members of a segment, with its index, in a range of the plan."""
+    table = _listed(head, plan, number)
     used, table["folder"] = np.unique(table["folder"], return_inverse=True)
     return Listed(table, [head.footer.folders[at] for at in used.tolist()])
 
@@ -225,10 +232,9 @@ def members_of(
     views: Mapping[str, LogView],
     dropped: Dropped,
     number: int = 0,
-    of: int = 1,
     read: Mapping[tuple[str, int], Listed] | None = None,
 ) -> Members:
-    """The plan's members in range `number` of `of` equal ranges (a power of two) of the folders' hash space.
+    """The members in range `number` of the plan.
 
     `read` has those of the segments whose index is left out in `views`.
     """
@@ -239,7 +245,7 @@ def members_of(
     tables: list[NDArray[np.void]] = [np.empty(0, dtype=LISTED)]
     for shard, entry in sorted(plan.shards.items()):
         for head in views[shard].between(entry.first, entry.to) if shard in views else []:
-            its = there.get((shard, head.n)) or listed(head, plan, number, of)
+            its = there.get((shard, head.n)) or listed(head, plan, number)
             if len(its.table):
                 its.table["segment"] = len(segments)
                 its.table["folder"] = _numbered(its.folders, numbers, folders)[its.table["folder"]]
@@ -262,7 +268,13 @@ def members_of(
         segments,
         _rows_of(segments, dropped),
         plan.compression,
+        _parts(plan, number, folders),
     )
+
+
+def _parts(plan: Plan, number: int, folders: Sequence[Folder]) -> list[tuple[int, int]]:
+    shared, most = frozenset(plan.shared), part_stride(plan)
+    return [(number * most, (number + 1) * most) if folder.hash in shared else (0, _PARTS) for folder in folders]
 
 
 def _sizes(table: NDArray[np.void]) -> NDArray[np.int64]:
@@ -283,13 +295,13 @@ def _rows_of(segments: Sequence[tuple[str, int]], dropped: Dropped) -> NDArray[n
     return np.concatenate(rows)
 
 
-def _listed(footer: Footer, plan: Plan, number: int, of: int) -> NDArray[np.void]:
+def _listed(head: SegmentHeader, plan: Plan, number: int) -> NDArray[np.void]:
     """The chosen members of a segment; `folder` is the index in its footer."""
-    rows = footer.member_rows
+    footer, rows = head.footer, head.footer.member_rows
     chosen = (rows["period"] >= plan.after) & (rows["period"] < plan.upto)
-    if of > 1 and len(rows):
+    if plan.ranges > 1 and len(rows):
         hashes = np.array([folder.hash for folder in footer.folders], dtype=np.uint64)[rows["folder"]]
-        chosen &= hashes >> np.uint64(64 - (of.bit_length() - 1)) == np.uint64(number)
+        chosen &= mask(plan, number, (head.shard, head.n), hashes)
     listed = np.empty(np.count_nonzero(chosen), dtype=LISTED)
     if not len(listed):
         return listed
@@ -335,11 +347,9 @@ def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
         yield run
 
 
-def objects(
-    plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int = 0, of: int = 1
-) -> list[ObjectSpec]:
-    """All objects of the plan in range `number` of `of` equal ranges of the hash space, in order of (period, hash of
-    the folder, folder, part), as in segments. For a plan that fits into memory.
+def objects(plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int = 0) -> list[ObjectSpec]:
+    """All objects in range `number` of the plan, in order of (period, hash of the folder, folder, part), as in
+    segments. For a plan that fits into memory.
     """
-    members = members_of(plan, views, dropped, number, of)
+    members = members_of(plan, views, dropped, number)
     return [spec for first, last in members.chunks() for spec in members.objects(plan.target, first, last)]

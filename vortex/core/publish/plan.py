@@ -29,8 +29,12 @@ PLAN_ROWS = 8_000_000
 """Maximum rows of a plan, likewise: their ids are in memory while they are decided."""
 
 
-PLAN_VERSION = 4
-"""Version 4 has `compression`. A plan of gzip has version 3, so that older programs carry it out."""
+PLAN_VERSION = 5
+"""Version 5 has `hashed`, `shared` and `cuts`; a plan without shared folders is of version 4, which has `compression`.
+A plan of gzip has version 3, so that older programs carry it out."""
+SHARED_VERSION = 5
+"""An older program would put other objects of a shared folder."""
+COMPRESSION_VERSION = 4
 OLDEST_PLAN = 3
 """Version 2 calls `closed_before` `opens`; version 1 does not decide on duplicates."""
 _LONG_AGO = -(2**62)
@@ -59,6 +63,9 @@ class Plan(msgspec.Struct, kw_only=True):
 
     `compression` is that of all its objects, and of all other objects of an hour that earlier plans began.
 
+    The folders with the hashes `shared` are shared by segments: range i has those from `cuts[i - 1]` (shard, n) to
+    before `cuts[i]`, in order. The others lie in `hashed` equal ranges of the hash space (0: in all `ranges`).
+
     `window` and `reach` are in milliseconds. `since` is the first plan whose keys are compared with its `rows`,
     `recent` describes the plans since..k-1, and `parts` is 0 if there is nothing to decide. No row of this plan or a
     later one arrives before the first value of `arrived`, and no row of this plan after the second.
@@ -83,6 +90,9 @@ class Plan(msgspec.Struct, kw_only=True):
     recent: tuple[Recent, ...] = ()
     lz4: bool = False
     compression: Compression = Compression.GZIP
+    hashed: int = 0
+    shared: tuple[int, ...] = ()
+    cuts: tuple[tuple[str, int], ...] = ()
     version: int = OLDEST_PLAN
 
 
@@ -200,7 +210,9 @@ def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
 class Rules:
     """The planner's settings: the size at which objects are cut, and window and reach in milliseconds.
 
-    A part of the keys has at least `part_rows` rows, if there are `workers` to share the parts.
+    A part of the keys has at least `part_rows` rows, if there are `workers` to share the parts, and at least
+    `piece_rows` of each segment on average: each part reads all segments' keys. Where the fingerprints of the published
+    keys are more than `keys`, which fit into one worker's memory, there are more parts.
     """
 
     target: int
@@ -209,6 +221,13 @@ class Rules:
     part_rows: int = 1 << 18
     workers: int = 1
     compression: Compression = Compression.GZIP
+    piece_rows: int = 0
+    keys: int = 1 << 62
+
+    def least_rows(self, rows: int, segments: int, known: int) -> int:
+        """The least rows of a part: of `rows` in `segments`, with `known` published keys to compare with."""
+        least = max(self.part_rows, self.piece_rows * segments)
+        return least if known <= self.keys else min(least, max(self.part_rows, rows * self.keys // known))
 
 
 def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int = PLAN_BYTES) -> Plan | None:
@@ -234,7 +253,7 @@ def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int =
         retired=retired,
         target=rules.target,
         compression=compression,
-        version=OLDEST_PLAN if compression is Compression.GZIP else PLAN_VERSION,
+        version=OLDEST_PLAN if compression is Compression.GZIP else COMPRESSION_VERSION,
     )
     return _deciding(plan, last, views, rules)
 
@@ -255,16 +274,18 @@ def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules
     arrived = _arrived(plan, last, views)
     before = (*last.recent, Recent(last.k, last.arrived[1], last.parts, last.rows)) if last.k >= 0 else ()
     first = since(last.since, before, plan.k, needed_from(arrived, rules.window, rules.reach))
-    rows = _planned_rows(plan, views)
+    rows, segments = _planned_rows(plan, views)
+    recent = tuple(one for one in before if one.k >= first)
+    least = rules.least_rows(rows, segments, rows + sum(one.rows for one in recent))
     return msgspec.structs.replace(
         plan,
         window=rules.window,
         reach=rules.reach,
         since=first,
         rows=rows,
-        parts=parts_of(rows, rules.workers, rules.part_rows, last.parts) if rules.window else 0,
+        parts=parts_of(rows, rules.workers, least, last.parts) if rules.window else 0,
         arrived=arrived,
-        recent=tuple(one for one in before if one.k >= first),
+        recent=recent,
     )
 
 
@@ -286,12 +307,14 @@ def _arrived(plan: Plan, last: Plan, views: Mapping[str, LogView]) -> tuple[int,
     return min(least, default=last.arrived[0]), max(most, default=last.arrived[1])
 
 
-def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> int:
-    rows = 0
+def _planned_rows(plan: Plan, views: Mapping[str, LogView]) -> tuple[int, int]:
+    """The rows that the plan publishes or drops, and the number of segments that have them."""
+    rows = segments = 0
     for shard, entry in plan.shards.items():
         for head in views[shard].between(entry.first, entry.to) if shard in views else ():
-            rows += sum(one.rows for one in head.sizes if plan.after <= one.period < plan.upto)
-    return rows
+            its = sum(one.rows for one in head.sizes if plan.after <= one.period < plan.upto)
+            rows, segments = rows + its, segments + (its > 0)
+    return rows, segments
 
 
 def read_plan(body: bytes, name: str) -> Plan:

@@ -1,7 +1,7 @@
-"""The ranges of a plan: equal parts of the folders' hash space, which several workers publish in parallel.
+"""The ranges of a plan, which several workers publish in parallel: who takes them, and what they leave.
 
-Their number is fixed in the plan; their assignment is advice. Each range is a function of the plan and the logs, so any
-worker can publish an overdue one, with the same result.
+What is in a range is fixed in the plan (`vortex.core.publish.shares`); its assignment is advice. Each range is a
+function of the plan and the logs, so any worker can publish an overdue one, with the same result.
 """
 
 from __future__ import annotations
@@ -23,12 +23,6 @@ class RangeDone(msgspec.Struct, kw_only=True):
     range: int
     objects: list[PublishedObject]
     version: int = RANGE_VERSION
-
-
-def range_count(size: int, workers: int, enough: int) -> int:
-    """How many ranges for `size` compressed bytes: a power of two, at most one per worker, each at least `enough`."""
-    most = min(workers, size // max(1, enough))
-    return 1 << max(0, most.bit_length() - 1)
 
 
 def takers(workers: Sequence[str], me: str, ranges: int) -> tuple[str, ...]:
