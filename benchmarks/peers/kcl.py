@@ -1,0 +1,62 @@
+"""The program in `benchmarks/peers/kcl`: on the Kinesis Client Library, in Java, built by Maven."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.pages import STREAM
+
+SOURCE = Path(__file__).parent / "kcl"
+_PASSWORD = "changeit"
+"""The usual password of a Java trust store, which holds certificates only."""
+
+
+class NoJava(Exception):
+    """The program cannot be built here; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kcl:
+    """The built program. `trust`: a trust store for the servers' certificates; None for plain HTTP."""
+
+    trust: Path | None = None
+
+    @classmethod
+    def built(cls, folder: Path, environment: Mapping[str, str]) -> Kcl:
+        """Build it. Raises NoJava where Java or Maven is missing, or Maven cannot get the libraries."""
+        for program in ("java", "keytool", "mvn"):
+            if shutil.which(program) is None:
+                raise NoJava(f"{program} is missing: the peer on the Kinesis Client Library needs Java 17 and Maven")
+        _said(["mvn", "-q", "-B", "package"], SOURCE)
+        bundle = environment.get("AWS_CA_BUNDLE")
+        if bundle is None:
+            return cls()
+        trust = folder / "trust.p12"
+        store = ["-keystore", str(trust), "-storetype", "PKCS12", "-storepass", _PASSWORD]
+        _said(["keytool", "-importcert", "-noprompt", "-alias", "servers", "-file", bundle, *store], folder)
+        return cls(trust)
+
+    def command(self, *, kinesis: str, store: str, leases: str, bucket: str, shards: int, flush_s: int) -> list[str]:
+        """What to run, until it has read every shard to its tip. It flushes every `flush_s` seconds, and at the end.
+
+        The bucket's name is the application's, too. A gigabyte is enough for it, and without a limit it takes more. The
+        parallel collector costs the least CPU. The server of the benchmark does not speak CBOR.
+        """
+        options = ["-Xmx1g", "-XX:+UseParallelGC", "-Daws.cborEnabled=false"]
+        if self.trust is not None:
+            options += [f"-Djavax.net.ssl.trustStore={self.trust}", f"-Djavax.net.ssl.trustStorePassword={_PASSWORD}"]
+        target = SOURCE / "target"
+        facts = {"stream": STREAM, "kinesis": kinesis, "store": store, "leases": leases, "bucket": bucket}
+        facts |= {"application": bucket, "shards": str(shards), "flush": str(flush_s), "level": "1"}
+        path = f"{target / 'kcl-1.jar'}:{target / 'lib'}/*"
+        return ["java", *options, "-cp", path, "peer.Main", *(f"{name}={value}" for name, value in facts.items())]
+
+
+def _said(command: list[str], folder: Path) -> None:
+    outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if outcome.returncode:
+        raise NoJava(f"{' '.join(command[:3])} failed: {(outcome.stdout + outcome.stderr).strip()[-800:]}")
