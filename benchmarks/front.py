@@ -55,8 +55,8 @@ class _End(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._under_way: deque[tuple[float, bytes]] = deque()
         self._size, self._full, self._stopped = 0, False, False
-        self.transport: asyncio.Transport
-        self.other: _End
+        self.transport: asyncio.Transport | None = None
+        self.other: _End | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -68,12 +68,12 @@ class _End(asyncio.Protocol):
         self._send(b"")  # the end also arrives later
 
     def pause_writing(self) -> None:
-        self.other._full = True
-        self.other._control()
+        assert self.other is not None
+        self.other._control(full=True)
 
     def resume_writing(self) -> None:
-        self.other._full = False
-        self.other._control()
+        assert self.other is not None
+        self.other._control(full=False)
 
     def _send(self, data: bytes) -> None:
         now = self._loop.time()
@@ -87,19 +87,23 @@ class _End(asyncio.Protocol):
             self._arrive()
 
     def _arrive(self) -> None:
+        """Write what has arrived, as soon as the other end is connected."""
+        target = None if self.other is None else self.other.transport
         now = self._loop.time() + 0.001  # the resolution of timers
-        while self._under_way and self._under_way[0][0] <= now:
+        while target is not None and self._under_way and self._under_way[0][0] <= now:
             _, data = self._under_way.popleft()
             self._size -= len(data)
             if not data:
-                self.other.transport.close()
-            elif not self.other.transport.is_closing():
-                self.other.transport.write(data)
+                target.close()
+            elif not target.is_closing():
+                target.write(data)
         self._control()
 
-    def _control(self) -> None:
+    def _control(self, *, full: bool | None = None) -> None:
+        """`full`: whether the other end takes no more."""
+        self._full = self._full if full is None else full
         stop = self._full or self._size > _MOST_WAITING
-        if stop != self._stopped and not self.transport.is_closing():
+        if stop != self._stopped and self.transport is not None and not self.transport.is_closing():
             self._stopped = stop
             if stop:
                 self.transport.pause_reading()
@@ -108,7 +112,7 @@ class _End(asyncio.Protocol):
 
 
 class _Accepted(_End):
-    """The client's end: connects to the server before it reads."""
+    """The client's end: it connects to the server."""
 
     def __init__(self, to: int, request: Link, reply: Link) -> None:
         super().__init__(request)
@@ -116,28 +120,19 @@ class _Accepted(_End):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.transport.pause_reading()
         self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
+        end = _End(self._reply)
+        end.other = self
         try:
-            await self._loop.create_connection(self._made, HOST, self._to)
+            await self._loop.create_connection(lambda: end, HOST, self._to)
         except OSError:
+            assert self.transport is not None
             self.transport.abort()
             return
-        if self.transport.is_closing():
-            self.other.transport.close()
-        else:
-            self.transport.resume_reading()
-
-    def _made(self) -> _End:
-        self.other = _End(self._reply)
-        self.other.other = self
-        return self.other
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if hasattr(self, "other") and hasattr(self.other, "transport"):
-            super().connection_lost(exc)
+        self.other = end
+        self._arrive()
 
 
 async def relay(to: int, request: Link, reply: Link, context: ssl.SSLContext | None = None) -> int:

@@ -70,3 +70,15 @@ def test_front_adds_a_round_trip_to_each_exchange(store: Server, tmp_path: Path)
         client.sendall(b"GET /x/y HTTP/1.1\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 404")
         assert time.monotonic() - begun >= 0.099
+
+
+def test_front_outlives_clients_that_leave_at_once(store: Server, tmp_path: Path) -> None:
+    """Before the front has reached the server, and in the middle of a reply."""
+    with Network.made(tmp_path, tls=False, rtt_ms=20).to(store) as front:
+        address = "127.0.0.1", urlsplit(front.url).port
+        for sent in (b"", b"GET /x/y HTTP/1.1\r\n\r\n") * 10:
+            with socket.create_connection(address) as client:
+                client.sendall(sent)
+        with socket.create_connection(address) as client:
+            client.sendall(b"GET /x/y HTTP/1.1\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 404")
