@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.pages import STREAM
 
 SOURCE = Path(__file__).parent / "kcl"
+_LOG = "org.slf4j.simpleLogger.defaultLogLevel"
 _PASSWORD = "changeit"
 """The usual password of a Java trust store, which holds certificates only."""
 
@@ -46,7 +47,7 @@ class Kcl:
         The bucket's name is the application's, too. A gigabyte is enough for it, and without a limit it takes more. The
         parallel collector costs the least CPU. The server of the benchmark does not speak CBOR.
         """
-        options = ["-Xmx1g", "-XX:+UseParallelGC", "-Daws.cborEnabled=false"]
+        options = ["-Xmx1g", "-XX:+UseParallelGC", "-Daws.cborEnabled=false", f"-D{_LOG}=warn"]
         if self.trust is not None:
             options += [f"-Djavax.net.ssl.trustStore={self.trust}", f"-Djavax.net.ssl.trustStorePassword={_PASSWORD}"]
         target = SOURCE / "target"

@@ -60,7 +60,9 @@ public final class Main {
                 configs.checkpointConfig(),
                 configs.coordinatorConfig().shardConsumerDispatchPollIntervalMillis(100).parentShardPollIntervalMillis(500),
                 configs.leaseManagementConfig()
-                        .failoverTimeMillis(10_000)
+                        .failoverTimeMillis(3_000)
+                        .leasesRecoveryAuditorExecutionFrequencyMillis(5_000)
+                        .leasesRecoveryAuditorInconsistencyConfidenceThreshold(1)
                         .maxLeasesForWorker(shards)
                         .maxLeasesToStealAtOneTime(shards),
                 configs.lifecycleConfig(),
