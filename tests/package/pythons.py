@@ -31,12 +31,15 @@ def interpreters() -> dict[str, str]:
 
 def passes(python: str, folder: Path, environment: Path) -> bool:
     """Whether the wheel installs and its tests pass."""
-    subprocess.run([python, "-m", "venv", "--clear", str(environment)], check=True)
+    variables = {
+        name: value for name, value in os.environ.items() if name != "PYTHONPATH"
+    }  # no other copy of the program
+    subprocess.run([python, "-m", "venv", "--clear", str(environment)], check=True, env=variables)
     (wheel,) = folder.glob("*.whl")
     pip = [str(environment / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"{wheel.resolve()}[dev]"], check=True)
+    subprocess.run([*pip, f"{wheel.resolve()}[dev]"], check=True, env=variables)
     command = [str((environment / "bin/python").absolute()), "-m", "pytest", "-q", *_TESTS]
-    return subprocess.run(command, cwd=folder / "source", check=False).returncode == 0
+    return subprocess.run(command, cwd=folder / "source", check=False, env=variables).returncode == 0
 
 
 def main(folder: Path) -> int:
