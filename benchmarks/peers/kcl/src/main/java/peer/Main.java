@@ -61,6 +61,7 @@ public final class Main {
                 configs.coordinatorConfig().shardConsumerDispatchPollIntervalMillis(100).parentShardPollIntervalMillis(500),
                 configs.leaseManagementConfig()
                         .failoverTimeMillis(3_000)
+                        .shardSyncIntervalMillis(1_000)
                         .leasesRecoveryAuditorExecutionFrequencyMillis(5_000)
                         .leasesRecoveryAuditorInconsistencyConfidenceThreshold(1)
                         .maxLeasesForWorker(shards)
