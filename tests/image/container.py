@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.harness import until
 from tests.image.dockerfile import Stage
 
 _CONFINED = ["--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
@@ -25,8 +26,9 @@ class Container:
     @property
     def pid(self) -> int:
         """Of its process 1, as this machine counts; unshare is its parent."""
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text("ascii").split()
-        return int(children[0])
+        path = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
+        until(lambda: path.read_text("ascii") != "")  # unshare has forked
+        return int(path.read_text("ascii").split()[0])
 
     def fields(self) -> dict[str, list[str]]:
         """Of /proc/<pid>/status."""
