@@ -37,7 +37,7 @@ def test_bytes_under_way_stay_below_the_limit_in_the_order_of_calls() -> None:
     vtime.run(main())
 
 
-def test_bytes_under_way_are_taken_up_anyway_when_patience_ends() -> None:
+def test_bytes_under_way_are_granted_when_patience_ends() -> None:
     """Others behind it still wait for their turn."""
 
     async def main() -> None:

@@ -115,7 +115,7 @@ def test_shards_take_turns_at_record_boundaries() -> None:
 def test_a_large_record_waits_while_publishing_takes_the_memory(
     monkeypatch: pytest.MonkeyPatch, released_s: int, read_s: int
 ) -> None:
-    """Not for ever: a store that does not answer keeps objects in memory."""
+    """Then it goes on: a store that does not answer keeps objects in memory."""
     monkeypatch.setattr(ingest_worker, "_LARGE", 1 << 20)
 
     async def scenario() -> None:

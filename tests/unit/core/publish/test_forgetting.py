@@ -29,7 +29,7 @@ def view_of(shard: str, *children: str) -> LogView:
     return LogView([SegmentHeader(shard, 3, "", footer)])
 
 
-def test_forgetting_drops_a_lineage_down_to_the_parents_of_live_shards() -> None:
+def test_forgetting_drops_ended_shards_down_to_the_parents_of_live_shards() -> None:
     """`a` was split into `b` and `c`, these merged into `d`, which was split into the live `e` and `f`."""
     plan = plan_of({"e": ("d",), "f": ("d",)}, "abcd")
     ends = {"a": End(("b", "c"), 100), "b": End(("d",), 200), "c": End(("d",), 200), "d": End(("e", "f"), 300)}
@@ -48,7 +48,7 @@ def test_forgetting_drops_a_lineage_down_to_the_parents_of_live_shards() -> None
     ],
 )
 def test_forgetting_keeps_a_shard_that_something_can_bring_back(absent: str, ends: dict[str, End], kept: str) -> None:
-    """Of the lineage above, where `e` is the live child of `d`."""
+    """Of the shards above, where `e` is the live child of `d`."""
     all_ends = {"a": End(("b", "c"), 100), "b": End(("d",), 200), "c": End(("d",), 200), "d": End(("e",), 300)} | ends
     plan = plan_of({"e": ("d",)}, "abcd")
     left = forgetting(plan, {"e": view_of("e")}, all_ends, set(absent), AGE_MS)
