@@ -43,7 +43,7 @@ def made(stream: str, shards: int, bucket: str) -> Any:
 
 
 def produce(kinesis: Any, stream: str, rate: int, shift: timedelta) -> None:
-    """About `rate` events a second, for ever: some twice, some broken; their times lie `shift` back."""
+    """About `rate` events a second, without end: some twice, some broken; their times lie `shift` back."""
     while True:
         begin = time.monotonic()
         puts = list(traffic(rate, time.time_ns(), datetime.now(UTC) - shift, _SPREAD_S))
