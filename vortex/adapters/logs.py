@@ -20,6 +20,7 @@ from vortex.adapters.secrecy import hidden
 _CLEAR = "\r\x1b[2K"
 _PLAIN = "\x1b[0m"
 _COLOURS = ((logging.ERROR, "\x1b[1;31m"), (logging.WARNING, "\x1b[33m"))
+_CLOSED = "the handler is closed"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -97,6 +98,16 @@ def live_line() -> Callable[[str], None] | None:
     return found[0].show if found else None
 
 
+def _of_use(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's log is not about bytes that came for a connection that Vortex had closed.
+
+    uvloop reports them as a fatal error, with a traceback. Nothing failed: the connection's user closed it, and has its
+    own error if there is one.
+    """
+    problem = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(problem, RuntimeError) and _CLOSED in str(problem))
+
+
 def set_up(format_: Literal["auto", "json", "text"], level: str) -> None:
     """Log to stderr; `auto` is text on a terminal and JSON elsewhere."""
     text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
@@ -110,6 +121,7 @@ def set_up(format_: Literal["auto", "json", "text"], level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("botocore", "aiobotocore", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(_of_use)
     for replaced in ("botocore.credentials", "botocore.tokens", "botocore.utils"):
         # `adapters.aws.credentials` logs the same in one line, without secrets.
         logging.getLogger(replaced).setLevel(logging.CRITICAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -40,6 +41,22 @@ def test_log_has_no_traceback_when_a_credential_endpoint_sends_a_broken_header(
         fetcher.retrieve_full_uri(proxy.url + "/credentials")
     assert proxy.struck["ContainerCredentials", "header_broken"] == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("problem", "lines"),
+    [
+        (RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"), 0),
+        (RuntimeError("another"), 1),
+    ],
+)
+async def test_log_has_no_traceback_when_bytes_come_for_a_closed_connection(
+    problem: RuntimeError, lines: int, root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The event loop reports it so; any other problem of the loop is an error."""
+    set_up("json", "info")
+    asyncio.get_running_loop().call_exception_handler({"message": "Fatal error on SSL protocol", "exception": problem})
+    assert capsys.readouterr().err.count("Fatal error on SSL protocol") == lines
 
 
 class Terminal(StringIO):
