@@ -11,7 +11,6 @@ import asyncio
 import base64
 import json
 import os
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +18,7 @@ from random import Random
 
 from simulation import vtime
 from simulation.memstream import MemoryStream
-from tests.bombs import MIB, HastyClock, environment
+from tests.bombs import MIB, HastyClock, environment, peak_mib
 from tests.chaos.bombs import made
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.heap import use_one_heap
@@ -105,8 +104,7 @@ def main() -> int:
             return 1
         asyncio.run(publish(folder, other, created_ms))
         size = sum(path.stat().st_size for path in folder.rglob("*.json.gz"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"published": size / MIB, "peak": peak}))
+    print(json.dumps({"published": size / MIB, "peak": peak_mib()}))
     return 0
 
 
