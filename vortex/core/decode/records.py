@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vortex.core.model import Record
 
+_LINE_END = 10
 _LONGEST = 200
 """Maximum digits of a sequence number; those of Kinesis have 56."""
 
@@ -59,7 +60,7 @@ class Records(Sequence[Record]):
         raw, width = np.frombuffer(self._lines, dtype=np.uint8), self._lines.find(b"\n") + 1
         if np.count_nonzero(raw - 48 < 10) != len(raw) - len(self):
             return not len(self)
-        if width > 1 and len(raw) == len(self) * width and (raw[width - 1 :: width] == 10).all():
+        if width > 1 and len(raw) == len(self) * width and (raw[width - 1 :: width] == _LINE_END).all():
             rows = np.frombuffer(self._lines, dtype=f"S{width}")
             return width <= _LONGEST and bool((rows[1:] > rows[:-1]).all())
         texts = self._lines.split(b"\n")[:-1]
@@ -71,6 +72,14 @@ class Records(Sequence[Record]):
     def sequences(self) -> list[str]:
         """The sequence number of each record."""
         return self._lines.decode().split("\n")[:-1]
+
+    def part(self, first: int, last: int) -> Records:
+        """The records first..last (half-open), cut out of the columns."""
+        ends = np.flatnonzero(np.frombuffer(self._lines, dtype=np.uint8) == _LINE_END) + 1
+        lines = slice(ends[first - 1] if first else 0, ends[last - 1] if last else 0)
+        bounds = self.bounds[first : last + 1]
+        data = self.data[bounds[0] : bounds[-1]]
+        return Records(self.arrivals[first:last], self._lines[lines], data, bounds - bounds[0])
 
     def __len__(self) -> int:
         return len(self.arrivals)

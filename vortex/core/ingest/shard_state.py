@@ -157,7 +157,7 @@ class ShardIngest:
                 begins = int(came[at])
             if at:
                 ends.append(at)
-        return [replace(page, records=Records.of(records[a:b])) for a, b in pairwise([0, *ends])]
+        return [replace(page, records=records.part(a, b)) for a, b in pairwise([0, *ends])]
 
     def spans_too_far(self, page: Page) -> bool:
         """Whether to cut a segment before this part of a page, for the same reason."""

@@ -23,3 +23,15 @@ def test_records_equal_the_sequence_they_are_made_of() -> None:
     assert records == rows and Records.of(records) is records and not Records.of([])
     with pytest.raises(IndexError):
         records[5]
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (0, 2), (2, 4), (3, 5), (0, 0), (5, 5)])
+def test_part_holds_the_records_of_its_range(first: int, last: int) -> None:
+    """Sequence numbers may differ in length."""
+    rows = [Record(str(10**n), 1.5 + n, b"%d" % n * n) for n in range(5)]
+    part = Records.of(rows).part(first, last)
+    assert (list(part), part.datas, len(part)) == (
+        rows[first:last],
+        [row.data for row in rows[first:last]],
+        last - first,
+    )
