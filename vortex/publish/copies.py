@@ -105,8 +105,10 @@ class Copies:
             if copied is None or at < 0 or piece.offset + piece.length > copied.ends[at]:
                 missing.append(piece)
                 continue
-            await asyncio.wait((copied.tasks[at],))
-            within, place = piece.offset - copied.begins[at], copied.tasks[at].result()
+            copy = copied.tasks[at]
+            if not copy.done():  # `wait` costs as much as all else that a piece needs
+                await asyncio.wait((copy,))
+            within, place = piece.offset - copied.begins[at], copy.result()
             if place is None:
                 missing.append(piece)
             elif isinstance(place, memoryview):
