@@ -60,7 +60,7 @@ def base(name: str) -> Path:
                 shutil.rmtree(kept)
                 kept.mkdir()
             staging.rename(root)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: half a root folder must not stay
             shutil.rmtree(staging, ignore_errors=True)
             raise
     return root

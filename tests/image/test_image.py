@@ -52,7 +52,7 @@ def image() -> Iterator[Image]:
         with in_memory() as folder:
             yield parsed[-1], build(parsed, folder)
     except Missing as problem:
-        pytest.skip(str(problem))
+        pytest.skip(str(problem))  # no root, namespaces or debootstrap here: `make test-image` says which
 
 
 @contextmanager
