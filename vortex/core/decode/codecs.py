@@ -185,7 +185,9 @@ def _stream(decompressor: Any, data: memoryview, at: int, room: int, out: Output
         chunk = data[at : at + window] if decompressor.needs_input else data[:0]
         at += len(chunk)
         part = decompressor.decompress(chunk, _STEP)
-        if not chunk and not part and not decompressor.eof:
+        # What was left of an earlier chunk may end inside a block: then it needs the next one, and gives nothing yet.
+        nothing = not chunk and not part and (at == len(data) or not decompressor.needs_input)
+        if nothing and not decompressor.eof:
             raise EOFError("the compressed data is truncated")
         out.write(part)
         if out.tell() > room:

@@ -66,6 +66,17 @@ def test_decompress_joins_members_and_skips_padding(compressed: Callable[[bytes]
         assert decompress(several, ROOM) == TEXT + TEXT
 
 
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "independent"])
+@pytest.mark.parametrize("block_size", [4, 5, 6, 7], ids=["64 KiB", "256 KiB", "1 MiB", "4 MiB"])
+def test_decompress_reads_an_lz4_frame_whose_blocks_expand_far(block_size: int, linked: bool) -> None:
+    """The output of a step is full in the middle of the input that the decompressor has."""
+    text = b"{}\n" * 1_500_000
+    frame = lz4.frame.compress(text, block_size=block_size, block_linked=linked)
+    assert at_once(codecs.decompress(frame, len(text))) == text.rstrip()
+    with pytest.raises(Refused, match="truncated"):
+        at_once(codecs.decompress(frame[:-1], len(text)))
+
+
 @pytest.mark.parametrize("compressed", [CODECS["zstd"], CODECS["lz4"]], ids=["zstd", "lz4"])
 def test_decompress_skips_skippable_frames(compressed: Callable[[bytes], bytes]) -> None:
     assert decompress(SKIPPABLE + compressed(TEXT) + SKIPPABLE + compressed(TEXT) + SKIPPABLE, ROOM) == TEXT + TEXT
