@@ -42,6 +42,8 @@ def ask(url: str, *, token: str | None = None, method: str = "GET", body: bytes 
     try:
         with _opener.open(urllib.request.Request(url, body, headers, method=method), timeout=_TIMEOUT_S) as reply:
             found: bytes = reply.read(_MOST_BYTES + 1)
+            if reply.length and len(found) <= _MOST_BYTES:  # half of a TOML document is a document, too
+                raise Passing("the answer ended before its end")
     except urllib.error.HTTPError as problem:
         with problem:
             raise Refused(problem.code, problem.read(_MOST_TOLD).decode(errors="replace")) from None

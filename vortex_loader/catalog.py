@@ -141,17 +141,19 @@ class Catalog:
 def read_catalog(body: bytes, name: str) -> Catalog:
     """The catalogue in these bytes, TOML or JSON. Raises LoaderError with the name, the key and what is wrong."""
     try:
-        text = body.decode()
+        text = body.decode("utf-8-sig")
         if not text.strip():  # a file that is being written, a proxy's answer: not that nothing is wanted
             raise LoaderError(f"{name} is empty; write `version = 1` where nothing shall be loaded")
         document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        if not document:
+            raise LoaderError(f"{name} says nothing; write `version = 1` where nothing shall be loaded")
         return Catalog(Document.model_validate(document))
     except ValidationError as problem:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in one['loc']) or 'the document'}: {one['msg']}" for one in problem.errors()
         )
         raise LoaderError(f"{name}: {problems}") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise LoaderError(f"{name} is neither TOML nor JSON: {problem}") from None
 
 

@@ -112,9 +112,9 @@ def parse_hour(text: str) -> datetime:
     """
     try:
         at = datetime.fromisoformat(text.strip() + (":00" if len(text.strip()) == 13 else ""))
-    except ValueError:
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise LoaderError(f"{text!r} is not an hour; write 2026-11-29T09") from None
-    at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     if (at.minute, at.second, at.microsecond) != (0, 0, 0):
         raise LoaderError(f"{text!r} is not a whole hour; write 2026-11-29T09")
     return at

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from vortex_loader.calls import Refused, ask, shown, token_of_environment
 from vortex_loader.catalog import Catalog, read_catalog
 from vortex_loader.model import LoaderError, Missing
-from vortex_loader.store import Bucket, open_store
+from vortex_loader.store import Bucket, open_store, read_whole
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,7 @@ class KeySource:
     def read(self) -> Copy:
         """The catalogue. Raises LoaderError."""
         try:
-            with self._files.open(self._key) as body:
-                return Copy(read_catalog(body.read(), self._url))
+            return Copy(read_catalog(read_whole(self._files, self._key), self._url))
         except Missing as problem:
             raise LoaderError(str(problem)) from None
 
@@ -122,5 +121,5 @@ def catalog_source(
     if address.startswith("file://"):
         return FileSource(pathlib.Path(unquote(urlsplit(address).path)))
     if "://" in address:
-        raise LoaderError(f"{address}: a catalogue is a file, s3://bucket/key, or an HTTP address")
+        raise LoaderError(f"{shown(address)}: a catalogue is a file, s3://bucket/key, or an HTTP address")
     return FileSource(pathlib.Path(address))

@@ -142,7 +142,7 @@ def open_store(url: str, *, endpoint_url: str | None = None, region: str | None 
     if url.startswith("file://"):
         return Store(Folder(pathlib.Path(unquote(urlsplit(url).path))))
     if "://" in url:
-        raise LoaderError(f"{url}: a store is s3://bucket/prefix, file:///dir, or a folder")
+        raise LoaderError(f"{url.rpartition('@')[2]}: a store is s3://bucket/prefix, file:///dir, or a folder")
     return Store(Folder(pathlib.Path(url)))
 
 
@@ -169,7 +169,7 @@ class Store:
             version = document["version"]
             if version in MANIFEST_VERSIONS:
                 return _hour_of(document, hour)
-        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             raise LoaderError(f"{self.url}/{key} cannot be read: {problem!r}") from None
         raise LoaderError(
             f"{self.url}/{key}: format version {version}; this loader reads up to {MANIFEST_VERSIONS[-1]}; run the "
@@ -187,7 +187,7 @@ class Store:
                 StoredObject(f"{listed.folder}/{entry['url'].rpartition('/')[2]}", entry["meta"]["content_length"])
                 for entry in json.loads(body)["entries"]
             ]
-        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             raise LoaderError(f"{self.url}/{listed.manifest} cannot be read: {problem!r}") from None
 
     def blocks(self, stored: StoredObject) -> Iterator[bytes]:
@@ -231,8 +231,7 @@ class Store:
                 )
 
     def _read(self, key: str) -> bytes:
-        with self.files.open(key) as file:
-            return file.read()
+        return read_whole(self.files, key)
 
 
 class _Counted(io.RawIOBase):
@@ -257,6 +256,17 @@ class _Counted(io.RawIOBase):
         """Counts what is left."""
         while self.read(_BLOCK):
             pass
+
+
+def read_whole(files: Files, key: str) -> bytes:
+    """The object's bytes. Raises as `Files.open` does; Passing where it breaks off."""
+    with files.open(key) as file:
+        try:
+            return file.read()
+        except Exception as problem:
+            if isinstance(problem, OSError) or type(problem).__module__.startswith(("botocore", "urllib3")):
+                raise Passing(f"{files.url}/{key}: {problem}") from None
+            raise
 
 
 def hour_key(hour: datetime) -> str:

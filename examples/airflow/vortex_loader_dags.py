@@ -29,6 +29,7 @@ CATALOG = os.environ["VORTEX_LOADER_CATALOG"]
 ENDPOINT = os.environ.get("VORTEX_LOADER_ENDPOINT_URL")
 FIRST_HOUR = datetime.fromisoformat(os.environ.get("VORTEX_LOADER_FIRST_HOUR", "2026-01-01T00:00:00+00:00"))
 POOL = os.environ.get("VORTEX_LOADER_POOL", "default_pool")
+SALT = os.environ.get("VORTEX_LOADER_HASH_SALT", "")
 RETRY_S = float(os.environ.get("VORTEX_LOADER_RETRY_S", "60"))
 AT_A_TIME = 4
 """Tasks of one customer that run at once: a huge customer leaves the pool to the others."""
@@ -98,7 +99,8 @@ def loading(customer: str) -> Any:
             (partition,) = (one for one in partitions if (one.customer, one.event_type) == (customer, event_type))
             target = catalog().target(customer, event_type)
             with contextlib.closing(connect(WAREHOUSE)) as warehouse:
-                return load_partition(warehouse, store(), partition, target, run_id=context["run_id"]).rows
+                done = load_partition(warehouse, store(), partition, target, run_id=context["run_id"], salt=SALT)
+                return done.rows
 
         @task(trigger_rule="none_failed")
         def audit(hour: str) -> dict[str, int]:

@@ -146,6 +146,9 @@ def test_catalog_source_returns_its_last_good_copy_while_the_source_fails(
         (b"", 503),
         (b"[]", 200),
         (b'{"customer": {"a": 1}}', 200),
+        (b"{}", 200),
+        (b"# nothing", 200),
+        (b'{"a":' * 100_000, 200),
     ):
         copy = source.read()
         assert copy.catalog.customers() == ["acme"]
@@ -205,3 +208,24 @@ def test_catalog_source_reads_a_file_or_an_s3_key_again_each_time(tmp_path: Path
             source.read()
         client.put_object(Bucket="bucket", Key="a/catalog.toml", Body=TOML)
         assert source.read().catalog.customers() == ["acme", "wayne/retail"]
+
+
+def test_catalog_source_takes_no_half_of_an_answer(tmp_path: Path) -> None:
+    """Half of a TOML document is one, too, with fewer customers."""
+
+    class Half(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "99")
+            self.end_headers()
+            self.wfile.write(b"[customer.acme]\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Half) as httpd:
+        thread = threading.Thread(target=httpd.handle_request)
+        thread.start()
+        with pytest.raises(LoaderError, match="the answer ended before its end, and there is no earlier copy"):
+            catalog_source(f"http://127.0.0.1:{httpd.server_port}/c.toml", cache=tmp_path).read()
+        thread.join()

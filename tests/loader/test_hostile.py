@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from botocore.exceptions import IncompleteReadError
 
 from tests.loader.stores import hour, page, publish
 from tests.loader.test_load import events, load_hour
 from vortex_loader.catalog import read_catalog
-from vortex_loader.model import LoaderError
+from vortex_loader.model import LoaderError, Passing, parse_hour
 from vortex_loader.store import open_store
 from vortex_loader.warehouse import connect
 from vortex_loader.warehouse.base import Warehouse, qualified
@@ -145,9 +147,29 @@ def test_event_that_comes_back_under_another_table_is_refused_and_loads_again_un
         "redshift://loader:s3cr3t@127.0.0.1:port/db",
         "mysql://loader:s3cr3t@127.0.0.1/db",
         "postgres//loader:s3cr3t@127.0.0.1/db",
+        "host=127.0.0.1 password=s3cr3t",
+        "mysql://127.0.0.1/db?password=s3cr3t",
+        "postgresql://loader:x@s3cr3t@127.0.0.1:1/db",
     ],
 )
 def test_address_that_is_wrong_is_told_without_its_password(address: str) -> None:
     with pytest.raises(LoaderError) as caught:
         connect(address)
     assert not any(part in str(caught.value) for part in ("cr3t", "s%3c", "s3"))
+
+
+@pytest.mark.parametrize("hour_", ["0001-01-01T00+14:00", "9999-12-31T23-05:00"])
+def test_hour_beyond_the_calendar_is_refused(hour_: str) -> None:
+    with pytest.raises(LoaderError, match="is not an hour"):
+        parse_hour(hour_)
+
+
+def test_manifest_that_breaks_off_may_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
+
+    store = open_store(str(tmp_path))
+    monkeypatch.setattr(store.files, "open", lambda key: Broken())
+    with pytest.raises(Passing, match=r"manifest\.json: "):
+        store.hour(hour(0))

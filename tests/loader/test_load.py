@@ -291,3 +291,33 @@ def test_load_takes_all_folders_of_a_partition_when_the_layout_changed_within_th
         done = load_hour(warehouse, store)["acme/page"]
         assert (done.rows, done.changed) == (10, changed)
     assert warehouse.run("SELECT count(*), count(DISTINCT message_id) FROM acme.page") == [(10, 10)]
+
+
+def test_load_drops_and_hashes_every_value_of_a_key_that_an_event_has_twice(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    """No copy of a secret may pass because another one was looked at."""
+    rows = [
+        b'{"n":1,"context":{"ip":"s3cr3t"},"context":5}',
+        b'{"n":2,"context":5,"context":{"ip":"s3cr3t"}}',
+        b'{"n":3,"context":{"x":1},"context":{"ip":"s3cr3t","ip":"s3cr3t"}}',
+        b'{"n":4,"email":null,"email":"s3cr3t"}',
+        b'{"n":5,"context":{"page":{"x":1},"page":{"url":"s3cr3t"}}}',
+    ]
+    publish(tmp_path, hour(0), {("acme", "page"): rows})
+    rules = {"drop": ["context.ip", "context.page.url"], "hash": ["email"]}
+    assert load_hour(warehouse, open_store(str(tmp_path)), default=rules)["acme/page"].rows == 5
+    kept = warehouse.run("SELECT CAST(_event AS text) FROM acme.page ORDER BY n")
+    assert "s3cr3t" not in str(kept)
+    assert [json.loads(row[0])["n"] for row in kept] == [1, 2, 3, 4, 5]
+
+
+def test_load_leaves_arrays_alone_where_a_dropped_or_hashed_path_would_lead_into_one(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    rows = [{"n": 1, "items": ["a", "b"], "context": [{"ip": "x"}], "things": ["c"]}, {"n": 2, "items": {"0": "a"}}]
+    publish(tmp_path, hour(0), {("acme", "page"): rows})
+    rules = {"drop": ["items.0", "context.ip"], "hash": ["things.0"]}
+    load_hour(warehouse, open_store(str(tmp_path)), default=rules)
+    kept = events(warehouse.run("SELECT _event FROM acme.page ORDER BY n"))
+    assert kept == [rows[0], {"n": 2, "items": {}}]

@@ -70,3 +70,10 @@ def test_requirements_of_airflow_allow_what_the_project_allows() -> None:
     assert {name: (one.specifier, one.marker) for name, one in there.items() if name in ours} == {
         name: (ours[name].specifier, ours[name].marker) for name in there if name in ours
     }
+
+
+def test_dags_hash_with_the_salt_of_the_environment() -> None:
+    """Else a value that is hashed has another digest than the one that `vortex-loader` writes, and can be guessed."""
+    text = (EXAMPLE / "vortex_loader_dags.py").read_text()
+    assert 'SALT = os.environ.get("VORTEX_LOADER_HASH_SALT", "")' in text
+    assert "salt=SALT" in text

@@ -14,9 +14,12 @@ def connect(address: str, *, wait: float = 60.0) -> Warehouse:
     Raises LoaderError for another kind of address; Passing where it cannot be reached.
     """
     try:
-        scheme = urlsplit(address).scheme
+        parts = urlsplit(address)
+        scheme = parts.scheme
     except ValueError:
         raise LoaderError(UNREADABLE) from None
+    if parts.netloc.count("@") > 1:  # drivers take the first for the last, and tell the rest of the password
+        raise LoaderError(UNREADABLE)
     if scheme in ("postgresql", "postgres"):
         from vortex_loader.warehouse.postgres import Postgres
 
@@ -30,5 +33,6 @@ def connect(address: str, *, wait: float = 60.0) -> Warehouse:
 
         return DuckDb(unquote(urlsplit(address).path) if "://" in address else address, wait)
     raise LoaderError(
-        f"{address.split('@')[-1]}: a warehouse is duckdb:///path, a .duckdb file, postgresql://… or redshift://…"
+        "this is no address of a warehouse (it is not shown, for it may hold a password). Write duckdb:///path, a path "
+        "that ends in .duckdb, postgresql://… or redshift://…"
     )

@@ -177,17 +177,40 @@ class DuckDb(Warehouse):
         return rows, dict(zip((column.name for column in asked), taken, strict=True))
 
     def mask(self, drop: Sequence[Path], hashed: Sequence[Path], salt: str) -> None:
-        """One UPDATE of the staged rows."""
+        """One UPDATE of the staged rows, once each object on the way has each key once."""
+        parents = {path[:n] for path in (*drop, *hashed) for n in range(len(path))}
+        for parent in sorted(parents, key=len):
+            self._without_twins(parent)
         value = "doc"
         for path in drop:
-            there = f"json_type(doc, {self.literal(pointer(path))}) IS NOT NULL"
+            there = f"{self._within(path)} AND json_type(doc, {self.literal(pointer(path))}) IS NOT NULL"
             value = f"CASE WHEN {there} THEN json_merge_patch({value}, {self._patch(path, 'NULL')}) ELSE {value} END"
         for path in hashed:
-            there = f"coalesce(json_type(doc, {self.literal(pointer(path))}), 'NULL') <> 'NULL'"
+            there = (
+                f"{self._within(path)} AND coalesce(json_type(doc, {self.literal(pointer(path))}), 'NULL') <> 'NULL'"
+            )
             text = f"json_extract_string(doc, {self.literal(pointer(path))})"
             patch = self._patch(path, f"sha256({self.literal(salt)} || {text})")
             value = f"CASE WHEN {there} THEN json_merge_patch({value}, {patch}) ELSE {value} END"
         self.run(f"UPDATE {STAGE} SET doc = {value}")
+
+    def _within(self, path: Path) -> str:
+        """Whether objects alone lead there: a path does not lead into arrays."""
+        return " AND ".join(
+            f"json_type(doc, {self.literal(pointer(path[:n]))}) IS NOT DISTINCT FROM 'OBJECT'" for n in range(len(path))
+        )
+
+    def _without_twins(self, path: Path) -> None:
+        """Keeps the first value of a key that the object at the path has twice: the second would be passed over."""
+        at = self.literal(pointer(path))
+        keys = f"list_distinct(json_keys(doc, {at}))"
+        member = f"{at} || '/' || replace(replace(k, '~', '~0'), '/', '~1')"
+        members = f"lambda k: to_json(k)::VARCHAR || ':' || json_extract(doc, {member})::VARCHAR"
+        whole = f"('{{' || array_to_string(list_transform({keys}, {members}), ',') || '}}')::JSON"
+        if path:
+            whole = f"json_merge_patch(json_merge_patch(doc, {self._patch(path, 'NULL')}), {self._patch(path, whole)})"
+        twins = f"{self._within((*path, ''))} AND len(json_keys(doc, {at})) <> len({keys})"
+        self.run(f"UPDATE {STAGE} SET doc = {whole} WHERE {twins}")
 
     def _patch(self, path: Path, value: str) -> str:
         for step in reversed(path):

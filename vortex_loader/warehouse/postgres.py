@@ -169,15 +169,19 @@ class Postgres(Warehouse):
         """One UPDATE of the staged rows."""
         value = "doc"
         for path in drop:
-            value = f"({value} #- {self._steps(path)})"
+            value = f"(CASE WHEN {self._within(path)} THEN {value} #- {self._steps(path)} ELSE {value} END)"
         for path in hashed:
             steps = self._steps(path)
             digest = f"encode(sha256(convert_to({self.literal(salt)} || (doc #>> {steps}), 'UTF8')), 'hex')"
-            present = f"doc #> {steps} IS NOT NULL AND jsonb_typeof(doc #> {steps}) <> 'null'"
+            present = f"{self._within(path)} AND doc #> {steps} IS NOT NULL AND jsonb_typeof(doc #> {steps}) <> 'null'"
             value = (
                 f"(CASE WHEN {present} THEN jsonb_set({value}, {steps}, to_jsonb({digest}), false) ELSE {value} END)"
             )
         self.run(f"UPDATE {STAGE} SET doc = {value}")
+
+    def _within(self, path: Path) -> str:
+        """Whether objects alone lead there: a path does not lead into arrays."""
+        return " AND ".join(f"jsonb_typeof(doc #> {self._steps(path[:n])}) = 'object'" for n in range(len(path)))
 
     def _steps(self, path: Path) -> str:
         return f"ARRAY[{', '.join(self.literal(step) for step in path)}]::text[]"
