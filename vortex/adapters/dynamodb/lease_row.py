@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from vortex.adapters.aws.exchange import Malformed
@@ -118,6 +119,18 @@ def number(value: float) -> Value:
 def texts(values: tuple[str, ...]) -> Value:
     """A value of type SS (string set); DynamoDB refuses an empty one."""
     return {"SS": sorted(values)}
+
+
+def same_value(found: Value | None, written: Value) -> bool:
+    """Whether DynamoDB returned the value that was written: it may write a number in another form, a set in any order.
+
+    Raises AttributeError, KeyError, TypeError, ValueError where the value is invalid.
+    """
+    if found is None:
+        return False
+    if "N" in written:
+        return Decimal(found["N"]) == Decimal(written["N"])
+    return found == written or ("SS" in written and set(found["SS"]) == set(written["SS"]))
 
 
 def _perhaps(read: Callable[[Mapping[str, Value], str], T], item: Mapping[str, Value], name: str) -> T | None:

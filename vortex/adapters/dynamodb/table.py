@@ -40,6 +40,7 @@ from vortex.adapters.dynamodb.lease_row import (
     Value,
     number,
     row_of,
+    same_value,
     text,
     texts,
     write_row,
@@ -97,7 +98,7 @@ class DynamoTable:
             return False
         if key != [(KEY, "HASH")]:
             raise Denied(
-                f"table {self._table}: its key is {key}, not {KEY} alone: it is not a lease table; set "
+                f"table {self._table}: its key is {str(key)[:200]}, not {KEY} alone: it is not a lease table; set "
                 "coordination.table to another one"
             )
         return status in ("ACTIVE", "UPDATING")
@@ -127,9 +128,9 @@ class DynamoTable:
                 if (lease := self._readable(item)) is not None:
                     found[lease.key] = lease
             following = page.get("LastEvaluatedKey")
-            if following:
+            if following is not None:
                 pages.check(following[KEY]["S"], new=len(found) > before)
-            return {"ExclusiveStartKey": following} if following else {}
+            return {"ExclusiveStartKey": following} if following is not None else {}
 
         while True:
             start = await self._call("Scan", read, ConsistentRead=True, **start)
@@ -285,10 +286,16 @@ class DynamoTable:
         """
 
         def read(reply: dict[str, Any]) -> Lease | None:
-            row = row_of(reply["Attributes"])
+            item = reply["Attributes"]
+            row = row_of(item)
             if row is not None and row.key != key:
-                raise Malformed(f"the reply is of row {row.key}")
+                raise Malformed(f"the reply is of row {row.key[:100]}")
+            for attribute, value in wanted.items():
+                if value is not None and not same_value(item.get(attribute), value):
+                    raise Malformed(f"{attribute} of the row is not what was just written")
             return row
+
+        wanted = {a: value for a, value in expect.items() if a not in (add or {}) and a not in remove} | dict(put or {})
 
         try:
             row = await self._call(

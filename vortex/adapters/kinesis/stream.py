@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -28,6 +28,8 @@ from vortex.ports import Denied, InvalidPosition, IteratorExpired, NotFound, Por
 T = TypeVar("T")
 _PAGE_BYTES = 48 * 2**20
 """Maximum size of a GetRecords reply: 10 MiB of data in base64, plus the metadata of 10,000 records."""
+_MOST_RETENTION_H = 100_000
+"""More than ten times the retention that Kinesis allows."""
 _LISTINGS = 3
 """Attempts to list shards if the token expires; tokens of AWS are valid for five minutes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,7 +71,7 @@ class KinesisStream:
 
     async def describe(self) -> StreamInfo:
         """Raises Denied where the stream does not exist."""
-        return await self._call("describe_stream_summary", _stream_info, **self._which)
+        return await self._call("describe_stream_summary", partial(_stream_info, self._stream), **self._which)
 
     async def server_time(self) -> int:
         """Kinesis's time in epoch milliseconds, rounded down to the second: a Date header is no more precise."""
@@ -193,7 +195,7 @@ class _Summary(msgspec.Struct):
     name: str = msgspec.field(name="StreamName")
     arn: str = msgspec.field(name="StreamARN")
     created: datetime = msgspec.field(name="StreamCreationTimestamp")
-    retention_h: Annotated[int, msgspec.Meta(ge=1)] = msgspec.field(name="RetentionPeriodHours")
+    retention_h: Annotated[int, msgspec.Meta(ge=1, le=_MOST_RETENTION_H)] = msgspec.field(name="RetentionPeriodHours")
 
 
 class _SequenceNumberRange(msgspec.Struct, rename="pascal"):
@@ -211,9 +213,13 @@ class _ShardRow(msgspec.Struct, rename="pascal"):
     adjacent_parent_shard_id: str | None = None
 
 
-def _stream_info(reply: dict[str, Any]) -> StreamInfo:
+def _stream_info(name_or_arn: str, reply: dict[str, Any]) -> StreamInfo:
     summary = msgspec.convert(reply["StreamDescriptionSummary"], _Summary)
     created_ms = (summary.created - _EPOCH) // timedelta(milliseconds=1)
+    if summary.name != name_or_arn.rpartition("/")[2]:  # the state's folder has this name
+        raise Malformed(f"a description of stream {summary.name[:80]!r}")
+    if created_ms < 0:
+        raise Malformed(f"a stream that was created at {summary.created}")
     return StreamInfo(summary.name, summary.arn, created_ms, summary.retention_h * 3_600_000)
 
 

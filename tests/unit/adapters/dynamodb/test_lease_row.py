@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vortex.adapters.aws.exchange import Malformed
-from vortex.adapters.dynamodb.lease_row import read_row, row_of, write_row
+from vortex.adapters.dynamodb.lease_row import read_row, row_of, same_value, write_row
 from vortex.core.fleet.lease import TRIM_HORIZON, Checkpoint, Lease
 
 FREE = Lease("shard", None, 7, Checkpoint(TRIM_HORIZON), parents=("p",), start_hash=0, end_hash=9, stream=5)
@@ -52,3 +52,20 @@ JUNK: list[dict[str, Any]] = [
 def test_row_of_raises_malformed_and_names_the_row_when_a_required_attribute_is_invalid(junk: dict[str, Any]) -> None:
     with pytest.raises(Malformed, match=r"row .*shard"):
         row_of(write_row(FREE) | junk)
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "same"),
+    [
+        ({"N": "1.50"}, {"N": "1.5"}, True),
+        ({"N": "1E+1"}, {"N": "10"}, True),
+        ({"N": "10"}, {"N": "11"}, False),
+        ({"SS": ["b", "a"]}, {"SS": ["a", "b"]}, True),
+        ({"SS": ["b"]}, {"SS": ["a", "b"]}, False),
+        ({"S": "a"}, {"S": "a"}, True),
+        ({"S": "b"}, {"S": "a"}, False),
+        (None, {"S": "a"}, False),
+    ],
+)
+def test_same_value_compares_as_dynamodb_stores(found: Any, written: Any, same: bool) -> None:
+    assert same_value(found, written) is same
