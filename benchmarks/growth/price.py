@@ -1,7 +1,8 @@
 """What a stream costs in a month: requests of the real loops, counted in virtual time, at list prices of us-east-1.
 
-Shards have little traffic in the simulation, which changes no number of commits, looks or heartbeats. What depends on
-bytes is added by formula for full shards: storage of segments and decision files, and objects of the target size.
+Each shard gets a small event every two seconds, so it commits as often as a full one, whose 30 MB in 30 seconds are
+less than `commit.max_bytes`. What depends on bytes is added by formula for full shards: storage of segments and of
+decision files, and objects of the target size. So is clean-up, which lists a day of segments each hour.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from tests.leased_fleet import FleetWorld, Link
 from vortex.ports import LeaseTable
 
 MONTH_S = 730 * 3600
+DAY_S = 86_400
 PUT, GET, WRITE, READ, GB = 5e-6, 4e-7, 6.25e-7, 1.25e-7, 0.023
 """Dollars: a PUT or LIST, a GET, a write and a read unit of DynamoDB on demand, a gigabyte for a month."""
 SHARD_HOUR = 0.015
-SEGMENT_BYTES = 6e6
-"""Compressed, of a full shard in 30 seconds."""
+BYTES_S = 2e5
+"""Compressed, of a full shard in a second."""
+DECISION_BYTES_S = 1e3 * 20
+"""Of a full shard's decision files in a second."""
 TARGET_BYTES = 64 * 2**20
+_PAUSE_S = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +85,24 @@ async def _bill(shards: int, workers: int, minutes: int) -> Bill:
     parts: dict[str, float] = {
         "PUT segments": segments * PUT,
         "GET segments": requests["get segment"] * month * GET,
-        "LIST": sum(n for what, n in requests.items() if what.startswith("list ")) * month * PUT,
+        "LIST": shards * MONTH_S / 3600 * -(-segments * DAY_S // (MONTH_S * shards * 1000)) * PUT,
         "plans, decisions, manifests": month
         * sum(
             requests[f"put {kind}"] * PUT + requests[f"get {kind}"] * GET for kind in ("plan", "decision", "manifest")
         ),
-        "PUT objects": (requests["put object"] * month + segments * SEGMENT_BYTES / TARGET_BYTES) * PUT,
+        "PUT objects": (requests["put object"] * month + shards * BYTES_S * MONTH_S / TARGET_BYTES) * PUT,
         "heartbeats": (world.calls["renew"] + world.calls["checkpoint"]) * month * WRITE,
         "looks": world.calls["rows"] * month * READ * -(-shards * 400 // 4096),
-        "a day of segments in storage": segments / 730 * 24 * SEGMENT_BYTES / 1e9 * GB,
-        "an hour of decisions in storage": segments / 730 * 24 * 30_000 * 20 / 1e9 * GB,
+        "a day of segments in storage": shards * BYTES_S * DAY_S / 1e9 * GB,
+        "a day of decisions in storage": shards * DECISION_BYTES_S * DAY_S / 1e9 * GB,
     }
     return Bill(parts, shards * SHARD_HOUR * 730)
 
 
-def _of(requests: Counter[str], kind: str) -> float:
-    return requests[f"put {kind}"] * PUT + requests[f"get {kind}"] * GET
-
-
 async def _traffic(world: Any, seconds: int) -> None:
-    for second in range(0, seconds, 10):
-        for shard in range(6 * world.shards):
-            event = {"c": f"c{shard % 10}", "t": "v", "id": f"{second}-{shard}-{world.clock.monotonic()}"}
-            world.stream.put(f"key{shard}", json.dumps(event).encode())
-        await world.clock.sleep(10)
+    shards = world.stream.shards()
+    for second in range(0, seconds, _PAUSE_S):
+        for number, shard in enumerate(shards):
+            event = {"c": f"c{number % 10}", "t": "v", "id": f"{second}-{number}-{world.clock.monotonic()}"}
+            world.stream.put("key", json.dumps(event).encode(), explicit_hash=shard.start_hash)
+        await world.clock.sleep(_PAUSE_S)

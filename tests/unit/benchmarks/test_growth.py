@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import Traffic, exponent
-from benchmarks.growth.price import bill
+from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill
 from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
@@ -118,6 +118,13 @@ def test_bill_grows_with_the_shards_alone() -> None:
     assert large.kinesis == 2 * small.kinesis
     for name in ("PUT segments", "heartbeats", "a day of segments in storage"):
         assert 1.8 <= large.parts[name] / small.parts[name] <= 2.2, name
+
+
+def test_bill_counts_a_commit_of_each_shard_every_thirty_seconds() -> None:
+    """As a full shard commits; and three heartbeats a shard in the failover time of ten seconds."""
+    found = bill(4, 1, minutes=10)
+    assert found.parts["PUT segments"] == pytest.approx(4 * MONTH_S / 30 * PUT, rel=0.05)
+    assert found.parts["heartbeats"] == pytest.approx(4 * MONTH_S * 0.3 * WRITE, rel=0.05)
 
 
 def test_a_shard_that_resumes_holds_no_index_of_its_segments() -> None:
