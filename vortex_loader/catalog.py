@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from vortex_loader.model import Kind, LoaderError, Path
 from vortex_loader.names import path_of
@@ -24,16 +24,34 @@ Name = Annotated[str, StringConstraints(pattern=r"^(?:[a-z]|_[0-9])[a-z0-9_]{0,5
 """A schema or table that people name: as the warehouse writes it without quotes, and none of the loader's own."""
 
 
+def _whole(text: str) -> str:
+    if any("\ud800" <= c <= "\udfff" for c in text):  # no answer of the service could hold it
+        raise ValueError("holds half a character")
+    return text
+
+
+def _key(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds U+0000, which no warehouse can look for")
+    return _whole(text)
+
+
+Raw = Annotated[str, AfterValidator(_whole)]
+"""The name of a customer or an event, as Vortex has it."""
+Key = Annotated[str, AfterValidator(_key)]
+"""A path into events, as people write it."""
+
+
 class _Rules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    flatten: tuple[str, ...] | None = None
+    flatten: tuple[Key, ...] | None = None
     """Objects whose keys become columns, as well as the event's own: `properties`, `context.page`."""
-    types: dict[str, Kind] = Field(default_factory=dict)
+    types: dict[Key, Kind] = Field(default_factory=dict)
     """What columns hold, for those that are made from now on: `context.ip = "text"`."""
-    drop: tuple[str, ...] = ()
+    drop: tuple[Key, ...] = ()
     """Keys that do not reach the warehouse, not in `_event` either."""
-    hash: tuple[str, ...] = ()
+    hash: tuple[Key, ...] = ()
     """Keys whose value is replaced by its SHA-256, in `_event`, too."""
     max_columns: int | None = Field(default=None, ge=1, le=1500)
     """Columns a table may have; the keys that come most often get one, the others stay in `_event`."""
@@ -49,9 +67,9 @@ class CustomerRules(_Rules):
     """A customer."""
 
     enabled: bool = True
-    events: Literal["all"] | tuple[str, ...] | None = None
+    events: Literal["all"] | tuple[Raw, ...] | None = None
     schema_: Name | None = Field(default=None, alias="schema")
-    event: dict[str, EventRules] = Field(default_factory=dict)
+    event: dict[Raw, EventRules] = Field(default_factory=dict)
 
 
 class Document(BaseModel):
@@ -63,7 +81,7 @@ class Document(BaseModel):
     customers: Literal["named", "all"] = "named"
     """Whether customers that are seen and not named here are loaded by the default rules, or reported only."""
     default: CustomerRules = CustomerRules()
-    customer: dict[str, CustomerRules] = Field(default_factory=dict)
+    customer: dict[Raw, CustomerRules] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Document:
@@ -134,8 +152,9 @@ class Catalog:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The document, without what is left to the defaults."""
-        return self.document.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        """The document, without what is left to the defaults. It reads back, for it says its version."""
+        document = self.document.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return {"version": self.document.version, **document}
 
 
 def read_catalog(body: bytes, name: str) -> Catalog:

@@ -228,3 +228,17 @@ def test_catalog_command_reads_a_key_of_the_given_s3(command: str, monkeypatch: 
     monkeypatch.setenv("VORTEX_LOADER_ENDPOINT_URL", "http://127.0.0.1:9000")
     CliRunner().invoke(main, ["catalog", command, "--catalog", "s3://b/c.toml", "--region", "eu-central-1"])
     assert asked == [("s3://b/c.toml", {"endpoint_url": "http://127.0.0.1:9000", "region": "eu-central-1"})]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [b'{"flatten": ["\\ud800"]}', b'{"event": {"\\ud800": {}}}', b'{"events": ["\\ud800"]}', b'{"drop": ["a\\u0000"]}'],
+)
+def test_put_refuses_text_that_the_catalogue_could_not_be_read_with(client: TestClient, rules: bytes) -> None:
+    """Half a character once made each later answer to anybody a 500."""
+    reply = client.put(
+        "/v1/customers", params={"customer": "acme"}, content=rules, headers={"Content-Type": "application/json"}
+    )
+    assert reply.status_code == 422
+    assert "holds half a character" in reply.text or "holds U+0000" in reply.text
+    assert client.get("/v1/catalog").json()["customer"] == {}

@@ -27,8 +27,9 @@ function showCustomer(name, rules) {
   const title = element("h2", name, section);
   if (rules.enabled === false) element("small", " not loaded", title);
   const table = element("table", "", section);
-  const events = rules.events === "all" ? [] : rules.events;
+  const events = Array.isArray(rules.events) ? rules.events : [];
   if (rules.events === "all") element("p", "all events", section);
+  if (rules.events === null) element("p", "the events of the default", section);
   for (const event of events) {
     const row = element("tr", "", table);
     element("td", event, row);
