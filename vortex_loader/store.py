@@ -130,6 +130,7 @@ def open_store(url: str, *, endpoint_url: str | None = None, region: str | None 
     if url.startswith("s3://"):
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
 
         config = Config(
             retries={"mode": "standard", "max_attempts": 5},
@@ -137,7 +138,12 @@ def open_store(url: str, *, endpoint_url: str | None = None, region: str | None 
             read_timeout=30,
             max_pool_connections=32,
         )
-        client = boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+        try:
+            client = boto3.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+        except (ValueError, BotoCoreError):  # their text quotes the address, which may hold a password
+            raise LoaderError(
+                "S3: --endpoint-url or --region cannot be read; write https://host and eu-central-1"
+            ) from None
         return Store(Bucket(url, client))
     if url.startswith("file://"):
         return Store(Folder(pathlib.Path(unquote(urlsplit(url).path))))

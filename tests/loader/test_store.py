@@ -157,3 +157,9 @@ def test_folder_is_refused_where_names_of_files_are_not_utf_8(tmp_path: Path, mo
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
     with pytest.raises(LoaderError, match=r"iso8859-1.*set PYTHONUTF8=1"):
         open_store(str(tmp_path))
+
+
+@pytest.mark.parametrize("place", [{"endpoint_url": "no address"}, {"region": "no such"}])
+def test_open_store_names_the_option_when_the_address_of_s3_is_invalid(place: dict[str, str]) -> None:
+    with pytest.raises(LoaderError, match="S3: --endpoint-url or --region cannot be read"):
+        open_store("s3://bucket/x", **place)  # type: ignore[arg-type]
