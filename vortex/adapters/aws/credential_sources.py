@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -63,6 +63,10 @@ _OF_CONFIGURATION = (
 """Their messages name profiles, settings and files, but quote no values."""
 _OF_SESSIONS = (SSOError, TokenRetrievalError, LoginError)
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+"""An account becomes part of the host names of endpoints."""
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""Offsets from UTC can put an expiry outside the years that a date may have."""
 _HINTS = {
     "env": "the environment of a running process does not change: start it again with others",
     "sso": "run `aws sso login`; no restart is needed",
@@ -243,11 +247,15 @@ def _read(found: Any, source: str, hint: str) -> Found:
         if frozen is None or until is None:
             raise SourceFailed(source, "it returned no credentials")
         expires = (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp()
+        expires = min(max(expires, 0.0), _LATEST)
     else:
         frozen = found.get_frozen_credentials()
     for value in (frozen.access_key, frozen.secret_key, *([frozen.token] if frozen.token else [])):
         if not isinstance(value, str) or not _SENDABLE.fullmatch(value):
             raise SourceFailed(source, "it returned a key or token with invalid characters")
+    account = frozen.account_id
+    if account is not None and not (isinstance(account, str) and _ACCOUNT.fullmatch(account)):
+        frozen = frozen._replace(account_id=None)
     return Found(frozen, source, expires, hint)
 
 

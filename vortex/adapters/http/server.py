@@ -11,9 +11,11 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from vortex.adapters.http.limits import Gate
 
@@ -83,8 +85,16 @@ async def serve(
         reply.force_close()
         return reply
 
-    gate, server = Gate(_TOO_MUCH), web.Server(answer, access_log=None, logger=_requests)
-    loop, factory = asyncio.get_running_loop(), gate.guarded(server)
+    loop = asyncio.get_running_loop()
+
+    def read(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        """The request without a host: none is needed, and aiohttp raises UnicodeError for some."""
+        url: URL = message.url
+        message = message._replace(url=url.relative() if url.absolute else url)
+        return web.BaseRequest(message, payload, protocol, writer, task, loop)
+
+    gate, server = Gate(_TOO_MUCH), web.Server(answer, access_log=None, logger=_requests, request_factory=read)
+    factory = gate.guarded(server)
     if host.startswith(UNIX):
         listening, address = await loop.create_unix_server(factory, host.removeprefix(UNIX)), (host, 0)
     else:

@@ -257,6 +257,26 @@ def test_find_uses_the_output_of_a_credential_process(tmp_path: Path) -> None:
     assert found().expires is None
 
 
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-12:00"])
+def test_find_returns_an_expiry_within_the_years_of_a_date(tmp_path: Path, until: str) -> None:
+    """Messages show it as a date."""
+    write(tmp_path / "config", credential_process=command(tmp_path, printed(Expiration=until)))
+    expires = found().expires
+    assert expires is not None
+    assert str(datetime.fromtimestamp(expires, UTC).year) in ("1970", "9999")
+
+
+@pytest.mark.parametrize(
+    ("account", "kept"),
+    [("123456789012", "123456789012"), ("1234", None), ("evil.example/", None), ([1], None), ({"a": 1}, None)],
+)
+def test_find_leaves_out_an_account_that_is_not_twelve_digits(tmp_path: Path, account: object, kept: object) -> None:
+    """It would become part of the host names of endpoints."""
+    until = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    write(tmp_path / "config", credential_process=command(tmp_path, printed(AccountId=account, Expiration=until)))
+    assert found().frozen.account_id == kept
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
@@ -99,3 +100,23 @@ async def test_server_serves_the_page_and_its_json_with_a_policy_that_allows_not
             assert reply.status == 405
     async with serve("127.0.0.1", 0, page, ready) as address:
         assert (await get(address, "/"))[0] == 404
+
+
+@pytest.mark.parametrize("host", ["xn--", "a..b", "a" * 300, "xn--a:99"])
+async def test_server_answers_a_request_that_names_an_invalid_host(host: str) -> None:
+    """Its decoding fails; that must not end the connection's task with a traceback."""
+    problems: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+
+    async def page() -> bytes:
+        return b"metrics"
+
+    async def ready() -> list[Check]:
+        return []
+
+    async with serve("127.0.0.1", 0, page, ready) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(f"GET http://{host}/livez HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200 OK")
+        writer.close()
+    assert not problems
