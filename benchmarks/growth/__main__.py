@@ -19,6 +19,7 @@ from benchmarks.growth.price import bill
 from benchmarks.growth.publishing import held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
+from benchmarks.growth.resolving import resolved
 from benchmarks.growth.upkeep import cleaned
 
 
@@ -98,6 +99,17 @@ def _resume(segments: int) -> dict[str, float]:
     return {"bytes of indexes held": held, "bytes of indexes": whole}
 
 
+def _resolve(shards: int) -> dict[str, float]:
+    found = resolved(shards, workers=max(1, shards // 50))
+    requests = found.ids + found.decisions
+    return {
+        "requests": requests,
+        "requests a segment": requests / found.segments,
+        "CPU s": found.cpu_s,
+        "parts": found.parts,
+    }
+
+
 def _gone(times: int) -> dict[str, float]:
     left = resharded(times)
     return {"bytes of plan.json": left.plan_bytes, "lease rows": left.rows, "shards ever": left.shards}
@@ -105,6 +117,9 @@ def _gone(times: int) -> dict[str, float]:
 
 CURVES = {
     "gone": Curve("splits and merges", (10, 20, 40), _gone, "bytes of plan.json"),
+    "resolve": Curve(
+        "shards, 50 on a worker, a thousandth of the full rate", (50, 100, 200, 400), _resolve, "requests"
+    ),
     "resume": Curve("unpublished segments", (40, 80, 160), _resume, "bytes of indexes held"),
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
     "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),

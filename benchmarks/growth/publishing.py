@@ -66,6 +66,8 @@ class Sizes:
     batches: int = 4_530_000
     request: int = 167_772
     under_way: int = 671_089
+    part_rows: int = 1000
+    keys_bytes: int = 10_737_418
 
 
 FULL_RATE = Traffic(commits=10, partitions=100, size=60_000)
@@ -136,7 +138,8 @@ def publisher(
         keep_ms,
         range_bytes=4 * sizes.target,
         piece_bytes=sizes.target // 4,
-        part_rows=1000,
+        part_rows=sizes.part_rows,
+        keys_bytes=sizes.keys_bytes,
         copy_bytes=sizes.copy_bytes,
         index_bytes=sizes.index_bytes,
     )

@@ -7,11 +7,12 @@ from unittest.mock import patch
 import pytest
 
 from benchmarks.growth.checking import verified
-from benchmarks.growth.ground import Traffic, exponent
+from benchmarks.growth.ground import PERIOD_MS, T0, Traffic, exponent
 from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill
 from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
+from benchmarks.growth.resolving import resolved
 from benchmarks.growth.upkeep import cleaned
 from vortex.core.publish import members
 
@@ -139,3 +140,20 @@ def test_plans_and_lease_rows_depend_on_live_shards_alone() -> None:
     assert many.shards == 2 * few.shards - 1 == 13
     assert (few.rows, many.rows) == (3, 3)
     assert abs(many.plan_bytes - few.plan_bytes) <= 40
+
+
+@pytest.mark.parametrize(("shards", "workers"), [(8, 1), (16, 2), (32, 4)])
+def test_deciding_on_a_period_reads_the_ids_of_each_segment_once(shards: int, workers: int) -> None:
+    """While the keys fit into the memory of a worker."""
+    found = resolved(shards, workers)
+    assert (found.ids, found.parts) == (found.segments, 1)
+    assert found.decisions <= 10 + 2 * workers
+
+
+def test_verify_since_reads_the_plans_in_question_whatever_their_number_before() -> None:
+    """It finds them by bisecting, so twice as many plans cost one or two more looks."""
+    gets = []
+    for plans in (48, 96, 192):
+        since = T0 + (plans - 12) * PERIOD_MS
+        gets.append(verified(plans, objects=4, span=(since, None)).gets)
+    assert gets[1] - gets[0] <= 4 and gets[2] - gets[1] <= 4

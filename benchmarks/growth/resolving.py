@@ -1,0 +1,96 @@
+"""Curves of deciding on duplicates: requests and CPU of one period, where shards and workers grow together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import vortex.publish.dedup
+from benchmarks.growth.ground import PERIOD_MS, T0, CountingStore, Traffic, fill
+from benchmarks.growth.publishing import Sizes, publisher
+from simulation import vtime
+from vortex.core.fleet.balance import Roster
+from vortex.core.log.rules import SegmentHeader
+from vortex.log.store import LogStore
+from vortex.publish.publisher import Publisher
+
+COMMITS = 10
+_TRAFFIC = Traffic(commits=COMMITS, partitions=30, size=1_800)
+"""A thousandth of a shard at full rate: 30 rows in 30 seconds."""
+_KEYS_BYTES = (1 << 30) * 2 // 13 // 1000
+"""A thousandth of the memory for keys, for two plans: a window of an hour has thirteen."""
+_STEPS = ("plan_runs", "_rows_by_key", "resolve", "_encoded", "_check", "_merged")
+
+
+@dataclass(slots=True)
+class Resolved:
+    """What deciding on one period took: CPU seconds, and the requests for ids and for decision files."""
+
+    cpu_s: float = 0.0
+    ids: int = 0
+    decisions: int = 0
+    parts: int = 0
+    segments: int = 0
+
+
+def resolved(shards: int, workers: int, keys_bytes: int = _KEYS_BYTES) -> Resolved:
+    """What the second plan takes, whose keys are compared with those of the first."""
+    return vtime.run(_resolved(shards, workers, keys_bytes))
+
+
+async def _resolved(shards: int, workers: int, keys_bytes: int) -> Resolved:
+    store = CountingStore(vtime.VirtualClock(T0 + 3 * PERIOD_MS))
+    state = fill(store, shards, _TRAFFIC, periods=2)
+    later = {key: body for key, body in store.objects.items() if key.endswith(".seg") and int(key[-16:-4]) > COMMITS}
+    for key in later:
+        store.delete_now(key)
+    names = tuple(f"w{at}" for at in range(workers))
+    sizes = Sizes(part_rows=262, keys_bytes=keys_bytes)
+    fleet = [publisher(store, state, sizes, name, Roster(rank=at, workers=names)) for at, name in enumerate(names)]
+    await asyncio.gather(*(_until_done(store, one, 0) for one in fleet))
+    for key, body in later.items():
+        store.put_now(key, body)
+    store.requests.clear()
+    found = Resolved(segments=shards * COMMITS)
+    with _measured(found):
+        await asyncio.gather(*(_until_done(store, one, 1) for one in fleet))
+    found.decisions = sum(number for what, number in store.requests.items() if what.endswith(" decision"))
+    found.parts = sum("/dedup/0000000001-" in key for key in store.objects)
+    return found
+
+
+async def _until_done(store: CountingStore, one: Publisher, k: int) -> None:
+    while not any(key.endswith(f"{k:010d}/done.json") for key in store.objects):
+        if not await one.step():
+            await asyncio.sleep(1)
+
+
+@contextmanager
+def _measured(found: Resolved) -> Iterator[None]:
+    """Count requests for ids, and the CPU of each step."""
+    ids = LogStore.ids
+
+    async def counted(self: LogStore, head: SegmentHeader) -> bytes:
+        found.ids += bool(head.footer.ids)
+        return await ids(self, head)
+
+    def timed(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            begun = time.process_time()
+            try:
+                return step(*args)
+            finally:
+                found.cpu_s += time.process_time() - begun
+
+        return run
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(LogStore, "ids", counted))
+        for name in _STEPS:
+            stack.enter_context(patch.object(vortex.publish.dedup, name, timed(getattr(vortex.publish.dedup, name))))
+        yield
