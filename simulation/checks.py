@@ -64,6 +64,8 @@ class Checker:
         self._done_at: dict[int, int] = {}
         self.faults_ended_at = 0
         """When faults stopped."""
+        self._behind_ms = 0
+        """How far the slowest local clock of any process is behind: nothing is old by it before."""
         rates = traffic.conditions.rates
         self._logs.wrong_dates = any(rates.get(name) for name in ("stream.single_wrong_date", "stream.wrong_dates"))
 
@@ -156,6 +158,7 @@ class Checker:
     def began(self, process: Process) -> None:
         """A process starts."""
         self.settings[process.owner] = process.settings
+        self._behind_ms = max(self._behind_ms, -process.skew_ms)
         self._delayed[process.owner] = process
         if process.drain:
             self._logs.drains.add(process.owner)
@@ -276,7 +279,7 @@ class Checker:
         every = max((settings.publish.period for settings in self.settings.values()), default=0)
         if self._clock.now_ms() - self.faults_ended_at < 2 * max(every, keep // 24) + 600_000:
             return  # a process that was paused, or had a wrong clock, cleans up later
-        oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS
+        oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS - self._behind_ms
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
         for row in self._store.page("_vortex/", "", 10**6):
             if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
