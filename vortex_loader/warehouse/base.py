@@ -61,6 +61,14 @@ Found = dict[Path, dict[JsonType, int]]
 """How many values of each type the hour's events have at each path."""
 
 
+def on_the_way(path: Path) -> list[Path]:
+    """The places between the event and the path's end, from the outside in.
+
+    Where an array lies there, it is masked as a whole: better less data than a value that ought to be hidden.
+    """
+    return [path[:n] for n in range(1, len(path))]
+
+
 class Warehouse(ABC):
     """One connection to a warehouse; not for several threads at once."""
 
@@ -109,7 +117,7 @@ class Warehouse(ABC):
 
     @abstractmethod
     def mask(self, drop: Sequence[Path], hashed: Sequence[Path], salt: str) -> None:
-        """Takes away and hashes these values in the staged events."""
+        """Takes away and hashes these values in the staged events; an array on the way to one, as a whole."""
 
     @abstractmethod
     def close(self) -> None:

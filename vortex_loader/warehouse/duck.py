@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import duckdb
@@ -28,6 +28,7 @@ from vortex_loader.warehouse.base import (
     Warehouse,
     fits,
     line_blocks,
+    on_the_way,
     picky,
     quote,
 )
@@ -177,28 +178,43 @@ class DuckDb(Warehouse):
         return rows, dict(zip((column.name for column in asked), taken, strict=True))
 
     def mask(self, drop: Sequence[Path], hashed: Sequence[Path], salt: str) -> None:
-        """One UPDATE of the staged rows, once each object on the way has each key once."""
+        """One UPDATE of the rows concerned, once each object on the way has each key once.
+
+        Hashed first: what is also dropped is gone then.
+        """
         parents = {path[:n] for path in (*drop, *hashed) for n in range(len(path))}
         for parent in sorted(parents, key=len):
             self._without_twins(parent)
-        value = "doc"
-        for path in drop:
-            there = f"{self._within(path)} AND json_type(doc, {self.literal(pointer(path))}) IS NOT NULL"
-            value = f"CASE WHEN {there} THEN json_merge_patch({value}, {self._patch(path, 'NULL')}) ELSE {value} END"
+        value, concerned = "doc", ["false"]
         for path in hashed:
-            there = (
-                f"{self._within(path)} AND coalesce(json_type(doc, {self.literal(pointer(path))}), 'NULL') <> 'NULL'"
+            cases = self._places(path, "<> 'NULL'", lambda at: f"sha256({self.literal(salt)} || {self._text(at)})")
+            value = f"json_merge_patch({value}, CASE {cases} ELSE '{{}}' END)"
+        for path in drop:
+            value = (
+                f"json_merge_patch({value}, CASE {self._places(path, 'IS NOT NULL', lambda _: 'NULL')} ELSE '{{}}' END)"
             )
-            text = f"json_extract_string(doc, {self.literal(pointer(path))})"
-            patch = self._patch(path, f"sha256({self.literal(salt)} || {text})")
-            value = f"CASE WHEN {there} THEN json_merge_patch({value}, {patch}) ELSE {value} END"
-        self.run(f"UPDATE {STAGE} SET doc = {value}")
+        concerned += [
+            f"{self._type(part)} IS NOT NULL" for path in (*hashed, *drop) for part in (*on_the_way(path), path)
+        ]
+        self.run(f"UPDATE {STAGE} SET doc = {value} WHERE {' OR '.join(concerned)}")
+
+    def _places(self, path: Path, there: str, masked: Callable[[Path], str]) -> str:
+        """What to patch: the first array on the way, else the path where there is a value."""
+        ways = [
+            f"WHEN {self._type(part)} = 'ARRAY' THEN {self._patch(part, masked(part))}" for part in on_the_way(path)
+        ]
+        ways.append(f"WHEN {self._within(path)} AND {self._type(path)} {there} THEN {self._patch(path, masked(path))}")
+        return " ".join(ways)
+
+    def _type(self, path: Path) -> str:
+        return f"json_type(doc, {self.literal(pointer(path))})"
+
+    def _text(self, path: Path) -> str:
+        return f"json_extract_string(doc, {self.literal(pointer(path))})"
 
     def _within(self, path: Path) -> str:
-        """Whether objects alone lead there: a path does not lead into arrays."""
-        return " AND ".join(
-            f"json_type(doc, {self.literal(pointer(path[:n]))}) IS NOT DISTINCT FROM 'OBJECT'" for n in range(len(path))
-        )
+        """Whether objects alone lead there."""
+        return " AND ".join(f"{self._type(path[:n])} IS NOT DISTINCT FROM 'OBJECT'" for n in range(len(path)))
 
     def _without_twins(self, path: Path) -> None:
         """Keeps the first value of a key that the object at the path has twice: the second would be passed over."""

@@ -26,6 +26,7 @@ from vortex_loader.warehouse.base import (
     Warehouse,
     fits,
     line_blocks,
+    on_the_way,
     picky,
     quote,
 )
@@ -166,22 +167,25 @@ class Postgres(Warehouse):
         return rows, dict(zip((column.name for column in asked), taken, strict=True))
 
     def mask(self, drop: Sequence[Path], hashed: Sequence[Path], salt: str) -> None:
-        """One UPDATE of the staged rows."""
+        """One UPDATE of the staged rows. Hashed first: what is also dropped is gone then."""
         value = "doc"
-        for path in drop:
-            value = f"(CASE WHEN {self._within(path)} THEN {value} #- {self._steps(path)} ELSE {value} END)"
         for path in hashed:
-            steps = self._steps(path)
-            digest = f"encode(sha256(convert_to({self.literal(salt)} || (doc #>> {steps}), 'UTF8')), 'hex')"
-            present = f"{self._within(path)} AND doc #> {steps} IS NOT NULL AND jsonb_typeof(doc #> {steps}) <> 'null'"
-            value = (
-                f"(CASE WHEN {present} THEN jsonb_set({value}, {steps}, to_jsonb({digest}), false) ELSE {value} END)"
-            )
+            place = self._place(path, "<> 'null'")
+            text = f"{self.literal(salt)} || coalesce(doc #>> {place}, '')"
+            digest = f"to_jsonb(encode(sha256(convert_to({text}, 'UTF8')), 'hex'))"
+            value = f"jsonb_set({value}, {place}, {digest}, false)"
+        for path in drop:
+            value = f"({value} #- {self._place(path, 'IS NOT NULL')})"
         self.run(f"UPDATE {STAGE} SET doc = {value}")
 
-    def _within(self, path: Path) -> str:
-        """Whether objects alone lead there: a path does not lead into arrays."""
-        return " AND ".join(f"jsonb_typeof(doc #> {self._steps(path[:n])}) = 'object'" for n in range(len(path)))
+    def _place(self, path: Path, there: str) -> str:
+        """The steps to mask: to the first array on the way, else the path; none, where there is no value."""
+        ways = [f"WHEN {self._type(part)} = 'array' THEN {self._steps(part)}" for part in on_the_way(path)]
+        ways.append(f"WHEN {self._type(path)} {there} THEN {self._steps(path)}")
+        return f"(CASE {' '.join(ways)} ELSE ARRAY[]::text[] END)"
+
+    def _type(self, path: Path) -> str:
+        return f"jsonb_typeof(doc #> {self._steps(path)})"
 
     def _steps(self, path: Path) -> str:
         return f"ARRAY[{', '.join(self.literal(step) for step in path)}]::text[]"

@@ -41,7 +41,7 @@ def test_sizing_holds_the_window_in_memory() -> None:
     """20 bytes an id."""
     sizing = size(dataclasses.replace(SMALL, events=10_000, window=3600))
     assert sizing.keys >= 10_000 * 3600 * 20
-    assert sizing.memory > sizing.keys + sizing.limit // sizing.processes + 470 * MIB
+    assert sizing.memory > sizing.keys + sizing.limit // sizing.processes + 256 * MIB
 
 
 def test_sizing_counts_no_more_objects_than_events() -> None:

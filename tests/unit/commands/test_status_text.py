@@ -32,7 +32,7 @@ def printed(view: View, width: int = 80) -> list[str]:
 def test_status_says_first_that_all_is_well() -> None:
     lines = printed(WELL)
     assert lines[0] == "stream snow: well"
-    assert "published up to    14:55, 5 min ago; plan 7 done" in [line.rstrip() for line in lines]
+    assert "published up to 14:55, 5 min ago; plan 7 done" in [" ".join(line.split()) for line in lines]
     assert [line.split() for line in lines[-4:]] == [
         [f"shardId-{n:012d}", "12", "s", "ago", "14:55", "11"] for n in range(4)
     ]
