@@ -29,7 +29,7 @@ from vortex.core.dedup.keys import Keys
 from vortex.core.fleet.lease import Lease
 from vortex.core.invariants import Invariant
 from vortex.core.layout import hour_of, moment
-from vortex.core.log.rules import StreamState
+from vortex.core.log.rules import LEAST_KEEP_MS, StreamState
 from vortex.core.log.segment import Footer
 from vortex.core.log.trailer import CorruptSegment
 from vortex.verify.store import verify_store
@@ -235,12 +235,8 @@ class Checker:
     def unsettled(self, slowest_ms: int) -> str | None:
         """What is still missing after faults have ended, or None."""
         for shard in self._traffic.records:
-            covered = self._logs.covered(shard)
-            waiting = [
-                one for one in self._logs.covers(shard) if one.sequence > covered and not self._logs.lost(shard, one)
-            ]
-            if waiting:
-                return f"{len(waiting)} records of {shard} are not committed"
+            if waiting := self._waiting(shard):
+                return f"{waiting} records of {shard} are not committed"
         plans, now = self._plans, self._clock.now_ms()
         if plans.done < len(plans.plans) - 1:
             return f"plan {plans.done + 1} is not done"
@@ -250,6 +246,14 @@ class Checker:
         if hour_of(now - slowest_ms - 600_000) > plans.published:
             return f"hours are open from {moment(plans.published)} on"
         return None
+
+    def uncommitted(self) -> int:
+        """The number of records that no log has yet."""
+        return sum(map(self._waiting, self._traffic.records))
+
+    def _waiting(self, shard: str) -> int:
+        covered, lost = self._logs.covered(shard), self._logs.lost
+        return sum(one.sequence > covered and not lost(shard, one) for one in self._logs.covers(shard))
 
     async def finish(self) -> None:
         """Check all records and all calls; `vortex verify` must find no fault either."""
@@ -276,12 +280,17 @@ class Checker:
     def _check_cleaned(self) -> None:
         """Decision files that no later plan needs must be deleted, including those that were put late."""
         keep = max((settings.commit.keep for settings in self.settings.values()), default=0)
+        keep = max(keep, LEAST_KEEP_MS)
         every = max((settings.publish.period for settings in self.settings.values()), default=0)
         if self._clock.now_ms() - self.faults_ended_at < 2 * max(every, keep // 24) + 600_000:
             return  # a process that was paused, or had a wrong clock, cleans up later
-        oldest = self._clock.now_ms() - keep - max(every, keep // 24) - _CLEANED_WITHIN_MS - self._behind_ms
+        rows = self._store.page("_vortex/", "", 10**6)
+        latest = self._clock.now_ms() - max(every, keep // 24) - _CLEANED_WITHIN_MS - self._behind_ms
+        # Nothing is old by the store's time before the logs show that time.
+        shown = (row.modified_ms for row in rows if _SEGMENT.match(row.key) and row.modified_ms <= latest)
+        oldest = max(shown, default=0) - keep
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
-        for row in self._store.page("_vortex/", "", 10**6):
+        for row in rows:
             if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
                 self.violated(
                     Invariant.KEYS_IN_MEMORY_MATCH,

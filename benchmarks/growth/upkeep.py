@@ -8,6 +8,7 @@ from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic
 from benchmarks.growth.publishing import Sizes, publisher
 from simulation import vtime
 from vortex.core.fleet.balance import Roster
+from vortex.core.log.rules import LEAST_KEEP_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ async def _cleaned(shards: int, segments: int) -> Cleaned:
     state = fill(store, shards, Traffic(commits=segments, partitions=1, size=100))
     one = publisher(store, state, Sizes(), "me", Roster(("me",)), keep_ms=PERIOD_MS)
     assert await one.step()
-    await clock.sleep(2 * PERIOD_MS / 1000)
+    await clock.sleep((PERIOD_MS + LEAST_KEEP_MS) / 1000)
     cleaner = one._cleaner
     store.put_now(f"{ROOT}/shards/shardId-000000000000/0", b"")  # shows the time of the store
     store.requests.clear()

@@ -31,6 +31,7 @@ from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
 from vortex.ingest.commits import Commits
 from vortex.ingest.setup import CommitRules
 from vortex.log.store import LogStore
+from vortex.publish import cleanup
 from vortex.publish.published_keys import KeyCache
 from vortex.retry import Once
 
@@ -73,7 +74,7 @@ async def _false_end() -> bool:
         await awake.wait()
         return await put(shard, sealed)
 
-    with patch.object(first.log_store, "commit", late):
+    with patch.object(first.log_store, "commit", late), patch.object(cleanup, "LEAST_KEEP_MS", 0):
         sleeper = first.loops.worker(world.stream.shards()[0])
         sleeper._rules = CommitRules(3600, 1 << 30)  # all in one segment: number 0
         sleeping = asyncio.ensure_future(sleeper.run())

@@ -116,7 +116,9 @@ class Commit(Section):
         default=size_bytes("64MiB"),
         description='Commit earlier when this many bytes of events have gathered; at most "5GiB".',
     )
-    keep: Duration = Field(default=duration_ms("1d"), description="How long to keep a segment after it is published.")
+    keep: Duration = Field(
+        default=duration_ms("1d"), description="How long to keep a segment after it is published; 20 minutes at least."
+    )
 
 
 FAST: dict[str, dict[str, tuple[str, str]]] = {

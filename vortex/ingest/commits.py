@@ -11,15 +11,15 @@ from vortex import metrics
 from vortex.core.compression import Compression
 from vortex.core.ingest.draft import Draft
 from vortex.core.ingest.shard_state import ShardIngest
-from vortex.core.log.rules import SegmentHeader, SegmentRef
+from vortex.core.log.rules import LEAST_KEEP_MS, SegmentHeader, SegmentRef
 from vortex.core.log.segment import Footer
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.resume import LostRace
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload
 
-_CHECK_AFTER_S = 60.0
-"""Seconds without a commit after which the log is listed past the new segment, if segments are kept for a short time.
+_CHECK_AFTER_S = LEAST_KEEP_MS / 1000 / 2
+"""Seconds without a commit after which the log is listed past the new segment.
 
 Others cannot have freed its number before segments are as old as they are kept. Half of that allows for other clocks.
 """
@@ -39,16 +39,11 @@ class Commits:
         memory: MemoryBudget,
         on_commit: Callable[[Footer], None],
         large: Callable[[], Compression | None],
-        keep_s: float = 0.0,
     ) -> None:
-        """`on_commit` is called for each committed segment; `large` says how to compress large members.
-
-        `keep_s` is how long published segments are kept.
-        """
+        """`on_commit` is called for each committed segment; `large` says how to compress large members."""
         self._shard = shard
         self._log_store, self._clock, self._meter = log_store, clock, meter
         self._offload, self._memory, self._on_commit, self._large = offload, memory, on_commit, large
-        self._check_after_s = max(_CHECK_AFTER_S, keep_s / 2)
         self._put: asyncio.Task[None] | None = None
         self._checked_at = 0.0
         self.head: SegmentRef
@@ -120,6 +115,6 @@ class Commits:
         never read, but a false end of shard would start the children too early. So the log is always listed past an end
         of shard, and past other segments after such a time without a commit that clean-up can have freed the number.
         """
-        if not footer.ended and self._clock.monotonic() - self._checked_at <= self._check_after_s:
+        if not footer.ended and self._clock.monotonic() - self._checked_at <= _CHECK_AFTER_S:
             return False
         return bool(await self._log_store.numbers(self._shard, footer.n))

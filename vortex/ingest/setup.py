@@ -16,14 +16,10 @@ from vortex.under_way import BytesUnderWay
 
 @dataclass(frozen=True, slots=True)
 class CommitRules:
-    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines.
-
-    `keep_s` is how long published segments are kept.
-    """
+    """When a segment is cut: `every_s` after its first record, or at `max_bytes` of lines."""
 
     every_s: float
     max_bytes: int
-    keep_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -70,7 +70,6 @@ class ShardWorker:
             memory=ports.memory,
             on_commit=self._committed,
             large=ports.large,
-            keep_s=rules.keep_s,
         )
         self._since: float | None = None
         self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.memory, poll_s)

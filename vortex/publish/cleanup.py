@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from vortex.core.log.rules import segment_key, segment_number
+from vortex.core.log.rules import LEAST_KEEP_MS, segment_key, segment_number
 from vortex.core.periods import EARLIEST_MS
 from vortex.core.publish.plan import LogView, Plan, unneeded
 from vortex.log.store import LogStore
@@ -35,7 +35,8 @@ class Cleaner:
         self, log_store: LogStore, clock: Clock, period_ms: int, keep_ms: int, forgetter: Forgetter | None = None
     ) -> None:
         """`forgetter` learns after each clean-up which retired shards have only their last segment left."""
-        self._log_store, self._clock, self._period_ms, self._keep_ms = log_store, clock, period_ms, keep_ms
+        self._log_store, self._clock, self._period_ms = log_store, clock, period_ms
+        self._keep_ms = max(keep_ms, LEAST_KEEP_MS)
         self._forgetter = forgetter
         self._cleaned_at: float | None = None
         self._work: _Work | None = None
@@ -118,7 +119,7 @@ class Cleaner:
             async for info in log_store.store.list(f"{log_store.root}/shards/{shard}/"):
                 self._store_ms = max(self._store_ms, info.modified_ms)
                 if info.key >= limit:
-                    break
+                    continue  # newer ones tell the store's time
                 n = segment_number(info.key)
                 if n is not None and info.modified_ms <= self._oldest:
                     numbers.append(n)

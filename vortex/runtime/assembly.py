@@ -122,7 +122,7 @@ def worker_factory(
     settings = env.settings
     compression = env.rules.compression
     policy = policy_of(settings, state)
-    rules = CommitRules(settings.commit.every / 1000, settings.commit.max_bytes, settings.commit.keep / 1000)
+    rules = CommitRules(settings.commit.every / 1000, settings.commit.max_bytes)
     ports = IngestPorts(
         env.stream,
         log_store,

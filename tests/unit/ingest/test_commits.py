@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from unittest.mock import patch
 
 import pytest
 
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
+from vortex.core.log.segment import Sealed
 
 
 @pytest.mark.parametrize("survivor", [0, 1])
@@ -56,25 +59,67 @@ def test_shard_catches_up_when_others_advance_its_bound() -> None:
     vtime.run(scenario())
 
 
-@pytest.mark.parametrize(("keep_hours", "lists"), [(24, 0), (0, 2 * 24)])
-def test_idle_shards_list_their_logs_only_if_clean_up_can_have_freed_a_number(keep_hours: int, lists: int) -> None:
-    """Each commits once a period of five minutes; a listing costs as much as a put."""
+@pytest.mark.parametrize(("minutes", "lists"), [(5, 0), (15, 2 * 8)])
+def test_idle_shards_list_their_logs_only_if_clean_up_can_have_freed_a_number(minutes: int, lists: int) -> None:
+    """Each commits once a period; a listing costs as much as a put."""
 
     async def scenario() -> None:
-        world, calls = World(shards=2, keep_ms=keep_hours * 60 * MINUTE), Counter[str]()
+        world, calls = World(shards=2, period_ms=minutes * MINUTE), Counter[str]()
 
         async def count(operation: str, key: str) -> None:
             calls[operation + " segments" * ("/shards/" in key)] += 1
 
         worker = await world.begin()
         worker.tasks[1].cancel()  # planning and clean-up list logs, too
-        await world.clock.sleep(900)
+        await world.clock.sleep(1800)
         assert isinstance(world.store, MemoryStore)
         world.store.before = count
         await world.clock.sleep(2 * 3600)
-        assert calls["put segments"] == 2 * 24
+        assert calls["put segments"] == 2 * 120 // minutes
         assert calls["list segments"] == lists
         worker.fleet.stop()
         await worker.tasks[0]
+
+    vtime.run(scenario())
+
+
+def test_commit_loses_the_race_when_a_worker_that_keeps_segments_for_less_time_freed_its_number() -> None:
+    """As while `commit.keep` is changed in a fleet, worker by worker."""
+
+    async def scenario() -> None:
+        world = World(shards=1, period_ms=MINUTE, every_s=1, keep_ms=24 * 60 * MINUTE)
+        worker = await world.begin()
+        await worker.kill()
+        put, asleep, awake = worker.log_store.commit, asyncio.Event(), asyncio.Event()
+        tried: list[tuple[int, bool]] = []
+
+        async def late(shard: str, sealed: Sealed) -> bool:
+            asleep.set()
+            await awake.wait()
+            tried.append((sealed.footer.n, await put(shard, sealed)))
+            return tried[-1][1]
+
+        sleeper = worker.loops.worker(world.stream.shards()[0])
+        with patch.object(worker.log_store, "commit", late):
+            sleeping = asyncio.ensure_future(sleeper.run())
+            world.put("first")
+            await asleep.wait()
+            world.keep_ms = 0
+            others = await world.begin()
+            for there in (True, False):  # the segment appears, and is cleaned up
+                while any(key.endswith("/000000000000.seg") for key in world.store.objects) is not there:
+                    world.put(f"id{len(world.sent)}")
+                    await world.clock.sleep(30)
+            awake.set()
+            while len(tried) < 2:
+                world.put(f"id{len(world.sent)}")
+                await world.clock.sleep(30)
+            sleeping.cancel()
+            await asyncio.gather(sleeping, return_exceptions=True)
+        assert tried[0] == (0, True)
+        assert tried[1][0] > 1, "a segment that is never read was taken for the log's last one"
+        await world.clock.sleep(600)
+        await others.kill()
+        await world.verified()
 
     vtime.run(scenario())

@@ -29,6 +29,13 @@ class Damaged(BrokenLog):
     """A state document that cannot be read: it was overwritten, or the store returns wrong bytes."""
 
 
+LEAST_KEEP_MS = 20 * 60_000
+"""Segments are kept as long as this at least, whatever a worker's settings say.
+
+So a worker whose log was at its end half of this time ago knows that no number after it was used and freed since, by
+whatever worker: workers may have different settings, for example while a fleet is changed.
+"""
+
 STATE_VERSION = 2
 """Version 1 has a different name for `closed_before`."""
 
