@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
+from benchmarks.growth.hours import closed
 from benchmarks.growth.price import bill
 from benchmarks.growth.publishing import held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
@@ -94,6 +95,16 @@ def _price(shards: int) -> dict[str, float]:
     return {"% of Kinesis": found.percent, **{f"$ {name}": dollars for name, dollars in found.parts.items()}}
 
 
+def _manifests(partitions: int) -> dict[str, float]:
+    found = closed(partitions)
+    return {
+        "virtual s": found.virtual_s,
+        "PUTs of manifests": found.manifests,
+        "PUTs of objects": found.objects,
+        "bytes of manifests held": found.held,
+    }
+
+
 def _resume(segments: int) -> dict[str, float]:
     held, whole = resumed(segments)
     return {"bytes of indexes held": held, "bytes of indexes": whole}
@@ -124,6 +135,7 @@ CURVES = {
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
     "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
+    "manifests": Curve("partitions of an hour", (2500, 5000, 10_000), _manifests, "virtual s"),
     "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (640, 1280, 2560), _hot, "virtual MB/s"),
     "hot-by-workers": Curve("workers, 20 GB in one folder", (1, 2, 4), _hot_workers, "virtual MB/s"),
     "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),

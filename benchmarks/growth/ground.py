@@ -134,14 +134,15 @@ class Traffic:
     rows: int = 1
 
 
-def fill(store: CountingStore, number: int, traffic: Traffic, periods: int = 1) -> StreamState:
-    """Write stream.json and the logs of so many shards, which have closed so many periods."""
+def fill(store: CountingStore, number: int, traffic: Traffic, periods: int = 1, end: int | None = None) -> StreamState:
+    """Write stream.json and the logs of so many shards, which have closed so many periods, or all before `end`."""
     roots, rng = shards(number), random.Random(1)
     state = state_of(roots)
     store.put_now(f"{ROOT}/stream.json", msgspec.json.encode(state))
     each = max(2, traffic.size // traffic.partitions // traffic.rows)
     noise = rng.randbytes(each + 4096).hex().encode()
     its_folders = folders(traffic.partitions)
+    end = T0 + periods * PERIOD_MS if end is None else end
     for root in roots:
         prev, n = "", 0
         for period in range(periods):
@@ -153,7 +154,7 @@ def fill(store: CountingStore, number: int, traffic: Traffic, periods: int = 1) 
                 ids = rng.randbytes(16 * traffic.rows * traffic.partitions)
                 prev = put(store, segment(root.id, n, prev, T0 + period * PERIOD_MS, lines, ids))
                 n += 1
-        prev = put(store, segment(root.id, n, prev, T0 + periods * PERIOD_MS, {}))
+        prev = put(store, segment(root.id, n, prev, end, {}))
     store.requests.clear()
     return state
 

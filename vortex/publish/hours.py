@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 
 from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.core.publish.contents import Done, PublishedObject, closed_hours, hour_documents
 from vortex.core.publish.plan import Plan
 from vortex.log.store import LogStore
-from vortex.publish.object_writer import ForeignObject
+from vortex.ports import Offload
+from vortex.publish.object_writer import PARALLEL_PUTS, ForeignObject
 
 log = logging.getLogger(__name__)
-
-_PARALLEL_PUTS = 16
 
 
 class Hours:
     """The hours of one stream."""
 
-    def __init__(self, log_store: LogStore, state: StreamState) -> None:
-        self._log_store, self._state = log_store, state
+    def __init__(self, log_store: LogStore, state: StreamState, offload: Offload) -> None:
+        self._log_store, self._state, self._offload = log_store, state, offload
         self._recent: list[Done] = []
         """Done documents of the hour that is still open, oldest first."""
 
@@ -34,14 +34,10 @@ class Hours:
         dones = [*await self._dones_since(hour_of(plan.after), plan), document]
         held = {one.period for d in dones for one in d.objects} | {p for d in dones for p in d.periods}
         for hour in closed_hours(plan.after, plan.upto, self._state.first_hour, held):
-            partitions, manifest = hour_documents(self._state, hour, dones, self._log_store.store.url)
-            gate = asyncio.Semaphore(_PARALLEL_PUTS)
-
-            async def put(key: str, body: bytes, gate: asyncio.Semaphore = gate) -> None:
-                async with gate:
-                    await self._put_document(key, body)
-
-            await asyncio.gather(*(put(key, body) for key, body in partitions))
+            partitions, manifest = await self._offload(
+                hour_documents, self._state, hour, dones, self._log_store.store.url
+            )
+            await self._put_all(partitions)
             await self._put_document(*manifest)
             closed = hour
             _tell(hour, [o for d in dones for o in d.objects if hour_of(o.period) == hour])
@@ -65,6 +61,21 @@ class Hours:
             found.insert(0, earlier)
             k -= 1
         return found
+
+    async def _put_all(self, documents: Iterator[tuple[str, bytes]]) -> None:
+        """Put the documents, several at a time. No more than these are in memory. Raises ForeignObject."""
+
+        async def some() -> None:
+            for key, body in documents:
+                await self._put_document(key, body)
+
+        putting = [asyncio.ensure_future(some()) for _ in range(PARALLEL_PUTS)]
+        try:
+            await asyncio.gather(*putting)
+        finally:
+            for task in putting:
+                task.cancel()
+            await asyncio.gather(*putting, return_exceptions=True)
 
     async def _put_document(self, key: str, body: bytes) -> None:
         log_store = self._log_store

@@ -147,7 +147,7 @@ class Publisher:
         self._moved: tuple[int, bool] = (-1, True)
         self._moved_at = ports.clock.monotonic()
         self._logs: KnownLogs | None = None
-        self._hours = Hours(ports.log_store, state)
+        self._hours = Hours(ports.log_store, state, ports.offload)
         self._forgetter = Forgetter(ports.log_store, ports.clock, ports.stream)
         self._cleaner = Cleaner(ports.log_store, ports.clock, rules.period_ms, rules.keep_ms, self._forgetter)
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import PERIOD_MS, T0, Traffic, exponent
+from benchmarks.growth.hours import closed
 from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill
 from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
@@ -157,3 +158,12 @@ def test_verify_since_reads_the_plans_in_question_whatever_their_number_before()
         since = T0 + (plans - 12) * PERIOD_MS
         gets.append(verified(plans, objects=4, span=(since, None)).gets)
     assert gets[1] - gets[0] <= 4 and gets[2] - gets[1] <= 4
+
+
+@pytest.mark.parametrize("partitions", [480, 960])
+def test_an_hour_takes_one_manifest_a_partition_many_at_a_time(partitions: int) -> None:
+    """And one of its own. Only those that are being put are in memory."""
+    found = closed(partitions)
+    assert (found.manifests, found.objects) == (partitions + 1, partitions)
+    assert found.virtual_s <= 0.6 + 2 * 0.025 * partitions / 48
+    assert found.held <= 48 * 250

@@ -165,7 +165,7 @@ def test_the_planner_publishes_a_shared_folder_on_when_a_worker_dies_in_the_midd
 
         real = ObjectWriter._put_object
         world.store.before = slow
-        with patch.object(ObjectWriter, "_put_object", watched), patch.object(object_writer, "_PARALLEL_PUTS", 1):
+        with patch.object(ObjectWriter, "_put_object", watched), patch.object(object_writer, "PARALLEL_PUTS", 1):
             for _ in range(400):
                 if put:
                     break

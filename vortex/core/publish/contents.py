@@ -6,7 +6,7 @@ made in `vortex.core.publish.plan`, and their objects in `vortex.core.publish.me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -141,8 +141,11 @@ def _manifest(objects_: Iterable[PublishedObject], url: str) -> bytes:
 
 def hour_documents(
     state: StreamState, hour: int, dones: Sequence[Done], url: str
-) -> tuple[list[tuple[str, bytes]], tuple[str, bytes]]:
-    """The partition manifests of a closed hour, and the hour's own, as (key, body)."""
+) -> tuple[Iterator[tuple[str, bytes]], tuple[str, bytes]]:
+    """The partition manifests of a closed hour, and the hour's own, as (key, body).
+
+    The former are made as they are asked for: an hour may have a million.
+    """
     folders: dict[str, list[PublishedObject]] = {}
     counts = Outcome()
     for one in sorted((o for d in dones for o in d.objects if hour_of(o.period) == hour), key=lambda o: o.key):
@@ -151,9 +154,10 @@ def hour_documents(
         for period, some in document.periods.items():
             if hour_of(period) == hour:
                 counts.add(some)
-    partitions = [(partition_manifest_key(path), _manifest(several, url)) for path, several in sorted(folders.items())]
+    ordered = sorted(folders.items())
+    partitions = ((partition_manifest_key(path), _manifest(several, url)) for path, several in ordered)
     rows = {"partitions": list[dict[str, object]](), "rejected": [], "beside": []}
-    for path, several in sorted(folders.items()):
+    for path, several in ordered:
         kind = "beside" if several[0].beside else "rejected" if several[0].rejected else "partitions"
         rows[kind].append(_partition_row(path, several))
     is_zstd = any(Compression.of(one.key) is Compression.ZSTD for several in folders.values() for one in several)
