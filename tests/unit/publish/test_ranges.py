@@ -75,7 +75,7 @@ def test_publishing_speed_grows_with_the_number_of_workers(
             elif operation == "put" and key.endswith("/done.json"):
                 took[int(key.split("/")[-2])] += world.clock.monotonic()
             elif not key.startswith("_vortex/"):
-                await world.clock.sleep(1.0)
+                await world.clock.sleep(3.0)
 
         world.store.before = slow
         members = [await world.join() for _ in range(workers)]
@@ -88,7 +88,7 @@ def test_publishing_speed_grows_with_the_number_of_workers(
         largest = max(documents(world, "done"), key=lambda done: len(done["objects"]))
         assert len(largest["objects"]) == 1600
         assert len(set(done_by[largest["k"]])) == workers
-        # With sixteen concurrent puts one worker takes a hundred seconds.
+        # With 48 puts at a time one worker takes a hundred seconds.
         print(f"{workers} workers: {took[largest['k']]:.1f} s")
         assert 95 / workers <= took[largest["k"]] <= 120 / workers
         await all_leave(members)
