@@ -16,6 +16,7 @@ $(BIN)/python:
 NATIVE := $(wildcard native/*) setup.py
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
+	@echo "Installing Vortex into $(VENV)/, with an emulated Kinesis and S3, and DuckDB: about a minute, once."
 	$(PIP) -e '.[demo]'
 	@touch $@
 
