@@ -183,6 +183,13 @@ async def checkpoint(world: World) -> tuple[Any, bool]:
     return held, held is not None and held.checkpoint == Checkpoint("6")
 
 
+async def remove(world: World) -> tuple[Any, bool]:
+    """The answer to a repeated call is False: the row is gone already."""
+    world.aws.rows[LEASE.key] = write_row(LEASE)
+    removed = await world.table.remove(LEASE)
+    return removed, LEASE.key not in world.aws.rows
+
+
 async def described(world: World) -> tuple[Any, bool]:
     info = await world.stream.describe()
     return info, (info.name, info.created_ms) == ("s", 1_700_000_000_000)
@@ -222,6 +229,7 @@ CASES = [
     Case("renew", "UpdateItem", renew, alone=False),
     Case("checkpoint", "UpdateItem", checkpoint, alone=False),
     Case("renew_lost", "GetItem", renew_lost),
+    Case("remove", "DeleteItem", remove),
     Case("describe", "DescribeStreamSummary", described),
     Case("shards", "ListShards", shards),
     Case("iterator", "GetShardIterator", iterator),

@@ -132,8 +132,8 @@ class TinyAws:
     def _DeleteItem(self, asked: dict[str, Any]) -> dict[str, Any] | Reply:
         if not self._holds(asked):
             return error_reply("dynamodb", 400, "ConditionalCheckFailedException", "it does not hold")
-        self.rows.pop(asked["Key"]["leaseKey"]["S"], None)
-        return {}
+        row = self.rows.pop(asked["Key"]["leaseKey"]["S"], None)
+        return {"Attributes": row} if row and asked.get("ReturnValues") == "ALL_OLD" else {}
 
     def _holds(self, asked: dict[str, Any]) -> bool:
         """Whether the condition holds for the row."""

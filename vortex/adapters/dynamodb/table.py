@@ -247,8 +247,14 @@ class DynamoTable:
         }
         arguments = update_arguments(expect=expect, put={}, add={}, remove=())
         del arguments["UpdateExpression"]
+
+        def read(reply: dict[str, Any]) -> None:
+            if not same_value(reply["Attributes"].get(KEY), text(lease.key)):
+                raise Malformed("the reply does not show the row that was removed")
+
+        key = {KEY: text(lease.key)}
         try:
-            await self._call("DeleteItem", dict, lease.key, Key={KEY: text(lease.key)}, **arguments)
+            await self._call("DeleteItem", read, lease.key, Key=key, ReturnValues="ALL_OLD", **arguments)
         except _ConditionFailed:
             return False
         return True
