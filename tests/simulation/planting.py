@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from simulation.world import run
 
-SEEDS = 60
+SEEDS = 120
 """Seeds within which every planted bug must be found; most are in the first few."""
 Plant = Callable[[], contextlib.AbstractContextManager[Any]]
 
