@@ -1,4 +1,6 @@
-"""What the Helm chart takes from the rest of the repository: the schema of its values, and the alerting rules."""
+"""What the Helm chart takes from the rest of the repository: the schema of its values, the alerting rules,
+and the figures of memory.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vortex.commands import sizing
 from vortex.config.example import schema
+from vortex.config.settings import Memory
+from vortex.config.units import SIZES
 
 _CHART = "deploy/helm/vortex"
 _ALERTS = "deploy/prometheus-alerts.yml"
@@ -28,6 +33,24 @@ def chart_files(root: Path) -> dict[str, str]:
     return {
         f"{_CHART}/values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n",
         f"{_CHART}/files/prometheus-alerts.yml": (root / _ALERTS).read_text("utf-8"),
+        f"{_CHART}/files/memory.json": json.dumps(memory(), indent=2) + "\n",
+    }
+
+
+def memory() -> dict[str, Any]:
+    """What the chart computes the memory of a pod from; sizes in bytes, but for the defaults of settings."""
+    least, most = sizing.LARGE_WORK_BYTES
+    default = Memory()
+    return {
+        "process": sizing.PROCESS_BYTES,
+        "supervisor": sizing.SUPERVISOR_BYTES,
+        "large_least": least,
+        "large_most": most,
+        "filter": sizing.FILTER_BYTES,
+        "filter_s": sizing.FILTER_S,
+        "limit": default.limit,
+        "keys": default.keys,
+        "units": SIZES,
     }
 
 
@@ -47,6 +70,7 @@ def values_schema() -> dict[str, Any]:
             env=_LIST,
             replicas=_COUNT,
             processes=_POSITIVE,
+            eventsPerSecond=_COUNT,
             resources=_MAP,
             serviceAccount=_object(create=_FLAG, name=_TEXT, annotations=_TEXTS),
             terminationGracePeriodSeconds=_POSITIVE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+
+from vortex.commands.sizing import MIB, Load, pod_memory, size
+from vortex.config.settings import Memory
+from vortex.config.units import size_bytes
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/vortex"
@@ -20,21 +25,24 @@ WITHOUT_SCHEMA = {"PodMonitor", "PrometheusRule", "ScaledObject"}
 """Kinds of operators, which Kubernetes itself does not know."""
 
 
-def render(*sets: str, values: str = "one-worker") -> subprocess.CompletedProcess[str]:
-    """`helm template` with an example's values, and changes to them."""
+def render(
+    *sets: str, values: str = "one-worker", given: str = "", chart: Path = CHART
+) -> subprocess.CompletedProcess[str]:
+    """`helm template` with an example's values, and changes to them; `given` are more values, in YAML."""
     changes = [part for one in sets for part in ("--set", one)]
     command: list[str | Path] = [
         HELM,
         "template",
         "v",
-        CHART,
+        chart,
         "-f",
         EXAMPLES / f"{values}.yaml",
+        *(("-f", "-") if given else ()),
         "--kube-version",
         "1.30.0",
         *changes,
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -71,24 +79,73 @@ def test_chart_refuses_values_and_names_them_when_they_cannot_work(sets: list[st
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("events", [0, 500, 45_455])
 @pytest.mark.parametrize(
-    ("limit", "keys", "processes", "expected"),
-    [("64MiB", "64MiB", 1, 598), ("512MiB", "1GiB", 1, 2006), ("1GB", "100000000", 4, 3218)],
+    ("limit", "keys", "processes"),
+    [
+        (None, None, 1),
+        (None, None, 3),
+        ("64MiB", "64 MiB", 1),
+        ("512MiB", "1GiB", 1),
+        ("2G", "1.5gi", 4),
+        ("1GB", "100000000", 4),
+        ("3MiB", "1Ti", 8),
+    ],
 )
-def test_chart_computes_the_memory_of_a_pod_from_the_settings(
-    limit: str, keys: str, processes: int, expected: int
+def test_chart_gives_a_pod_the_memory_of_vortex_plan(
+    limit: str | None, keys: str | None, processes: int, events: int
 ) -> None:
-    """Limit, and for each process its keys, 150 MiB, and 320 MiB to publish."""
+    """To the MiB; the notes print the same number."""
+    settings = "".join(f"{key}: {text}, " for key, text in (("limit", limit), ("keys", keys)) if text)
     done = render(
-        f"settings.memory.limit={limit}",
-        f"settings.memory.keys={keys}",
         f"processes={processes}",
-        "settings.coordination.mode=dynamodb",
+        f"eventsPerSecond={events}",
+        values="plain",
+        given=f"settings: {{memory: {{{settings}}}}}",
     )
     assert done.returncode == 0, done.stderr
     (deployment,) = of_kind(done.stdout, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["resources"]["limits"]["memory"] == f"{expected}Mi"
+    default = Memory()
+    expected = pod_memory(
+        processes,
+        size_bytes(limit) if limit else default.limit,
+        size_bytes(keys) if keys else default.keys,
+        events,
+    )
+    assert container["resources"]["limits"]["memory"] == f"{math.ceil(expected / MIB)}Mi"
+
+
+def test_notes_print_the_memory_of_a_pod(tmp_path: Path) -> None:
+    """Helm prints them only when it installs, so a copy of the chart has them in an object."""
+    chart = tmp_path / "vortex"
+    shutil.copytree(CHART, chart)
+    (chart / "templates/notes.yaml").write_text(
+        'kind: Notes\ntext: |\n{{ include (print .Template.BasePath "/NOTES.txt") . | indent 2 }}\n'
+    )
+    made = render("processes=2", values="plain", chart=chart).stdout
+    (found,) = of_kind(made, "Notes")
+    (deployment,) = of_kind(made, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    memory = container["resources"]["limits"]["memory"].removesuffix("Mi")
+    assert f"Memory of a pod: {memory} MiB. CPU: one core for each process (2)." in found["text"]
+    assert "VORTEX" not in found["text"] and "writes below s3://my-bucket/my-prefix." in found["text"]
+
+
+def test_chart_gives_a_pod_what_plan_prints_for_its_stream() -> None:
+    """With the values that it prints for the chart."""
+    planned = size(Load(events=60_000, event_bytes=1000, shards=100, customers=300, types=20))
+    done = render(
+        f"replicas={planned.processes}",
+        f"eventsPerSecond={planned.events_each}",
+        f"settings.memory.limit={planned.limit}",
+        f"settings.memory.keys={planned.keys}",
+        values="plain",
+    )
+    (deployment,) = of_kind(done.stdout, "Deployment")
+    assert planned.processes == deployment["spec"]["replicas"] > 1
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == f"{math.ceil(planned.memory / MIB)}Mi"
 
 
 def test_chart_restarts_pods_when_a_setting_changes() -> None:

@@ -23,18 +23,24 @@ def plan(load: Load, as_json: bool) -> int:
 
 def lines(sizing: Sizing) -> list[str]:
     """For a person, within 80 columns."""
-    many = sizing.processes > 1
+    several = sizing.processes > 1
+    share = sizing.cores / sizing.processes
     return [
-        f"Processes:  {sizing.processes}, each at half a core ({sizing.cores:.2f} cores of work)",
+        f"Processes:  {sizing.processes:,}{', each' if several else ''} with one core",
+        f"CPU:        {sizing.cores:.2f} cores of work: a core is busy for {share:.0%} of the time",
         f"Memory:     {sizing.memory // MIB:,} MiB for each process",
         f"Files:      {sizing.objects_hour:,.0f} an hour",
         "",
         "Settings:",
         "  [coordination]",
-        f'  mode = "{"dynamodb" if many else "local"}"',
+        f'  mode = "{"dynamodb" if several else "local"}"',
         "  [memory]",
-        f'  limit = "{sizing.limit // sizing.processes // MIB}MiB"',
+        f'  limit = "{sizing.limit // MIB}MiB"{"  # run --processes N shares it out: N times that" if several else ""}',
         f'  keys = "{sizing.keys // MIB}MiB"',
+        "",
+        "Values of the Helm chart, with these settings:",
+        f"  replicas: {sizing.processes}",
+        f"  eventsPerSecond: {sizing.events_each}",
         "",
         f"{'A month':<36}{'count':>18}{'$':>12}",
         *(f"  {cost.name:<34}{cost.count:>18,.0f}{cost.dollars:>12,.2f}" for cost in sizing.costs),

@@ -11,6 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vortex.config.settings import Memory
+from vortex.core.ingest.filter import HORIZON_MS
+from vortex.core.wording import counted
+from vortex.under_way import LEAST, MOST
+
 MIB = 1 << 20
 _MONTH_S = 730 * 3600.0
 
@@ -24,14 +29,20 @@ _POLL_S = 0.63e-3
 _BUSY = 0.5
 """Share of its core that a process is planned to use; the rest is for catching up."""
 
-# Memory, in bytes.
-_PROCESS = 150 * MIB
-_LIMIT = 256 * MIB
-_PUBLISHING = _LIMIT
-"""At the default limit: 535 MiB was the most of a process that published two million events in one plan."""
+# Memory, in bytes. The chart takes these from here: tools/chart.py.
+PROCESS_BYTES = 150 * MIB
+SUPERVISOR_BYTES = 96 * MIB
+"""Of `vortex run --processes`, beside its workers."""
+LARGE_WORK_BYTES = LEAST + 80 * MIB, MOST + 80 * MIB
+"""At least and at most: publishing and large records, pages on their way, and copies. Between them, memory.limit."""
+FILTER_BYTES = 64
+FILTER_S = HORIZON_MS // 1000
 _KEY_BYTES = 20
-_FILTER_BYTES = 64
-_FILTER_S = 600
+_FINGERPRINT_BYTES = 3.3
+_LEAST_KEYS, _MOST_WHOLE_KEYS = 64 * MIB, 1024 * MIB
+"""Above the most, keys of older plans are planned as fingerprints, which the workers share out."""
+_FINGERPRINT_S = 16e-9
+"""For an event and a plan of the window: a day of 288 plans took 4.65 µs an event."""
 
 _COMPRESSED = 0.15
 """Size of gzip objects beside the lines in them, for clickstream events of 1 KB."""
@@ -79,9 +90,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What the load needs. Memory is bytes of one process; `keys` is the memory.keys that holds the whole window."""
+    """What the load needs. `memory`, and `limit` and `keys` (of [memory]), are bytes of one process."""
 
     processes: int
+    events_each: int
+    """Events a second of one process."""
     cores: float
     memory: int
     limit: int
@@ -104,14 +117,14 @@ def size(load: Load) -> Sizing:
     objects_s = partitions / load.period
     cores = _cores(load, objects_s)
     processes = max(1, math.ceil(cores / _BUSY))
-    keys = max(64 * MIB, math.ceil(load.events * load.window * _KEY_BYTES / MIB) * MIB)
-    filter_bytes = load.events / processes * min(load.window, _FILTER_S) * _FILTER_BYTES
-    memory = _PROCESS + _PUBLISHING + _LIMIT // processes + keys + int(filter_bytes)
+    events_each = math.ceil(load.events / processes)
+    limit, keys = Memory().limit, _keys(load, processes)
     return Sizing(
         processes,
+        events_each,
         cores,
-        memory,
-        _LIMIT,
+        process_memory(limit, keys, events_each * min(load.window, FILTER_S)),
+        limit,
         keys,
         objects_s * 3600,
         _costs(load, processes, objects_s),
@@ -120,14 +133,42 @@ def size(load: Load) -> Sizing:
     )
 
 
+def process_memory(limit: int, keys: int, filtered: float) -> int:
+    """Bytes of one process with this memory.limit and memory.keys; `filtered` is the ids in its filter."""
+    least, most = LARGE_WORK_BYTES
+    return PROCESS_BYTES + limit + max(least, min(most, limit)) + keys + math.ceil(filtered * FILTER_BYTES)
+
+
+def pod_memory(processes: int, limit: int, keys: int, events: float) -> int:
+    """Bytes of `vortex run --processes`, which shares out memory.limit; `events` a second are read by each process."""
+    supervisor = SUPERVISOR_BYTES if processes > 1 else 0
+    return processes * process_memory(max(MIB, limit // processes), keys, events * FILTER_S) + supervisor
+
+
+def _keys(load: Load, processes: int) -> int:
+    """The memory.keys of each process: the ids of the whole window, or its share of their fingerprints."""
+    whole = _whole_keys(load)
+    if whole > _MOST_WHOLE_KEYS:
+        whole = max(_MOST_WHOLE_KEYS, load.events * load.window * _FINGERPRINT_BYTES / processes)
+    return max(_LEAST_KEYS, math.ceil(whole / MIB) * MIB)
+
+
+def _whole_keys(load: Load) -> float:
+    return load.events * load.window * _KEY_BYTES
+
+
 def _cores(load: Load, objects_s: float) -> float:
     an_event = (_EVENT_S + _EVENT_KB_S * load.event_bytes / 1000) * _MARGIN
+    if _whole_keys(load) > _MOST_WHOLE_KEYS:
+        an_event += load.window / load.period * _FINGERPRINT_S
     return load.events * an_event + objects_s * _OBJECT_S + load.shards / load.poll * _POLL_S
 
 
 def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
     commits_s = load.shards / min(max(load.commit_every, 1.0), load.period)
     plans_s = 1 / load.period
+    cleaned_s = max(load.period, load.keep / 24)
+    listed = math.ceil(commits_s / load.shards * load.keep / 1000)
     manifests_s = min(load.customers * load.types, load.events * 3600) / 3600
     line_bytes_s = load.events * load.event_bytes
     found = [
@@ -135,6 +176,7 @@ def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
         _request("PUT objects", objects_s, _PUT),
         _request("PUT manifests", manifests_s, _PUT),
         _request("PUT plans and decisions", 3 * plans_s, _PUT),
+        _request("LIST to clean up", load.shards * listed / cleaned_s, _PUT),
         _request("GET segments to publish (at most)", 4 * (commits_s + plans_s * load.shards), _GET),
     ]
     if processes > 1:
@@ -144,10 +186,12 @@ def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
             _request("lease table reads", processes / (2 * load.failover) * rows, _READ),
         ]
     stored = line_bytes_s * _COMPRESSED * load.keep / 1e9
+    decided = load.events * _KEY_BYTES * max(load.keep, load.window) / 1e9
     month = line_bytes_s * _COMPRESSED * _MONTH_S / 1e9
     return [
         *found,
         Cost("GB of segments, kept", stored, stored * _STORED_GB_MONTH),
+        Cost("GB of decisions, kept", decided, decided * _STORED_GB_MONTH),
         Cost("GB of objects, one month of them", month, month * _STORED_GB_MONTH),
     ]
 
@@ -166,13 +210,12 @@ def _warnings(load: Load, partitions: float, objects_s: float) -> list[str]:
     found = []
     needed = max(load.events * load.event_bytes / _SHARD_BYTES_S, load.events / _SHARD_RECORDS_S)
     if needed > load.shards:
-        found.append(
-            f"{load.shards} shards accept less than that: with one event in a record, {math.ceil(needed)} are needed"
-        )
+        shards = counted(load.shards, "shard")
+        found.append(f"{shards} cannot take that: with one event in a record, {math.ceil(needed)} are needed")
     events_each = load.events * load.period / partitions if partitions else 0
     if objects_s * _OBJECT_S > load.events * _EVENT_S * 10:
         found.append(
-            f"an object has {events_each:.0f} events on average, and costs more than they do: "
+            f"an object has {counted(round(events_each), 'event')} on average, and costs more than they do: "
             'publish.period = "1h" makes fewer'
         )
     if load.window > load.keep:

@@ -6,15 +6,16 @@ import re
 import reprlib
 
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_557_600_000}
-_BYTES = {
+SIZES = {
     "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
     "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,  # as in Kubernetes
     "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40,
 }  # fmt: skip
+"""Bytes of a unit, in capitals."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
 _MOST_MS = 1000 * _MS["y"]
-_MOST_BYTES = 2**50
+_MOSTSIZES = 2**50
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 DURATION_PATTERN = r"^\s*([0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d|w|y)\s*)+$"
@@ -42,10 +43,10 @@ def duration_text(ms: int) -> str:
 def size_bytes(text: object) -> int:
     """Bytes of `"128MiB"`, `"10MB"` or a plain number. Raises ValueError."""
     found = _SIZE.fullmatch(str(text).strip()) if isinstance(text, str | int) and not isinstance(text, bool) else None
-    if not found or found[2].upper() not in _BYTES:
+    if not found or found[2].upper() not in SIZES:
         raise ValueError(f'invalid size {reprlib.repr(text)}; write for example "64MiB" or "10MB"')
-    total = float(found[1]) * _BYTES[found[2].upper()]
-    if total > _MOST_BYTES:
+    total = float(found[1]) * SIZES[found[2].upper()]
+    if total > _MOSTSIZES:
         raise ValueError(f"{reprlib.repr(text)} is too large; the largest size is 1 PiB (1024TiB)")
     return int(total)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from vortex.commands.sizing import MIB, Load, size
+from vortex.commands import sizing
+from vortex.commands.sizing import MIB, Load, pod_memory, process_memory, size
+from vortex.config.settings import Memory
 
 SMALL = Load(events=100, event_bytes=1000, shards=1, customers=10, types=10)
 HUGE = Load(events=500_000, event_bytes=1000, shards=1000, customers=1000, types=20)
@@ -17,15 +20,22 @@ def dollars(load: Load, name: str) -> float:
 
 
 def test_sizing_gives_one_process_and_no_lease_table_when_the_stream_is_small() -> None:
-    sizing = size(SMALL)
-    assert sizing.processes == 1
-    assert not [cost for cost in sizing.costs if "lease" in cost.name]
+    small = size(SMALL)
+    assert small.processes == 1
+    assert not [cost for cost in small.costs if "lease" in cost.name]
 
 
 def test_sizing_matches_the_published_price_of_a_thousand_shards() -> None:
     """docs/how-to/size.md: heartbeats of 1,000 shards cost $492 a month, segments every 30 s $438."""
     assert dollars(HUGE, "lease heartbeats") == pytest.approx(492, rel=0.01)
     assert dollars(HUGE, "PUT segments") == pytest.approx(438, rel=0.01)
+
+
+def test_sizing_matches_the_published_price_of_keeping_a_day() -> None:
+    """docs/performance.md: of 1,000 full shards $40 for decisions in storage, and $11 to list segments for clean-up."""
+    full = dataclasses.replace(HUGE, events=1_000_000, keep=86_400, commit_every=30)
+    assert dollars(full, "GB of decisions, kept") == pytest.approx(40, rel=0.01)
+    assert dollars(full, "LIST to clean up") == pytest.approx(11, rel=0.01)
 
 
 def test_sizing_grows_in_a_straight_line_with_the_load() -> None:
@@ -39,15 +49,51 @@ def test_sizing_grows_in_a_straight_line_with_the_load() -> None:
 
 def test_sizing_holds_the_window_in_memory() -> None:
     """20 bytes an id."""
-    sizing = size(dataclasses.replace(SMALL, events=10_000, window=3600))
-    assert sizing.keys >= 10_000 * 3600 * 20
-    assert sizing.memory > sizing.keys + sizing.limit // sizing.processes + 256 * MIB
+    found = size(dataclasses.replace(SMALL, events=10_000, window=3600))
+    assert found.keys >= 10_000 * 3600 * 20
+    assert found.memory == process_memory(found.limit, found.keys, 10_000 * 600)
+
+
+def test_sizing_shares_fingerprints_of_the_window_among_workers_when_whole_keys_are_too_many() -> None:
+    """For a day of them; more plans to look them up in take more CPU."""
+    hour = dataclasses.replace(HUGE, window=3600)
+    day = dataclasses.replace(HUGE, window=86_400)
+    assert size(day).cores > size(hour).cores + 500_000 * 4e-6
+    assert size(day).keys * size(day).processes >= 500_000 * 86_400 * 3.3
+    assert size(day).keys < 500_000 * 86_400 * 20 / 10
+
+
+def test_memory_of_a_process_grows_with_what_it_holds() -> None:
+    """Its limit also bounds what publishing takes, between 208 and 512 MiB."""
+    assert process_memory(64 * MIB, 64 * MIB, 0) == (150 + 64 + 208 + 64) * MIB
+    assert process_memory(256 * MIB, 512 * MIB, MIB) == (150 + 256 + 256 + 512 + 64) * MIB
+    assert process_memory(1024 * MIB, 0, 0) == (150 + 1024 + 512) * MIB
+
+
+def test_memory_of_a_pod_is_that_of_its_processes_and_of_their_supervisor() -> None:
+    """They share memory.limit."""
+    assert pod_memory(1, 64 * MIB, MIB, 10) == process_memory(64 * MIB, MIB, 6000)
+    assert pod_memory(4, 64 * MIB, MIB, 10) == 4 * process_memory(16 * MIB, MIB, 6000) + 96 * MIB
+
+
+def test_documentation_has_the_figures_of_memory() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/size.md").read_text("utf-8")
+    least, most = (size // MIB for size in sizing.LARGE_WORK_BYTES)
+    for row in (
+        f"| the process | {sizing.PROCESS_BYTES // MIB} MiB |",
+        f"| lines that are not committed | `memory.limit` ({Memory().limit // MIB} MiB; ",
+        f"`memory.limit`, but at least {least} MiB and at most {most} MiB |",
+        f"up to `memory.keys` ({Memory().keys // MIB} MiB) |",
+        f"| the filter | {sizing.FILTER_BYTES} bytes an id of the last {sizing.FILTER_S // 60} minutes |",
+        f"| the supervisor of `--processes` | {sizing.SUPERVISOR_BYTES // MIB} MiB |",
+    ):
+        assert row in page
 
 
 def test_sizing_counts_no_more_objects_than_events() -> None:
     """A thousand customers that send ten events a period make ten objects."""
-    sizing = size(Load(events=10 / 300, event_bytes=500, shards=1, customers=1000, types=10))
-    assert sizing.objects_hour == pytest.approx(120)
+    found = size(Load(events=10 / 300, event_bytes=500, shards=1, customers=1000, types=10))
+    assert found.objects_hour == pytest.approx(120)
 
 
 def test_sizing_warns_when_the_shards_are_too_few() -> None:

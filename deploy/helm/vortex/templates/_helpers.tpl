@@ -44,22 +44,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{ dig "http" "port" 9400 .Values.settings | int }}
 {{- end }}
 
-{{- /* MiB of a size such as "512MiB", "2GB" or a number of bytes, rounded up. */ -}}
-{{- define "vortex.mib" -}}
-{{- $text := . | toString }}
-{{- if kindIs "float64" . }}{{ $text = int64 . | toString }}{{ end }}
-{{- $number := regexFind "^[0-9]+([.][0-9]+)?" $text | float64 }}
-{{- $units := dict "" 1 "B" 1 "K" 1024 "KIB" 1024 "KB" 1000 "M" 1048576 "MIB" 1048576 "MB" 1000000 "G" 1073741824 "GIB" 1073741824 "GB" 1000000000 }}
-{{- $unit := regexFind "[A-Za-z]*$" $text | upper }}
-{{- divf (mulf $number (get $units $unit)) 1048576 | ceil | int64 }}
+{{- /* Bytes of a size such as "512MiB", "2GB" or a number of bytes: (list SIZE UNITS). */ -}}
+{{- define "vortex.bytes" -}}
+{{- $size := first . }}
+{{- $text := kindIs "float64" $size | ternary (int64 $size) $size | toString | trim | upper }}
+{{- mulf (regexFind "^[0-9]+([.][0-9]+)?" $text | float64) (get (last .) (regexFind "[A-Z]*$" $text)) | int64 }}
 {{- end }}
 
-{{- /* MiB of a pod: docs/how-to/size.md. memory.limit is shared out among processes, memory.keys is for each. */ -}}
+{{- /* MiB of a pod. files/memory.json has the figures of vortex/commands/sizing.py, in bytes: docs/how-to/size.md. */ -}}
 {{- define "vortex.memory" -}}
-{{- $limit := include "vortex.mib" (dig "memory" "limit" "256MiB" .Values.settings) | int64 }}
-{{- $keys := include "vortex.mib" (dig "memory" "keys" "512MiB" .Values.settings) | int64 }}
-{{- $each := add 150 320 $keys }}
-{{- add $limit (mul $each .Values.processes) }}
+{{- $figures := .Files.Get "files/memory.json" | fromJson }}
+{{- $processes := int64 .Values.processes }}
+{{- $limit := include "vortex.bytes" (list (dig "memory" "limit" $figures.limit .Values.settings) $figures.units) | int64 }}
+{{- $keys := include "vortex.bytes" (list (dig "memory" "keys" $figures.keys .Values.settings) $figures.units) | int64 }}
+{{- $share := max 1048576 (div $limit $processes) }}
+{{- $large := max (int64 $figures.large_least) (min (int64 $figures.large_most) $share) }}
+{{- $filter := mul (int64 .Values.eventsPerSecond) (int64 $figures.filter_s) (int64 $figures.filter) }}
+{{- $bytes := mul $processes (add (int64 $figures.process) $share $large $keys $filter) }}
+{{- if gt $processes 1 }}{{ $bytes = add $bytes (int64 $figures.supervisor) }}{{ end }}
+{{- div (add $bytes 1048575) 1048576 }}
 {{- end }}
 
 {{- define "vortex.resources" -}}
