@@ -161,13 +161,15 @@ def _short(figures: dict[str, float]) -> list[tuple[str, float]]:
     return [(name, round(value, 3)) for name, value in figures.items()]
 
 
-def main() -> int:
-    """Print the chosen curve."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the chosen curve. Raises SystemExit with a line of usage for sizes that make no curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", choices=sorted(CURVES), required=True)
-    parser.add_argument("--sizes", type=int, nargs="+", help="other sizes")
-    chosen = parser.parse_args()
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="other sizes, two or more")
+    chosen = parser.parse_args(arguments)
     curve = CURVES[chosen.what]
+    if chosen.sizes and (min(chosen.sizes) < 1 or len(set(chosen.sizes)) < 2):
+        parser.error("--sizes: a curve needs two or more different sizes, each of at least 1")
     for line in lines(curve, chosen.sizes or curve.sizes):
         print(line, flush=True)
     return 0

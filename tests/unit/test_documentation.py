@@ -209,6 +209,8 @@ def test_readme_has_two_screens_and_at_most_five_measured_numbers() -> None:
     assert 1 <= len(rows) <= 5
     for number in rows:
         assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", results), number
+    cost = re.search(r"^\| (\S+ µs) \| CPU for an event of 1 KB over TLS", table, re.MULTILINE)
+    assert cost and f"An event of 1 KB takes {cost[1]} over TLS" in " ".join(results.split())
 
 
 def test_decision_records_are_numbered_and_have_three_sections() -> None:

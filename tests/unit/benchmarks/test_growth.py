@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
+from benchmarks.growth.__main__ import main
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import PERIOD_MS, T0, Traffic, exponent
 from benchmarks.growth.hours import closed
@@ -36,6 +37,26 @@ def test_members_are_listed_with_one_look_at_each_segment(segments: int) -> None
 def test_exponent_is_that_of_a_power() -> None:
     assert exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
     assert exponent([10, 20, 40], [5, 20, 80]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("sizes", [["4"], ["4", "4"], ["0", "4"], ["-2", "4"]])
+def test_growth_refuses_sizes_that_make_no_curve(sizes: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is measured."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--what", "gets", "--sizes", *sizes])
+    assert ended.value.code == 2
+    assert "--sizes: a curve needs two or more different sizes, each of at least 1" in capsys.readouterr().err
+
+
+def test_growth_prints_a_line_for_each_size_and_the_exponent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--what", "gone", "--sizes", "2", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0].strip() for line in lines] == [
+        "2 splits and merges",
+        "4 splits and merges",
+        "bytes of plan.json",
+    ]
+    assert lines[-1].startswith("bytes of plan.json: exponent ")
 
 
 @pytest.mark.parametrize("shards", [2, 4, 8])
