@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from array import array
-from base64 import b64encode
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Protocol
 
 from xxhash import xxh3_64_intdigest
 
+from benchmarks.wire import JSON, Wire
 from benchmarks.workload import Record, Workload, events
 from vortex.core.decode.kpl import deaggregate
 
@@ -99,37 +99,38 @@ class Spool:
 class Builder:
     """Serialises records into pages and spools them."""
 
-    def __init__(self, shards: int, page_records: int, spool: Spool) -> None:
+    def __init__(self, shards: int, page_records: int, spool: Spool, wire: Wire = JSON) -> None:
         self.shards = [Shard() for _ in range(shards)]
+        self._wire = wire
         self._page_records, self._page_bytes, self._spool = page_records, page_records * _RECORD_BYTES, spool
+        self._waiting: dict[int, list[bytes]] = defaultdict(list)
+        self._sizes: Counter[int] = Counter()
 
-    def build(self, source: Iterable[Record], facts: Facts) -> None:
-        """All of it; `facts` learns of records and pages."""
-        waiting: dict[int, list[bytes]] = defaultdict(list)
-        sizes: Counter[int] = Counter()
-        for record in source:
-            index = record.shard
-            if waiting[index] and sizes[index] + len(record.data) > self._page_bytes:
-                self._page(index, waiting[index], facts)
-                sizes[index] = 0
-            waiting[index].append(row_of(record, len(self.shards[index].arrivals)))
-            self.shards[index].arrivals.append(record.arrival_ms)
-            sizes[index] += len(record.data)
-            facts.records += 1
-            if len(waiting[index]) == self._page_records:
-                self._page(index, waiting[index], facts)
-                sizes[index] = 0
-        for index, rows in waiting.items():
+    def add(self, record: Record) -> None:
+        """The next record of its shard."""
+        index = record.shard
+        if self._waiting[index] and self._sizes[index] + len(record.data) > self._page_bytes:
+            self._page(index)
+        number = len(self.shards[index].arrivals)
+        self._waiting[index].append(self._wire.row(str(sequence_of(index, number)), record, number))
+        self.shards[index].arrivals.append(record.arrival_ms)
+        self._sizes[index] += len(record.data)
+        if len(self._waiting[index]) == self._page_records:
+            self._page(index)
+
+    def finish(self) -> None:
+        """After the last record."""
+        for index, rows in self._waiting.items():
             if rows:
-                self._page(index, rows, facts)
+                self._page(index)
         self._spool.flush()
 
-    def _page(self, index: int, rows: list[bytes], facts: Facts) -> None:
-        pages = self.shards[index].pages
+    def _page(self, index: int) -> None:
+        pages, rows = self.shards[index].pages, self._waiting[index]
         first = pages[-1].first + pages[-1].count if pages else 0
-        pages.append(PageAt(first, len(rows), *self._spool.add(b'{"Records":[' + b",".join(rows) + b"]")))
-        facts.pages += 1
+        pages.append(PageAt(first, len(rows), *self._spool.add(self._wire.page(rows))))
         rows.clear()
+        self._sizes[index] = 0
 
 
 class Backlog:
@@ -175,10 +176,10 @@ class Backlog:
             self.facts.line_bytes += sum(map(len, lines)) + len(lines)
             self.facts.digest = self.facts.digest + sum(map(xxh3_64_intdigest, lines)) & MASK
         rows = [
-            row_of(Record(index, self._arrival(page.first + number), line, 1), page.first + number)
-            for number, line in enumerate(lines)
+            JSON.row(str(sequence_of(index, number)), Record(index, self._arrival(number), line, 1), number)
+            for number, line in enumerate(lines, page.first)
         ]
-        return b'{"Records":[' + b",".join(rows) + b"]"
+        return JSON.page(rows)
 
     def _arrival(self, number: int) -> int:
         """Epoch milliseconds of a shard's record `number`."""
@@ -189,6 +190,7 @@ def observed(source: Iterable[Record], workload: Workload, facts: Facts) -> Iter
     """The records as they come, while `facts` learns what the outputs must hold."""
     seen: set[int] = set()
     for record in source:
+        facts.records += 1
         lines = (deaggregate(record.data) or []) if workload.packing == "kpl" else record.data.split(b"\n")
         facts.events += len(lines)
         for line in lines:
@@ -216,13 +218,3 @@ def sequence_of(shard: int, index: int) -> int:
 def index_after(shard: int, sequence: int) -> int:
     """How many records of the shard have a sequence number of at most `sequence`."""
     return max(0, (sequence - _FIRST_SEQUENCE - shard) // (SEQUENCE_STEP * 1024) + 1)
-
-
-def row_of(record: Record, index: int) -> bytes:
-    """A record of a shard as it goes over the wire; `index` is its number there."""
-    return b'{"SequenceNumber":"%d","ApproximateArrivalTimestamp":%.3f,"Data":"%b","PartitionKey":"%d"}' % (
-        sequence_of(record.shard, index),
-        record.arrival_ms / 1000,
-        b64encode(record.data),
-        index,
-    )

@@ -1,8 +1,9 @@
 """A Kinesis that replays pages. They are serialised beforehand, so that a GetRecords call costs the server little.
 
-Protocol: https://docs.aws.amazon.com/kinesis/latest/APIReference/ in JSON (x-amz-json-1.1). ListShards,
-DescribeStreamSummary, GetShardIterator (every type) and GetRecords are answered, for one stream that never changes.
-A reply is a page's bytes and the next iterator after them; see `benchmarks.pages`.
+Protocol: https://docs.aws.amazon.com/kinesis/latest/APIReference/ in JSON (x-amz-json-1.1), and in CBOR
+(x-amz-cbor-1.1) for a client that asks so of a server started with `--cbor`. ListShards, DescribeStreamSummary,
+GetShardIterator (every type) and GetRecords are answered, for one stream that never changes. A reply is a page's bytes
+and the next iterator after them; see `benchmarks.pages` and `benchmarks.wire`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.http_server import Reply, Request, serve
@@ -32,9 +34,9 @@ from benchmarks.pages import (
     sequence_of,
     shard_id,
 )
+from benchmarks.wire import CBOR, JSON, Wire
 from benchmarks.workload import PERIOD_MS, add_arguments, chosen, records
 
-_CONTENT = "application/x-amz-json-1.1"
 _HASH_KEYS = 2**128
 _ITERATOR_LIFE_S = 300
 _TOKEN_PAD = "A" * 160
@@ -49,47 +51,56 @@ class Refusal(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """The stream in one encoding. Its pages hold the same records in each."""
+
+    wire: Wire
+    shards: list[Shard]
+    source: Source
+
+
 class Replay:
     """The stream: lay it out once, then answer requests."""
 
     def __init__(self, created_ms: int, *, limits: bool = False) -> None:
         self.facts = Facts()
         self.calls: Counter[str] = Counter()
-        self._shards: list[Shard] = []
+        self._laid: dict[str, Laid] = {}
         self._created_ms = created_ms
         self._limits = limits
-        self._source: Source
-        self._operations: dict[str, Callable[[dict[str, Any]], tuple[bytes, ...]]] = {
+        self._operations: dict[str, Callable[[Laid, dict[str, Any]], dict[str, Any]]] = {
             "ListShards": self._list_shards,
             "DescribeStreamSummary": self._describe,
             "GetShardIterator": self._iterator,
-            "GetRecords": self._records,
         }
 
-    def lay(self, shards: list[Shard], source: Source, facts: Facts) -> None:
-        """What is to be answered with."""
-        self._shards, self._source, self.facts = shards, source, facts
+    def lay(self, laid: Laid, facts: Facts) -> None:
+        """What is to be answered with in one encoding."""
+        self._laid[laid.wire.content], self.facts = laid, facts
 
     def handle(self, request: Request) -> Reply:
         """One API call, `/-/stats`, or `/-/facts`."""
-        if request.path == "/-/stats":
-            return _reply((json.dumps(self.calls).encode(),))
-        if request.path == "/-/facts":
-            return _reply((json.dumps(self.facts.document()).encode(),))
-        operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
+        if request.path.startswith("/-/"):
+            answer = self.calls if request.path == "/-/stats" else self.facts.document()
+            return Reply(200, (json.dumps(answer).encode(),), JSON.content)
+        laid = self._laid.get(request.headers.get("content-type", ""), self._laid[JSON.content])
+        wire, operation = laid.wire, request.headers.get("x-amz-target", "").rpartition(".")[2]
         self.calls[operation] += 1
+        self.calls[wire.content] += 1
         try:
+            arguments = wire.loads(request.body) if request.body else {}
+            _known(arguments)
+            if operation == "GetRecords":
+                return Reply(200, self._records(laid, arguments), wire.content)
             if operation not in self._operations:
                 raise Refusal("UnknownOperationException", operation)
-            arguments = json.loads(request.body or b"{}")
-            _known(arguments)
-            return _reply(self._operations[operation](arguments))
+            return Reply(200, (wire.dumps(self._operations[operation](laid, arguments)),), wire.content)
         except Refusal as refusal:
-            body = json.dumps({"__type": refusal.code, "message": str(refusal)}).encode()
-            return _reply((body,), 400)
+            return Reply(400, (wire.dumps({"__type": refusal.code, "message": str(refusal)}),), wire.content)
 
-    def _list_shards(self, arguments: dict[str, Any]) -> tuple[bytes, ...]:
-        count = len(self._shards)
+    def _list_shards(self, laid: Laid, arguments: dict[str, Any]) -> dict[str, Any]:
+        count = len(laid.shards)
         rows = [
             {
                 "ShardId": shard_id(index),
@@ -101,9 +112,9 @@ class Replay:
             }
             for index in range(count)
         ]
-        return (json.dumps({"Shards": rows}).encode(),)
+        return {"Shards": rows}
 
-    def _describe(self, arguments: dict[str, Any]) -> tuple[bytes, ...]:
+    def _describe(self, laid: Laid, arguments: dict[str, Any]) -> dict[str, Any]:
         summary = {
             "StreamName": STREAM,
             "StreamARN": f"arn:aws:kinesis:us-east-1:123456789012:stream/{STREAM}",
@@ -113,55 +124,49 @@ class Replay:
             "StreamCreationTimestamp": self._created_ms / 1000,
             "EnhancedMonitoring": [],
             "EncryptionType": "NONE",
-            "OpenShardCount": len(self._shards),
+            "OpenShardCount": len(laid.shards),
             "ConsumerCount": 0,
         }
-        return (json.dumps({"StreamDescriptionSummary": summary}).encode(),)
+        return {"StreamDescriptionSummary": summary}
 
-    def _iterator(self, arguments: dict[str, Any]) -> tuple[bytes, ...]:
+    def _iterator(self, laid: Laid, arguments: dict[str, Any]) -> dict[str, Any]:
         name, kind = arguments.get("ShardId", ""), arguments.get("ShardIteratorType")
-        index = next((i for i in range(len(self._shards)) if shard_id(i) == name), None)
+        index = next((i for i in range(len(laid.shards)) if shard_id(i) == name), None)
         if index is None:
             raise Refusal("ResourceNotFoundException", f"Shard {name} in stream {STREAM} does not exist")
-        arrivals = self._shards[index].arrivals
+        arrivals = laid.shards[index].arrivals
         if kind == "TRIM_HORIZON":
             start = 0
         elif kind == "LATEST":
             start = len(arrivals)
         elif kind == "AT_TIMESTAMP":
-            start = bisect_left(arrivals, round(float(arguments["Timestamp"]) * 1000))
+            unit = 1000 if laid.wire is JSON else 1
+            start = bisect_left(arrivals, round(float(arguments["Timestamp"]) * unit))
         elif kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
             sequence = int(arguments["StartingSequenceNumber"])
             start = index_after(index, sequence - (kind == "AT_SEQUENCE_NUMBER"))
         else:
             raise Refusal("InvalidArgumentException", f"ShardIteratorType {kind}")
-        return (json.dumps({"ShardIterator": _token(index, min(start, len(arrivals)))}).encode(),)
+        return {"ShardIterator": _token(index, min(start, len(arrivals)))}
 
-    def _records(self, arguments: dict[str, Any]) -> tuple[bytes, ...]:
-        index, start, issued = _untoken(arguments.get("ShardIterator", ""), len(self._shards))
-        shard = self._shards[index]
+    def _records(self, laid: Laid, arguments: dict[str, Any]) -> tuple[bytes, ...]:
+        index, start, issued = _untoken(arguments.get("ShardIterator", ""), len(laid.shards))
+        shard, wire = laid.shards[index], laid.wire
         if self._limits:
             admit(shard, issued)
         place = bisect_right(shard.pages, start, key=lambda page: page.first) - 1
         if start >= len(shard.arrivals) or place < 0:
-            return (b'{"Records":[],"MillisBehindLatest":0,"NextShardIterator":"%b"}' % _token(index, start).encode(),)
+            return wire.page([]), wire.tail(0, _token(index, start))
         page = shard.pages[place]
-        body = self._source.read(index, page)
+        body = laid.source.read(index, page)
         end = page.first + page.count
         limit = int(arguments.get("Limit", 10_000))
         if start > page.first or end - start > limit:
             end = min(end, start + limit)
-            body = _cut(body, start - page.first, end - page.first)
+            body = wire.cut(body, start - page.first, end - page.first)
         behind = max(1, shard.arrivals[-1] - shard.arrivals[end - 1]) if end < len(shard.arrivals) else 0
         self.calls["records"] += end - start
-        tail = b',"MillisBehindLatest":%d,"NextShardIterator":"%b"}' % (behind, _token(index, end).encode())
-        return body, tail
-
-
-def _cut(body: bytes, first: int, end: int) -> bytes:
-    """Some records of a page: for a client that begins within a page, or asks for less than one."""
-    rows = json.loads(body + b"}")["Records"][first:end]
-    return json.dumps({"Records": rows}).encode()[:-1]
+        return body, wire.tail(behind, _token(index, end))
 
 
 def _known(arguments: dict[str, Any]) -> None:
@@ -192,26 +197,30 @@ def admit(shard: Shard, issued: int) -> None:
     shard.calls.append(now)
 
 
-def _reply(body: tuple[bytes, ...], status: int = 200) -> Reply:
-    return Reply(status, body, _CONTENT)
-
-
 def main() -> None:
     """Build the stream, say that it is ready, and answer."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument("--page-records", type=int, default=PAGE_RECORDS)
     parser.add_argument("--limits", action="store_true", help="5 calls a second a shard, iterators expire")
+    parser.add_argument("--cbor", action="store_true", help="pages in CBOR, too; not of a backlog")
     arguments = parser.parse_args()
     workload, count = chosen(arguments)
     replay = Replay(arguments.start_ms - PERIOD_MS, limits=arguments.limits)
     if workload.span_ms > PERIOD_MS:
         backlog = Backlog(workload, arguments.seed, count, arguments.start_ms, arguments.page_records)
-        replay.lay(backlog.shards(), backlog, backlog.facts)
+        replay.lay(Laid(JSON, backlog.shards(), backlog), backlog.facts)
     else:
-        builder, facts = Builder(workload.shards, arguments.page_records, spool := Spool()), Facts()
-        builder.build(observed(records(workload, arguments.seed, count, arguments.start_ms), workload, facts), facts)
-        replay.lay(builder.shards, spool, facts)
+        wires, facts, spool = (JSON, CBOR) if arguments.cbor else (JSON,), Facts(), Spool()
+        builders = {wire: Builder(workload.shards, arguments.page_records, spool, wire) for wire in wires}
+        stream = records(workload, arguments.seed, count, arguments.start_ms)
+        for record in observed(stream, workload, facts):
+            for builder in builders.values():
+                builder.add(record)
+        for wire, builder in builders.items():
+            builder.finish()
+            replay.lay(Laid(wire, builder.shards, spool), facts)
+        facts.pages = sum(len(shard.pages) for shard in builders[JSON].shards)
     serve(replay.handle, {**replay.facts.document(), "shards": workload.shards})
 
 

@@ -20,6 +20,13 @@ class NoJava(Exception):
     """The program cannot be built here; the message says what is missing."""
 
 
+def require_java() -> None:
+    """Raises NoJava where Java or Maven is missing."""
+    for program in ("java", "keytool", "mvn"):
+        if shutil.which(program) is None:
+            raise NoJava(f"{program} is missing: the peer on the Kinesis Client Library needs Java 17 and Maven")
+
+
 @dataclass(frozen=True, slots=True)
 class Kcl:
     """The built program. `trust`: a trust store for the servers' certificates; None for plain HTTP."""
@@ -28,10 +35,7 @@ class Kcl:
 
     @classmethod
     def built(cls, folder: Path, environment: Mapping[str, str]) -> Kcl:
-        """Build it. Raises NoJava where Java or Maven is missing, or Maven cannot get the libraries."""
-        for program in ("java", "keytool", "mvn"):
-            if shutil.which(program) is None:
-                raise NoJava(f"{program} is missing: the peer on the Kinesis Client Library needs Java 17 and Maven")
+        """Build it. Raises NoJava where Maven cannot get the libraries, or has no compiler of Java 17."""
         _said(["mvn", "-q", "-B", "package"], SOURCE)
         bundle = environment.get("AWS_CA_BUNDLE")
         if bundle is None:
@@ -45,9 +49,9 @@ class Kcl:
         """What to run, until it has read every shard to its tip. It flushes every `flush_s` seconds, and at the end.
 
         The bucket's name is the application's, too. A gigabyte is enough for it, and without a limit it takes more. The
-        parallel collector costs the least CPU. The server of the benchmark does not speak CBOR.
+        parallel collector costs the least CPU. Its SDK speaks CBOR to Kinesis unless told not to.
         """
-        options = ["-Xmx1g", "-XX:+UseParallelGC", "-Daws.cborEnabled=false", f"-D{_LOG}=warn"]
+        options = ["-Xmx1g", "-XX:+UseParallelGC", f"-D{_LOG}=warn"]
         if self.trust is not None:
             options += [f"-Djavax.net.ssl.trustStore={self.trust}", f"-Djavax.net.ssl.trustStorePassword={_PASSWORD}"]
         target = SOURCE / "target"
