@@ -46,9 +46,11 @@ def _text(node: ast.expr) -> str:
         case ast.JoinedStr(values=parts):
             return "".join(map(_text, parts))
         case ast.FormattedValue(value=value):
-            return _text(value) if isinstance(value, ast.IfExp) else f"{{{_name(value) or '…'}}}"
+            return _text(value) or f"{{{_name(value) or '…'}}}"
         case ast.IfExp(body=body, orelse=other):
             return " | ".join(text for text in (_text(body), _text(other)) if text)
+        case ast.Call(func=ast.Name(id="counted"), args=[number, ast.Constant(value=str(noun))]):
+            return f"{{{_name(number) or '…'}}} {noun}s"
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _text(left) + _text(right)
     return ""

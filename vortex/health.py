@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from vortex.core.wording import counted
 from vortex.metrics import TROUBLES
 from vortex.ports import Clock, PortError, Unavailable
 
@@ -147,4 +148,4 @@ class Reach:
 def times(failures: int, seconds: float) -> str:
     """How often calls failed, and in how long, e.g. `387 failed calls in 21 min`."""
     span = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-    return f"{failures} failed call{'' if failures == 1 else 's'} in {span}"
+    return f"{counted(failures, 'failed call')} in {span}"

@@ -12,6 +12,7 @@ import click
 from vortex_loader.calls import TOKEN, Refused, ask, shown, token_of_environment
 from vortex_loader.model import LoaderError, Passing
 from vortex_loader.sources import catalog_source
+from vortex_loader.wording import counted
 
 _database = click.option(
     "--database",
@@ -97,7 +98,9 @@ def check(address: str, endpoint_url: str | None, region: str | None) -> None:
     copy = catalog_source(address, endpoint_url=endpoint_url, region=region).read()
     if copy.reason:
         raise Passing(f"{shown(address)}: {copy.reason}; the last good copy is {copy.age:.0f} s old")
-    click.echo(f"{shown(address) if '://' in address else address}: {len(copy.catalog.customers())} customers")
+    click.echo(
+        f"{shown(address) if '://' in address else address}: {counted(len(copy.catalog.customers()), 'customer')}"
+    )
 
 
 @catalog.command()

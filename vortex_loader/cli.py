@@ -31,6 +31,7 @@ from vortex_loader.status import Status, status
 from vortex_loader.store import open_store
 from vortex_loader.textfile import kept_in
 from vortex_loader.warehouse import connect
+from vortex_loader.wording import counted
 
 _PREFIX = "VORTEX_LOADER_"
 _WAREHOUSE = "postgresql://…, duckdb:///path, a path that ends in .duckdb, or redshift://…"
@@ -313,11 +314,13 @@ def _show_line(report: HourReport) -> None:
         return
     changed = sum(one.changed for one in report.loaded)
     misfits = sum(sum(one.misfits.values()) for one in report.loaded)
-    text = f"{hour_text(report.hour)}: {report.rows} rows in {len(report.loaded)} tables ({changed} loaded now)"
+    tables = counted(len(report.loaded), "table")
+    text = f"{hour_text(report.hour)}: {counted(report.rows, 'row')} in {tables} ({changed} loaded now)"
     if misfits:
-        text += f", {misfits} misfits"
+        text += f", {counted(misfits, 'misfit')}"
     if report.left:
-        text += f", {sum(part.rows for part in report.left)} rows of {len(report.left)} types not in the catalogue"
+        rows, types = sum(part.rows for part in report.left), counted(len(report.left), "type")
+        text += f", {counted(rows, 'row')} of {types} not in the catalogue"
     click.echo(text)
     for part, problem in report.failed:
         click.echo(_printable(f"{part.name}: FAILED: {problem}"), err=True)
@@ -373,13 +376,17 @@ def _status_shown(found: Status) -> None:
     for one in found.hours:
         numbers = (one.published, one.loaded, one.waiting, one.not_in_catalog, one.misfits)
         table.add_row(hour_text(one.hour), *(str(number) for number in numbers))
-    console.print(table)
+    with console.capture() as filled:
+        console.print(table)
+    for line in filled.get().splitlines():
+        click.echo(line.rstrip())
     if found.open:
         console.print(f"not closed: {spans_text(found.open)}", soft_wrap=True)
     for hour, problem in found.unreadable.items():
         click.echo(_printable(f"{hour_text(hour)}: {problem}"), err=True)
     for (customer, kind), rows in sorted(found.left.items()):
-        console.print(f"seen and not loaded: {customer!r} {kind!r}, {rows} rows", markup=False, soft_wrap=True)
+        seen = f"seen and not loaded: {customer!r} {kind!r}, {counted(rows, 'row')}"
+        console.print(seen, markup=False, soft_wrap=True)
 
 
 def _printable(text: str) -> str:

@@ -129,7 +129,7 @@ def test_load_names_a_partition_that_fails_and_loads_the_others(loading: Loading
     next((loading.store / "customer=acme/event_type=page").rglob("*.gz")).write_bytes(b"junk")
     output = loading("load", "--hour", "2026-11-29T09", code=Exit.FAILED)
     assert "acme / page / 2026-11-29T09: FAILED" in output
-    assert "2026-11-29T09: 5 rows in 1 tables" in output
+    assert "2026-11-29T09: 5 rows in 1 table" in output
     assert loading.rows("SELECT count(*) FROM wayne_retail.page") == [(5,)]
 
 

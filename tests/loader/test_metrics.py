@@ -57,7 +57,7 @@ def test_run_serves_its_metrics_and_stops_at_sigterm(tmp_path: Path) -> None:
     )
     assert loader.stdout is not None
     printed = loader.stdout.readline()
-    assert printed == "2026-11-29T09: 9 rows in 1 tables (1 loaded now), 1 rows of 1 types not in the catalogue\n"
+    assert printed == "2026-11-29T09: 9 rows in 1 table (1 loaded now), 1 row of 1 type not in the catalogue\n"
     end = time.monotonic() + 30
     text = ""
     while "vortex_loader_last_loaded_hour_seconds " not in text:

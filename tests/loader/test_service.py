@@ -199,7 +199,7 @@ def test_catalog_commands_change_the_catalogue_of_the_service(
         0,
         "'acme' 'Order Completed' is not loaded any more; what is loaded stays\n",
     )
-    assert "1 customers" in run(main, ["catalog", "check", "--catalog", served]).output
+    assert "1 customer" in run(main, ["catalog", "check", "--catalog", served]).output
     missing = run(main, ["catalog", "remove", "--catalog", served, "acme", "x"])
     assert missing.exit_code == 1 and "404" in missing.output
 

@@ -19,6 +19,7 @@ from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_fol
 from vortex.commands.sampling import SAMPLE, lines_of, reading_of
 from vortex.config import places
 from vortex.config.settings import Settings
+from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.lookup.sample import Sample, exhaust
 from vortex.lookup.stream_sample import recent_records
@@ -90,13 +91,13 @@ async def lines_of_stream(stream: Stream, settings: Settings) -> AsyncIterator[L
 
     async def shards() -> str:
         read.update(dict.fromkeys((shard.id for shard in await stream.list_shards()), 0))
-        return f"{len(read)} shards"
+        return counted(len(read), "shard")
 
     async def records() -> str:
         async for shard, page in recent_records(stream, list(read), SAMPLE):
             read[shard] += len(page)
             await asyncio.to_thread(exhaust, sample.take(page))
-        return f"read {sample.records:,} records of {sum(map(bool, read.values()))} shards"
+        return f"read {counted(sample.records, 'record')} of {counted(sum(map(bool, read.values())), 'shard')}"
 
     yield await tried("kinesis:DescribeStreamSummary", describe)
     listed = await tried("kinesis:ListShards", shards)
@@ -118,4 +119,4 @@ async def _of_table(table: DynamoTable) -> str:
     if not active:
         raise CheckFailed("is being created or deleted; check again in a minute")
     await table.probe()
-    return f"{len(await table.rows())} leases; conditional writes work"
+    return f"{counted(len(await table.rows()), 'lease')}; conditional writes work"

@@ -28,6 +28,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from vortex.commands.demo_traffic import Put, traffic
 from vortex.commands.demo_warehouse import LoadingFailed, Places, load, waiting, warehouse_address
 from vortex.config.environment import PREFIX
+from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.metrics import EVENTS_READ
 
@@ -114,7 +115,7 @@ def run(keep: Path | None, events: int, warehouse: str = "duckdb") -> int:
 
 def _play(console: Console, scene: _Scene, events: int) -> int:
     _prepare(scene)
-    console.print(f"Kinesis and S3 are emulated on {scene.kinesis}; {_SHARDS} shards, {events} events")
+    console.print(f"Kinesis and S3 are emulated on {scene.kinesis}; {_SHARDS} shards, {counted(events, 'event')}")
     console.print(f"the worker's metrics, while it runs: http://127.0.0.1:{scene.port}/metrics")
     produced = _produce_and_read(console, scene, events)
     with waiting(
@@ -254,7 +255,7 @@ def _produce_and_read(console: Console, scene: _Scene, events: int) -> int:
                 progress.update(reading, completed=read)
                 time.sleep(0.3)  # the worker is another process; this one only shows how far it is
             progress.update(reading, completed=read)
-        console.print(f"produced {produced} events; the worker has read {read}; it gets SIGTERM")
+        console.print(f"produced {counted(produced, 'event')}; the worker has read {read}; it gets SIGTERM")
     return produced
 
 
@@ -343,7 +344,11 @@ def _tree(console: Console, published: dict[str, bytes], objects: dict[str, byte
         sums[0] += 1
         sums[1] += text.count(b"\n")
         sums[2] += len(objects[key])
-    console.print(f"\n{len(folders)} partitions; the largest:", style="bold")
+    console.print(f"\n{counted(len(folders), 'partition')}; the largest:", style="bold")
     ordered = sorted(folders.items(), key=lambda item: -item[1][1])
     for folder, (files, rows, size) in ordered[:_SHOWN]:
-        console.print(f"  {rows:>6} rows {size:>8} bytes {files:>3} files  {folder}", markup=False, soft_wrap=True)
+        console.print(
+            f"  {counted(rows, 'row'):>11} {size:>10,} bytes {counted(files, 'file'):>8}  {folder}",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -19,6 +19,8 @@ from typing import Any
 
 from rich.console import Console
 
+from vortex.core.wording import counted
+
 CATALOG = """
 customers = "all"                       # also those that are not named here
 
@@ -126,7 +128,8 @@ def load(console: Console, places: Places, hours: list[datetime]) -> Loads:
             console.print(f"    {row}", markup=False, soft_wrap=True)
     for row in status["not_in_catalog"]:
         console.print(
-            f"seen, and not in the catalogue: {row['customer']} / {row['event_type']}, {row['rows']} rows", markup=False
+            f"seen, not in the catalogue: {row['customer']} / {row['event_type']}, {counted(row['rows'], 'row')}",
+            markup=False,
         )
     totals = {name: sum(hour[name] for hour in status["hours"]) for name in Loads.__dataclass_fields__}
     return Loads(**totals)
@@ -145,10 +148,13 @@ def waiting(console: Console, what: str) -> Iterator[None]:
 def _show_tables(console: Console, places: Places, status: dict[str, Any]) -> None:
     tables = sorted(status["tables"], key=lambda row: -row["rows"])
     schemas = len({row["customer"] for row in tables})
-    console.print(f"\nin the warehouse: {len(tables)} tables of {schemas} customers; the largest:", style="bold")
+    console.print(
+        f"\nin the warehouse: {counted(len(tables), 'table')} of {counted(schemas, 'customer')}; the largest:",
+        style="bold",
+    )
     for row in tables[:_TABLES]:
         said = f"{row['customer']} / {row['event_type']}"
-        console.print(f"  {row['rows']:>6} rows  {row['table']:<32} {said}", markup=False, soft_wrap=True)
+        console.print(f"  {counted(row['rows'], 'row'):>11}  {row['table']:<32} {said}", markup=False, soft_wrap=True)
 
 
 def _loader(command: str, *arguments: str) -> str:

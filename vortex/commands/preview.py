@@ -16,6 +16,7 @@ from vortex.commands.printing import print_line
 from vortex.commands.sampling import field_line, reading_of
 from vortex.config.settings import Settings
 from vortex.core.model import Record
+from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.lookup.sample import Fate, Sample
 from vortex.lookup.stream_sample import recent_records
@@ -47,7 +48,7 @@ async def _preview(settings: Settings, number: int, shard: str | None, file: Pat
         print_line("no events found")
         return Exit.OK
     rejected = sample.reasons.total()
-    text = f"{sample.events:,} events decoded: {sample.accepted:,} accepted, {rejected:,} rejected"
+    text = f"{counted(sample.events, 'event')} decoded: {sample.accepted:,} accepted, {rejected:,} rejected"
     print_line(f"{text}, {sample.again:,} repeat an id, {sample.untimed:,} have no readable time")
     for name in sample.fields.shares if sample.fields.events else ():
         if not (line := field_line(sample, name)).ok:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vortex.config.loading import ConfigError
 from vortex.core.layout import STATE
+from vortex.core.wording import counted
 from vortex.ports import Denied, NotFound, ObjectStore, PortError, Unavailable
 
 STEP_S = 30.0
@@ -212,7 +213,7 @@ class StoreProbe:
         except Denied:
             return "done"  # the line about listings says it
         if left:
-            raise CheckFailed(f"{len(left)} keys are left")
+            raise CheckFailed(f"did not delete {counted(len(left), 'key')}")
         return "deleted all test keys"
 
 

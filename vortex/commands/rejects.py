@@ -31,6 +31,7 @@ from vortex.config.values import parse_instant
 from vortex.core.decode.codecs import format_name
 from vortex.core.ingest.shard_state import Policy
 from vortex.core.layout import date_and_hour, moment
+from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.log.store import LogStore
 from vortex.lookup.fields import value_at
@@ -111,7 +112,7 @@ def summary(settings: Settings, choice: Choice, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({name: dict(counter) for name, counter in counts.items()}, indent=1))
         return Exit.OK
-    print_line(f"{counts['reason'].total():,} rejections")
+    print_line(counted(counts["reason"].total(), "rejection"))
     for name, counter in counts.items():
         rows = sorted(counter.items()) if name == "hour" else counter.most_common()
         shown = rows[-_ROWS:] if name == "hour" else rows[:_ROWS]
@@ -204,9 +205,8 @@ def replay(settings: Settings, choice: Choice, options: Options) -> int:
     """Put rejections back, each once. FAILED if some were not put. Raises PortError, NoState."""
     since, until = map(_iso, choice.span)
     choice = Choice(since, until, choice.reasons, choice.shards)  # the same for each reading
-    counted = asyncio.run(_counted(settings, choice, options))
-    ready, still, done = counted
-    print_line(f"{ready + still.total() + done.total():,} rejections")
+    ready, still, done = asyncio.run(_counted(settings, choice, options))
+    print_line(counted(ready + still.total() + done.total(), "rejection"))
     for standing, number in done.items():
         print_line(f"  {number:,} {standing}")
     for reason, number in still.most_common():

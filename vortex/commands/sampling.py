@@ -11,6 +11,7 @@ from vortex.core.compression import Compression
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.limits import Limits
 from vortex.core.layout import Layout
+from vortex.core.wording import counted
 from vortex.lookup.sample import Reading, Sample
 from vortex.runtime.assembly import fields_of
 
@@ -38,9 +39,13 @@ def reading_of(settings: Settings) -> Reading:
 def lines_of(sample: Sample, shards: int) -> Iterator[Line]:
     """What the sample says about each setting."""
     if not sample.records:
-        yield Line("sample", True, f"no record in the last hours in {shards} shards; put some events, then check again")
+        yield Line(
+            "sample",
+            True,
+            f"no record in the last hours in {counted(shards, 'shard')}; put some events, then check again",
+        )
         return
-    events = f"{sample.events:,} events in {sample.records:,} records of {shards} shards"
+    events = f"{counted(sample.events, 'event')} in {counted(sample.records, 'record')} of {counted(shards, 'shard')}"
     yield Line("sample", True, f"{events}; formats: {_shares(sample.formats)}")
     if sample.fields.events:
         for name in sample.fields.shares:
@@ -49,8 +54,8 @@ def lines_of(sample: Sample, shards: int) -> Iterator[Line]:
     if sample.accepted:
         again = f"{sample.again:,} of {sample.accepted:,} events repeat an id within the sample"
         yield Line("duplicates", True, again)
-        customers = f"{len(sample.customers):,} customers: {_shares(sample.customers)}"
-        yield Line("spread", True, f"{customers}; {len(sample.types):,} types: {_shares(sample.types)}")
+        customers = f"{counted(len(sample.customers), 'customer')}: {_shares(sample.customers)}"
+        yield Line("spread", True, f"{customers}; {counted(len(sample.types), 'type')}: {_shares(sample.types)}")
         yield Line("objects", True, f"would be written, for example: {', '.join(sample.keys)}")
 
 
@@ -58,7 +63,7 @@ def field_line(sample: Sample, name: str) -> Line:
     """Whether the field's paths are right: FAILED where no event has a usable value at any of them."""
     fields, share = sample.fields, sample.fields.shares[name]
     what, paths = f"event.{name}", " or ".join(share.paths)
-    text = f"{paths}: {_percent(share.present, fields.events)} of {fields.events:,} events have it"
+    text = f"{paths}: in {_percent(share.present, fields.events)} of {counted(fields.events, 'event')}"
     if share.present:
         text += f", {_percent(share.readable, share.present)} of these readable"
     if share.readable:
@@ -98,9 +103,8 @@ def _rejections(sample: Sample) -> Line:
     if not number:
         return Line("rejections", True, "none")
     share = number / sample.events
-    text = (
-        f"{number:,} of {sample.events:,} events ({share:.0%}): {_shares(Counter(map(str, sample.reasons.elements())))}"
-    )
+    reasons = _shares(Counter(map(str, sample.reasons.elements())))
+    text = f"{number:,} of {counted(sample.events, 'event')} ({share:.0%}): {reasons}"
     text += "; `vortex preview` shows them"
     return Line("rejections", share < _REJECTED, text)
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from vortex.commands.existing_state import existing_state
-from vortex.commands.status_text import Problem, Shard, View, ago, clock, console, rendered, span
+from vortex.commands.status_text import Problem, Shard, View, ago, clock, console, rendered, span, written
 from vortex.config.settings import Settings
 from vortex.core.fleet.lease import Lease, of_earlier_stream
 from vortex.core.layout import hour_of, moment
@@ -109,7 +109,7 @@ async def _once(settings: Settings, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
     else:
-        console().print(rendered(view_of(found)))
+        click.echo(written(rendered(view_of(found))), nl=False)
 
 
 async def _watch(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from vortex.core.layout import moment
+from vortex.core.wording import counted
 
 WIDTH = 80
 _ROWS = 10
 _PROBLEMS = 3
 _LONGEST = 20
 """Of a name in a table: that of a shard."""
+_FILLING = re.compile(r" +((?:\x1b\[[\d;]*m)*)$", re.MULTILINE)
+"""Spaces at the end of a line, perhaps before the end of a colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def _shards(view: View) -> Table:
             ago(view.now_ms - min(oldest)) if oldest else "",
             clock(min(opened), view.now_ms) if opened else "",
             f"{sum(one.waiting for one in rest):,}",
-            f"{owners} worker{'' if owners == 1 else 's'}",
+            counted(owners, "worker"),
         ]
         table.add_row(*(Text(cell) for cell in (cells if view.fleet else cells[:-1])), style="dim")
     return table
@@ -144,6 +148,14 @@ def clock(ms: int, now_ms: int) -> str:
     """The time of day in UTC, with the date unless it is today's."""
     at = moment(ms)
     return f"{at:%H:%M}" if at.date() == moment(now_ms).date() else f"{at.day} {at:%b %H:%M}"
+
+
+def written(text: RenderableType) -> str:
+    """The text for standard output, in colours if it is a terminal; without the spaces that fill a table's lines."""
+    made = console()
+    with made.capture() as captured:
+        made.print(text)
+    return _FILLING.sub(r"\1", captured.get())
 
 
 def console() -> Console:

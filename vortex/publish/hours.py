@@ -10,6 +10,7 @@ from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.core.publish.contents import Done, PublishedObject, closed_hours, hour_documents
 from vortex.core.publish.plan import Plan
+from vortex.core.wording import counted
 from vortex.log.store import LogStore
 from vortex.ports import Offload
 from vortex.publish.object_writer import PARALLEL_PUTS, ForeignObject
@@ -90,4 +91,5 @@ def _tell(hour: int, objects: list[PublishedObject]) -> None:
     rows = sum(one.rows for one in objects if not one.rejected)
     rejected = sum(one.rows for one in objects if one.rejected and not one.beside)
     folders = len({one.folder for one in objects if not one.rejected})
-    log.info("closed hour %sZ: %d rows in %d partitions, %d rejected", f"{moment(hour):%FT%H}", rows, folders, rejected)
+    where = counted(folders, "partition")
+    log.info("closed hour %sZ: %s in %s, %d rejected", f"{moment(hour):%FT%H}", counted(rows, "row"), where, rejected)

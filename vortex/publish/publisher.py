@@ -34,6 +34,7 @@ from vortex.core.publish.plan import (
 )
 from vortex.core.publish.ranges import ranges_of, takers
 from vortex.core.publish.shares import Worth, first_segments, shared_out
+from vortex.core.wording import counted
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, NotFound, Offload, Scratch, Stream
 from vortex.publish.cleanup import Cleaner
@@ -355,10 +356,10 @@ class Publisher:
         meter.observe(metrics.PUBLISH_SECONDS, self._ports.clock.monotonic() - begun)
         totals = document.totals
         log.info(
-            "published plan %d: %d objects, %d rows, %d dropped",
+            "published plan %d: %s, %s, %d dropped",
             plan.k,
-            totals["objects"],
-            totals["rows"],
+            counted(totals["objects"], "object"),
+            counted(totals["rows"], "row"),
             totals["dropped"],
         )
         return True

@@ -10,6 +10,7 @@ from typing import Any
 
 from vortex.core.log.rules import BrokenLog
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
+from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.fleet.fleet import Draining
 from vortex.ports import Clock
@@ -136,7 +137,7 @@ class App:
         troubles = self._env.health.report()
         rows = [(name, False, detail) for name, detail in sorted(troubles.items())]
         reading = bool(self.fleet.workers or self.fleet.roster.workers)  # a member of a fleet may be on standby
-        return [*rows, ("shards", reading, f"{len(self.fleet.workers)} shards are read")]
+        return [*rows, ("shards", reading, f"reads {counted(len(self.fleet.workers), 'shard')}")]
 
 
 async def _until(end: float | None, clock: Clock, *tasks: asyncio.Future[Any]) -> None:

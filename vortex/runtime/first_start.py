@@ -12,6 +12,7 @@ from vortex.core.layout import STATE, hour_of, moment
 from vortex.core.log.rules import RootStart, StreamState, stream_root
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
 from vortex.core.periods import EARLIEST_MS
+from vortex.core.wording import counted
 from vortex.log.store import LogStore
 from vortex.ports import ObjectStore, Stream
 from vortex.publish.publisher import Publisher
@@ -64,7 +65,7 @@ def first_state(
     else:
         roots = tuple(RootStart(shard, position) for shard in roots_of(shards))
         if leases:
-            log.warning("none of the %d rows of the lease table matches the current shards of this stream", len(leases))
+            log.warning("no row of the lease table (%d) matches the current shards of this stream", len(leases))
     return StreamState(
         stream=info.name,
         arn=info.arn,
@@ -109,7 +110,7 @@ async def load_or_create_state(
         # An earlier stream has published below this bound; those keys are never written again.
         closed_before = -(-published // HOUR_MS) * HOUR_MS if published % HOUR_MS else published
         state = _reopened(state, closed_before)
-    log.info("first start of stream %s: %d root shards, %s", info.name, len(state.roots), start.kind)
+    log.info("first start of stream %s: %s, %s", info.name, counted(len(state.roots), "root shard"), start.kind)
     inherited_roots = [root for root in state.roots if root.position.by_record]
     if inherited_roots:
         log.info("%d of them start at the checkpoints of a KCL application", len(inherited_roots))

@@ -16,6 +16,7 @@ from vortex.config.settings import Settings
 from vortex.core.decode.reasons import Reason
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import Footer
+from vortex.core.wording import counted
 from vortex.runtime.history import Customers, History, Point, Totals, added, sum_up
 from vortex.runtime.hours_seen import HoursSeen
 
@@ -133,7 +134,8 @@ class Overview:
         lags = [lag for _, _, lag in shards if lag is not None]
         lag = f"lag {max(lags):.0f} s, " if lags else ""
         state = f"not ready: {', '.join(failed)}" if failed else "ready"
-        return f"{self._meter.stream}: {state}; {self._history.rate:,.0f} events/s, {lag}{len(shards)} shards"
+        load = f"{self._history.rate:,.0f} events/s, {lag}{counted(len(shards), 'shard')}"
+        return f"{self._meter.stream}: {state}; {load}"
 
     def sums(self) -> str:
         """What this process has done since its start."""
@@ -141,7 +143,8 @@ class Overview:
         read, segments = meter.total(metrics.EVENTS_READ), meter.total(metrics.COMMITS, "committed")
         rejected, objects = meter.total(metrics.EVENTS, "rejected"), meter.total(metrics.OBJECTS_PUBLISHED)
         return (
-            f"{read:.0f} events read, {rejected:.0f} rejected; {segments:.0f} segments, {objects:.0f} objects published"
+            f"{counted(int(read), 'event')} read, {rejected:,.0f} rejected; "
+            f"{counted(int(segments), 'segment')}, {counted(int(objects), 'object')} published"
         )
 
     def document(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from vortex.config.environment import variable
 from vortex.config.loading import ConfigError
 from vortex.config.places import MOST_SOCKET_BYTES, stream_name
 from vortex.config.settings import Settings
+from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.runtime.overview import encoded, started, together
 
@@ -94,7 +95,7 @@ class Supervisor:
                 )
             except OSError as problem:
                 raise ConfigError(not_served(http.host, http.port, problem)) from problem
-            log.info("%s; %d workers", started(self.settings, self.meter.stream, address), self.count)
+            log.info("%s; %s", started(self.settings, self.meter.stream, address), counted(self.count, "worker"))
             listening = asyncio.ensure_future(self._listen())
             try:
                 ended = await asyncio.gather(*(self._keep(child) for child in self._children))

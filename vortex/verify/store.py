@@ -21,6 +21,7 @@ from vortex.core.layout import HOURS, MANIFESTS, STATE, hour_of
 from vortex.core.log.rules import Damaged, SegmentHeader, StreamState
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import LogView, Plan, live_and_retired
+from vortex.core.wording import counted
 from vortex.log.store import LogStore
 from vortex.ports import NotFound, ObjectStore, Scratch
 from vortex.publish.copies import NoScratch
@@ -64,7 +65,9 @@ async def verify_store(
         if not (strays or check.report.faults) or not any([await one.advanced() for one in check.streams]):
             break
     else:
-        check.report.notes.append(f"{len(strays)} keys were written during this run and were not checked: {strays[:1]}")
+        check.report.notes.append(
+            f"written during this run, and not checked: {counted(len(strays), 'key')} {strays[:1]}"
+        )
         return check.report
     own = (f"{STATE}/", f"{HOURS}/", f"{MANIFESTS}/")
     for key in strays:

@@ -15,6 +15,7 @@ from vortex_loader.names import key, path_of, pointer
 from vortex_loader.store import Store
 from vortex_loader.warehouse.base import Column, Found, Warehouse, fits, picky, qualified
 from vortex_loader.warehouse.registry import Known, audit_of, columns_of, name_columns, schema_of, table_of, write_audit
+from vortex_loader.wording import counted
 
 _FIRST: Mapping[JsonType, Kind] = {
     "string": "text",
@@ -78,7 +79,7 @@ def load(
 def _agree(partition: Partition, where: str, rows: int) -> None:
     if rows != partition.rows:
         raise LoaderError(
-            f"{partition.name}: {rows} rows {where}, {partition.rows} in the manifest; nothing was loaded"
+            f"{partition.name}: {counted(rows, 'row')} {where}, {partition.rows} in the manifest; nothing was loaded"
         )
 
 

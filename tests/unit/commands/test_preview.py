@@ -44,7 +44,7 @@ def test_preview_shows_key_or_reason_of_each_event(tmp_path: Path) -> None:
 def test_preview_fails_and_names_the_nearest_path_when_all_events_are_rejected(tmp_path: Path) -> None:
     done = preview(tmp_path, EVENT % 1, customer="cc")
     assert done.exit_code == Exit.FAILED
-    assert "event.customer: cc: 0 % of 1 events have it" in done.output
+    assert "event.customer: cc: in 0 % of 1 event" in done.output
     assert "nearest paths in the data: c (100%)" in done.output
 
 

@@ -33,9 +33,9 @@ def test_lines_of_a_sound_sample_are_all_ok() -> None:
     found = lines(sample(EVENT, EVENT, EVENT | {"id": "2"}))
     assert all(line.ok for line in found.values())
     assert found["sample"].detail == "3 events in 3 records of 2 shards; formats: JSON 100 %"
-    assert found["event.customer"].detail == "c: 100 % of 3 events have it, 100 % of these readable"
+    assert found["event.customer"].detail == "c: in 100 % of 3 events, 100 % of these readable"
     assert found["duplicates"].detail == "1 of 3 events repeat an id within the sample"
-    assert found["spread"].detail == "1 customers: acme 100 %; 1 types: view 100 %"
+    assert found["spread"].detail == "1 customer: acme 100 %; 1 type: view 100 %"
     assert "customer=acme/event_type=view/date=2026-01-31/hour=10/1005-000.json.gz" in found["objects"].detail
 
 
@@ -73,6 +73,4 @@ def test_lines_of_an_empty_sample_say_that_nothing_was_tried() -> None:
 def test_a_few_unreadable_values_are_shown_and_do_not_fail() -> None:
     line = field_line(sample(*[EVENT] * 300, EVENT | {"c": 1.5}), "customer")
     assert line.ok
-    assert line.detail == (
-        "c: 100 % of 301 events have it, over 99 % of these readable (not readable, for example: 1.5)"
-    )
+    assert line.detail == ("c: in 100 % of 301 events, over 99 % of these readable (not readable, for example: 1.5)")

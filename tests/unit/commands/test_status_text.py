@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from vortex.commands.status_text import Problem, Shard, View, ago, clock, rendered, short
+from vortex.commands import status_text
+from vortex.commands.status_text import Problem, Shard, View, ago, clock, rendered, short, written
 
 NOW = 1_764_428_400_000  # 2025-11-29T15:00:00Z
 MINUTE = 60_000
@@ -23,10 +25,10 @@ WELL = View(
 
 def printed(view: View, width: int = 80) -> list[str]:
     """The lines on a terminal of that width."""
-    console = Console(width=width, highlight=False, force_terminal=False)
-    with console.capture() as caught:
-        console.print(rendered(view))
-    return caught.get().splitlines()
+    made = Console(width=width, highlight=False, force_terminal=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(status_text, "console", lambda: made)
+        return written(rendered(view)).splitlines()
 
 
 def test_status_says_first_that_all_is_well() -> None:
@@ -38,9 +40,20 @@ def test_status_says_first_that_all_is_well() -> None:
     ]
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_status_leaves_no_spaces_at_the_end_of_a_line(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor before the end of a colour."""
+    made = Console(width=100, highlight=False, force_terminal=terminal)
+    monkeypatch.setattr(status_text, "console", lambda: made)
+    late = replace(WELL.shards[0], late=True)
+    text = written(rendered(replace(WELL, shards=[late], problems=[Problem("a", "b")], fleet=True)))
+    assert ("\x1b[" in text) == terminal
+    assert not [line for line in re.sub(r"\x1b\[[\d;]*m", "", text).splitlines() if line != line.rstrip()]
+
+
 def test_status_says_what_holds_it_and_since_when_and_what_to_do_in_this_order() -> None:
     problem = Problem("shardId-3: keeps every period from 14:30 on open", "look at its log", NOW - 25 * MINUTE)
-    lines = [line.rstrip() for line in printed(replace(WELL, problems=[problem]))]
+    lines = printed(replace(WELL, problems=[problem]))
     assert lines[0] == "stream snow: not well"
     assert [line.split("  ")[0] for line in lines[2:5]] == ["what holds it", "since", "what to do"]
     assert lines[3].endswith("14:35, 25 min ago")

@@ -48,8 +48,8 @@ EXPECTED: dict[str, tuple[str, str, list[str], str]] = {
 
 
 CHECKED = {
-    "wrong path": r"event.customer: custmer: 0 % .* nearest paths in the data: c .*; rejections: .*missing_customer.*",
-    "unreadable time": r"event.time: created: 0 % .* nearest paths in the data: at .*",
+    "wrong path": r"event.customer: custmer: in 0 % .* nearest paths in the data: c .*; rejections: .*_customer.*",
+    "unreadable time": r"event.time: created: in 0 % .* nearest paths in the data: at .*",
     "Kinesis cut for 20 minutes": r"(kinesis:\w+: read: connection refused(; )?)+",
     "store cut for 20 minutes": r"store put: put: connection refused; .*",
     "credentials gone for 20 minutes": r"kinesis:\w+: no valid credentials: .*; store put: no valid credentials: .*",
