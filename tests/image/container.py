@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.harness import until
 from tests.image.dockerfile import Stage
+from tests.image.namespaces import PATH, isolated
 
 _CONFINED = ["--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Container:
@@ -60,7 +60,7 @@ class Container:
 
 def environment(image: Stage) -> dict[str, str]:
     """The variables of its processes: those of the image, none of this machine's."""
-    path = image.environment.get("PATH", "$PATH").replace("$PATH", _PATH)
+    path = image.environment.get("PATH", "$PATH").replace("$PATH", PATH)
     return {**image.environment, "PATH": path}
 
 
@@ -82,18 +82,7 @@ def running(
     lines += [f"mount --bind {folder} {root}{place}" for place, folder in volumes.items()]
     lines += [f"exec {shlex.join(confined(image, root, image.command_line(*arguments)))}"]
     process = subprocess.Popen(
-        [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "sh",
-            "-ec",
-            "\n".join(lines),
-        ],
+        isolated(lines),
         env={**environment(image), **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 from tests.image.dockerfile import Copy, Run, Stage
+from tests.image.namespaces import PATH, isolated
 from tests.servers import REPOSITORY, TOOLS
 
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
@@ -35,9 +36,7 @@ def require() -> None:
             raise Missing(f"{program} is needed: apt-get install debootstrap util-linux")
     if os.geteuid():
         raise Missing("root is needed, to make namespaces and a root folder: sudo make test-image")
-    trial = subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount", "true"], capture_output=True, text=True, check=False
-    )
+    trial = subprocess.run(isolated(["true"]), capture_output=True, text=True, check=False)
     if trial.returncode:
         raise Missing(f"namespaces are not permitted here: {trial.stderr.strip()}")
 
@@ -100,22 +99,10 @@ def _run(root: Path, step: Run) -> None:
             lines.append(f"mount --bind -o ro $(readlink -f {way}) {here}")
     lines.append(f"exec chroot {root} sh -c {shlex.quote(f'cd {step.folder} && {step.command}')}")
     ways = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    environment = {"PATH": path, "DEBIAN_FRONTEND": "noninteractive", **ways, **step.environment}
-    environment["PATH"] = environment["PATH"].replace("$PATH", path)
+    environment = {"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive", **ways, **step.environment}
+    environment["PATH"] = environment["PATH"].replace("$PATH", PATH)
     done = subprocess.run(
-        [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "sh",
-            "-ec",
-            "\n".join(lines),
-        ],
+        isolated(lines),
         env=environment,
         capture_output=True,
         text=True,
