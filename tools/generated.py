@@ -92,7 +92,9 @@ def metrics_page() -> str:
         "They are also pushed by OTLP (http/protobuf) where `OTEL_EXPORTER_OTLP_ENDPOINT` or "
         "`OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set, with `pip install 'vortex-microbatcher[otlp]'`. "
         "Names and labels are the same. OpenTelemetry's own variables set interval, headers and resource attributes. "
-        "Each worker of `--processes` pushes its own.",
+        "Each worker of `--processes` pushes its own, told apart by `service.instance.id`; the supervisor pushes "
+        "`vortex_process_restarts_total`, and `vortex_trouble` with the name `process`, which is 1 while a worker does "
+        "not answer.",
         "",
         "With `vortex run --processes`, one page shows all workers: counters and histograms are sums, and so are "
         "gauges, except ages, lags and times, of which the greatest counts. Counters never fall while the supervisor "

@@ -105,7 +105,7 @@ class OtlpMeter:
 
     def set(self, metric: GaugeMetric, value: float, **labels: str) -> None:
         """Set a gauge."""
-        self._gauges[metric][tuple(labels.values())] = value, self._stream | labels
+        self._gauges[metric][tuple(labels.values())] = float(value), self._stream | labels  # a bool cannot be encoded
 
     def observe(self, metric: HistogramMetric, value: float, **labels: str) -> None:
         """Record one observation of a histogram."""

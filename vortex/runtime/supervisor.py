@@ -24,6 +24,7 @@ from aiohttp import ClientError
 from vortex import metrics
 from vortex.adapters.http.server import UNIX, Check, ask, checks_of, not_served, serve
 from vortex.adapters.metrics import PrometheusMeter
+from vortex.adapters.otlp import exported
 from vortex.adapters.process_lives import Lives
 from vortex.config.environment import variable
 from vortex.config.loading import ConfigError
@@ -31,6 +32,7 @@ from vortex.config.places import MOST_SOCKET_BYTES, stream_name
 from vortex.config.settings import Settings
 from vortex.core.wording import counted
 from vortex.exits import Exit
+from vortex.ports import Meter
 from vortex.runtime.overview import encoded, started, together
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,8 @@ class Supervisor:
     count: int
     folder: Path
     meter: PrometheusMeter = field(init=False)
+    _meters: Meter = field(init=False)
+    """`meter`, and OTLP where it is asked for: workers push their own metrics, and this process its own."""
     _children: list[_Child] = field(default_factory=list)
     _lives: Lives = field(default_factory=Lives)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,12 +86,15 @@ class Supervisor:
     """Held while workers are asked: an older page that comes after a newer one would make counters fall."""
 
     def __post_init__(self) -> None:
-        self.meter = PrometheusMeter(stream_name(self.settings.source.stream))
+        self._meters = self.meter = PrometheusMeter(stream_name(self.settings.source.stream))
 
     async def run(self) -> Exit:
         """Run until stopped, or until a worker needs operator action. Returns the highest exit code."""
         self._children = [_Child(number) for number in range(self.count)]
         async with contextlib.AsyncExitStack() as serving:
+            self._meters = await serving.enter_async_context(exported(self.meter, self.meter.stream))
+            self._meters.add(metrics.PROCESS_RESTARTS, 0)  # a series that begins above 0 shows no increase
+            self._meters.set(metrics.TROUBLE, 0, name="process")
             http = self.settings.http
             try:
                 address = await serving.enter_async_context(
@@ -132,7 +139,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return max(code, 0) if code in set(Exit) or code < 0 else Exit.FAILED
             child.wait = _FIRST_WAIT if loop.time() - begun >= _STEADY_S else min(2 * child.wait, _LONGEST_WAIT)
-            self.meter.add(metrics.PROCESS_RESTARTS)
+            self._meters.add(metrics.PROCESS_RESTARTS)
             log.error("worker %d ended with code %d; restarting in %.0f s", child.number, code, child.wait)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), child.wait)
@@ -174,7 +181,7 @@ class Supervisor:
             fresh, checks = await asyncio.gather(self._pages(), self.ready())
             self.meter.set(metrics.READY, all(ok for _, ok, _ in checks))
             dead = any(not ok and name.endswith(" process") for name, ok, _ in checks)
-            self.meter.set(metrics.TROUBLE, dead, name="process")
+            self._meters.set(metrics.TROUBLE, dead, name="process")
             return self._lives.page(self.meter.page().decode(), fresh)
 
     async def _pages(self) -> dict[str, str]:
@@ -197,6 +204,8 @@ class Supervisor:
             await asyncio.sleep(_LISTEN_S)
             async with self._asking:
                 answered = await self._pages()
+            dead = any(child.address not in answered for child in self._children)
+            self._meters.set(metrics.TROUBLE, dead, name="process")
             for child in self._children:
                 child.unanswered = 0 if child.address in answered else child.unanswered + 1
                 if child.unanswered == _SILENT and not self._stopping.is_set():

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
+from tests.otlp_collector import collector, metrics_of, resource_of
 from vortex import __version__, metrics
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.otlp import exported, wanted
 from vortex.config.loading import ConfigError
 
-service = pytest.importorskip("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2", reason="no extra otlp")
+pytest.importorskip("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2", reason="no extra otlp")
 
 
 @pytest.fixture
 def received() -> Iterator[tuple[str, list[Any]]]:
     """The address of a collector, and the requests that came."""
-    requests: list[Any] = []
-
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            requests.append(service.ExportMetricsServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", requests
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with collector() as found:
+        yield found
 
 
 async def test_metrics_are_pushed_to_the_endpoint_of_the_environment(
@@ -60,11 +38,11 @@ async def test_metrics_are_pushed_to_the_endpoint_of_the_environment(
         meter.set(metrics.SHARD_LAG, 5, shard="a")
         meter.set(metrics.SHARD_LAG, 7, shard="b")
         meter.forget(metrics.SHARD_LAG, shard="a")
-    (whole,) = requests[-1].resource_metrics
-    attributes = {one.key: one.value.string_value for one in whole.resource.attributes}
+        meter.set(metrics.READY, True)  # as callers may: nothing at all was pushed
+    attributes = resource_of(requests[-1])
     assert (attributes["service.name"], attributes["service.version"]) == ("vortex", __version__)
-    found = {one.name: one for scope in whole.scope_metrics for one in scope.metrics}
-    assert set(found) == {"vortex_events_total", "vortex_commit_seconds", "vortex_shard_lag_seconds"}
+    found = metrics_of(requests[-1])
+    assert set(found) == {"vortex_events_total", "vortex_commit_seconds", "vortex_shard_lag_seconds", "vortex_ready"}
     (events,) = found["vortex_events_total"].sum.data_points
     assert events.as_double == 7 or events.as_int == 7
     assert {one.key: one.value.string_value for one in events.attributes} == {"stream": "snow", "outcome": "accepted"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.otlp_collector import collector, metrics_of, resource_of
 from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.config.loading import ConfigError, load
@@ -96,6 +97,41 @@ async def test_supervisor_keeps_the_counters_of_a_killed_worker(
         os.kill(running._children[1].process.pid, signal.SIGCONT)  # type: ignore[union-attr]
         running.stop(signal.SIGKILL)
         await asyncio.wait_for(task, 30)
+
+
+async def test_supervisor_pushes_its_own_metrics_when_otlp_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restarts, and whether a worker is missing: nobody else knows them. Workers push what they count themselves."""
+    pytest.importorskip("opentelemetry.sdk.metrics", reason="no extra otlp")
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG)
+    monkeypatch.setattr(supervising, "_LISTEN_S", 0.1)
+    monkeypatch.setattr(supervising, "_LONGEST_WAIT", 0.1)
+    with socket_folder() as folder, collector() as (address, requests):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        running = Supervisor(load(config, {}), [sys.executable, "-c", WORKER], 1, Path(folder))
+        task = asyncio.ensure_future(running.run())
+
+        async def started(times: int) -> None:
+            while not running._children:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            child = running._children[0]
+            while child.starts < times or child.process is None or child.process.returncode is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+        await asyncio.wait_for(started(1), 30)
+        victim = running._children[0].process
+        assert victim is not None
+        victim.kill()
+        await asyncio.wait_for(started(2), 30)
+        running.stop(signal.SIGKILL)
+        await asyncio.wait_for(task, 30)
+    assert resource_of(requests[-1])["service.instance.id"].endswith(f":{os.getpid()}")
+    found = metrics_of(requests[-1])
+    assert set(found) == {"vortex_process_restarts_total", "vortex_trouble"}
+    (restarts,) = found["vortex_process_restarts_total"].sum.data_points
+    assert (restarts.as_int or restarts.as_double, restarts.attributes[0].value.string_value) == (1, "s")
 
 
 async def test_supervisor_restarts_a_worker_when_it_hangs(
