@@ -30,6 +30,10 @@ from vortex.publish.sharing import ASK_S, PATIENCE_S, Doing, Sharing
 
 log = logging.getLogger(__name__)
 
+_TRIMMED_FROM = 500_000
+"""Rows of a plan from which free memory is given back first: a row takes about 100 bytes. Small plans may come every
+few seconds.
+"""
 Views = Mapping[str, LogView]
 PlanIds = tuple[PlanRuns, dict[tuple[str, int], bytes]]
 """The runs of a plan, and the ids of its segments."""
@@ -47,13 +51,18 @@ class Decisions:
 class Resolver:
     """Computes the content of a plan's decision files from the logs and the earlier plans."""
 
-    def __init__(self, log_store: LogStore, offload: Offload, keys: KeyCache) -> None:
+    def __init__(
+        self, log_store: LogStore, offload: Offload, keys: KeyCache, trim: Callable[[], None] = lambda: None
+    ) -> None:
+        """`trim` gives free memory back to the system."""
         self.keys, self.offload = keys, offload
-        self._log_store = log_store
+        self._log_store, self._trim = log_store, trim
 
     async def ids(self, plan: Plan, views: Views) -> PlanIds:
         """The runs of a plan, and the ids of its segments."""
         runs = await self.offload(plan_runs, plan, views)
+        if int(runs.table["rows"].sum()) >= _TRIMMED_FROM:
+            await self.offload(self._trim)  # what ingest left free between its pages is too small for large arrays
         headers = {(head.shard, head.n): head for head in runs.headers}
         blocks = await asyncio.gather(*map(self._log_store.ids, headers.values()))
         return runs, dict(zip(headers, blocks, strict=True))

@@ -112,6 +112,8 @@ class PublisherPorts:
     stream: Stream | None = None
     room: BytesUnderWay = field(default_factory=lambda: BytesUnderWay(MOST))
     """For objects that are made and put, and for other large work of the process."""
+    trim: Callable[[], None] = lambda: None
+    """Gives free memory back to the system."""
 
 
 class Publisher:
@@ -139,11 +141,12 @@ class Publisher:
             self._sharing,
             lambda: Copier(ports.log_store, ports.offload, ports.scratch, rules.copy_bytes),
             ports.room,
+            ports.trim,
         )
         keys = KeyCache(
             ports.log_store, ports.offload, rules.keys_bytes, lambda: ports.meter.add(metrics.DECIDED_READS)
         )
-        resolver = Resolver(ports.log_store, ports.offload, keys)
+        resolver = Resolver(ports.log_store, ports.offload, keys, ports.trim)
         self.dedup = Deduplicator(resolver, ports.log_store, ports.clock, ports.meter, self._sharing)
         self._moved: tuple[int, bool] = (-1, True)
         self._moved_at = ports.clock.monotonic()

@@ -20,6 +20,8 @@ from vortex.under_way import BytesUnderWay
 
 _BATCHES = 6
 """Batches of objects that are written at a time."""
+_TRIMMED_FROM = 64 * 1024 * 1024
+"""Compressed bytes of a range from which free memory is given back first. Small plans may come every few seconds."""
 
 
 class Ranges:
@@ -33,12 +35,13 @@ class Ranges:
         sharing: Sharing,
         copier: Callable[[], Copier],
         room: BytesUnderWay,
+        trim: Callable[[], None],
     ) -> None:
         """`copier` makes the copies of one range. `room`: compressed bytes of batches in memory, which are blobs and
-        objects until the objects are made, then the objects.
+        objects until the objects are made, then the objects. `trim` gives free memory back to the system.
         """
         self._log_store, self._offload, self._writer, self._sharing = log_store, offload, writer, sharing
-        self._copier, self._room = copier, room
+        self._copier, self._room, self._trim = copier, room, trim
         self._large = self._touched = 0
 
     async def own(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> None:
@@ -81,6 +84,8 @@ class Ranges:
         read = await self._read_indexes(plan, views, number)
         members = await self._offload(members_of, plan, views, dropped, number, read)
         del read
+        if members.nbytes >= _TRIMMED_FROM:
+            await self._offload(self._trim)  # also what deciding left free
         copier, at = self._copier(), 0
         while at < len(members):
             async with copier.next_pass(members, at) as (copies, end):

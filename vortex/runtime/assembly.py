@@ -81,7 +81,9 @@ def publisher_of(
     env: Environment, state: StreamState, log_store: LogStore, roster: Callable[[], Roster] = Roster
 ) -> Publisher:
     """A publisher for the stream of these logs; alone, or one of the workers of `roster`."""
-    ports = PublisherPorts(log_store, env.trusted, env.meter, env.offload, env.owner, env.scratch, env.stream, env.room)
+    ports = PublisherPorts(
+        log_store, env.trusted, env.meter, env.offload, env.owner, env.scratch, env.stream, env.room, env.trim
+    )
     return Publisher(state, env.rules, ports, roster)
 
 

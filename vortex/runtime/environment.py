@@ -17,6 +17,7 @@ from vortex import metrics
 from vortex.adapters.aws.client import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.scratch import TemporaryScratch
+from vortex.adapters.heap import trim
 from vortex.config.settings import Settings
 from vortex.core.compression import Compression
 from vortex.core.log.segment import Footer
@@ -32,6 +33,10 @@ from vortex.under_way import LEAST, MOST, BytesUnderWay
 
 def _unheard(shard: str, footer: Footer) -> None:
     """Ignore the commit."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(slots=True)
@@ -61,6 +66,8 @@ class Environment:
     """None if one process runs every shard."""
     on_commit: Callable[[str, Footer], None] = _unheard
     """Called for every commit, with the shard."""
+    trim: Callable[[], None] = _nothing
+    """Gives free memory back to the system."""
     room: BytesUnderWay = field(init=False)
     """Memory for large work of ingest and publishing together."""
 
@@ -74,7 +81,7 @@ _COPIES = 64 * 2**20
 
 def _room_bytes(settings: Settings) -> int:
     """The memory for large work. A large folder is published faster with more, which a small limit does not allow."""
-    return max(LEAST, min(MOST, settings.memory.limit))
+    return max(LEAST, min(MOST, settings.memory.limit // 2))
 
 
 def publish_rules(settings: Settings) -> PublishRules:
@@ -126,6 +133,7 @@ async def open_environment(settings: Settings, meter: Meter) -> AsyncIterator[En
                 seed=secrets.randbits(63),
                 scratch=TemporaryScratch(settings.publish.scratch),
                 table=table,
+                trim=trim,
             )
         finally:
             offload.close()

@@ -22,6 +22,34 @@ threads = [threading.Thread(target=work) for _ in range(4)]
 libc.malloc_stats()
 """
 
+# Memory of the process, in MiB: after freeing all small blocks but the last, and after `trim`.
+_TRIMMED = """
+import ctypes
+from pathlib import Path
+from vortex.adapters.heap import trim
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+blocks = [libc.malloc(60_000) for _ in range(2000)]
+for block in blocks:
+    ctypes.memset(block, 1, 60_000)
+def held():
+    print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20)
+held()
+for block in blocks[:-1]:
+    libc.free(block)
+held()
+trim()
+held()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the call is glibc's")
+def test_trim_gives_free_memory_in_the_middle_of_the_heap_back() -> None:
+    done = subprocess.run([sys.executable, "-c", _TRIMMED], capture_output=True, text=True, check=True)
+    full, freed, trimmed = map(float, done.stdout.split())
+    assert full - freed < 10
+    assert freed - trimmed > 100
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
 def test_use_one_heap_makes_all_threads_share_one_heap() -> None:

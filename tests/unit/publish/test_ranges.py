@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from simulation import vtime
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
+from tests.loops import Worker, World
 from vortex.core.publish.members import Dropped, ObjectSpec
 from vortex.core.publish.plan import LogView, Plan
-from vortex.publish import object_writer
+from vortex.publish import dedup, object_writer, ranges
 from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.ranges import Ranges
+from vortex.runtime.assembly import loaded_state
 
 MINUTE = 60_000
 
@@ -182,3 +186,36 @@ def test_the_planner_publishes_a_shared_folder_on_when_a_worker_dies_in_the_midd
         await world.verified()
 
     scenario(main())
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_publishing_trims_the_heap_before_large_plans_only(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it decides on a plan, and before it makes the objects."""
+    if large:
+        monkeypatch.setattr(dedup, "_TRIMMED_FROM", 10)
+        monkeypatch.setattr(ranges, "_TRIMMED_FROM", 10)
+
+    async def main() -> None:
+        world = World(period_ms=MINUTE)
+        steps = list[str]()
+        env = world.environment()
+        env.trim = lambda: steps.append("trim")
+        state, log_store = await loaded_state(env)
+        put = world.store.put_if_absent
+
+        async def noted(key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+            if "/dedup/" in key or key.startswith("c="):
+                steps.append("decided" if "/dedup/" in key else "object")
+            return await put(key, body, content_type)
+
+        monkeypatch.setattr(world.store, "put_if_absent", noted)
+        worker = Worker(world, env, state, log_store)
+        for number in range(30):
+            world.put(f"id{number}")
+        await world.clock.sleep(300)
+        await worker.kill()
+        await world.verified()
+        order = [step for step, _ in groupby(steps)]
+        assert order[:4] == (["trim", "decided", "trim", "object"] if large else ["decided", "object"])
+
+    vtime.run(main())

@@ -139,6 +139,11 @@ class Members:
         """The number of groups."""
         return len(self.groups) - 1
 
+    @property
+    def nbytes(self) -> int:
+        """Compressed bytes of all members."""
+        return int(self.ends[-1])
+
     def chunks(self, begin: int = 0, end: int | None = None, most: int = CHUNK_MEMBERS) -> Iterator[tuple[int, int]]:
         """The groups begin..end (half-open; all by default) in runs (first, last) of about `most` members; a larger
         group is a run by itself.

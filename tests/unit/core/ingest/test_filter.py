@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.native import native, without_native
-from vortex.core.ingest.filter import Filter
+from vortex.core.ingest.filter import MOST_KEYS, Filter
 
 MINUTE = 60_000
 
@@ -64,9 +64,32 @@ def test_filter_memory_does_not_grow_with_time() -> None:
         found.claim(rng.randbytes(16 * 5000), minute * MINUTE, minute * MINUTE)
         sizes.append(found.nbytes)
     assert max(sizes[30:]) <= 1.3 * max(sizes[:30])
-    assert len(found) <= 5000 * 11
+    assert len(found) <= 2 * MOST_KEYS
     if native is not None:
         assert found.nbytes / len(found) <= 140, "a set in Python, a table with spare slots in C"
+
+
+def test_filter_memory_does_not_grow_with_the_rate_of_a_shard() -> None:
+    """Of many keys within a minute the last ones are known, the others are forgotten."""
+    rng, found, last = Random(4), Filter(10 * MINUTE), b""
+    for _ in range(40):
+        last = rng.randbytes(16 * 5000)
+        assert found.claim(last, MINUTE, MINUTE).all()
+        assert len(found) <= 2 * MOST_KEYS
+        assert found.nbytes <= 8 * 2**20
+    assert not found.claim(last, MINUTE, MINUTE).any()
+    assert len(found) > MOST_KEYS // 2
+
+
+@pytest.mark.parametrize("count", [MOST_KEYS // 2, MOST_KEYS // 2 + 1, MOST_KEYS + 1])
+def test_filter_knows_all_keys_of_the_last_call_when_they_are_many(count: int) -> None:
+    """Of equal keys in one call the first is new, however many there are."""
+    found = Filter(10 * MINUTE)
+    for seed in range(2):
+        keys = Random(seed).randbytes(16 * count)
+        assert np.array_equal(found.claim(keys + keys, 0, 0), np.arange(2 * count) < count)
+        assert not found.claim(keys[-16 * 100 :], 0, 0).any()
+        assert len(found) <= 2 * max(MOST_KEYS, count)
 
 
 def test_filter_distinguishes_keys_with_equal_first_words() -> None:
