@@ -68,6 +68,13 @@ def test_chart_matches_the_schemas_of_kubernetes(path: Path, version: str) -> No
             "keda.minReplicas 0 needs drain.enabled",
         ),
         (
+            ["settings.coordination.mode=dynamodb", "keda.enabled=true", "keda.minReplicas=0", "drain.enabled=true"],
+            "keda.minReplicas 0 needs keda.hours",
+        ),
+        (["replicas=two"], "replicas"),
+        (["keda.minReplica=0"], "minReplica"),
+        (["eventsPerSecond=-1"], "eventsPerSecond"),
+        (
             ["settings.coordination.mode=dynamodb", "keda.enabled=true", "autoscaling.enabled=true"],
             "one scaler at a time",
         ),
@@ -163,6 +170,15 @@ def test_chart_adds_a_cpu_scaler_when_autoscaling_is_enabled() -> None:
     assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert "replicas" not in deployment["spec"]
     kubernetes_validate.validate(scaler, "1.30", strict=True)
+
+
+def test_keda_asks_for_the_lag_of_this_stream_alone() -> None:
+    """Prometheus may know several streams; the label is the stream's name, which an ARN ends with."""
+    made = render(values="fleet").stdout
+    (scaler,) = of_kind(made, "ScaledObject")
+    triggers = {one["type"]: one["metadata"] for one in scaler["spec"]["triggers"]}
+    assert triggers["aws-kinesis-stream"]["streamName"] == "clickstream"
+    assert triggers["prometheus"]["query"] == 'max(vortex_shard_lag_seconds{stream="clickstream"})'
 
 
 def of_kind(text: str, kind: str) -> list[dict[str, Any]]:

@@ -138,4 +138,7 @@ resources: {{- include "vortex.resources" . | nindent 2 }}
 {{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.drain.enabled) }}
 {{- fail "keda.minReplicas 0 needs drain.enabled: without a worker no hour closes" }}
 {{- end }}
+{{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.keda.hours) }}
+{{- fail "keda.minReplicas 0 needs keda.hours: where no pod runs, nothing tells of lag, and no pod would start again" }}
+{{- end }}
 {{- end }}
