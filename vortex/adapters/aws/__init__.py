@@ -2,6 +2,8 @@
 
 import sys
 
+import vortex.adapters.certificates  # noqa: F401  # before aiobotocore imports aiohttp
+
 _UNUSED = [name for name in ("httpx", "httpx2") if name not in sys.modules]
 """aiobotocore imports them where they are installed: a tenth of a second of CPU, for another kind of session."""
 

@@ -5,6 +5,8 @@ Every call runs inside `calling`, which turns every failure into a PortError and
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,7 +34,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     TokenRetrievalError,
 )
-from botocore.loaders import create_loader
+from botocore.loaders import JSONFileLoader, create_loader
 from botocore.utils import parse_timestamp
 
 from vortex.adapters.aws.credential_sources import Sources
@@ -104,6 +106,17 @@ _AGAIN = 2
 """A call is sent again after at most this many attempts: `ServiceClock` needs two refusals to learn the time."""
 
 
+class _Models(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
+    """Reads model files quickly: one of them, the endpoints, takes botocore 15 ms at each start."""
+
+    def load_file(self, file_path: str) -> Any:
+        """The content of the file; None where there is no such file."""
+        for opened, ending in ((open, ".json"), (gzip.open, ".json.gz")):
+            with contextlib.suppress(FileNotFoundError), opened(file_path + ending, "rb") as file:
+                return msgspec.json.decode(file.read())
+        return None
+
+
 class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
     """A session of aiobotocore for all clients of the process. `region` is the default region for assuming roles.
 
@@ -155,6 +168,7 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore has no types
     def _models(self) -> Any:
         """The reader of the services' models. Called when a client is created: it reads the configuration."""
         loader = create_loader(self.get_config_variable("data_path"))
+        loader.file_loader = _Models()
         loader.list_available_services = lambda type_name: _SERVICES
         return loader
 

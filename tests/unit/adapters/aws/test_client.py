@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+from botocore.loaders import JSONFileLoader, create_loader
 
 from vortex.adapters.aws.client import new_session, translate
 from vortex.ports import Denied, IteratorExpired, NotFound, PortError, Unavailable
@@ -70,3 +71,13 @@ def test_timestamp_parser_reads_every_form_of_botocore(text: object) -> None:
     """In a tenth of botocore's time."""
     parser = new_session().get_component("response_parser_factory").create_parser("rest-xml")
     assert parser._timestamp_parser(text) == datetime(2018, 12, 18, 7, 5, 9, tzinfo=UTC)
+
+
+def test_session_reads_the_same_models_as_botocore() -> None:
+    """Plain and compressed ones; of a file that does not exist, nothing."""
+    ours, theirs = new_session().get_component("data_loader"), create_loader()
+    assert ours.load_data("endpoints") == theirs.load_data("endpoints")
+    for service in ("kinesis", "s3", "dynamodb"):
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            assert ours.load_service_model(service, kind) == theirs.load_service_model(service, kind)
+    assert ours.file_loader.load_file("none") is JSONFileLoader().load_file("none") is None
