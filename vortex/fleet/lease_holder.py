@@ -8,14 +8,23 @@ rely on while the table does not answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from vortex.core.fleet.balance import Seen, reported_throughput
-from vortex.core.fleet.lease import SHARD_END, Checkpoint, Lease, checkpoint_of, of_earlier_stream
+from vortex.core.fleet.balance import ROUND, Seen, beat_alone, look_every, reported_throughput, shown_life
+from vortex.core.fleet.lease import (
+    SHARD_END,
+    Checkpoint,
+    Lease,
+    checkpoint_of,
+    of_earlier_stream,
+    same_acquisition,
+    shared_token,
+)
 from vortex.core.model import Position, ShardInfo
 from vortex.health import Health
 from vortex.ports import Clock, Denied, LeaseTable, Unavailable
@@ -23,7 +32,13 @@ from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
 
+BEATS = 3
+"""Heartbeats per failover time."""
 _PARALLEL = 16
+_PATIENCE = 1 / 9
+"""Part of the failover time after which a heartbeat without a success renews all leases."""
+_OVERDUE = 2 * ROUND
+"""Failover times after which a lease that could not be renewed in its turn is tried with every heartbeat."""
 _MEASURE_S = 60.0
 """Seconds over which throughput is measured."""
 _ASK_S = 0.5
@@ -40,6 +55,7 @@ class Held:
     read_bytes: int = 0
     measured_bytes: int = 0
     measured_at: float = 0.0
+    tried_at: float = 0.0
 
 
 class Leases:
@@ -66,6 +82,15 @@ class Leases:
         self._gate = asyncio.Semaphore(_PARALLEL)
         self._counters: dict[str, tuple[int, float]] = {}
         """By shard: the counter last seen, and when it was first seen."""
+        self._each = False
+        """Whether to renew every lease: a program is there that does not know heartbeats of workers."""
+        self._beat_at = clock.monotonic()
+        """When the last write of any lease that succeeded was sent."""
+        self._unbroken_since = self._beat_at
+        """Since when such writes have followed each other within the failover time."""
+        self._doubtful: set[str] = set()
+        """Held leases that the last look did not show as held."""
+        self._look_s = look_every(0, failover_s)
         self._trouble = ""
         """The first error since the last successful heartbeats."""
 
@@ -74,7 +99,7 @@ class Leases:
         await self._retry("lease table", self._table.ensure)
 
     async def look(self) -> list[Seen]:
-        """Every row, and for how long its counter has not changed by this process's clock."""
+        """Every row, and for how long its owner has shown no life, by this process's clock."""
         asked = self._clock.monotonic()
         rows = await self._retry("read leases", self._table.rows)
         answered = self._clock.monotonic()
@@ -89,7 +114,15 @@ class Leases:
             # The answer is at least as recent as the request.
             seen.append(Seen(row, max(0.0, asked - since)))
         self._counters = counters
-        return seen
+        self._look_s = look_every(len(seen), self.failover_s)
+        self._each = beat_alone(seen, self.me, self.failover_s)
+        found = {row.key: row for row in rows}
+        self._doubtful = {
+            shard
+            for shard, held in self.held.items()
+            if shard not in found or not same_acquisition(held.lease, found[shard])
+        }
+        return shown_life(seen, self.failover_s)
 
     async def create(self, leases: list[Lease]) -> None:
         """Add rows. Stops when another worker adds rows too; the next `look` then shows which are missing."""
@@ -117,17 +150,21 @@ class Leases:
 
     async def take(self, lease: Lease) -> bool:
         """Acquire a lease; False if another worker was faster."""
-        token, ours = self._token(), msgspec.structs.replace(lease, stream=self.stream)
+        token, ours = shared_token(self.me, self._token()), msgspec.structs.replace(lease, stream=self.stream)
         asked = self._clock.monotonic()
         found = await self._retry(f"take lease {lease.key}", lambda: self._table.take(ours, self.me, token))
         if found is None:
             return False
-        self.held[lease.key] = Held(found, asked, measured_at=asked)
+        self._showed_life(asked)
+        self.held[lease.key] = Held(found, asked, measured_at=asked, tried_at=asked)
         return True
 
     async def handed_over(self, shard: str, stopped: Callable[[], bool]) -> None:
-        """Wait until the previous owner has committed and released the lease, for the failover time at most."""
-        end = self._clock.monotonic() + self.failover_s
+        """Wait until the previous owner has committed and released the lease.
+
+        For the failover time and a look at most: the look tells the previous owner.
+        """
+        end = self._clock.monotonic() + self.failover_s + self._look_s
         while (held := self.held.get(shard)) is not None and held.lease.previous_owner is not None and not stopped():
             if self._clock.monotonic() >= end:
                 log.warning(
@@ -140,8 +177,14 @@ class Leases:
             await self._write(shard, held)
 
     async def release(self, shard: str, lease: Lease) -> None:
-        """Release a lease. If another worker took it over, this tells that worker that everything is committed."""
-        self.held.pop(shard, None)
+        """Release a lease, at its last checkpoint.
+
+        If another worker took it over, this tells that worker that everything is committed.
+        """
+        held = self.held.pop(shard, None)
+        if held is not None and held.checkpoint not in (None, held.lease.checkpoint):
+            with contextlib.suppress(Unavailable, Denied):  # an older checkpoint is as true
+                await self._table.checkpoint(held.lease, held.checkpoint)
         await self._retry(f"release lease {shard}", lambda: self._table.release(lease))
 
     async def end(self, shard: str, children: Sequence[str], new: list[Lease]) -> None:
@@ -149,15 +192,23 @@ class Leases:
         await asyncio.gather(*(self._create(lease) for lease in new))
         held = self.held.get(shard)
         if held is not None:
+            held.checkpoint = None  # nothing may be written after SHARD_END
             names, end = tuple(children), Checkpoint(SHARD_END)
             await self._retry(f"end lease {shard}", lambda: self._table.checkpoint(held.lease, end, children=names))
 
     # Heartbeats.
 
     def is_fresh(self, shard: str) -> bool:
-        """Whether the lease is held and was renewed within the failover time, so nobody can consider it expired."""
+        """Whether the lease is held and its owner showed life in time, so nobody can consider it expired."""
         held = self.held.get(shard)
-        return held is not None and self._clock.monotonic() - held.renewed_at < self.failover_s
+        if held is None:
+            return False
+        now = self._clock.monotonic()
+        if self._each:
+            return now - held.renewed_at < self.failover_s
+        if now - self._beat_at >= self.failover_s or held.renewed_at < self._unbroken_since:
+            return False  # others may have found all leases expired, and this one has not been renewed since
+        return now - held.renewed_at < _OVERDUE * self.failover_s
 
     def note(self, shard: str, checkpoint: Checkpoint) -> None:
         """The shard's log has advanced; the next heartbeat writes the checkpoint."""
@@ -170,18 +221,43 @@ class Leases:
             held.read_bytes = read_bytes
 
     async def renew(self) -> list[tuple[str, bool]]:
-        """Send one heartbeat for each lease. Returns the lost leases, and whether the new owner waits for this process.
+        """Send a heartbeat. Returns the lost leases, and whether the new owner waits for this process.
 
-        The new owner waits if this process was still renewing the lease when it was taken.
+        It renews some leases in turn, which shows life for all, and each lease in doubt. If none of these is renewed
+        soon, it tries all. The new owner waits if this process still showed life when the lease was taken.
         """
-        shards = list(self.held.items())
-        lost = await asyncio.gather(*(self._heartbeat(shard, held) for shard, held in shards))
-        oldest = min((held.renewed_at for held in self.held.values()), default=self._clock.monotonic())
-        if self._clock.monotonic() - oldest > self.failover_s:
+        begun = self._clock.monotonic()
+        async with asyncio.TaskGroup() as group:
+            beats = [group.create_task(self.settle()), group.create_task(self._beat(self._turn()))]
+            await asyncio.wait(beats, timeout=_PATIENCE * self.failover_s)
+            if self._beat_at < begun:
+                rest = [(shard, held) for shard, held in self.held.items() if held.tried_at < begun]
+                beats.append(group.create_task(self._beat(rest)))
+        if self._trouble and not all(map(self.is_fresh, self.held)):
             self._health.bad("leases", f"the lease table does not answer; reading continues: {self._trouble}")
         else:
             self._trouble = ""
             self._health.good("leases")
+        return [one for beat in beats for one in beat.result()]
+
+    def _turn(self) -> list[tuple[str, Held]]:
+        """The leases to renew next: some in turn, and each that others may consider expired."""
+        held = sorted(self.held.items(), key=lambda one: one[1].tried_at)
+        if self._each:
+            return held
+        fresh = {shard for shard in self.held if self.is_fresh(shard)}
+        in_turn = [one for one in held if one[0] in fresh][: -(-len(held) // (ROUND * BEATS))]
+        return [one for one in held if one[0] not in fresh] + in_turn
+
+    async def settle(self) -> list[tuple[str, bool]]:
+        """Renew the leases that the last look did not show as held. Returns the lost ones, as `renew`."""
+        doubtful, self._doubtful = self._doubtful, set()
+        return await self._beat([(shard, self.held[shard]) for shard in sorted(doubtful) if shard in self.held])
+
+    async def _beat(self, several: Sequence[tuple[str, Held]]) -> list[tuple[str, bool]]:
+        for _, held in several:
+            held.tried_at = self._clock.monotonic()
+        lost = await asyncio.gather(*(self._heartbeat(shard, held) for shard, held in several))
         return [one for one in lost if one is not None]
 
     async def _heartbeat(self, shard: str, held: Held) -> tuple[str, bool] | None:
@@ -208,7 +284,14 @@ class Leases:
             return True  # the next heartbeat tries again; `is_fresh` knows the last success
         if found is not None:
             held.lease, held.renewed_at = found, asked
+            self._showed_life(asked)
         return found is not None
+
+    def _showed_life(self, asked: float) -> None:
+        """A write that was sent at `asked` has succeeded; at the latest now, others can see it."""
+        if self._clock.monotonic() - self._beat_at >= self.failover_s:
+            self._unbroken_since = asked
+        self._beat_at = max(self._beat_at, asked)
 
     def _measured(self, held: Held) -> Lease:
         now = self._clock.monotonic()

@@ -20,7 +20,7 @@ from vortex.core.fleet.lease import Lease, checkpoint_of
 from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import GIVE_UP
-from vortex.fleet.lease_holder import Leases, new_lease
+from vortex.fleet.lease_holder import BEATS, Leases, new_lease
 from vortex.fleet.old_rows import OldRows
 from vortex.health import Health
 from vortex.ingest.worker import ShardWorker
@@ -28,9 +28,6 @@ from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock
 
 log = logging.getLogger(__name__)
-
-_BEATS = 3
-"""Heartbeats per failover time."""
 
 
 @dataclass(slots=True)
@@ -125,6 +122,8 @@ class LeasedFleet:
         leases, shard_tree = self._leases, self._shard_tree
         seen = await leases.look()
         rows = [one.lease for one in seen]
+        for shard, awaited in await leases.settle():
+            self._lose(self._holdings.get(shard), awaited)
         await shard_tree.learn(rows)
         known = {row.key for row in rows}
         if missing := [shard for shard in shard_tree.live.values() if shard.id not in known]:
@@ -138,6 +137,7 @@ class LeasedFleet:
             await self._old_rows.remove(seen)
         due = [one for one in live if self._may_run(one)]
         decision = decide(due, leases.me, self._holdings.keys(), leases.failover_s)
+        await self._give_back([row for row in rows if row not in decision.take])
         waiting = any(holding.stolen and holding.working is None for holding in self._holdings.values())
         steal = [] if waiting or decision.steal is None else [decision.steal]
         await asyncio.gather(*(self._take(lease, lease in steal) for lease in [*decision.take, *steal]))
@@ -163,6 +163,12 @@ class LeasedFleet:
                     await leases.end(key, self._shard_tree.ended[key], [])
                     await leases.release(key, held)
                 return
+
+    async def _give_back(self, rows: list[Lease]) -> None:
+        """Release leases that this process does not know of, as in a restored table: its heartbeats would keep them."""
+        leases = self._leases
+        lost = [row for row in rows if row.owner == leases.me and row.key not in {*leases.held, *self._tasks}]
+        await asyncio.gather(*(leases.release(row.key, row) for row in lost))
 
     def _may_run(self, one: Seen) -> bool:
         key = one.lease.key
@@ -220,8 +226,8 @@ class LeasedFleet:
     # Heartbeats.
 
     async def _beat_on(self) -> None:
-        """Renew all leases, independently of other tasks; stop the shards of lost leases."""
-        every = self._leases.failover_s / _BEATS
+        """Send heartbeats, independently of other tasks; stop the shards of lost leases."""
+        every = self._leases.failover_s / BEATS
         due = self._clock.monotonic()
         while True:
             for shard, holding in self._holdings.items():

@@ -13,19 +13,23 @@ from typing import NamedTuple
 
 import xxhash
 
-from vortex.core.fleet.lease import Lease
+from vortex.core.fleet.lease import Lease, beats_together
 
 MAX_WEIGHT = 16
 """Maximum weight of a hot shard; an ordinary shard has weight 1."""
 SOON = 0.1
 """Fraction of the failover time to wait before the next look while the fleet is not balanced."""
+ROUND = 10
+"""Failover times in which a worker renews each of its leases once."""
+STANDS = 3 * ROUND
+"""Failover times after which a lease is free though its owner lives: the owner does not know of it."""
 _FULL_PACE_ROWS = 125
 _CHANGE = 1.5
 _LEAST_KBPS = 1.0
 
 
 class Seen(NamedTuple):
-    """A lease as last read, and for how many seconds of the observer's clock its counter has not changed."""
+    """A lease as last read, and for how many seconds of the observer's clock its owner has shown no life."""
 
     lease: Lease
     unchanged_for_s: float
@@ -67,6 +71,32 @@ def look_again(seen: Sequence[Seen], held: Container[str], failover_s: float) ->
         ):
             pauses.append(failover_s - one.unchanged_for_s)
     return max(SOON * failover_s, min(pauses))
+
+
+def shown_life(rows: Sequence[Seen], failover_s: float) -> list[Seen]:
+    """The rows, with the time since their owners showed life; before, since each row's own counter changed.
+
+    An owner whose leases beat together lives if any of their counters moves.
+    """
+    youngest: dict[str | None, float] = {}
+    for one in rows:
+        if beats_together(one.lease):
+            owner = one.lease.owner
+            youngest[owner] = min(one.unchanged_for_s, youngest.get(owner, one.unchanged_for_s))
+    return [
+        one._replace(unchanged_for_s=youngest[one.lease.owner])
+        if beats_together(one.lease) and one.unchanged_for_s < STANDS * failover_s
+        else one
+        for one in rows
+    ]
+
+
+def beat_alone(seen: Iterable[Seen], me: str, failover_s: float) -> bool:
+    """Whether a live worker is of a program that judges each lease by its own counter, as older versions do."""
+    return any(
+        one.lease.owner not in (None, me) and not beats_together(one.lease) and one.unchanged_for_s < failover_s
+        for one in seen
+    )
 
 
 def reported_throughput(before: float | None, measured: float) -> float:

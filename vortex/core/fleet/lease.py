@@ -91,6 +91,19 @@ def of_earlier_stream(lease: Lease, stream: int) -> bool:
     return bool(lease.stream and stream) and lease.stream != stream
 
 
+def shared_token(owner: str, secret: str) -> str:
+    """The token of an acquisition whose lease lives as long as any such lease of its owner is renewed."""
+    return f"{owner}/{secret}"
+
+
+def beats_together(lease: Lease) -> bool:
+    """Whether the lease has a `shared_token` of its owner.
+
+    Other programs keep or replace the token when they take a lease, so theirs never has one of the new owner.
+    """
+    return lease.owner is not None and lease.token.rpartition("/")[0] == lease.owner
+
+
 def same_acquisition(lease: Lease, found: Lease) -> bool:
     """Whether `found` belongs to the same acquisition as `lease`, regardless of heartbeats in between."""
     return lease.owner is not None and (found.owner, found.token) == (lease.owner, lease.token)

@@ -9,17 +9,20 @@ from hypothesis import strategies as st
 
 from vortex.core.fleet.balance import (
     MAX_WEIGHT,
+    STANDS,
     Decision,
     Seen,
+    beat_alone,
     begin_at,
     decide,
     look_again,
     look_every,
     reported_throughput,
     roster,
+    shown_life,
     weights,
 )
-from vortex.core.fleet.lease import TRIM_HORIZON, Checkpoint, Lease, taken
+from vortex.core.fleet.lease import TRIM_HORIZON, Checkpoint, Lease, shared_token, taken
 
 FAILOVER = 10.0
 
@@ -169,3 +172,48 @@ def test_begin_at_gives_each_worker_a_place_in_the_list() -> None:
     assert len(places) > 25
     assert begin_at("w1", 100) == begin_at("w1", 100)
     assert begin_at("w1", 0) == 0
+
+
+def beating(key: str, owner: str, unchanged_for_s: float) -> Seen:
+    """A lease that lives with the others of its owner."""
+    return Seen(taken(lease(key), owner, shared_token(owner, "9f")), unchanged_for_s)
+
+
+def test_shown_life_is_that_of_the_owners_youngest_heartbeat() -> None:
+    """Leases of a dead owner, free leases, and those of programs that renew each lease, keep their own times."""
+    rows = [
+        beating("s1", "a", 40.0),
+        beating("s2", "a", 3.0),
+        beating("s3", "dead", 40.0),
+        beating("s4", "dead", 30.0),
+        Seen(lease("s5", "kcl"), 40.0),
+        Seen(lease("s6", "kcl"), 1.0),
+        Seen(lease("s7"), 40.0),
+    ]
+    assert [one.unchanged_for_s for one in shown_life(rows, FAILOVER)] == [3.0, 3.0, 30.0, 30.0, 40.0, 1.0, 40.0]
+    assert [one.lease for one in shown_life(rows, FAILOVER)] == [one.lease for one in rows]
+
+
+def test_shown_life_leaves_a_lease_alone_that_its_owner_has_not_renewed_for_three_rounds() -> None:
+    """The owner does not know of it."""
+    stands = STANDS * FAILOVER
+    rows = [beating("s1", "a", stands), beating("s2", "a", stands - 1), beating("s3", "a", 0.0)]
+    assert [one.unchanged_for_s for one in shown_life(rows, FAILOVER)] == [stands, 0.0, 0.0]
+
+
+def test_shown_life_does_not_believe_a_row_that_another_program_has_taken() -> None:
+    """The KCL keeps the token of the earlier owner, an older version writes one without an owner."""
+    kept = Seen(Lease("s1", "kcl", 4, Checkpoint(TRIM_HORIZON), token=shared_token("a", "9f")), 40.0)
+    assert shown_life([kept, beating("s2", "a", 1.0), Seen(lease("s3", "kcl"), 1.0)], FAILOVER)[0] == kept
+
+
+def test_beat_alone_tells_of_live_workers_that_judge_each_lease_by_its_own_counter() -> None:
+    """Not of the dead, of free leases, or of the own rows that a restored table may have."""
+    quiet = [
+        beating("s1", "a", 0.0),
+        Seen(lease("s2"), 0.0),
+        Seen(lease("s3", "me"), 0.0),
+        Seen(lease("s4", "b"), 10.0),
+    ]
+    assert not beat_alone(quiet, "me", FAILOVER)
+    assert beat_alone([*quiet, Seen(lease("s5", "b"), 9.9)], "me", FAILOVER)

@@ -9,6 +9,7 @@ from vortex.core.fleet.lease import (
     WHOLE,
     Checkpoint,
     Lease,
+    beats_together,
     checkpoint_of,
     checkpointed,
     handed_over,
@@ -16,6 +17,7 @@ from vortex.core.fleet.lease import (
     released,
     renewed,
     same_acquisition,
+    shared_token,
     taken,
 )
 from vortex.core.model import Position, Start
@@ -84,3 +86,15 @@ def test_same_acquisition_holds_after_heartbeats_and_not_after_another_take() ->
 def test_of_earlier_stream_compares_the_creation_time_of_the_stream(row: int, stream: int, earlier: bool) -> None:
     """A row without one may belong to any stream: the KCL writes none."""
     assert of_earlier_stream(Lease("shard", None, 3, Checkpoint("TRIM_HORIZON"), stream=row), stream) == earlier
+
+
+@pytest.mark.parametrize("owner", ["host:1:ab", "a/b", "a", ""])
+def test_beats_together_believes_a_token_of_the_owner_alone(owner: str) -> None:
+    """Of other owners there may be one whose name begins like this one's."""
+    one = taken(Lease("s", None, 0, Checkpoint("TRIM_HORIZON")), owner, shared_token(owner, "9f"))
+    assert beats_together(one)
+    for other in (f"{owner}/9f", f"{owner}x", "b"):
+        assert not beats_together(taken(one, other, one.token))
+        assert not beats_together(taken(one, owner, shared_token(other, "9f")))
+    assert not beats_together(taken(one, owner, "9f")) or not owner
+    assert not beats_together(released(one))
