@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vortex.config.settings import Memory
+from vortex.core.fleet.balance import BEATS, ROUND
 from vortex.core.ingest.filter import HORIZON_MS
 from vortex.core.wording import counted
 from vortex.under_way import LEAST, MOST
@@ -180,9 +181,10 @@ def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
         _request("GET segments to publish (at most)", 4 * (commits_s + plans_s * load.shards), _GET),
     ]
     if processes > 1:
+        a_beat = math.ceil(load.shards / processes / (ROUND * BEATS))
         rows = math.ceil(load.shards * _LEASE_BYTES / 4096)
         found += [
-            _request("lease heartbeats", load.shards * 3 / load.failover, _WRITE),
+            _request("lease heartbeats", processes * a_beat * BEATS / load.failover, _WRITE),
             _request("lease table reads", processes / (2 * load.failover) * rows, _READ),
         ]
     stored = line_bytes_s * _COMPRESSED * load.keep / 1e9

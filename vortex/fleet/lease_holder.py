@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from vortex.core.fleet.balance import ROUND, Seen, beat_alone, look_every, reported_throughput, shown_life
+from vortex.core.fleet.balance import BEATS, ROUND, Seen, beat_alone, look_every, reported_throughput, shown_life
 from vortex.core.fleet.lease import (
     SHARD_END,
     Checkpoint,
@@ -32,8 +32,6 @@ from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
 
-BEATS = 3
-"""Heartbeats per failover time."""
 _PARALLEL = 16
 _PATIENCE = 1 / 9
 """Part of the failover time after which a heartbeat without a success renews all leases."""

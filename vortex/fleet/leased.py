@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vortex.core.fleet.balance import SOON, Roster, Seen, begin_at, decide, look_again, owner_of, roster
+from vortex.core.fleet.balance import BEATS, SOON, Roster, Seen, begin_at, decide, look_again, owner_of, roster
 from vortex.core.fleet.lease import Lease, checkpoint_of
 from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import GIVE_UP
-from vortex.fleet.lease_holder import BEATS, Leases, new_lease
+from vortex.fleet.lease_holder import Leases, new_lease
 from vortex.fleet.old_rows import OldRows
 from vortex.health import Health
 from vortex.ingest.worker import ShardWorker

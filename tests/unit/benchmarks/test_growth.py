@@ -144,10 +144,10 @@ def test_bill_grows_with_the_shards_alone() -> None:
 
 
 def test_bill_counts_a_commit_of_each_shard_every_thirty_seconds() -> None:
-    """As a full shard commits; and three heartbeats a shard in the failover time of ten seconds."""
+    """As a full shard commits; and three heartbeats a worker in the failover time of ten seconds."""
     found = bill(4, 1, minutes=10)
     assert found.parts["PUT segments"] == pytest.approx(4 * MONTH_S / 30 * PUT, rel=0.05)
-    assert found.parts["heartbeats"] == pytest.approx(4 * MONTH_S * 0.3 * WRITE, rel=0.05)
+    assert found.parts["heartbeats"] == pytest.approx(MONTH_S * 0.3 * WRITE, rel=0.05)
 
 
 def test_a_shard_that_resumes_holds_no_index_of_its_segments() -> None:

@@ -19,6 +19,8 @@ MAX_WEIGHT = 16
 """Maximum weight of a hot shard; an ordinary shard has weight 1."""
 SOON = 0.1
 """Fraction of the failover time to wait before the next look while the fleet is not balanced."""
+BEATS = 3
+"""Heartbeats per failover time."""
 ROUND = 10
 """Failover times in which a worker renews each of its leases once."""
 STANDS = 3 * ROUND
