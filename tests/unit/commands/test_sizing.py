@@ -26,8 +26,8 @@ def test_sizing_gives_one_process_and_no_lease_table_when_the_stream_is_small() 
 
 
 def test_sizing_matches_the_published_price_of_a_thousand_shards() -> None:
-    """docs/how-to/size.md: heartbeats of 1,000 shards cost $20 a month, segments every 30 s $438."""
-    assert dollars(HUGE, "lease heartbeats") == pytest.approx(20, rel=0.02)
+    """docs/how-to/size.md: heartbeats of 1,000 shards cost about $20 a month, segments every 30 s $438."""
+    assert dollars(HUGE, "lease heartbeats") == pytest.approx(20, rel=0.1)
     assert dollars(HUGE, "PUT segments") == pytest.approx(438, rel=0.01)
 
 
