@@ -36,11 +36,15 @@ from tests.servers import NoMinistack, ministack
 
 _SELDOM_S, _OFTEN_S = 30, 3
 """Seconds between flushes: few for the CPU; more where a kill is to come after one."""
+_FAILOVER_S, _SOON_S = 10, 3
+"""The library's default, so that no lease is lost on a busy machine; and less where a dead worker holds leases."""
 _SHORTER = 4
 """So many times fewer events are in a first run: the difference to the whole run shows CPU when all is warm."""
 _KILLS = 2
 _SLOW_RECORDS = 200
 """Records a page while processes are killed, five calls a second a shard: reading takes long enough."""
+_READ_S = 600
+"""Within which a program that is to be killed has read enough."""
 ROWS = {
     "us_event": "CPU an event, start-up left out (µs)",
     "us_warm": "of the last three quarters of the events (µs)",
@@ -127,7 +131,7 @@ class Peers(Bench):
         """In CBOR, too: the SDK for Java speaks it to AWS."""
         return [*super()._stream(workload, count), "--cbor"]
 
-    def _library(self, kinesis: Server, bucket: str, flush_s: int = _SELDOM_S) -> Usage:
+    def _library(self, kinesis: Server, bucket: str, flush_s: int = _SELDOM_S, failover_s: int = _FAILOVER_S) -> Usage:
         command = self._kcl.command(
             kinesis=kinesis.url,
             store=self._store.url,
@@ -135,11 +139,12 @@ class Peers(Bench):
             bucket=bucket,
             shards=kinesis.facts["shards"],
             flush_s=flush_s,
+            failover_s=failover_s,
         )
         return self._spent(command, bucket)
 
     def _often(self, kinesis: Server, bucket: str) -> Usage:
-        return self._library(kinesis, bucket, _OFTEN_S)
+        return self._library(kinesis, bucket, _OFTEN_S, _SOON_S)
 
     def _spent(self, command: list[str], bucket: str, **ends: Any) -> Usage:
         """As of `Bench`; while `_kill_after` is set, the process is killed when so many records were read."""
@@ -156,9 +161,12 @@ class Peers(Bench):
                 cwd=ROOT,
             )
             try:
+                end = time.monotonic() + _READ_S
                 while kinesis.ask("stats").get("records", 0) < records:
                     if process.poll() is not None:
                         raise Failed(f"{bucket}: the program ended before it was to be killed")
+                    if time.monotonic() > end:
+                        raise Failed(f"{bucket}: the program read too little within {_READ_S} s")
                     time.sleep(0.1)  # another program: there is nothing to await
             finally:
                 process.kill()

@@ -45,18 +45,22 @@ class Kcl:
         _said(["keytool", "-importcert", "-noprompt", "-alias", "servers", "-file", bundle, *store], folder)
         return cls(trust)
 
-    def command(self, *, kinesis: str, store: str, leases: str, bucket: str, shards: int, flush_s: int) -> list[str]:
+    def command(
+        self, *, kinesis: str, store: str, leases: str, bucket: str, shards: int, flush_s: int, failover_s: int
+    ) -> list[str]:
         """What to run, until it has read every shard to its tip. It flushes every `flush_s` seconds, and at the end.
 
-        The bucket's name is the application's, too. A gigabyte is enough for it, and without a limit it takes more. The
-        parallel collector costs the least CPU. Its SDK speaks CBOR to Kinesis unless told not to.
+        The lease of a worker that does not renew it for `failover_s` is free. The bucket's name is the application's,
+        too. Two gigabytes are enough for a million events; with one, collecting costs half as much again. The parallel
+        collector costs the least CPU. The SDK speaks CBOR to Kinesis unless told not to.
         """
-        options = ["-Xmx1g", "-XX:+UseParallelGC", f"-D{_LOG}=warn"]
+        options = ["-Xmx2g", "-XX:+UseParallelGC", f"-D{_LOG}=warn"]
         if self.trust is not None:
             options += [f"-Djavax.net.ssl.trustStore={self.trust}", f"-Djavax.net.ssl.trustStorePassword={_PASSWORD}"]
         target = SOURCE / "target"
         facts = {"stream": STREAM, "kinesis": kinesis, "store": store, "leases": leases, "bucket": bucket}
         facts |= {"application": bucket, "shards": str(shards), "flush": str(flush_s), "level": "1"}
+        facts |= {"failover": str(failover_s)}
         path = f"{target / 'kcl-1.jar'}:{target / 'lib'}/*"
         return ["java", *options, "-cp", path, "peer.Main", *(f"{name}={value}" for name, value in facts.items())]
 

@@ -23,7 +23,17 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
 public final class Main {
     private Main() {}
 
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            run(arguments);
+            System.exit(0);
+        } catch (Throwable problem) {
+            problem.printStackTrace();
+            System.exit(1); // other threads would keep the process
+        }
+    }
+
+    private static void run(String[] arguments) throws Exception {
         Map<String, String> given = new HashMap<>();
         for (String each : arguments) {
             String[] pair = each.split("=", 2);
@@ -60,7 +70,7 @@ public final class Main {
                 configs.checkpointConfig(),
                 configs.coordinatorConfig().shardConsumerDispatchPollIntervalMillis(100).parentShardPollIntervalMillis(500),
                 configs.leaseManagementConfig()
-                        .failoverTimeMillis(3_000)
+                        .failoverTimeMillis(Long.parseLong(given.get("failover")) * 1000)
                         .shardSyncIntervalMillis(1_000)
                         .leasesRecoveryAuditorExecutionFrequencyMillis(5_000)
                         .leasesRecoveryAuditorInconsistencyConfidenceThreshold(1)
@@ -85,6 +95,5 @@ public final class Main {
             }
         }
         sink.flush();
-        System.exit(0);
     }
 }

@@ -23,6 +23,7 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.zip.GZIPOutputStream;
 import software.amazon.awssdk.core.sync.RequestBody;
 import software.amazon.awssdk.services.s3.S3Client;
+import software.amazon.kinesis.exceptions.ShutdownException;
 import software.amazon.kinesis.processor.RecordProcessorCheckpointer;
 
 /**
@@ -150,7 +151,11 @@ final class Sink {
             put.get();
         }
         for (Position each : read.values()) {
-            each.checkpointer.checkpoint(each.sequence, each.sub);
+            try {
+                each.checkpointer.checkpoint(each.sequence, each.sub);
+            } catch (ShutdownException lost) {
+                // Whoever has the lease now reads again from the checkpoint before.
+            }
         }
     }
 
