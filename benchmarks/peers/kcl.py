@@ -51,8 +51,8 @@ class Kcl:
         """What to run, until it has read every shard to its tip. It flushes every `flush_s` seconds, and at the end.
 
         The lease of a worker that does not renew it for `failover_s` is free. The bucket's name is the application's,
-        too. Two gigabytes are enough for a million events; with one, collecting costs half as much again. The parallel
-        collector costs the least CPU. The SDK speaks CBOR to Kinesis unless told not to.
+        too. Two gigabytes are enough for a million events; with one, the whole heap is collected again and again. The
+        parallel collector costs the least CPU. The SDK speaks CBOR to Kinesis unless told not to.
         """
         options = ["-Xmx2g", "-XX:+UseParallelGC", f"-D{_LOG}=warn"]
         if self.trust is not None:
