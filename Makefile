@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
 .PHONY: demo up down test-up test test-fleet lint docs unit coverage integration acceptance soak chaos chaos-briefly long fuzz sim bench kill generated \
-	kill-loader bench-loader test-browser test-readers test-airflow test-deploy test-package test-upgrade test-lowest test-newest test-image charts \
+	kill-loader bench-loader test-browser test-readers test-airflow test-deploy validate-terraform test-package test-upgrade test-lowest test-newest test-image charts \
 	sdist wheels image try-image push-image push-chart check-tag clean
 
 $(BIN)/python:
@@ -189,6 +189,11 @@ test-deploy: $(VENV)/dev.stamp $(GO_TOOLS)/helm $(GO_TOOLS)/actionlint $(GO_TOOL
 	$(BIN)/python -m tools.charts --helm $(GO_TOOLS)/helm --check
 	$(GO_TOOLS)/actionlint
 	$(BIN)/pytest -q tests/deploy tests/unit/test_deploy.py
+
+# The module against the AWS provider's schema: Terraform must be installed, and reach a registry of its providers.
+validate-terraform:
+	terraform -chdir=deploy/terraform init -backend=false
+	terraform -chdir=deploy/terraform validate
 
 # A source distribution, a wheel from it, an environment with only that wheel, and the tests of the distribution there; then the
 # same wheel with every other Python that is installed.

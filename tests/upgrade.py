@@ -41,6 +41,7 @@ from tests.harness import (
 )
 from tests.servers import CREDENTIALS, REPOSITORY, NoMinistack, ministack, moto_server
 from vortex.core.log.segment import SEGMENT_TRAILER
+from vortex.core.wording import counted
 
 WORKERS = 3
 SHARDS = 6
@@ -239,7 +240,7 @@ def _story(stack: ExitStack, folder: Path, old: Version, new: Version, seed: int
     drained = new.run(site, "run", "--drain")
     assert drained.returncode == 0, drained.stderr
     ids, hours = check_exactly_once(site, sent), check_manifests(site)
-    print(f"{sum(sent.values())} events put, {ids} ids, each exactly once; {hours} hours closed", flush=True)
+    print(f"{sum(sent.values())} events put, {ids} ids, each exactly once; {counted(hours, 'hour')} closed", flush=True)
     failed = 0
     for version in (old, new):
         verified = version.run(site, "verify")

@@ -16,20 +16,6 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.name
-
-  # The policies lie beside this module, once. Their placeholders are capitals.
-  policies = {
-    for mode in ["fleet", "loader", "key"] : mode => replace(replace(replace(replace(replace(replace(replace(replace(
-      file("${path.module}/../iam/${mode}.json"),
-      "arn:aws:", "arn:${local.partition}:"),
-      "REGION", local.region),
-      "ACCOUNT", local.account),
-      "TABLE", local.table),
-      "STREAM", var.stream),
-      "BUCKET", var.bucket),
-      "PREFIX", var.prefix),
-    "\"KEY\"", jsonencode(var.kms_key_arn))
-  }
 }
 
 resource "aws_kinesis_stream" "this" {

@@ -183,13 +183,3 @@ def test_keda_asks_for_the_lag_of_this_stream_alone() -> None:
 
 def of_kind(text: str, kind: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(text) if document and document["kind"] == kind]
-
-
-def test_terraform_module_is_formatted_and_parses() -> None:
-    """`terraform validate` needs the AWS provider; see deploy/terraform/README.md."""
-    terraform = shutil.which("terraform")
-    if terraform is None:
-        pytest.skip("Terraform is not installed")  # no registry that this project uses has it; CI brings it
-    command: list[str | Path] = [terraform, "fmt", "-check", "-diff", ROOT / "deploy/terraform"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
