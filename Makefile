@@ -198,10 +198,11 @@ validate-terraform:
 # A source distribution, a wheel from it, an environment with only that wheel, and the tests of the distribution there; then the
 # same wheel with every other Python that is installed.
 PACKAGE := .tools/package
+CIBUILDWHEEL := 'cibuildwheel>=4,<5'
 test-package:
 	rm -rf $(PACKAGE) && mkdir -p $(PACKAGE)
 	$(PYTHON) -m venv $(PACKAGE)/venv
-	$(PACKAGE)/venv/bin/pip install --quiet --disable-pip-version-check build 'setuptools>=77'
+	$(PACKAGE)/venv/bin/pip install --quiet --disable-pip-version-check build 'setuptools>=77' $(CIBUILDWHEEL) 'auditwheel>=6'
 	$(PACKAGE)/venv/bin/python -m build --sdist --outdir $(PACKAGE) . >$(PACKAGE)/sdist.log
 	mkdir $(PACKAGE)/source && tar -xf $(PACKAGE)/*.tar.gz -C $(PACKAGE)/source --strip-components=1
 	VORTEX_REQUIRE_NATIVE=1 $(PACKAGE)/venv/bin/pip wheel --quiet --no-deps -w $(PACKAGE) $(PACKAGE)/source
@@ -223,7 +224,7 @@ sdist: | $(BIN)/python
 
 # On Linux these need a container engine; every wheel is tested, see [tool.cibuildwheel] in pyproject.toml.
 wheels: | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check 'cibuildwheel>=4,<5' && $(BIN)/cibuildwheel --output-dir dist
+	$(BIN)/pip install --quiet --disable-pip-version-check $(CIBUILDWHEEL) && $(BIN)/cibuildwheel --output-dir dist
 
 IMAGE ?= vortex
 TAG ?= dev

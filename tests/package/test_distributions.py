@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -33,6 +34,29 @@ def test_wheel_has_the_steps_in_c_for_all_versions_of_python_and_only_the_progra
         names = wheel.namelist()
     assert "vortex/core/_native.abi3.so" in names
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"vortex", "vortex_loader"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="manylinux is for Linux")
+def test_wheel_fits_the_containers_of_manylinux() -> None:
+    """By its symbols; the wheels of a release are built in such a container."""
+    (path,) = FOLDER.glob("*.whl")
+    done = subprocess.run(
+        [sys.executable, "-m", "auditwheel", "show", str(path)], capture_output=True, text=True, check=True
+    )
+    tag = re.search(r"platform tag:\s+\"manylinux_2_(\d+)_", done.stdout)
+    assert tag and int(tag[1]) <= 28, done.stdout
+
+
+@pytest.mark.parametrize("target", ["linux x86_64", "linux aarch64", "macos x86_64", "macos arm64"])
+def test_wheels_of_a_release_are_for_every_python_on_every_system(target: str) -> None:
+    """As cibuildwheel reads its settings. Which machines build is in the workflow."""
+    system, processor = target.split()
+    command = [sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", system]
+    done = subprocess.run(
+        [*command, "--archs", processor, "."], cwd=FOLDER / "source", capture_output=True, text=True, check=True
+    )
+    kind = {"linux": "manylinux", "macos": "macosx"}[system]
+    assert done.stdout.split() == [f"cp3{minor}-{kind}_{processor}" for minor in (11, 12, 13, 14)]
 
 
 def built(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,8 @@ from vortex.core.dedup.decided import _Document as DecidedDocument
 from vortex.core.log.rules import STATE_VERSION, StreamState
 from vortex.core.log.segment import VERSION as SEGMENT_VERSION
 from vortex.core.log.segment import Footer
-from vortex.core.publish.contents import Done
+from vortex.core.model import HOUR_MS
+from vortex.core.publish.contents import Done, Outcome, PublishedObject, hour_documents
 from vortex.core.publish.plan import PLAN_VERSION, Plan
 from vortex.core.publish.ranges import RangeDone
 from vortex.metrics import METRICS
@@ -61,11 +62,52 @@ def _leaves(annotation: Any) -> list[Any]:
     return [leaf for one in inner for leaf in _leaves(one)] if inner else [annotation]
 
 
-@pytest.mark.parametrize("name", KINDS)
+def manifest(ending: str) -> dict[str, Any]:
+    """That of an hour with a partition, rejections, and what lies beside them."""
+    folders = [("customer=a/event_type=b", False, False), ("_rejected", True, False), ("_rejected/beside", True, True)]
+    objects = [
+        PublishedObject(
+            key=f"{folder}/0700-000{ending}",
+            folder=folder,
+            period=0,
+            customer="" if rejected else "a",
+            event_type="" if rejected else "b",
+            rejected=rejected,
+            rows=1,
+            bytes=1,
+            raw=1,
+            digest="",
+            beside=beside,
+        )
+        for folder, rejected, beside in folders
+    ]
+    done = Done(k=0, after=0, upto=HOUR_MS, objects=objects, periods={0: Outcome()}, totals={}, decided=[])
+    state = StreamState(stream="s", arn="", created=0, roots=(), closed_before=0, first_hour=0, seed=0)
+    _, (_, body) = hour_documents(state, 0, [done], "s3://b")
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+def shape(value: Any) -> Any:
+    """The names in a document, and the types of what they hold."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value).__name__
+
+
+MANIFESTS = {"manifest.json": ".json.gz", "manifest.json of Zstandard": ".json.zst"}
+
+
+@pytest.mark.parametrize("name", [*KINDS, *MANIFESTS])
 def test_format_has_a_new_version_when_its_fields_change(name: str) -> None:
-    """An older program must refuse what it would misread."""
-    version, kind = KINDS[name]
-    now = {"version": version, "fields": fields(kind)}
+    """An older program must refuse what it would misread, and so must a loader."""
+    if name in MANIFESTS:
+        document = manifest(MANIFESTS[name])
+        version, now_fields = document["version"], shape(document)
+    else:
+        version, kind = KINDS[name]
+        now_fields = fields(kind)
+    now = {"version": version, "fields": now_fields}
     known = json.loads(FORMATS.read_text("utf-8")) if FORMATS.exists() else {}
     if os.environ.get("UPDATE_SNAPSHOTS"):
         known[name] = now

@@ -59,6 +59,7 @@ OF_THE_REPOSITORY = {
     "test_released_states",
     "test_requirements",
     "test_words",
+    "test_workflows",
 }
 """Test files about the repository, not about one module."""
 
