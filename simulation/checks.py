@@ -121,6 +121,8 @@ class Checker:
         elif key.endswith("/stream.json"):
             self._plans.begins(json.loads(body))
             self._logs.begins(msgspec.json.decode(body, type=StreamState), self._stream.shards())
+        elif key.startswith("_bundles/"):
+            self._plans.bundle(key, body)
         elif not key.startswith("_manifests/"):
             self._plans.object(key, text_of(key, body).split(b"\n")[:-1])
 
@@ -337,6 +339,7 @@ class Checker:
             "late_segments": self.late_segments,
             "plans": len(self._plans.plans),
             "hours": len(self._plans.closed),
+            "bundles": self._plans.bundles.number,
             "forgotten": len(self._plans.forgets.forgotten),
             "rows_removed": self._plans.forgets.rows_removed,
         }

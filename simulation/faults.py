@@ -95,6 +95,7 @@ TABLE = (
     # The disk of a process. New rows come last: so all seeds keep the faults that they have.
     Fault("process.scratch", 0.3, 0.02, 0.5, "call", "a scratch file cannot be made, written or read"),
     Fault("process.zstd", 0.3, 0.2, 1.0, "life", 'starts with layout.compression = "zstd"; others have gzip'),
+    Fault("process.small", 0.3, 0.2, 1.0, "life", "starts with layout.small: its plans have bundles"),
 )
 
 

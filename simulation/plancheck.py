@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Container
 from typing import Any
 
+from simulation.bundlecheck import BundleModel
 from simulation.forgetcheck import ForgetModel
 from simulation.logchecks import LogModel, Row, Segment, Violated
 from simulation.simstore import SimStore
@@ -42,6 +43,7 @@ class PlanModel:
         """By key without the part number: the plan, the period, and the lines."""
         self._parts: dict[str, dict[int, list[bytes]]] = {}
         self._walks = WalkModel(violated)
+        self.bundles = BundleModel(violated)
         self.forgets = ForgetModel(logs, violated, listed)
         self._held: set[int] = set()
         """Hours of which the plans so far publish anything, even if only counts."""
@@ -137,8 +139,7 @@ class PlanModel:
                         grouped.setdefault((folder, period), []).extend(lines)
                 self._held |= {hour_of(period) for period in one.footer.periods if period < plan["upto"]}
         for (folder, period), lines in grouped.items():
-            at = moment(period)
-            stem = f"{folder}/{at:%H%M}" if at.second == 0 else f"{folder}/{at:%H%M%S}"
+            stem = _stem(folder, period)
             if stem in self._expected:
                 self._violated(
                     Invariant.WRITTEN_ONCE, f"{stem}: is published by plans {self._expected[stem][0]} and {plan['k']}"
@@ -181,10 +182,30 @@ class PlanModel:
             self._violated(Invariant.WRITTEN_ONCE, f"{key}: its lines differ from those in its segments")
         self._parts.setdefault(found[1], {})[int(found[2])] = lines
 
+    def bundle(self, key: str, body: bytes) -> None:
+        """A bundle was written: a plan in progress must say so. Its members are checked when a document names them."""
+        if not self.plans or self.done == len(self.plans) - 1 or not self.plans[-1].get("bundle"):
+            self._violated(Invariant.WRITTEN_ONCE, f"{key}: belongs to no plan")
+            return
+        plan = self.plans[-1]
+        if not key.endswith(Compression(plan["compression"]).ending):
+            self._violated(Invariant.WRITTEN_ONCE, f"{key}: plan {plan['k']} says {plan['compression']}")
+        if not self._walks.whole(plan):
+            self._violated(
+                Invariant.ROWS_HAVE_ONE_OUTCOME, f"{key}: was made before all of plan {plan['k']} was decided"
+            )
+        self.bundles.written(key, body)
+
+    def _claim(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """The rows of a done document that lie in bundles."""
+        for row in rows:
+            if "at" in row:
+                self.bundles.claimed(name, row["key"], row["at"], row["bytes"], _stem(row["folder"], row["period"]))
+
     def _check_whole(self, stem: str) -> None:
         _, _, wanted = self._expected[stem]
         parts = self._parts.get(stem, {})
-        lines = [line for part in sorted(parts) for line in parts[part]]
+        lines = [line for part in sorted(parts) for line in parts[part]] + (self.bundles.lines(stem) or [])
         if lines != wanted:
             self._violated(
                 Invariant.COMPLETE_AND_ONCE,
@@ -203,15 +224,21 @@ class PlanModel:
         self.closed.add(hour)
         date, digits = date_and_hour(hour)
         tail = f"/date={date}/hour={digits}"
+        rows = [*manifest["partitions"], *manifest["rejected"]]
+        self._claim_members(key, rows)
+        if left := self.bundles.unclaimed(f"_bundles{tail}/"):
+            self._violated(
+                Invariant.COMPLETE_AND_ONCE, f"{key}: names no partition for the bundles' members {left[:3]}"
+            )
         stems = [s for s, (_, period, lines) in self._expected.items() if lines and hour_of(period) == hour]
         for stem in stems:
             self._check_whole(stem)
-        rows = [*manifest["partitions"], *manifest["rejected"]]
         folders = sorted({stem.rpartition("/")[0] for stem in stems})
         if sorted(row["folder"] for row in rows) != folders or any(not f.endswith(tail) for f in folders):
             self._violated(Invariant.CLOSED_HOURS, f"{key}: its folders differ from those of the hour")
         self._check_rows(key, rows)
         endings = {name[name.index(".json.") :] for row in rows for name in self._keys(row["folder"] + "/")}
+        endings |= self.bundles.endings(f"_bundles{tail}/")
         if rows and endings != {Compression(manifest.get("compression", "gzip")).ending}:
             self._violated(Invariant.CLOSED_HOURS, f"{key}: lists files of {sorted(endings)}")
         wanted = sum(len(self._expected[stem][2]) for stem in stems if not stem.startswith("_rejected/"))
@@ -224,14 +251,30 @@ class PlanModel:
         if manifest["totals"]["rows"] != wanted:
             self._violated(Invariant.CLOSED_HOURS, f"{key}: {manifest['totals']['rows']} rows, should be {wanted}")
 
+    def _claim_members(self, key: str, rows: list[dict[str, Any]]) -> None:
+        """What the manifest of an hour says of bundles: the period is in a bundle's name."""
+        for row in rows:
+            for one in row.get("files", ()):
+                if one["key"].startswith("_bundles/"):
+                    stem = f"{row['folder']}/{one['key'].rpartition('/')[2].partition('-')[0]}"
+                    self.bundles.claimed(key, one["key"], one["offset"], one["bytes"], stem)
+
     def _check_rows(self, key: str, rows: list[dict[str, Any]]) -> None:
         objects = self._store.objects
         for row in rows:
-            listed = json.loads(objects.get(row["manifest"], b'{"entries": []}'))["entries"]
-            listed_sizes = {e["url"].removeprefix("memory://store/"): e["meta"]["content_length"] for e in listed}
-            existing = {k: len(objects[k]) for k in self._keys(row["folder"] + "/")}
-            if listed_sizes != existing:
-                self._violated(Invariant.CLOSED_HOURS, f"{key}: {row['manifest']} does not list what is in the folder")
+            manifest = f"_manifests/{row['folder']}/manifest.json"
+            listed = json.loads(objects.get(manifest, b'{"entries": []}'))["entries"]
+            sizes = {e["url"].removeprefix("memory://store/"): e["meta"]["content_length"] for e in listed}
+            if "files" in row:
+                if listed or "manifest" in row:
+                    self._violated(Invariant.CLOSED_HOURS, f"{key}: {manifest} exists, but cannot name all lines")
+                sizes = {f["key"]: f["bytes"] for f in row["files"] if not f["key"].startswith("_bundles/")}
+                if sum(f["rows"] for f in row["files"]) != row["rows"]:
+                    self._violated(Invariant.CLOSED_HOURS, f"{key}: the files of {row['folder']} have other sums")
+            elif row["manifest"] != manifest:
+                self._violated(Invariant.CLOSED_HOURS, f"{key}: {row['manifest']} is of another folder")
+            if sizes != {k: len(objects[k]) for k in self._keys(row["folder"] + "/")}:
+                self._violated(Invariant.CLOSED_HOURS, f"{key}: does not list what is in the folder {row['folder']}")
 
     def _keys(self, prefix: str) -> list[str]:
         return [row.key for row in self._store.page(prefix, "", 10_000)]
@@ -251,7 +294,10 @@ class PlanModel:
         ):
             bad(Invariant.WRITTEN_ONCE, f"{name}: belongs to no plan")
             return
+        self._claim(name, part["objects"])
         for row in part["objects"]:
+            if "at" in row:
+                continue
             found = _OBJECT.match(row["key"])
             if found is None or self._expected.get(found[1], (-1,))[0] != k or row["key"] not in self._store.objects:
                 bad(Invariant.WRITTEN_ONCE, f"{name}: {row['key']} does not exist, or belongs to another plan")
@@ -261,6 +307,11 @@ class PlanModel:
         if k != len(self.plans) - 1 or self.done != k - 1:
             self._violated(Invariant.WRITTEN_ONCE, f"plan {k} is done, of {len(self.plans)}")
             return
+        self._claim(f"plan {k}", json.loads(body)["objects"])
+        if left := self.bundles.unclaimed("_bundles/"):
+            self._violated(
+                Invariant.COMPLETE_AND_ONCE, f"plan {k}: names no partition for the bundles' members {left[:3]}"
+            )
         for stem, (made_by, _, _) in self._expected.items():
             if made_by == k:
                 self._check_whole(stem)
@@ -309,6 +360,11 @@ class PlanModel:
                 entry: dict[str, Any] = plan["shards"][shard]
                 return entry
         return None
+
+
+def _stem(folder: str, period: int) -> str:
+    at = moment(period)
+    return f"{folder}/{at:%H%M}" if at.second == 0 else f"{folder}/{at:%H%M%S}"
 
 
 def _within(lines: list[bytes], wanted: list[bytes]) -> bool:

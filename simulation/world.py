@@ -223,6 +223,10 @@ class World:
         if conditions.occurs("process.zstd", Random(f"zstd {self.seed} {self.started}")):
             layout = settings.layout.model_copy(update={"compression": "zstd"})
             settings = settings.model_copy(update={"layout": layout})
+        small = Random(f"small {self.seed} {self.started}")
+        if conditions.occurs("process.small", small):
+            layout = settings.layout.model_copy(update={"small": small.choice((100, 400, 2000))})
+            settings = settings.model_copy(update={"layout": layout})
         skew = int(rng.choice((1_000, 120_000, HOUR_MS)) * rng.uniform(-1, 1)) if conditions.rate("clock.skew") else 0
         drain = conditions.occurs("process.drain", rng)
         newer = conditions.occurs("process.version", rng) or (self.upgraded and conditions.ended)

@@ -60,6 +60,8 @@ class World:
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
     compression: Compression = Compression.GZIP
+    bundle: int = 0
+    """Partitions with fewer bytes in a period are bundled."""
     table: MemoryTable = field(default_factory=MemoryTable)
 
     def __post_init__(self) -> None:
@@ -125,6 +127,7 @@ class World:
                 window_ms=self.window_ms,
                 compression=self.compression,
                 piece_bytes=1,
+                bundle=self.bundle,
             ),
             stream=TrustedStream(self.seen_by(owner), self.trusted),
             store=self.store,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, World
@@ -14,15 +16,21 @@ from vortex.verify.store import verify_store
 CUSTOMERS = 40
 
 
-async def published() -> World:
-    """A store with objects of many customers, each in one shard, with every segment still stored."""
-    world = World(period_ms=MINUTE, keep_ms=10**9)
+async def published(wait_s: float = 600, there: Mapping[str, bytes] | None = None, **options: Any) -> World:
+    """A store with objects of many customers, each in one shard, with every segment still stored.
+
+    `wait_s`: how long the worker runs after the last event. After an hour the hour of the first ones is closed.
+    `there`: objects that exist before.
+    """
+    world = World(period_ms=MINUTE, keep_ms=10**9, **options)
+    for key, body in (there or {}).items():
+        world.store.put_now(key, body)
     worker = await world.begin()
     for number in range(300):
         event = {"c": f"customer-{number % CUSTOMERS}", "t": "view", "id": f"id{number}"}
         world.stream.put(event["c"], json.dumps(event).encode())
         await world.clock.sleep(0.5)
-    await world.clock.sleep(600)
+    await world.clock.sleep(wait_s)
     await worker.kill()
     return world
 

@@ -35,10 +35,13 @@ class Passing(LoaderError):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A folder of the store, and the key of the manifest that lists its objects."""
+    """A folder of the store, and the key of the manifest that lists its objects; or, where some of its lines are in
+    bundles, its `files`, and no manifest ("").
+    """
 
     folder: str
     manifest: str
+    files: tuple[StoredObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class Partition:
 
     @property
     def manifest(self) -> str:
-        """The keys of its manifests: an hour's partition is what they say."""
-        return " ".join(one.manifest for one in self.folders)
+        """The keys of its manifests, or the names of its files in bundles: an hour's partition is what they say."""
+        return " ".join(one.manifest or " ".join(file.name for file in one.files) for one in self.folders)
 
     @property
     def name(self) -> str:
@@ -79,10 +82,19 @@ class ClosedHour:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A file of a partition, gzip or Zstandard by its name, and how many bytes it has."""
+    """A file of a partition, gzip or Zstandard by its name, and how many bytes it has.
+
+    With an `offset` it is so many bytes of an object, which are a complete file by themselves.
+    """
 
     key: str
     length: int
+    offset: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.key if self.offset is None else f"{self.key} bytes {self.offset}+{self.length}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-MANIFEST_VERSIONS = (1, 2)
-"""Version 2 names the compression; files of version 1 are gzip."""
+MANIFEST_VERSIONS = (1, 2, 3)
+"""Version 3 has `files`, parts of bundles. Version 2 names the compression; files of version 1 are gzip."""
 _COMPRESSIONS = ("gzip", "zstd")
 _BLOCK = 1 << 20
 _igzip: Any = igzip  # has no types
@@ -48,6 +48,9 @@ class Files(Protocol):
 
     def open(self, key: str) -> IO[bytes]:
         """The object's bytes. Raises Missing, Passing, LoaderError."""
+
+    def part(self, key: str, offset: int, length: int) -> IO[bytes]:
+        """So many bytes of the object, or more. Raises Missing, Passing, LoaderError."""
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object. Raises Passing, LoaderError."""
@@ -73,6 +76,12 @@ class Folder:
         except OSError as problem:
             raise LoaderError(f"{self.root / key}: {problem.strerror}") from None
 
+    def part(self, key: str, offset: int, length: int) -> IO[bytes]:
+        """The file from there on."""
+        file = self.open(key)
+        file.seek(offset)
+        return file
+
     def exists(self, key: str) -> bool:
         """Whether there is such a file."""
         return (self.root / key).is_file()
@@ -96,6 +105,12 @@ class Bucket:
         body: IO[bytes] = self._call(self._client.get_object, key)["Body"]
         return body
 
+    def part(self, key: str, offset: int, length: int) -> IO[bytes]:
+        """By a ranged GET."""
+        reply = self._call(self._client.get_object, key, Range=f"bytes={offset}-{offset + length - 1}")
+        body: IO[bytes] = reply["Body"]
+        return body
+
     def exists(self, key: str) -> bool:
         """One HEAD."""
         try:
@@ -104,12 +119,12 @@ class Bucket:
             return False
         return True
 
-    def _call(self, call: Any, key: str) -> Any:
+    def _call(self, call: Any, key: str, **options: str) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
         place = f"s3://{self.bucket}/{self.key(key)}"
         try:
-            return call(Bucket=self.bucket, Key=self.key(key))
+            return call(Bucket=self.bucket, Key=self.key(key), **options)
         except ClientError as problem:
             code = str(problem.response.get("Error", {}).get("Code", ""))
             if code in ("NoSuchKey", "404", "NotFound"):
@@ -183,10 +198,14 @@ class Store:
         )
 
     def objects(self, partition: Partition) -> list[StoredObject]:
-        """The partition's files, as its COPY manifest lists them; found below this store, wherever it was moved."""
+        """The partition's files, as its COPY manifest or the hour's manifest lists them; found below this store,
+        wherever it was moved.
+        """
         return [stored for listed in partition.folders for stored in self._listed(listed)]
 
     def _listed(self, listed: Listed) -> list[StoredObject]:
+        if not listed.manifest:
+            return [*listed.files]
         body = self._read(listed.manifest)
         try:
             return [
@@ -211,12 +230,12 @@ class Store:
                 kept.append(piece)
         rest = b"".join(kept)
         if rest:
-            raise LoaderError(f"{self.url}/{stored.key}: its last line has no end")
+            raise LoaderError(f"{self.url}/{stored.name}: its last line has no end")
 
     def _decompressed(self, stored: StoredObject) -> Iterator[bytes]:
         is_zstd = stored.key.endswith(".zst")
-        with self.files.open(stored.key) as raw:
-            counted = _Counted(raw)
+        with self._opened(stored) as raw:
+            counted = _Counted(raw, None if stored.offset is None else stored.length)
             try:
                 with (zstd if is_zstd else _igzip).open(counted, "rb") as file:
                     while piece := file.read(_BLOCK):
@@ -224,27 +243,32 @@ class Store:
                 counted.rest()
             except _DAMAGED as problem:
                 kind = _COMPRESSIONS[is_zstd]
-                raise LoaderError(f"{self.url}/{stored.key} is not a complete {kind} file: {problem}") from None
+                raise LoaderError(f"{self.url}/{stored.name} is not a complete {kind} file: {problem}") from None
             except OSError as problem:
-                raise Passing(f"{self.url}/{stored.key}: {problem}") from None
+                raise Passing(f"{self.url}/{stored.name}: {problem}") from None
             except Exception as problem:
                 if not type(problem).__module__.startswith(("botocore", "urllib3")):
                     raise
-                raise Passing(f"{self.url}/{stored.key}: {problem}") from None
+                raise Passing(f"{self.url}/{stored.name}: {problem}") from None
             if counted.total != stored.length:
                 raise LoaderError(
-                    f"{self.url}/{stored.key} has {counted.total} bytes; its manifest says {stored.length}"
+                    f"{self.url}/{stored.name} has {counted.total} bytes; its manifest says {stored.length}"
                 )
+
+    def _opened(self, stored: StoredObject) -> IO[bytes]:
+        if stored.offset is None:
+            return self.files.open(stored.key)
+        return self.files.part(stored.key, stored.offset, stored.length)
 
     def _read(self, key: str) -> bytes:
         return read_whole(self.files, key)
 
 
 class _Counted(io.RawIOBase):
-    """A file that counts what is read of it."""
+    """A file that counts what is read of it, `most` bytes if that is not None."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw = raw
+    def __init__(self, raw: IO[bytes], most: int | None = None) -> None:
+        self._raw, self._most = raw, most
         self.total = 0
 
     def readable(self) -> bool:
@@ -253,7 +277,8 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """The next bytes."""
-        data = self._raw.read(len(buffer))
+        most = len(buffer) if self._most is None else min(len(buffer), self._most - self.total)
+        data = self._raw.read(most)
         buffer[: len(data)] = data
         self.total += len(data)
         return len(data)
@@ -297,7 +322,7 @@ def _hour_of(document: Any, hour: datetime) -> ClosedHour:
                 event_type,
                 hour,
                 sum(row["rows"] for row in several),
-                tuple(Listed(row["folder"], row["manifest"]) for row in several),
+                tuple(_listed_in(row) for row in several),
                 sum(row["objects"] for row in several),
                 compression,
             )
@@ -306,3 +331,10 @@ def _hour_of(document: Any, hour: datetime) -> ClosedHour:
         sum(row["rows"] for row in document["rejected"]),
         dict(document["counts"]),
     )
+
+
+def _listed_in(row: Any) -> Listed:
+    if "files" not in row:
+        return Listed(row["folder"], row["manifest"])
+    files = tuple(StoredObject(one["key"], int(one["bytes"]), int(one["offset"])) for one in row["files"])
+    return Listed(row["folder"], "", files)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vortex.core.compression import Compression
-from vortex.core.layout import Layout, hour_manifest_key, object_key, partition_manifest_key
+from vortex.core.layout import Layout, bundle_key, hour_manifest_key, object_key, partition_manifest_key
 from vortex.core.log.segment import compress
 from vortex.core.model import HOUR_MS
 
@@ -39,29 +39,46 @@ def publish(
     url: str = "s3://bucket/prefix",
     layout: Layout = LAYOUT,
     compression: Compression = Compression.GZIP,
+    bundled: bool = False,
 ) -> None:
-    """Close the hour `at` with these events by customer and type, in `objects` objects each."""
+    """Close the hour `at` with these events by customer and type, in `objects` objects each.
+
+    Where they are `bundled`, all partitions share the objects, except for the last part of each.
+    """
     start = int(at.timestamp()) * 1000
     rows, totals = [], 0
+    bundles: dict[str, bytes] = {}
     for (customer, event_type), events in partitions.items():
         folder = layout.folder(customer, event_type, start)
         lines = [line(event) for event in events]
-        entries = []
+        entries, files = [], []
         step = -(-len(lines) // objects)
         for part, first in enumerate(range(0, len(lines), step)):
             key = object_key(folder, start + part * HOUR_MS // 12, 0, compression)
             some = lines[first : first + step]
+            if bundled and (part < objects - 1 or objects == 1):
+                bundle = bundle_key(start + part * HOUR_MS // 12, 0, 0, compression)
+                body, before = compress(b"".join(some), compression), bundles.get(bundle, b"")
+                files.append({"key": bundle, "offset": len(before), "bytes": len(body), "rows": len(some)})
+                bundles[bundle] = before + body
+                continue
             middle = len(some) // 2  # two members
             body = compress(b"".join(some[:middle]), compression) + compress(b"".join(some[middle:]), compression)
             write(root / key, body)
             entries.append({"url": f"{url}/{key}", "mandatory": True, "meta": {"content_length": len(body)}})
-        manifest = partition_manifest_key(folder)
-        write(root / manifest, json.dumps({"entries": entries}).encode())
-        row = {"customer": customer, "event_type": event_type, "folder": folder, "manifest": manifest}
-        rows.append({**row, "objects": len(entries), "rows": len(lines), "bytes": 0, "raw_bytes": 0})
+            files.append({"key": key, "offset": 0, "bytes": len(body), "rows": len(some)})
+        row: dict[str, Any] = {"customer": customer, "event_type": event_type, "folder": folder}
+        if bundled:
+            row["files"] = files
+        else:
+            row["manifest"] = partition_manifest_key(folder)
+            write(root / row["manifest"], json.dumps({"entries": entries}).encode())
+        rows.append({**row, "objects": len(files), "rows": len(lines), "bytes": 0, "raw_bytes": 0})
         totals += len(lines)
+    for key, body in bundles.items():
+        write(root / key, body)
     document = {
-        "version": 1 if compression is Compression.GZIP else 2,
+        "version": 3 if bundled else 1 if compression is Compression.GZIP else 2,
         "stream": "clickstream",
         "hour": f"{at:%Y-%m-%dT%H}:00:00Z",
         "totals": {"rows": totals},

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.loader.stores import hour, page, publish
+from simulation import vtime
+from tests.loader.stores import hour, page, publish, write
+from tests.published_store import CUSTOMERS, published
+from vortex.core.compression import Compression
 from vortex.core.layout import Layout
 from vortex_loader.catalog import Catalog, Document
 from vortex_loader.model import Loaded, LoaderError
@@ -335,3 +339,45 @@ def test_load_masks_many_keys_with_one_statement_of_their_length(tmp_path: Path,
     load_hour(warehouse, open_store(str(tmp_path)), default={"drop": keys[:20], "hash": keys[20:]})
     ((kept,),) = warehouse.run("SELECT CAST(_event AS text) FROM acme.page")
     assert "s3cr3t" not in kept and set(json.loads(kept)) == {"n", *keys[20:]}
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_load_takes_from_a_bundle_only_the_lines_of_the_partition(
+    tmp_path: Path, warehouse: Warehouse, compression: Compression
+) -> None:
+    """And from objects of its own the others; loading again changes nothing."""
+    partitions = {("acme", "page"): PAGES, ("acme", "track"): PAGES[:4], ("globex", "page"): PAGES[5:]}
+    publish(tmp_path, hour(0), partitions, compression=compression, bundled=True)
+    store = open_store(str(tmp_path))
+    assert {name: (done.rows, done.changed) for name, done in load_hour(warehouse, store).items()} == {
+        "acme/page": (10, True),
+        "acme/track": (4, True),
+        "globex/page": (5, True),
+    }
+    assert events(warehouse.run("SELECT _event FROM acme.page ORDER BY properties_price")) == PAGES
+    assert events(warehouse.run("SELECT _event FROM acme.track ORDER BY properties_price")) == PAGES[:4]
+    assert events(warehouse.run("SELECT _event FROM globex.page ORDER BY properties_price")) == PAGES[5:]
+    assert not any(done.changed for done in load_hour(warehouse, store).values())
+
+
+def test_load_reads_the_bundles_that_vortex_writes(tmp_path: Path, warehouse: Warehouse) -> None:
+    """Every event of a customer once, in the hour that the store says."""
+    world = vtime.run(published(3700, bundle=1 << 20))
+    for key, body in world.store.objects.items():
+        write(tmp_path / key, body)
+    store = open_store(str(tmp_path))
+    hours = [
+        datetime.fromisoformat(json.loads(body)["hour"])
+        for key, body in world.store.objects.items()
+        if key.startswith("_hours/")
+    ]
+    catalog = Catalog(Document.model_validate({"customers": "all"}))
+    loaded = [
+        load(warehouse, store, part, catalog.target(part.customer, part.event_type), run_id="test")
+        for at in hours
+        for part in store.hour(at).partitions
+    ]
+    assert sum(done.rows for done in loaded) == 300
+    for customer in range(0, CUSTOMERS, 7):
+        rows = warehouse.run(f"SELECT id FROM customer_{customer}.view")
+        assert sorted(rows) == sorted((f"id{number}",) for number in range(customer, 300, CUSTOMERS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,24 @@ def test_duckdb_query_of_the_documentation_reads_every_event(store: tuple[Path, 
     duckdb = pytest.importorskip("duckdb")
     root, counts = store
     assert counted(duckdb.sql(block("DuckDB", "sql", root)).fetchall()) == counts
+
+
+def test_program_of_the_documentation_reads_bundles_by_the_manifests(tmp_path: Path) -> None:
+    """Also an hour without bundles; and a bundle as a whole is a file that readers take."""
+    root = tmp_path / "gzip"
+    events = [page(n) for n in range(9)]
+    names = {("acme", "page"): events, ("tyrell é", "注文完了"): events[:3]}
+    publish(root, hour(0), names, bundled=True)
+    publish(root, hour(1), names)
+    found: dict[str, Any] = {}
+    exec(block("Bundles", "python", root), found)
+    counts: Counter[tuple[str, str]] = Counter()
+    for customer, kind, count in found["counts"]:
+        counts[customer, kind] += count
+    assert counts == {("acme", "page"): 18, ("tyrell é", "注文完了"): 6}
+    duckdb = pytest.importorskip("duckdb")
+    everything = [f"{root}/customer=*/*/*/*/*.json.gz", f"{root}/_bundles/**/*.json.gz"]
+    assert duckdb.sql(f"SELECT count(*) FROM read_ndjson_objects({everything})").fetchall() == [(24,)]
 
 
 def test_clickhouse_query_of_the_documentation_reads_every_event(store: tuple[Path, Counts]) -> None:

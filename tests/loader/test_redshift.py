@@ -177,3 +177,10 @@ def test_errors_name_the_remedy(failure: Exception, kind: type[Exception]) -> No
     with pytest.raises(kind) as caught:
         warehouse.run("SELECT 1")
     assert type(caught.value) is kind
+
+
+def test_load_refuses_a_partition_that_is_in_a_bundle() -> None:
+    """COPY would read none of its lines, or those of others as well."""
+    files = (StoredObject("_bundles/x.json.gz", 10, 0),)
+    with pytest.raises(LoaderError, match=r"Order Completed.*in a bundle.*layout\.small = 0"):
+        loading(replace(PART, folders=(Listed("customer=acme/…", "", files),)))

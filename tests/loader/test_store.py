@@ -13,18 +13,20 @@ from moto import mock_aws
 
 from tests.loader.stores import hour, page, publish
 from vortex.core.compression import Compression
-from vortex_loader.model import LoaderError, Missing, NotClosed, Passing
+from vortex_loader.model import LoaderError, Missing, NotClosed, Passing, StoredObject
 from vortex_loader.store import Bucket, Store, open_store
 
 EVENTS = [page(n) for n in range(7)]
 
 
-@pytest.fixture(params=[(place, kind) for place in ("folder", "s3") for kind in Compression])
+@pytest.fixture(
+    params=[(place, kind, bundled) for place in ("folder", "s3") for kind in Compression for bundled in (False, True)]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store with one closed hour, in either compression."""
+    """A store with one closed hour, in either compression, with and without bundles."""
     partitions = {("acme", "page"): EVENTS, ("wayne/retail", "注文 completed"): EVENTS[:3]}
-    place, kind = request.param
-    publish(tmp_path, hour(0), partitions, rejected=2, compression=kind)
+    place, kind, bundled = request.param
+    publish(tmp_path, hour(0), partitions, rejected=2, compression=kind, bundled=bundled)
     if place == "folder":
         yield open_store(str(tmp_path))
         return
@@ -46,13 +48,15 @@ def test_store_hour_returns_the_partitions_of_its_manifest(store: Store) -> None
     ]
     assert found.rejected == 2
     lines = [
-        line
+        [
+            json.loads(line)
+            for stored in store.objects(part)
+            for block in store.blocks(stored)
+            for line in block.splitlines()
+        ]
         for part in found.partitions
-        for stored in store.objects(part)
-        for block in store.blocks(stored)
-        for line in block.splitlines()
     ]
-    assert len(lines) == 10
+    assert lines == [EVENTS, EVENTS[:3]]
 
 
 def test_store_hour_raises_not_closed_without_a_manifest(store: Store) -> None:
@@ -82,12 +86,12 @@ def test_store_hour_names_an_invalid_manifest(tmp_path: Path, body: bytes) -> No
         open_store(str(tmp_path)).hour(hour(0))
 
 
-@pytest.mark.parametrize("version", [0, 3])
+@pytest.mark.parametrize("version", [0, 4])
 def test_store_hour_says_what_to_run_when_the_manifest_has_another_version(tmp_path: Path, version: int) -> None:
     publish(tmp_path, hour(0), {})
     path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
     path.write_text(json.dumps({"version": version}))
-    message = rf"hour=09/manifest\.json: format version {version}; this loader reads up to 2; run"
+    message = rf"hour=09/manifest\.json: format version {version}; this loader reads up to 3; run"
     with pytest.raises(LoaderError, match=message):
         open_store(str(tmp_path)).hour(hour(0))
 
@@ -163,3 +167,41 @@ def test_folder_is_refused_where_names_of_files_are_not_utf_8(tmp_path: Path, mo
 def test_open_store_names_the_option_when_the_address_of_s3_is_invalid(place: dict[str, str]) -> None:
     with pytest.raises(LoaderError, match="S3: --endpoint-url or --region cannot be read"):
         open_store("s3://bucket/x", **place)  # type: ignore[arg-type]
+
+
+def _bundled(tmp_path: Path) -> tuple[Path, Store, list[StoredObject]]:
+    """A store with a bundle of two partitions, and the files of the first."""
+    publish(tmp_path, hour(0), {("acme", "page"): EVENTS, ("acme", "track"): EVENTS}, objects=1, bundled=True)
+    (bundle,) = (tmp_path / "_bundles").rglob("*.json.gz")
+    store = open_store(str(tmp_path))
+    return bundle, store, store.objects(store.hour(hour(0)).partitions[0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda body: body[:40], "not a complete gzip file"),
+        (lambda body: b"x" * len(body), "not a complete gzip file"),
+        (lambda body: body[:40] + bytes([body[40] ^ 255]) + body[41:], "not a complete gzip file"),
+    ],
+)
+def test_store_blocks_names_a_damaged_part_of_a_bundle(tmp_path: Path, damage: object, message: str) -> None:
+    bundle, store, files = _bundled(tmp_path)
+    bundle.write_bytes(damage(bundle.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(LoaderError, match=rf"_bundles/.*/0900-000-000\.json\.gz bytes 0\+\d+ .*{message}"):
+        list(store.blocks(files[0]))
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"files": [{}]}, {"files": [{"key": "k", "offset": "x", "bytes": 1}]}, {"files": 1}]
+)
+def test_store_hour_names_a_manifest_that_does_not_say_where_a_partition_is(tmp_path: Path, row: object) -> None:
+    """A row without files and without a manifest would load nothing."""
+    publish(tmp_path, hour(0), {("acme", "page"): EVENTS}, bundled=True)
+    path = tmp_path / "_hours/date=2026-11-29/hour=09/manifest.json"
+    document = json.loads(path.read_bytes())
+    del document["partitions"][0]["files"]
+    document["partitions"][0] |= row
+    path.write_text(json.dumps(document))
+    with pytest.raises(LoaderError, match=r"hour=09/manifest\.json cannot be read"):
+        open_store(str(tmp_path)).hour(hour(0))

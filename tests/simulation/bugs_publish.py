@@ -12,6 +12,7 @@ import numpy as np
 
 import vortex.core.ingest.pacing
 import vortex.core.log.rules
+import vortex.core.publish.contents
 import vortex.core.publish.members
 import vortex.core.publish.plan
 import vortex.core.publish.shares
@@ -22,6 +23,7 @@ import vortex.publish.cleanup
 import vortex.publish.known_logs
 from vortex.log.store import LogStore
 from vortex.publish.hours import Hours
+from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.publisher import Publisher
 
 
@@ -76,6 +78,39 @@ def own_compression() -> Any:
         return await carry_out(self, msgspec.structs.replace(plan, compression=self._rules.compression), views)
 
     return patch.object(Publisher, "_carry_out", own)
+
+
+def own_bundling() -> Any:
+    carry_out = Publisher._carry_out
+
+    async def own(self: Publisher, plan: Any, views: Any) -> bool:
+        return await carry_out(self, msgspec.structs.replace(plan, bundle=self._rules.bundle or msgspec.UNSET), views)
+
+    return patch.object(Publisher, "_carry_out", own)
+
+
+def parts_of_bundles_from_the_begin() -> Any:
+    file = vortex.core.publish.contents._file
+    return patch.object(vortex.core.publish.contents, "_file", lambda one: file(one) | {"offset": 0})
+
+
+def first_part_of_a_bundle_twice() -> Any:
+    put = ObjectWriter._put_object
+
+    async def twice(self: ObjectWriter, members: Any) -> Any:
+        rows = await put(self, members)
+        return rows if len(rows) == 1 else [rows[0], rows[0], *rows[2:]]
+
+    return patch.object(ObjectWriter, "_put_object", twice)
+
+
+def last_part_of_a_bundle_left_out() -> Any:
+    put = ObjectWriter._put_object
+
+    async def short(self: ObjectWriter, members: Any) -> Any:
+        return (await put(self, members))[: max(1, len(members) - 1)]
+
+    return patch.object(ObjectWriter, "_put_object", short)
 
 
 def two_compressions_in_an_hour() -> Any:

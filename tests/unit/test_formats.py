@@ -23,9 +23,9 @@ from vortex.core.log.rules import STATE_VERSION, StreamState
 from vortex.core.log.segment import VERSION as SEGMENT_VERSION
 from vortex.core.log.segment import Footer
 from vortex.core.model import HOUR_MS
-from vortex.core.publish.contents import Done, Outcome, PublishedObject, hour_documents
+from vortex.core.publish.contents import DONE_VERSION, Done, Outcome, PublishedObject, hour_documents
 from vortex.core.publish.plan import PLAN_VERSION, Plan
-from vortex.core.publish.ranges import RangeDone
+from vortex.core.publish.ranges import RANGE_VERSION, RangeDone
 from vortex.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -33,18 +33,13 @@ FORMATS = ROOT / "tests/snapshots/formats.json"
 RELEASED = ROOT / "tests/snapshots/released.txt"
 
 
-def default_version(kind: type[msgspec.Struct]) -> int:
-    """The version that a new document gets."""
-    return next(int(field.default) for field in msgspec.structs.fields(kind) if field.name == "version")
-
-
 KINDS: dict[str, tuple[int, type[msgspec.Struct]]] = {
     "segment": (SEGMENT_VERSION, Footer),
     "stream.json": (STATE_VERSION, StreamState),
     "plan.json": (PLAN_VERSION, Plan),
     "dedup": (DECIDED_VERSION, DecidedDocument),
-    "done.json": (default_version(Done), Done),
-    "done-<range>.json": (default_version(RangeDone), RangeDone),
+    "done.json": (DONE_VERSION, Done),
+    "done-<range>.json": (RANGE_VERSION, RangeDone),
 }
 
 
@@ -62,8 +57,8 @@ def _leaves(annotation: Any) -> list[Any]:
     return [leaf for one in inner for leaf in _leaves(one)] if inner else [annotation]
 
 
-def manifest(ending: str) -> dict[str, Any]:
-    """That of an hour with a partition, rejections, and what lies beside them."""
+def manifest(ending: str, bundled: bool) -> dict[str, Any]:
+    """That of an hour with a partition, which may be in a bundle, rejections, and what lies beside them."""
     folders = [("customer=a/event_type=b", False, False), ("_rejected", True, False), ("_rejected/beside", True, True)]
     objects = [
         PublishedObject(
@@ -78,6 +73,7 @@ def manifest(ending: str) -> dict[str, Any]:
             raw=1,
             digest="",
             beside=beside,
+            at=0 if bundled and not rejected else msgspec.UNSET,
         )
         for folder, rejected, beside in folders
     ]
@@ -95,14 +91,18 @@ def shape(value: Any) -> Any:
     return [shape(inner) for inner in value] if isinstance(value, list) else type(value).__name__
 
 
-MANIFESTS = {"manifest.json": ".json.gz", "manifest.json of Zstandard": ".json.zst"}
+MANIFESTS = {
+    "manifest.json": (".json.gz", False),
+    "manifest.json of Zstandard": (".json.zst", False),
+    "manifest.json with bundles": (".json.gz", True),
+}
 
 
 @pytest.mark.parametrize("name", [*KINDS, *MANIFESTS])
 def test_format_has_a_new_version_when_its_fields_change(name: str) -> None:
     """An older program must refuse what it would misread, and so must a loader."""
     if name in MANIFESTS:
-        document = manifest(MANIFESTS[name])
+        document = manifest(*MANIFESTS[name])
         version, now_fields = document["version"], shape(document)
     else:
         version, kind = KINDS[name]

@@ -90,6 +90,12 @@ class LayoutSection(Section):
         description='"zstd" (Zstandard) makes smaller objects at the same CPU, for readers that know it. A change '
         "takes effect with the next hour.",
     )
+    small: Size = Field(
+        default=0,
+        description="Partitions with fewer compressed bytes than this in a period share objects (bundles), so that "
+        "many small ones cost few requests. Readers find their lines by the hour's manifest. 0: no bundles.",
+        examples=["64KiB"],
+    )
 
     @field_validator("path")
     @classmethod

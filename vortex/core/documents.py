@@ -13,9 +13,9 @@ from vortex.core.log.rules import STATE_VERSION, StreamState
 from vortex.core.log.trailer import Versioned, known_version
 from vortex.core.model import Position, Start
 from vortex.core.periods import EARLIEST_MS
-from vortex.core.publish.contents import DONE_VERSION, Done
+from vortex.core.publish.contents import DONE_VERSION, OLDEST_DONE, Done
 from vortex.core.publish.plan import Plan, PlanShard, read_plan
-from vortex.core.publish.ranges import RANGE_VERSION, RangeDone
+from vortex.core.publish.ranges import OLDEST_RANGE, RANGE_VERSION, RangeDone
 from vortex.core.publish.shares import hash_ranges
 
 _LATEST_MS = 253_402_300_799_999
@@ -25,7 +25,7 @@ _DIGITS = 200
 
 def state_of(body: bytes, name: str) -> StreamState:
     """`stream.json`, named `name`. Raises OtherVersion, too."""
-    _known(body, STATE_VERSION, name)
+    _known(body, STATE_VERSION, STATE_VERSION, name)
     state = msgspec.json.decode(body, type=StreamState)
     names = [root.shard.id for root in state.roots]
     _claim(bool(names) and len(set(names)) == len(names), "its roots are none, or one comes twice")
@@ -42,7 +42,7 @@ def plan_of(body: bytes, k: int, name: str) -> Plan:
     _claim(plan.k == k, f"says that it is plan {plan.k}")
     _times(plan.after, plan.upto, *(entry.closed_before for entry in plan.shards.values()))
     _claim(plan.after <= plan.upto, "ends before it begins")
-    _claim(plan.target > 0 and plan.small >= 0, "has sizes below 0")
+    _claim(plan.target > 0 and plan.small >= 0 and (plan.bundle or 0) >= 0, "has sizes below 0")
     _claim(plan.ranges > 0 and plan.ranges & (plan.ranges - 1) == 0, f"{plan.ranges} ranges are not a power of two")
     hashed, cuts = hash_ranges(plan), plan.cuts
     _claim(0 < hashed <= plan.ranges and hashed & (hashed - 1) == 0, f"{hashed} ranges by hash cannot be")
@@ -57,7 +57,7 @@ def plan_of(body: bytes, k: int, name: str) -> Plan:
 
 def done_of(body: bytes, k: int, name: str) -> Done:
     """`done.json` of plan `k`, named `name`. Raises OtherVersion, too."""
-    _known(body, DONE_VERSION, name)
+    _known(body, OLDEST_DONE, DONE_VERSION, name)
     done = msgspec.json.decode(body, type=Done)
     _claim(done.k == k, f"says that it is of plan {done.k}")
     _times(done.after, done.upto)
@@ -66,14 +66,14 @@ def done_of(body: bytes, k: int, name: str) -> Done:
 
 def range_done_of(body: bytes, k: int, number: int, name: str) -> RangeDone:
     """`done-<number>.json` of plan `k`, named `name`. Raises OtherVersion, too."""
-    _known(body, RANGE_VERSION, name)
+    _known(body, OLDEST_RANGE, RANGE_VERSION, name)
     done = msgspec.json.decode(body, type=RangeDone)
     _claim((done.k, done.range) == (k, number), f"says that it is range {done.range} of plan {done.k}")
     return done
 
 
-def _known(body: bytes, version: int, name: str) -> None:
-    known_version(msgspec.json.decode(body, type=Versioned).version, version, version, name)
+def _known(body: bytes, oldest: int, newest: int, name: str) -> None:
+    known_version(msgspec.json.decode(body, type=Versioned).version, oldest, newest, name)
 
 
 def _possible(entry: PlanShard) -> bool:

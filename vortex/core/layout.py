@@ -32,6 +32,8 @@ _INVISIBLE = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u3164\ufe
 STATE = "_vortex"
 HOURS = "_hours"
 MANIFESTS = "_manifests"
+BUNDLES = "_bundles"
+"""Objects that hold the lines of many small partitions."""
 BESIDE = "records"
 """The subfolder of a rejection folder for data that do not fit into rejection lines."""
 
@@ -127,7 +129,7 @@ def _check(template: str, wanted: set[str]) -> None:
             + (f"; missing {_placeholders(missing)}" if missing else "")
             + (f"; unknown {_placeholders(unknown)}" if unknown else "")
         )
-    if segments[0] in {STATE, HOURS, MANIFESTS}:
+    if segments[0] in {STATE, HOURS, MANIFESTS, BUNDLES}:
         raise LayoutError(f"{template!r}: {segments[0]!r} is a folder of Vortex itself")
 
 
@@ -168,6 +170,13 @@ def object_key(folder: str, period: int, part: int, compression: Compression = C
     """`<folder>/0705-000.json.gz`; with seconds if a period does not start on a whole minute."""
     at = moment(period)
     return f"{folder}/{at.strftime(_PERIOD_DIGITS[at.second == 0])}-{part:03d}{compression.ending}"
+
+
+def bundle_key(period: int, part: int, number: int, compression: Compression = Compression.GZIP) -> str:
+    """`_bundles/date=…/hour=07/0705-002-000.json.gz`: a bundle of range `part` of a plan."""
+    date, digits = date_and_hour(period)
+    at = moment(period).strftime(_PERIOD_DIGITS[moment(period).second == 0])
+    return f"{BUNDLES}/date={date}/hour={digits}/{at}-{part:03d}-{number:03d}{compression.ending}"
 
 
 def hour_manifest_key(hour: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+
 import numpy as np
 
 from vortex.core.decode.events import EventReader
 from vortex.core.log.segment import check_blob, decompress, member_offsets
 from vortex.core.native.contract import NO_PERIOD
-from vortex.core.publish.contents import PublishedObject
+from vortex.core.publish.contents import PublishedObject, bytes_of
 from vortex.core.publish.plan import Plan
 from vortex.log.store import LogStore
 from vortex.lookup.answers import Copy, Fate
@@ -39,18 +41,17 @@ class Places:
     async def in_object(self, copy: Copy, wanted: Wanted, taken: set[tuple[str, int]], notes: list[str]) -> None:
         """Fill in object and line of a published copy, and add them to the lines that are `taken` by other copies."""
         assert copy.plan is not None
-        for one in await self.objects_of(copy.plan):
-            if one.rejected or one.period != copy.period or one.customer != wanted.customer:
+
+        def chosen(one: PublishedObject) -> bool:
+            return one.period == copy.period and copy.folder in ("", one.folder)
+
+        async for one, number, line in self._lines_of(copy.plan, wanted, chosen):
+            if (one.key, number) in taken:
                 continue
-            if copy.folder and one.folder != copy.folder:
-                continue
-            for number, line in lines_with(await self._objects.get(one.key), one.key, wanted.key, self._reader):
-                if (one.key, number) in taken:
-                    continue
-                taken.add((one.key, number))
-                copy.object, copy.line, copy.folder = one.key, number, one.folder
-                copy.placed = self._placed(line, one.period)
-                return
+            taken.add((one.key, number))
+            copy.object, copy.line, copy.folder = one.key, number, one.folder
+            copy.placed = self._placed(line, one.period)
+            return
         notes.append(f"plan {copy.plan} published it, but no object has its line; run `vortex verify`")
 
     async def in_segment(self, copy: Copy, row: Row) -> None:
@@ -72,14 +73,28 @@ class Places:
     async def anywhere(self, plan: Plan, wanted: Wanted) -> list[Copy]:
         """The event's lines in all objects of a plan."""
         found: list[Copy] = []
-        for one in await self.objects_of(plan.k):
-            if one.rejected or one.customer != wanted.customer:
-                continue
-            for number, line in lines_with(await self._objects.get(one.key), one.key, wanted.key, self._reader):
-                copy = Copy(Fate.PUBLISHED, one.period, folder=one.folder, plan=plan.k, object=one.key, line=number)
-                copy.placed = self._placed(line, one.period)
-                found.append(copy)
+        async for one, number, line in self._lines_of(plan.k, wanted, lambda _: True):
+            copy = Copy(Fate.PUBLISHED, one.period, folder=one.folder, plan=plan.k, object=one.key, line=number)
+            copy.placed = self._placed(line, one.period)
+            found.append(copy)
         return found
+
+    async def _lines_of(
+        self, k: int, wanted: Wanted, chosen: Callable[[PublishedObject], bool]
+    ) -> AsyncIterator[tuple[PublishedObject, int, bytes]]:
+        """The event's lines in the chosen objects of a plan, each with its number in the object, from 1.
+
+        In a bundle only the partition's own lines are read; their numbers count from the begin of the bundle.
+        """
+        key, following = "", 0
+        for one in await self.objects_of(k):
+            before = following if one.key == key else 0
+            key, following = one.key, before + one.rows
+            if one.rejected or one.customer != wanted.customer or not chosen(one):
+                continue
+            body = bytes_of(one, await self._objects.get(one.key))
+            for number, line in lines_with(body, one.key, wanted.key, self._reader):
+                yield one, before + number, line
 
     def _placed(self, line: bytes, period: int) -> str:
         own = self._reader.page(as_records(line + b"\n")).period

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 
+import msgspec
 import xxhash
 
 from vortex import metrics
 from vortex.core.compression import Compression
 from vortex.core.log.segment import check_blob, compression_of, decompress
-from vortex.core.log.streaming import STEP, Counted, decompressed, kept_lines, member, same_text
+from vortex.core.log.streaming import STEP, Counted, decompressed, kept_lines, member, members_in, same_text
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import PublishedObject
 from vortex.core.publish.members import ObjectSpec, Piece
@@ -63,9 +64,9 @@ class ObjectWriter:
         runs = list(_runs_of(specs, lambda spec: spec.raw, _BUILD_BYTES, _BATCH_OBJECTS))
         left = len(runs)
 
-        async def put(spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
+        async def put(several: Sequence[tuple[ObjectSpec, bytes, int]]) -> list[PublishedObject]:
             async with self.putting:
-                return await self._put_object(spec, body, raw)
+                return await self._put_object(several)
 
         async def some(several: Sequence[ObjectSpec]) -> list[PublishedObject]:
             nonlocal left
@@ -75,7 +76,9 @@ class ObjectWriter:
                 if not left:
                     data.clear()  # the objects are in memory now
                     built()
-            return await asyncio.gather(*(put(spec, *one) for spec, one in zip(several, made, strict=True)))
+            members = ((spec, *one) for spec, one in zip(several, made, strict=True))
+            objects = await asyncio.gather(*(put(list(its)) for _, its in groupby(members, key=lambda one: one[0].key)))
+            return [published for its in objects for published in its]
 
         parts = await asyncio.gather(*map(some, runs))
         return [published for part in parts for published in part]
@@ -93,39 +96,52 @@ class ObjectWriter:
                 data = await blobs_of(self.log_store, specs)
         return await self.offload(_bodies, specs, data, plan.small, plan.compression)
 
-    async def _put_object(self, spec: ObjectSpec, body: bytes, raw: int) -> PublishedObject:
-        log_store = self.log_store
-        created = await log_store.retry(
-            f"publish {spec.key}", lambda: log_store.store.put_if_absent(spec.key, body, NDJSON)
-        )
+    async def _put_object(self, members: Sequence[tuple[ObjectSpec, bytes, int]]) -> list[PublishedObject]:
+        """Put an object, or a bundle of several members: each with its bytes, and the number of bytes of its lines."""
+        log_store, key = self.log_store, members[0][0].key
+        bodies: Sequence[bytes] = [body for _, body, _ in members]
+        body = b"".join(bodies)
+        created = await log_store.retry(f"publish {key}", lambda: log_store.store.put_if_absent(key, body, NDJSON))
         if not created:
-            body = await self._compared(spec.key, body)
-        self.meter.observe(metrics.OBJECT_BYTES, len(body))
-        return PublishedObject(
-            key=spec.key,
-            folder=spec.folder.path,
-            period=spec.period,
-            customer=spec.folder.customer,
-            event_type=spec.folder.event_type,
-            rejected=spec.folder.rejected,
-            rows=spec.rows,
-            bytes=len(body),
-            raw=raw,
-            digest=xxhash.xxh3_128_hexdigest(body),
-            beside=spec.folder.beside,
-        )
+            bodies = await self._compared(key, bodies)
+        self.meter.observe(metrics.OBJECT_BYTES, sum(map(len, bodies)))
+        at, rows = 0, []
+        for (spec, _, raw), its in zip(members, bodies, strict=True):
+            rows.append(_row(spec, its, raw, at))
+            at += len(its)
+        return rows
 
-    async def _compared(self, key: str, body: bytes) -> bytes:
-        """The existing object if it has the same lines, even compressed differently. Raises ForeignObject."""
+    async def _compared(self, key: str, bodies: Sequence[bytes]) -> Sequence[bytes]:
+        """The members of the existing object if they have the same lines, even compressed differently.
+
+        Raises ForeignObject.
+        """
         for _ in range(READINGS):
             existing = await self.log_store.retry(f"compare {key}", lambda: self.log_store.store.get(key))
             with contextlib.suppress(CorruptSegment):
-                if existing == body or await self.offload(_same_lines, existing, body, key):
-                    return existing
+                if (same := await self.offload(_same_lines, existing, bodies, key)) is not None:
+                    return same
         raise ForeignObject(
             f"{key}: exists with different content; another program or stream writes to this store. "
             "Nothing was overwritten; publishing stopped"
         )
+
+
+def _row(spec: ObjectSpec, body: bytes, raw: int, at: int) -> PublishedObject:
+    return PublishedObject(
+        key=spec.key,
+        folder=spec.folder.path,
+        period=spec.period,
+        customer=spec.folder.customer,
+        event_type=spec.folder.event_type,
+        rejected=spec.folder.rejected,
+        rows=spec.rows,
+        bytes=len(body),
+        raw=raw,
+        digest=xxhash.xxh3_128_hexdigest(body),
+        beside=spec.folder.beside,
+        at=at if spec.bundled else msgspec.UNSET,
+    )
 
 
 def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
@@ -136,15 +152,16 @@ def batches(specs: Sequence[ObjectSpec]) -> Iterator[list[ObjectSpec]]:
 def _runs_of(
     specs: Sequence[ObjectSpec], size_of: Callable[[ObjectSpec], int], most: int, number: int
 ) -> Iterator[list[ObjectSpec]]:
-    """Runs of at most `number` objects and `most` bytes in total; a larger object is a run by itself."""
+    """Runs of at most `number` objects and `most` bytes in total; a larger object, or bundle, is a run by itself."""
     run: list[ObjectSpec] = []
     total = 0
-    for spec in specs:
-        size = size_of(spec)
+    for _, several in groupby(specs, key=lambda spec: spec.key):
+        its = list(several)
+        size = sum(map(size_of, its))
         if run and (total + size > most or len(run) >= number):
             yield run
             run, total = [], 0
-        run.append(spec)
+        run += its
         total += size
     if run:
         yield run
@@ -219,5 +236,12 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int, compression: Compression) 
     return b"".join(parts), raw  # a single member is not copied
 
 
-def _same_lines(existing: bytes, ours: bytes, key: str) -> bool:
-    return same_text(decompressed(existing, key), decompressed(ours, key))
+def _same_lines(existing: bytes, ours: Sequence[bytes], key: str) -> Sequence[bytes] | None:
+    """The existing object, cut as ours, if each part has the same lines; else None. Raises CorruptSegment."""
+    if existing == b"".join(ours):
+        return ours
+    theirs = [existing] if len(ours) == 1 else members_in(existing, key)
+    if len(theirs) != len(ours):
+        return None
+    pairs = zip(theirs, ours, strict=True)
+    return theirs if all(same_text(decompressed(one, key), decompressed(other, key)) for one, other in pairs) else None

@@ -76,6 +76,8 @@ class PublishRules:
     index_bytes: int = 128 * 1024 * 1024
     compression: Compression = Compression.GZIP
     piece_bytes: int = 16 * 1024 * 1024
+    bundle: int = 0
+    """Partitions with less compressed bytes in a period are put together; 0: none."""
 
     @property
     def interval_s(self) -> float:
@@ -284,6 +286,7 @@ class Publisher:
             rules.compression,
             piece_rows=rules.piece_bytes // KEY_BYTES,
             keys=int(rules.keys_bytes / FINGERPRINT_BYTES),
+            bundle=rules.bundle,
         )
 
     async def unpublished_end(self) -> int | None:

@@ -10,7 +10,7 @@ from vortex.core.log.rules import BrokenLog, SegmentHeader
 from vortex.core.publish.contents import PublishedObject
 from vortex.core.publish.members import Dropped, Listed, Members, ObjectSpec, listed, members_of
 from vortex.core.publish.plan import LogView, Plan
-from vortex.core.publish.ranges import RangeDone
+from vortex.core.publish.ranges import range_done
 from vortex.log.store import LogStore
 from vortex.ports import Offload
 from vortex.publish.copies import Copier, Copies
@@ -73,7 +73,7 @@ class Ranges:
 
         async def do(number: int) -> None:
             published = await self._publish(plan, views, dropped, number)
-            await self._log_store.put_range_done(RangeDone(k=plan.k, range=number, objects=published))
+            await self._log_store.put_range_done(range_done(plan.k, number, published))
 
         return has, do
 

@@ -99,6 +99,7 @@ def publish_rules(settings: Settings) -> PublishRules:
         keys_bytes=settings.memory.keys,
         copy_bytes=min(_COPIES, _room_bytes(settings) // 4),
         compression=Compression(settings.layout.compression),
+        bundle=min(settings.layout.small, settings.publish.target_object_size),
     )
 
 

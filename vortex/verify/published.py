@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain, groupby
 
 import msgspec
 import xxhash
@@ -17,7 +17,7 @@ from vortex.core.compression import Compression
 from vortex.core.invariants import Invariant
 from vortex.core.log.segment import compression_of, decompress_object
 from vortex.core.log.trailer import CorruptSegment
-from vortex.core.publish.contents import Done, PublishedObject
+from vortex.core.publish.contents import Done, PublishedObject, bytes_of
 from vortex.core.publish.members import Dropped, Members, ObjectSpec, members_of
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.shares import listings
@@ -54,14 +54,17 @@ class ObjectProof:
             implied = await self._implied(plan, views, dropped or {})
         if document is None:
             self._report.count("objects in progress", len(implied or ()))
-            return list(implied or ())
+            return sorted({name.partition(_IN)[0] for name in implied or ()})
         if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
             self._report.fault(
                 Invariant.WRITTEN_ONCE, f"plan {plan.k}", "done.json names another plan or other periods"
             )
         keys = {row.key for row in document.objects}
-        if implied is not None and keys != set(implied):
-            unexpected = sorted(keys ^ set(implied))
+        names = {_name(row.key, row.folder, row.bundled) for row in document.objects}
+        if len(names) != len(document.objects):
+            self._report.fault(Invariant.WRITTEN_ONCE, f"plan {plan.k}", "done.json names an object twice")
+        if implied is not None and names != set(implied):
+            unexpected = sorted(names ^ set(implied))
             self._report.fault(
                 Invariant.WRITTEN_ONCE,
                 unexpected[0],
@@ -69,11 +72,11 @@ class ObjectProof:
             )
         digests = implied or {}
 
-        async def one(row: PublishedObject) -> None:
-            async with self._gate, self._under_way.of(row.bytes + row.raw):
-                await self._check(row, document, digests.get(row.key), plan.compression)
+        async def one(rows: Sequence[PublishedObject]) -> None:
+            async with self._gate, self._under_way.of(sum(row.bytes + row.raw for row in rows)):
+                await self._check_object(rows, document, digests, plan.compression)
 
-        await asyncio.gather(*map(one, document.objects))
+        await asyncio.gather(*(one(list(rows)) for _, rows in groupby(document.objects, key=lambda row: row.key)))
         return sorted(keys)
 
     async def _implied(self, plan: Plan, views: Mapping[str, LogView], dropped: Dropped) -> dict[str, bytes | None]:
@@ -102,31 +105,51 @@ class ObjectProof:
             blobs, digests = Blobs(await copies.blobs(specs)), dict[str, bytes | None]()
         except NotFound:  # a segment is missing; other objects may be complete
             if len(specs) == 1:
-                return {specs[0].key: None}
+                return {_spec_name(specs[0]): None}
             return {key: digest for spec in specs for key, digest in (await self._digests([spec], copies)).items()}
         for spec in specs:
             try:
                 digest = xxhash.xxh3_128()
                 for text in chain.from_iterable(map(blobs.lines, spec.pieces)):
                     digest.update(text)
-                digests[spec.key] = digest.digest()
+                digests[_spec_name(spec)] = digest.digest()
             except CorruptSegment as problem:  # it was intact when its log was read
-                digests[spec.key] = None
+                digests[_spec_name(spec)] = None
                 self._report.fault(Invariant.WHOLE_LOGS, spec.key, str(problem))
         return digests
 
-    async def _check(
-        self, row: PublishedObject, document: Done, lines_digest: bytes | None, compression: Compression
+    async def _check_object(
+        self,
+        rows: Sequence[PublishedObject],
+        document: Done,
+        digests: Mapping[str, bytes | None],
+        compression: Compression,
     ) -> None:
-        """Check one object. `lines_digest` is the digest of its lines in the segments, if they still exist."""
-        fault = self._report.fault
+        """Check an object, or the members of a bundle: there must be nothing else in it.
+
+        `digests` are those of the lines in the segments, by name.
+        """
+        key = rows[0].key
         self._report.count("objects")
         try:
-            body = await self._log_store.store.get(row.key)
-            text = decompress_object(body, row.key)
+            body = await self._log_store.store.get(key)
         except NotFound:
-            fault(Invariant.WRITTEN_ONCE, row.key, "is missing, though it was published")
+            self._report.fault(Invariant.WRITTEN_ONCE, key, "is missing, though it was published")
             return
+        begins = [0, *accumulate(row.bytes for row in rows)]
+        if rows[0].bundled and [*(row.at for row in rows), len(body)] != begins:
+            self._report.fault(Invariant.WRITTEN_ONCE, key, "has bytes that are of no partition, or of two")
+        for row in rows:
+            digest = digests.get(_name(row.key, row.folder, row.bundled))
+            self._check(row, bytes_of(row, body), document, digest, compression)
+
+    def _check(
+        self, row: PublishedObject, body: bytes, document: Done, lines_digest: bytes | None, compression: Compression
+    ) -> None:
+        """Check one partition's lines. `lines_digest` is that of its lines in the segments, if they still exist."""
+        fault = self._report.fault
+        try:
+            text = decompress_object(body, row.key)
         except CorruptSegment as problem:
             fault(Invariant.WRITTEN_ONCE, row.key, f"is not a complete {compression} file: {problem}")
             return
@@ -147,6 +170,19 @@ class ObjectProof:
                 break
         if lines_digest not in (xxhash.xxh3_128_digest(text), None):
             fault(Invariant.WRITTEN_ONCE, row.key, "its lines differ from those in its segments")
+
+
+_IN = "\n"
+"""Between the key of a bundle and a folder: it is in no key."""
+
+
+def _name(key: str, folder: str, bundled: bool) -> str:
+    """What is in an object, or in a member of a bundle."""
+    return f"{key}{_IN}{folder}" if bundled else key
+
+
+def _spec_name(spec: ObjectSpec) -> str:
+    return _name(spec.key, spec.folder.path, spec.bundled)
 
 
 def _is_object(line: bytes) -> bool:

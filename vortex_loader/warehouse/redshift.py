@@ -117,6 +117,11 @@ class Redshift(Warehouse):
         """By COPY, which reads the files that the manifest names."""
         if not store.url.startswith("s3://"):
             raise LoaderError(f"{store.url}: Redshift reads from S3 only")
+        if any(listed.files for listed in partition.folders):
+            raise LoaderError(
+                f"{partition.name}: some of its lines are in a bundle, and COPY cannot read a part of an object. "
+                "Redshift needs a store with layout.small = 0"
+            )
         self.run(f"DROP TABLE IF EXISTS {STAGE}")
         self.run(f"CREATE TEMP TABLE {STAGE} (doc super)")
         region = f" REGION {self.literal(self._region)}" if self._region else ""

@@ -164,10 +164,10 @@ async def check_all(world: World, producer: Producer, names: list[str], *, known
 
 
 def test_explain_says_the_truth_about_a_thousand_random_events() -> None:
-    """Duplicates at ingest and at publication, rejections, late and untimed events."""
+    """Duplicates at ingest and at publication, rejections, late and untimed events; in bundles and in other objects."""
 
     async def main() -> None:
-        world = World(shards=3, keep_ms=10 * HOUR_MS)
+        world = World(shards=3, keep_ms=10 * HOUR_MS, bundle=600)
         worker = await world.begin()
         producer = await produced(world, 1300)
         await world.clock.sleep(1200)
@@ -176,6 +176,7 @@ def test_explain_says_the_truth_about_a_thousand_random_events() -> None:
         became = await check_all(world, producer, names, known=True)
         assert min(became[kind] for kind in ("published", "duplicate", "filtered", "rejected", "late", "untimed")) > 15
         assert sum(became.values()) == sum(len(producer.sends[name]) for name in names) > 1050
+        assert len(world.lines("_bundles/")) > 100 and len(world.lines("c=")) > 100
 
     vtime.run(main())
 
@@ -213,9 +214,10 @@ def explainer_seed(explainer: Explainer) -> int:
     return explainer._state.seed
 
 
-def test_explain_finds_the_line_in_objects_when_the_logs_are_cleaned_up() -> None:
+@pytest.mark.parametrize("bundle", [0, 1 << 20])
+def test_explain_finds_the_line_in_objects_when_the_logs_are_cleaned_up(bundle: int) -> None:
     async def main() -> None:
-        world = World(shards=2, keep_ms=0, window_ms=10 * MINUTE)
+        world = World(shards=2, keep_ms=0, window_ms=10 * MINUTE, bundle=bundle)
         worker = await world.begin()
         producer = await produced(world, 200)
         await world.clock.sleep(6 * 3600)
@@ -232,6 +234,7 @@ def test_explain_finds_the_line_in_objects_when_the_logs_are_cleaned_up() -> Non
         (copy,) = (await sighted.explain(wanted)).copies
         assert copy.fate is Fate.PUBLISHED
         assert line_at(world, copy.object, copy.line or 0) == producer.lines[name]
+        assert copy.object.startswith("_bundles/" if bundle else "c=")
         broken = next(iter(producer.broken))
         (given, *_) = by_line(producer.lines[broken], policy_of(world.settings(), sighted._state), sighted.reader)
         found = await sighted.explain(given)

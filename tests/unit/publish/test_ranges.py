@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from unittest.mock import patch
@@ -161,10 +161,10 @@ def test_the_planner_publishes_a_shared_folder_on_when_a_worker_dies_in_the_midd
             if operation == "put" and key.startswith("c="):
                 await world.clock.sleep(1.0)
 
-        async def watched(self: ObjectWriter, spec: ObjectSpec, body: bytes, raw: int) -> Any:
-            made = await real(self, spec, body, raw)
-            if self is victim.publisher._ranges._writer and part_of(spec.key) >= 1000:
-                put.append(spec.key)
+        async def watched(self: ObjectWriter, several: Sequence[tuple[ObjectSpec, bytes, int]]) -> Any:
+            made = await real(self, several)
+            if self is victim.publisher._ranges._writer and part_of(several[0][0].key) >= 1000:
+                put.append(several[0][0].key)
             return made
 
         real = ObjectWriter._put_object

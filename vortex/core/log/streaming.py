@@ -19,6 +19,8 @@ from vortex.core.log.trailer import CorruptSegment
 STEP = 1 << 20
 """Bytes of text per piece; a text up to this size is compressed or decompressed at once, which costs less."""
 _FEED = 256 * 1024
+_SMALL_FEED = 16 * 1024
+"""For members of a few KiB: what is fed beyond the end of a member is copied, and fed again."""
 _BROKEN: tuple[type[Exception], ...] = (
     igzip_lib.IsalError,  # type: ignore[assignment]  # its stub says an instance
     zstd.ZstdError,
@@ -140,3 +142,22 @@ def same_text(one: Iterable[bytes], other: Iterable[bytes]) -> bool:
         if not common or left[:common] != right[:common]:
             return left == right
         left, right = left[common:], right[common:]
+
+
+def members_in(body: bytes, name: str) -> list[bytes]:
+    """The gzip members or Zstandard frames of an object, one after another. Raises CorruptSegment."""
+    view, at, found = memoryview(body), 0, list[bytes]()
+    inflater_of = _INFLATERS[compression_of(view)]
+    try:
+        while at < len(view):
+            begin, inflater = at, inflater_of()
+            while not inflater.eof:
+                feed = view[at : at + _SMALL_FEED] if inflater.needs_input else view[:0]
+                at += len(feed)
+                if not inflater.decompress(feed, STEP) and not feed and not inflater.eof:
+                    raise CorruptSegment(f"{name}: a member is truncated")
+            at -= len(inflater.unused_data or b"")
+            found.append(body[begin:at])
+    except _BROKEN as problem:
+        raise CorruptSegment(f"{name}: {problem}") from None
+    return found

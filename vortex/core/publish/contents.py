@@ -17,13 +17,16 @@ from vortex.core.log.segment import Counts
 from vortex.core.model import HOUR_MS
 from vortex.core.publish.plan import LogView, Plan
 
-DONE_VERSION = 2
+DONE_VERSION = 3
+"""Version 3 has `at`. A document without bundles is of version 2, so that older programs read it."""
+OLDEST_DONE = 2
 
 
 class PublishedObject(msgspec.Struct, kw_only=True):
     """One row of `done.json`. `bytes` is the size of the object, `raw` of its lines; `digest` is its XXH3-128.
 
-    An object `beside` rejections is `rejected`, too; its rows do not count as rejections.
+    An object `beside` rejections is `rejected`, too; its rows do not count as rejections. A row with `at` is a member
+    of the bundle `key` and begins there; `bytes` and `digest` are those of the member.
     """
 
     key: str
@@ -37,6 +40,12 @@ class PublishedObject(msgspec.Struct, kw_only=True):
     raw: int
     digest: str
     beside: bool = False
+    at: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it is a member of a bundle."""
+        return self.at is not msgspec.UNSET
 
 
 class Outcome(Counts):
@@ -58,7 +67,12 @@ class Done(msgspec.Struct, kw_only=True):
     periods: dict[int, Outcome]
     totals: dict[str, int]
     decided: list[str]
-    version: int = DONE_VERSION
+    version: int = OLDEST_DONE
+
+
+def bytes_of(one: PublishedObject, body: bytes) -> bytes:
+    """The row's own bytes of its object."""
+    return body if one.at is msgspec.UNSET else body[one.at : one.at + one.bytes]
 
 
 def period_counts(
@@ -89,9 +103,9 @@ def done(
     plan: Plan, published: Iterable[PublishedObject], periods: dict[int, Outcome], decided: Sequence[str] = ()
 ) -> Done:
     """The plan's done document."""
-    rows = sorted(published, key=lambda one: one.key)
+    rows = sorted(published, key=lambda one: (one.key, one.at or 0))
     totals = {
-        "objects": len(rows),
+        "objects": len({one.key for one in rows}),
         "rows": sum(one.rows for one in rows if not one.rejected),
         "rejected": sum(one.rows for one in rows if one.rejected and not one.beside),
         "bytes": sum(one.bytes for one in rows),
@@ -107,6 +121,7 @@ def done(
         periods=periods,
         totals=totals,
         decided=list(decided),
+        version=DONE_VERSION if any(one.bundled for one in rows) else OLDEST_DONE,
     )
 
 
@@ -128,6 +143,8 @@ def closed_hours(after: int, upto: int, first_hour: int, held: Iterable[int]) ->
 
 ZSTD_MANIFEST = 2
 """The version of the manifest of an hour in Zstandard, which has `compression`: other readers must refuse it."""
+BUNDLE_MANIFEST = 3
+"""The version of the manifest of an hour with bundles, where a row with `files` has no `manifest`."""
 _COUNTED = ("events", "accepted", "published", "dropped", "filtered", "rejected", "late", "early", "untimed")
 
 
@@ -148,21 +165,26 @@ def hour_documents(
     """
     folders: dict[str, list[PublishedObject]] = {}
     counts = Outcome()
-    for one in sorted((o for d in dones for o in d.objects if hour_of(o.period) == hour), key=lambda o: o.key):
+    for one in sorted(
+        (o for d in dones for o in d.objects if hour_of(o.period) == hour), key=lambda o: (o.key, o.at or 0)
+    ):
         folders.setdefault(one.folder, []).append(one)
     for document in dones:
         for period, some in document.periods.items():
             if hour_of(period) == hour:
                 counts.add(some)
     ordered = sorted(folders.items())
-    partitions = ((partition_manifest_key(path), _manifest(several, url)) for path, several in ordered)
+    partitions = (
+        (partition_manifest_key(path), _manifest(several, url)) for path, several in ordered if not _bundled(several)
+    )
     rows = {"partitions": list[dict[str, object]](), "rejected": [], "beside": []}
     for path, several in ordered:
         kind = "beside" if several[0].beside else "rejected" if several[0].rejected else "partitions"
         rows[kind].append(_partition_row(path, several))
+    bundled = any(map(_bundled, folders.values()))
     is_zstd = any(Compression.of(one.key) is Compression.ZSTD for several in folders.values() for one in several)
     body = {
-        "version": ZSTD_MANIFEST if is_zstd else 1,
+        "version": BUNDLE_MANIFEST if bundled else ZSTD_MANIFEST if is_zstd else 1,
         "stream": state.stream,
         "hour": moment(hour).strftime("%Y-%m-%dT%H:00:00Z"),
         "totals": _totals(o for several in folders.values() for o in several if not o.rejected),
@@ -180,7 +202,7 @@ def hour_documents(
 def _totals(several: Iterable[PublishedObject]) -> dict[str, int]:
     every = list(several)
     return {
-        "objects": len(every),
+        "objects": len({one.key for one in every}),
         "rows": sum(one.rows for one in every),
         "bytes": sum(one.bytes for one in every),
         "raw_bytes": sum(one.raw for one in every),
@@ -189,7 +211,23 @@ def _totals(several: Iterable[PublishedObject]) -> dict[str, int]:
 
 def _partition_row(path: str, several: Sequence[PublishedObject]) -> dict[str, object]:
     first = several[0]
-    row: dict[str, object] = {"folder": path, "manifest": partition_manifest_key(path), **_totals(several)}
+    # A COPY manifest cannot name a part of an object. One that leaves out lines is worse than none, which is an error.
+    row: dict[str, object] = {"folder": path}
+    if not _bundled(several):
+        row["manifest"] = partition_manifest_key(path)
+    row |= _totals(several)
+    if _bundled(several):
+        row["files"] = [_file(one) for one in sorted(several, key=lambda one: (one.period, one.key))]
     if not first.rejected:
         row = {"customer": first.customer, "event_type": first.event_type, **row}
     return row
+
+
+def _bundled(several: Iterable[PublishedObject]) -> bool:
+    """Whether some of a partition's lines are in a bundle."""
+    return any(one.bundled for one in several)
+
+
+def _file(one: PublishedObject) -> dict[str, object]:
+    """`bytes` of the object `key` from `offset` on, which are a complete file by themselves."""
+    return {"key": one.key, "offset": one.at or 0, "bytes": one.bytes, "rows": one.rows}

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.compression import Compression
-from vortex.core.layout import object_key
+from vortex.core.layout import bundle_key, object_key
 from vortex.core.log.rules import BrokenLog, SegmentHeader
 from vortex.core.log.segment import Folder, member_offsets
+from vortex.core.publish.bundles import bundle_numbers, units
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.shares import mask, part_stride
 
@@ -87,12 +88,13 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """An object to write: its pieces in order of (shard, n)."""
+    """An object to write, or one partition's member of the bundle `key`: its pieces in order of (shard, n)."""
 
     key: str
     folder: Folder
     period: int
     pieces: tuple[Piece, ...]
+    bundled: bool = False
 
     @property
     def length(self) -> int:
@@ -110,19 +112,20 @@ class ObjectSpec:
         return sum(piece.rows - len(piece.out) for piece in self.pieces)
 
     def must_recompress(self, small: int) -> bool:
-        """Whether its members are so small that one recompressed member is better."""
-        return len(self.pieces) > 1 and self.raw < small * len(self.pieces)
+        """Whether its members are so small that one recompressed member is better. In a bundle it must be one."""
+        return self.bundled or (len(self.pieces) > 1 and self.raw < small * len(self.pieces))
 
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Members in order of (period, hash of the folder, folder, shard, n).
+    """Members in order of (period, hash of the folder, folder, shard, n); in each period those in bundles come first.
 
     `groups` are the indexes where the members of a folder and period begin, and the number of all members; `ends` are
     the compressed bytes before each of them. `rejected`
     says which folders hold rejections. `dropped` are the dropped rows: the index of the segment, and in the lower half
     of the bits the number of the row. `parts` has for each folder the number of the first part in this range, and
-    of the first one behind it.
+    of the first one behind it. `bundles` has for each group the number of its bundle in range `number`, or -1. `units`
+    are the groups where a bundle begins, or a group in none, and the number of groups: a bundle is written as a whole.
     """
 
     table: NDArray[np.void]
@@ -134,6 +137,9 @@ class Members:
     dropped: NDArray[np.uint64]
     compression: Compression
     parts: list[tuple[int, int]]
+    number: int
+    bundles: NDArray[np.int64]
+    units: NDArray[np.int64]
 
     def __len__(self) -> int:
         """The number of groups."""
@@ -150,13 +156,18 @@ class Members:
         """
         end = len(self) if end is None else end
         while begin < end:
-            last = min(end, _fitting(self.groups, begin, most))
+            last = min(end, self._whole(begin, _fitting(self.groups, begin, most)))
             yield begin, last
             begin = last
 
     def fitting(self, first: int, most: int) -> int:
         """Where the groups from `first` on with at most `most` compressed bytes end; at least one group."""
-        return _fitting(self.ends, first, most)
+        return self._whole(first, _fitting(self.ends, first, most))
+
+    def _whole(self, first: int, last: int) -> int:
+        """Where the last unit ends that ends at `last` or before; but at least the unit of `first`."""
+        at = int(np.searchsorted(self.units, last, side="right")) - 1
+        return int(self.units[at] if self.units[at] > first else self.units[at + 1])
 
     def runs(self, first: int, last: int, near: int, most: int) -> list[Run]:
         """The ranges of segments that hold the blobs of the groups first..last (half-open), those first that the first
@@ -190,15 +201,21 @@ class Members:
         specs = []
         places = members[bounds[:-1] - bounds[0]]
         sizes = np.diff(bounds).tolist()
-        for period, folder, size in zip(places["period"].tolist(), places["folder"].tolist(), sizes, strict=True):
+        bundles = self.bundles[first:last].tolist()
+        groups = zip(places["period"].tolist(), places["folder"].tolist(), sizes, bundles, strict=True)
+        for period, folder, size, bundle in groups:
             its, (first, limit) = self.folders[folder], self.parts[folder]
-            for part, chosen in enumerate(_cut([next(pieces) for _ in range(size)], target), first):
+            several = [next(pieces) for _ in range(size)]
+            if bundle >= 0:
+                key = bundle_key(period, self.number, bundle, self.compression)
+                specs.append(ObjectSpec(key, its, period, tuple(several), bundled=True))
+                continue
+            for part, chosen in enumerate(_cut(several, target), first):
                 if part >= limit:
                     raise BrokenLog(f"{its.path}: has more objects than segments in a range of its plan")
                 spec = ObjectSpec(object_key(its.path, period, part, self.compression), its, period, tuple(chosen))
-                if spec.rows:
-                    specs.append(spec)
-        return specs
+                specs.append(spec)
+        return [spec for spec in specs if spec.rows]
 
     def _pieces(self, members: NDArray[np.void], outs: Mapping[int, NDArray[np.int64]]) -> Iterator[Piece]:
         segments = self.segments
@@ -261,20 +278,48 @@ def members_of(
     ranks, folders = _ranked(folders)
     table["folder"] = ranks[table["folder"]]
     table = table[np.lexsort((table["segment"], table["folder"], table["period"]))]
-    starts = np.ones(len(table), dtype=bool)
-    starts[1:] = (table["folder"][1:] != table["folder"][:-1]) | (table["period"][1:] != table["period"][:-1])
-    groups = np.append(np.flatnonzero(starts), len(table))
+    rejected = np.array([folder.rejected for folder in folders], dtype=bool)
+    table, groups, bundles = _bundled(plan, table, folders, rejected)
     return Members(
         table,
         groups,
         np.concatenate(([0], np.cumsum(_sizes(table))))[groups],
         folders,
-        np.array([folder.rejected for folder in folders], dtype=bool),
+        rejected,
         segments,
         _rows_of(segments, dropped),
         plan.compression,
         _parts(plan, number, folders),
+        number,
+        bundles,
+        units(table["period"][groups[:-1]], bundles),
     )
+
+
+def _bundled(
+    plan: Plan, table: NDArray[np.void], folders: Sequence[Folder], rejected: NDArray[np.bool_]
+) -> tuple[NDArray[np.void], NDArray[np.int64], NDArray[np.int64]]:
+    """The members with those in bundles first in their period, their groups, and the number of each group's bundle."""
+    groups = _groups(table)
+    if not plan.bundle or not len(table):
+        return table, groups, np.full(len(groups) - 1, -1, dtype=np.int64)
+    # A shared folder has members in several ranges; rejections are read by people, who look into their folder.
+    shared = frozenset(plan.shared)
+    apart = rejected | np.array([folder.hash in shared for folder in folders], dtype=bool)
+    sizes = np.add.reduceat(_sizes(table), groups[:-1])
+    own = (sizes >= plan.bundle) | apart[table["folder"][groups[:-1]]]
+    periods = table["period"][groups[:-1]]
+    order = np.lexsort((own, periods))
+    table = table[np.lexsort((np.repeat(own, np.diff(groups)), table["period"]))]
+    groups = _groups(table)
+    return table, groups, bundle_numbers(periods, sizes[order], np.diff(groups), own[order], plan.target)
+
+
+def _groups(table: NDArray[np.void]) -> NDArray[np.int64]:
+    """Where the members of a folder and period begin, and the number of all members."""
+    starts = np.ones(len(table), dtype=bool)
+    starts[1:] = (table["folder"][1:] != table["folder"][:-1]) | (table["period"][1:] != table["period"][:-1])
+    return np.append(np.flatnonzero(starts), len(table))
 
 
 def _parts(plan: Plan, number: int, folders: Sequence[Folder]) -> list[tuple[int, int]]:

@@ -29,9 +29,12 @@ PLAN_ROWS = 8_000_000
 """Maximum rows of a plan, likewise: their ids are in memory while they are decided."""
 
 
-PLAN_VERSION = 5
-"""Version 5 has `hashed`, `shared` and `cuts`; a plan without shared folders is of version 4, which has `compression`.
-A plan of gzip has version 3, so that older programs carry it out."""
+PLAN_VERSION = 6
+"""Version 6 has `bundle`; a plan without it is of version 5, which has `hashed`, `shared` and `cuts`. A plan without
+shared folders is of version 4, which has `compression`. A plan of gzip has version 3, so that older programs carry it
+out."""
+BUNDLE_VERSION = 6
+"""An older program would put an object of each partition."""
 SHARED_VERSION = 5
 """An older program would put other objects of a shared folder."""
 COMPRESSION_VERSION = 4
@@ -66,6 +69,9 @@ class Plan(msgspec.Struct, kw_only=True):
     The folders with the hashes `shared` are shared by segments: range i has those from `cuts[i - 1]` (shard, n) to
     before `cuts[i]`, in order. The others lie in `hashed` equal ranges of the hash space (0: in all `ranges`).
 
+    A folder with less than `bundle` compressed bytes in a period has no object of its own there: its lines are a member
+    of a bundle (see `vortex.core.publish.bundles`).
+
     `window` and `reach` are in milliseconds. `since` is the first plan whose keys are compared with its `rows`,
     `recent` describes the plans since..k-1, and `parts` is 0 if there is nothing to decide. No row of this plan or a
     later one arrives before the first value of `arrived`, and no row of this plan after the second.
@@ -93,6 +99,7 @@ class Plan(msgspec.Struct, kw_only=True):
     hashed: int = 0
     shared: tuple[int, ...] = ()
     cuts: tuple[tuple[str, int], ...] = ()
+    bundle: int | msgspec.UnsetType = msgspec.UNSET
     version: int = OLDEST_PLAN
 
 
@@ -208,7 +215,8 @@ def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The planner's settings: the size at which objects are cut, and window and reach in milliseconds.
+    """The planner's settings: the size at which objects are cut, and window and reach in milliseconds. Partitions with
+    less than `bundle` bytes in a period are put together.
 
     A part of the keys has at least `part_rows` rows, if there are `workers` to share the parts, and at least
     `piece_rows` of each segment on average: each part reads all segments' keys. Where the fingerprints of the published
@@ -223,6 +231,7 @@ class Rules:
     compression: Compression = Compression.GZIP
     piece_rows: int = 0
     keys: int = 1 << 62
+    bundle: int = 0
 
     def least_rows(self, rows: int, segments: int, known: int) -> int:
         """The least rows of a part: of `rows` in `segments`, with `known` published keys to compare with."""
@@ -253,9 +262,16 @@ def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int =
         retired=retired,
         target=rules.target,
         compression=compression,
-        version=OLDEST_PLAN if compression is Compression.GZIP else COMPRESSION_VERSION,
+        bundle=rules.bundle or msgspec.UNSET,
+        version=_version(compression, rules.bundle),
     )
     return _deciding(plan, last, views, rules)
+
+
+def _version(compression: Compression, bundle: int) -> int:
+    if bundle:
+        return BUNDLE_VERSION
+    return OLDEST_PLAN if compression is Compression.GZIP else COMPRESSION_VERSION
 
 
 def _compression(last: Plan, upto: int, wanted: Compression) -> tuple[Compression, int]:

@@ -13,7 +13,9 @@ import msgspec
 from vortex.core.publish.contents import PublishedObject
 from vortex.core.publish.plan import Plan
 
-RANGE_VERSION = 1
+RANGE_VERSION = 2
+"""Version 2 has bundles; a range without one is of version 1."""
+OLDEST_RANGE = 1
 
 
 class RangeDone(msgspec.Struct, kw_only=True):
@@ -22,7 +24,13 @@ class RangeDone(msgspec.Struct, kw_only=True):
     k: int
     range: int
     objects: list[PublishedObject]
-    version: int = RANGE_VERSION
+    version: int = OLDEST_RANGE
+
+
+def range_done(k: int, number: int, objects: list[PublishedObject]) -> RangeDone:
+    """The document of a range."""
+    bundled = any(one.bundled for one in objects)
+    return RangeDone(k=k, range=number, objects=objects, version=RANGE_VERSION if bundled else OLDEST_RANGE)
 
 
 def takers(workers: Sequence[str], me: str, ranges: int) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def part_stride(plan: Plan) -> int:
 
 def listings(plan: Plan) -> Iterator[tuple[Plan, int]]:
     """The plan and a range, for as few ranges as together have all objects of the plan."""
-    if not plan.shared:
+    if not plan.shared and not plan.bundle:
         yield msgspec.structs.replace(plan, ranges=1, hashed=0), 0
         return
     for number in range(plan.ranges):
@@ -112,7 +112,7 @@ def shared_out(plan: Plan, views: Mapping[str, LogView], worth: Worth) -> Plan:
         hashed=hashed,
         shared=tuple(sorted(shared)),
         cuts=_cuts([(place, sum(some.get(f, 0) for f in shared)) for place, some in heavy], weights),
-        version=SHARED_VERSION,
+        version=max(plan.version, SHARED_VERSION),
     )
 
 

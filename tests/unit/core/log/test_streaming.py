@@ -14,7 +14,7 @@ from vortex.core.compression import Compression, zstd
 from vortex.core.log.lines import LineTable, PageLines
 from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Folder, compress, decompress_object, empty_footer, folder_hash, lz4_frame
-from vortex.core.log.streaming import STEP, decompressed, kept_lines, lz4_member, member, same_text
+from vortex.core.log.streaming import STEP, decompressed, kept_lines, lz4_member, member, members_in, same_text
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.model import Position, Start
 from vortex.core.publish.members import ObjectSpec, Piece
@@ -118,4 +118,16 @@ def test_sealing_and_publishing_a_large_member_take_a_small_part_of_its_size(lar
     assert decompress_object(body, "x") == line * (3 * (count - 1))
     assert size_of == 3 * (count - 1) * len(line)
     other = compress(decompress_object(body, "x"))
-    assert _held(lambda: _same_lines(body, other, "key")) < len(text) / 2
+    assert _held(lambda: _same_lines(body, [other], "key")) < len(text) / 2
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_members_in_cuts_an_object_into_its_members(compression: Compression) -> None:
+    """Of any size, each a whole file by itself."""
+    texts = [b"a\n", b"", b"b" * 100_000 + b"\n", *(b"%d\n" % n for n in range(3000)), bytes(3 * STEP)]
+    bodies = [compress(text, compression) for text in texts]
+    assert members_in(b"".join(bodies), "x") == bodies
+    assert members_in(bodies[0], "x") == bodies[:1]
+    for broken in (b"".join(bodies)[:-1], b"".join(bodies[:3]) + b"\x00\x01"):
+        with pytest.raises(CorruptSegment, match=r"^x: "):
+            members_in(broken, "x")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
+from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vortex.core.log.lines import LineTable
-from vortex.core.log.rules import SegmentHeader
+from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Counts, Folder, empty_footer, folder_hash, member_offsets
 from vortex.core.model import HOUR_MS, Position, Start
-from vortex.core.publish.contents import closed_hours
+from vortex.core.publish.contents import Done, Outcome, PublishedObject, closed_hours, done, hour_documents
 from vortex.core.publish.members import objects
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
+from vortex.core.publish.ranges import range_done
 
 PERIOD = 300_000
 
@@ -78,3 +81,86 @@ def test_closed_hours_before_the_first_start_are_only_those_with_events() -> Non
     assert closed_hours(first, first + 3 * HOUR_MS, first, []) == [first + n * HOUR_MS for n in range(3)]
     assert closed_hours(first + PERIOD, first + 2 * PERIOD, first, [first + PERIOD]) == []
     assert closed_hours(first + PERIOD, first + HOUR_MS, first, []) == [first]
+
+
+def row(folder: str, key: str, at: int | None = None, **fields: Any) -> PublishedObject:
+    """A row of done.json, with 10 bytes and 2 rows."""
+    known = {"customer": folder, "event_type": "t", "period": 0, "rejected": False, "digest": ""}
+    more = {} if at is None else {"at": at}
+    return PublishedObject(folder=folder, key=key, rows=2, bytes=10, raw=50, **{**known, **more, **fields})
+
+
+def documents(*rows: PublishedObject) -> tuple[Done, dict[str, Any], dict[str, Any]]:
+    """The done document of a plan of the hour 0, the manifests of its partitions, and the hour's."""
+    plan = Plan(k=0, after=0, upto=HOUR_MS, shards={}, target=1)
+    document = done(plan, rows, {0: Outcome(accepted=2 * len(rows), published=2 * len(rows))})
+    state = StreamState(stream="s", arn="", created=0, roots=(), closed_before=0, first_hour=0, seed=0)
+    partitions, (_, body) = hour_documents(state, 0, [document], "s3://b/p")
+    return document, {key: json.loads(one) for key, one in partitions}, json.loads(body)
+
+
+def test_a_partition_in_a_bundle_has_its_files_in_the_hours_manifest_and_no_manifest_of_its_own() -> None:
+    """Also where other lines of it are in an object: a COPY of that alone would silently leave out lines."""
+    document, manifests, hour = documents(
+        row("a", "_bundles/0000", 10, period=0),
+        row("b", "_bundles/0000", 0, period=0),
+        row("a", "a/0005", period=PERIOD),
+        row("c", "c/0000"),
+    )
+    assert [(one.key, one.at, one.folder) for one in document.objects[:2]] == [
+        ("_bundles/0000", 0, "b"),
+        ("_bundles/0000", 10, "a"),
+    ]
+    assert (document.version, document.totals["objects"], document.totals["rows"]) == (3, 3, 8)
+    assert list(manifests) == ["_manifests/c/manifest.json"]
+    assert (hour["version"], hour["totals"]["objects"], hour["totals"]["bytes"]) == (3, 3, 40)
+    sums = {"rows": 4, "bytes": 20, "raw_bytes": 100}
+    assert hour["partitions"] == [
+        {
+            "customer": "a",
+            "event_type": "t",
+            "folder": "a",
+            "objects": 2,
+            **sums,
+            "files": [
+                {"key": "_bundles/0000", "offset": 10, "bytes": 10, "rows": 2},
+                {"key": "a/0005", "offset": 0, "bytes": 10, "rows": 2},
+            ],
+        },
+        {
+            "customer": "b",
+            "event_type": "t",
+            "folder": "b",
+            "objects": 1,
+            **{name: number // 2 for name, number in sums.items()},
+            "files": [{"key": "_bundles/0000", "offset": 0, "bytes": 10, "rows": 2}],
+        },
+        {
+            "customer": "c",
+            "event_type": "t",
+            "folder": "c",
+            "manifest": "_manifests/c/manifest.json",
+            "objects": 1,
+            **{name: number // 2 for name, number in sums.items()},
+        },
+    ]
+
+
+def test_documents_without_bundles_have_the_version_and_fields_of_before() -> None:
+    """So older programs and loaders read them."""
+    document, manifests, hour = documents(row("a", "a/0000"), row("b", "b/0000"))
+    body = msgspec.json.decode(msgspec.json.encode(document))
+    assert (body["version"], hour["version"], len(manifests)) == (2, 1, 2)
+    assert all("at" not in one for one in body["objects"])
+    assert all("files" not in one for one in hour["partitions"])
+    part = range_done(0, 0, document.objects)
+    assert part.version == 1
+    assert range_done(0, 0, [row("a", "_bundles/0000", 0)]).version == 2
+    views = {"s": log("s", 4, Random(1))}
+    last = Plan(k=-1, after=0, upto=0, shards={"s": PlanShard()}, target=1)
+    plain, bundling = (propose(last, views, Rules(1, bundle=size)) for size in (0, 10))
+    assert plain is not None and bundling is not None
+    assert (plain.version, bundling.version) == (3, 6)
+    assert b"bundle" not in msgspec.json.encode(plain)
+    bundling.bundle, bundling.version = msgspec.UNSET, 3
+    assert msgspec.json.encode(bundling) == msgspec.json.encode(plain)
