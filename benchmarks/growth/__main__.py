@@ -96,13 +96,21 @@ def _price(shards: int) -> dict[str, float]:
 
 
 def _manifests(partitions: int) -> dict[str, float]:
-    found = closed(partitions)
+    found, bundled = closed(partitions), closed(partitions, bundle=64 * 1024)
     return {
         "virtual s": found.virtual_s,
         "PUTs of manifests": found.manifests,
         "PUTs of objects": found.objects,
         "bytes of manifests held": found.held,
+        "PUTs with layout.small": bundled.manifests + bundled.objects,
+        "virtual s with layout.small": bundled.virtual_s,
     }
+
+
+def _bundles(kilobytes: int) -> dict[str, float]:
+    """With objects, and so bundles, of 16 KiB: a thousandth of the shipped size."""
+    found = closed(1000, 1000 * kilobytes, bundle=8 * 1024, target=16 * 1024)
+    return {"PUTs of objects": found.objects, "PUTs of manifests": found.manifests}
 
 
 def _resume(segments: int) -> dict[str, float]:
@@ -136,6 +144,7 @@ CURVES = {
     "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
     "manifests": Curve("partitions of an hour", (2500, 5000, 10_000), _manifests, "virtual s"),
+    "bundles": Curve("KB in 1,000 partitions, bundles of 16 KiB", (1000, 2000, 4000), _bundles, "PUTs of objects"),
     "hot": Curve("compressed MB in one folder, 90 MB/s a connection", (640, 1280, 2560), _hot, "virtual MB/s"),
     "hot-by-workers": Curve("workers, 20 GB in one folder", (1, 2, 4), _hot_workers, "virtual MB/s"),
     "verify": Curve("plans of 32 objects", (96, 192, 384, 768), _verify, "CPU s"),

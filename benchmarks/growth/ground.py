@@ -76,7 +76,7 @@ def _kind(key: str) -> str:
         return "plan"
     if "/dedup/" in key:
         return "decision"
-    if key.startswith("_"):
+    if key.startswith("_") and not key.startswith("_bundles/"):
         return "manifest"
     return "object"
 

@@ -28,16 +28,20 @@ class Closed:
     held: int
 
 
-def closed(partitions: int) -> Closed:
-    """What it takes to publish and close an hour with so many partitions, each with one object."""
-    return vtime.run(_closed(partitions))
+def closed(partitions: int, size: int | None = None, **sizes: int) -> Closed:
+    """What it takes to publish and close an hour with so many partitions, each with one object, or a part of a bundle.
+
+    `size`: bytes of lines in all, by default 60 for each partition.
+    """
+    known = {"batch": 1 << 25, "index_bytes": 1 << 30}
+    return vtime.run(_closed(partitions, size or 60 * partitions, Sizes(**known | sizes)))
 
 
-async def _closed(partitions: int) -> Closed:
+async def _closed(partitions: int, size: int, sizes: Sizes) -> Closed:
     clock = vtime.VirtualClock(T0 + 2 * HOUR_MS)
     store = _Putting(clock)
-    state = fill(store, 1, Traffic(commits=1, partitions=partitions, size=60 * partitions), end=T0 + HOUR_MS)
-    one = publisher(store, state, Sizes(batch=1 << 25, index_bytes=1 << 30), "me", Roster(("me",)))
+    state = fill(store, 1, Traffic(commits=1, partitions=partitions, size=size), end=T0 + HOUR_MS)
+    one = publisher(store, state, sizes, "me", Roster(("me",)))
     made = vortex.core.publish.contents._manifest
 
     def watched(objects: Iterable[PublishedObject], url: str) -> bytes:

@@ -68,6 +68,7 @@ class Sizes:
     under_way: int = 671_089
     part_rows: int = 1000
     keys_bytes: int = 10_737_418
+    bundle: int = 0
 
 
 FULL_RATE = Traffic(commits=10, partitions=100, size=60_000)
@@ -142,6 +143,7 @@ def publisher(
         keys_bytes=sizes.keys_bytes,
         copy_bytes=sizes.copy_bytes,
         index_bytes=sizes.index_bytes,
+        bundle=sizes.bundle,
     )
     return Publisher(state, rules, ports, lambda: roster)
 

@@ -188,3 +188,17 @@ def test_an_hour_takes_one_manifest_a_partition_many_at_a_time(partitions: int) 
     assert (found.manifests, found.objects) == (partitions + 1, partitions)
     assert found.virtual_s <= 0.6 + 2 * 0.025 * partitions / 48
     assert found.held <= 48 * 250
+
+
+@pytest.mark.parametrize("partitions", [60, 240, 960])
+def test_requests_of_small_partitions_do_not_grow_with_their_number_where_they_are_bundled(partitions: int) -> None:
+    """An object, and the hour's manifest."""
+    found = closed(partitions, 60_000, bundle=64 * 1024)
+    assert (found.objects, found.manifests) == (1, 1)
+
+
+def test_requests_of_small_partitions_grow_with_their_bytes_where_they_are_bundled() -> None:
+    """An object for each so many compressed bytes."""
+    puts = [closed(240, size, bundle=64 * 1024, target=16 * 1024).objects for size in (240_000, 480_000, 960_000)]
+    assert puts == [2, 4, 8]
+    assert closed(240, 120_000, bundle=1, target=16 * 1024).objects == 240
