@@ -21,7 +21,9 @@ from vortex.commands.existing_state import newest_life
 from vortex.core.dedup.decided import DECISION_TRAILER
 from vortex.core.log.segment import SEGMENT_TRAILER, VERSION
 from vortex.core.log.trailer import OtherVersion, Trailer
+from vortex.core.publish.contents import DONE_VERSION
 from vortex.core.publish.plan import PLAN_VERSION
+from vortex.core.publish.ranges import RANGE_VERSION
 from vortex.exits import Exit
 from vortex.lookup.explain import Explainer, Scope
 from vortex.lookup.identity import by_id
@@ -105,7 +107,12 @@ KINDS |= {
     "000000000009.seg": _with(SEGMENT_TRAILER),
     "dedup/0000000005-0": _with(DECISION_TRAILER),
 }
-NEWEST = {"0000000005/plan.json": PLAN_VERSION, "000000000009.seg": VERSION}
+NEWEST = {
+    "0000000005/plan.json": PLAN_VERSION,
+    "0000000004/done.json": DONE_VERSION,
+    RANGE: RANGE_VERSION,
+    "000000000009.seg": VERSION,
+}
 """Of the files whose newest version the release did not write."""
 
 
