@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.front import Link
-from benchmarks.network import Network
+from benchmarks.network import Network, chosen
+from benchmarks.options import GROUPS, options
 from benchmarks.processes import Server, server
 from vortex.adapters.s3.store import open_s3_store
 
@@ -24,6 +25,17 @@ BODY = os.urandom(5_000_000)
 def store() -> Iterator[Server]:
     with server("benchmarks.store_server") as running:
         yield running
+
+
+@pytest.mark.parametrize("workload", sorted(GROUPS))
+def test_every_workload_runs_over_tls_unless_an_option_says_otherwise(workload: str, tmp_path: Path) -> None:
+    for arguments, way in (
+        ([], "TLS"),
+        (["--plain"], "plain HTTP"),
+        (["--rtt", "20ms", "--rate", "100MB"], "TLS, 20 ms there and back, 100 MB a second"),
+        (["--plain", "--rtt", "20ms"], "plain HTTP, 20 ms there and back"),
+    ):
+        assert str(chosen(options(None, ["--workload", workload, *arguments]), tmp_path)) == way
 
 
 def test_link_delivers_in_order_after_delay_and_rate() -> None:
