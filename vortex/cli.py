@@ -6,6 +6,7 @@ A command imports what it needs when it runs, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from vortex.exits import Exit
 from vortex.options import Commands, config_option, examples, json_option, loaded, one_off, uncollected
 
 if TYPE_CHECKING:
-    pass
+    from vortex.config.section import Section
 
 log = logging.getLogger(__name__)
 _MOST_PROCESSES = 256
@@ -369,18 +370,24 @@ def plan(
     """Say how many processes, how much memory and which monthly price a stream needs."""
     from vortex.commands.plan import plan as program
     from vortex.commands.sizing import Load
+    from vortex.config.output import Publish
+    from vortex.config.settings import Dedup
 
-    seconds = [_seconds(text, option) for text, option in ((window, "--window"), (period, "--period"))]
+    if not math.isfinite(events):
+        raise click.BadParameter(f"{events} is no number of events", param_hint="--events-per-second")
+    seconds = _seconds(Dedup, "window", window), _seconds(Publish, "period", period)
     sys.exit(program(Load(events, event_bytes, shards, customers, types, *seconds), as_json))
 
 
-def _seconds(text: str, option: str) -> float:
-    from vortex.config.units import duration_ms
+def _seconds(section: type[Section], key: str, text: str) -> float:
+    """A duration as the setting takes it."""
+    from pydantic import ValidationError
 
     try:
-        return duration_ms(text) / 1000
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param_hint=option) from None
+        return float(getattr(section.model_validate({key: text}), key)) / 1000
+    except ValidationError as problem:
+        why = problem.errors()[0]["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(f"{text!r}: {why}", param_hint=f"--{key}") from None
 
 
 @main.command(epilog=examples("vortex health"))

@@ -27,8 +27,10 @@ _MARGIN = 1.5
 """TLS takes 1.1 times the CPU of plain HTTP; a backlog of ten million events on 32 shards 1.4 times that of (a)."""
 _OBJECT_S = 1e-3
 _POLL_S = 0.63e-3
+_PROCESS_BYTES_S = 57e6
+"""Of events that one process read of a backlog."""
 _BUSY = 0.5
-"""Share of its core that a process is planned to use; the rest is for catching up."""
+"""Share of its core, and of that rate, that a process is planned to use; the rest is for catching up."""
 
 # Memory, in bytes. The chart takes these from here: tools/chart.py.
 PROCESS_BYTES = 150 * MIB
@@ -117,7 +119,8 @@ def size(load: Load) -> Sizing:
     partitions = min(load.customers * load.types, load.events * load.period)
     objects_s = partitions / load.period
     cores = _cores(load, objects_s)
-    processes = max(1, math.ceil(cores / _BUSY))
+    needed = max(cores, load.events * load.event_bytes / _PROCESS_BYTES_S)
+    processes = max(1, math.ceil(needed / _BUSY))
     events_each = math.ceil(load.events / processes)
     limit, keys = Memory().limit, _keys(load, processes)
     return Sizing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from vortex.cli import main
@@ -27,7 +28,20 @@ def test_plan_prints_the_same_as_json_when_asked() -> None:
     assert abs(found["dollars"] - sum(cost["dollars"] for cost in found["costs"])) < 0.01
 
 
-def test_plan_names_the_option_when_a_duration_is_wrong() -> None:
-    result = CliRunner().invoke(main, [*_ASK, "--window", "soon"])
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--window", "soon", "invalid duration"),
+        ("--period", "0s", "must divide an hour"),
+        ("--period", "7m", "must divide an hour"),
+        ("--events-per-second", "nan", "no number of events"),
+        ("--events-per-second", "-1", "not in the range"),
+        ("--shards", "0", "not in the range"),
+    ],
+)
+def test_plan_names_the_option_when_a_value_is_wrong(option: str, text: str, said: str) -> None:
+    """By the rules of the setting, where it is one."""
+    result = CliRunner().invoke(main, [*_ASK, option, text])
     assert result.exit_code == Exit.USAGE
-    assert "--window" in result.output
+    assert option in result.output
+    assert said in result.output

@@ -9,7 +9,9 @@ import pytest
 
 from vortex.commands import sizing
 from vortex.commands.sizing import MIB, Load, pod_memory, process_memory, size
-from vortex.config.settings import Memory
+from vortex.config.input import Source
+from vortex.config.output import Commit, Publish
+from vortex.config.settings import Coordination, Dedup, Memory
 
 SMALL = Load(events=100, event_bytes=1000, shards=1, customers=10, types=10)
 HUGE = Load(events=500_000, event_bytes=1000, shards=1000, customers=1000, types=20)
@@ -27,8 +29,29 @@ def test_sizing_gives_one_process_and_no_lease_table_when_the_stream_is_small() 
 
 def test_sizing_matches_the_published_price_of_a_thousand_shards() -> None:
     """docs/how-to/size.md: heartbeats of 1,000 shards cost about $20 a month, segments every 30 s $438."""
-    assert dollars(HUGE, "lease heartbeats") == pytest.approx(20, rel=0.1)
+    on_twenty = dataclasses.replace(HUGE, events=560_000)
+    assert size(on_twenty).processes == 20
+    assert dollars(on_twenty, "lease heartbeats") == pytest.approx(20, rel=0.05)
     assert dollars(HUGE, "PUT segments") == pytest.approx(438, rel=0.01)
+
+
+def test_sizing_plans_half_of_what_a_process_can_read() -> None:
+    """docs/how-to/size.md: 57 MB a second, about fifty full shards; half of that, so that it catches up."""
+    full = Load(events=50_000, event_bytes=1000, shards=50, customers=100, types=10)
+    assert size(full).processes == 2
+    assert size(dataclasses.replace(full, events=28_000)).processes == 1
+    small = dataclasses.replace(full, events=40_000, event_bytes=200)
+    assert size(small).processes == 1, "by CPU"
+
+
+def test_load_has_the_defaults_of_the_settings() -> None:
+    """What a plan does not ask for is as in a settings file without it."""
+    load = SMALL
+    assert load.window * 1000 == Dedup().window
+    assert load.period * 1000 == Publish().period
+    assert (load.commit_every * 1000, load.keep * 1000) == (Commit().every, Commit().keep)
+    assert load.poll * 1000 == Source.model_fields["poll"].default
+    assert load.failover * 1000 == Coordination().failover
 
 
 def test_sizing_matches_the_published_price_of_keeping_a_day() -> None:
