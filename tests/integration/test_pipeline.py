@@ -8,6 +8,7 @@ import signal
 import socket
 import uuid
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from urllib.error import HTTPError
@@ -28,6 +29,7 @@ from tests.harness import (
     wait_active,
 )
 from tests.servers import free_port, wait_for
+from vortex_loader.store import open_store
 
 pytestmark = pytest.mark.integration
 
@@ -261,3 +263,23 @@ def test_shards_that_split_and_merge_while_running_or_stopped_are_read_once(
     site.drain()
     assert check_exactly_once(site, sent) > 50
     verified(site)
+
+
+@pytest.mark.parametrize("site", ["s3"], indirect=True)
+def test_small_partitions_are_bundled_and_the_loader_reads_them(site: Site) -> None:
+    """With each program as it is shipped: an object for all of them, and one manifest."""
+    site.configure(lateness="20y", period="5m")
+    site.config.write_text(site.config.read_text() + '\n[layout]\nsmall = "64KiB"\n')
+    at = "2024-03-04T05:06:07Z"
+    sent = {f"c{n}": json.dumps({"id": f"id-{n}", "customer": f"c{n}", "type": "t", "at": at}) for n in range(30)}
+    put(site, *((name, text.encode()) for name, text in sent.items()))
+    site.drain()
+    (bundle, manifest) = site.objects()
+    assert bundle == "_bundles/date=2024-03-04/hour=05/0505-000-000.json.gz"
+    assert manifest == "_hours/date=2024-03-04/hour=05/manifest.json"
+    verified(site)
+    store = open_store(site.store, endpoint_url=site.s3, region="us-east-1")
+    for part in store.hour(datetime(2024, 3, 4, 5, tzinfo=UTC)).partitions:
+        blocks = [block for stored in store.objects(part) for block in store.blocks(stored)]
+        assert b"".join(blocks).decode() == sent.pop(part.customer) + "\n"
+    assert not sent

@@ -130,6 +130,8 @@ def _of_copy(copy: Copy) -> Iterator[str]:
     match copy.fate:
         case Fate.PUBLISHED:
             yield f"  published: {copy.object or 'object unknown'} line {copy.line}, by plan {copy.plan}"
+            if copy.object and not copy.object.startswith(f"{copy.folder}/"):
+                yield f"    bundled with other partitions; its own is {copy.folder}"
         case Fate.PUBLISHING:
             yield f"  accepted; plan {copy.plan} is publishing it into {copy.folder}"
         case Fate.WAITING:

@@ -221,7 +221,7 @@ def _warnings(load: Load, partitions: float, objects_s: float) -> list[str]:
     if objects_s * _OBJECT_S > load.events * _EVENT_S * 10:
         found.append(
             f"an object has {counted(round(events_each), 'event')} on average, and costs more than they do: "
-            'publish.period = "1h" makes fewer'
+            'publish.period = "1h" makes fewer, and layout.small puts small ones together'
         )
     if load.window > load.keep:
         found.append(

@@ -35,6 +35,14 @@ def test_answer_lines_names_the_line_and_what_its_copies_repeat() -> None:
     ]
 
 
+def test_answer_lines_names_the_partition_of_a_line_in_a_bundle() -> None:
+    copy = Copy(Fate.PUBLISHED, AT, folder="c=a/t=b", plan=4, object="_bundles/0800-000-000.json.gz", line=7)
+    assert list(answer_lines(Answer("a", "1", Verdict.PUBLISHED, [copy])))[1:] == [
+        "  published: _bundles/0800-000-000.json.gz line 7, by plan 4",
+        "    bundled with other partitions; its own is c=a/t=b",
+    ]
+
+
 def test_answer_lines_says_how_far_shards_are_read_when_nothing_was_found() -> None:
     shards = [ReadUpTo(f"s-{n:02d}", "open", AT - n * 1000, "9") for n in range(25)]
     lines = list(
