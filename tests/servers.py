@@ -28,6 +28,8 @@ _START_S = 60.0
 
 
 MINISTACK = REPOSITORY / "tests" / "ministack.txt"
+MOTO = [sys.executable, "-P", str(REPOSITORY / "tests/moto_process.py")]
+"""The command line of its server, without host and port."""
 
 
 class NoNode(Exception):
@@ -81,7 +83,7 @@ def _running(command: list[str], port: int, **options: Any) -> Iterator[str]:
 def moto_server() -> Iterator[str]:
     """Moto (Kinesis, S3, DynamoDB) in a process of its own; yields its URL."""
     port = free_port()
-    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port) as url:
+    with _running([*MOTO, "-H", "127.0.0.1", "-p", str(port)], port) as url:
         yield url
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.loader.servers import prepared
-from tests.servers import CREDENTIALS, free_port, install_ministack, wait_for
+from tests.servers import CREDENTIALS, MOTO, free_port, install_ministack, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "deploy/compose"
@@ -125,7 +125,7 @@ def _start(stack: Stack) -> None:
     python, host = sys.executable, "127.0.0.1"
     aws, leases = _port(5000), _port(8000)
     url = f"http://{host}:{aws}"
-    stack.start("aws", [python, "-m", "moto.server", "-H", host, "-p", str(aws)], aws, env)
+    stack.start("aws", [*MOTO, "-H", host, "-p", str(aws)], aws, env)
     ministack = {"BIND_HOST": host, "GATEWAY_PORT": str(leases), "SERVICES": "dynamodb", "LOG_LEVEL": "ERROR"}
     stack.start("leases", [str(install_ministack())], leases, env | ministack)
 
