@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 LEAST, MOST = 128 * 1024 * 1024, 432 * 1024 * 1024
-"""Bytes for large work in a process. The least makes one object of 64 MiB, of blobs of the same size."""
+"""Bytes for large work in a process. The least is what one object of 64 MiB takes, with blobs of the same size: with
+less room it waits until it is alone."""
 
 
 class BytesUnderWay:

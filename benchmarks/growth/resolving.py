@@ -24,7 +24,7 @@ _TRAFFIC = Traffic(commits=COMMITS, partitions=30, size=1_800)
 """A thousandth of a shard at full rate: 30 rows in 30 seconds."""
 _KEYS_BYTES = (1 << 30) * 2 // 13 // 1000
 """A thousandth of the memory for keys, for two plans: a window of an hour has thirteen."""
-_STEPS = ("plan_runs", "_rows_by_key", "resolve", "_encoded", "_check", "_merged")
+_STEPS = ("plan_runs", "_rows_by_key", "resolve", "encode", "_keys_of", "_check", "_merged")
 
 
 @dataclass(slots=True)

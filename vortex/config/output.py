@@ -156,7 +156,7 @@ class Publish(Section):
     )
     scratch: Size = Field(
         default=size_bytes("2GiB"),
-        description="Disk space of a process for copies of segments, while it publishes a plan of more than 64 MiB: in "
+        description="Disk space of a process for copies of segments, while it publishes a plan of more than 24 MiB: in "
         "the folder for temporary files (TMPDIR). With less, segments are read several times.",
     )
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from vortex.core.dedup.decided import Decided, encode
 from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.dedup.keys import KEY, Keys, bounds_of
 from vortex.core.dedup.resolve import Bools, resolve
-from vortex.core.dedup.rows import PlanRuns, Rows, plan_runs, rows_of
+from vortex.core.dedup.rows import PlanRuns, Rows, plan_runs, rows_of, sorted_by_key
 from vortex.core.log.rules import BrokenLog
 from vortex.core.publish.members import Dropped
 from vortex.core.publish.plan import LogView, Plan
@@ -70,9 +71,14 @@ class Resolver:
     async def decide(self, plan: Plan, ids: PlanIds, part: int) -> tuple[bytes, Keys]:
         """The file of one part, and the keys that it publishes."""
         runs, blocks = ids
+        del ids
         rows = await self.offload(_rows_by_key, runs, blocks, part, plan.parts)
+        del blocks  # as large as the rows, and not needed by a single part any more
         dropped = await self._dropped(plan, runs, rows, part)
-        return await self.offload(_encoded, plan, part, runs, rows, dropped)
+        body = await self.offload(encode, plan.k, part, plan.parts, runs, rows, dropped)
+        count = len(rows) - int(np.count_nonzero(dropped))
+        del rows, dropped
+        return body, await self.offload(_keys_of, body, count, runs)
 
     async def _dropped(self, plan: Plan, runs: PlanRuns, rows: Rows, part: int) -> Bools:
         """Which rows of a part are dropped. Processes the keys in sub-ranges if memory is short."""
@@ -93,15 +99,17 @@ class Resolver:
 
 
 def _rows_by_key(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:
-    return rows_of(runs, blocks, part, parts).by_key()
+    rows = rows_of(runs, blocks, part, parts)
+    columns: list[NDArray[Any]] = [rows.high, rows.low, rows.run, rows.row]
+    del rows
+    return sorted_by_key(columns)
 
 
-def _encoded(plan: Plan, part: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> tuple[bytes, Keys]:
-    """The file of a part, and the keys that it publishes, as in the file."""
-    body = encode(plan.k, part, plan.parts, runs, rows, dropped)
-    keys = Keys.room(len(rows) - int(np.count_nonzero(dropped)), runs.table["lo"].copy(), runs.table["hi"].copy())
-    keys.fill(np.frombuffer(body, dtype=KEY, count=len(keys)))
-    return body, keys
+def _keys_of(body: bytes, count: int, runs: PlanRuns) -> Keys:
+    """The keys that a file publishes."""
+    keys = Keys.room(count, runs.table["lo"].copy(), runs.table["hi"].copy())
+    keys.fill(np.frombuffer(body, dtype=KEY, count=count))
+    return keys
 
 
 class Deduplicator:
@@ -146,23 +154,26 @@ class Deduplicator:
         """Checks and does the parts. Reads the ids only once for all parts of a worker."""
         read: list[PlanIds] = []
 
+        async def ids() -> PlanIds:
+            if not read:
+                read.append(await self._resolver.ids(plan, views))
+            return read[0] if plan.parts > 1 else read.pop()
+
         async def has(part: int) -> bool:
             return await self._log_store.has_decided(plan.k, part)
 
         async def do(part: int) -> None:
             begun = self._clock.monotonic()
-            if not read:
-                read.append(await self._resolver.ids(plan, views))
-            await self._decide(plan, read[0], part)
+            await self._decide(plan, ids, part)
             self._meter.observe(metrics.RESOLVE_SECONDS, self._clock.monotonic() - begun)
 
         return has, do
 
-    async def _decide(self, plan: Plan, ids: PlanIds, part: int) -> None:
+    async def _decide(self, plan: Plan, ids: Callable[[], Awaitable[PlanIds]], part: int) -> None:
         """Write the file of one part. Raises ForeignObject if it exists with a decision that files do not confirm."""
         self.keys.forget(plan.since)
         for again in (False, True):
-            body, keys = await self._resolver.decide(plan, ids, part)
+            body, keys = await self._resolver.decide(plan, await ids(), part)
             if await self._log_store.put_decided(plan.k, part, body):
                 await self.keys.keep(plan.k, part, plan.parts, keys)
                 return

@@ -27,10 +27,10 @@ from vortex.publish.copies import BlobData, Copies, blobs_of
 
 log = logging.getLogger(__name__)
 
-_BATCH = 32 * 1024 * 1024
+_BATCH = 16 * 1024 * 1024
 """Compressed bytes and objects per batch; with the objects being built, this is the memory that publishing uses."""
 _BATCH_OBJECTS = 500
-_BUILD_BYTES = 32 * 1024 * 1024
+_BUILD_BYTES = 16 * 1024 * 1024
 """Bytes of lines that one thread builds in one call, so that neighbours share decompressed blobs."""
 _PARALLEL_BUILDS = 2
 PARALLEL_PUTS = 48

@@ -28,7 +28,7 @@ from vortex.publish.publisher import PublishRules
 from vortex.retry import Retry
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
 from vortex.runtime.trust import TrustedClock, TrustedStream
-from vortex.under_way import LEAST, MOST, BytesUnderWay
+from vortex.under_way import MOST, BytesUnderWay
 
 
 def _unheard(shard: str, footer: Footer) -> None:
@@ -75,13 +75,15 @@ class Environment:
         self.room = BytesUnderWay(_room_bytes(self.settings))
 
 
+_LEAST_ROOM = 96 * 2**20
+"""Two batches that are built and two that are put, or a record of 64 MiB. Larger work is done alone."""
 _COPIES = 64 * 2**20
 """Maximum memory for copies of segments."""
 
 
 def _room_bytes(settings: Settings) -> int:
     """The memory for large work. A large folder is published faster with more, which a small limit does not allow."""
-    return max(LEAST, min(MOST, settings.memory.limit // 2))
+    return max(_LEAST_ROOM, min(MOST, settings.memory.limit // 4))
 
 
 def publish_rules(settings: Settings) -> PublishRules:

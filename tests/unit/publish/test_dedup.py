@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections import Counter
-from typing import Any
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from simulation import vtime
+from simulation.memstore import MemoryStore
 from tests.loops import MINUTE, Worker, World
 from vortex.core.dedup.keys import Keys
-from vortex.publish.dedup import log
+from vortex.core.dedup.rows import RUN, PlanRuns
+from vortex.core.log.rules import SegmentHeader
+from vortex.core.log.segment import empty_footer
+from vortex.core.model import Position, Start
+from vortex.core.native.contract import KEY_BYTES
+from vortex.core.publish.plan import Plan
+from vortex.log.store import LogStore
+from vortex.publish.dedup import Resolver, log
 from vortex.publish.object_writer import ForeignObject
+from vortex.publish.published_keys import KeyCache
+from vortex.retry import Once
 
 
 async def traffic(world: World, seconds: int) -> None:
@@ -146,3 +159,28 @@ def test_publisher_publishes_every_copy_when_the_window_is_zero() -> None:
         assert found == world.sent
 
     vtime.run(scenario())
+
+
+def test_deciding_takes_at_most_so_many_bytes_a_row() -> None:
+    """Beside the ids as read: the rows (24 bytes) with the file (20 bytes), or their order and one column twice."""
+    count, segments = 400_000, 10
+    each = count // segments
+    table = np.zeros(segments, dtype=RUN)
+    table["n"], table["rows"] = np.arange(segments), each
+    footer = empty_footer("s", 0, owner="", created=0, position=Position(Start.LATEST), watermark=0, closed_before=0)
+    headers = [SegmentHeader("s", n, "", footer) for n in range(segments)]
+    runs = PlanRuns(["s"], table, headers, [0] * segments)
+
+    async def decided() -> int:
+        log_store = LogStore(MemoryStore(vtime.VirtualClock()), "r", Once())
+        resolver = Resolver(log_store, vtime.in_place, KeyCache(log_store, vtime.in_place, 1 << 20))
+        plan = SimpleNamespace(k=0, parts=1, recent=(), window=1, since=0)
+        blocks = {("s", n): Random(n).randbytes(KEY_BYTES * each) for n in range(segments)}
+        tracemalloc.start()
+        try:
+            body, keys = await resolver.decide(cast(Plan, plan), (runs, blocks), 0)
+            return tracemalloc.get_traced_memory()[1] if len(keys) == count and len(body) > 20 * count else -1
+        finally:
+            tracemalloc.stop()
+
+    assert 40 * count < vtime.run(decided()) < 60 * count

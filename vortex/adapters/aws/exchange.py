@@ -274,6 +274,10 @@ class _Reply(ClientResponse):
                 if (length or 0) > most:
                     raise Malformed(f"a body of {length} bytes")
                 await call.room(length or 0)
+                if length:  # a buffer that grows is copied many times, and leaves holes in the heap
+                    received.seek(length - 1)
+                    received.write(b"\0")
+                    received.seek(0)
                 async for chunk in self.content.iter_any():
                     size += len(chunk)
                     if size > most:
@@ -284,6 +288,7 @@ class _Reply(ClientResponse):
             except BaseException:
                 self.close()
                 raise
+            received.truncate()
             self._body = received.getvalue()
         body = await super().read()
         if self._wire is not None and self._wire.is_closing():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 
 import msgspec
 import numpy as np
@@ -29,6 +30,8 @@ _BUCKET = np.dtype([("end", "<u8"), ("digest", "V16")])
 _BUCKET_KEYS = 4096
 """Minimum keys per bucket; smaller buckets would take as much space as their keys."""
 _MOST_BUCKETS = 4096
+_STEP = 1 << 16
+"""Keys that are packed at a time."""
 
 
 class _Document(msgspec.Struct, kw_only=True):
@@ -135,12 +138,20 @@ class Decided:
 def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: Bools) -> bytes:
     """The file for the result of `resolve`: which of the `rows`, sorted by key, are dropped."""
     kept = published(dropped)
-    high = rows.high[kept]
-    keys = np.empty(len(high), dtype=KEY)
-    keys["high"], keys["low"], keys["run"] = high, rows.low[kept], rows.run[kept]
-    packed = keys.view(np.uint8).data
-    buckets = _buckets(high, packed, parts)
-    del high  # as large as all that follows
+    high = rows.high if kept.all() else rows.high[kept]
+    file = BytesIO()
+    if len(high):  # a buffer that grows is copied many times
+        file.seek(len(high) * KEY.itemsize - 1)
+        file.write(b"\0")
+        file.seek(0)
+    for begin in range(0, len(rows), _STEP):
+        some, its = rows.between(begin, begin + _STEP), kept[begin : begin + _STEP]
+        keys = np.empty(np.count_nonzero(its), dtype=KEY)
+        keys["high"], keys["low"], keys["run"] = some.high[its], some.low[its], some.run[its]
+        file.write(keys.view(np.uint8).data)
+    with file.getbuffer() as packed:
+        buckets = _buckets(high, packed, part, parts)
+    del high
     table = runs.table.copy()
     table["rows"] = np.bincount(rows.run, minlength=len(table))
     left_out = rows.run[dropped], rows.row[dropped]
@@ -158,7 +169,8 @@ def encode(k: int, part: int, parts: int, runs: PlanRuns, rows: Rows, dropped: B
     )
     rest = b"".join([table.tobytes(), buckets.tobytes(), msgspec.json.encode(document)])
     whole = struct.pack("<I", len(table) * RUN.itemsize + buckets.nbytes) + rest
-    return b"".join([packed, out, whole, DECISION_TRAILER.of(whole, VERSION)])
+    file.writelines((out, whole, DECISION_TRAILER.of(whole, VERSION)))
+    return file.getvalue()
 
 
 def published(dropped: Bools) -> Bools:
@@ -168,11 +180,12 @@ def published(dropped: Bools) -> Bools:
     return ~dropped
 
 
-def _buckets(high: Words, packed: memoryview, parts: int) -> NDArray[np.void]:
+def _buckets(high: Words, packed: memoryview, part: int, parts: int) -> NDArray[np.void]:
     several = min(_MOST_BUCKETS, 1 << max(0, (len(high) // _BUCKET_KEYS).bit_length() - 1))
     table = np.zeros(several, dtype=_BUCKET)
-    places = part_of(high, parts * several) % np.uint64(several)
-    table["end"] = np.searchsorted(places, np.arange(several), side="right")
+    shift = 65 - (parts * several).bit_length()
+    begins = np.array([(part * several + at) << shift for at in range(1, several)], dtype=np.uint64)
+    table["end"] = np.append(np.searchsorted(high, begins), len(high))
     begin = 0
     digests = []
     for end in (table["end"] * np.uint64(KEY.itemsize)).tolist():

@@ -28,17 +28,20 @@ def resolve(rows: Rows, runs: RunTable, known: Sequence[Keys], window: int) -> B
     if not len(rows):
         return dropped
     high, low = rows.high, rows.low
-    begins = np.flatnonzero(np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]))))
-    sizes = np.diff(begins, append=len(rows))
-    high, low = high[begins], low[begins]
+    same = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+    begins = np.flatnonzero(np.concatenate(([True], ~same)))
+    if len(begins) < len(rows):  # else both are as large as all that is here
+        high, low = high[begins], low[begins]
     matches = [_Matches.of(keys, high, low) for keys in known]
-    repeated = sizes > 1
+    del high, low
+    repeated = ~np.concatenate((~same, [True]))[begins]
     for some in matches:
         repeated[some.group] = True
     groups = np.flatnonzero(repeated)
-    number = np.cumsum(repeated) - 1  # index of a group among the repeated ones
-    matches = [_Matches(some.keys, number[some.group], some.place) for some in matches]
-    members = _Members(begins[groups], sizes[groups])
+    matches = [_Matches(some.keys, np.searchsorted(groups, some.group), some.place) for some in matches]
+    ends = begins[np.minimum(groups + 1, len(begins) - 1)]
+    ends[groups + 1 == len(begins)] = len(rows)
+    members = _Members(begins[groups], ends - begins[groups])
     for group in _all_near(members, rows, runs, matches, window, dropped).tolist():
         published = [arrived for some in matches for arrived in some.arrived(group)]
         _walk(members.of(group), rows, runs, published, window, dropped)

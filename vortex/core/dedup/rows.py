@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +60,7 @@ class Rows:
 
         Only this step reads rows in random order; later steps read them sequentially.
         """
-        order = in_order(self.high, self.low)
-        return Rows(self.high.take(order), self.low.take(order), self.run.take(order), self.row.take(order))
+        return sorted_by_key([self.high, self.low, self.run, self.row])
 
     def between(self, begin: int, end: int) -> Rows:
         """The rows from `begin` to `end`."""
@@ -94,20 +94,33 @@ def _of_segment(head: SegmentHeader, plan: Plan) -> Iterator[tuple[int, int, int
 
 def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, parts: int) -> Rows:
     """The rows in range `part` of `parts` equal key ranges, in order; `blocks` has the ids of each segment."""
-    columns: list[tuple[Words, Words, NDArray[np.uint32], NDArray[np.uint32]]] = []
+    most, upto = int(runs.table["rows"].sum()), 0
+    found = Rows(
+        np.empty(most, dtype=np.uint64),
+        np.empty(most, dtype=np.uint64),
+        np.empty(most, dtype=np.uint32),
+        np.empty(most, dtype=np.uint32),
+    )
     for at, (head, first, count) in enumerate(zip(runs.headers, runs.first, runs.table["rows"].tolist(), strict=True)):
         words = np.frombuffer(blocks[head.shard, head.n], dtype=">u8", count=2 * count, offset=KEY_BYTES * first)
-        high, low = (words.reshape(-1, 2)[:, column].astype(np.uint64) for column in (0, 1))
-        row = np.arange(first, first + count, dtype=np.uint32)
+        words, row = words.reshape(-1, 2), np.arange(first, first + count, dtype=np.uint32)
         if parts > 1:
-            mine = np.flatnonzero(part_of(high, parts) == part)
-            high, low, row = high[mine], low[mine], row[mine]
-        columns.append((high, low, np.full(len(row), at, dtype=np.uint32), row))
-    if not columns:
-        none, small = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32)
-        return Rows(none, none, small, small)
-    highs, lows, numbers, places = zip(*columns, strict=True)
-    return Rows(np.concatenate(highs), np.concatenate(lows), np.concatenate(numbers), np.concatenate(places))
+            mine = np.flatnonzero(part_of(words[:, 0].astype(np.uint64), parts) == part)
+            words, row = words[mine], row[mine]
+        its = found.between(upto, upto + len(row))
+        its.high[:], its.low[:], its.run[:], its.row[:] = words[:, 0], words[:, 1], at, row
+        upto += len(row)
+    return found.between(0, upto)
+
+
+def sorted_by_key(columns: list[NDArray[Any]]) -> Rows:
+    """The rows with these columns, sorted by key. An item is replaced when its column is sorted: without another
+    reference to them, only one column is in memory twice.
+    """
+    order = in_order(columns[0], columns[1])
+    for at in range(len(columns)):
+        columns[at] = columns[at].take(order)
+    return Rows(*columns)
 
 
 def part_of(high: Words, parts: int) -> Words:
