@@ -64,11 +64,13 @@ coverage: $(VENV)/dev.stamp
 		--cov-report= --cov-report=json:.tools/coverage.json
 	$(BIN)/python -m tools.branches .tools/coverage.json
 
+# These tests wait for processes more than they compute, so twice as many run at once.
 integration: $(VENV)/dev.stamp
-	$(BIN)/pytest -q -n $(WORKERS) tests/integration
+	$(BIN)/pytest -q -n $$((2 * $(WORKERS))) tests/integration
 
+# A file is for one process: two tests of speed never run beside each other.
 acceptance: $(VENV)/dev.stamp
-	$(BIN)/pytest -q tests/acceptance
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/acceptance
 
 # A fleet under stress, briefly; for long: make soak MINUTES=10 FLEET=5 SHARDS=16 FAILOVER=10s
 MINUTES ?= 1
