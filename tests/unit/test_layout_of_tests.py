@@ -42,7 +42,6 @@ EXCEPTIONS = {
     "lookup/sends.py": _EXPLAIN,
     "options.py": "test_cli.py tests what commands share",
     "ports.py": _DECLARES,
-    "runtime/environment.py": "tests/integration opens it against emulators",
     "runtime/gauges.py": "tests/integration/test_fleet.py reads the gauges of workers",
     "verify/report.py": _DECLARES,
 }

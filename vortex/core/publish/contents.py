@@ -177,7 +177,7 @@ def hour_documents(
     partitions = (
         (partition_manifest_key(path), _manifest(several, url)) for path, several in ordered if not _bundled(several)
     )
-    rows = {"partitions": list[dict[str, object]](), "rejected": [], "beside": []}
+    rows = {"partitions": list[msgspec.Raw](), "rejected": [], "beside": []}
     for path, several in ordered:
         kind = "beside" if several[0].beside else "rejected" if several[0].rejected else "partitions"
         rows[kind].append(_partition_row(path, several))
@@ -209,7 +209,8 @@ def _totals(several: Iterable[PublishedObject]) -> dict[str, int]:
     }
 
 
-def _partition_row(path: str, several: Sequence[PublishedObject]) -> dict[str, object]:
+def _partition_row(path: str, several: Sequence[PublishedObject]) -> msgspec.Raw:
+    """Encoded at once: an hour may have a million, and its objects take much more memory than their text."""
     first = several[0]
     # A COPY manifest cannot name a part of an object. One that leaves out lines is worse than none, which is an error.
     row: dict[str, object] = {"folder": path}
@@ -220,7 +221,7 @@ def _partition_row(path: str, several: Sequence[PublishedObject]) -> dict[str, o
         row["files"] = [_file(one) for one in sorted(several, key=lambda one: (one.period, one.key))]
     if not first.rejected:
         row = {"customer": first.customer, "event_type": first.event_type, **row}
-    return row
+    return msgspec.Raw(msgspec.json.encode(row))
 
 
 def _bundled(several: Iterable[PublishedObject]) -> bool:
