@@ -14,7 +14,7 @@ import xxhash
 
 from vortex import metrics
 from vortex.core.compression import Compression
-from vortex.core.log.segment import check_blob, compression_of, decompress
+from vortex.core.log.segment import check_blob, compress, compression_of, decompress
 from vortex.core.log.streaming import STEP, Counted, decompressed, kept_lines, member, members_in, same_text
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import PublishedObject
@@ -191,6 +191,10 @@ class Blobs:
             texts = decompressed(self.whole(piece), _name(piece))
         return kept_lines(texts, piece.out, _name(piece)) if len(piece.out) else texts
 
+    def text(self, pieces: Sequence[Piece]) -> bytes:
+        """The same of several pieces that together are no more than a step."""
+        return b"".join([b"".join(self.lines(piece)) if len(piece.out) else self._all_lines(piece) for piece in pieces])
+
     def _all_lines(self, piece: Piece) -> bytes:
         if not piece.shares:
             return decompress(self.whole(piece), _name(piece))
@@ -225,12 +229,16 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int, compression: Compression) 
         return not must_recompress and blobs.reusable(piece, compression)
 
     for whole, pieces in groupby(spec.pieces, key=reusable):
+        its = list(pieces)
         if whole:
-            for piece in pieces:
-                parts.append(blobs.whole(piece))
-                raw += piece.raw
+            parts += map(blobs.whole, its)
+            raw += sum(piece.raw for piece in its)
+        elif sum(piece.raw for piece in its) <= STEP:
+            text = blobs.text(its)
+            parts.append(compress(text, compression) if text else b"")
+            raw += len(text)
         else:
-            lines = Counted(chain.from_iterable(map(blobs.lines, pieces)))
+            lines = Counted(chain.from_iterable(map(blobs.lines, its)))
             parts.append(member(lines, compression))
             raw += lines.size
     return b"".join(parts), raw  # a single member is not copied

@@ -71,6 +71,8 @@ class Groups:
             self._names, self._base, self._table = weakref.ref(names), len(self.places), steps.numbers(0)
         numbers, new = steps.group(self._table, np.ascontiguousarray(name), np.ascontiguousarray(period))
         found = np.frombuffer(numbers, dtype=np.int32)
-        self.places += [(names[one], at) for one, at in new]
-        self.characters += sum(len(names[one][0]) + len(names[one][1]) for one, _ in new)
+        for one, at in new:
+            pair = names[one]
+            self.places.append((pair, at))
+            self.characters += len(pair[0]) + len(pair[1])
         return found + np.int32(self._base) if self._base else found

@@ -57,9 +57,11 @@ class Records(Sequence[Record]):
     @property
     def ordered(self) -> bool:
         """Whether sequence numbers are numbers in increasing order. Fast for texts of equal length, the usual case."""
+        if not len(self):
+            return True
         raw, width = np.frombuffer(self._lines, dtype=np.uint8), self._lines.find(b"\n") + 1
-        if np.count_nonzero(raw - 48 < 10) != len(raw) - len(self):
-            return not len(self)
+        if raw.max() > ord("9") or np.count_nonzero(raw < ord("0")) != len(self):  # more than the line ends
+            return False
         if width > 1 and len(raw) == len(self) * width and (raw[width - 1 :: width] == _LINE_END).all():
             rows = np.frombuffer(self._lines, dtype=f"S{width}")
             return width <= _LONGEST and bool((rows[1:] > rows[:-1]).all())

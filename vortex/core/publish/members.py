@@ -83,7 +83,7 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Its share of the blob's compressed bytes, in proportion to its lines."""
-        return self.length * self.raw // self.whole if self.shares else self.length
+        return self.length * self.raw // self.whole if self.raw < self.whole else self.length
 
 
 @dataclass(frozen=True, slots=True)
