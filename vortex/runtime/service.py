@@ -152,4 +152,6 @@ def run(settings: Settings, *, drain: bool, supervised: bool = False) -> int:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return int(runner.run(_main(settings, drain, supervised)))
+        code = int(runner.run(_main(settings, drain, supervised)))
+    gc.freeze()  # the interpreter collects as it ends, and frees nothing that the system would not
+    return code

@@ -13,8 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp import ClientSession, ClientTimeout, UnixConnector
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_request import BaseRequest  # not by way of aiohttp.web, which imports applications and routes
+from aiohttp.web_response import Response
+from aiohttp.web_server import Server
 from yarl import URL
 
 from vortex.adapters.http.limits import Gate
@@ -66,34 +69,34 @@ async def serve(
     A connection serves one request; connections are limited (`Gate`). Raises OSError if the address is in use.
     """
 
-    async def answer(request: web.BaseRequest) -> web.Response:
+    async def answer(request: BaseRequest) -> Response:
         if request.method not in ("GET", "HEAD"):
-            reply = web.Response(status=405, headers={"Allow": "GET, HEAD"}, text="only GET and HEAD\n")
+            reply = Response(status=405, headers={"Allow": "GET, HEAD"}, text="only GET and HEAD\n")
         elif request.path == "/metrics":
-            reply = web.Response(body=await page(), headers={"Content-Type": _METRICS})
+            reply = Response(body=await page(), headers={"Content-Type": _METRICS})
         elif request.path == "/livez":
-            reply = web.Response(text="ok\n")
+            reply = Response(text="ok\n")
         elif request.path == "/readyz":
             reply = _readiness(await ready(), verbose="verbose" in request.query)
         elif request.path == "/" and status is not None:
-            reply = web.Response(body=_PAGE, content_type="text/html", charset="utf-8")
+            reply = Response(body=_PAGE, content_type="text/html", charset="utf-8")
         elif request.path == "/status.json" and status is not None:
-            reply = web.Response(body=await status(), content_type="application/json")
+            reply = Response(body=await status(), content_type="application/json")
         else:
-            reply = web.Response(status=404, text="not found; try /, /metrics, /livez or /readyz\n")
+            reply = Response(status=404, text="not found; try /, /metrics, /livez or /readyz\n")
         reply.headers.update(_HEADERS)
         reply.force_close()
         return reply
 
     loop = asyncio.get_running_loop()
 
-    def read(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    def read(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> BaseRequest:
         """The request without a host: none is needed, and aiohttp raises UnicodeError for some."""
         url: URL = message.url
         message = message._replace(url=url.relative() if url.absolute else url)
-        return web.BaseRequest(message, payload, protocol, writer, task, loop)
+        return BaseRequest(message, payload, protocol, writer, task, loop)
 
-    gate, server = Gate(_TOO_MUCH), web.Server(answer, access_log=None, logger=_requests, request_factory=read)
+    gate, server = Gate(_TOO_MUCH), Server(answer, access_log=None, logger=_requests, request_factory=read)
     factory = gate.guarded(server)
     if host.startswith(UNIX):
         listening, address = await loop.create_unix_server(factory, host.removeprefix(UNIX)), (host, 0)
@@ -118,12 +121,12 @@ def not_served(host: str, port: int, problem: OSError) -> str:
     return f"http.host, http.port (or VORTEX_HTTP__HOST, VORTEX_HTTP__PORT): {address}: {why}"
 
 
-def _readiness(checks: Sequence[Check], *, verbose: bool) -> web.Response:
+def _readiness(checks: Sequence[Check], *, verbose: bool) -> Response:
     ready = all(ok for _, ok, _ in checks)
     text = "ok\n" if ready else "not ready; ask /readyz?verbose\n"
     if verbose:
         text = "".join(f"{'ok' if ok else 'FAIL'} {name}: {detail}\n" for name, ok, detail in checks)
-    return web.Response(text=text, status=200 if ready else 503)
+    return Response(text=text, status=200 if ready else 503)
 
 
 async def ask(host: str, path: str) -> str:
