@@ -138,6 +138,7 @@ class Peers(Bench):
             leases=self._leases,
             bucket=bucket,
             shards=kinesis.facts["shards"],
+            level=self._options.level,
             flush_s=flush_s,
             failover_s=failover_s,
         )
@@ -204,6 +205,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workload", default="a", choices=("a", "b", "d"))
     parser.add_argument("--events", type=int, help="events of the run; default: the workload's")
     parser.add_argument("--killed-events", type=int, default=128_000, help="events of the run with kills")
+    parser.add_argument(
+        "--level", type=int, default=1, choices=range(1, 10), help="the peer's level of gzip; Java's is 6"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--one-processor", action="store_true", help="keep all to one processor: they take turns")
     network.add_options(parser)

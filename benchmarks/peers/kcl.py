@@ -46,7 +46,16 @@ class Kcl:
         return cls(trust)
 
     def command(
-        self, *, kinesis: str, store: str, leases: str, bucket: str, shards: int, flush_s: int, failover_s: int
+        self,
+        *,
+        kinesis: str,
+        store: str,
+        leases: str,
+        bucket: str,
+        shards: int,
+        level: int,
+        flush_s: int,
+        failover_s: int,
     ) -> list[str]:
         """What to run, until it has read every shard to its tip. It flushes every `flush_s` seconds, and at the end.
 
@@ -59,7 +68,7 @@ class Kcl:
             options += [f"-Djavax.net.ssl.trustStore={self.trust}", f"-Djavax.net.ssl.trustStorePassword={_PASSWORD}"]
         target = SOURCE / "target"
         facts = {"stream": STREAM, "kinesis": kinesis, "store": store, "leases": leases, "bucket": bucket}
-        facts |= {"application": bucket, "shards": str(shards), "flush": str(flush_s), "level": "1"}
+        facts |= {"application": bucket, "shards": str(shards), "flush": str(flush_s), "level": str(level)}
         facts |= {"failover": str(failover_s)}
         path = f"{target / 'kcl-1.jar'}:{target / 'lib'}/*"
         return ["java", *options, "-cp", path, "peer.Main", *(f"{name}={value}" for name, value in facts.items())]

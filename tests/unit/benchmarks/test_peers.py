@@ -42,3 +42,18 @@ def test_table_shows_the_ratios_of_peer_and_vortex() -> None:
     shown = table({"Vortex": one, "KCL": two}, {"Vortex": lost, "KCL": lost})
     assert list(shown.columns[3].cells) == ["10.0"] * len(ROWS) + ["", ""]
     assert list(shown.columns[2].cells)[-2:] == ["0", "3"]
+
+
+def test_peer_speaks_cbor_and_takes_the_given_level_and_trust(tmp_path: Path) -> None:
+    """The SDK speaks CBOR unless a property tells it not to."""
+    where = {"kinesis": "https://k", "store": "https://s", "leases": "http://d", "bucket": "b"}
+    trusted = Kcl(tmp_path / "trust.p12").command(**where, shards=4, level=6, flush_s=3, failover_s=10)
+    assert not any(each.lower().startswith("-daws.cbor") for each in trusted)
+    assert f"-Djavax.net.ssl.trustStore={tmp_path / 'trust.p12'}" in trusted
+    assert trusted[trusted.index("peer.Main") + 1 :] == [
+        "stream=bench",
+        *(f"{name}={value}" for name, value in where.items()),
+        *("application=b", "shards=4", "flush=3", "level=6", "failover=10"),
+    ]
+    plain = Kcl().command(**where, shards=4, level=6, flush_s=3, failover_s=10)
+    assert not any("trustStore" in each for each in plain)
