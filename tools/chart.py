@@ -1,5 +1,5 @@
 """What the Helm chart takes from the rest of the repository: the schema of its values, the alerting rules,
-and the figures of memory.
+and the figures of vortex plan.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 
 from vortex.commands import sizing
 from vortex.config.example import schema
-from vortex.config.settings import Memory
-from vortex.config.units import SIZES
+from vortex.config.output import Publish
+from vortex.config.settings import Memory, Shutdown
+from vortex.config.units import DURATIONS, SIZES
 
 _CHART = "deploy/helm/vortex"
 _ALERTS = "deploy/prometheus-alerts.yml"
@@ -33,12 +34,12 @@ def chart_files(root: Path) -> dict[str, str]:
     return {
         f"{_CHART}/values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n",
         f"{_CHART}/files/prometheus-alerts.yml": (root / _ALERTS).read_text("utf-8"),
-        f"{_CHART}/files/memory.json": json.dumps(memory(), indent=2) + "\n",
+        f"{_CHART}/files/figures.json": json.dumps(figures(), indent=2) + "\n",
     }
 
 
-def memory() -> dict[str, Any]:
-    """What the chart computes the memory of a pod from; sizes in bytes, but for the defaults of settings."""
+def figures() -> dict[str, Any]:
+    """What the chart computes memory, disk and times of a pod from, in bytes and milliseconds."""
     least, most = sizing.LARGE_WORK_BYTES
     default = Memory()
     return {
@@ -50,7 +51,10 @@ def memory() -> dict[str, Any]:
         "filter_s": sizing.FILTER_S,
         "limit": default.limit,
         "keys": default.keys,
-        "units": SIZES,
+        "scratch": Publish().scratch,
+        "grace": Shutdown().grace,
+        "sizes": SIZES,
+        "durations": DURATIONS,
     }
 
 

@@ -172,6 +172,31 @@ def test_chart_adds_a_cpu_scaler_when_autoscaling_is_enabled() -> None:
     kubernetes_validate.validate(scaler, "1.30", strict=True)
 
 
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        ([], "2304Mi"),
+        (["processes=4"], "8448Mi"),
+        (["processes=2", "settings.publish.scratch=1G"], "2163Mi"),
+        (["scratch.sizeLimit=9Gi"], "9Gi"),
+    ],
+)
+def test_pod_has_room_for_what_its_processes_spill(sets: list[str], expected: str) -> None:
+    """A pod that writes more than the limit is evicted."""
+    (deployment,) = of_kind(render(*sets, values="plain").stdout, "Deployment")
+    volumes = {one["name"]: one for one in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["scratch"]["emptyDir"]["sizeLimit"] == expected
+
+
+@pytest.mark.parametrize(
+    ("grace", "fits"), [("59s", True), ("60s", False), ("1m30s", False), ("0.5m 29s", True), ("2h", False)]
+)
+def test_chart_refuses_a_grace_period_that_ends_before_that_of_the_worker(grace: str, fits: bool) -> None:
+    done = render(f"settings.shutdown.grace={grace}")
+    assert (done.returncode == 0) == fits, done.stderr
+    assert fits or "terminationGracePeriodSeconds must be more than settings.shutdown.grace" in done.stderr
+
+
 def test_keda_asks_for_the_lag_of_this_stream_alone() -> None:
     """Prometheus may know several streams; the label is the stream's name, which an ARN ends with."""
     made = render(values="fleet").stdout

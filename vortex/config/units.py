@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import reprlib
 
-_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_557_600_000}
+DURATIONS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_557_600_000}
+"""Milliseconds of a unit."""
 SIZES = {
     "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
@@ -14,7 +15,7 @@ SIZES = {
 }  # fmt: skip
 """Bytes of a unit, in capitals."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|y)")
-_MOST_MS = 1000 * _MS["y"]
+_MOST_MS = 1000 * DURATIONS["y"]
 _MOSTSIZES = 2**50
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
@@ -28,7 +29,7 @@ def duration_ms(text: object) -> int:
     """Milliseconds of `"30s"`, `"5m"`, `"1h30m"`, `"20y"` (a year has 365.25 days). Raises ValueError."""
     if not isinstance(text, str) or not re.fullmatch(rf"(?:{_PART.pattern}\s*)+", text.strip()):
         raise ValueError(f'invalid duration {reprlib.repr(text)}; write for example "30s", "5m", "1h30m" or "7d"')
-    total = sum(float(number) * _MS[unit] for number, unit in _PART.findall(text))
+    total = sum(float(number) * DURATIONS[unit] for number, unit in _PART.findall(text))
     if total > _MOST_MS:
         raise ValueError(f"{reprlib.repr(text)} is too long; the longest duration is 1000 years")
     return round(total)
@@ -36,8 +37,8 @@ def duration_ms(text: object) -> int:
 
 def duration_text(ms: int) -> str:
     """The shortest text of one unit that `duration_ms` reads as `ms`: `"30s"`, `"5m"`, `"1d"`."""
-    unit = next((name for name in ("d", "h", "m", "s") if ms and not ms % _MS[name]), "ms" if ms else "s")
-    return f"{ms // _MS[unit]}{unit}"
+    unit = next((name for name in ("d", "h", "m", "s") if ms and not ms % DURATIONS[name]), "ms" if ms else "s")
+    return f"{ms // DURATIONS[unit]}{unit}"
 
 
 def size_bytes(text: object) -> int:

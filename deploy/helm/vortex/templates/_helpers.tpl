@@ -51,18 +51,37 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- mulf (regexFind "^[0-9]+([.][0-9]+)?" $text | float64) (get (last .) (regexFind "[A-Z]*$" $text)) | int64 }}
 {{- end }}
 
-{{- /* MiB of a pod. files/memory.json has the figures of vortex/commands/sizing.py, in bytes: docs/how-to/size.md. */ -}}
+{{- /* MiB of a pod. files/figures.json has the figures of vortex/commands/sizing.py, in bytes: docs/how-to/size.md. */ -}}
 {{- define "vortex.memory" -}}
-{{- $figures := .Files.Get "files/memory.json" | fromJson }}
+{{- $figures := .Files.Get "files/figures.json" | fromJson }}
 {{- $processes := int64 .Values.processes }}
-{{- $limit := include "vortex.bytes" (list (dig "memory" "limit" $figures.limit .Values.settings) $figures.units) | int64 }}
-{{- $keys := include "vortex.bytes" (list (dig "memory" "keys" $figures.keys .Values.settings) $figures.units) | int64 }}
+{{- $limit := include "vortex.bytes" (list (dig "memory" "limit" $figures.limit .Values.settings) $figures.sizes) | int64 }}
+{{- $keys := include "vortex.bytes" (list (dig "memory" "keys" $figures.keys .Values.settings) $figures.sizes) | int64 }}
 {{- $share := max 1048576 (div $limit $processes) }}
 {{- $large := max (int64 $figures.large_least) (min (int64 $figures.large_most) $share) }}
 {{- $filter := mul (int64 .Values.eventsPerSecond) (int64 $figures.filter_s) (int64 $figures.filter) }}
 {{- $bytes := mul $processes (add (int64 $figures.process) $share $large $keys $filter) }}
 {{- if gt $processes 1 }}{{ $bytes = add $bytes (int64 $figures.supervisor) }}{{ end }}
 {{- div (add $bytes 1048575) 1048576 }}
+{{- end }}
+
+{{- /* The size of /tmp: what each process may spill, and its socket. */ -}}
+{{- define "vortex.scratch" -}}
+{{- $figures := .Files.Get "files/figures.json" | fromJson }}
+{{- $each := include "vortex.bytes" (list (dig "publish" "scratch" $figures.scratch .Values.settings) $figures.sizes) | int64 }}
+{{- printf "%dMi" (add 256 (div (mul $each (int64 .Values.processes)) 1048576)) }}
+{{- end }}
+
+{{- /* Milliseconds of a duration such as "25s" or "1m30s": (list DURATION UNITS). A number is one of milliseconds. */ -}}
+{{- define "vortex.ms" -}}
+{{- $units := last . }}
+{{- $total := kindIs "string" (first .) | ternary 0 (first .) | float64 }}
+{{- if kindIs "string" (first .) }}
+{{- range regexFindAll "[0-9]+([.][0-9]+)?\\s*[a-z]+" (first .) -1 }}
+{{- $total = addf $total (mulf (regexFind "^[0-9.]+" . | float64) (get $units (regexFind "[a-z]+$" .))) }}
+{{- end }}
+{{- end }}
+{{- int64 $total }}
 {{- end }}
 
 {{- define "vortex.resources" -}}
@@ -104,7 +123,7 @@ volumes:
   - name: settings
     configMap: {name: {{ include "vortex.fullname" . }}}
   - name: scratch
-    emptyDir: {sizeLimit: {{ .Values.scratch.sizeLimit }}}
+    emptyDir: {sizeLimit: {{ default (include "vortex.scratch" .) .Values.scratch.sizeLimit }}}
 {{- end }}
 
 {{- define "vortex.container" -}}
@@ -131,6 +150,11 @@ resources: {{- include "vortex.resources" . | nindent 2 }}
 {{- if or (gt $replicas 1) (gt (int .Values.processes) 1) $scaled }}
 {{- fail "several workers need settings.coordination.mode \"dynamodb\"; \"local\" is for replicas 1, processes 1 and no scaler" }}
 {{- end }}
+{{- end }}
+{{- $figures := .Files.Get "files/figures.json" | fromJson }}
+{{- $grace := include "vortex.ms" (list (dig "shutdown" "grace" $figures.grace .Values.settings) $figures.durations) | int64 }}
+{{- if le (mul 1000 (int64 .Values.terminationGracePeriodSeconds)) $grace }}
+{{- fail "terminationGracePeriodSeconds must be more than settings.shutdown.grace, or a worker is killed before it has committed" }}
 {{- end }}
 {{- if and .Values.keda.enabled .Values.autoscaling.enabled }}
 {{- fail "keda.enabled and autoscaling.enabled: one scaler at a time" }}
