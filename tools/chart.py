@@ -13,6 +13,7 @@ from vortex.config.example import schema
 from vortex.config.output import Publish
 from vortex.config.settings import Memory, Shutdown
 from vortex.config.units import DURATIONS, SIZES
+from vortex.under_way import LEAST, MOST, SHARE
 
 _CHART = "deploy/helm/vortex"
 _ALERTS = "deploy/prometheus-alerts.yml"
@@ -40,15 +41,15 @@ def chart_files(root: Path) -> dict[str, str]:
 
 def figures() -> dict[str, Any]:
     """What the chart computes memory, disk and times of a pod from, in bytes and milliseconds."""
-    least, most = sizing.LARGE_WORK_BYTES
     default = Memory()
     return {
         "process": sizing.PROCESS_BYTES,
         "supervisor": sizing.SUPERVISOR_BYTES,
-        "large_least": least,
-        "large_most": most,
+        "room_least": LEAST,
+        "room_most": MOST,
+        "room_share": SHARE,
+        "pages": sizing.PAGES_BYTES,
         "filter": sizing.FILTER_BYTES,
-        "filter_s": sizing.FILTER_S,
         "limit": default.limit,
         "keys": default.keys,
         "scratch": Publish().scratch,
@@ -74,7 +75,7 @@ def values_schema() -> dict[str, Any]:
             env=_LIST,
             replicas=_COUNT,
             processes=_POSITIVE,
-            eventsPerSecond=_COUNT,
+            shardsPerProcess=_COUNT,
             resources=_MAP,
             serviceAccount=_object(create=_FLAG, name=_TEXT, annotations=_TEXTS),
             terminationGracePeriodSeconds=_POSITIVE,

@@ -7,9 +7,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-LEAST, MOST = 128 * 1024 * 1024, 432 * 1024 * 1024
-"""Bytes for large work in a process. The least is what one object of 64 MiB takes, with blobs of the same size: with
-less room it waits until it is alone."""
+LEAST, MOST = 96 * 1024 * 1024, 432 * 1024 * 1024
+"""Bytes for large work in a process. The least is for two batches that are built and two that are put, or for a record
+of 64 MiB; larger work is done alone.
+"""
+SHARE = 4
+"""The part of memory.limit that is for large work."""
+
+
+def room_bytes(limit: int) -> int:
+    """The bytes for large work by memory.limit. A large folder is published faster with more."""
+    return max(LEAST, min(MOST, limit // SHARE))
 
 
 class BytesUnderWay:

@@ -73,7 +73,7 @@ def test_chart_matches_the_schemas_of_kubernetes(path: Path, version: str) -> No
         ),
         (["replicas=two"], "replicas"),
         (["keda.minReplica=0"], "minReplica"),
-        (["eventsPerSecond=-1"], "eventsPerSecond"),
+        (["shardsPerProcess=-1"], "shardsPerProcess"),
         (
             ["settings.coordination.mode=dynamodb", "keda.enabled=true", "autoscaling.enabled=true"],
             "one scaler at a time",
@@ -86,7 +86,7 @@ def test_chart_refuses_values_and_names_them_when_they_cannot_work(sets: list[st
     assert said in done.stderr
 
 
-@pytest.mark.parametrize("events", [0, 500, 45_455])
+@pytest.mark.parametrize("shards", [0, 1, 40])
 @pytest.mark.parametrize(
     ("limit", "keys", "processes"),
     [
@@ -97,16 +97,17 @@ def test_chart_refuses_values_and_names_them_when_they_cannot_work(sets: list[st
         ("2G", "1.5gi", 4),
         ("1GB", "100000000", 4),
         ("3MiB", "1Ti", 8),
+        ("2GiB", "1B", 1),
     ],
 )
 def test_chart_gives_a_pod_the_memory_of_vortex_plan(
-    limit: str | None, keys: str | None, processes: int, events: int
+    limit: str | None, keys: str | None, processes: int, shards: int
 ) -> None:
     """To the MiB; the notes print the same number."""
     settings = "".join(f"{key}: {text}, " for key, text in (("limit", limit), ("keys", keys)) if text)
     done = render(
         f"processes={processes}",
-        f"eventsPerSecond={events}",
+        f"shardsPerProcess={shards}",
         values="plain",
         given=f"settings: {{memory: {{{settings}}}}}",
     )
@@ -118,7 +119,7 @@ def test_chart_gives_a_pod_the_memory_of_vortex_plan(
         processes,
         size_bytes(limit) if limit else default.limit,
         size_bytes(keys) if keys else default.keys,
-        events,
+        shards,
     )
     assert container["resources"]["limits"]["memory"] == f"{math.ceil(expected / MIB)}Mi"
 
@@ -144,7 +145,7 @@ def test_chart_gives_a_pod_what_plan_prints_for_its_stream() -> None:
     planned = size(Load(events=60_000, event_bytes=1000, shards=100, customers=300, types=20))
     done = render(
         f"replicas={planned.processes}",
-        f"eventsPerSecond={planned.events_each}",
+        f"shardsPerProcess={planned.shards_each}",
         f"settings.memory.limit={planned.limit}",
         f"settings.memory.keys={planned.keys}",
         values="plain",

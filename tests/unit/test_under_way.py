@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from simulation import vtime
-from vortex.under_way import BytesUnderWay
+from vortex.under_way import BytesUnderWay, room_bytes
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(("limit", "room"), [(1, 96), (256, 96), (1024, 256), (1728, 432), (4096, 432)])
+def test_room_follows_the_memory_limit_within_its_bounds(limit: int, room: int) -> None:
+    assert room_bytes(limit * MIB) == room * MIB
 
 
 def test_bytes_under_way_stay_below_the_limit_in_the_order_of_calls() -> None:

@@ -40,7 +40,7 @@ def lines(sizing: Sizing) -> list[str]:
         "",
         "Values of the Helm chart, with these settings:",
         f"  replicas: {sizing.processes}",
-        f"  eventsPerSecond: {sizing.events_each}",
+        f"  shardsPerProcess: {sizing.shards_each}",
         "",
         f"{'A month':<36}{'count':>18}{'$':>12}",
         *(f"  {cost.name:<34}{cost.count:>18,.0f}{cost.dollars:>12,.2f}" for cost in sizing.costs),

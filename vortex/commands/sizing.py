@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from vortex.config.settings import Memory
 from vortex.core.fleet.balance import BEATS, ROUND
-from vortex.core.ingest.filter import HORIZON_MS
+from vortex.core.ingest.filter import MOST_KEYS
 from vortex.core.wording import counted
-from vortex.under_way import LEAST, MOST
+from vortex.under_way import room_bytes
 
 MIB = 1 << 20
 _MONTH_S = 730 * 3600.0
@@ -36,10 +36,10 @@ _BUSY = 0.5
 PROCESS_BYTES = 150 * MIB
 SUPERVISOR_BYTES = 96 * MIB
 """Of `vortex run --processes`, beside its workers."""
-LARGE_WORK_BYTES = LEAST + 80 * MIB, MOST + 80 * MIB
-"""At least and at most: publishing and large records, pages on their way, and copies. Between them, memory.limit."""
-FILTER_BYTES = 64
-FILTER_S = HORIZON_MS // 1000
+PAGES_BYTES = 80 * MIB
+"""Pages on their way, and copies, beside the room for large work."""
+FILTER_BYTES = 2 * MOST_KEYS * 64
+"""Of a shard."""
 _KEY_BYTES = 20
 _FINGERPRINT_BYTES = 3.3
 _LEAST_KEYS, _MOST_WHOLE_KEYS = 64 * MIB, 1024 * MIB
@@ -96,8 +96,8 @@ class Sizing:
     """What the load needs. `memory`, and `limit` and `keys` (of [memory]), are bytes of one process."""
 
     processes: int
-    events_each: int
-    """Events a second of one process."""
+    shards_each: int
+    """Shards of one process."""
     cores: float
     memory: int
     limit: int
@@ -121,13 +121,13 @@ def size(load: Load) -> Sizing:
     cores = _cores(load, objects_s)
     needed = max(cores, load.events * load.event_bytes / _PROCESS_BYTES_S)
     processes = max(1, math.ceil(needed / _BUSY))
-    events_each = math.ceil(load.events / processes)
+    shards_each = math.ceil(load.shards / processes)
     limit, keys = Memory().limit, _keys(load, processes)
     return Sizing(
         processes,
-        events_each,
+        shards_each,
         cores,
-        process_memory(limit, keys, events_each * min(load.window, FILTER_S)),
+        process_memory(limit, keys, shards_each),
         limit,
         keys,
         objects_s * 3600,
@@ -137,16 +137,15 @@ def size(load: Load) -> Sizing:
     )
 
 
-def process_memory(limit: int, keys: int, filtered: float) -> int:
-    """Bytes of one process with this memory.limit and memory.keys; `filtered` is the ids in its filter."""
-    least, most = LARGE_WORK_BYTES
-    return PROCESS_BYTES + limit + max(least, min(most, limit)) + keys + math.ceil(filtered * FILTER_BYTES)
+def process_memory(limit: int, keys: int, shards: int) -> int:
+    """Bytes of one process with this memory.limit and memory.keys that reads so many shards."""
+    return PROCESS_BYTES + limit + room_bytes(limit) + PAGES_BYTES + keys + shards * FILTER_BYTES
 
 
-def pod_memory(processes: int, limit: int, keys: int, events: float) -> int:
-    """Bytes of `vortex run --processes`, which shares out memory.limit; `events` a second are read by each process."""
+def pod_memory(processes: int, limit: int, keys: int, shards: int) -> int:
+    """Bytes of `vortex run --processes`, which shares out memory.limit; each process reads so many shards."""
     supervisor = SUPERVISOR_BYTES if processes > 1 else 0
-    return processes * process_memory(max(MIB, limit // processes), keys, events * FILTER_S) + supervisor
+    return processes * process_memory(max(MIB, limit // processes), keys, shards) + supervisor
 
 
 def _keys(load: Load, processes: int) -> int:

@@ -28,7 +28,7 @@ from vortex.publish.publisher import PublishRules
 from vortex.retry import Retry
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
 from vortex.runtime.trust import TrustedClock, TrustedStream
-from vortex.under_way import MOST, BytesUnderWay
+from vortex.under_way import BytesUnderWay, room_bytes
 
 
 def _unheard(shard: str, footer: Footer) -> None:
@@ -72,18 +72,11 @@ class Environment:
     """Memory for large work of ingest and publishing together."""
 
     def __post_init__(self) -> None:
-        self.room = BytesUnderWay(_room_bytes(self.settings))
+        self.room = BytesUnderWay(room_bytes(self.settings.memory.limit))
 
 
-_LEAST_ROOM = 96 * 2**20
-"""Two batches that are built and two that are put, or a record of 64 MiB. Larger work is done alone."""
 _COPIES = 64 * 2**20
 """Maximum memory for copies of segments."""
-
-
-def _room_bytes(settings: Settings) -> int:
-    """The memory for large work. A large folder is published faster with more, which a small limit does not allow."""
-    return max(_LEAST_ROOM, min(MOST, settings.memory.limit // 4))
 
 
 def publish_rules(settings: Settings) -> PublishRules:
@@ -99,7 +92,7 @@ def publish_rules(settings: Settings) -> PublishRules:
         window_ms=settings.dedup.window,
         reach_ms=settings.dedup.reach,
         keys_bytes=settings.memory.keys,
-        copy_bytes=min(_COPIES, _room_bytes(settings) // 4),
+        copy_bytes=min(_COPIES, room_bytes(settings.memory.limit) // 4),
         compression=Compression(settings.layout.compression),
         bundle=min(settings.layout.small, settings.publish.target_object_size),
     )

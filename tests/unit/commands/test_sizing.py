@@ -12,6 +12,7 @@ from vortex.commands.sizing import MIB, Load, pod_memory, process_memory, size
 from vortex.config.input import Source
 from vortex.config.output import Commit, Publish
 from vortex.config.settings import Coordination, Dedup, Memory
+from vortex.under_way import LEAST, MOST
 
 SMALL = Load(events=100, event_bytes=1000, shards=1, customers=10, types=10)
 HUGE = Load(events=500_000, event_bytes=1000, shards=1000, customers=1000, types=20)
@@ -74,7 +75,7 @@ def test_sizing_holds_the_window_in_memory() -> None:
     """20 bytes an id."""
     found = size(dataclasses.replace(SMALL, events=10_000, window=3600))
     assert found.keys >= 10_000 * 3600 * 20
-    assert found.memory == process_memory(found.limit, found.keys, 10_000 * 600)
+    assert found.memory == process_memory(found.limit, found.keys, 1)
 
 
 def test_sizing_shares_fingerprints_of_the_window_among_workers_when_whole_keys_are_too_many() -> None:
@@ -87,27 +88,27 @@ def test_sizing_shares_fingerprints_of_the_window_among_workers_when_whole_keys_
 
 
 def test_memory_of_a_process_grows_with_what_it_holds() -> None:
-    """Its limit also bounds what publishing takes, between 208 and 512 MiB."""
-    assert process_memory(64 * MIB, 64 * MIB, 0) == (150 + 64 + 208 + 64) * MIB
-    assert process_memory(256 * MIB, 512 * MIB, MIB) == (150 + 256 + 256 + 512 + 64) * MIB
-    assert process_memory(1024 * MIB, 0, 0) == (150 + 1024 + 512) * MIB
+    """Its limit also bounds what publishing takes, between 96 and 432 MiB."""
+    assert process_memory(64 * MIB, 64 * MIB, 1) == (150 + 64 + 96 + 80 + 64 + 4) * MIB
+    assert process_memory(1024 * MIB, 512 * MIB, 25) == (150 + 1024 + 256 + 80 + 512 + 100) * MIB
+    assert process_memory(4096 * MIB, 0, 0) == (150 + 4096 + 432 + 80) * MIB
 
 
 def test_memory_of_a_pod_is_that_of_its_processes_and_of_their_supervisor() -> None:
     """They share memory.limit."""
-    assert pod_memory(1, 64 * MIB, MIB, 10) == process_memory(64 * MIB, MIB, 6000)
-    assert pod_memory(4, 64 * MIB, MIB, 10) == 4 * process_memory(16 * MIB, MIB, 6000) + 96 * MIB
+    assert pod_memory(1, 64 * MIB, MIB, 10) == process_memory(64 * MIB, MIB, 10)
+    assert pod_memory(4, 64 * MIB, MIB, 10) == 4 * process_memory(16 * MIB, MIB, 10) + 96 * MIB
 
 
 def test_documentation_has_the_figures_of_memory() -> None:
     page = (Path(__file__).parents[3] / "docs/how-to/size.md").read_text("utf-8")
-    least, most = (size // MIB for size in sizing.LARGE_WORK_BYTES)
     for row in (
         f"| the process | {sizing.PROCESS_BYTES // MIB} MiB |",
         f"| lines that are not committed | `memory.limit` ({Memory().limit // MIB} MiB; ",
-        f"`memory.limit`, but at least {least} MiB and at most {most} MiB |",
+        f"a quarter of `memory.limit`, but at least {LEAST // MIB} MiB and at most {MOST // MIB} MiB |",
+        f"| pages on their way, and copies | {sizing.PAGES_BYTES // MIB} MiB |",
         f"up to `memory.keys` ({Memory().keys // MIB} MiB) |",
-        f"| the filter | {sizing.FILTER_BYTES} bytes an id of the last {sizing.FILTER_S // 60} minutes |",
+        f"| the filter | {sizing.FILTER_BYTES // MIB} MiB a shard |",
         f"| the supervisor of `--processes` | {sizing.SUPERVISOR_BYTES // MIB} MiB |",
     ):
         assert row in page

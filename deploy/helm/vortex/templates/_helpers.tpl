@@ -58,9 +58,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- $limit := include "vortex.bytes" (list (dig "memory" "limit" $figures.limit .Values.settings) $figures.sizes) | int64 }}
 {{- $keys := include "vortex.bytes" (list (dig "memory" "keys" $figures.keys .Values.settings) $figures.sizes) | int64 }}
 {{- $share := max 1048576 (div $limit $processes) }}
-{{- $large := max (int64 $figures.large_least) (min (int64 $figures.large_most) $share) }}
-{{- $filter := mul (int64 .Values.eventsPerSecond) (int64 $figures.filter_s) (int64 $figures.filter) }}
-{{- $bytes := mul $processes (add (int64 $figures.process) $share $large $keys $filter) }}
+{{- $room := max (int64 $figures.room_least) (min (int64 $figures.room_most) (div $share (int64 $figures.room_share))) }}
+{{- $filter := mul (int64 .Values.shardsPerProcess) (int64 $figures.filter) }}
+{{- $bytes := mul $processes (add (int64 $figures.process) $share $room (int64 $figures.pages) $keys $filter) }}
 {{- if gt $processes 1 }}{{ $bytes = add $bytes (int64 $figures.supervisor) }}{{ end }}
 {{- div (add $bytes 1048575) 1048576 }}
 {{- end }}
