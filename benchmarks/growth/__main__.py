@@ -91,7 +91,15 @@ def _planner(shards: int) -> dict[str, float]:
 
 
 def _price(shards: int) -> dict[str, float]:
-    found = bill(shards, workers=max(1, shards // 50))
+    return _priced(shards, None)
+
+
+def _price_with_memory(shards: int) -> dict[str, float]:
+    return _priced(shards, 4 << 30)
+
+
+def _priced(shards: int, limit: int | None) -> dict[str, float]:
+    found = bill(shards, workers=max(1, shards // 50), minutes=10, limit=limit)
     return {"% of Kinesis": found.percent, **{f"$ {name}": dollars for name, dollars in found.parts.items()}}
 
 
@@ -141,7 +149,10 @@ CURVES = {
     ),
     "resume": Curve("unpublished segments", (40, 80, 160), _resume, "bytes of indexes held"),
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
-    "price": Curve("full shards, 50 on a worker", (50, 100, 200), _price, "% of Kinesis"),
+    "price": Curve("full shards, 50 on a worker", (50, 100), _price, "% of Kinesis"),
+    "price-with-memory": Curve(
+        "full shards, 50 on a worker, memory.limit = 4GiB", (50, 100), _price_with_memory, "% of Kinesis"
+    ),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
     "manifests": Curve("partitions of an hour", (2500, 5000, 10_000), _manifests, "virtual s"),
     "bundles": Curve("KB in 1,000 partitions, bundles of 16 KiB", (1000, 2000, 4000), _bundles, "PUTs of objects"),

@@ -1,8 +1,10 @@
 """What a stream costs in a month: requests of the real loops, counted in virtual time, at list prices of us-east-1.
 
-Each shard gets a small event every two seconds, so it commits as often as a full one, whose 30 MB in 30 seconds are
-less than `commit.max_bytes`. What depends on bytes is added by formula for full shards: storage of segments and of
-decision files, and objects of the target size. So is clean-up, which lists a day of segments each hour.
+All is a thousandth: each shard gets one event of 1 kB a second, not a thousand, and a worker has a thousandth of
+`memory.limit`. So a shard commits as often as a full one: every `commit.every`, or earlier where the shards of a worker
+gather more than half of its memory. (60 MB in a minute are less than `commit.max_bytes`.) Other settings are the
+defaults. What depends on bytes is added by formula for full shards: storage of segments and of decision files, and
+objects of the target size. So is clean-up, which lists the kept segments of a shard 24 times in `commit.keep`.
 """
 
 from __future__ import annotations
@@ -12,16 +14,20 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
+from unittest.mock import patch
 
 from benchmarks.growth.ground import CountingStore
 from simulation import vtime
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
 from tests.leased_fleet import FleetWorld, Link
+from vortex.config.output import Commit
+from vortex.config.settings import Memory
+from vortex.core.ingest import shard_state
+from vortex.core.log import lines
 from vortex.ports import LeaseTable
 
 MONTH_S = 730 * 3600
-DAY_S = 86_400
 PUT, GET, WRITE, READ, GB = 5e-6, 4e-7, 6.25e-7, 1.25e-7, 0.023
 """Dollars: a PUT or LIST, a GET, a write and a read unit of DynamoDB on demand, a gigabyte for a month."""
 SHARD_HOUR = 0.015
@@ -30,6 +36,8 @@ BYTES_S = 2e5
 DECISION_BYTES_S = 1e3 * 20
 """Of a full shard's decision files in a second."""
 TARGET_BYTES = 64 * 2**20
+SCALE = 1000
+_EVENT_BYTES = 1000
 _PAUSE_S = 2
 
 
@@ -64,13 +72,18 @@ class _World(FleetWorld):
         return cast(LeaseTable, Link(self.table))
 
 
-def bill(shards: int, workers: int, minutes: int = 30) -> Bill:
-    """The bill of a stream of so many full shards on so many workers, from so many minutes."""
-    return vtime.run(_bill(shards, workers, minutes))
+def bill(shards: int, workers: int, minutes: int = 30, limit: int | None = None) -> Bill:
+    """The bill of a stream of so many full shards on so many workers, from so many minutes.
+
+    `limit` is `memory.limit` in bytes; None: the default.
+    """
+    with patch.object(shard_state, "_GROUP_OVERHEAD", 1900 // SCALE), patch.object(lines, "_OBJECTS", 0):
+        return vtime.run(_bill(shards, workers, minutes, limit or Memory().limit))
 
 
-async def _bill(shards: int, workers: int, minutes: int) -> Bill:
-    world = _World(shards=shards, poll_s=2.0, keep_ms=86_400_000)
+async def _bill(shards: int, workers: int, minutes: int, limit: int) -> Bill:
+    commit = Commit()
+    world = _World(shards=shards, poll_s=2.0, keep_ms=commit.keep, every_s=commit.every / 1000, limit=limit // SCALE)
     for _ in range(workers):
         await world.join()
     await _traffic(world, 900)  # leases are shared out, and plans follow each other
@@ -81,11 +94,12 @@ async def _bill(shards: int, workers: int, minutes: int) -> Bill:
     requests: Counter[str] = Counter()
     for what, number in world.counted.requests.items():
         requests[what] = number
-    segments = requests["put segment"] * month
+    segments, kept_s = requests["put segment"] * month, commit.keep / 1000
+    cleanings = MONTH_S / (kept_s / 24)
     parts: dict[str, float] = {
         "PUT segments": segments * PUT,
         "GET segments": requests["get segment"] * month * GET,
-        "LIST": shards * MONTH_S / 3600 * -(-segments * DAY_S // (MONTH_S * shards * 1000)) * PUT,
+        "LIST": shards * cleanings * -(-segments * kept_s // (MONTH_S * shards * 1000)) * PUT,
         "plans, decisions, manifests": month
         * sum(
             requests[f"put {kind}"] * PUT + requests[f"get {kind}"] * GET for kind in ("plan", "decision", "manifest")
@@ -93,8 +107,8 @@ async def _bill(shards: int, workers: int, minutes: int) -> Bill:
         "PUT objects": (requests["put object"] * month + shards * BYTES_S * MONTH_S / TARGET_BYTES) * PUT,
         "heartbeats": (world.calls["renew"] + world.calls["checkpoint"]) * month * WRITE,
         "looks": world.calls["rows"] * month * READ * -(-shards * 400 // 4096),
-        "a day of segments in storage": shards * BYTES_S * DAY_S / 1e9 * GB,
-        "a day of decisions in storage": shards * DECISION_BYTES_S * DAY_S / 1e9 * GB,
+        "segments in storage": shards * BYTES_S * kept_s / 1e9 * GB,
+        "decisions in storage": shards * DECISION_BYTES_S * kept_s / 1e9 * GB,
     }
     return Bill(parts, shards * SHARD_HOUR * 730)
 
@@ -103,6 +117,8 @@ async def _traffic(world: Any, seconds: int) -> None:
     shards = world.stream.shards()
     for second in range(0, seconds, _PAUSE_S):
         for number, shard in enumerate(shards):
-            event = {"c": f"c{number % 10}", "t": "v", "id": f"{second}-{number}-{world.clock.monotonic()}"}
-            world.stream.put("key", json.dumps(event).encode(), explicit_hash=shard.start_hash)
+            for one in range(_PAUSE_S):
+                name = f"{second}-{one}-{number}-{world.clock.monotonic()}"
+                event = {"c": f"c{number % 10}", "t": "v", "id": name, "more": "x" * (_EVENT_BYTES - 60 - len(name))}
+                world.stream.put("key", json.dumps(event).encode(), explicit_hash=shard.start_hash)
         await world.clock.sleep(_PAUSE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import asdict
 
 from vortex.commands.printing import print_line
@@ -47,7 +48,7 @@ def lines(sizing: Sizing) -> list[str]:
         f"  {'in all':<34}{'':>18}{sizing.dollars:>12,.2f}",
         f"  {'beside the stream itself':<34}{'':>18}{sizing.kinesis:>12,.2f}",
         "",
-        *(f"Note: {line}." for line in sizing.warnings),
+        *(part for line in sizing.warnings for part in textwrap.wrap(f"Note: {line}.", 80)),
         "CPU and memory go by docs/performance.md; prices are list prices of us-east-1.",
         "Then measure: shard lag near zero and CPU below a half are right.",
     ]

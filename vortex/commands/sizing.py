@@ -76,10 +76,10 @@ class Load:
     """Event types of one customer."""
     window: float = 3600.0
     period: float = 300.0
-    commit_every: float = 30.0
+    commit_every: float = 60.0
     poll: float = 2.0
     failover: float = 10.0
-    keep: float = 86_400.0
+    keep: float = 43_200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def size(load: Load) -> Sizing:
         objects_s * 3600,
         _costs(load, processes, objects_s),
         load.shards * _SHARD_HOUR * 730 + _units(load) * _PUT_UNIT * _MONTH_S,
-        list(_warnings(load, partitions, objects_s)),
+        list(_warnings(load, processes, partitions, objects_s)),
     )
 
 
@@ -167,8 +167,18 @@ def _cores(load: Load, objects_s: float) -> float:
     return load.events * an_event + objects_s * _OBJECT_S + load.shards / load.poll * _POLL_S
 
 
+def _commit_every(load: Load, processes: int) -> float:
+    """Seconds between two commits of a shard. Half of memory.limit is gathered before shards commit early."""
+    return max(1.0, min(load.commit_every, load.period, _gathered_s(load, processes)))
+
+
+def _gathered_s(load: Load, processes: int) -> float:
+    line_bytes_s = load.events * load.event_bytes
+    return Memory().limit * processes / line_bytes_s if line_bytes_s else math.inf
+
+
 def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
-    commits_s = load.shards / min(max(load.commit_every, 1.0), load.period)
+    commits_s = load.shards / _commit_every(load, processes)
     plans_s = 1 / load.period
     cleaned_s = max(load.period, load.keep / 24)
     listed = math.ceil(commits_s / load.shards * load.keep / 1000)
@@ -210,8 +220,14 @@ def _units(load: Load) -> float:
     return load.events * math.ceil(load.event_bytes / _UNIT_BYTES)
 
 
-def _warnings(load: Load, partitions: float, objects_s: float) -> list[str]:
+def _warnings(load: Load, processes: int, partitions: float, objects_s: float) -> list[str]:
     found = []
+    if (often := _commit_every(load, processes)) < min(load.commit_every, load.period) / 2:
+        whole = math.ceil(load.events / processes * load.event_bytes * load.commit_every / MIB)
+        found.append(
+            f"memory.limit makes shards commit every {often:.0f} s, not every {load.commit_every:.0f} s, which costs "
+            f'more requests: limit = "{whole}MiB" and as much more memory would do'
+        )
     needed = max(load.events * load.event_bytes / _SHARD_BYTES_S, load.events / _SHARD_RECORDS_S)
     if needed > load.shards:
         shards = counted(load.shards, "shard")

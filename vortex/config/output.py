@@ -115,7 +115,7 @@ class Commit(Section):
     """When a shard's events are made durable, as a segment of its log, and how long published segments are kept."""
 
     every: PositiveDuration = Field(
-        default=duration_ms("30s"),
+        default=duration_ms("60s"),
         description="Longest time between two commits of a shard: what a crash makes Vortex read again at most.",
     )
     max_bytes: ObjectSize = Field(
@@ -123,7 +123,7 @@ class Commit(Section):
         description='Commit earlier when this many bytes of events have gathered; at most "5GiB".',
     )
     keep: Duration = Field(
-        default=duration_ms("1d"), description="How long to keep a segment after it is published; 20 minutes at least."
+        default=duration_ms("12h"), description="How long to keep a segment after it is published; 20 minutes at least."
     )
 
 

@@ -137,17 +137,23 @@ def test_a_planners_step_takes_a_fixed_time_a_shard(shards: int) -> None:
 
 def test_bill_grows_with_the_shards_alone() -> None:
     """Each part but the looks, which each worker makes."""
-    small, large = bill(4, 1, minutes=10), bill(8, 2, minutes=10)
+    small, large = bill(4, 1, minutes=5), bill(8, 2, minutes=5)
     assert large.kinesis == 2 * small.kinesis
-    for name in ("PUT segments", "heartbeats", "a day of segments in storage"):
+    for name in ("PUT segments", "heartbeats", "segments in storage"):
         assert 1.8 <= large.parts[name] / small.parts[name] <= 2.2, name
 
 
-def test_bill_counts_a_commit_of_each_shard_every_thirty_seconds() -> None:
-    """As a full shard commits; and three heartbeats a worker in the failover time of ten seconds."""
-    found = bill(4, 1, minutes=10)
-    assert found.parts["PUT segments"] == pytest.approx(4 * MONTH_S / 30 * PUT, rel=0.05)
+def test_bill_counts_a_commit_of_each_shard_in_a_minute_and_a_heartbeat_of_each_worker_in_three_seconds() -> None:
+    """As full shards commit on a worker with memory for a minute of their lines."""
+    found = bill(4, 1, minutes=10, limit=1 << 30)
+    assert found.parts["PUT segments"] == pytest.approx(4 * MONTH_S / 60 * PUT, rel=0.05)
     assert found.parts["heartbeats"] == pytest.approx(MONTH_S * 0.3 * WRITE, rel=0.05)
+
+
+def test_bill_counts_the_early_commits_of_a_worker_with_little_memory() -> None:
+    """It holds four seconds of their lines, of which half may be gathered."""
+    found = bill(4, 1, minutes=5, limit=16 << 20)
+    assert found.parts["PUT segments"] == pytest.approx(4 * MONTH_S / 5 * PUT, rel=0.3)
 
 
 def test_a_shard_that_resumes_holds_no_index_of_its_segments() -> None:

@@ -112,7 +112,7 @@ def test_schema_has_required_keys_and_defaults() -> None:
     document = json.loads(schema())
     assert document["required"] == ["source", "event", "store"]
     assert document["properties"]["event"]["required"] == ["customer", "type", "id", "time"]
-    assert document["properties"]["commit"]["properties"]["every"]["default"] == "30s"
+    assert document["properties"]["commit"]["properties"]["every"]["default"] == "1m"
     assert document["properties"]["limits"]["properties"]["events"]["default"] == 100_000
     assert "default" not in document["properties"]["hours"]["properties"]["max_delay"]
 

@@ -151,7 +151,7 @@ def test_preset_changes_defaults_only(file: Path) -> None:
     file.write_text(REQUIRED + "[publish]\npreset='fast'\n[hours]\nmax_delay='1h'")
     fast = load(file, {})
     assert (fast.source.poll, fast.publish.period, fast.hours.allowed_lateness) == (500, 4000, 500)
-    assert (fast.hours.max_delay, fast.commit.every) == (3_600_000, 30_000)
+    assert (fast.hours.max_delay, fast.commit.every) == (3_600_000, 60_000)
     own = load(file, {"VORTEX_PUBLISH__PERIOD": "10s"})
     assert (own.source.poll, own.publish.period) == (500, 10_000)
     named = origins(file, {"VORTEX_PUBLISH__PERIOD": "10s"})
