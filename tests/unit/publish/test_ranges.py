@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -20,6 +20,7 @@ from vortex.publish import dedup, object_writer, ranges
 from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.ranges import Ranges
 from vortex.runtime.assembly import loaded_state
+from vortex.verify.store import verify_store
 
 MINUTE = 60_000
 
@@ -59,6 +60,26 @@ def test_each_range_is_published_once_by_the_worker_that_the_plan_names(
         await world.clock.sleep(200)
         await all_leave(members)
         await world.verified()
+
+    scenario(main())
+
+
+def test_each_worker_makes_the_bundles_of_its_own_range() -> None:
+    """Their keys name the range, so they need not know each other's; the lines are all there, once."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1, bundle=1 << 20)
+        members = [await world.join() for _ in range(4)]
+        await world.run(300)
+        await world.clock.sleep(200)
+        await all_leave(members)
+        assert not world.lines("c=")
+        assert Counter(json.loads(line)["id"] for line in world.lines("_bundles/")) == dict.fromkeys(world.sent, 1)
+        assert not (await verify_store(world.store)).faults
+        ranges = Counter(
+            key.rpartition("/")[2].split("-")[1] for key in world.store.objects if key.startswith("_bundles/")
+        )
+        assert len(ranges) > 1 and set(ranges) <= {"000", "001", "002", "003"}
 
     scenario(main())
 
