@@ -99,22 +99,25 @@ class Copies:
         there: list[tuple[Piece, int, int]] = []
         found: BlobData = {}
         missing: list[Piece] = []
-        for piece in (piece for spec in specs for piece in spec.pieces):
-            copied = self._copied.get((piece.shard, piece.n))
-            at = bisect_right(copied.begins, piece.offset) - 1 if copied else -1
-            if copied is None or at < 0 or piece.offset + piece.length > copied.ends[at]:
-                missing.append(piece)
-                continue
-            copy = copied.tasks[at]
-            if not copy.done():  # `wait` costs as much as all else that a piece needs
-                await asyncio.wait((copy,))
-            within, place = piece.offset - copied.begins[at], copy.result()
-            if place is None:
-                missing.append(piece)
-            elif isinstance(place, memoryview):
-                found[piece.shard, piece.n, piece.offset] = place[within : within + piece.length]
-            else:
-                there.append((piece, place + within, piece.length))
+        segments = self._copied
+        for spec in specs:
+            for piece in spec.pieces:
+                shard, n, offset, length = piece.shard, piece.n, piece.offset, piece.length
+                copied = segments.get((shard, n))
+                at = bisect_right(copied.begins, offset) - 1 if copied else -1
+                if copied is None or at < 0 or offset + length > copied.ends[at]:
+                    missing.append(piece)
+                    continue
+                copy = copied.tasks[at]
+                if not copy.done():  # `wait` costs as much as all else that a piece needs
+                    await asyncio.wait((copy,))
+                within, place = offset - copied.begins[at], copy.result()
+                if place is None:
+                    missing.append(piece)
+                elif isinstance(place, memoryview):
+                    found[shard, n, offset] = place[within : within + length]
+                else:
+                    there.append((piece, place + within, length))
         if there and self._file is not None:
             try:
                 found |= await self._offload(_from_file, self._file, there)

@@ -5,7 +5,7 @@ numbers are faster to compare and to sort by than texts.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -37,6 +37,11 @@ class Names:
 
     def __getitem__(self, number: int) -> tuple[str, str]:
         return self._numbers.things[number]
+
+    @property
+    def pairs(self) -> Sequence[tuple[str, str]]:
+        """All pairs, in order of their numbers."""
+        return self._numbers.things
 
     def number(self, pairs: Iterable[tuple[str, str]]) -> Numbers:
         """The number of each pair."""
@@ -71,8 +76,10 @@ class Groups:
             self._names, self._base, self._table = weakref.ref(names), len(self.places), steps.numbers(0)
         numbers, new = steps.group(self._table, np.ascontiguousarray(name), np.ascontiguousarray(period))
         found = np.frombuffer(numbers, dtype=np.int32)
-        for one, at in new:
-            pair = names[one]
-            self.places.append((pair, at))
-            self.characters += len(pair[0]) + len(pair[1])
+        if new:
+            pairs = names.pairs
+            for one, at in new:
+                pair = pairs[one]
+                self.places.append((pair, at))
+                self.characters += len(pair[0]) + len(pair[1])
         return found + np.int32(self._base) if self._base else found

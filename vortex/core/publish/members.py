@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -86,7 +87,7 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
         return self.length * self.raw // self.whole if self.raw < self.whole else self.length
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached properties
 class ObjectSpec:
     """An object to write, or one partition's member of the bundle `key`: its pieces in order of (shard, n)."""
 
@@ -96,17 +97,17 @@ class ObjectSpec:
     pieces: tuple[Piece, ...]
     bundled: bool = False
 
-    @property
+    @cached_property
     def length(self) -> int:
         """Compressed bytes to read for it."""
         return sum(piece.size for piece in self.pieces)
 
-    @property
+    @cached_property
     def raw(self) -> int:
         """Bytes of its lines, including those that are left out."""
         return sum(piece.raw for piece in self.pieces)
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """The number of its lines; an object without lines is not written."""
         return sum(piece.rows - len(piece.out) for piece in self.pieces)
