@@ -44,7 +44,8 @@ from vortex.core.log.segment import SEGMENT_TRAILER
 from vortex.core.wording import counted
 
 WORKERS = 3
-SHARDS = 6
+SHARDS = 24
+"""More than a worker of this version renews in the failover time: its leases live by each other."""
 BESIDE = 20
 """Objects that a mixed fleet must have published before the next worker is replaced."""
 LOST_STATE = 5

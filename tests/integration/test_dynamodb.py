@@ -182,4 +182,4 @@ def test_check_reports_the_state_of_the_lease_table(
             await opened.create(FREE)
 
     asyncio.run(begin())
-    assert f"ok   lease table vortex-{name}: 1 leases; conditional writes work" in site.call("check").stdout
+    assert f"ok   lease table vortex-{name}: 1 lease; conditional writes work" in site.call("check").stdout
