@@ -54,17 +54,23 @@ class Records(Sequence[Record]):
         """The last record's sequence number."""
         return self._lines[self._lines.rfind(b"\n", 0, -1) + 1 : -1].decode()
 
+    @cached_property
+    def _width(self) -> int:
+        """The bytes of each sequence number's line if all have equally many, the usual case; else 0."""
+        raw, width = np.frombuffer(self._lines, dtype=np.uint8), self._lines.find(b"\n") + 1
+        return width if width and len(raw) == len(self) * width and (raw[width - 1 :: width] == _LINE_END).all() else 0
+
     @property
     def ordered(self) -> bool:
         """Whether sequence numbers are numbers in increasing order. Fast for texts of equal length, the usual case."""
         if not len(self):
             return True
-        raw, width = np.frombuffer(self._lines, dtype=np.uint8), self._lines.find(b"\n") + 1
+        raw = np.frombuffer(self._lines, dtype=np.uint8)
         if raw.max() > ord("9") or np.count_nonzero(raw < ord("0")) != len(self):  # more than the line ends
             return False
-        if width > 1 and len(raw) == len(self) * width and (raw[width - 1 :: width] == _LINE_END).all():
-            rows = np.frombuffer(self._lines, dtype=f"S{width}")
-            return width <= _LONGEST and bool((rows[1:] > rows[:-1]).all())
+        if self._width > 1:
+            rows = np.frombuffer(self._lines, dtype=f"S{self._width}")
+            return self._width <= _LONGEST and bool((rows[1:] > rows[:-1]).all())
         texts = self._lines.split(b"\n")[:-1]
         if not all(0 < len(text) <= _LONGEST for text in texts):
             return False
@@ -77,8 +83,11 @@ class Records(Sequence[Record]):
 
     def part(self, first: int, last: int) -> Records:
         """The records first..last (half-open), cut out of the columns."""
-        ends = np.flatnonzero(np.frombuffer(self._lines, dtype=np.uint8) == _LINE_END) + 1
-        lines = slice(ends[first - 1] if first else 0, ends[last - 1] if last else 0)
+        if self._width:
+            lines = slice(first * self._width, last * self._width)
+        else:
+            ends = np.flatnonzero(np.frombuffer(self._lines, dtype=np.uint8) == _LINE_END) + 1
+            lines = slice(ends[first - 1] if first else 0, ends[last - 1] if last else 0)
         bounds = self.bounds[first : last + 1]
         data = self.data[bounds[0] : bounds[-1]]
         return Records(self.arrivals[first:last], self._lines[lines], data, bounds - bounds[0])

@@ -35,3 +35,27 @@ def test_part_holds_the_records_of_its_range(first: int, last: int) -> None:
         [row.data for row in rows[first:last]],
         last - first,
     )
+
+
+@pytest.mark.parametrize(
+    ("sequences", "ordered"),
+    [
+        ([], True),
+        (["1"], True),
+        (["10", "11", "99"], True),
+        (["9", "10", "100"], True),
+        (["10", "10"], False),
+        (["100", "99"], False),
+        (["1", ""], False),
+        ([""], False),
+        (["1a", "2a"], False),
+        (["-1", "10"], False),
+        (["1\n2", "30"], False),
+        (["1" * 199, "2" * 199], True),
+        (["1" * 201, "2" * 201], False),
+    ],
+)
+def test_records_are_ordered_when_their_sequence_numbers_are_increasing_numbers(
+    sequences: list[str], ordered: bool
+) -> None:
+    assert Records.of([Record(sequence, 0.0, b"") for sequence in sequences]).ordered is ordered
