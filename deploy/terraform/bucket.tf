@@ -42,12 +42,15 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   }
 
   dynamic "rule" {
-    for_each = var.data_expires_days + var.data_archive_days > 0 ? [1] : []
+    for_each = {
+      for id, folder in { events = "customer=", bundles = "_bundles/" } : id => folder
+      if var.data_expires_days + var.data_archive_days > 0
+    }
     content {
-      id     = "events"
+      id     = rule.key
       status = "Enabled"
       filter {
-        prefix = "${var.prefix}/customer="
+        prefix = "${var.prefix}/${rule.value}"
       }
       dynamic "transition" {
         for_each = var.data_archive_days > 0 ? [1] : []

@@ -355,12 +355,11 @@ class Publisher:
         if self._logs is not None:
             self._logs.forget_published(plan)
         self.status.working_on, self.status.last_plan, self.status.upto = None, plan.k, plan.upto
-        meter = self._ports.meter
-        meter.add(metrics.OBJECTS_PUBLISHED, len(published))
+        meter, totals = self._ports.meter, document.totals
+        meter.add(metrics.OBJECTS_PUBLISHED, totals["objects"])
         meter.add(metrics.ROWS, sum(counts.published for counts in periods.values()), outcome="published")
         meter.add(metrics.ROWS, sum(counts.dropped for counts in periods.values()), outcome="dropped")
         meter.observe(metrics.PUBLISH_SECONDS, self._ports.clock.monotonic() - begun)
-        totals = document.totals
         log.info(
             "published plan %d: %s, %s, %d dropped",
             plan.k,

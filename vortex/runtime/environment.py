@@ -21,6 +21,7 @@ from vortex.adapters.heap import trim
 from vortex.config.settings import Settings
 from vortex.core.compression import Compression
 from vortex.core.log.segment import Footer
+from vortex.core.publish.bundles import BUNDLE_BYTES
 from vortex.health import Health
 from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Scratch, Stream
 from vortex.publish.copies import NoScratch
@@ -94,7 +95,7 @@ def publish_rules(settings: Settings) -> PublishRules:
         keys_bytes=settings.memory.keys,
         copy_bytes=min(_COPIES, room_bytes(settings.memory.limit) // 4),
         compression=Compression(settings.layout.compression),
-        bundle=min(settings.layout.small, settings.publish.target_object_size),
+        bundle=min(settings.layout.small, settings.publish.target_object_size, BUNDLE_BYTES),
     )
 
 

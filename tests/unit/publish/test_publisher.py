@@ -13,7 +13,9 @@ import pytest
 from simulation import vtime
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
 from tests.loops import MINUTE, Worker, World
+from tests.published_store import published
 from tests.unit.publish.test_dedup import traffic
+from vortex import metrics
 from vortex.core.compression import Compression
 from vortex.core.log.rules import segment_key
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
@@ -217,3 +219,24 @@ def test_a_plan_in_progress_is_published_whole_after_one_of_its_segments_could_n
         await world.verified()
 
     vtime.run(scenario())
+
+
+class _Published(vtime.NullMeter):
+    """How many objects were counted."""
+
+    objects = 0.0
+
+    def add(self, metric: metrics.CounterMetric, value: float = 1, **labels: str) -> None:
+        """As the port."""
+        super().add(metric, value, **labels)
+        self.objects += value if metric is metrics.OBJECTS_PUBLISHED else 0
+
+
+@pytest.mark.parametrize("bundle", [0, 1 << 20])
+def test_publisher_counts_a_bundle_as_one_object(bundle: int) -> None:
+    """However many partitions have lines in it."""
+    meter = _Published()
+    world = vtime.run(published(bundle=bundle, meter=meter))
+    there = [key for key in world.store.objects if key.startswith(("c=", "_bundles/"))]
+    assert 0 < meter.objects == len(there)
+    assert bool(bundle) == all(key.startswith("_bundles/") for key in there)
