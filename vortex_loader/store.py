@@ -106,9 +106,15 @@ class Bucket:
         return body
 
     def part(self, key: str, offset: int, length: int) -> IO[bytes]:
-        """By a ranged GET."""
+        """By a ranged GET. A proxy that ignores ranges would give the lines of other partitions."""
         reply = self._call(self._client.get_object, key, Range=f"bytes={offset}-{offset + length - 1}")
         body: IO[bytes] = reply["Body"]
+        if offset and not str(reply.get("ContentRange")).startswith(f"bytes {offset}-"):
+            body.close()
+            raise LoaderError(
+                f"s3://{self.bucket}/{self.key(key)}: the answer is not from byte {offset} on: this store, or a proxy "
+                "before it, ignores ranges, which bundles need"
+            )
         return body
 
     def exists(self, key: str) -> bool:
@@ -133,6 +139,8 @@ class Bucket:
                 raise LoaderError(
                     f"{place}: denied. Without s3:ListBucket a missing key is denied, too: see deploy/iam/loader.json"
                 ) from None
+            if code == "InvalidRange":
+                raise LoaderError(f"{place} ends before {options.get('Range')}, which its manifest names") from None
             if code in ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
                 raise LoaderError(f"{place}: {code}") from None
             raise Passing(f"{place}: {code or problem}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -190,6 +190,43 @@ def test_store_blocks_names_a_damaged_part_of_a_bundle(tmp_path: Path, damage: o
     bundle.write_bytes(damage(bundle.read_bytes()))  # type: ignore[operator]
     with pytest.raises(LoaderError, match=rf"_bundles/.*/0900-000-000\.json\.gz bytes 0\+\d+ .*{message}"):
         list(store.blocks(files[0]))
+
+
+def _second_in_s3(tmp_path: Path, damage: Callable[[bytes], bytes] = bytes) -> tuple[Store, StoredObject]:
+    """A store in S3, and the second partition's part of its bundle."""
+    bundle, store, _ = _bundled(tmp_path)
+    (stored,) = store.objects(store.hour(hour(0)).partitions[1])
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="t", aws_secret_access_key="t")
+    client.create_bucket(Bucket="bucket")
+    client.put_object(Bucket="bucket", Key=f"p/{stored.key}", Body=damage(bundle.read_bytes()))
+    return Store(Bucket("s3://bucket/p", client)), stored
+
+
+def test_store_blocks_does_not_try_a_bundle_again_that_ends_before_the_partition(tmp_path: Path) -> None:
+    """No later call would find more: objects never change."""
+    with mock_aws():
+        store, stored = _second_in_s3(tmp_path, lambda body: body[:40])
+        with pytest.raises(LoaderError, match=r"0900-000-000\.json\.gz ends before bytes=\d+-\d+") as caught:
+            list(store.blocks(stored))
+        assert not isinstance(caught.value, Passing)
+
+
+def test_store_blocks_refuses_the_whole_bundle_where_ranges_are_ignored(tmp_path: Path) -> None:
+    """Its first bytes are another partition's lines."""
+    with mock_aws():
+        store, stored = _second_in_s3(tmp_path)
+        assert b"".join(store.blocks(stored)).count(b"\n") == len(EVENTS)
+        assert isinstance(store.files, Bucket)
+        whole = store.files._client.get_object
+
+        def ignoring(**options: str) -> object:
+            return whole(**{name: value for name, value in options.items() if name != "Range"})
+
+        with (
+            patch.object(store.files._client, "get_object", ignoring),
+            pytest.raises(LoaderError, match="ignores ranges"),
+        ):
+            list(store.blocks(stored))
 
 
 @pytest.mark.parametrize(
