@@ -1,11 +1,12 @@
 """The last hours as the store has them: open, closed, empty or late.
 
-An hour's manifest never changes, so it is read once.
+An hour's manifest never changes, so it is read once; and only its begin, since it may name a million partitions.
 """
 
 from __future__ import annotations
 
 import json
+import re
 
 from vortex.core.layout import hour_manifest_key, hour_of
 from vortex.core.model import HOUR_MS
@@ -13,6 +14,9 @@ from vortex.ports import NotFound, ObjectStore, PortError
 
 HOURS = 48
 _SLACK_MS = 600_000
+_HEAD = 4096
+"""Bytes of a manifest that hold its totals: they stand before the partitions."""
+_TOTALS = re.compile(rb'"totals"\s*:\s*(\{[^{}]*\})')
 
 
 class HoursSeen:
@@ -30,8 +34,7 @@ class HoursSeen:
             if hour in self._rows or hour + HOUR_MS > now_ms:
                 continue
             try:
-                manifest = json.loads(await self._store.get(hour_manifest_key(hour)))
-                self._rows[hour] = int(manifest["totals"]["rows"])
+                self._rows[hour] = _rows_in(await self._store.get_range(hour_manifest_key(hour), 0, _HEAD))
             except NotFound:
                 continue
             except (PortError, ValueError, KeyError, TypeError):
@@ -51,3 +54,10 @@ class HoursSeen:
     def _hours(self, now_ms: int) -> list[int]:
         last = hour_of(now_ms)
         return [hour for hour in range(last - (HOURS - 1) * HOUR_MS, last + 1, HOUR_MS) if hour >= self._first]
+
+
+def _rows_in(head: bytes) -> int:
+    """The rows of an hour, by the begin of its manifest. Raises ValueError, KeyError, TypeError."""
+    if (found := _TOTALS.search(head)) is None:
+        raise ValueError("no totals")
+    return int(json.loads(found[1])["rows"])
