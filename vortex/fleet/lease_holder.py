@@ -222,7 +222,8 @@ class Leases:
         """Send a heartbeat. Returns the lost leases, and whether the new owner waits for this process.
 
         It renews some leases in turn, which shows life for all, and each lease in doubt. If none of these is renewed
-        soon, it tries all. The new owner waits if this process still showed life when the lease was taken.
+        soon, it tries the others; where there are no others, these once more. The new owner waits if this process still
+        showed life when the lease was taken.
         """
         begun = self._clock.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -230,6 +231,9 @@ class Leases:
             await asyncio.wait(beats, timeout=_PATIENCE * self.failover_s)
             if self._beat_at < begun:
                 rest = [(shard, held) for shard, held in self.held.items() if held.tried_at < begun]
+                if not rest and all(beat.done() for beat in beats):
+                    await self._clock.sleep(begun + _PATIENCE * self.failover_s - self._clock.monotonic())
+                    rest = list(self.held.items())  # a table that throttles may refuse a worker's only lease thrice
                 beats.append(group.create_task(self._beat(rest)))
         if self._trouble and not all(map(self.is_fresh, self.held)):
             self._health.bad("leases", f"the lease table does not answer; reading continues: {self._trouble}")

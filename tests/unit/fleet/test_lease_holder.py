@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import Any
 
@@ -83,6 +84,26 @@ def test_lease_holder_tries_other_leases_while_some_cannot_be_renewed() -> None:
         for _ in range(20):
             await holder.beats(1)
             assert all(map(holder.leases.is_fresh, holder.table.table))
+        assert "leases" not in holder.health.report()
+
+    scenario(main())
+
+
+def test_lease_holder_tries_its_only_lease_again_when_the_table_throttles() -> None:
+    """Every second write is refused: life shows with each heartbeat, nevertheless."""
+
+    async def main() -> None:
+        holder = await Holder(1).taken()
+        for _ in range(20):
+            holder.refused = {"s0"}
+            due, counter = holder.due, holder.table.table["s0"].counter
+            beat = asyncio.ensure_future(holder.beats(1))
+            await holder.clock.sleep(due - holder.clock.monotonic() + 0.1)
+            holder.refused = set()
+            assert await beat == []
+            assert holder.table.table["s0"].counter == counter + 1
+            assert holder.clock.monotonic() < due + FAILOVER / 6
+        assert len(holder.written) == 40
         assert "leases" not in holder.health.report()
 
     scenario(main())
