@@ -141,6 +141,11 @@ class Answer(NamedTuple):
 class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
     """The connections of one client; passed to it as `http_session_cls`."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._proxies: dict[str, str | None] = {}
+        """The proxy by scheme: botocore chooses it by that alone, but parses the whole URL each time."""
+
     async def _get_session(self, proxy_url: str | None) -> _Session:
         session: ClientSession = await super()._get_session(proxy_url)
         session._response_class = _Reply  # aiobotocore has no option for it
@@ -164,7 +169,10 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
 
         Raises aiohttp.ClientError, OSError, Malformed, BotoCoreError.
         """
-        proxy = self._proxy_config.proxy_url_for(url)
+        scheme = url.partition(":")[0]
+        if scheme not in self._proxies:
+            self._proxies[scheme] = self._proxy_config.proxy_url_for(url)
+        proxy = self._proxies[scheme]
         session = await self._get_session(proxy)
         try:
             return await session.request(
