@@ -96,6 +96,7 @@ TABLE = (
     Fault("process.scratch", 0.3, 0.02, 0.5, "call", "a scratch file cannot be made, written or read"),
     Fault("process.zstd", 0.3, 0.2, 1.0, "life", 'starts with layout.compression = "zstd"; others have gzip'),
     Fault("process.small", 0.3, 0.2, 1.0, "life", "starts with layout.small: its plans have bundles"),
+    Fault("process.scratch_full", 0.3, 0.5, 4.0, "hour", "for minutes scratch files take no more bytes"),
 )
 
 

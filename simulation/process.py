@@ -106,6 +106,7 @@ class Process:
         self._calls = 0
         self._paused_until = 0.0
         self._locked_out = 0.0, False
+        self._disk_full_until = 0.0
         self._main: asyncio.Future[Exit] | None = None
 
     async def run(self) -> None:
@@ -134,14 +135,10 @@ class Process:
         store = StoreView(world.store, self, world.conditions, Random(self.rng.getrandbits(64)), self.say)
         store.version = NEWER if self.newer else VERSION
         trusted = TrustedClock(clock, self.health, NullMeter())
-        choices = Random(f"scratch {self.owner}")  # the text is part of each seed
+        memory, indexes, scratch = self._scratch()
         environment = Environment(
             settings=settings,
-            rules=replace(
-                publish_rules(settings),
-                copy_bytes=choices.choice((0, 500, 64 << 20)),
-                index_bytes=choices.choice((0, 500, 128 << 20)),
-            ),
+            rules=replace(publish_rules(settings), copy_bytes=memory, index_bytes=indexes),
             stream=TrustedStream(_Stream(self, view, Random(self.rng.getrandbits(64))), trusted),
             trusted=trusted,
             store=store,
@@ -153,9 +150,7 @@ class Process:
             owner=self.owner,
             token=lambda: f"{self.rng.getrandbits(64):016x}",
             seed=7,
-            scratch=SimScratch(
-                choices.choice((0, 2000, 1 << 30)), lambda: world.conditions.occurs("process.scratch", choices)
-            ),
+            scratch=scratch,
             table=self._table(),
             on_commit=self._committed,
         )
@@ -170,6 +165,20 @@ class Process:
         # Gauges and the comparison of clocks are left out: they decide nothing.
         self.app = App(assemble(environment, state, log_store, drain=self.drain))
         return await self.app.run()
+
+    def _scratch(self) -> tuple[int, int, SimScratch]:
+        """Bytes of memory for copies and for indexes, and the disk for more copies."""
+        conditions, choices = self.world.conditions, Random(f"scratch {self.owner}")  # the text is part of each seed
+        memory, indexes = choices.choice((0, 500, 64 << 20)), choices.choice((0, 500, 128 << 20))
+        limit = choices.choice((0, 2000, 1 << 30))
+        if conditions.rate("process.scratch_full"):
+            memory, limit = 0, 1 << 30  # it needs files
+        scratch = SimScratch(
+            limit,
+            lambda: conditions.occurs("process.scratch", choices),
+            lambda: asyncio.get_running_loop().time() < self._disk_full_until,
+        )
+        return memory, indexes, scratch
 
     def _committed(self, shard: str, footer: Footer) -> None:
         if not self.dead:
@@ -203,9 +212,15 @@ class Process:
         self.say(f"has no credentials for {seconds:.0f} s")
         self._locked_out = asyncio.get_running_loop().time() + seconds, denied
 
+    def fill_disk(self, seconds: float) -> None:
+        """Its scratch files take no more bytes for this time."""
+        self.say(f"has no room for scratch files for {seconds:.0f} s")
+        self._disk_full_until = asyncio.get_running_loop().time() + seconds
+
     def wake(self) -> None:
-        """End pauses and lock-outs at the next call."""
+        """End pauses, lock-outs and the full disk at the next call."""
         self._locked_out = 0.0, False
+        self._disk_full_until = 0.0
         self._paused_until = 0.0
 
     def stop(self) -> None:

@@ -252,6 +252,7 @@ class World:
                 "process.credentials",
                 lambda rng: self._one(rng).lock_out(rng.uniform(10, 900), rng.random() < 0.5),
             ),
+            ("process.scratch_full", lambda rng: self._one(rng).fill_disk(rng.uniform(60, 1800))),
             ("stream.wrong_dates", self._wrong_dates),
             ("operator.close", self._advance),
             ("store.disk_full", lambda rng: self._trouble("disk_full", rng)),

@@ -30,6 +30,16 @@ def although_a_child_is_live() -> Any:
     return patch.object(vortex.publish.forgetting, "forgetting", careless)
 
 
+def although_a_log_names_it() -> Any:
+    """The children that the logs name are not minded."""
+
+    def careless(plan: Any, views: Any, ends: Any, absent: Any, age_ms: int) -> Any:
+        childless = {shard: end._replace(children=()) for shard, end in ends.items()}
+        return forgetting(plan, {}, childless, absent, age_ms)
+
+    return patch.object(vortex.publish.forgetting, "forgetting", careless)
+
+
 def only_whole_logs_are_read() -> Any:
     async def none(self: LogStore, shard: str) -> None:
         return None

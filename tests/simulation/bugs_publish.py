@@ -21,8 +21,12 @@ import vortex.ingest.resume
 import vortex.log.shard_tree
 import vortex.publish.cleanup
 import vortex.publish.known_logs
+import vortex.publish.publisher
+from vortex.core.publish.plan import holders
 from vortex.log.store import LogStore
+from vortex.publish.copies import Copies
 from vortex.publish.hours import Hours
+from vortex.publish.known_logs import KnownLogs
 from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.publisher import Publisher
 
@@ -127,6 +131,17 @@ def child_joined_twice() -> contextlib.AbstractContextManager[Any]:
     return stack
 
 
+def rest_of_a_full_pass_left_out() -> Any:
+    """Objects of a pass whose scratch file has become full are not counted."""
+    write = ObjectWriter.write
+
+    async def short(self: ObjectWriter, specs: Any, plan: Any, copies: Copies, *more: Any) -> Any:
+        made = await write(self, specs, plan, copies, *more)
+        return [] if copies.full else made
+
+    return patch.object(ObjectWriter, "write", short)
+
+
 def done_before_manifests() -> Any:
     close = Hours.close
 
@@ -164,6 +179,78 @@ def cleanup_of_empty_segments() -> Any:
         await self._log_store.drop(shard, empty)
 
     return patch.object(vortex.publish.cleanup.Cleaner, "_clean_log", lax)
+
+
+def logs_taken_as_closed_like_the_one_that_was_read() -> Any:
+    """Of the logs that hold the frontier one is read; the others are expected to have moved as far."""
+    views_read: dict[int, set[int]] = {}
+    propose, limit = vortex.core.publish.plan.propose, vortex.core.publish.plan.frontier_limit
+
+    async def look(self: KnownLogs, *args: Any) -> None:
+        read = [shard for shard in holders(self.plan, self.views) if shard in self.views][:1]
+        await self._read_on(read)
+        views_read[id(self.views)] = {id(self.views[shard]) for shard in read}
+
+    def lax(last: Any, views: Any, rules: Any) -> Any:
+        read = views_read.get(id(views))
+        known = limit if read is None else lambda entry, view: limit(entry, view) if id(view) in read else None
+        with patch.object(vortex.core.publish.plan, "frontier_limit", known):
+            return propose(last, views, rules)
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(KnownLogs, "look_on", look))
+    stack.enter_context(patch.object(vortex.publish.publisher, "propose", lax))
+    return stack
+
+
+def logs_kept_though_another_has_planned() -> Any:
+    """What a planner knew of the logs before another one's plan is not read on."""
+    draw = KnownLogs.draw
+
+    async def kept(self: KnownLogs, shards: Any, old: Any, finished: bool) -> None:
+        known = {shard: old[shard] for shard in shards if shard in old and old[shard].headers}
+        await draw(self, {shard: entry for shard, entry in shards.items() if shard not in known}, old, finished)
+        self.views.update(known)
+
+    return patch.object(KnownLogs, "draw", kept)
+
+
+def objects_counted_by(count: Callable[[list[Any], bool], list[Any]]) -> Any:
+    """Who goes on where another has died counts the objects otherwise: `count` is told whether an object exists."""
+    put, compared = ObjectWriter._put_object, ObjectWriter._compared
+    there: set[str] = set()
+
+    async def noted(self: ObjectWriter, key: str, bodies: Any) -> Any:
+        there.add(key)
+        return await compared(self, key, bodies)
+
+    async def counted(self: ObjectWriter, members: Any) -> Any:
+        rows = await put(self, members)
+        return count(rows, members[0][0].key in there)
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(ObjectWriter, "_compared", noted))
+    stack.enter_context(patch.object(ObjectWriter, "_put_object", counted))
+    return stack
+
+
+def existing_objects_counted_twice() -> Any:
+    return objects_counted_by(lambda rows, exists: rows + rows if exists else rows)
+
+
+def existing_objects_not_counted() -> Any:
+    return objects_counted_by(lambda rows, exists: [] if exists else rows)
+
+
+def ranges_that_are_begun_taken_as_done() -> Any:
+    """The rest of a range is left out once one of its objects is there."""
+    begun: list[bool] = []
+
+    def count(rows: list[Any], exists: bool) -> list[Any]:
+        begun[:] = begun or [exists] * exists
+        return rows if exists or not begun else []
+
+    return objects_counted_by(count)
 
 
 def manifest_of_one_plan() -> Any:

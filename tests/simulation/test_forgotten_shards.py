@@ -12,6 +12,7 @@ from tests.loops import MINUTE, Worker
 from tests.loops import World as Stage
 from tests.simulation.bugs_forgetting import (
     although_a_child_is_live,
+    although_a_log_names_it,
     only_whole_logs_are_read,
     when_published,
 )
@@ -27,6 +28,12 @@ FIRST, PARENT, LIVE = "shardId-000000000000", "shardId-000000000003", {"shardId-
 BUGS = (
     Bug("when published", when_published, FORGETS, VANISHING),
     Bug("although a child is live", although_a_child_is_live, f"{FORGETS}.*is a parent of", VANISHING),
+    Bug(
+        "although a log names it",
+        although_a_log_names_it,
+        f"{FORGETS}.*names as a child",
+        (*VANISHING, "traffic.idle"),
+    ),
 )
 
 

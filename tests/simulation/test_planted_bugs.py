@@ -39,6 +39,8 @@ from tests.simulation.bugs_publish import (
     first_part_of_a_bundle_twice,
     from_is_to_plus_one,
     last_part_of_a_bundle_left_out,
+    logs_kept_though_another_has_planned,
+    logs_taken_as_closed_like_the_one_that_was_read,
     loser_carries_out_its_own_plan,
     manifest_of_one_plan,
     own_bundling,
@@ -46,6 +48,7 @@ from tests.simulation.bugs_publish import (
     parts_of_bundles_from_the_begin,
     plan_overwritten,
     regardless_of_next,
+    rest_of_a_full_pass_left_out,
     retired_when_ended,
     two_compressions_in_an_hour,
 )
@@ -123,7 +126,25 @@ BUGS = (
         cleanup_of_empty_segments,
         f"{Invariant.WRITTEN_ONCE}.*was deleted, but",
     ),
+    # What a planner knows of the logs may be old.
+    Bug(
+        "logs taken as closed like the one that was read",
+        logs_taken_as_closed_like_the_one_that_was_read,
+        f"{Invariant.CLOSED_HOURS}.*a plan has closed|{Invariant.COMPLETE_AND_ONCE}.*leaves out",
+    ),
+    Bug(
+        "logs kept though another worker has planned",
+        logs_kept_though_another_has_planned,
+        f"{Invariant.ARRIVAL_BOUNDS_HOLD}|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}|{Invariant.SETTLES}",
+        ("process.second", "process.pause", "process.zombie"),
+    ),
     # Other mistakes that are easily made.
+    Bug(
+        "the rest of a pass left out when the scratch folder is full",
+        rest_of_a_full_pass_left_out,
+        f"{Invariant.SETTLES}.*rows are missing|{Invariant.COMPLETE_AND_ONCE}",
+        ("process.scratch_full",),
+    ),
     Bug(
         "loser carries out its own plan",
         loser_carries_out_its_own_plan,

@@ -12,12 +12,17 @@ import pytest
 
 import vortex.core.fleet.balance
 import vortex.fleet.leased
+from simulation import vtime
+from tests.sharing_stories import taker_dies_in_a_shared_folder
 from tests.simulation.bugs_publish import (
     cut_between_segments_that_are_in_no_range,
+    existing_objects_counted_twice,
+    existing_objects_not_counted,
     parts_numbered_alike,
+    ranges_that_are_begun_taken_as_done,
     shared_by_every_range,
 )
-from tests.simulation.planting import Bug, hunt
+from tests.simulation.planting import Bug, Plant, hunt
 from vortex.core.fleet.balance import Seen
 from vortex.core.invariants import Invariant
 from vortex.core.publish.ranges import RangeDone
@@ -81,6 +86,7 @@ def _ranges_not_waited_for() -> Any:
     return patch.multiple(LogStore, has_range_done=there, range_done=as_it_is)
 
 
+DYING = ("process.crash", "process.crash_call")
 RESHARDING = ("stream.split", "stream.merge")
 BUGS = (
     Bug("leases that never expire", _leases_never_expire, f"{Invariant.SETTLES}.*not committed", ("process.crash",)),
@@ -118,6 +124,18 @@ BUGS = (
         f"{Invariant.SETTLES}.*rows are missing|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
     ),
     Bug(
+        "objects of a dead worker counted twice",
+        existing_objects_counted_twice,
+        f"{Invariant.SETTLES}.*so the plan is not done|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
+        DYING,
+    ),
+    Bug(
+        "objects of a dead worker not counted",
+        existing_objects_not_counted,
+        f"{Invariant.SETTLES}.*rows are missing|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
+        DYING,
+    ),
+    Bug(
         "a plan's ranges not waited for",
         _ranges_not_waited_for,
         f"{Invariant.SETTLES}.*rows are missing|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}",
@@ -129,3 +147,14 @@ BUGS = (
 def test_simulation_of_a_fleet_finds_the_planted_bug(bug: Bug) -> None:
     """With the expected message."""
     hunt(bug, fleet=True)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [existing_objects_counted_twice, existing_objects_not_counted, ranges_that_are_begun_taken_as_done],
+    ids=lambda plant: plant.__name__,
+)
+def test_story_of_a_worker_that_dies_in_a_shared_folder_finds_the_planted_bug(plant: Plant) -> None:
+    """The plan is never done, since its rows do not add up."""
+    with plant(), pytest.raises(AssertionError, match="publishing goes on"):
+        vtime.run(taker_dies_in_a_shared_folder())

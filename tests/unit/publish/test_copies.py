@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill
 from simulation import vtime
-from simulation.simscratch import SimScratch
+from simulation.simscratch import SimScratch, SimScratchFile
+from tests.loops import MINUTE, Worker, World
 from vortex.core.publish.members import Members, members_of
 from vortex.core.publish.plan import Plan, PlanShard
 from vortex.log.store import LogStore
 from vortex.publish import copies
 from vortex.publish.copies import Copier, blobs_of
 from vortex.retry import Once
+from vortex.runtime.assembly import loaded_state
 
 _TRAFFIC = Traffic(commits=3, partitions=40, size=1_400_000)
 
@@ -103,3 +106,35 @@ def test_a_file_that_fails_costs_requests_and_no_bytes(fails: Callable[[int], bo
     passes, gets = vtime.run(copied(SimScratch(10**9, lambda: fails(next(calls))), 20_000))
     assert passes >= 1
     assert gets > 6
+
+
+def test_publishing_goes_on_while_the_scratch_folder_is_full_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line is published once, and files are used again as soon as there is room."""
+    written, refused = list[float](), list[float]()
+
+    async def main() -> None:
+        world = World(period_ms=MINUTE, every_s=10)
+        begun, write = world.clock.monotonic(), SimScratchFile.write
+
+        def full() -> bool:
+            return 300 <= world.clock.monotonic() - begun < 900
+
+        def watched(self: SimScratchFile, at: int, data: bytes) -> None:
+            (refused if full() else written).append(world.clock.monotonic() - begun)
+            write(self, at, data)
+
+        monkeypatch.setattr(SimScratchFile, "write", watched)
+        env = world.environment()
+        env.rules, env.scratch = replace(env.rules, copy_bytes=0), SimScratch(1 << 30, full=full)
+        worker = Worker(world, env, *await loaded_state(env))
+        for _ in range(240):
+            world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(5)
+        await world.clock.sleep(300)
+        await worker.kill()
+        await world.verified()
+        assert env.health.report() == {}
+
+    vtime.run(main())
+    assert len(refused) >= 8, "each plan tries anew"
+    assert {time // 300 for time in written} >= {0, 3, 4}

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 from simulation import vtime
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner, scenario
 from tests.loops import Worker, World
-from vortex.core.publish.members import Dropped, ObjectSpec
+from tests.sharing_stories import older_worker_beside_newer_ones, range_of, taker_dies_in_a_shared_folder
+from vortex.core.publish.members import Dropped
 from vortex.core.publish.plan import LogView, Plan
-from vortex.publish import dedup, object_writer, ranges
-from vortex.publish.object_writer import ObjectWriter
+from vortex.publish import dedup, ranges
 from vortex.publish.ranges import Ranges
 from vortex.runtime.assembly import loaded_state
 from vortex.verify.store import verify_store
@@ -154,7 +153,7 @@ def test_a_large_folder_is_published_by_several_workers(done_by: dict[int, list[
         for plan in plans:
             assert sorted(done_by[plan["k"]]) == sorted(zip(plan["takers"], range(plan["ranges"]), strict=True))
         done = [one for one in documents(world, "done") if one["k"] in {plan["k"] for plan in plans}]
-        makers = [{part_of(row["key"]) // 1000 for row in one["objects"]} for one in done]
+        makers = [{range_of(row["key"]) for row in one["objects"]} for one in done]
         assert max(map(len, makers)) >= 3
         await world.clock.sleep(200)
         await all_leave(members)
@@ -163,50 +162,21 @@ def test_a_large_folder_is_published_by_several_workers(done_by: dict[int, list[
     scenario(main())
 
 
-def part_of(key: str) -> int:
-    """The part number in an object's key."""
-    return int(key.rpartition("-")[2].removesuffix(".json.gz"))
-
-
 def test_the_planner_publishes_a_shared_folder_on_when_a_worker_dies_in_the_middle_of_it() -> None:
     """Objects that the dead worker has put stay: they are a function of the plan."""
+    scenario(taker_dies_in_a_shared_folder())
 
-    async def main() -> None:
-        world = FleetWorld(shards=4, period_ms=MINUTE, range_bytes=1, target=1)
-        members = [await world.join() for _ in range(4)]
-        await world.run(200)
-        victim = next(one for one in members if one is not planner(members))
-        put: list[str] = []
 
-        async def slow(operation: str, key: str) -> None:
-            if operation == "put" and key.startswith("c="):
-                await world.clock.sleep(1.0)
-
-        async def watched(self: ObjectWriter, several: Sequence[tuple[ObjectSpec, bytes, int]]) -> Any:
-            made = await real(self, several)
-            if self is victim.publisher._ranges._writer and part_of(several[0][0].key) >= 1000:
-                put.append(several[0][0].key)
-            return made
-
-        real = ObjectWriter._put_object
-        world.store.before = slow
-        with patch.object(ObjectWriter, "_put_object", watched), patch.object(object_writer, "PARALLEL_PUTS", 1):
-            for _ in range(400):
-                if put:
-                    break
-                await world.run(1)
-        assert put, "it has put a part of the folder"
-        members.remove(victim)
-        await victim.kill()
-        before = len(documents(world, "done"))
-        await world.run(400)
-        assert len(documents(world, "done")) >= before + 3
-        assert put[0] in {row["key"] for one in documents(world, "done") for row in one["objects"]}
-        await world.clock.sleep(200)
-        await all_leave(members)
-        await world.verified()
-
-    scenario(main())
+@pytest.mark.parametrize(
+    ("known", "bundle", "joins_after_s"),
+    [(4, 0, 20), (5, 1 << 20, 200)],
+    ids=["shared folders, before the first plan", "bundles, after some plans"],
+)
+def test_older_worker_refuses_newer_plans_and_its_shards_are_read_and_published_by_others(
+    known: int, bundle: int, joins_after_s: int
+) -> None:
+    """It says which version it knows, and ends so that an operator sees it."""
+    scenario(older_worker_beside_newer_ones(known, bundle, joins_after_s))
 
 
 @pytest.mark.parametrize("large", [True, False])
