@@ -17,7 +17,6 @@ import vortex.fleet.lease_holder
 from tests import heartbeat_stories as stories
 from tests.leased_fleet import scenario
 from vortex.core.fleet.balance import STANDS, Seen
-from vortex.fleet.lease_holder import Leases
 from vortex.fleet.leased import LeasedFleet
 
 
@@ -49,13 +48,6 @@ def _alive_for_ever() -> AbstractContextManager[Any]:
     return patch.object(vortex.fleet.lease_holder, "shown_life", alive)
 
 
-def _lost_in_its_turn() -> AbstractContextManager[Any]:
-    async def nothing(self: Leases) -> list[tuple[str, bool]]:
-        return []
-
-    return patch.object(Leases, "settle", nothing)
-
-
 def _kept_unknown() -> AbstractContextManager[Any]:
     async def nothing(self: LeasedFleet, rows: Any) -> None:
         return
@@ -68,7 +60,6 @@ BUGS = (
     Bug("leases of any token beat together", _whatever_the_token, stories.older_joins, "an older worker finds"),
     Bug("older programs not minded", _older_ones_not_minded, stories.older_joins, "an older worker finds"),
     Bug("an owner that never dies", _alive_for_ever, stories.one_dies, "the shards of a dead worker are not read"),
-    Bug("a lost lease noticed in its turn", _lost_in_its_turn, stories.another_joins, "a record was read twice"),
     Bug("an unknown lease kept", _kept_unknown, stories.unknown_lease, "a shard is not read"),
 )
 

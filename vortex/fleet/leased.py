@@ -29,6 +29,9 @@ from vortex.ports import Clock
 
 log = logging.getLogger(__name__)
 
+_HANDOVERS = 16
+"""Stolen shards that may wait for their previous owners, which learn of it from their next looks."""
+
 
 @dataclass(slots=True)
 class _Holding:
@@ -138,8 +141,8 @@ class LeasedFleet:
         due = [one for one in live if self._may_run(one)]
         decision = decide(due, leases.me, self._holdings.keys(), leases.failover_s)
         await self._give_back([row for row in rows if row not in decision.take])
-        waiting = any(holding.stolen and holding.working is None for holding in self._holdings.values())
-        steal = [] if waiting or decision.steal is None else [decision.steal]
+        waiting = sum(holding.stolen and holding.working is None for holding in self._holdings.values())
+        steal = [] if waiting >= _HANDOVERS or decision.steal is None else [decision.steal]
         await asyncio.gather(*(self._take(lease, lease in steal) for lease in [*decision.take, *steal]))
         if decision.take or decision.steal:
             return SOON * leases.failover_s
