@@ -214,12 +214,12 @@ test-package:
 	cd $(PACKAGE)/source && ../venv/bin/python -m pytest -q -n $(WORKERS) tests/unit/core tests/unit/commands tests/unit/config
 	$(PACKAGE)/venv/bin/python -m tests.package.pythons $(PACKAGE)
 
-# The unit tests with the lowest versions of the dependencies that pyproject.toml allows, and with the newest ones.
+# Tests with the lowest versions of the dependencies that pyproject.toml allows, extras included, and with the newest ones.
 test-lowest test-newest: test-%: | $(BIN)/python
 	rm -rf .tools/$* && $(PYTHON) -m venv .tools/$*
 	if [ $* = lowest ]; then PYTHONPATH=. .tools/$*/bin/python -m tools.versions lowest; fi >.tools/$*.txt
 	.tools/$*/bin/pip install --quiet --disable-pip-version-check -c .tools/$*.txt -e '.[dev]'
-	.tools/$*/bin/python -m pytest -q -n $(WORKERS) tests/unit tests/contract
+	.tools/$*/bin/python -m pytest -q -n $(WORKERS) tests/unit tests/contract tests/loader
 
 sdist: | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check build && $(BIN)/python -m build --sdist

@@ -6,14 +6,21 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 _ROOT = Path(__file__).parents[1]
 _REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?>=([0-9.]+)")
 
 
+_EXTRAS = ("loader", "otlp")
+"""Of what users run; the demo's emulator is not part of it."""
+
+
 def lowest(root: Path = _ROOT) -> list[str]:
-    """A constraint for each dependency of the program: the lowest version that pyproject.toml allows."""
-    found = [_REQUIREMENT.match(one) for one in _project(root)["dependencies"]]
+    """A constraint for each dependency of the program and its extras: the lowest version that pyproject.toml allows."""
+    project = _project(root)
+    extras = {one for extra in _EXTRAS for one in project["optional-dependencies"][extra]}
+    found = [_REQUIREMENT.match(one) for one in [*project["dependencies"], *sorted(extras)]]
     assert all(found), "each dependency has a lower bound"
     return [f"{one[1]}=={one[2]}" for one in found if one]
 
@@ -33,8 +40,8 @@ def faults(tag: str, root: Path = _ROOT) -> list[str]:
     return found
 
 
-def _project(root: Path) -> dict[str, list[str]]:
-    project: dict[str, list[str]] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+def _project(root: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     return project
 
 

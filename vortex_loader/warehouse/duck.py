@@ -209,6 +209,11 @@ class DuckDb(Warehouse):
     def _type(self, path: Path) -> str:
         return f"json_type(doc, {self.literal(pointer(path))})"
 
+    def literal(self, text: str) -> str:
+        """A string of SQL; a NUL ends a statement of DuckDB 1."""
+        quoted = super().literal(text)
+        return "(" + quoted.replace("\0", "' || chr(0) || '") + ")" if "\0" in text else quoted
+
     def _text(self, path: Path) -> str:
         return f"json_extract_string(doc, {self.literal(pointer(path))})"
 

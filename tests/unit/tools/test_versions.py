@@ -11,7 +11,10 @@ from tools.versions import faults, lowest, main
 
 def _repository(root: Path, *, version: str, chart: str, section: str) -> Path:
     (root / "deploy/helm/vortex").mkdir(parents=True)
-    (root / "pyproject.toml").write_text(f'[project]\nversion = "{version}"\ndependencies = ["a>=1.2", "b[c]>=3; x"]\n')
+    (root / "pyproject.toml").write_text(
+        f'[project]\nversion = "{version}"\ndependencies = ["a>=1.2", "b[c]>=3; x"]\n'
+        '[project.optional-dependencies]\nloader = ["e>=5"]\notlp = ["d>=4.1"]\ndev = ["f>=6"]\n'
+    )
     (root / "deploy/helm/vortex/Chart.yaml").write_text(f"version: {chart}\nappVersion: {chart}\n")
     (root / "CHANGELOG.md").write_text(f"## [{section}] - 2026-01-01\n")
     return root
@@ -32,7 +35,7 @@ def test_versions_names_each_place_when_the_tag_differs(tmp_path: Path) -> None:
 
 
 def test_versions_lowest_gives_a_constraint_for_each_dependency(tmp_path: Path) -> None:
-    assert lowest(_repository(tmp_path, version="1", chart="1", section="1")) == ["a==1.2", "b==3"]
+    assert lowest(_repository(tmp_path, version="1", chart="1", section="1")) == ["a==1.2", "b==3", "d==4.1", "e==5"]
 
 
 def test_versions_lowest_reads_this_repository(capsys: pytest.CaptureFixture[str]) -> None:
