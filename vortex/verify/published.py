@@ -53,8 +53,9 @@ class ObjectProof:
         if views is not None and (dropped is not None or document is None):
             implied = await self._implied(plan, views, dropped or {})
         if document is None:
-            self._report.count("objects in progress", len(implied or ()))
-            return sorted({name.partition(_IN)[0] for name in implied or ()})
+            under_way = sorted({name.partition(_IN)[0] for name in implied or ()})
+            self._report.count("objects in progress", len(under_way))
+            return under_way
         if (document.k, document.after, document.upto) != (plan.k, plan.after, plan.upto):
             self._report.fault(
                 Invariant.WRITTEN_ONCE, f"plan {plan.k}", "done.json names another plan or other periods"

@@ -197,3 +197,17 @@ def test_verify_finds_a_bundle_of_no_plan() -> None:
         assert faults(await verify_store(world.store), key) == ["is named by no plan"]
 
     vtime.run(scenario())
+
+
+def test_verify_counts_a_bundle_in_progress_as_one_object() -> None:
+    """And knows its key, so that it is none that nobody wrote."""
+
+    async def scenario() -> None:
+        world = await published(90, bundle=BUNDLES)
+        last = max(key for key in world.store.objects if key.endswith("/done.json"))
+        assert len(json.loads(world.store.objects[last])["objects"]) > 1
+        await world.store.delete([last])
+        report = await verify_store(world.store)
+        assert (report.faults, report.checked["objects in progress"]) == ([], 1)
+
+    vtime.run(scenario())
