@@ -43,7 +43,7 @@ def test_verify_reports_an_object_that_is_not_gzip(monkeypatch: pytest.MonkeyPat
     """Also if it was published so, in a format that a segment may have."""
 
     async def scenario() -> None:
-        monkeypatch.setattr("vortex.core.log.streaming.compress", lambda text, _: lz4_frame(text))
+        monkeypatch.setattr("vortex.publish.object_writer.compress", lambda text, _: lz4_frame(text))
         world = await published()
         keys = [key for key in world.store.objects if key.startswith("c=")]
         assert any(world.store.objects[key][:2] != b"\x1f\x8b" for key in keys)
