@@ -210,11 +210,11 @@ def status() -> int:
 
 
 def down() -> int:
-    """End each process that was started, the last one first. 1 if nothing was up."""
+    """End each process that was started, the last one first.."""
     stack = _known()
     if stack is None:
         print("Vortex is not up.")
-        return 1
+        return 0
     for process in reversed(stack.processes):
         if not process.runs:
             print(f"  {process.name}: had ended already", flush=True)

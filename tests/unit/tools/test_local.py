@@ -36,7 +36,7 @@ def test_down_ends_each_process_and_forgets_it(capsys: pytest.CaptureFixture[str
     assert not any(process.runs for process in started)
     assert not (folder / "state.json").exists()
     assert capsys.readouterr().out.splitlines()[-2:] == ["  other: ended", "  one: ended"]
-    assert local.down() == 1
+    assert local.down() == 0
 
 
 def test_up_names_a_process_that_has_died(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
