@@ -29,7 +29,7 @@ def log(shard: str, segments: int, rng: Random) -> LogView:
     bound = 0
     for n in range(segments):
         cells, lines = [], []
-        for path in {f"folder{rng.randrange(30)}" for _ in range(rng.randrange(12))}:
+        for path in sorted({f"folder{rng.randrange(30)}" for _ in range(rng.randrange(12))}):
             folder = Folder(path, folder_hash(path))
             cells.append(Cell(folder, bound + PERIOD * rng.randrange(3)))
             lines.append([b"x" * rng.randrange(1, 50)])
