@@ -210,7 +210,7 @@ def status() -> int:
 
 
 def down() -> int:
-    """End each process that was started, the last one first.."""
+    """End each process that was started, the last one first."""
     stack = _known()
     if stack is None:
         print("Vortex is not up.")
