@@ -54,8 +54,9 @@ lint: $(VENV)/dev.stamp
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# One more than the cores, for some tests wait for processes.
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/simulation tests/loader
+	$(BIN)/pytest -q -n $$(($(WORKERS) + 1)) tests/unit tests/contract tests/simulation tests/loader
 
 # How many branches of the core its unit tests cover; below the floor of tools/branches.py it fails.
 coverage: $(VENV)/dev.stamp
