@@ -11,7 +11,7 @@ from typing import Any
 from vortex.commands import sizing
 from vortex.config.example import schema
 from vortex.config.output import Publish
-from vortex.config.settings import Memory, Shutdown
+from vortex.config.settings import LEAST_MEMORY, Memory, Shutdown
 from vortex.config.units import DURATIONS, SIZES
 from vortex.under_way import LEAST, MOST, SHARE
 
@@ -23,6 +23,10 @@ _COUNT = {"type": "integer", "minimum": 0}
 _POSITIVE = {"type": "integer", "minimum": 1}
 _MAP = {"type": "object"}
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_CRON = r"[0-9*?,/-]+ +[0-9*?,/-]+ +[0-9*?,/-]+ +[0-9A-Za-z*?,/-]+ +[0-9A-Za-z*?,/-]+"
+_HOURS = {"type": "string", "pattern": f"^{_CRON}$"}
+_SCHEDULE = {"type": "string", "pattern": f"^({_CRON}|@(hourly|daily|midnight|weekly|monthly|yearly|annually))?$"}
+"""KEDA takes five fields, Kubernetes a name as well; empty is the default."""
 _LIST = {"type": "array"}
 _EITHER = {"type": ["integer", "string"]}
 
@@ -51,6 +55,7 @@ def figures() -> dict[str, Any]:
         "pages": sizing.PAGES_BYTES,
         "filter": sizing.FILTER_BYTES,
         "limit": default.limit,
+        "least": LEAST_MEMORY,
         "keys": default.keys,
         "scratch": Publish().scratch,
         "grace": Shutdown().grace,
@@ -99,7 +104,13 @@ def values_schema() -> dict[str, Any]:
                 shardsPerPod=_POSITIVE,
                 lagSeconds=_POSITIVE,
                 prometheus=_TEXT,
-                hours={"type": "array", "items": _object(start=_TEXT, end=_TEXT, timezone=_TEXT, replicas=_POSITIVE)},
+                hours={
+                    "type": "array",
+                    "items": {
+                        **_object(start=_HOURS, end=_HOURS, timezone=_TEXT, replicas=_POSITIVE),
+                        "required": ["start", "end"],
+                    },
+                },
                 pollingInterval=_POSITIVE,
                 cooldownPeriod=_COUNT,
                 authentication=_TEXT,
@@ -107,7 +118,7 @@ def values_schema() -> dict[str, Any]:
             autoscaling=_object(
                 enabled=_FLAG, minReplicas=_POSITIVE, maxReplicas=_POSITIVE, targetCPUUtilizationPercentage=_POSITIVE
             ),
-            drain=_object(enabled=_FLAG, schedule=_TEXT, timeZone=_TEXT, deadlineSeconds=_POSITIVE),
+            drain=_object(enabled=_FLAG, schedule=_SCHEDULE, timeZone=_TEXT, deadlineSeconds=_POSITIVE),
             **{"global": _MAP},
         ),
     }

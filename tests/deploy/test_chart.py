@@ -71,6 +71,22 @@ def test_chart_matches_the_schemas_of_kubernetes(path: Path, version: str) -> No
             ["settings.coordination.mode=dynamodb", "keda.enabled=true", "keda.minReplicas=0", "drain.enabled=true"],
             "keda.minReplicas 0 needs keda.hours",
         ),
+        (["drain.enabled=true"], "drain.enabled needs times without a pod"),
+        (
+            ["settings.coordination.mode=dynamodb", "keda.enabled=true", "replicas=0", "drain.enabled=true"],
+            "drain.enabled needs times without a pod",
+        ),
+        (
+            ["settings.coordination.mode=dynamodb", "autoscaling.enabled=true", "replicas=0", "drain.enabled=true"],
+            "drain.enabled needs times without a pod",
+        ),
+        (["replicas=0", "drain.enabled=true", "drain.schedule=bla"], "schedule"),
+        (["replicas=0", "drain.enabled=true", "drain.schedule=15 * * *"], "schedule"),
+        (["keda.hours[0].start=0 6 * * *", "keda.hours[0].end=late"], "end"),
+        (["keda.hours[0].start=0 6 * * *"], "end"),
+        (["settings.memory.limit=256"], 'settings.memory.limit must be at least "1MiB"'),
+        (["settings.memory.limit=0"], 'settings.memory.limit must be at least "1MiB"'),
+        (["settings.memory.keys=1000K"], 'settings.memory.keys must be at least "1MiB"'),
         (["replicas=two"], "replicas"),
         (["keda.minReplica=0"], "minReplica"),
         (["shardsPerProcess=-1"], "shardsPerProcess"),
@@ -97,7 +113,7 @@ def test_chart_refuses_values_and_names_them_when_they_cannot_work(sets: list[st
         ("2G", "1.5gi", 4),
         ("1GB", "100000000", 4),
         ("3MiB", "1Ti", 8),
-        ("2GiB", "1B", 1),
+        ("2GiB", "1048576B", 1),
     ],
 )
 def test_chart_gives_a_pod_the_memory_of_vortex_plan(
@@ -124,20 +140,68 @@ def test_chart_gives_a_pod_the_memory_of_vortex_plan(
     assert container["resources"]["limits"]["memory"] == f"{math.ceil(expected / MIB)}Mi"
 
 
-def test_notes_print_the_memory_of_a_pod(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", ["drain.schedule=", "drain.schedule=null"])
+def test_chart_refuses_a_drain_without_a_schedule_when_pods_run_by_hours(schedule: str) -> None:
+    """Any default would meet the hours of somebody."""
+    done = render(schedule, values="sleeps-at-night")
+    assert done.returncode != 0
+    assert "drain.schedule is required with keda.hours" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        ([], "15 * * * *"),
+        (["drain.schedule=null"], "15 * * * *"),
+        (["drain.schedule=*/20 0-5 ? JAN-MAR mon"], "*/20 0-5 ? JAN-MAR mon"),
+        (["drain.schedule=@daily"], "@daily"),
+    ],
+)
+def test_chart_drains_a_stream_that_no_pod_reads_when_replicas_is_0(sets: list[str], expected: str) -> None:
+    made = render("replicas=0", "drain.enabled=true", *sets)
+    (job,) = of_kind(made.stdout, "CronJob")
+    assert job["spec"]["schedule"] == expected
+    kubernetes_validate.validate(job, "1.30", strict=True)
+
+
+@pytest.mark.parametrize("values", ["fleet", "sleeps-at-night"])
+def test_rules_have_no_alert_of_absent_workers_when_pods_sleep(values: str) -> None:
+    """It would fire every night. All other rules are there, as they are."""
+    (rule,) = of_kind(render("prometheusRule.enabled=true", values=values).stdout, "PrometheusRule")
+    expected = yaml.safe_load((ROOT / "deploy/prometheus-alerts.yml").read_text())
+    assert expected["groups"][0]["rules"][0]["alert"] == "VortexAbsent"
+    if values == "sleeps-at-night":
+        del expected["groups"][0]["rules"][0]
+    assert rule["spec"] == expected
+
+
+def notes(folder: Path, *sets: str, values: str) -> str:
     """Helm prints them only when it installs, so a copy of the chart has them in an object."""
-    chart = tmp_path / "vortex"
+    chart = folder / "vortex"
     shutil.copytree(CHART, chart)
     (chart / "templates/notes.yaml").write_text(
         'kind: Notes\ntext: |\n{{ include (print .Template.BasePath "/NOTES.txt") . | indent 2 }}\n'
     )
-    made = render("processes=2", values="plain", chart=chart).stdout
-    (found,) = of_kind(made, "Notes")
+    (found,) = of_kind(render(*sets, values=values, chart=chart).stdout, "Notes")
+    return str(found["text"])
+
+
+def test_notes_say_when_the_drain_runs_and_ask_no_pod_when_there_may_be_none(tmp_path: Path) -> None:
+    text = notes(tmp_path, values="sleeps-at-night")
+    assert 'A job empties the stream at "10 23,0-5 * * *" (Europe/Berlin).' in text
+    assert "create job --from=cronjob/v-vortex-drain v-vortex-drain-now" in text
+    assert "deploy/" not in text
+
+
+def test_notes_print_the_memory_of_a_pod(tmp_path: Path) -> None:
+    text = notes(tmp_path, "processes=2", values="plain")
+    made = render("processes=2", values="plain").stdout
     (deployment,) = of_kind(made, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     memory = container["resources"]["limits"]["memory"].removesuffix("Mi")
-    assert f"Memory of a pod: {memory} MiB. CPU: one core for each process (2)." in found["text"]
-    assert "VORTEX" not in found["text"] and "writes below s3://my-bucket/my-prefix." in found["text"]
+    assert f"Memory of a pod: {memory} MiB. CPU: one core for each process (2)." in text
+    assert "VORTEX" not in text and "writes below s3://my-bucket/my-prefix." in text
+    assert "port-forward deploy/v-vortex 9400, then http://127.0.0.1:9400/" in text
 
 
 def test_chart_gives_a_pod_what_plan_prints_for_its_stream() -> None:
@@ -205,6 +269,15 @@ def test_keda_asks_for_the_lag_of_this_stream_alone() -> None:
     triggers = {one["type"]: one["metadata"] for one in scaler["spec"]["triggers"]}
     assert triggers["aws-kinesis-stream"]["streamName"] == "clickstream"
     assert triggers["prometheus"]["query"] == 'max(vortex_shard_lag_seconds{stream="clickstream"})'
+
+
+@pytest.mark.parametrize(("name", "owner"), [("", "operator"), ("keda-aws", None)])
+def test_keda_signs_in_as_its_operator_when_no_authentication_is_named(name: str, owner: str | None) -> None:
+    """Without `identityOwner` KEDA would look for an access key in the trigger."""
+    (scaler,) = of_kind(render(f"keda.authentication={name}", values="fleet").stdout, "ScaledObject")
+    (trigger,) = (one for one in scaler["spec"]["triggers"] if one["type"] == "aws-kinesis-stream")
+    assert trigger["metadata"].get("identityOwner") == owner
+    assert ("authenticationRef" in trigger) == (owner is None)
 
 
 def of_kind(text: str, kind: str) -> list[dict[str, Any]]:

@@ -73,6 +73,10 @@ class Coordination(Section):
         return value
 
 
+LEAST_MEMORY = 2**20
+"""Bytes."""
+
+
 class Memory(Section):
     """Limits of memory."""
 
@@ -84,13 +88,13 @@ class Memory(Section):
     keys: Size = Field(
         default=size_bytes("512MiB"),
         description="For ids that were published within dedup.window. Those that do not fit are read from the store "
-        'again. At least "1MiB".',
+        'again. Each of `vortex run --processes` has as much. At least "1MiB".',
     )
 
     @field_validator("limit", "keys")
     @classmethod
     def _enough(cls, value: int) -> int:
-        if value < 2**20:
+        if value < LEAST_MEMORY:
             raise ValueError('must be at least "1MiB"')
         return value
 

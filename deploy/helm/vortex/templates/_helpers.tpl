@@ -40,6 +40,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{ dig "coordination" "mode" "local" .Values.settings }}
 {{- end }}
 
+{{- /* Not empty where there are times without a pod. */ -}}
+{{- define "vortex.sleeps" -}}
+{{- if .Values.keda.enabled }}{{ if eq (int .Values.keda.minReplicas) 0 }}true{{ end }}
+{{- else if not .Values.autoscaling.enabled }}{{ if eq (int .Values.replicas) 0 }}true{{ end }}{{ end }}
+{{- end }}
+
+{{- define "vortex.drainSchedule" -}}
+{{ default "15 * * * *" .Values.drain.schedule }}
+{{- end }}
+
 {{- define "vortex.port" -}}
 {{ dig "http" "port" 9400 .Values.settings | int }}
 {{- end }}
@@ -164,5 +174,17 @@ resources: {{- include "vortex.resources" . | nindent 2 }}
 {{- end }}
 {{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.keda.hours) }}
 {{- fail "keda.minReplicas 0 needs keda.hours: where no pod runs, nothing tells of lag, and no pod would start again" }}
+{{- end }}
+{{- if and .Values.drain.enabled (not (include "vortex.sleeps" .)) }}
+{{- fail "drain.enabled needs times without a pod: keda.enabled with keda.minReplicas 0, or replicas 0 and no scaler" }}
+{{- end }}
+{{- if and .Values.drain.enabled .Values.keda.enabled (not .Values.drain.schedule) }}
+{{- fail "drain.schedule is required with keda.hours: name times outside of them, such as \"10 23,0-5 * * *\"" }}
+{{- end }}
+{{- range $key := list "limit" "keys" }}
+{{- $given := dig "memory" $key $figures.least $.Values.settings }}
+{{- if lt (include "vortex.bytes" (list $given $figures.sizes) | int64) (int64 $figures.least) }}
+{{- fail (printf "settings.memory.%s must be at least \"1MiB\", not %q" $key (toString $given)) }}
+{{- end }}
 {{- end }}
 {{- end }}
