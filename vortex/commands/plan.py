@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import asdict
 
 from vortex.commands.printing import print_line
-from vortex.commands.sizing import MIB, Load, Sizing, size
+from vortex.commands.sizing import COMPRESSED, MIB, Load, Sizing, size
 from vortex.exits import Exit
 
 
@@ -28,16 +28,14 @@ def lines(sizing: Sizing) -> list[str]:
     share = sizing.cores / sizing.processes
     return [
         f"Processes:  {sizing.processes:,}{', each' if several else ''} with one core",
-        f"CPU:        {sizing.cores:.2f} cores of work: a core is busy for {share:.0%} of the time",
-        f"Memory:     {sizing.memory // MIB:,} MiB for each process",
+        f"CPU:        {share:.0%} of a core{' for each process' if several else ''}",
+        f"Memory:     {sizing.memory // MIB:,} MiB{' for each process' if several else ''}",
         f"Files:      {sizing.objects_hour:,.0f} an hour",
+        f"Restart:    the first plan reads up to {_short(sizing.restart_bytes / 1e9)} GB of ids, "
+        f"{_short(sizing.restart_cpu)} s of CPU",
         "",
         "Settings:",
-        "  [coordination]",
-        f'  mode = "{"dynamodb" if several else "local"}"',
-        "  [memory]",
-        f'  limit = "{sizing.limit // MIB}MiB"{"  # run --processes N shares it out: N times that" if several else ""}',
-        f'  keys = "{sizing.keys // MIB}MiB"',
+        *_settings(sizing),
         "",
         "Values of the Helm chart, with these settings:",
         f"  replicas: {sizing.processes}",
@@ -46,9 +44,35 @@ def lines(sizing: Sizing) -> list[str]:
         f"{'A month':<36}{'count':>18}{'$':>12}",
         *(f"  {cost.name:<34}{cost.count:>18,.0f}{cost.dollars:>12,.2f}" for cost in sizing.costs),
         f"  {'in all':<34}{'':>18}{sizing.dollars:>12,.2f}",
-        f"  {'beside the stream itself':<34}{'':>18}{sizing.kinesis:>12,.2f}",
         "",
-        *(part for line in sizing.warnings for part in textwrap.wrap(f"Note: {line}.", 80)),
+        *(part for line in [*_of_the_bill(sizing), *_notes(sizing)] for part in textwrap.wrap(line, 80)),
         "CPU and memory go by docs/performance.md; prices are list prices of us-east-1.",
         "Then measure: shard lag near zero and CPU below a half are right.",
     ]
+
+
+def _short(figure: float) -> str:
+    return f"{figure:,.{1 if figure < 10 else 0}f}"
+
+
+def _settings(sizing: Sizing) -> list[str]:
+    found = []
+    for name, values in sizing.settings.items():
+        found.append(f"  [{name}]")
+        for key, value in values.items():
+            shared = sizing.processes > 1 and (name, key) == ("memory", "limit")
+            found.append(f'  {key} = "{value}"{"  # run --processes N shares it out: N times that" if shared else ""}')
+    return found
+
+
+def _of_the_bill(sizing: Sizing) -> list[str]:
+    return [
+        f"Not in the sum: {', '.join(sizing.excluded)}.",
+        f"The stream: ${sizing.kinesis:,.2f} a month, for provisioned shards and one event in a record.",
+        f"Objects: gzip to {COMPRESSED:.0%} of the lines is assumed. The row is paid again in each month that they are "
+        "kept, and each month adds as much.",
+    ]
+
+
+def _notes(sizing: Sizing) -> list[str]:
+    return [f"Note: {line}." for line in sizing.warnings]

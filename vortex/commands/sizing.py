@@ -8,10 +8,11 @@ https://aws.amazon.com/kinesis/data-streams/pricing/.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vortex.config.settings import Memory
+from vortex.config.example import as_written
+from vortex.config.settings import Memory, sections
 from vortex.core.fleet.balance import BEATS, ROUND
 from vortex.core.ingest.filter import MOST_KEYS
 from vortex.core.wording import counted
@@ -20,12 +21,12 @@ from vortex.under_way import room_bytes
 MIB = 1 << 20
 _MONTH_S = 730 * 3600.0
 
-# CPU, in seconds. Measured over plain HTTP: 6.5 µs an event of 984 bytes, 2.2 µs one of 200 bytes with 100 in a record.
-_EVENT_S = 1.1e-6
-_EVENT_KB_S = 5.5e-6
-_MARGIN = 1.5
-"""TLS takes 1.1 times the CPU of plain HTTP; a backlog of ten million events on 32 shards 1.4 times that of (a)."""
-_OBJECT_S = 1e-3
+# CPU, in seconds. An event of 1 KB takes 9.3 µs, as in a backlog of ten million events on 32 shards. One of 200 bytes
+# with 100 in a record takes a third of that, as in the shorter runs of (a) and (c).
+_EVENT_S = 1.55e-6
+_EVENT_KB_S = 7.75e-6
+_OBJECT_S = 0.6e-3
+"""Beside its lines."""
 _POLL_S = 0.63e-3
 _PROCESS_BYTES_S = 57e6
 """Of events that one process read of a backlog."""
@@ -46,9 +47,15 @@ _LEAST_KEYS, _MOST_WHOLE_KEYS = 64 * MIB, 1024 * MIB
 """Above the most, keys of older plans are planned as fingerprints, which the workers share out."""
 _FINGERPRINT_S = 16e-9
 """For an event and a plan of the window: a day of 288 plans took 4.65 µs an event."""
+_FINGERPRINT_GETS = 1.4e-6
+"""For an event and a plan of the window: a day of 288 plans took 559 ranged GETs for 1.39 million events."""
+_READ_KEY_S, _READ_FINGERPRINT_S = 0.04e-6, 0.06e-6
+"""For an id of the window at a start: kept whole; made a fingerprint."""
 
-_COMPRESSED = 0.15
+COMPRESSED = 0.15
 """Size of gzip objects beside the lines in them, for clickstream events of 1 KB."""
+_SEGMENT_GETS = 4
+"""Three to four were measured."""
 
 _PUT = 5e-6
 _GET = 0.4e-6
@@ -59,6 +66,14 @@ _SHARD_HOUR = 0.015
 _PUT_UNIT = 0.014e-6
 _UNIT_BYTES = 25_600
 _LEASE_BYTES = 300
+_EXCLUDED = (
+    "the stream",
+    "compute and memory",
+    "calls to KMS",
+    "traffic through NAT gateways and VPC endpoints",
+    "logs and metrics",
+    "the requests of what loads the files",
+)
 _SHARD_BYTES_S = 1_000_000
 _SHARD_RECORDS_S = 1000
 
@@ -93,7 +108,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What the load needs. `memory`, and `limit` and `keys` (of [memory]), are bytes of one process."""
+    """What the load needs. `memory`, and `limit` and `keys` (of [memory]), are bytes of one process. `settings` are as
+    written in a file, by section and key: those of [coordination] and [memory], and what differs from the defaults.
+    """
 
     processes: int
     shards_each: int
@@ -102,21 +119,28 @@ class Sizing:
     memory: int
     limit: int
     keys: int
+    settings: Mapping[str, Mapping[str, str]]
+    restart_bytes: float
+    """What the first plan after a start reads at most: the ids of the window."""
+    restart_cpu: float
+    """Seconds for that."""
     objects_hour: float
     costs: Sequence[Cost]
     kinesis: float
-    """Dollars a month for the stream itself, with provisioned shards."""
+    """Dollars a month for the stream itself, with provisioned shards and one event in a record."""
+    excluded: Sequence[str]
+    """What `dollars` does not hold."""
     warnings: Sequence[str]
 
     @property
     def dollars(self) -> float:
-        """A month, without the containers and the stream."""
+        """A month, without what is `excluded`."""
         return sum(cost.dollars for cost in self.costs)
 
 
 def size(load: Load) -> Sizing:
     """What `load` needs. Partitions without an event in a period cost nothing, so few events make few objects."""
-    partitions = min(load.customers * load.types, load.events * load.period)
+    partitions = _with_events(load.customers * load.types, load.events * load.period)
     objects_s = partitions / load.period
     cores = _cores(load, objects_s)
     needed = max(cores, load.events * load.event_bytes / _PROCESS_BYTES_S)
@@ -130,11 +154,39 @@ def size(load: Load) -> Sizing:
         process_memory(limit, keys, shards_each),
         limit,
         keys,
+        _settings(load, processes, limit, keys),
+        load.events * load.window * _KEY_BYTES,
+        load.events * load.window * (_READ_FINGERPRINT_S if _has_fingerprints(load) else _READ_KEY_S),
         objects_s * 3600,
-        _costs(load, processes, objects_s),
+        _costs(load, processes, objects_s, limit),
         load.shards * _SHARD_HOUR * 730 + _units(load) * _PUT_UNIT * _MONTH_S,
-        list(_warnings(load, processes, partitions, objects_s)),
+        _EXCLUDED,
+        _warnings(load, processes, partitions, objects_s),
     )
+
+
+def _with_events(partitions: int, events: float) -> float:
+    """How many of the partitions have one, if each event is in any of them by chance."""
+    return -partitions * math.expm1(-events / partitions)
+
+
+def _settings(load: Load, processes: int, limit: int, keys: int) -> dict[str, dict[str, str]]:
+    found = {
+        "coordination": {"mode": "dynamodb" if processes > 1 else "local"},
+        "memory": {"limit": f"{limit // MIB}MiB", "keys": f"{keys // MIB}MiB"},
+    }
+    for name, key, seconds in (
+        ("source", "poll", load.poll),
+        ("dedup", "window", load.window),
+        ("commit", "every", load.commit_every),
+        ("commit", "keep", load.keep),
+        ("publish", "period", load.period),
+        ("coordination", "failover", load.failover),
+    ):
+        field = sections()[name].model_fields[key]
+        if (value := round(seconds * 1000)) != field.default:
+            found.setdefault(name, {})[key] = str(as_written(field, value))
+    return {name: found[name] for name in sections() if name in found}
 
 
 def process_memory(limit: int, keys: int, shards: int) -> int:
@@ -151,7 +203,7 @@ def pod_memory(processes: int, limit: int, keys: int, shards: int) -> int:
 def _keys(load: Load, processes: int) -> int:
     """The memory.keys of each process: the ids of the whole window, or its share of their fingerprints."""
     whole = _whole_keys(load)
-    if whole > _MOST_WHOLE_KEYS:
+    if _has_fingerprints(load):
         whole = max(_MOST_WHOLE_KEYS, load.events * load.window * _FINGERPRINT_BYTES / processes)
     return max(_LEAST_KEYS, math.ceil(whole / MIB) * MIB)
 
@@ -160,29 +212,34 @@ def _whole_keys(load: Load) -> float:
     return load.events * load.window * _KEY_BYTES
 
 
+def _has_fingerprints(load: Load) -> bool:
+    return _whole_keys(load) > _MOST_WHOLE_KEYS
+
+
+def _event_s(load: Load) -> float:
+    return _EVENT_S + _EVENT_KB_S * load.event_bytes / 1000
+
+
 def _cores(load: Load, objects_s: float) -> float:
-    an_event = (_EVENT_S + _EVENT_KB_S * load.event_bytes / 1000) * _MARGIN
-    if _whole_keys(load) > _MOST_WHOLE_KEYS:
+    an_event = _event_s(load)
+    if _has_fingerprints(load):
         an_event += load.window / load.period * _FINGERPRINT_S
     return load.events * an_event + objects_s * _OBJECT_S + load.shards / load.poll * _POLL_S
 
 
-def _commit_every(load: Load, processes: int) -> float:
+def _commit_every(load: Load, processes: int, limit: int) -> float:
     """Seconds between two commits of a shard. Half of memory.limit is gathered before shards commit early."""
-    return max(1.0, min(load.commit_every, load.period, _gathered_s(load, processes)))
-
-
-def _gathered_s(load: Load, processes: int) -> float:
     line_bytes_s = load.events * load.event_bytes
-    return Memory().limit * processes / line_bytes_s if line_bytes_s else math.inf
+    gathered_s = limit * processes / line_bytes_s if line_bytes_s else math.inf
+    return max(1.0, min(load.commit_every, load.period, gathered_s))
 
 
-def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
-    commits_s = load.shards / _commit_every(load, processes)
+def _costs(load: Load, processes: int, objects_s: float, limit: int) -> list[Cost]:
+    commits_s = load.shards / _commit_every(load, processes, limit)
     plans_s = 1 / load.period
     cleaned_s = max(load.period, load.keep / 24)
     listed = math.ceil(commits_s / load.shards * load.keep / 1000)
-    manifests_s = min(load.customers * load.types, load.events * 3600) / 3600
+    manifests_s = _with_events(load.customers * load.types, load.events * 3600) / 3600
     line_bytes_s = load.events * load.event_bytes
     found = [
         _request("PUT segments", commits_s, _PUT),
@@ -190,8 +247,11 @@ def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
         _request("PUT manifests", manifests_s, _PUT),
         _request("PUT plans and decisions", 3 * plans_s, _PUT),
         _request("LIST to clean up", load.shards * listed / cleaned_s, _PUT),
-        _request("GET segments to publish (at most)", 4 * (commits_s + plans_s * load.shards), _GET),
+        _request("GET segments, 4 each at most", _SEGMENT_GETS * commits_s, _GET),
     ]
+    if _has_fingerprints(load):
+        looked_up_s = load.events * load.window / load.period
+        found.append(_request("GET ids of the window", looked_up_s * _FINGERPRINT_GETS, _GET))
     if processes > 1:
         a_beat = math.ceil(load.shards / processes / (ROUND * BEATS))
         rows = math.ceil(load.shards * _LEASE_BYTES / 4096)
@@ -199,14 +259,14 @@ def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
             _request("lease heartbeats", processes * a_beat * BEATS / load.failover, _WRITE),
             _request("lease table reads", processes / (2 * load.failover) * rows, _READ),
         ]
-    stored = line_bytes_s * _COMPRESSED * load.keep / 1e9
+    stored = line_bytes_s * COMPRESSED * load.keep / 1e9
     decided = load.events * _KEY_BYTES * max(load.keep, load.window) / 1e9
-    month = line_bytes_s * _COMPRESSED * _MONTH_S / 1e9
+    month = line_bytes_s * COMPRESSED * _MONTH_S / 1e9
     return [
         *found,
         Cost("GB of segments, kept", stored, stored * _STORED_GB_MONTH),
         Cost("GB of decisions, kept", decided, decided * _STORED_GB_MONTH),
-        Cost("GB of objects, one month of them", month, month * _STORED_GB_MONTH),
+        Cost("GB of objects, of the first month", month, month * _STORED_GB_MONTH),
     ]
 
 
@@ -220,26 +280,43 @@ def _units(load: Load) -> float:
     return load.events * math.ceil(load.event_bytes / _UNIT_BYTES)
 
 
+def _early_commits(load: Load, processes: int, objects_s: float) -> str | None:
+    """What more memory would save, where shards commit before they are due."""
+    limit, due = Memory().limit, min(load.commit_every, load.period)
+    if (often := _commit_every(load, processes, limit)) >= due / 2:
+        return None
+    whole = math.ceil(load.events / processes * load.event_bytes * due / MIB) * MIB
+    more = process_memory(whole, 0, 0) - process_memory(limit, 0, 0)
+    saved = sum(cost.dollars for cost in _costs(load, processes, objects_s, limit))
+    saved -= sum(cost.dollars for cost in _costs(load, processes, objects_s, whole))
+    return (
+        f"memory.limit makes shards commit every {often:.0f} s, not every {due:.0f} s. "
+        f'limit = "{whole // MIB}MiB" saves ${saved:,.2f} a month of requests, and each process takes '
+        f"{more // MIB:,} MiB more"
+    )
+
+
 def _warnings(load: Load, processes: int, partitions: float, objects_s: float) -> list[str]:
     found = []
-    if (often := _commit_every(load, processes)) < min(load.commit_every, load.period) / 2:
-        whole = math.ceil(load.events / processes * load.event_bytes * load.commit_every / MIB)
-        found.append(
-            f"memory.limit makes shards commit every {often:.0f} s, not every {load.commit_every:.0f} s, which costs "
-            f'more requests: limit = "{whole}MiB" and as much more memory would do'
-        )
+    if early := _early_commits(load, processes, objects_s):
+        found.append(early)
     needed = max(load.events * load.event_bytes / _SHARD_BYTES_S, load.events / _SHARD_RECORDS_S)
     if needed > load.shards:
         shards = counted(load.shards, "shard")
         found.append(f"{shards} cannot take that: with one event in a record, {math.ceil(needed)} are needed")
     events_each = load.events * load.period / partitions if partitions else 0
-    if objects_s * _OBJECT_S > load.events * _EVENT_S * 10:
+    if objects_s * _OBJECT_S > load.events * _event_s(load):
         found.append(
-            f"an object has {counted(round(events_each), 'event')} on average, and costs more than they do: "
+            f"an object has {counted(round(events_each), 'event')} on average, and takes more CPU than they do: "
             'publish.period = "1h" makes fewer, and layout.small puts small ones together'
         )
     if load.window > load.keep:
         found.append(
             "dedup.window is longer than commit.keep: verify proves duplicates only as long as segments are kept"
+        )
+    if processes == 1:
+        found.append(
+            'one worker with mode = "local" has no standby: while it is down, nothing is read or published. '
+            'Two workers with mode = "dynamodb" take over from each other'
         )
     return found

@@ -25,7 +25,21 @@ def test_plan_prints_the_same_as_json_when_asked() -> None:
     result = CliRunner().invoke(main, [*_ASK, "--json"])
     found = json.loads(result.output)
     assert found["processes"] >= 2
+    assert found["settings"]["coordination"] == {"mode": "dynamodb"}
+    assert found["excluded"]
     assert abs(found["dollars"] - sum(cost["dollars"] for cost in found["costs"])) < 0.01
+
+
+def test_plan_prints_a_window_and_a_period_that_are_not_the_default_among_the_settings() -> None:
+    """A person pastes them. What is said of the bill stands below it."""
+    output = CliRunner().invoke(main, [*_ASK, "--window", "24h", "--period", "10m"]).output
+    block = output[output.index("Settings:") : output.index("Values of")]
+    assert '  [dedup]\n  window = "1d"\n' in block
+    assert '  [publish]\n  period = "10m"\n' in block
+    assert "window" not in CliRunner().invoke(main, _ASK).output.split("Values of")[0]
+    text = " ".join(output.split())
+    for part in ("Not in the sum: the stream, compute", "KMS", "one event in a record", "GB of ids", "gzip to 15%"):
+        assert part in text
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def apart(array: NDArray[_T]) -> NDArray[_T]:
 
 
 class Fingerprints:
-    """24 bits of each sorted key of a file, and the begins of the buckets by their top bits: 3.2 bytes per key.
+    """24 bits of each sorted key of a file, and the begins of the buckets by their top bits: 3.3 bytes per key.
 
     At most one absent key in 500,000 is reported as present. The caller reads the file at that index and compares.
     """
