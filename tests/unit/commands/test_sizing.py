@@ -142,9 +142,11 @@ def test_sizing_takes_the_cpu_of_an_event_that_the_page_names() -> None:
     assert size(load).cores == pytest.approx(10_000 * 9.3e-6 + 30 / 300 * 0.6e-3 + 10 / 2 * 0.63e-3)
 
 
-def test_sizing_counts_four_gets_for_each_segment() -> None:
-    counts = {cost.name: cost.count for cost in size(SMALL).costs}
-    assert counts["GET segments, 4 each at most"] == 4 * counts["PUT segments"]
+def test_sizing_matches_the_requests_of_a_run_with_files_within_seconds() -> None:
+    """docs/how-to/files-within-seconds.md: $666 a month, of which $33 for GETs of segments."""
+    fast = Load(events=100, event_bytes=1000, shards=16, customers=10, types=20, period=4)
+    assert sum(cost.dollars for cost in size(fast).costs if "GB" not in cost.name) == pytest.approx(666, rel=0.01)
+    assert dollars(fast, "GET segments to publish (at most)") == pytest.approx(33, rel=0.03)
 
 
 def test_sizing_counts_the_ranged_gets_of_a_day_of_ids() -> None:
@@ -178,7 +180,7 @@ def test_sizing_gives_the_settings_that_differ_from_their_defaults() -> None:
         "memory": {"limit": "256MiB", "keys": "165MiB"},
     }
     needed = {"source": {"stream": "s"}, "event": dict.fromkeys(("customer", "type", "id", "time"), "x")}
-    whole = {name: needed.get(name, {}) | asked.settings.get(name, {}) for name in {*needed, *asked.settings}}
+    whole = {name: {**needed.get(name, {}), **asked.settings.get(name, {})} for name in {*needed, *asked.settings}}
     assert Settings.model_validate({**whole, "store": {"url": "file:///x"}}).dedup.window == 86_400_000
 
 
