@@ -10,7 +10,7 @@ resource "aws_cloudwatch_metric_alarm" "behind" {
   evaluation_periods  = 3
   threshold           = 3600000
   comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "breaching"
+  treat_missing_data  = var.sleeps ? "notBreaching" : "breaching"
   alarm_actions       = var.alarm_topic_arns
   ok_actions          = var.alarm_topic_arns
   tags                = var.tags

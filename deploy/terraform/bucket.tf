@@ -26,11 +26,22 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   }
 }
 
+resource "aws_s3_bucket_versioning" "this" {
+  count  = var.create_bucket && var.versioning ? 1 : 0
+  bucket = aws_s3_bucket.this[0].id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
 # Vortex deletes old segments and dedup files itself. Nothing here may expire below _vortex/: a deleted plan.json opens
 # its number again. Events are yours to expire.
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
   count  = var.create_bucket ? 1 : 0
   bucket = aws_s3_bucket.this[0].id
+
+  depends_on = [aws_s3_bucket_versioning.this]
 
   rule {
     id     = "unfinished-uploads"
@@ -38,6 +49,21 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     filter {}
     abort_incomplete_multipart_upload {
       days_after_initiation = 2
+    }
+  }
+
+  dynamic "rule" {
+    for_each = var.versioning ? [1] : []
+    content {
+      id     = "old-versions"
+      status = "Enabled"
+      filter {}
+      noncurrent_version_expiration {
+        noncurrent_days = 30
+      }
+      expiration {
+        expired_object_delete_marker = true
+      }
     }
   }
 

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the bucket's prefix, the lease table, the roles and the alarms. Default: the stream's name."
+  description = "Name of the roles and the alarms, as in vortex-NAME-fleet. Default: the stream's name."
   type        = string
   default     = ""
 }
@@ -38,6 +38,12 @@ variable "create_bucket" {
   default     = true
 }
 
+variable "versioning" {
+  description = "Keep old versions of objects in a created bucket for 30 days, for docs/how-to/restore.md."
+  type        = bool
+  default     = false
+}
+
 variable "prefix" {
   description = "Prefix in the bucket; store.url is s3://BUCKET/PREFIX."
   type        = string
@@ -51,7 +57,7 @@ variable "table" {
 }
 
 variable "kms_key_arn" {
-  description = "KMS key of the bucket and the stream. Empty: none."
+  description = "ARN of the KMS key of the bucket and the stream; the roles may use it. Empty: no key of yours."
   type        = string
   default     = ""
 }
@@ -84,6 +90,12 @@ variable "alarm_topic_arns" {
   description = "SNS topics that alarms are sent to."
   type        = list(string)
   default     = []
+}
+
+variable "sleeps" {
+  description = "Whether pods sleep (keda.minReplicas 0 in the chart): then no alarm while nobody reads."
+  type        = bool
+  default     = false
 }
 
 variable "tags" {

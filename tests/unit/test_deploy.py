@@ -121,6 +121,19 @@ def test_terraform_replaces_every_placeholder_of_the_policies() -> None:
         assert set(re.findall(r"\b[A-Z]{3,}\b", (DEPLOY / f"iam/{name}.json").read_text())) <= set(marked.split("|"))
 
 
+def test_readme_of_the_terraform_module_has_every_variable_and_output_with_its_description() -> None:
+    module = DEPLOY / "terraform"
+    rows = []
+    for file, kind in (("variables", "variable"), ("outputs", "output")):
+        text = (module / f"{file}.tf").read_text()
+        for name, body in re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}', text, re.M | re.S):
+            default = re.search(r"^  default += (.+)$", body, re.MULTILINE)
+            shown = f"`{default[1]}` | " if default else "required | " if kind == "variable" else ""
+            (meaning,) = re.findall(r'^  description = "(.+)"$', body, re.MULTILINE)
+            rows.append(f"| `{name}` | {shown}{meaning} |")
+    assert sorted(rows) == sorted(re.findall(r"^\| `.+$", (module / "README.md").read_text(), re.MULTILINE))
+
+
 def test_terraform_expires_events_in_every_folder_where_the_loader_reads_them() -> None:
     """Events that outlive their retention are worse than none that expire."""
     module = (DEPLOY / "terraform/bucket.tf").read_text()
