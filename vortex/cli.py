@@ -335,7 +335,7 @@ def config_() -> None:
 @config_.command("show", epilog=examples("vortex config show", "VORTEX_COMMIT__EVERY=5s vortex config show --changed"))
 @config_option
 @json_option
-@click.option("--changed", is_flag=True, help="Only what the file or the environment sets.")
+@click.option("--changed", is_flag=True, help="Only what differs from the defaults.")
 def show(config: Path | None, as_json: bool, changed: bool) -> None:
     """Print every setting, and whether it is from the file, the environment, or a default. Hides secrets."""
     from vortex.commands.config_show import show as program

@@ -73,6 +73,26 @@ def test_commands_name_the_region_setting_when_no_region_is_set(
     signal.signal(signal.SIGTERM, usual)
     assert outcome.exit_code == Exit.CONFIG
     assert "source.region (or VORTEX_SOURCE__REGION, or AWS_REGION): no AWS region is set" in outcome.output
+    assert "settings: valid" not in outcome.output
+
+
+def test_check_says_once_that_there_are_no_credentials_and_still_checks_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("VORTEX_STORE__URL", f"file://{tmp_path / 'out'}")
+    path = tmp_path / "v.toml"
+    path.write_text(example())
+    outcome = CliRunner().invoke(main, ["check", "-c", str(path)])
+    assert outcome.exit_code == Exit.FAILED
+    assert outcome.stdout.count("no valid AWS credentials") == 1
+    assert "ok   store put: " in outcome.stdout
+    assert outcome.stdout.splitlines()[-1] == "FAIL AWS: the other checks were skipped, as there are no credentials"
 
 
 def test_run_exits_with_ok_when_it_is_stopped_while_loading(monkeypatch: pytest.MonkeyPatch) -> None:

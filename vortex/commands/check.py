@@ -45,17 +45,26 @@ async def _check(settings: Settings, *, aloud: bool) -> list[Line]:
 
 
 async def _lines(settings: Settings) -> AsyncIterator[Line]:
-    yield Line("settings", True, "valid")
+    """Raises ConfigError before the first line, if a setting is wrong."""
     session = aws_session(settings)
-    async with open_stream(settings, session) as stream, open_store(settings, session) as store:
-        yield await tried("AWS credentials", lambda: _of_session(session))
-        async for line in lines_of_stream(stream, settings):
-            yield line
-        yield await tried(f"store {store.url}", lambda: _state(store, settings))
-        async for line in _of_store(store, settings):
-            yield line
-    if settings.coordination.mode == "dynamodb":
-        async with open_lease_table(settings, session) as table:
+    async with contextlib.AsyncExitStack() as stack:
+        stream = await stack.enter_async_context(open_stream(settings, session))
+        store = await stack.enter_async_context(open_store(settings, session))
+        table = None
+        if settings.coordination.mode == "dynamodb":
+            table = await stack.enter_async_context(open_lease_table(settings, session))
+        yield Line("settings", True, "valid")
+        yield (credentials := await tried("AWS credentials", lambda: _of_session(session)))
+        if credentials.ok:
+            async for line in lines_of_stream(stream, settings):
+                yield line
+        if credentials.ok or store.url.startswith("file:"):
+            yield await tried(f"store {store.url}", lambda: _state(store, settings))
+            async for line in _of_store(store, settings):
+                yield line
+        if not credentials.ok:
+            yield Line("AWS", False, "the other checks were skipped, as there are no credentials")
+        elif table is not None:
             yield await tried(f"lease table {table_name(settings)}", lambda: _of_table(table))
 
 

@@ -16,13 +16,13 @@ from vortex.exits import Exit
 
 
 def show(settings: Settings, path: Path | None, as_json: bool, *, changed_only: bool) -> int:
-    """Print them as TOML, or as JSON; with `changed_only` without those that have their default from nowhere else."""
+    """Print them as TOML, or as JSON; with `changed_only` only those that differ from their defaults."""
     where, rows = origins(path), list[tuple[str, str, str, str]]()
     for name, section in sections().items():
         for key, field in section.model_fields.items():
-            value = as_written(field, getattr(getattr(settings, name), key))
-            origin = where.get((name, key), "default")
-            if origin != "default" or not changed_only:
+            set_to = getattr(getattr(settings, name), key)
+            value, origin = as_written(field, set_to), where.get((name, key), "default")
+            if set_to != field.default or not changed_only:
                 text = toml(value) if value is not None else "not set"
                 rows.append((name, key, hidden(text), origin))
     if as_json:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from vortex.cli import main
+from vortex.config.example import example
 
 FILE = """
 [source]
@@ -63,6 +64,16 @@ def test_show_prints_toml_and_with_changed_only_what_is_set(config: Path) -> Non
         "[memory]",
         "limit",
     ]
+
+
+def test_show_with_changed_only_leaves_out_defaults_that_a_file_has(config: Path) -> None:
+    """The file of `vortex init` has them all."""
+    config.write_text(example())
+    rows = json.loads(CliRunner().invoke(main, ["config", "show", "-c", str(config), "--changed", "--json"]).output)
+    assert {row["key"] for row in rows} == {
+        *("source.stream", "store.url", "commit.every"),
+        *(f"event.{key}" for key in ("customer", "type", "id", "time")),
+    }
 
 
 def test_show_hides_secrets(config: Path) -> None:
