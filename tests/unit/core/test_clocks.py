@@ -139,4 +139,14 @@ def test_arrived_repeats_the_previous_arrival_when_a_time_is_impossible(impossib
     assert arrivals(NOW - 5000, impossible, NOW - 4000) == [NOW - 5000, NOW - 5000, NOW - 4000]
     assert arrivals(impossible) == [NOW - HOUR]
     assert arrived(np.array([impossible, impossible, NOW - 9000.0]) / 1000, NOW, 0).tolist() == [NOW - 9000] * 3
-    assert arrived(np.array([impossible]) / 1000, NOW, 0).tolist() == [0]
+
+
+@pytest.mark.parametrize("impossible", AHEAD + BEHIND)
+def test_arrived_goes_by_how_far_behind_the_page_is_when_no_time_of_the_first_page_is_possible(
+    impossible: float,
+) -> None:
+    """Records of 1970 would not be near their copies, and both would be published."""
+    times = np.array([impossible, impossible]) / 1000
+    assert arrived(times, NOW, 0, 4000).tolist() == [NOW - 4000] * 2
+    assert arrived(times, NOW, 0, 10**15).tolist() == [NOW - OLDEST_MS] * 2
+    assert arrived(times, NOW, NOW - HOUR, 4000).tolist() == [NOW - HOUR] * 2

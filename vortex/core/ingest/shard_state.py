@@ -272,7 +272,7 @@ class ShardIngest:
     def _arrived(self, records: Records, page: Page) -> NDArray[np.int64]:
         """The arrival time of each record, in milliseconds; for a page at the tip at least the time of the reply."""
         since = self.watermark if page.behind_ms else max(self.watermark, page.empty_until)
-        return arrived_of(records.arrivals, page.server_ms, since)
+        return arrived_of(records.arrivals, page.server_ms, since, page.behind_ms)
 
     def _advance(self, to: int) -> None:
         if to > self.watermark:

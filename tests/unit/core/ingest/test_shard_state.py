@@ -321,6 +321,17 @@ def test_rows_of_a_segment_span_at_most_an_eighth_of_the_window() -> None:
     assert shard.parts(Page(rows[:1], "i", 0, NOW + 10**9))[0].records == rows[:1]
 
 
+def test_rows_arrived_as_long_ago_as_the_first_page_is_behind_when_its_records_have_impossible_times() -> None:
+    """So they are near their copies, and go to the period of their own time."""
+    shard, at = ingest(), NOW - MINUTE
+    data = json.dumps({"c": "a", "t": "x", "id": 1, "at": at / 1000}).encode()
+    shard.take(Page([Record("1", (NOW + 2 * 24 * 60 * MINUTE) / 1000, data)], "i", 2000, NOW))
+    draft = shard.cut("me", 0)
+    draft.seal("")
+    assert draft.footer.arrived == (NOW - 2000, NOW - 2000)
+    assert list(draft.footer.periods) == [floor_period(at, 5 * MINUTE)]
+
+
 def test_a_segment_without_rows_has_its_watermark_as_arrival_range() -> None:
     shard = ingest()
     shard.idle(NOW)
