@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from vortex.adapters.aws import credentials
 from vortex.adapters.aws.client import Session
 from vortex.adapters.dynamodb.table import DynamoTable
 from vortex.commands.existing_state import foreign, streams_at
@@ -29,10 +31,21 @@ from vortex.runtime.factories import aws_session, open_lease_table, open_store, 
 
 def check(settings: Settings, as_json: bool) -> int:
     """Print a line for each check, as it comes; FAILED if any failed."""
-    lines = asyncio.run(_check(settings, aloud=not as_json))
+    with _said_by_a_line(credentials.log):
+        lines = asyncio.run(_check(settings, aloud=not as_json))
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=1))
     return Exit.OK if all(line.ok for line in lines) else Exit.FAILED
+
+
+@contextlib.contextmanager
+def _said_by_a_line(log: logging.Logger) -> Iterator[None]:
+    """Keep a log silent: what it reports is a line of the answer."""
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 async def _check(settings: Settings, *, aloud: bool) -> list[Line]:
@@ -54,15 +67,15 @@ async def _lines(settings: Settings) -> AsyncIterator[Line]:
         if settings.coordination.mode == "dynamodb":
             table = await stack.enter_async_context(open_lease_table(settings, session))
         yield Line("settings", True, "valid")
-        yield (credentials := await tried("AWS credentials", lambda: _of_session(session)))
-        if credentials.ok:
+        yield (found := await tried("AWS credentials", lambda: _of_session(session)))
+        if found.ok:
             async for line in lines_of_stream(stream, settings):
                 yield line
-        if credentials.ok or store.url.startswith("file:"):
+        if found.ok or store.url.startswith("file:"):
             yield await tried(f"store {store.url}", lambda: _state(store, settings))
             async for line in _of_store(store, settings):
                 yield line
-        if not credentials.ok:
+        if not found.ok:
             yield Line("AWS", False, "the other checks were skipped, as there are no credentials")
         elif table is not None:
             yield await tried(f"lease table {table_name(settings)}", lambda: _of_table(table))
