@@ -30,6 +30,15 @@ _FARTHEST_S = 86_400.0
 """A Date more than a day off is not used: the local clock must be set instead."""
 
 
+def http_date(text: str) -> float:
+    """A Date header in epoch seconds. Raises ValueError, TypeError or OverflowError for anything else.
+
+    One without a zone (`asctime` of RFC 9110, section 5.6.7) is in UTC, never in the local time zone.
+    """
+    date = parsedate_to_datetime(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A signature was refused for its time: what to report, and whether to sign and send again at once."""
@@ -67,7 +76,7 @@ class ServiceClock:
         if not certain and code not in _PERHAPS:
             return None
         try:
-            ahead = parsedate_to_datetime(date).timestamp() - self._local()
+            ahead = http_date(date) - self._local()
         except (ValueError, TypeError, OverflowError):
             return Refusal("the reply has no Date header; check the local clock") if certain else None
         if not certain and abs(ahead - self.offset) < _TOLERATED_S:

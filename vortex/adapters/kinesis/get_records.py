@@ -45,9 +45,16 @@ class HashKeyRange(msgspec.Struct, rename="pascal"):
         return first, last
 
 
+_NAME = r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,128}"
+ShardId = Annotated[str, msgspec.Meta(pattern=rf"\A{_NAME}\Z")]
+"""As the API defines it. It becomes a folder of the state: state of an id with a slash could never be read again."""
+ParentId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{_NAME})?\Z")]
+"""Some servers write an empty text for none."""
+
+
 class _ChildShard(msgspec.Struct, rename="pascal"):
-    shard_id: str
-    parent_shards: tuple[str, ...]
+    shard_id: ShardId
+    parent_shards: tuple[ShardId, ...]
     hash_key_range: HashKeyRange
 
     def info(self) -> ShardInfo:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from typing import Annotated, Any, TypeVar
 
@@ -18,7 +17,8 @@ import msgspec
 from vortex.adapters.aws.client import Session, calling, client_config, new_session, patience_of
 from vortex.adapters.aws.exchange import MOST_BYTES, USUAL_BYTES, Malformed
 from vortex.adapters.aws.pages import Pages
-from vortex.adapters.kinesis.get_records import KEPT_BYTES, HashKeyRange, RecordsCall
+from vortex.adapters.aws.service_time import http_date
+from vortex.adapters.kinesis.get_records import KEPT_BYTES, HashKeyRange, ParentId, RecordsCall, ShardId
 from vortex.config.places import stream_region
 from vortex.core.decode.records import Records
 from vortex.core.ingest.pacing import MOST_RECORDS
@@ -184,7 +184,7 @@ def _date(headers: Mapping[str, str]) -> int:
 @lru_cache(8)
 def _epoch_ms(date: str) -> int:
     """A Date header in epoch milliseconds; cached, since replies of one second share it. Raises ValueError."""
-    return int(parsedate_to_datetime(date).timestamp()) * 1000
+    return int(http_date(date)) * 1000
 
 
 def _arn(name_or_arn: str) -> dict[str, str]:
@@ -206,11 +206,11 @@ class _SequenceNumberRange(msgspec.Struct, rename="pascal"):
 class _ShardRow(msgspec.Struct, rename="pascal"):
     """One row of ListShards."""
 
-    shard_id: str
+    shard_id: ShardId
     hash_key_range: HashKeyRange
     sequence_number_range: _SequenceNumberRange
-    parent_shard_id: str | None = None
-    adjacent_parent_shard_id: str | None = None
+    parent_shard_id: ParentId | None = None
+    adjacent_parent_shard_id: ParentId | None = None
 
 
 def _stream_info(name_or_arn: str, reply: dict[str, Any]) -> StreamInfo:

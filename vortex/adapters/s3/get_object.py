@@ -60,7 +60,7 @@ class Span:
 def whole_object(answer: Answer) -> bytes:
     """The body of a reply to a GetObject without a range. Raises Malformed if it is not from S3."""
     kind, etag = answer.headers.get("Content-Type", ""), answer.headers.get("ETag")
-    if answer.status != 200 or not etag or kind.startswith("text/html"):
+    if answer.status != 200 or not etag or kind.lower().startswith("text/html"):
         raise Malformed(f"status {answer.status}, ETag {etag} and {kind or 'no type'} to a get of an object")
     _check_sum(answer)
     return answer.body

@@ -18,6 +18,9 @@ CHECKSUM = "x-amz-checksum-crc32"
 _SAFE = "/-._~"
 """Characters of a key that are not escaped in a URL."""
 _ESCAPED = {code: quote(chr(code), safe=_SAFE) for code in range(128)}
+_BOM = b"\xef\xbb\xbf"
+_NOT_OF_S3 = (b"<", b"{")
+"""Beginnings of a body that is no reply to a put, whatever its headers say: S3 returns none."""
 _DIRECTORY = "--x-s3"
 """Suffix of a directory bucket's name; such buckets need a different kind of session."""
 
@@ -73,8 +76,8 @@ class PutCall:
         answer = await whole(await self._prepared.send(body, url=url, headers=headers))
         if answer.status >= 300:
             raise await self._prepared.refusal(answer)
-        if answer.body.lstrip().startswith(b"<"):
-            raise Malformed(f"status {answer.status} to a put, with an XML or HTML body")
+        if answer.body.removeprefix(_BOM).lstrip().startswith(_NOT_OF_S3):
+            raise Malformed(f"status {answer.status} to a put, with a body of XML, HTML or JSON")
         check_created(answer.status, answer.headers.get("ETag"))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 from email.utils import formatdate
 
 import pytest
 
-from vortex.adapters.aws.service_time import ServiceClock
+from vortex.adapters.aws.service_time import ServiceClock, http_date
 
 NOW = 1_790_000_000.0
 OLD = "Signature expired: 20260921T100000Z is now earlier than 20260921T105500Z (20260921T110000Z - 5 min.)"
@@ -124,6 +125,16 @@ def test_refused_does_not_correct_the_clock_without_a_date(date: str) -> None:
         refusal = clock.refused("RequestTimeTooSkewed", "", date)
         assert refusal is not None and not refusal.again
     assert clock.refused("SignatureDoesNotMatch", "m", date) is None
+
+
+def test_http_date_is_in_utc_when_it_has_no_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    try:
+        assert http_date("Tue Dec 18 07:05:09 2018") == http_date("Tue, 18 Dec 2018 07:05:09 GMT") == 1_545_116_709
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_correction_ends_when_the_local_clock_is_set_right() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -90,6 +91,21 @@ async def test_read_is_unavailable_when_the_date_is_invalid(script: Script, stre
     with pytest.raises(Unavailable) as refused:
         await stream.read(SHARD, "this")
     assert refused.value.cause == "malformed"
+
+
+async def test_read_takes_a_date_without_a_zone_for_utc(
+    script: Script, stream: KinesisStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old form of `asctime` has no zone. The machine's own time zone has nothing to do with it."""
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    try:
+        empty = {"Records": [], "MillisBehindLatest": 0, "NextShardIterator": "n"}
+        script.on("GetRecords", lambda: answer(empty, 200, "Tue Dec 18 07:05:09 2018"))
+        assert (await stream.read(SHARD, "this")).server_ms == DATE_MS
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
