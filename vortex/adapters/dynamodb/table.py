@@ -200,7 +200,7 @@ class DynamoTable:
                 put=put,
                 add={SWITCHES: 1} if switched else {},
                 remove=() if switched else (PREVIOUS_OWNER,),
-                expect={COUNTER: number(lease.counter), OWNER: text(lease.owner) if lease.owner else None},
+                expect={COUNTER: number(lease.counter), OWNER: _owner(lease)},
             )
         except _Refused as refused:
             return _still_mine(msgspec.structs.replace(lease, owner=owner, token=token), refused.found)
@@ -243,7 +243,7 @@ class DynamoTable:
         expect = {
             COUNTER: number(lease.counter),
             CHECKPOINT: text(lease.checkpoint.sequence),
-            OWNER: text(lease.owner) if lease.owner else None,
+            OWNER: _owner(lease),
         }
         arguments = update_arguments(expect=expect, put={}, add={}, remove=())
         del arguments["UpdateExpression"]
@@ -373,11 +373,16 @@ class _InUse(Exception):
     """The table is being created, or already exists."""
 
 
+def _owner(lease: Lease) -> Value | None:
+    """The owner in a condition. An empty name is not a missing one: an operator may have cleared it by hand."""
+    return None if lease.owner is None else text(lease.owner)
+
+
 def _held(lease: Lease) -> dict[str, Value | None]:
     """The condition that the row is unchanged since its owner read or wrote it."""
     return {
         COUNTER: number(lease.counter),
-        OWNER: text(lease.owner) if lease.owner else None,
+        OWNER: _owner(lease),
         TOKEN: text(lease.token) if lease.token else None,
     }
 

@@ -32,7 +32,12 @@ class FakeTable:
     async def scan(self, **_: Any) -> dict[str, Any]:
         return {"Items": [self.item]}
 
-    async def update_item(self, **asked: Any) -> dict[str, Any]:
+    async def delete_item(self, **asked: Any) -> dict[str, Any]:
+        self._check(asked)
+        gone, self.item = self.item, {}
+        return {"Attributes": gone}
+
+    def _check(self, asked: dict[str, Any]) -> None:
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         for condition in asked["ConditionExpression"].split(" AND "):
             if condition.startswith("attribute_not_exists("):
@@ -43,6 +48,10 @@ class FakeTable:
             if not holds:
                 error = {"Error": {"Code": "ConditionalCheckFailedException"}, "Item": self.item}
                 raise ClientError(error, "UpdateItem")
+
+    async def update_item(self, **asked: Any) -> dict[str, Any]:
+        self._check(asked)
+        names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         words = asked["UpdateExpression"].replace(", ", " ").replace(" = ", "=").split(" ")
         doing = ""
         for word in words:
@@ -77,3 +86,16 @@ async def test_table_does_not_overwrite_a_valid_row() -> None:
     table = DynamoTable(client, "leases")
     assert not await table.create(Lease("shard", None, 0, Checkpoint(TRIM_HORIZON), stream=5))
     assert await table.rows() == [FREE]
+
+
+async def test_table_takes_and_removes_a_lease_whose_owner_is_an_empty_name() -> None:
+    """An operator clears the name of a dead owner in the console. It used to count as absent, and nobody could take
+    the lease.
+    """
+    client = FakeTable(write_row(FREE) | {"leaseOwner": {"S": ""}})
+    table = DynamoTable(client, "leases")
+    (cleared,) = await table.rows()
+    taken = await table.take(cleared, "me", "token")
+    assert taken is not None and (taken.owner, taken.token) == ("me", "token")
+    client.item = write_row(FREE) | {"leaseOwner": {"S": ""}}
+    assert await table.remove(cleared)
