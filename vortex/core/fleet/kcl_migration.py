@@ -51,7 +51,8 @@ def _fits(checkpoint: Checkpoint, shard: ShardInfo, closed: bool) -> bool:
     """Whether the checkpoint can be of this shard. A new stream reuses shard ids; sequence numbers keep growing."""
     if checkpoint.ended:
         return closed
-    return not (checkpoint.numbered and shard.start_sequence) or int(checkpoint.sequence) >= int(shard.start_sequence)
+    first = Checkpoint(shard.start_sequence)
+    return not (checkpoint.numbered and first.numbered) or int(checkpoint.sequence) >= int(first.sequence)
 
 
 def _ancestors(listed: dict[str, ShardInfo], of: Iterable[str]) -> set[str]:

@@ -107,3 +107,9 @@ def test_inherited_returns_nothing_when_the_table_is_of_an_earlier_stream_of_the
 def test_inherited_believes_shard_end_when_the_shard_is_still_listed_as_open() -> None:
     """ListShards shows it so for a while, beside its children."""
     assert starts([shard("a"), shard("b", "a")], {"a": "SHARD_END"}) == {"b": OLDEST}
+
+
+@pytest.mark.parametrize("first", ["x", "-1", "9" * 5000])
+def test_inherited_ignores_a_first_sequence_number_that_is_not_a_number(first: str) -> None:
+    shards = [ShardInfo("a", (), start_sequence=first)]
+    assert starts(shards, {"a": "123"}) == {"a": at(123)}
