@@ -113,6 +113,8 @@ def open_record(data: bytes, limits: Limits, pot: Pot) -> Steps[Opened]:
     """Unwrap one record; `pot` is that of its page. Raises OverBudget."""
     budget = Budget(len(data), limits, pot)
     subs = (yield from user_records(data, limits.events)) if data[:4] == MAGIC else None
+    if subs is not None and not subs:
+        return Opened([data], budget, {0: Refused(Reason.EMPTY, "a KPL aggregate without user records")})
     if subs is not None and _plain(subs) is not None:
         return Opened(subs, budget, plain=True)
     opened, size = Opened([], budget), 0

@@ -29,6 +29,14 @@ def test_parts_of_refuses_a_broken_record_or_one_beyond_a_limit_as_a_whole() -> 
     assert reasons == {1: Reason.BAD_COMPRESSION, 2: Reason.TOO_MANY_EVENTS}
 
 
+def test_parts_of_refuses_an_aggregate_without_user_records() -> None:
+    """It used to leave no trace: neither an event nor a rejection."""
+    empty = aggregate([])
+    parts = parts_of([ONE, empty])
+    assert parts.data == [ONE, empty]
+    assert {part: refused.reason for part, refused in parts.refused.items()} == {1: Reason.EMPTY}
+
+
 def test_one_line_replaces_line_breaks_by_spaces() -> None:
     assert one_line(ONE) is ONE
     assert one_line(b' {\r\n"id":\n1}\n') == b'{  "id": 1}'
