@@ -85,7 +85,7 @@ class Keys:
 
     def add(self, keys: Iterable[str]) -> None:
         """Add keys."""
-        self._hashes.extend(xxhash.xxh3_64_intdigest(key.encode()) for key in keys)
+        self._hashes.extend(map(_hash, keys))
 
     def sorted(self) -> NDArray[np.uint64]:
         """The hashes in order, with repetitions."""
@@ -94,10 +94,15 @@ class Keys:
 
 def missing(keys: Sequence[str], among: NDArray[np.uint64]) -> list[str]:
     """The keys whose hashes are not in the sorted `among`."""
-    hashes = np.array([xxhash.xxh3_64_intdigest(key.encode()) for key in keys], dtype=np.uint64)
+    hashes = np.array(list(map(_hash, keys)), dtype=np.uint64)
     places = np.minimum(np.searchsorted(among, hashes), max(0, len(among) - 1))
     there = among[places] == hashes if len(among) else np.zeros(len(keys), dtype=bool)
     return [key for key, found in zip(keys, there.tolist(), strict=True) if not found]
+
+
+def _hash(key: str) -> int:
+    """A hash of eight bytes. On a disk, a stray file may have a name that is not UTF-8."""
+    return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogateescape"))
 
 
 class _Check:

@@ -6,7 +6,7 @@ from simulation import vtime
 from tests.loops import World
 from tests.published_store import CUSTOMERS, faults, published, verified_with_counts
 from vortex.core.invariants import Invariant
-from vortex.verify.store import verify_store
+from vortex.verify.store import Keys, missing, verify_store
 
 
 def test_verify_reports_a_fault_when_the_prefix_has_no_state() -> None:
@@ -47,6 +47,13 @@ def test_verify_reports_a_fault_when_the_stream_document_is_missing() -> None:
         assert faults(await verify_store(world.store), key) == ["is missing; the state was lost"]
 
     vtime.run(scenario())
+
+
+def test_missing_finds_a_stray_file_whose_name_is_not_utf8() -> None:
+    """A disk may have one. Its name is decoded with `surrogateescape`, and used to end `vortex verify`."""
+    keys = Keys()
+    keys.add(["known"])
+    assert missing(["known", "stray\udcff"], keys.sorted()) == ["stray\udcff"]
 
 
 def test_verify_reads_a_segment_once_for_all_objects_of_a_plan() -> None:

@@ -24,6 +24,8 @@ from vortex.ports import Denied, NotFound, PortError, Unavailable
 T = TypeVar("T")
 
 _TEMPORARY = ".tmp-"
+_LOST = "lost+found"
+"""A folder of ext file systems at the root of a mount, which only root may read. No key begins with it."""
 _UNFIT = (
     "neither hard links nor rename without replacing, so two writers could overwrite each other. Put the store on "
     "another file system (ext4, xfs, btrfs, NFS), or into S3"
@@ -175,13 +177,14 @@ class LocalDirStore:
         _sync_folder(folder.parent)
 
     def _entries(self, prefix: str) -> Sequence[tuple[str, bool]]:
-        """(name, is a folder) of each entry of the folder `prefix` but temporary files; [] if it does not exist."""
+        """(name, is a folder) of each entry of the folder `prefix` but foreign ones; [] if it does not exist."""
         folder = self._root / prefix if prefix else self._root
         try:
             with os.scandir(folder) as found:
-                return [(e.name, e.is_dir()) for e in found if not e.name.startswith(_TEMPORARY)]
+                entries = [(e.name, e.is_dir()) for e in found if not e.name.startswith(_TEMPORARY)]
         except (FileNotFoundError, NotADirectoryError):
             return []
+        return entries if prefix else [entry for entry in entries if entry[0] != _LOST]
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Keys in byte order: a folder sorts as its name plus a slash (`a-b` comes before `a/c`)."""

@@ -34,6 +34,16 @@ async def test_put_is_unavailable_and_leaves_no_file_when_the_disk_is_full(
     assert await store.put_if_absent("a/b", b"y")
 
 
+async def test_list_leaves_out_the_lost_and_found_folder_of_the_file_system(tmp_path: Path) -> None:
+    """At the root of a mount it is there, and only root may read it: `vortex verify` used to fail."""
+    store = LocalDirStore(tmp_path)
+    for folder in ("lost+found", "a/lost+found"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x").touch()
+    assert [info.key async for info in store.list("")] == ["a/lost+found/x"]
+    assert [name async for name in store.list_folders("")] == ["a"]
+
+
 async def test_put_is_denied_with_a_remedy_when_the_folder_is_not_writable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
