@@ -19,6 +19,7 @@ from vortex.core.layout import Layout, object_key
 from vortex.core.model import Record
 from vortex.core.native.contract import NO_PERIOD
 from vortex.core.periods import floor_period
+from vortex.core.times import EARLIEST_MS, LATEST_MS
 from vortex.lookup.fields import FieldSample
 
 _NAMES = 10_000
@@ -118,7 +119,8 @@ class Sample:
             self._seen.add(key)
             timed = period != NO_PERIOD
             if not timed:
-                period = floor_period(int(records.arrivals[record] * 1000), self.reading.period_ms)
+                arrival = min(max(EARLIEST_MS, records.arrivals[record] * 1000), LATEST_MS)
+                period = floor_period(int(arrival), self.reading.period_ms)
             self._count(customer, kind, again, timed)
             folder = self.reading.layout.folder(customer, kind, period)
             path = object_key(folder, period, 0, self.reading.compression)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 
+import pytest
+
 from tests.kpl import aggregate
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
@@ -48,6 +50,13 @@ def test_take_tells_key_or_reason_of_each_event_in_order_of_records() -> None:
     assert [fate.timed for fate in fates] == [True, True, True, False, True]
     assert [fate.again for fate in fates] == [False, False, False, False, True]
     assert (sample.records, sample.events, sample.accepted, sample.again, sample.untimed) == (5, 5, 3, 1, 1)
+
+
+@pytest.mark.parametrize(("arrival", "date"), [(1e300, "9999-12-31"), (-1e300, "0001-01-01"), (1e12, "9999-12-31")])
+def test_take_files_an_untimed_event_under_a_date_when_its_arrival_is_none(arrival: float, date: str) -> None:
+    """Kinesis does not vouch for arrival times. `vortex preview` used to end with a traceback."""
+    (fate,) = Sample(reading()).take([Record("1", arrival, event(at="soon"))])
+    assert fate.key.split("/")[2] == f"d={date}"
 
 
 def test_take_counts_formats_customers_and_types() -> None:
