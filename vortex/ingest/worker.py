@@ -29,8 +29,10 @@ _AFTER_LOSS = 1.0  # if two processes run a shard by mistake, each gets its turn
 _IN_HASTE = 5.0
 """Seconds between commits of a shard whose bound others advance: the next advance takes its next segment number."""
 _STALE = 23 * 3_600_000  # a lag that suggests a trimmed position; see `_reread_if_trimmed`
-_REFUSALS = 5
-"""Refusals of a position after which the shard is given up and needs operator action."""
+_REFUSALS = 60
+"""Refusals of a position after which the shard is given up and needs operator action. With the pauses between them they
+take nine minutes: the wrong replies of a service that is being repaired must not end a worker.
+"""
 _LARGE = 16 * 1024 * 1024
 """Bytes that a record may decompress to beside other large work of the process."""
 _PATIENCE_S = 10.0

@@ -191,7 +191,26 @@ def test_a_shard_is_given_up_when_its_position_is_refused_repeatedly() -> None:
         worker = await world.begin()
         await world.clock.sleep(600)
         assert list(worker.fleet.given_up) == [world.parent()]
-        assert world.faulty.injected["iterator"] == 5
+        assert world.faulty.injected["iterator"] == 60
+
+    vtime.run(scenario())
+
+
+def test_a_shard_is_read_on_when_its_position_was_refused_for_minutes() -> None:
+    """The service gave wrong replies for a while. The shard used to be given up after fifteen seconds."""
+
+    async def scenario() -> None:
+        world = FaultyWorld(shards=1)
+        world.put("one")
+        world.faulty.on("iterator", refused, 40)
+        worker = await world.begin()
+        await world.clock.sleep(600)
+        assert worker.fleet.given_up == {}
+        world.put("two")
+        await world.clock.sleep(HOUR)
+        await worker.kill()
+        assert world.gaps() == []
+        await world.verified()
 
     vtime.run(scenario())
 
