@@ -23,8 +23,10 @@ from vortex.core.decode.texts import WHITE, values_of
 _STEP_TEXTS, _STEP_PACKED, _STEP_DECOMPRESSED = 500, 1 << 14, 1 << 18
 """Work per step: texts, compressed bytes (nine of them may hold a member), and decompressed bytes."""
 _first, _last = itemgetter(0), itemgetter(-1)
-# Two adjacent objects, or something like them inside a string.
-_SEVERAL = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+\{").search
+# Where `texts` may take a text apart: behind an object comes what cannot follow it inside a value, or behind an array
+# something opens. Either may also be inside a string. Two expressions: each is found by its first byte, fast.
+_BEHIND_OBJECT = re.compile(rb"\}[ \t\x1e\xef\xbb\xbf]*+[^ \t\x1e\xef\xbb\xbf,}\]]").search
+_BEHIND_ARRAY = re.compile(rb"\][ \t\x1e\xef\xbb\xbf]*+[{\[]").search
 
 
 @dataclass(slots=True)
@@ -173,7 +175,7 @@ def _plain(datas: list[bytes]) -> bytes | None:
     if not all(datas) or (bytes(map(_first, datas)), bytes(map(_last, datas))) != (b"{" * count, b"}" * count):
         return None
     joined = b"".join(datas)
-    if b"\n" in joined or b"\r" in joined or any(map(_SEVERAL, datas)):
+    if b"\n" in joined or b"\r" in joined or any(map(_BEHIND_OBJECT, datas)) or any(map(_BEHIND_ARRAY, datas)):
         return None
     return joined
 

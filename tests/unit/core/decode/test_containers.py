@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 
+import pytest
+
 from tests.kpl import aggregate
 from vortex.core.decode.containers import one_line, parts_of
 from vortex.core.decode.limits import Limits
@@ -35,6 +37,17 @@ def test_parts_of_refuses_an_aggregate_without_user_records() -> None:
     parts = parts_of([ONE, empty])
     assert parts.data == [ONE, empty]
     assert {part: refused.reason for part, refused in parts.refused.items()} == {1: Reason.EMPTY}
+
+
+@pytest.mark.parametrize(
+    "between", [b"null", b"5", b'"x"', b" 5 ", b"\x1e]", b"]", b"[]", b"[1] ", b"{}", b"][", b'"}{"']
+)
+def test_parts_of_takes_a_record_apart_the_same_way_whatever_its_neighbours_are(between: bytes) -> None:
+    """A page of records that look like one event each used to skip the step that takes records apart."""
+    record = ONE + between + TWO
+    alone = parts_of([record])
+    beside = parts_of([record, b"[" + ONE + b"]"])
+    assert beside.data == [*alone.data, ONE]
 
 
 def test_one_line_replaces_line_breaks_by_spaces() -> None:
