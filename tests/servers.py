@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,18 +50,27 @@ def free_port() -> int:
         return port
 
 
-def wait_for(port: int, process: subprocess.Popen[Any]) -> None:
-    """Wait until the port answers. Raises RuntimeError if the process ends or does not answer within a minute."""
-    end = time.monotonic() + _START_S
+def wait_for(port: int, process: subprocess.Popen[Any], path: str = "", seconds: float = _START_S) -> None:
+    """Wait until the port is open and, with a `path`, until a GET of it is answered with 200.
+
+    A program may open its port before it can answer: Prometheus then replies 503. Raises RuntimeError if the process
+    ends, or if the time is over.
+    """
+    end, last = time.monotonic() + seconds, ""
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with code {process.returncode}")
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)  # another program: there is nothing to await
-    raise RuntimeError(f"{process.args!r} did not answer on port {port}")
+            if not path:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+                if reply.status == 200:
+                    return
+        except (OSError, http.client.HTTPException) as problem:
+            last = f": {problem}"
+        time.sleep(0.05)  # another program: there is nothing to await
+    raise RuntimeError(f"{process.args!r} was not ready on port {port}{path} after {seconds:.0f} s{last}")
 
 
 @contextlib.contextmanager

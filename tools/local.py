@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.loader.servers import prepared
+from tests.loader.servers import prepared, wait_until_accepting
 from tests.servers import CREDENTIALS, MOTO, free_port, install_ministack, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,9 +64,14 @@ class Stack:
         """Written after each process, so that `down` finds those of an `up` that was interrupted."""
         _STATE.write_text(json.dumps(asdict(self), indent=1))
 
-    def start(self, name: str, command: list[str], port: int | None, env: dict[str, str], **more: Any) -> None:
-        """Start a process of a session of its own, and wait until its port answers. Raises RuntimeError."""
-        stop = more.pop("stop", signal.SIGTERM)
+    def start(
+        self, name: str, command: list[str], port: int | None, env: dict[str, str], **more: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a process of a session of its own, and wait until its port answers. Raises RuntimeError.
+
+        `ready`: a path that the process answers with 200 once it is ready, which may be later.
+        """
+        stop, ready = more.pop("stop", signal.SIGTERM), more.pop("ready", "")
         with (FOLDER / f"{name}.log").open("wb") as log:
             started = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=env, **more
@@ -75,7 +80,8 @@ class Stack:
         self.save()
         print(f"  {name}: process {started.pid}{f', port {port}' if port else ''}", flush=True)
         if port:
-            wait_for(port, started)
+            wait_for(port, started, ready)
+        return started
 
 
 def _began(pid: int) -> str:
@@ -155,8 +161,9 @@ def _start(stack: Stack) -> None:
     database = tempfile.mkdtemp(prefix="vortex-pg-")  # in a folder that another user can enter
     stack.folders.append(database)
     command, process = prepared(Path(database), postgres)
-    stack.start("warehouse", command, postgres, env, stop=signal.SIGINT, **process)
     stack.addresses["warehouse"] = f"postgresql://postgres@{host}:{postgres}/postgres"
+    server = stack.start("warehouse", command, postgres, env, stop=signal.SIGINT, **process)
+    wait_until_accepting(server, stack.addresses["warehouse"])
     loader = _port(9401)
     loading = {
         "VORTEX_LOADER_STORE": "s3://vortex/clickstream",
@@ -183,7 +190,8 @@ def _start_prometheus(stack: Stack, env: dict[str, str], targets: list[int]) -> 
     config, port = FOLDER / "prometheus.yml", _port(9090)
     config.write_text(text)
     places = [f"--config.file={config}", f"--storage.tsdb.path={FOLDER}/tsdb"]
-    stack.start("prometheus", [program, *places, f"--web.listen-address=127.0.0.1:{port}"], port, env)
+    command = [program, *places, f"--web.listen-address=127.0.0.1:{port}"]
+    stack.start("prometheus", command, port, env, ready="/-/ready")
     stack.addresses["Prometheus"] = f"http://127.0.0.1:{port}/alerts"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import psycopg
 
 from tests.loader import servers
 from tests.loader.stores import hour, page, publish
+from tests.servers import moto_server
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "examples" / "airflow"
@@ -107,25 +107,6 @@ class Airflow:
         said = self("dags", "test", dag, hour(n + 1).isoformat(), each_line=each_line)
         assert "failed" not in said.lower() or each_line is not None, said[-6000:]
         print(f"  {dag}, hour {n}: {time.monotonic() - begun:.0f} s", flush=True)
-
-
-@contextlib.contextmanager
-def s3() -> Iterator[str]:
-    """The address of an S3."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.1)  # another program's port: there is nothing to await
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def upload(client: Any, folder: Path) -> None:
@@ -214,7 +195,7 @@ def main() -> None:
     """AssertionError at the first thing that is wrong."""
     with (
         tempfile.TemporaryDirectory(prefix="vortex-airflow-") as name,
-        s3() as address,
+        moto_server() as address,
         servers.postgres() as warehouse,
     ):
         folder = Path(name)

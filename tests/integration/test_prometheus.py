@@ -55,7 +55,7 @@ def prometheus(folder: Path, port: int) -> Iterator[str]:
         [*command, f"--web.listen-address=127.0.0.1:{own}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_for(own, process)
+        wait_for(own, process, "/-/ready")
         yield f"http://127.0.0.1:{own}"
     finally:
         process.terminate()
@@ -102,11 +102,14 @@ def test_dashboard_has_answers_and_rules_load_in_a_real_prometheus(moto_url: str
         empty = [expr for expr in dashboard() if not asked(expr) and not any(name in expr for name in _NOT_YET)]
         assert empty == []
         assert {row["metric"]["stream"] for row in asked('{__name__=~"(vortex|process)_.*"}')} == {stream}
-        groups = get(f"{address}/api/v1/rules")["data"]["groups"]
-        rules = [rule for group in groups for rule in group["rules"]]
-        until(lambda: all(rule["health"] != "unknown" for rule in rules))
-        assert len(rules) >= 18
-        assert [(rule["name"], rule.get("lastError")) for rule in rules if rule.get("lastError")] == []
+
+        def rules() -> list[Any]:
+            groups = get(f"{address}/api/v1/rules")["data"]["groups"]
+            return [rule for group in groups for rule in group["rules"]]
+
+        until(lambda: all(rule["health"] != "unknown" for rule in rules()))
+        assert len(rules()) >= 18
+        assert [(rule["name"], rule.get("lastError")) for rule in rules() if rule.get("lastError")] == []
         shown = get(f"http://127.0.0.1:{port}/status.json")
         assert shown["ready"] and shown["stream"] == stream
         assert [len(shown[name]) for name in ("shards", "workers", "customers")] == [2, 1, 1]

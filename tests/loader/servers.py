@@ -36,7 +36,7 @@ def postgres(options: tuple[str, ...] = _OPTIONS) -> Iterator[str]:
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **process)
         try:
             address = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-            _await(server, address)
+            wait_until_accepting(server, address)
             yield address
         finally:
             server.send_signal(signal.SIGQUIT)  # stops at once, whatever is connected
@@ -75,6 +75,20 @@ def prepared(base: Path, port: int, options: tuple[str, ...] = _OPTIONS) -> tupl
     return list(map(str, command)), process
 
 
+def wait_until_accepting(server: subprocess.Popen[bytes], address: str) -> None:
+    """Wait until the server takes connections: its port is open earlier. Raises RuntimeError."""
+    import psycopg
+
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise RuntimeError(f"Postgres ended with {server.returncode}")
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(address, connect_timeout=2):
+            return
+        time.sleep(0.05)  # another program's port: there is nothing to await
+    raise RuntimeError(f"Postgres did not answer in {_START_S} s")
+
+
 def server_pid(address: str) -> int:
     """The process of the server that this program started there."""
     import psycopg
@@ -95,19 +109,6 @@ def _programs(source: Path, base: Path) -> Path:
     if libraries.is_dir():
         shutil.copytree(libraries, base / libraries.name)
     return base / package.name / source.name / "bin"
-
-
-def _await(server: subprocess.Popen[bytes], address: str) -> None:
-    import psycopg
-
-    end = time.monotonic() + _START_S
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            raise RuntimeError(f"Postgres ended with {server.returncode}")
-        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(address, connect_timeout=2):
-            return
-        time.sleep(0.05)  # another program's port: there is nothing to await
-    raise RuntimeError(f"Postgres did not answer in {_START_S} s")
 
 
 def _free_port() -> int:
