@@ -15,7 +15,7 @@ from vortex.log.store import LogStore
 
 @dataclass(slots=True)
 class Indexes:
-    """Keeps the indexes of segments, up to `most` bytes.
+    """Keeps the indexes of segments, and their ids where these are known, up to `most` bytes.
 
     Of other segments they are read when a plan is published, each worker its range.
     """
@@ -40,7 +40,7 @@ class Indexes:
 
 
 def _index_bytes(head: SegmentHeader) -> int:
-    return len(head.footer.members) + 8 * len(head.footer.folders)
+    return len(head.footer.members) + 8 * len(head.footer.folders) + len(head.ids or b"")
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Documents of the log store that are damaged."""
+"""The log store: documents that are damaged, and how often it asks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 
 from simulation.memstore import MemoryStore
 from simulation.vtime import VirtualClock
-from vortex.core.log.rules import BrokenLog, RootStart, StreamState
+from vortex.core.log.lines import LineTable
+from vortex.core.log.rules import BrokenLog, RootStart, SegmentRef, StreamState, log_start, segment_key
+from vortex.core.log.sealing import seal
+from vortex.core.log.segment import Cell, Folder, empty_footer, folder_hash
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.log.store import LogStore
 from vortex.retry import Once
@@ -51,3 +54,50 @@ async def test_log_store_reads_a_document_again_when_it_was_damaged_in_transit()
     found = await LogStore(store, "r", Once()).state()
     assert found is not None
     assert found.stream == "s"
+
+
+def log_of(rows: list[int]) -> tuple[LogStore, list[str]]:
+    """The log of shard "s" with a segment of so many rows each; and the segments that the store is asked for."""
+    asked: list[str] = []
+
+    async def note(operation: str, key: str) -> None:
+        asked.append(f"{operation} {int(key.rpartition('/')[2].removesuffix('.seg'))}")
+
+    store, before = MemoryStore(VirtualClock()), log_start("s")
+    for n, count in enumerate(rows):
+        at, cell = Position(Start.TRIM_HORIZON), Cell(Folder("f", folder_hash("f")), 0)
+        footer = empty_footer("s", n, before.digest, owner="me", created=0, position=at, watermark=0, closed_before=0)
+        made = seal(footer, [cell], LineTable.of([[b"x"] * count]), ids_of(count))
+        store.objects[segment_key("r", "s", n)] = made.body
+        before = SegmentRef("s", n, made.digest)
+    store.before = note
+    return LogStore(store, "r", Once()), asked
+
+
+def ids_of(rows: int) -> bytes:
+    """So many different ids."""
+    return b"".join(b"%016d" % row for row in range(rows))
+
+
+async def test_ids_of_a_small_segment_take_no_request_of_their_own() -> None:
+    log_store, asked = log_of([10])
+    assert await log_store.ids(await log_store.head("s", 0)) == ids_of(10)
+    assert asked == ["get 0"]
+
+
+async def test_ids_are_read_when_the_end_of_the_segment_does_not_hold_all_of_them() -> None:
+    log_store, asked = log_of([5000])  # 80 KB of ids, and 64 KiB are read of the end
+    assert await log_store.ids(await log_store.head("s", 0)) == ids_of(5000)
+    assert asked == ["get 0", "get 0"]
+
+
+async def test_follow_asks_for_one_segment_too_many_when_it_finds_one() -> None:
+    log_store, asked = log_of([10])
+    assert [head.n for head in await log_store.follow(log_start("s"))] == [0]
+    assert asked == ["get 0", "get 1"]
+
+
+async def test_follow_takes_few_rounds_when_it_finds_many_segments() -> None:
+    log_store, asked = log_of([10] * 40)
+    assert [head.n for head in await log_store.follow(log_start("s"))] == list(range(40))
+    assert len(asked) == 64  # rounds of 1, 1, 2, 4, 8, 16 and 32

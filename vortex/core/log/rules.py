@@ -77,12 +77,13 @@ def log_start(shard: str) -> SegmentRef:
 @dataclass(frozen=True, slots=True)
 class SegmentHeader(SegmentRef):
     """A segment of a log, with its footer. `known` are the sizes of its periods where its index is left out, and
-    `known_heavy` its large folders.
+    `known_heavy` its large folders. `ids`: its id block, checked, where the read of the footer brought it along.
     """
 
     footer: Footer
     known: tuple[PeriodSize, ...] | None = field(default=None, compare=False)
     known_heavy: NDArray[np.void] | None = field(default=None, compare=False)
+    ids: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def sizes(self) -> tuple[PeriodSize, ...]:
@@ -100,7 +101,7 @@ class SegmentHeader(SegmentRef):
         return bool(self.footer.members) or not self.footer.data_bytes
 
     def without_index(self) -> SegmentHeader:
-        """The same, without the index: it may be larger than everything else together."""
+        """The same, without the index and the ids: they may be larger than everything else together."""
         footer = msgspec.structs.replace(self.footer, folders=[], members=b"")
         return SegmentHeader(self.shard, self.n, self.digest, footer, self.sizes, self.heavy)
 
