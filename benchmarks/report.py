@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -79,7 +80,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A workload's log published, and the same start with nothing left to publish, as often; the medians count."""
+    """A workload's log published, and the same start with nothing left to publish, as often; the medians count.
+
+    `fewer`: the same with fewer events, for nearly as many objects. The difference shows what an event costs; what is
+    left is the cost of the objects themselves.
+    """
 
     name: str
     title: str
@@ -87,6 +92,7 @@ class Published:
     wrote: dict[str, int]
     publishing: Sequence[Usage]
     nothing: Sequence[Usage]
+    fewer: Published | None = None
 
     @property
     def objects(self) -> int:
@@ -109,9 +115,14 @@ class Published:
         return median(run.cpu_s for run in self.nothing)
 
     @property
-    def of_the_mark(self) -> float:
-        """The share of what the mark allows: half a microsecond an event and a millisecond an object."""
-        return self.cpu_s / (self.events * 0.5e-6 + self.objects * 1e-3)
+    def marginal(self) -> tuple[float, float]:
+        """CPU seconds of an event, and of an object: what solves both runs. Not numbers without `fewer`."""
+        if self.fewer is None:
+            return math.nan, math.nan
+        few = self.fewer
+        det = self.events * few.objects - few.events * self.objects
+        event = (self.cpu_s * few.objects - few.cpu_s * self.objects) / det
+        return event, (self.events * few.cpu_s - few.events * self.cpu_s) / det
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -120,7 +131,8 @@ class Published:
             "events": self.events,
             **self.wrote,
             "cpu_s": self.cpu_s,
-            "of_the_mark": self.of_the_mark,
+            "cpu_s_of_an_event": self.marginal[0],
+            "cpu_s_of_an_object": self.marginal[1],
             "start_up_cpu_s": self.start_up_s,
             "runs_cpu_s": [run.cpu_s for run in self.publishing],
             "peak_rss_bytes": self.peak_rss,

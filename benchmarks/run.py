@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
 from typing import Any
@@ -97,9 +98,13 @@ class Bench:
         )
 
     def published(self, name: str) -> Published:
+        """A workload's log, and one with a tenth of its events, published."""
+        count = _PUBLISHED_EVENTS if self._options.events is None else self._options.events
+        return replace(self._published(name, count), fewer=self._published(name, max(1, count // 10)))
+
+    def _published(self, name: str, count: int) -> Published:
         """A workload's log, published anew by workers that have nothing to read, and found published by as many."""
         workload = WORKLOADS[name]
-        count = _PUBLISHED_EVENTS if self._options.events is None else self._options.events
         self._say(f"publishing {name}: {count:,} events ({workload.title})")
         publishing, nothing = [], []
         with self._replay(workload, count) as kinesis:

@@ -206,7 +206,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, help="events of the run; default: the workload's")
     parser.add_argument("--killed-events", type=int, default=128_000, help="events of the run with kills")
     parser.add_argument(
-        "--level", type=int, default=1, choices=range(1, 10), help="the peer's level of gzip; Java's is 6"
+        "--level", type=int, default=6, choices=range(1, 10), help="the peer's level of gzip; default: 6, as in Java"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--one-processor", action="store_true", help="keep all to one processor: they take turns")

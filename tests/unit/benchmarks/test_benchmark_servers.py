@@ -304,10 +304,14 @@ def test_results_report_ratios_without_start_up_time(tmp_path: Path) -> None:
     dedup["filter"] = of_filter(20_000, 1000)
     scaled = Scaled("two", "shared", 10**6, Usage(9, 1, 10, 2**27), Usage(10, 1, 6, 2**27), 5_000_000)
     spent, wrote = [Usage(n, 0, 1, 2**27) for n in (9, 2, 4)], {"objects": 500, "bytes": 10**6}
-    published = Published("b", "title", 10**6, wrote, spent, [Usage(1, 0, 1, 2**26)])
+    start = [Usage(1, 0, 1, 2**26)]
+    fewer = Published("b", "title", 10**5, wrote, [Usage(2.2, 0, 1, 2**27)], start)
+    published = Published("b", "title", 10**6, wrote, spent, start, fewer)
     results = Results([row], [published], [caught_up], [scaled], [idle], dedup)
     document = results.document(page_records=1000)
-    assert document["published"]["b"]["of_the_mark"] == pytest.approx(3 / 1.0), "the median of three, less a start"
+    assert document["published"]["b"]["cpu_s"] == 3, "the median of three, less a start"
+    assert document["published"]["b"]["cpu_s_of_an_event"] == pytest.approx(2e-6)
+    assert document["published"]["b"]["cpu_s_of_an_object"] == pytest.approx(2e-3)
     assert document["workloads"]["a"]["ratios"] == pytest.approx(
         {"baseline_marginal": 5.0, "baseline_all_in": 51.5 / 11, "floor_marginal": 5.0}
     )
