@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import msgspec
@@ -172,6 +172,10 @@ class Checker:
             self.violated(
                 Invariant.PARENTS_FIRST, f"{process.owner} reads {shard}, whose parents {early} have not ended"
             )
+
+    def untimed(self, shard: str, sequences: Iterable[int]) -> None:
+        """A reply had impossible arrival times for these records."""
+        self._logs.untimed.update((shard, sequence) for sequence in sequences)
 
     def lease_removed(self, shard: str) -> None:
         """A worker has removed a row of the lease table."""

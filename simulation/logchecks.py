@@ -19,9 +19,11 @@ from vortex.core.invariants import Invariant
 from vortex.core.layout import BESIDE, date_and_hour
 from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import Counts, Footer, decompress, parse_footer
-from vortex.core.model import Position, ShardInfo, Start
+from vortex.core.model import HOUR_MS, Position, ShardInfo, Start
 
 Violated = Callable[[Invariant, str], None]
+_ESTIMATE_MS = 2 * HOUR_MS
+"""How far back an estimated arrival time may be: local clocks may be an hour behind, arrival times 20 minutes."""
 _OLDEST = Position(Start.TRIM_HORIZON)
 _SUMMED = ("events", "accepted", "filtered", "rejected", "late", "early", "untimed", "bytes")
 
@@ -85,6 +87,8 @@ class LogModel:
         """The start positions of the roots."""
         self.wrong_dates = False
         """Whether Dates of the service may be wrong, so that they do not limit arrival times."""
+        self.untimed: set[tuple[str, int]] = set()
+        """Shard and sequence number of the records that some reply showed with an impossible arrival time."""
         self.gaps = 0
         self.vanished = False
         """Whether a log shows that its shard vanished before it was read; its children may have vanished too."""
@@ -301,7 +305,13 @@ class LogModel:
                 f"{name}: rows arrived in {lo}..{hi}, which is more than an eighth of the window",
             )
         within, mark = Counter[int](), least
+        known = least or (records[0].put_ms if records else 0)
         for one in records:
+            if (footer.shard, one.sequence) in self.untimed:
+                # Estimated: not before what is known of the log, nor, in a new log, long before the first was put.
+                if known <= hi + _ESTIMATE_MS:
+                    within.update(truth.number for truth in one.truths)
+                continue
             mark = max(mark, one.arrival_ms)
             # The watermark of an idle shard advances, at most to when the record was put. Arrival times are at most the
             # service's time, which is in whole seconds.
@@ -359,6 +369,8 @@ class LogModel:
                 )
 
             def fits(record: Written, row: Row = row, truth: Truth = truth) -> bool:
+                if truth.at is None and (row.shard, record.sequence) in self.untimed:
+                    return row.period <= latest
                 at = record.arrival_ms if truth.at is None else truth.at
                 own = at - at % step
                 moved = row.period != own and not (truth.at is None and abs(row.period - own) <= step)

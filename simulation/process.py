@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Protocol, TypeVar
@@ -22,7 +22,7 @@ from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.invariants import Invariant
 from vortex.core.log.segment import VERSION, Footer
 from vortex.core.log.trailer import OtherVersion
-from vortex.core.model import Page, Position, ShardInfo, StreamInfo
+from vortex.core.model import Page, Position, Record, ShardInfo, StreamInfo
 from vortex.exits import Exit
 from vortex.health import Health
 from vortex.ports import Denied, Unavailable
@@ -44,6 +44,10 @@ class Observer(Protocol):
 
     def read(self, process: Process, shard: str) -> None:
         """The process is about to read a shard's records."""
+        ...
+
+    def untimed(self, shard: str, sequences: Iterable[int]) -> None:
+        """A reply had impossible arrival times for these records."""
         ...
 
     def committed(self, process: Process, shard: str, footer: Footer) -> None:
@@ -306,6 +310,7 @@ class _Stream:
     def __init__(self, process: Process, view: StreamView, rng: Random) -> None:
         self._process, self._view, self._rng = process, view, rng
         self._next_wrong_in = 0
+        self._times = Random(f"arrival times {process.owner}")  # of its own: other faults stay as they are
 
     async def describe(self) -> StreamInfo:
         await self._before("describe")
@@ -336,7 +341,7 @@ class _Stream:
         await self._before(f"read {shard}")
         self._process.world.observer.read(self._process, shard)
         page = await self._after(await self._view.read(shard, iterator, limit))
-        page = replace(page, server_ms=self._date(page.server_ms))
+        page = replace(page, server_ms=self._date(page.server_ms), records=self._timed(shard, page.records))
         if page.iterator is not None and self._process.world.conditions.occurs("stream.false_end", self._rng):
             self._process.say(f"read {shard}: no next iterator, a false end")
             page = replace(page, iterator=None)
@@ -345,6 +350,19 @@ class _Stream:
         elif page.iterator is None:
             self._process.say(f"read {shard}: its end, children {[child.id for child in page.children]}")
         return page
+
+    def _timed(self, shard: str, records: Sequence[Record]) -> Sequence[Record]:
+        """The records, perhaps all or some of them with impossible arrival times."""
+        process, rng = self._process, self._times
+        if not records or not process.world.conditions.occurs("stream.no_arrivals", rng):
+            return records
+        share = rng.choice((1.0, 1.0, 0.5))
+        impossible = rng.choice((0.0, -1.0, 1e300, process.world.epoch_ms / 1000 + rng.uniform(1, 400) * 86_400))
+        out = [one if rng.random() >= share else msgspec.structs.replace(one, arrival=impossible) for one in records]
+        wrong = [int(new.sequence) for new, old in zip(out, records, strict=True) if new is not old]
+        process.say(f"read {shard}: {len(wrong)} of {len(records)} records arrived at {impossible}")
+        process.world.observer.untimed(shard, wrong)
+        return out
 
     def _date(self, date_ms: int) -> int:
         """The reply's Date, perhaps with a proxy's wrong clock; a single wrong Date never follows another one soon."""

@@ -10,7 +10,9 @@ from unittest.mock import patch
 
 import numpy as np
 
+import vortex.core.clocks
 import vortex.core.ingest.pacing
+import vortex.core.ingest.shard_state
 import vortex.core.log.rules
 import vortex.core.publish.plan
 import vortex.ingest.reading
@@ -192,6 +194,24 @@ def date_trusted() -> Any:
         return Times(date_ms, date_ms)
 
     return patch.object(TrustedClock, "heard", believed)
+
+
+def arrival_in_1970() -> Any:
+    """The arrival time of records of a page without a possible one, as it was once."""
+    arrived = vortex.core.clocks.arrived
+    return patch.object(
+        vortex.core.ingest.shard_state, "arrived_of", lambda times, latest, since, _: arrived(times, latest, since, 0)
+    )
+
+
+def arrival_by_one_clock() -> Any:
+    """The same, by the latest of all clocks."""
+
+    def arrived(self: ShardIngest, records: Records, page: Any) -> Any:
+        unknown = page.server_ms - page.behind_ms
+        return vortex.core.clocks.arrived(records.arrivals, page.server_ms, self.watermark, unknown)
+
+    return patch.object(ShardIngest, "_arrived", arrived)
 
 
 def one_listing_trusted() -> Any:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.simulation.bugs_ingest import (
     advance_ignored,
+    arrival_by_one_clock,
+    arrival_in_1970,
     bound_from_settings,
     bound_of_the_slowest,
     child_before_parents,
@@ -251,6 +253,18 @@ BUGS = (
         date_trusted,
         f"{Invariant.CLOSED_HOURS}.*ahead of the clock|{Invariant.ARRIVAL_BOUNDS_HOLD}.*did not arrive in",
         ("stream.single_wrong_date", "stream.wrong_dates", "traffic.idle"),
+    ),
+    Bug(
+        "a page without arrival times of 1970",
+        arrival_in_1970,
+        f"{Invariant.ARRIVAL_BOUNDS_HOLD}.*did not arrive in",
+        ("stream.no_arrivals",),
+    ),
+    Bug(
+        "a page without arrival times by one clock",
+        arrival_by_one_clock,
+        f"{Invariant.CLOSED_HOURS}.*ahead of the clock|{Invariant.ARRIVAL_BOUNDS_HOLD}.*did not arrive in",
+        ("stream.no_arrivals", "clock.skew"),
     ),
     Bug("one listing believed", one_listing_trusted, "I", (*RESHARDING, "stream.short_list", "process.second")),
     Bug(

@@ -101,21 +101,21 @@ def _span(ms: float) -> str:
     return f"{seconds / size:.0f} {unit} {'ahead of' if ms > 0 else 'behind'}"
 
 
-def arrived(arrivals: NDArray[np.float64], latest_ms: int, since: int, behind_ms: int = 0) -> NDArray[np.int64]:
+def arrived(arrivals: NDArray[np.float64], latest_ms: int, since: int, unknown_ms: int) -> NDArray[np.int64]:
     """The arrival time of each record of a page, epoch milliseconds, from `arrivals` (in seconds).
 
     Kinesis promises neither accuracy nor order. A time that no other clock has reached counts as `latest_ms`. An
     impossible time (not a number, older than any record can be, more than the tolerance ahead) is ignored: the record
-    then arrived with the records before it, but not before `since`. If that is 0, it arrived with the records after it,
-    or `behind_ms` (MillisBehindLatest) before `latest_ms` if no time of the page is possible.
+    then arrived with the records before it, or with the first one after it that has a possible time, but not before
+    `since`. If no time of the page is possible, its records arrived at `unknown_ms`.
     """
     with np.errstate(over="ignore"):
         ms = arrivals * 1000
     plausible = (ms >= latest_ms - OLDEST_MS) & (ms <= latest_ms + TOLERANCE_MS)
     if plausible.all():
         return np.minimum(ms.astype(np.int64), latest_ms)
+    if not plausible.any():
+        return np.full(len(ms), max(since, unknown_ms), dtype=np.int64)
     believed = np.where(plausible, np.minimum(ms, latest_ms), 0).astype(np.int64)
-    first = since
-    if not first:
-        first = int(believed[plausible][0]) if plausible.any() else latest_ms - min(behind_ms, OLDEST_MS)
+    first = max(since, int(believed[plausible][0]))
     return np.where(plausible, believed, np.maximum(np.maximum.accumulate(believed), first))

@@ -367,12 +367,12 @@ class ShardWorker:
         return self._ports.clock.monotonic() - self._since >= every_s
 
     def _at_tip(self, page: Page) -> bool:
-        """Whether nothing is left, or (with constant traffic) the last record arrived after draining began."""
+        """Whether nothing is left, or (with constant traffic) what was read arrived after draining began."""
         if self._drain_from is None:
             self._drain_from = page.empty_until
         if page.behind_ms > 0:
             return False
-        return not page.records or page.records[-1].arrival * 1000 > self._drain_from
+        return not page.records or self._ingest.watermark > self._drain_from
 
     # Committing.
 

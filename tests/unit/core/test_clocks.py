@@ -117,7 +117,7 @@ def test_earliest_time_is_not_after_the_date_of_the_page() -> None:
 
 
 def arrivals(*ms: float) -> list[int]:
-    return arrived(np.array(ms) / 1000, NOW, NOW - HOUR).tolist()
+    return arrived(np.array(ms) / 1000, NOW, NOW - HOUR, NOW).tolist()
 
 
 def test_arrived_keeps_plausible_arrival_times() -> None:
@@ -137,16 +137,13 @@ BEHIND = [NOW - OLDEST_MS - 1, 0, -1, -1e300, math.nan]
 def test_arrived_repeats_the_previous_arrival_when_a_time_is_impossible(impossible: float) -> None:
     """The record counts as having arrived with the records before it, so it closes no hours."""
     assert arrivals(NOW - 5000, impossible, NOW - 4000) == [NOW - 5000, NOW - 5000, NOW - 4000]
-    assert arrivals(impossible) == [NOW - HOUR]
-    assert arrived(np.array([impossible, impossible, NOW - 9000.0]) / 1000, NOW, 0).tolist() == [NOW - 9000] * 3
+    assert arrived(np.array([impossible, impossible, NOW - 9000.0]) / 1000, NOW, 0, NOW).tolist() == [NOW - 9000] * 3
+    assert arrivals(impossible, NOW - 2 * HOUR) == [NOW - HOUR, NOW - 2 * HOUR], "but not before the log's last"
 
 
 @pytest.mark.parametrize("impossible", AHEAD + BEHIND)
-def test_arrived_goes_by_how_far_behind_the_page_is_when_no_time_of_the_first_page_is_possible(
-    impossible: float,
-) -> None:
+def test_arrived_goes_by_the_given_time_when_no_time_of_the_page_is_possible(impossible: float) -> None:
     """Records of 1970 would not be near their copies, and both would be published."""
     times = np.array([impossible, impossible]) / 1000
-    assert arrived(times, NOW, 0, 4000).tolist() == [NOW - 4000] * 2
-    assert arrived(times, NOW, 0, 10**15).tolist() == [NOW - OLDEST_MS] * 2
-    assert arrived(times, NOW, NOW - HOUR, 4000).tolist() == [NOW - HOUR] * 2
+    assert arrived(times, NOW, 0, NOW - 4000).tolist() == [NOW - 4000] * 2
+    assert arrived(times, NOW, NOW - 3000, NOW - 4000).tolist() == [NOW - 3000] * 2

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex.core.clocks import OLDEST_MS
 from vortex.core.clocks import arrived as arrived_of
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.event_columns import Events, Keys
@@ -270,9 +271,13 @@ class ShardIngest:
         return Records.of(fresh)
 
     def _arrived(self, records: Records, page: Page) -> NDArray[np.int64]:
-        """The arrival time of each record, in milliseconds; for a page at the tip at least the time of the reply."""
-        since = self.watermark if page.behind_ms else max(self.watermark, page.empty_until)
-        return arrived_of(records.arrivals, page.server_ms, since, page.behind_ms)
+        """The arrival time of each record, in milliseconds.
+
+        Without any possible time, they arrived as long ago as the page is behind the tip, by the time that all clocks
+        have reached: one clock alone must not close anything.
+        """
+        unknown = page.empty_until - min(page.behind_ms, OLDEST_MS)
+        return arrived_of(records.arrivals, page.server_ms, self.watermark, unknown)
 
     def _advance(self, to: int) -> None:
         if to > self.watermark:

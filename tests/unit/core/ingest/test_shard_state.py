@@ -332,6 +332,24 @@ def test_rows_arrived_as_long_ago_as_the_first_page_is_behind_when_its_records_h
     assert list(draft.footer.periods) == [floor_period(at, 5 * MINUTE)]
 
 
+def test_rows_with_impossible_times_arrived_by_the_time_that_all_clocks_have_reached() -> None:
+    """A local clock that is an hour ahead closes no hours."""
+    shard = ingest()
+    data = json.dumps({"c": "a", "t": "x", "id": 1}).encode()
+    shard.take(Page([Record("1", 0.0, data)], "i", 2000, NOW + 60 * MINUTE, reached_ms=NOW))
+    assert shard.watermark == NOW - 2000
+
+
+def test_rows_with_possible_times_keep_them_after_one_with_an_impossible_time_at_the_tip() -> None:
+    shard = ingest()
+    rows = [
+        Record(str(n), at / 1000, json.dumps({"c": "a", "t": "x", "id": n}).encode())
+        for n, at in enumerate((0, NOW - MINUTE), 1)
+    ]
+    shard.take(Page(rows, "i", 0, NOW))
+    assert shard.watermark == NOW - MINUTE
+
+
 def test_a_segment_without_rows_has_its_watermark_as_arrival_range() -> None:
     shard = ingest()
     shard.idle(NOW)
