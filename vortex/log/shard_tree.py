@@ -110,13 +110,14 @@ class ShardTree:
                         todo.append((child.id, await self._log_store.newest(child.id, None)))
         self.live, self.ended, self.named = found, ended, {*found, *ended}
 
-    # From the lease table: cheap, but only as correct as its rows.
+    # From the lease table: cheaper, since most logs are not read.
 
     async def learn(self, rows: Iterable[Lease]) -> None:
         """Find the live shards from the last plan and the rows, without reading logs; `survey` if that is not enough.
 
-        A row may be outdated (a restored table), but never ahead: an ended shard that shows as live is taken, and its
-        log then shows the end. Rows of unknown shards are ignored.
+        A row may be outdated (a restored table): an ended shard that shows as live is taken, and its log then shows the
+        end. It may be ahead of the log if another application reads the stream, too: an end in a row counts only with
+        the end in the log, which is read once for each such shard. Rows of unknown shards are ignored.
         """
         plan = await self._log_store.last_plan(self._state)
         try:
@@ -143,33 +144,29 @@ class ShardTree:
                 self._end(shard)  # its children are in the plan, or it was forgotten
         before, todo, seen = list(self.live), list(live), set[str]()
         while todo:
-            shard = todo.pop()
-            if shard in seen or shard in retired:
-                continue
-            seen.add(shard)
-            row = rows.get(shard)
-            if shard not in self.ended and row is not None and row.checkpoint.ended:
-                await self._end_by_row(shard, row, live.get(shard))
-            if shard in self.ended:
-                todo += self.ended[shard]
-                continue
-            info = self.live.get(shard) or self._roots.get(shard) or _described_by(row)
-            if info is None:
-                return False
-            self.live[shard] = info
+            several = [shard for shard in dict.fromkeys(todo) if shard not in seen and shard not in retired]
+            seen.update(several)
+            await asyncio.gather(*(self._end_by_row(shard, rows.get(shard), live.get(shard)) for shard in several))
+            todo = [child for shard in several for child in self.ended.get(shard, ())]
+            for shard in several:
+                if shard in self.ended:
+                    continue
+                info = self.live.get(shard) or self._roots.get(shard) or _described_by(rows.get(shard))
+                if info is None:
+                    return False
+                self.live[shard] = info
         for shard in before:
             if shard not in seen:
                 self._end(shard)  # forgotten since this process looked last
         self.named = {*retired, *seen}
         return True
 
-    async def _end_by_row(self, shard: str, row: Lease, entry: PlanShard | None) -> None:
-        """A row shows that the shard has ended. Its log is read, too, if the row names no children (the table was
-        restored, and repaired since), and for a root: a KCL application may have read it to its end before.
+    async def _end_by_row(self, shard: str, row: Lease | None, entry: PlanShard | None) -> None:
+        """The shard may have ended if its row says so, and its own log must say it, too.
+
+        A KCL application that reads from the same table ends rows of shards whose events Vortex has not read.
         """
-        if row.children and shard not in self._roots:
-            self.live.pop(shard, None)
-            self.ended[shard] = row.children
+        if shard in self.ended or row is None or not row.checkpoint.ended:
             return
         head = await self._log_store.newest(shard, entry)
         if head is not None and head.footer.ended:
