@@ -210,7 +210,10 @@ class Checker:
         memory = worker._ports.memory
         # Where bytes count as thousands, pages do not have the size that they state.
         used = memory.lines if self._traffic.conditions.rates.get("stream.heavy") else memory.used
-        if used > memory.limit + self._traffic.page_bytes * len(process.app.fleet.workers):
+        pages = self._traffic.page_bytes * len(process.app.fleet.workers)
+        if used <= memory.limit + pages:
+            process.allowed = memory.limit
+        elif used > process.allowed + pages:  # a limit that has fallen takes nothing back
             self.violated(Invariant.LIMITS_KEPT, f"{process.owner} uses {used} bytes, but the limit is {memory.limit}")
         pending = worker._ingest.pending
         if pending.events != pending.accepted + pending.filtered + pending.rejected:

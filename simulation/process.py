@@ -32,6 +32,9 @@ from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment, publish_rules
 from vortex.runtime.trust import TrustedClock, TrustedStream
 
+FOLLOWS = 3000
+"""The memory limit of a process whose limit follows its shards up to that."""
+
 T = TypeVar("T")
 
 
@@ -109,6 +112,8 @@ class Process:
         self.health = _Health(self)
         self._calls = 0
         self._paused_until = 0.0
+        self.allowed = 0
+        """Bytes up to which memory may be in use: a limit that falls takes nothing back."""
         self._locked_out = 0.0, False
         self._disk_full_until = 0.0
         self._main: asyncio.Future[Exit] | None = None
@@ -157,6 +162,7 @@ class Process:
             scratch=scratch,
             table=self._table(),
             on_commit=self._committed,
+            limit=self._limit(),
         )
         try:
             return await self._run(environment)
@@ -169,6 +175,19 @@ class Process:
         # Gauges and the comparison of clocks are left out: they decide nothing.
         self.app = App(assemble(environment, state, log_store, drain=self.drain))
         return await self.app.run()
+
+    def _limit(self) -> Callable[[int], int] | None:
+        """With little memory, but not the least: a limit that follows the shards, as with "auto"."""
+        most = self.settings.memory.limit
+        if most != FOLLOWS:
+            return None
+
+        def limit(shards: int) -> int:
+            found = min(FOLLOWS, max(300, 1000 * shards))
+            self.allowed = max(self.allowed, found)
+            return found
+
+        return limit
 
     def _scratch(self) -> tuple[int, int, SimScratch]:
         """Bytes of memory for copies and for indexes, and the disk for more copies."""

@@ -20,7 +20,7 @@ from simulation import vtime
 from simulation.checks import Checker
 from simulation.faults import Conditions
 from simulation.memstream import MemoryStream
-from simulation.process import Process
+from simulation.process import FOLLOWS, Process
 from simulation.simstore import NEWER, SimStore
 from simulation.simtable import SimTable
 from simulation.traffic import Traffic
@@ -117,7 +117,7 @@ class World:
         # Values that users cannot set: `max_delay` also affects shards that keep up, and memory is smaller.
         settings = settings.model_copy(update={"hours": settings.hours.model_copy(update={"max_delay": max_delay})})
         tight = self.conditions.rate("process.tight") > 0
-        limit = rng.choice((300, 3000)) if tight else settings.memory.limit
+        limit = rng.choice((300, FOLLOWS)) if tight else settings.memory.limit
         memory = Memory.model_construct(limit=limit, keys=rng.choice((400, 4000, 2**20)))
         return settings.model_copy(update={"memory": memory})
 

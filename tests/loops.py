@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -57,6 +57,8 @@ class World:
     meter: Meter = field(default_factory=vtime.NullMeter)
     service: str = "service"
     """What health calls the service of the stream."""
+    limit_of: Callable[[int], int] | None = None
+    """The limit of memory by the number of shards at their tip; None: `limit`."""
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
     compression: Compression = Compression.GZIP
@@ -141,6 +143,7 @@ class World:
             token=lambda: f"{owner}.{next(tokens)}",
             seed=5,
             table=self.table_of(owner),
+            limit=self.limit_of,
         )
 
     def seen_by(self, owner: str) -> Stream:

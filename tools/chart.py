@@ -8,12 +8,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vortex.commands import sizing
 from vortex.config.example import schema
-from vortex.config.output import Publish
+from vortex.config.output import FAST, Commit, Publish
 from vortex.config.settings import LEAST_MEMORY, Memory, Shutdown
 from vortex.config.units import DURATIONS, SIZES
-from vortex.under_way import LEAST, MOST, SHARE
+from vortex.core import memory
 
 _CHART = "deploy/helm/vortex"
 _ALERTS = "deploy/prometheus-alerts.yml"
@@ -45,19 +44,24 @@ def chart_files(root: Path) -> dict[str, str]:
 
 def figures() -> dict[str, Any]:
     """What the chart computes memory, disk and times of a pod from, in bytes and milliseconds."""
-    default = Memory()
+    default, commit, publish = Memory(), Commit(), Publish()
     return {
-        "process": sizing.PROCESS_BYTES,
-        "supervisor": sizing.SUPERVISOR_BYTES,
-        "room_least": LEAST,
-        "room_most": MOST,
-        "room_share": SHARE,
-        "pages": sizing.PAGES_BYTES,
-        "filter": sizing.FILTER_BYTES,
+        "process": memory.PROCESS_BYTES,
+        "supervisor": memory.SUPERVISOR_BYTES,
+        "room_least": memory.ROOM_LEAST,
+        "room_most": memory.ROOM_MOST,
+        "room_share": memory.ROOM_SHARE,
+        "pages": memory.PAGES_BYTES,
+        "filter": memory.FILTER_BYTES,
         "limit": default.limit,
         "least": LEAST_MEMORY,
+        "least_auto": memory.LEAST_AUTO,
+        "lines_s": memory.LINES_BYTES_S,
+        "every": commit.every,
+        "max_bytes": commit.max_bytes,
+        "period": FAST["publish"]["period"],
         "keys": default.keys,
-        "scratch": Publish().scratch,
+        "scratch": publish.scratch,
         "grace": Shutdown().grace,
         "sizes": SIZES,
         "durations": DURATIONS,

@@ -64,8 +64,8 @@ def _nothing_begun(number: int, frame: FrameType | None) -> None:
     show_default=True,
     help='Number of workers on this machine; "auto": one for each available processor.',
 )
-@click.option("--supervised", is_flag=True, hidden=True)
-def run(config: Path | None, drain: bool, processes: str, supervised: bool) -> None:
+@click.option("--supervised", type=click.IntRange(0), default=0, hidden=True)
+def run(config: Path | None, drain: bool, processes: str, supervised: int) -> None:
     """Read, deduplicate and publish until SIGTERM."""
     signal.signal(signal.SIGTERM, _nothing_begun)
     count = usable() if processes == "auto" else int(processes) if processes.isdecimal() else 0

@@ -89,6 +89,7 @@ SHARD_WATERMARK = GaugeMetric(
 )
 EVENTS_BUFFERED = GaugeMetric("vortex_events_buffered", "Events that are accepted and not yet in a segment.")
 BUFFERED_BYTES = GaugeMetric("vortex_buffered_bytes", "Memory of events that are not committed; see memory.limit.")
+MEMORY_LIMIT = GaugeMetric("vortex_memory_limit_bytes", 'The limit of that: memory.limit, or what "auto" sets now.')
 FILTER_IDS = GaugeMetric("vortex_filter_ids", "Ids in the filters at ingest.")
 FILTER_BYTES = GaugeMetric("vortex_filter_bytes", "Memory of the filters at ingest.")
 OLDEST_UNCOMMITTED = GaugeMetric(

@@ -7,18 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-LEAST, MOST = 96 * 1024 * 1024, 432 * 1024 * 1024
-"""Bytes for large work in a process. The least is for two batches that are built and two that are put, or for a record
-of 64 MiB; larger work is done alone.
-"""
-SHARE = 4
-"""The part of memory.limit that is for large work."""
-
-
-def room_bytes(limit: int) -> int:
-    """The bytes for large work by memory.limit. A large folder is published faster with more."""
-    return max(LEAST, min(MOST, limit // SHARE))
-
 
 class BytesUnderWay:
     """Limits the bytes that are in memory at a time; something larger than the limit waits until it is alone."""
@@ -64,6 +52,11 @@ class BytesUnderWay:
         finally:
             turn.cancel()
             self._admit()
+
+    def resize(self, limit: int) -> None:
+        """Change the limit. What is in memory stays; a lower limit makes those wait that come from now on."""
+        self.limit = limit
+        self._admit()
 
     def _fits(self, size: int) -> bool:
         return not self._used or self._used + size <= self.limit

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
 from benchmarks.growth.hours import closed
-from benchmarks.growth.price import bill
+from benchmarks.growth.price import MACHINE_BYTES, bill, default_limit
 from benchmarks.growth.publishing import held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
 from benchmarks.growth.resolving import resolved
 from benchmarks.growth.upkeep import cleaned
+from vortex.core.memory import LEAST_AUTO, MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +95,17 @@ def _price(shards: int) -> dict[str, float]:
     return _priced(shards, None)
 
 
-def _price_with_memory(shards: int) -> dict[str, float]:
-    return _priced(shards, 4 << 30)
+def _price_with_little_memory(shards: int) -> dict[str, float]:
+    return _priced(shards, LEAST_AUTO)
 
 
 def _priced(shards: int, limit: int | None) -> dict[str, float]:
     found = bill(shards, workers=max(1, shards // 50), minutes=10, limit=limit)
-    return {"% of Kinesis": found.percent, **{f"$ {name}": dollars for name, dollars in found.parts.items()}}
+    return {
+        "% of Kinesis": found.percent,
+        "MiB of memory.limit": (limit or default_limit(50)) / MIB,
+        **{f"$ {name}": dollars for name, dollars in found.parts.items()},
+    }
 
 
 def _manifests(partitions: int) -> dict[str, float]:
@@ -149,9 +154,12 @@ CURVES = {
     ),
     "resume": Curve("unpublished segments", (40, 80, 160), _resume, "bytes of indexes held"),
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
-    "price": Curve("full shards, 50 on a worker", (50, 100), _price, "% of Kinesis"),
-    "price-with-memory": Curve(
-        "full shards, 50 on a worker, memory.limit = 4GiB", (50, 100), _price_with_memory, "% of Kinesis"
+    "price": Curve(f"full shards, 50 on a worker of {MACHINE_BYTES >> 30} GiB", (50, 100), _price, "% of Kinesis"),
+    "price-with-little-memory": Curve(
+        f"full shards, 50 on a worker, memory.limit = {LEAST_AUTO // MIB}MiB",
+        (50, 100),
+        _price_with_little_memory,
+        "% of Kinesis",
     ),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
     "manifests": Curve("partitions of an hour", (2500, 5000, 10_000), _manifests, "virtual s"),

@@ -3,14 +3,17 @@
 All is a thousandth: each shard gets one event of 1 kB a second, not a thousand, and a worker has a thousandth of
 `memory.limit`. So a shard commits as often as a full one: every `commit.every`, or earlier where the shards of a worker
 gather more than half of its memory. (60 MB in a minute are less than `commit.max_bytes`.) Other settings are the
-defaults. What depends on bytes is added by formula for full shards: storage of segments and of decision files, and
-objects of the target size. So is clean-up, which lists the kept segments of a shard 24 times in `commit.keep`.
+defaults. Each worker has a machine of its own with 8 GiB, by which `memory.limit = "auto"` goes.
+
+What depends on bytes is added by formula for full shards: storage of segments and of decision files, and objects of the
+target size. So is clean-up, which lists the kept segments of a shard 24 times in `commit.keep`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
@@ -21,10 +24,12 @@ from simulation import vtime
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
 from tests.leased_fleet import FleetWorld, Link
-from vortex.config.output import Commit
+from vortex.adapters.usable_memory import usable_of
+from vortex.config.output import Commit, Publish
 from vortex.config.settings import Memory
 from vortex.core.ingest import shard_state
 from vortex.core.log import lines
+from vortex.core.memory import AutoLimit, shard_bytes
 from vortex.ports import LeaseTable
 
 MONTH_S = 730 * 3600
@@ -36,6 +41,8 @@ BYTES_S = 2e5
 DECISION_BYTES_S = 1e3 * 20
 """Of a full shard's decision files in a second."""
 TARGET_BYTES = 64 * 2**20
+MACHINE_BYTES = 8 * 2**30
+"""Memory of the machine that a worker has, with two processors: one core is busy with 50 full shards."""
 SCALE = 1000
 _EVENT_BYTES = 1000
 _PAUSE_S = 2
@@ -75,15 +82,29 @@ class _World(FleetWorld):
 def bill(shards: int, workers: int, minutes: int = 30, limit: int | None = None) -> Bill:
     """The bill of a stream of so many full shards on so many workers, from so many minutes.
 
-    `limit` is `memory.limit` in bytes; None: the default.
+    `limit` is `memory.limit` in bytes; None: the default, "auto", on MACHINE_BYTES.
     """
     with patch.object(shard_state, "_GROUP_OVERHEAD", 1900 // SCALE), patch.object(lines, "_OBJECTS", 0):
-        return vtime.run(_bill(shards, workers, minutes, limit or Memory().limit))
+        return vtime.run(_bill(shards, workers, minutes, default_limit if limit is None else lambda _: limit))
 
 
-async def _bill(shards: int, workers: int, minutes: int, limit: int) -> Bill:
+def default_limit(shards: int) -> int:
+    """The limit of memory in bytes that a worker has with so many shards at their tip."""
+    commit, publish, memory = Commit(), Publish(), Memory()
+    assert memory.limit == "auto"
+    gathered = shard_bytes(min(commit.every, publish.period), commit.max_bytes)
+    return AutoLimit(gathered, memory.keys, usable_of(MACHINE_BYTES))(shards)
+
+
+async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], int]) -> Bill:
     commit = Commit()
-    world = _World(shards=shards, poll_s=2.0, keep_ms=commit.keep, every_s=commit.every / 1000, limit=limit // SCALE)
+    world = _World(
+        shards=shards,
+        poll_s=2.0,
+        keep_ms=commit.keep,
+        every_s=commit.every / 1000,
+        limit_of=lambda at_tip: limit(at_tip) // SCALE,
+    )
     for _ in range(workers):
         await world.join()
     await _traffic(world, 900)  # leases are shared out, and plans follow each other

@@ -12,9 +12,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from vortex.commands.sizing import MIB, Load, pod_memory, size
+from vortex.commands.sizing import Load, pod_memory, size
 from vortex.config.settings import Memory
 from vortex.config.units import size_bytes
+from vortex.core.memory import MIB, shard_bytes
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/vortex"
@@ -102,12 +103,19 @@ def test_chart_refuses_values_and_names_them_when_they_cannot_work(sets: list[st
     assert said in done.stderr
 
 
+def memory_of(made: str) -> str:
+    (deployment,) = of_kind(made, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return str(container["resources"]["limits"]["memory"])
+
+
 @pytest.mark.parametrize("shards", [0, 1, 40])
 @pytest.mark.parametrize(
     ("limit", "keys", "processes"),
     [
         (None, None, 1),
         (None, None, 3),
+        ("auto", "1GiB", 2),
         ("64MiB", "64 MiB", 1),
         ("512MiB", "1GiB", 1),
         ("2G", "1.5gi", 4),
@@ -128,16 +136,34 @@ def test_chart_gives_a_pod_the_memory_of_vortex_plan(
         given=f"settings: {{memory: {{{settings}}}}}",
     )
     assert done.returncode == 0, done.stderr
-    (deployment,) = of_kind(done.stdout, "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    default = Memory()
     expected = pod_memory(
         processes,
-        size_bytes(limit) if limit else default.limit,
-        size_bytes(keys) if keys else default.keys,
+        size_bytes(limit) if limit not in (None, "auto") else "auto",
+        size_bytes(keys) if keys else Memory().keys,
         shards,
     )
-    assert container["resources"]["limits"]["memory"] == f"{math.ceil(expected / MIB)}Mi"
+    assert memory_of(done.stdout) == f"{math.ceil(expected / MIB)}Mi"
+
+
+@pytest.mark.parametrize(
+    ("settings", "gathered_s", "most"),
+    [
+        ("commit: {every: 20s}", 20, 64 * MIB),
+        ("commit: {every: 1m30s, max_bytes: 1GiB}", 90, 1024 * MIB),
+        ("commit: {max_bytes: 8MB}", 60, 8_000_000),
+        ("publish: {period: 30s}", 30, 64 * MIB),
+        ("publish: {preset: fast}", 4, 64 * MIB),
+        ("publish: {preset: fast, period: 5m}", 4, 64 * MIB),
+        ("publish: {preset: fast, period: 10s}", 10, 64 * MIB),
+    ],
+)
+def test_chart_plans_auto_by_what_a_shard_gathers_between_two_commits(
+    settings: str, gathered_s: int, most: int
+) -> None:
+    done = render("shardsPerProcess=100", values="plain", given=f"settings: {{{settings}}}")
+    assert done.returncode == 0, done.stderr
+    expected = pod_memory(1, "auto", Memory().keys, 100, shard_bytes(gathered_s * 1000, most))
+    assert memory_of(done.stdout) == f"{math.ceil(expected / MIB)}Mi"
 
 
 @pytest.mark.parametrize("schedule", ["drain.schedule=", "drain.schedule=null"])

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from simulation import vtime
-from vortex.under_way import BytesUnderWay, room_bytes
-
-MIB = 2**20
-
-
-@pytest.mark.parametrize(("limit", "room"), [(1, 96), (256, 96), (1024, 256), (1728, 432), (4096, 432)])
-def test_room_follows_the_memory_limit_within_its_bounds(limit: int, room: int) -> None:
-    assert room_bytes(limit * MIB) == room * MIB
+from vortex.under_way import BytesUnderWay
 
 
 def test_bytes_under_way_stay_below_the_limit_in_the_order_of_calls() -> None:
@@ -42,6 +33,32 @@ def test_bytes_under_way_stay_below_the_limit_in_the_order_of_calls() -> None:
         assert (used, most) == (0, 100)
         async with limit.of(100):
             pass
+
+    vtime.run(main())
+
+
+def test_bytes_under_way_follow_a_limit_that_changes() -> None:
+    """A higher one lets in those that wait, in their order; a lower one takes nothing back."""
+
+    async def main() -> None:
+        limit, order = BytesUnderWay(100), list[str]()
+
+        async def one(name: str, size: int) -> None:
+            async with limit.of(size):
+                order.append(name)
+                await asyncio.sleep(10)
+
+        tasks = [asyncio.ensure_future(one(name, size)) for name, size in (("a", 90), ("b", 60), ("c", 60), ("d", 20))]
+        await asyncio.sleep(1)
+        assert order == ["a"]
+        limit.resize(150)
+        await asyncio.sleep(1)
+        assert order == ["a", "b"]
+        limit.resize(50)
+        await asyncio.sleep(9)
+        assert order == ["a", "b"], "60 bytes are under way"
+        await asyncio.gather(*tasks)
+        assert order == ["a", "b", "c", "d"], "c is larger than the limit, so alone"
 
     vtime.run(main())
 

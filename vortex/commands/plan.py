@@ -7,7 +7,8 @@ import textwrap
 from dataclasses import asdict
 
 from vortex.commands.printing import print_line
-from vortex.commands.sizing import COMPRESSED, MIB, Load, Sizing, size
+from vortex.commands.sizing import COMPRESSED, Load, Sizing, size
+from vortex.core.memory import MIB
 from vortex.exits import Exit
 
 

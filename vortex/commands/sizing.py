@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from vortex.config.example import as_written
-from vortex.config.settings import Memory, sections
+from vortex.config.output import Commit, Publish
+from vortex.config.settings import LEAST_MEMORY, sections
 from vortex.core.fleet.balance import BEATS, ROUND
-from vortex.core.ingest.filter import MOST_KEYS
+from vortex.core.memory import LEAST_AUTO, MIB, SUPERVISOR_BYTES, process_bytes, shard_bytes
 from vortex.core.wording import counted
-from vortex.under_way import room_bytes
 
-MIB = 1 << 20
 _MONTH_S = 730 * 3600.0
 
 # CPU, in seconds. An event of 1 KB takes 9.3 µs, as in a backlog of ten million events on 32 shards. One of 200 bytes
@@ -33,14 +33,10 @@ _PROCESS_BYTES_S = 57e6
 _BUSY = 0.5
 """Share of its core, and of that rate, that a process is planned to use; the rest is for catching up."""
 
-# Memory, in bytes. The chart takes these from here: tools/chart.py.
-PROCESS_BYTES = 150 * MIB
-SUPERVISOR_BYTES = 96 * MIB
-"""Of `vortex run --processes`, beside its workers."""
-PAGES_BYTES = 80 * MIB
-"""Pages on their way, and copies, beside the room for large work."""
-FILTER_BYTES = 2 * MOST_KEYS * 64
-"""Of a shard."""
+# Memory, in bytes, beside vortex/core/memory.py.
+_PEAK = 1.5
+"""Lines that a process has memory for, beside those of average traffic."""
+_GATHERED = shard_bytes(min(Commit().every, Publish().period), Commit().max_bytes)
 _KEY_BYTES = 20
 _FINGERPRINT_BYTES = 3.3
 _LEAST_KEYS, _MOST_WHOLE_KEYS = 64 * MIB, 1024 * MIB
@@ -146,19 +142,19 @@ def size(load: Load) -> Sizing:
     needed = max(cores, load.events * load.event_bytes / _PROCESS_BYTES_S)
     processes = max(1, math.ceil(needed / _BUSY))
     shards_each = math.ceil(load.shards / processes)
-    limit, keys = Memory().limit, _keys(load, processes)
+    limit, keys = _limit(load, processes, shards_each), _keys(load, processes)
     return Sizing(
         processes,
         shards_each,
         cores,
-        process_memory(limit, keys, shards_each),
+        process_bytes(limit, keys, shards_each),
         limit,
         keys,
         _settings(load, processes, limit, keys),
         load.events * load.window * _KEY_BYTES,
         load.events * load.window * (_READ_FINGERPRINT_S if _has_fingerprints(load) else _READ_KEY_S),
         objects_s * 3600,
-        _costs(load, processes, objects_s, limit),
+        _costs(load, processes, objects_s),
         load.shards * _SHARD_HOUR * 730 + _units(load) * _PUT_UNIT * _MONTH_S,
         _EXCLUDED,
         _warnings(load, processes, partitions, objects_s),
@@ -189,15 +185,24 @@ def _settings(load: Load, processes: int, limit: int, keys: int) -> dict[str, di
     return {name: found[name] for name in sections() if name in found}
 
 
-def process_memory(limit: int, keys: int, shards: int) -> int:
-    """Bytes of one process with this memory.limit and memory.keys that reads so many shards."""
-    return PROCESS_BYTES + limit + room_bytes(limit) + PAGES_BYTES + keys + shards * FILTER_BYTES
+def pod_memory(processes: int, limit: int | Literal["auto"], keys: int, shards: int, gathered: int = _GATHERED) -> int:
+    """Bytes of `vortex run --processes`, which shares out a memory.limit in bytes; each process reads so many shards.
 
-
-def pod_memory(processes: int, limit: int, keys: int, shards: int) -> int:
-    """Bytes of `vortex run --processes`, which shares out memory.limit; each process reads so many shards."""
+    "auto" is planned for full shards, each of which gathers so much between two commits.
+    """
+    each = max(LEAST_AUTO, shards * gathered) if limit == "auto" else max(LEAST_MEMORY, limit // processes)
     supervisor = SUPERVISOR_BYTES if processes > 1 else 0
-    return processes * process_memory(max(MIB, limit // processes), keys, shards) + supervisor
+    return processes * process_bytes(each, keys, shards) + supervisor
+
+
+def _limit(load: Load, processes: int, shards_each: int) -> int:
+    """The memory.limit of each process: what its shards gather between two commits, with room for peaks; at most what
+    they gather at their full rate, and at least that of "auto".
+    """
+    due = min(load.commit_every, load.period)
+    full = shards_each * shard_bytes(round(due * 1000), Commit().max_bytes)
+    gathered = _PEAK * load.events * load.event_bytes * due / processes
+    return max(LEAST_AUTO, min(full, math.ceil(gathered / MIB) * MIB))
 
 
 def _keys(load: Load, processes: int) -> int:
@@ -227,15 +232,8 @@ def _cores(load: Load, objects_s: float) -> float:
     return load.events * an_event + objects_s * _OBJECT_S + load.shards / load.poll * _POLL_S
 
 
-def _commit_every(load: Load, processes: int, limit: int) -> float:
-    """Seconds between two commits of a shard. Half of memory.limit is gathered before shards commit early."""
-    line_bytes_s = load.events * load.event_bytes
-    gathered_s = limit * processes / line_bytes_s if line_bytes_s else math.inf
-    return max(1.0, min(load.commit_every, load.period, gathered_s))
-
-
-def _costs(load: Load, processes: int, objects_s: float, limit: int) -> list[Cost]:
-    commits_s = load.shards / _commit_every(load, processes, limit)
+def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
+    commits_s = load.shards / max(1.0, min(load.commit_every, load.period))
     plans_s = 1 / load.period
     cleaned_s = max(load.period, load.keep / 24)
     listed = math.ceil(commits_s / load.shards * load.keep / 1000)
@@ -280,26 +278,8 @@ def _units(load: Load) -> float:
     return load.events * math.ceil(load.event_bytes / _UNIT_BYTES)
 
 
-def _early_commits(load: Load, processes: int, objects_s: float) -> str | None:
-    """What more memory would save, where shards commit before they are due."""
-    limit, due = Memory().limit, min(load.commit_every, load.period)
-    if (often := _commit_every(load, processes, limit)) >= due / 2:
-        return None
-    whole = math.ceil(load.events / processes * load.event_bytes * due / MIB) * MIB
-    more = process_memory(whole, 0, 0) - process_memory(limit, 0, 0)
-    saved = sum(cost.dollars for cost in _costs(load, processes, objects_s, limit))
-    saved -= sum(cost.dollars for cost in _costs(load, processes, objects_s, whole))
-    return (
-        f"memory.limit makes shards commit every {often:.0f} s, not every {due:.0f} s. "
-        f'limit = "{whole // MIB}MiB" saves ${saved:,.2f} a month of requests, and each process takes '
-        f"{more // MIB:,} MiB more"
-    )
-
-
 def _warnings(load: Load, processes: int, partitions: float, objects_s: float) -> list[str]:
     found = []
-    if early := _early_commits(load, processes, objects_s):
-        found.append(early)
     needed = max(load.events * load.event_bytes / _SHARD_BYTES_S, load.events / _SHARD_RECORDS_S)
     if needed > load.shards:
         shards = counted(load.shards, "shard")

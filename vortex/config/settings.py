@@ -15,7 +15,7 @@ from vortex.config.input import Event, LimitsSection, Source
 from vortex.config.output import FAST, Commit, Hours, LayoutSection, Publish, Store
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, size_bytes
-from vortex.config.values import Duration, Endpoint, Size
+from vortex.config.values import Duration, Endpoint, Size, SizeOrAuto
 
 
 class Dedup(Section):
@@ -80,10 +80,11 @@ LEAST_MEMORY = 2**20
 class Memory(Section):
     """Limits of memory."""
 
-    limit: Size = Field(
-        default=size_bytes("256MiB"),
+    limit: SizeOrAuto = Field(
+        default="auto",
         description="For events that are not committed yet, over all shards. `vortex run --processes` shares it out. "
-        'At least "1MiB".',
+        'At least "1MiB". "auto": what the shards of a worker gather in commit.every at their full rate, as far as the '
+        'memory of the container or of the machine goes; at least "256MiB".',
     )
     keys: Size = Field(
         default=size_bytes("512MiB"),
@@ -93,8 +94,8 @@ class Memory(Section):
 
     @field_validator("limit", "keys")
     @classmethod
-    def _enough(cls, value: int) -> int:
-        if value < LEAST_MEMORY:
+    def _enough(cls, value: int | Literal["auto"]) -> int | Literal["auto"]:
+        if value != "auto" and value < LEAST_MEMORY:
             raise ValueError('must be at least "1MiB"')
         return value
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -87,6 +88,18 @@ def _patterns(value: object) -> object:
     return tuple(value)
 
 
+def _size_or_auto(value: object) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, str) and not value.strip()[:1].isdecimal():
+        raise ValueError(f'invalid size {reprlib.repr(value)}; write for example "64MiB", "10MB" or "auto"')
+    return size_bytes(value)
+
+
+def _size_or_auto_text(value: int | Literal["auto"]) -> str:
+    return value if value == "auto" else size_text(value)
+
+
 def _positive(value: int) -> int:
     if value <= 0:
         raise ValueError("must be greater than 0")
@@ -123,6 +136,16 @@ Size = Annotated[
     ),
 ]
 """Bytes."""
+SizeOrAuto = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_size_or_auto),
+    Written(
+        'size, or "auto"',
+        {"anyOf": [{"const": "auto"}, {"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer", "minimum": 0}]},
+        _size_or_auto_text,
+    ),
+]
+"""Bytes, or "auto"."""
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 PositiveSize = Annotated[Size, AfterValidator(_positive)]
 ObjectSize = Annotated[PositiveSize, AfterValidator(_one_put)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _CALLS = 8
@@ -26,10 +27,17 @@ class MemoryBudget:
     which they came, and bytes that get free wake only those that have room. So the limit is exceeded at most by what
     the calls under way bring beyond what was expected. At half of the limit, the shard that has gathered most is asked
     to commit. Under pressure readers block; nothing is dropped.
+
+    The limit may follow the shards that are read at their tip. A lower one takes nothing back: readers wait, and shards
+    commit early, until less is used. What waits has committed before, so it cannot be what the others wait for.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int | Callable[[int], int], resized: Callable[[int], None] = lambda limit: None) -> None:
+        """`limit`: bytes, or bytes by the number of shards at their tip; `resized` is called with each new one."""
+        self._limit_of = limit if callable(limit) else lambda shards: limit
+        self._resized = resized
+        self._at_tip: set[str] = set()
+        self.limit = self._limit_of(0)
         self.used = 0
         """Bytes held by all shards; a running total, since every poll of every shard reads it."""
         self.lines = 0
@@ -61,6 +69,30 @@ class MemoryBudget:
             return False
         mine = self._held.get(who, _Held()).gathering
         return mine >= max(held.gathering for held in self._held.values())
+
+    # The limit.
+
+    def at_tip(self, who: str) -> None:
+        """`who` is read at its tip: from now on the limit allows for what it gathers between two commits.
+
+        A shard that catches up needs no more memory: it is read as fast as it can be, whatever its segments hold.
+        """
+        if who not in self._at_tip:
+            self._at_tip.add(who)
+            self._resize()
+
+    def leave(self, who: str) -> None:
+        """`who` is read no longer."""
+        if who in self._at_tip:
+            self._at_tip.remove(who)
+            self._resize()
+
+    def _resize(self) -> None:
+        limit = self._limit_of(len(self._at_tip))
+        if limit != self.limit:
+            self.limit = limit
+            self._resized(limit)
+            self._wake()
 
     # Pages.
 

@@ -39,6 +39,8 @@ _PATIENCE_S = 10.0
 """Seconds that it waits for others: a store that does not answer must not stop reading."""
 _MALFORMED_PAUSE = 1.0, 10.0
 """Seconds to wait after a malformed reply, and after many of them."""
+_TIP_MS = 10_000
+"""A shard that is at most so far behind is read at its tip."""
 
 
 class ShardWorker:
@@ -108,6 +110,7 @@ class ShardWorker:
                     return None
             finally:
                 self._ports.memory.page(self.shard.id, 0)
+                self._ports.memory.leave(self.shard.id)
                 await self._commits.abandon()
             await self._ports.clock.sleep(_AFTER_LOSS)
 
@@ -179,6 +182,8 @@ class ShardWorker:
         if page is None:
             return None
         self.status.page(page.behind_ms, self._ports.clock.monotonic())
+        if page.behind_ms <= _TIP_MS:
+            self._ports.memory.at_tip(self.shard.id)
         self._refusals = 0
         if page.iterator is not None:
             self._malformed = 0

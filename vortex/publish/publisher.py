@@ -22,6 +22,7 @@ from vortex.core.layout import hour_of
 from vortex.core.log.rules import BrokenLog, SegmentHeader, StreamState, advanced
 from vortex.core.log.sealing import seal
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
+from vortex.core.memory import ROOM_MOST
 from vortex.core.model import HOUR_MS
 from vortex.core.native.contract import KEY_BYTES
 from vortex.core.publish.bounds import resolvers
@@ -47,7 +48,7 @@ from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.ranges import Ranges
 from vortex.publish.sharing import Sharing
-from vortex.under_way import MOST, BytesUnderWay
+from vortex.under_way import BytesUnderWay
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,9 @@ class PublishRules:
     """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
 
     `range_bytes` is the minimum compressed size of a range, and `part_rows` the minimum rows of a part; less is
-    not worth sharing. `keys_bytes` is the memory for published keys, and `copy_bytes` that for copies of segments; more
-    goes to the scratch folder. `index_bytes` is the memory for indexes of segments that wait to be published.
+    not worth sharing. `keys_bytes` is the memory for published keys, and `copy_bytes` that for copies of segments
+    (a quarter of the room for large work at most); more goes to the scratch folder. `index_bytes` is the memory for
+    indexes of segments that wait to be published.
     A range by hash, and the ids of a part, have at least `piece_bytes` of each segment on average: each reads all
     segments.
     """
@@ -112,7 +114,7 @@ class PublisherPorts:
     owner: str
     scratch: Scratch = field(default_factory=NoScratch)
     stream: Stream | None = None
-    room: BytesUnderWay = field(default_factory=lambda: BytesUnderWay(MOST))
+    room: BytesUnderWay = field(default_factory=lambda: BytesUnderWay(ROOM_MOST))
     """For objects that are made and put, and for other large work of the process."""
     trim: Callable[[], None] = lambda: None
     """Gives free memory back to the system."""
@@ -141,7 +143,7 @@ class Publisher:
             ports.offload,
             writer,
             self._sharing,
-            lambda: Copier(ports.log_store, ports.offload, ports.scratch, rules.copy_bytes),
+            lambda: Copier(ports.log_store, ports.offload, ports.scratch, self._copy_bytes()),
             ports.room,
             ports.trim,
         )
@@ -203,6 +205,9 @@ class Publisher:
     def left(self) -> bool:
         """Whether `leave` was called."""
         return self._sharing.leaving
+
+    def _copy_bytes(self) -> int:
+        return min(self._rules.copy_bytes, self._ports.room.limit // 4)
 
     def _plans(self, k: int, finished: bool) -> bool:
         """Whether this worker plans and finishes plans: the first does, another one after a time without progress."""

@@ -30,7 +30,6 @@ from vortex.fleet.fleet import Draining, Fleet
 from vortex.fleet.lease_holder import Leases
 from vortex.fleet.leased import LeasedFleet
 from vortex.fleet.local import LocalFleet
-from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.setup import CommitRules, IngestPorts
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
@@ -132,7 +131,7 @@ def worker_factory(
         env.meter,
         env.retry,
         env.offload,
-        MemoryBudget(settings.memory.limit),
+        env.memory,
         env.owner,
         env.room,
         large=lambda: None if lz4() else compression,

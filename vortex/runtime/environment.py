@@ -18,18 +18,21 @@ from vortex.adapters.aws.client import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.scratch import TemporaryScratch
 from vortex.adapters.heap import trim
+from vortex.adapters.usable_memory import usable_bytes
 from vortex.config.settings import Settings
 from vortex.core.compression import Compression
 from vortex.core.log.segment import Footer
+from vortex.core.memory import AutoLimit, part_of, room_bytes, shard_bytes
 from vortex.core.publish.bundles import BUNDLE_BYTES
 from vortex.health import Health
+from vortex.ingest.memory import MemoryBudget
 from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Scratch, Stream
 from vortex.publish.copies import NoScratch
 from vortex.publish.publisher import PublishRules
 from vortex.retry import Retry
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
 from vortex.runtime.trust import TrustedClock, TrustedStream
-from vortex.under_way import BytesUnderWay, room_bytes
+from vortex.under_way import BytesUnderWay
 
 
 def _unheard(shard: str, footer: Footer) -> None:
@@ -69,15 +72,27 @@ class Environment:
     """Called for every commit, with the shard."""
     trim: Callable[[], None] = _nothing
     """Gives free memory back to the system."""
+    limit: Callable[[int], int] | None = None
+    """The limit of memory by the number of shards at their tip; None: as the settings say, on a small machine."""
     room: BytesUnderWay = field(init=False)
     """Memory for large work of ingest and publishing together."""
+    memory: MemoryBudget = field(init=False)
+    """Memory for what is read and not committed."""
 
     def __post_init__(self) -> None:
-        self.room = BytesUnderWay(room_bytes(self.settings.memory.limit))
+        limit = self.limit or memory_limit(self.settings, usable=0)
+        self.room = BytesUnderWay(room_bytes(limit(0)))
+        self.memory = MemoryBudget(limit, lambda limit: self.room.resize(room_bytes(limit)))
 
 
-_COPIES = 64 * 2**20
-"""Maximum memory for copies of segments."""
+def memory_limit(settings: Settings, usable: int) -> Callable[[int], int]:
+    """memory.limit in bytes, by the number of shards at their tip, where the process may use so many bytes."""
+    limit = settings.memory.limit
+    if limit != "auto":
+        return lambda shards: limit
+    commit = settings.commit
+    gathered = shard_bytes(min(commit.every, settings.publish.period), commit.max_bytes)
+    return AutoLimit(gathered, settings.memory.keys, usable)
 
 
 def publish_rules(settings: Settings) -> PublishRules:
@@ -93,15 +108,14 @@ def publish_rules(settings: Settings) -> PublishRules:
         window_ms=settings.dedup.window,
         reach_ms=settings.dedup.reach,
         keys_bytes=settings.memory.keys,
-        copy_bytes=min(_COPIES, room_bytes(settings.memory.limit) // 4),
         compression=Compression(settings.layout.compression),
         bundle=min(settings.layout.small, settings.publish.target_object_size, BUNDLE_BYTES),
     )
 
 
 @contextlib.asynccontextmanager
-async def open_environment(settings: Settings, meter: Meter) -> AsyncIterator[Environment]:
-    """Open all ports, and close them again."""
+async def open_environment(settings: Settings, meter: Meter, processes: int = 1) -> AsyncIterator[Environment]:
+    """Open all ports, and close them again. `processes`: workers that share this machine's memory."""
     clock, rng = SystemClock(), Random(secrets.randbits(64))
     health = Health(clock.now_ms)
     trusted = TrustedClock(clock, health, meter)
@@ -131,6 +145,7 @@ async def open_environment(settings: Settings, meter: Meter) -> AsyncIterator[En
                 scratch=TemporaryScratch(settings.publish.scratch),
                 table=table,
                 trim=trim,
+                limit=memory_limit(settings, part_of(usable_bytes(), processes)),
             )
         finally:
             offload.close()

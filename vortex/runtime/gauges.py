@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from vortex import metrics
 from vortex.core.log.segment import Counts
+from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.worker import ShardWorker
 from vortex.metrics import GaugeMetric
 from vortex.ports import Clock, Meter
@@ -19,9 +20,16 @@ class Gauges:
     """Reads the statuses of workers and publisher; the only label is the shard."""
 
     def __init__(
-        self, meter: Meter, clock: Clock, workers: Mapping[str, ShardWorker], publisher: PublisherStatus, keys: KeyCache
+        self,
+        meter: Meter,
+        clock: Clock,
+        workers: Mapping[str, ShardWorker],
+        publisher: PublisherStatus,
+        keys: KeyCache,
+        memory: MemoryBudget,
     ) -> None:
         self._meter, self._clock, self._workers, self._publisher, self._keys = meter, clock, workers, publisher, keys
+        self._memory = memory
         self._shown: set[str] = set()
         self._holder = ""
 
@@ -43,6 +51,7 @@ class Gauges:
             pending.add(status.pending)
         meter.set(metrics.EVENTS_BUFFERED, pending.accepted)
         meter.set(metrics.BUFFERED_BYTES, sum(status.buffered for status in statuses))
+        meter.set(metrics.MEMORY_LIMIT, self._memory.limit)
         meter.set(metrics.FILTER_IDS, sum(status.filter_ids for status in statuses))
         meter.set(metrics.FILTER_BYTES, sum(status.filter_bytes for status in statuses))
         waiting = [s.oldest_uncommitted_ms for s in statuses if s.oldest_uncommitted_ms is not None]

@@ -120,10 +120,10 @@ class Service:
         return await self._app.run()
 
 
-async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
+async def _main(settings: Settings, drain: bool, processes: int) -> Exit:
     meter = PrometheusMeter(stream_name(settings.source.stream))
-    async with exported(meter, meter.stream) as meters, open_environment(settings, meters) as env:
-        service = Service(env, meter)
+    async with exported(meter, meter.stream) as meters, open_environment(settings, meters, processes) as env:
+        service, supervised = Service(env, meter), processes > 0
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, service.stop)
@@ -144,8 +144,12 @@ async def _main(settings: Settings, drain: bool, supervised: bool) -> Exit:
             return code
 
 
-def run(settings: Settings, *, drain: bool, supervised: bool = False) -> int:
-    """`vortex run`: returns the exit code. If supervised, it stops when its standard input (the supervisor) ends."""
+def run(settings: Settings, *, drain: bool, supervised: int = 0) -> int:
+    """`vortex run`: returns the exit code.
+
+    `supervised`: 0, or the number of workers that the supervisor runs. Then it stops when its standard input (the
+    supervisor) ends.
+    """
     use_one_heap()
     # Pages create thousands of short-lived tuples and no cycles: collecting after every 700 of them costs a tenth of
     # all CPU. Imported modules are never collected.

@@ -29,7 +29,7 @@ from vortex.adapters.process_lives import Lives
 from vortex.config.environment import variable
 from vortex.config.loading import ConfigError
 from vortex.config.places import MOST_SOCKET_BYTES, stream_name
-from vortex.config.settings import Settings
+from vortex.config.settings import LEAST_MEMORY, Settings
 from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.ports import Meter
@@ -69,7 +69,7 @@ class _Child:
 class Supervisor:
     """Runs `count` workers with `command`, each with these settings but its own address and share of memory.
 
-    `command` begins with the program, e.g. `[sys.executable, "-P", "-m", "vortex", "run", "--supervised"]`.
+    `command` begins with the program, e.g. `[sys.executable, "-P", "-m", "vortex", "run", "--supervised", "4"]`.
     """
 
     settings: Settings
@@ -150,11 +150,10 @@ class Supervisor:
         child.starts += 1
         child.unanswered = 0
         child.address = f"{UNIX}{self.folder}/{child.number}-{child.starts}.sock"
-        environment = {
-            **os.environ,
-            variable("http", "host"): child.address,
-            variable("memory", "limit"): str(max(2**20, self.settings.memory.limit // self.count)),
-        }
+        environment = {**os.environ, variable("http", "host"): child.address}
+        limit = self.settings.memory.limit
+        if limit != "auto":  # a worker finds its part of "auto" itself
+            environment[variable("memory", "limit")] = str(max(LEAST_MEMORY, limit // self.count))
         try:
             child.process = await asyncio.create_subprocess_exec(
                 *self.command,
@@ -274,10 +273,13 @@ async def _main(settings: Settings, command: list[str], count: int) -> Exit:
 
 def run(settings: Settings, config: Path | None, count: int) -> int:
     """`vortex run --processes N`: returns the exit code."""
-    return int(asyncio.run(_main(settings, worker_command(config), count)))
+    return int(asyncio.run(_main(settings, worker_command(config, count), count)))
 
 
-def worker_command(config: Path | None) -> list[str]:
-    """The command line of a worker. `-P`: a folder named `vortex` in the current directory is not the package."""
+def worker_command(config: Path | None, count: int) -> list[str]:
+    """The command line of one of so many workers.
+
+    `-P`: a folder named `vortex` in the current directory is not the package.
+    """
     chosen = ["-c", str(config)] if config else []
-    return [sys.executable, "-P", "-m", "vortex", "run", "--supervised", *chosen]
+    return [sys.executable, "-P", "-m", "vortex", "run", "--supervised", str(count), *chosen]

@@ -39,7 +39,12 @@ class Watch:
         publisher = loops.publisher
         self._loops = loops
         self._gauges = Gauges(
-            self._env.meter, self._env.clock, loops.fleet.workers, publisher.status, publisher.dedup.keys
+            self._env.meter,
+            self._env.clock,
+            loops.fleet.workers,
+            publisher.status,
+            publisher.dedup.keys,
+            self._env.memory,
         )
 
     async def run(self) -> None:

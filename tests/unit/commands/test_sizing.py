@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from vortex.commands import sizing
-from vortex.commands.sizing import MIB, Load, pod_memory, process_memory, size
+from vortex.commands.sizing import Load, pod_memory, size
 from vortex.config.input import Source
 from vortex.config.output import Commit, Publish
 from vortex.config.settings import Coordination, Dedup, Memory, Settings
-from vortex.under_way import LEAST, MOST
+from vortex.core import memory
+from vortex.core.memory import LEAST_AUTO, MIB, part_of, process_bytes, shard_bytes
+from vortex.runtime.environment import memory_limit
 
 SMALL = Load(events=100, event_bytes=1000, shards=1, customers=10, types=10)
 HUGE = Load(events=500_000, event_bytes=1000, shards=1000, customers=1000, types=20)
@@ -36,14 +37,14 @@ def test_sizing_matches_the_published_price_of_a_thousand_shards() -> None:
     assert dollars(dataclasses.replace(HUGE, events=4_000), "PUT segments") == pytest.approx(219, rel=0.01)
 
 
-def test_sizing_counts_early_commits_when_memory_is_short_and_names_the_limit_that_is_enough() -> None:
-    """Eighteen processes with 256 MiB each gather 10 s of 500 MB a second."""
-    assert dollars(HUGE, "PUT segments") == pytest.approx(219 * 60 / 9.66, rel=0.01)
-    assert "commit every 10 s, not every 60 s" in size(HUGE).warnings[0]
-    assert 'limit = "1590MiB" saves $' in size(HUGE).warnings[0]
-    more = process_memory(1590 * MIB, 0, 0) - process_memory(256 * MIB, 0, 0)
-    assert f"takes {more // MIB:,} MiB more" in size(HUGE).warnings[0]
-    assert not [line for line in size(dataclasses.replace(HUGE, events=4_000)).warnings if "memory.limit" in line]
+def test_sizing_gives_a_process_memory_for_the_lines_between_two_commits() -> None:
+    """With half as much again for peaks; never less than "auto" sets, nor more than full shards bring."""
+    each = HUGE.events * HUGE.event_bytes * 60 / size(HUGE).processes
+    assert 1.5 * each <= size(HUGE).limit <= 1.5 * each + MIB
+    assert size(dataclasses.replace(HUGE, events=2_000)).limit == LEAST_AUTO
+    full = size(dataclasses.replace(HUGE, events=1_000_000))
+    assert full.limit == full.shards_each * 64 * MIB
+    assert dollars(HUGE, "PUT segments") == pytest.approx(219, rel=0.01)
 
 
 def test_sizing_matches_the_published_price_of_keeping_half_a_day() -> None:
@@ -85,7 +86,7 @@ def test_sizing_holds_the_window_in_memory() -> None:
     """20 bytes an id."""
     found = size(dataclasses.replace(SMALL, events=10_000, window=3600))
     assert found.keys >= 10_000 * 3600 * 20
-    assert found.memory == process_memory(found.limit, found.keys, 1)
+    assert found.memory == process_bytes(found.limit, found.keys, 1)
 
 
 def test_sizing_shares_fingerprints_of_the_window_among_workers_when_whole_keys_are_too_many() -> None:
@@ -97,29 +98,37 @@ def test_sizing_shares_fingerprints_of_the_window_among_workers_when_whole_keys_
     assert size(day).keys < 500_000 * 86_400 * 20 / 10
 
 
-def test_memory_of_a_process_grows_with_what_it_holds() -> None:
-    """Its limit also bounds what publishing takes, between 96 and 432 MiB."""
-    assert process_memory(64 * MIB, 64 * MIB, 1) == (150 + 64 + 96 + 80 + 64 + 4) * MIB
-    assert process_memory(1024 * MIB, 512 * MIB, 25) == (150 + 1024 + 256 + 80 + 512 + 100) * MIB
-    assert process_memory(4096 * MIB, 0, 0) == (150 + 4096 + 432 + 80) * MIB
-
-
 def test_memory_of_a_pod_is_that_of_its_processes_and_of_their_supervisor() -> None:
-    """They share memory.limit."""
-    assert pod_memory(1, 64 * MIB, MIB, 10) == process_memory(64 * MIB, MIB, 10)
-    assert pod_memory(4, 64 * MIB, MIB, 10) == 4 * process_memory(16 * MIB, MIB, 10) + 96 * MIB
+    """They share a memory.limit in bytes."""
+    assert pod_memory(1, 64 * MIB, MIB, 10) == process_bytes(64 * MIB, MIB, 10)
+    assert pod_memory(4, 64 * MIB, MIB, 10) == 4 * process_bytes(16 * MIB, MIB, 10) + 96 * MIB
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("shards", [0, 3, 25, 100])
+def test_worker_with_auto_sets_the_limit_by_which_its_pod_got_memory(shards: int, processes: int) -> None:
+    """The whole limit, not less because the rest of the pod's memory has other uses."""
+    settings, pod = settings_with("auto"), pod_memory(processes, "auto", Memory().keys, shards)
+    expected = max(LEAST_AUTO, shards * 64 * MIB)
+    assert memory_limit(settings, part_of(pod, processes))(shards) == expected
+
+
+def settings_with(limit: str) -> Settings:
+    needed = {"source": {"stream": "s"}, "event": dict.fromkeys(("customer", "type", "id", "time"), "x")}
+    return Settings.model_validate({**needed, "store": {"url": "file:///x"}, "memory": {"limit": limit}})
 
 
 def test_documentation_has_the_figures_of_memory() -> None:
     page = (Path(__file__).parents[3] / "docs/how-to/size.md").read_text("utf-8")
+    a_shard, least, room = shard_bytes(Commit().every, Commit().max_bytes), memory.ROOM_LEAST, memory.ROOM_MOST
     for row in (
-        f"| the process | {sizing.PROCESS_BYTES // MIB} MiB |",
-        f"| lines that are not committed | `memory.limit` ({Memory().limit // MIB} MiB; ",
-        f"a quarter of `memory.limit`, but at least {LEAST // MIB} MiB and at most {MOST // MIB} MiB |",
-        f"| pages on their way, and copies | {sizing.PAGES_BYTES // MIB} MiB |",
+        f"| the process | {memory.PROCESS_BYTES // MIB} MiB |",
+        f"`memory.limit`: by default {a_shard // MIB} MiB a shard at its tip, at least {LEAST_AUTO // MIB} MiB (",
+        f"a quarter of `memory.limit`, but at least {least // MIB} MiB and at most {room // MIB} MiB |",
+        f"| pages on their way, and copies | {memory.PAGES_BYTES // MIB} MiB |",
         f"up to `memory.keys` ({Memory().keys // MIB} MiB) |",
-        f"| the filter | {sizing.FILTER_BYTES // MIB} MiB a shard |",
-        f"| the supervisor of `--processes` | {sizing.SUPERVISOR_BYTES // MIB} MiB |",
+        f"| the filter | {memory.FILTER_BYTES // MIB} MiB a shard |",
+        f"| the supervisor of `--processes` | {memory.SUPERVISOR_BYTES // MIB} MiB |",
     ):
         assert row in page
 

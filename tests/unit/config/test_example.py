@@ -72,6 +72,9 @@ def test_schema_accepts_the_example() -> None:
         ("commit", "max_bytes", "1.5 KiB"),
         ("commit", "max_bytes", "10mb"),
         ("commit", "max_bytes", 1000),
+        ("memory", "limit", "auto"),
+        ("memory", "limit", "1.5 GiB"),
+        ("memory", "limit", 1 << 20),
         ("event", "time_format", ["%F", "%D"]),
         ("event", "id", ["a", "b.c"]),
     ],
@@ -92,6 +95,10 @@ def test_schema_accepts_what_settings_accept(section: str, key: str, value: obje
         ("commit", "max_bytes", "many"),
         ("commit", "max_bytes", "5XB"),
         ("commit", "max_bytes", -1),
+        ("memory", "limit", "automatic"),
+        ("memory", "limit", True),
+        ("memory", "limit", -1),
+        ("memory", "keys", "auto"),
         ("commit", "evry", "30s"),
         ("comit", "every", "30s"),
         ("log", "level", "loud"),
@@ -125,7 +132,8 @@ def test_kind_describes_the_type_of_a_setting() -> None:
         for key, field in section.model_fields.items()
     }
     assert kinds["hours.max_delay"] == "duration"
-    assert kinds["memory.limit"] == "size"
+    assert kinds["memory.limit"] == 'size, or "auto"'
+    assert kinds["memory.keys"] == "size"
     assert kinds["event.id"] == "path or list of paths"
     assert kinds["log.format"] == '"auto", "json", "text"'
     assert kinds["http.port"] == "whole number"

@@ -55,6 +55,8 @@ def test_settings_have_a_default_for_everything_but_stream_and_store_and_event_f
         ("[commit]\nmax_bytes='6GiB'", 'commit.max_bytes (or VORTEX_COMMIT__MAX_BYTES): must be at most "5GiB"'),
         ("[commit]\nkeep='" + "9" * 400 + "d'", "commit.keep (or VORTEX_COMMIT__KEEP)"),
         ("[dedup]\nwindow='5000y'", "the longest duration is 1000 years"),
+        ("[memory]\nlimit='lots'", 'write for example "64MiB", "10MB" or "auto"'),
+        ("[memory]\nkeys='auto'", 'write for example "64MiB" or "10MB"'),
         ("[memory]\nlimit='" + "9" * 400 + "'", "the largest size is 1 PiB"),
         ("[publish]\ntarget_object_size='1TiB'", "publish.target_object_size"),
         ("[http]\nport=-1", "http.port"),

@@ -6,9 +6,13 @@ import asyncio
 from collections import Counter
 from unittest.mock import patch
 
+import pytest
+
 from simulation import vtime
+from tests.leased_fleet import FleetWorld, all_leave
 from tests.loops import MINUTE, World
 from vortex.core.log.segment import parse_footer
+from vortex.core.memory import room_bytes
 from vortex.ingest.memory import MemoryBudget
 
 
@@ -121,6 +125,148 @@ def test_shards_that_wait_for_room_for_lines_go_on_one_after_another() -> None:
         assert order == ["a", "b", "c"]
 
     asyncio.run(scenario())
+
+
+def test_limit_follows_the_shards_at_their_tip_and_says_so() -> None:
+    """Each counts once, until it leaves."""
+
+    async def scenario() -> None:
+        told = list[int]()
+        budget = MemoryBudget(lambda shards: max(100, 60 * shards), told.append)
+        assert budget.limit == 100
+        for who in ("a", "b", "b", "c"):
+            budget.at_tip(who)
+        for who in ("c", "c", "unknown", "b", "a"):
+            budget.leave(who)
+        assert (budget.limit, told) == (100, [120, 180, 120, 100])
+
+    asyncio.run(scenario())
+
+
+def test_readers_that_wait_go_on_when_the_limit_rises_and_no_more_than_fit() -> None:
+    async def scenario() -> None:
+        budget = MemoryBudget(lambda shards: 80 + 20 * shards)
+        for who in range(8):
+            assert budget.take(str(who), 10)
+        waiting = {who: asyncio.ensure_future(budget.reserve(who, 10)) for who in ("a", "b", "c")}
+        await asyncio.sleep(0)
+        budget.at_tip("0")
+        await asyncio.sleep(0)
+        assert [who for who, task in waiting.items() if task.done()] == ["a", "b"]
+        assert budget.used == 100
+        budget.leave("0")
+        budget.page("1", 0)
+        await asyncio.sleep(0)
+        assert not waiting["c"].done(), "90 bytes of 80 are used"
+        budget.page("2", 0)
+        budget.page("3", 0)
+        await waiting["c"]
+        assert budget.used == 80
+
+    asyncio.run(scenario())
+
+
+def test_a_page_larger_than_a_lowered_limit_is_read_when_nothing_else_is_held() -> None:
+    """And its lines are committed: at no limit does reading stop for good."""
+
+    async def scenario() -> None:
+        budget = MemoryBudget(lambda shards: 1 + 99 * shards)
+        budget.at_tip("s")
+        await budget.hold("s", 60)
+        budget.leave("s")
+        assert (budget.limit, budget.full, budget.asks("s")) == (1, True, True)
+        page, lines = asyncio.ensure_future(budget.reserve("s", 1000)), asyncio.ensure_future(budget.room())
+        await asyncio.sleep(0)
+        assert not page.done() and not lines.done()
+        await budget.hold("s", 0, 60)
+        await asyncio.sleep(0)
+        assert not page.done() and not lines.done(), "it is being committed"
+        await budget.hold("s", 0)
+        await asyncio.gather(page, lines)
+
+    asyncio.run(scenario())
+
+
+def test_memory_follows_the_leases_of_each_worker() -> None:
+    """Up when a shard is read at its tip, down when it is given away; the sum is that of all shards."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=6, limit_of=lambda shards: max(20_000, 10_000 * shards))
+        first = await world.join()
+        assert first.env.memory.limit == 20_000, "it has no shard yet"
+        await world.run(60)
+        assert first.env.memory.limit == 60_000
+        second = await world.join()
+        assert second.env.memory.limit == 20_000
+        await world.run(120)
+        assert [one.env.memory.limit for one in (first, second)] == [30_000, 30_000]
+        await second.leave()
+        assert second.env.memory.limit == 20_000
+        await world.run(60)
+        assert first.env.memory.limit == 60_000
+        world.stream.split("shardId-000000000000", 1 << 120)
+        await world.run(60)
+        assert first.env.memory.limit == 70_000, "the parent has ended, its two children are read"
+        assert first.env.room.limit == room_bytes(70_000)
+        await all_leave([first])
+        assert (first.env.memory.limit, first.env.memory.used) == (20_000, 0)
+
+    vtime.run(main())
+
+
+def test_a_shard_that_catches_up_adds_nothing_to_the_limit_until_it_is_at_its_tip() -> None:
+    """Memory would not make it read faster."""
+
+    async def scenario() -> None:
+        world = World(shards=8, page_records=10, limit_of=lambda shards: 10_000 + 1000 * shards)
+        for _ in range(120):
+            for _ in range(8):
+                world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(1)
+        worker, seen = await world.begin(), list[int]()
+        while worker.env.memory.limit < 18_000:
+            behind = sum(one.status.behind_ms > 10_000 for one in worker.fleet.workers.values())
+            seen.append(worker.env.memory.limit)
+            assert worker.env.memory.limit <= 18_000 - 1000 * behind
+            await world.clock.sleep(0.1)
+        assert seen[:10] == [10_000] * 10
+        await worker.kill()
+
+    vtime.run(scenario())
+
+
+@pytest.mark.parametrize("lost", [1, 12])
+def test_used_memory_falls_below_a_lowered_limit_while_all_shards_read_on(lost: int) -> None:
+    """However many shards a full worker loses at a moment. What is above the limit is at most a page a shard."""
+
+    async def main() -> None:
+        world = World(shards=4, limit_of=lambda shards: 2_000 * shards, every_s=10_000, page_records=10, poll_s=1)
+        page, others = 10 * 200, [f"other {number}" for number in range(lost)]
+        worker = await world.begin()
+        memory = worker.env.memory
+        for other in others:
+            memory.at_tip(other)
+        await traffic(world, 200)
+        assert memory.limit == 2_000 * (4 + lost)
+        assert 0.3 * memory.limit <= memory.used <= memory.limit + 4 * page
+        for other in others:
+            memory.leave(other)
+        await traffic(world, 20)
+        for _ in range(60):
+            await traffic(world, 1)
+            assert memory.used <= memory.limit + 4 * page
+        read = sum(one.status.totals.events for one in worker.fleet.workers.values())
+        assert read >= len(world.sent) - 100, "no shard waits for good"
+        await worker.kill()
+
+    vtime.run(main())
+
+
+async def traffic(world: World, seconds: int) -> None:
+    for _ in range(seconds):
+        for _ in range(40):
+            world.put(f"id{len(world.sent)}")
+        await world.clock.sleep(1)
 
 
 def test_a_shard_commits_early_each_time_half_of_the_limit_is_used() -> None:

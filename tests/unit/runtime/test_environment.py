@@ -1,12 +1,42 @@
-"""What the publisher takes from the settings."""
+"""What publisher and ingest take from the settings."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from vortex.config.settings import Settings
+from vortex.core.memory import MIB
 from vortex.core.publish.bundles import BUNDLE_BYTES
-from vortex.runtime.environment import publish_rules
+from vortex.runtime.environment import memory_limit, publish_rules
+
+
+def settings_with(**sections: dict[str, Any]) -> Settings:
+    needed = {"source": {"stream": "s"}, "event": dict.fromkeys(("customer", "type", "id", "time"), "x")}
+    return Settings.model_validate({**needed, "store": {"url": "file:///nowhere"}, **sections})
+
+
+@pytest.mark.parametrize(
+    ("sections", "shards", "mebibytes"),
+    [
+        ({}, 1, 256),
+        ({}, 10, 640),
+        ({"commit": {"max_bytes": "1MiB"}}, 500, 500),
+        ({"commit": {"max_bytes": "1GiB", "every": "2m"}}, 10, 10 * 120 * 1_150_000 / MIB),
+        ({"commit": {"every": "1h", "max_bytes": "5GiB"}}, 1, 300 * 1_150_000 / MIB),
+        ({"publish": {"preset": "fast"}}, 50, 256),
+        ({"memory": {"limit": "1MiB"}}, 1, 1),
+        ({"memory": {"limit": "9TiB"}}, 1000, 9 * MIB),
+        ({"memory": {"limit": "auto", "keys": "5GiB"}}, 100, (6144 - 150 - 80 - 5120 - 400) - 96),
+    ],
+)
+def test_limit_of_memory_is_the_setting_or_follows_what_shards_gather_between_two_commits(
+    sections: dict[str, dict[str, Any]], shards: int, mebibytes: float
+) -> None:
+    """As far as 6 GiB go; a period ends with a commit, too."""
+    expected = max(mebibytes, 256) if sections.get("memory", {}).get("limit", "auto") == "auto" else mebibytes
+    assert memory_limit(settings_with(**sections), 6144 * MIB)(shards) == int(expected * MIB)
 
 
 @pytest.mark.parametrize(
@@ -21,13 +51,5 @@ from vortex.runtime.environment import publish_rules
 def test_publish_rules_bundle_what_is_below_layout_small_and_never_what_fills_an_object_or_a_bundle(
     small: str, target: str, bundle: int
 ) -> None:
-    settings = Settings.model_validate(
-        {
-            "source": {"stream": "s"},
-            "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
-            "store": {"url": "file:///nowhere"},
-            "layout": {"small": small},
-            "publish": {"target_object_size": target},
-        }
-    )
+    settings = settings_with(layout={"small": small}, publish={"target_object_size": target})
     assert publish_rules(settings).bundle == bundle

@@ -254,11 +254,28 @@ def test_socket_folder_raises_config_error_that_names_tmpdir_when_it_cannot_be_c
         socket_folder()
 
 
+@pytest.mark.parametrize(
+    ("limit", "count", "given"), [("auto", 3, ""), ("1GiB", 4, str(2**28)), ("3MiB", 8, str(2**20)), (None, 2, "")]
+)
+async def test_workers_share_a_limit_in_bytes_and_find_their_part_of_auto_themselves(
+    tmp_path: Path, limit: str | None, count: int, given: str
+) -> None:
+    """`--supervised` says how many they are."""
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG + (f'[memory]\nlimit = "{limit}"\n' if limit else ""))
+    write = f"import os; open({str(tmp_path / 'limit')!r}, 'w').write(os.environ.get('VORTEX_MEMORY__LIMIT', ''))"
+    with socket_folder() as folder:
+        running = Supervisor(load(config, {}), [sys.executable, "-c", write], count, Path(folder))
+        await running._live(supervising._Child(0))
+    assert (tmp_path / "limit").read_text() == given
+    assert worker_command(None, count)[-2:] == ["--supervised", str(count)]
+
+
 def test_worker_command_finds_the_package_when_the_folder_has_a_namesake(tmp_path: Path) -> None:
     (tmp_path / "vortex").mkdir()
     (tmp_path / "vortex/__init__.py").write_text("raise SystemExit('the wrong package')")
-    command = worker_command(None)
+    command = worker_command(None, 2)
     program = command[: command.index("vortex") + 1]
     done = subprocess.run([*program, "version"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert worker_command(Path("v.toml"))[-2:] == ["-c", "v.toml"]
+    assert worker_command(Path("v.toml"), 2)[-2:] == ["-c", "v.toml"]

@@ -11,6 +11,7 @@ from simulation import vtime
 from vortex import metrics
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.health import Health
+from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.status import ShardStatus
 from vortex.ports import Unavailable
 from vortex.publish.publisher import PublisherStatus
@@ -35,7 +36,15 @@ class Process:
             publisher=SimpleNamespace(status=self.publisher, dedup=SimpleNamespace(keys=_NoKeys())),
         )
         self.loops = cast(Any, loops)
-        env = SimpleNamespace(clock=self.clock, health=self.health, meter=self.meter, retry=self.retry, stream=stream)
+        self.memory = MemoryBudget(lambda shards: 100 * shards)
+        env = SimpleNamespace(
+            clock=self.clock,
+            health=self.health,
+            meter=self.meter,
+            retry=self.retry,
+            stream=stream,
+            memory=self.memory,
+        )
         self.watch = Watch(cast(Any, env), self.checks)
         self.task = asyncio.ensure_future(self.watch.run())
 
@@ -163,6 +172,22 @@ def test_lag_of_a_shard_grows_with_the_time_since_its_last_page() -> None:
         process.workers.clear()
         await asyncio.sleep(3)
         assert process.shown(metrics.SHARD_LAG) == []
+        process.task.cancel()
+
+    vtime.run(scenario())
+
+
+def test_gauge_of_the_memory_limit_follows_the_shards() -> None:
+    async def scenario() -> None:
+        process = Process()
+        process.watch.begin(process.loops)
+        for shards in range(3):
+            process.memory.at_tip(f"shard {shards}")
+        await asyncio.sleep(3)
+        assert process.shown(metrics.MEMORY_LIMIT) == ['vortex_memory_limit_bytes{stream="s"} 300.0']
+        process.memory.leave("shard 1")
+        await asyncio.sleep(3)
+        assert process.shown(metrics.MEMORY_LIMIT) == ['vortex_memory_limit_bytes{stream="s"} 200.0']
         process.task.cancel()
 
     vtime.run(scenario())

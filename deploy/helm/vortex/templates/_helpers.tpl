@@ -61,13 +61,36 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- mulf (regexFind "^[0-9]+([.][0-9]+)?" $text | float64) (get (last .) (regexFind "[A-Z]*$" $text)) | int64 }}
 {{- end }}
 
-{{- /* MiB of a pod. files/figures.json has the figures of vortex/commands/sizing.py, in bytes: docs/how-to/size.md. */ -}}
+{{- /* Bytes of the lines of a process, as with memory.limit "auto", or its share of a limit in bytes. */ -}}
+{{- define "vortex.limit" -}}
+{{- $figures := .Files.Get "files/figures.json" | fromJson }}
+{{- $settings := .Values.settings }}
+{{- $given := dig "memory" "limit" $figures.limit $settings }}
+{{- if eq (toString $given) "auto" }}
+{{- $every := include "vortex.ms" (list (dig "commit" "every" $figures.every $settings) $figures.durations) | int64 }}
+{{- $period := include "vortex.ms" (list (include "vortex.period" .) $figures.durations) | int64 }}
+{{- $most := include "vortex.bytes" (list (dig "commit" "max_bytes" $figures.max_bytes $settings) $figures.sizes) | int64 }}
+{{- $gathered := min $most (div (mul (min $every $period) (int64 $figures.lines_s)) 1000) }}
+{{- max (int64 $figures.least_auto) (mul (int64 .Values.shardsPerProcess) $gathered) }}
+{{- else }}
+{{- max (int64 $figures.least) (div (include "vortex.bytes" (list $given $figures.sizes) | int64) (int64 .Values.processes)) }}
+{{- end }}
+{{- end }}
+
+{{- /* publish.period: that of the preset where it is not set, or set to the default. */ -}}
+{{- define "vortex.period" -}}
+{{- $figures := .Files.Get "files/figures.json" | fromJson }}
+{{- $given := dig "publish" "period" (first $figures.period) .Values.settings }}
+{{- $fast := and (eq (dig "publish" "preset" "" .Values.settings) "fast") (eq $given (first $figures.period)) }}
+{{- $fast | ternary (last $figures.period) $given }}
+{{- end }}
+
+{{- /* MiB of a pod. files/figures.json has the figures of vortex/core/memory.py, in bytes: docs/how-to/size.md. */ -}}
 {{- define "vortex.memory" -}}
 {{- $figures := .Files.Get "files/figures.json" | fromJson }}
 {{- $processes := int64 .Values.processes }}
-{{- $limit := include "vortex.bytes" (list (dig "memory" "limit" $figures.limit .Values.settings) $figures.sizes) | int64 }}
 {{- $keys := include "vortex.bytes" (list (dig "memory" "keys" $figures.keys .Values.settings) $figures.sizes) | int64 }}
-{{- $share := max 1048576 (div $limit $processes) }}
+{{- $share := include "vortex.limit" . | trim | int64 }}
 {{- $room := max (int64 $figures.room_least) (min (int64 $figures.room_most) (div $share (int64 $figures.room_share))) }}
 {{- $filter := mul (int64 .Values.shardsPerProcess) (int64 $figures.filter) }}
 {{- $bytes := mul $processes (add (int64 $figures.process) $share $room (int64 $figures.pages) $keys $filter) }}
@@ -183,7 +206,7 @@ resources: {{- include "vortex.resources" . | nindent 2 }}
 {{- end }}
 {{- range $key := list "limit" "keys" }}
 {{- $given := dig "memory" $key $figures.least $.Values.settings }}
-{{- if lt (include "vortex.bytes" (list $given $figures.sizes) | int64) (int64 $figures.least) }}
+{{- if and (ne (toString $given) "auto") (lt (include "vortex.bytes" (list $given $figures.sizes) | int64) (int64 $figures.least)) }}
 {{- fail (printf "settings.memory.%s must be at least \"1MiB\", not %q" $key (toString $given)) }}
 {{- end }}
 {{- end }}
