@@ -368,6 +368,8 @@ class _Plain(StoreView):
 
 
 class _Open:
+    halted = False
+
     async def gate(self, what: str) -> None:
         """Nothing in the way."""
 

@@ -113,20 +113,21 @@ class Conditions:
             if drawn or fault.name in wanted:
                 self.rates[fault.name] = rate
         self.ended = False
+        self._now = _NONE | self.rates
 
     def rate(self, name: str) -> float:
-        """The fault's rate now; 0 if this run does not have it, or faults have ended."""
-        assert name in _NAMES, name
-        return 0.0 if self.ended else self.rates.get(name, 0.0)
+        """The fault's rate now; 0 if this run does not have it, or faults have ended. Raises KeyError."""
+        return self._now[name]
 
     def occurs(self, name: str, rng: Random) -> bool:
-        """Whether the fault occurs this time."""
-        rate = self.rate(name)
+        """Whether the fault occurs this time. Raises KeyError."""
+        rate = self._now[name]
         return rate > 0 and rng.random() < rate
 
     def end(self) -> None:
         """No fault occurs from now on."""
         self.ended = True
+        self._now = _NONE
 
 
-_NAMES = {fault.name for fault in TABLE}
+_NONE = dict.fromkeys((fault.name for fault in TABLE), 0.0)

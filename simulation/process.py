@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from simulation import vtime
 from simulation.faults import Conditions
 from simulation.memstream import MemoryStream, StreamView
 from simulation.simscratch import SimScratch
@@ -103,6 +104,8 @@ class Process:
         self.outdated = False
         """Whether it has found such a segment and is not newer itself."""
         self.dead = False
+        self.halted = False
+        """Whether it is dead or perhaps paused: then `awake` is called before each step. Others are spared the call."""
         self.delayed = False
         """Whether it was ever paused or slow: then it may use an expired iterator."""
         self.app: App | None = None
@@ -125,7 +128,7 @@ class Process:
         try:
             await asyncio.wait([self._main])
         finally:
-            self.dead = True
+            self.dead = self.halted = True
             self._main.cancel()
         if self._main.cancelled():
             self.outcome = self.outcome or "died"
@@ -199,7 +202,7 @@ class Process:
         scratch = SimScratch(
             limit,
             lambda: conditions.occurs("process.scratch", choices),
-            lambda: asyncio.get_running_loop().time() < self._disk_full_until,
+            lambda: vtime.now() < self._disk_full_until,
         )
         return memory, indexes, scratch
 
@@ -219,7 +222,7 @@ class Process:
         """Die at once: tasks are cancelled and memory is lost; writes already sent may still land."""
         if not self.dead:
             self.say(f"dies: {why}")
-            self.dead = True
+            self.dead = self.halted = True
             self.outcome = "died"
             if self._main is not None:
                 self._main.cancel()
@@ -227,18 +230,18 @@ class Process:
     def pause(self, seconds: float) -> None:
         """Pause: no call is made and no reply received for this time."""
         self.say(f"is paused for {seconds:.0f} s")
-        self.delayed = True
-        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + seconds)
+        self.delayed = self.halted = True
+        self._paused_until = max(self._paused_until, vtime.now() + seconds)
 
     def lock_out(self, seconds: float, denied: bool) -> None:
         """Credentials expire: every call fails, or is denied, for this time."""
         self.say(f"has no credentials for {seconds:.0f} s")
-        self._locked_out = asyncio.get_running_loop().time() + seconds, denied
+        self._locked_out = vtime.now() + seconds, denied
 
     def fill_disk(self, seconds: float) -> None:
         """Its scratch files take no more bytes for this time."""
         self.say(f"has no room for scratch files for {seconds:.0f} s")
-        self._disk_full_until = asyncio.get_running_loop().time() + seconds
+        self._disk_full_until = vtime.now() + seconds
 
     def wake(self) -> None:
         """End pauses, lock-outs and the full disk at the next call."""
@@ -265,28 +268,30 @@ class Process:
         self._calls += 1
         if self._calls == self.dies_at_call:
             self.die(f"before call {self._calls}, {what}")
-        await self.awake()
-        if asyncio.get_running_loop().time() < self._locked_out[0]:
+        if self.halted:
+            await self.awake()
+        if vtime.now() < self._locked_out[0]:
             raise Denied(what) if self._locked_out[1] else Unavailable(what, "credentials")
 
     async def awake(self) -> None:
         """Wait until the process is not paused. Raises CancelledError if it is dead."""
-        loop = asyncio.get_running_loop()
         # A pause may be shortened or extended during the wait.
-        while not self.dead and (left := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(left, 60.0))
+        while not self.dead and (left := self._paused_until - vtime.now()) > 0:
+            await vtime.sleep(min(left, 60.0))
         if self.dead:
             raise asyncio.CancelledError
+        self.halted = False
 
     async def _offload(self, fn: Callable[..., T], /, *args: object) -> T:
         if self.world.conditions.occurs("process.slow_threads", self.rng):
-            await asyncio.sleep(self.rng.uniform(0.01, 8.0))
+            await vtime.sleep(self.rng.uniform(0.01, 8.0))
         else:
             await asyncio.sleep(0)
         if self.newer and (draft := getattr(fn, "__self__", None)) is not None and isinstance(draft, Draft):
             draft.footer.version = NEWER
         result = fn(*args)
-        await self.awake()
+        if self.halted:
+            await self.awake()
         return result
 
     def outdate(self) -> None:
@@ -319,8 +324,9 @@ class _Clock(VirtualClock):
         self._process = process
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self._process.awake()
+        await vtime.sleep(seconds)
+        if self._process.halted:
+            await self._process.awake()
 
 
 class _Stream:
@@ -398,14 +404,16 @@ class _Stream:
     async def _before(self, what: str) -> None:
         process, conditions = self._process, self._process.world.conditions
         await process.gate(what)
-        await asyncio.sleep(self._rng.uniform(0.001, 0.03))
+        await vtime.sleep(self._rng.uniform(0.001, 0.03))
         if conditions.occurs("stream.slow", self._rng):
             process.delayed = True
-            await asyncio.sleep(self._rng.choice((2.0, 10.0, 400.0)) * self._rng.random())
-        await process.awake()
+            await vtime.sleep(self._rng.choice((2.0, 10.0, 400.0)) * self._rng.random())
+        if process.halted:
+            await process.awake()
         if conditions.occurs("stream.error", self._rng):
             raise Unavailable(what, "throttled")
 
     async def _after(self, reply: T) -> T:
-        await self._process.awake()
+        if self._process.halted:
+            await self._process.awake()
         return reply

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from random import Random
 from typing import Protocol
 
+from simulation import vtime
 from simulation.faults import Conditions
 from simulation.objects import Objects, folders_of, tail_of
 from vortex.core.log.segment import SEGMENT_TRAILER, VERSION
@@ -23,6 +24,9 @@ NEWER = VERSION + 1
 
 class Gate(Protocol):
     """Stops the calls of a process that is paused or dead."""
+
+    halted: bool
+    """Whether `awake` must be called now."""
 
     async def gate(self, what: str) -> None:
         """Called before a call."""
@@ -115,16 +119,18 @@ class StoreView:
             delay = rng.choice((rng.uniform(20, 600), rng.uniform(600, 7200)))
             self._say(f"late by {delay:.0f} s: put {key}")
             self._store.send(key, bytes(body), delay)
-            await asyncio.sleep(10)
-            await self._gate.awake()
+            await vtime.sleep(10)
+            if self._gate.halted:
+                await self._gate.awake()
             raise Unavailable(f"put {key}: timed out", "timeout")
         lost = conditions.occurs("store.lost_reply", rng)
         number, outcome = self._store.send(key, bytes(body), rng.uniform(0.001, 0.05))
         survives = rng.random() < 0.5
         try:
             created = await outcome
-            await asyncio.sleep(rng.uniform(0.001, 0.03))
-            await self._gate.awake()
+            await vtime.sleep(rng.uniform(0.001, 0.03))
+            if self._gate.halted:
+                await self._gate.awake()
         except asyncio.CancelledError:
             if not survives:
                 self._store.lose(number)
@@ -150,7 +156,8 @@ class StoreView:
     async def _get(self, key: str) -> bytes:
         await self._before("get", key)
         body = self._store.objects.get(key)
-        await self._gate.awake()
+        if self._gate.halted:
+            await self._gate.awake()
         if body is None:
             raise NotFound(f"{key}: no such object")
         if self.version < NEWER and key.endswith(".seg") and SEGMENT_TRAILER.version(body) > self.version:
@@ -169,7 +176,7 @@ class StoreView:
             if len(rows) < limit:
                 return
             after = rows[-1].key
-            await asyncio.sleep(self._rng.choice((0.05, 3.0)) if slow else 0.01)
+            await vtime.sleep(self._rng.choice((0.05, 3.0)) if slow else 0.01)
             await self._before("list", prefix)
 
     def list_folders(self, prefix: str) -> AsyncIterator[str]:
@@ -189,12 +196,13 @@ class StoreView:
         if self._in_trouble("denied"):
             raise Denied(f"{operation} {key}")
         if operation != "put":
-            await asyncio.sleep(rng.uniform(0.001, 0.05))
+            await vtime.sleep(rng.uniform(0.001, 0.05))
         if conditions.occurs("store.slow", rng):
-            await asyncio.sleep(rng.choice((1.0, 5.0, 60.0)) * rng.random())
-        await self._gate.awake()
+            await vtime.sleep(rng.choice((1.0, 5.0, 60.0)) * rng.random())
+        if self._gate.halted:
+            await self._gate.awake()
         if conditions.occurs("store.error", rng):
             raise Unavailable(f"{operation} {key}: 503", "throttled")
 
     def _in_trouble(self, name: str) -> bool:
-        return not self._conditions.ended and self._store.troubles.get(name, 0.0) > asyncio.get_running_loop().time()
+        return not self._conditions.ended and self._store.troubles.get(name, 0.0) > vtime.now()

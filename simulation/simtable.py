@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
+from simulation import vtime
 from simulation.faults import Conditions
 from simulation.memtable import MemoryTable
 from simulation.simstore import Gate
@@ -36,12 +36,12 @@ class SimTable(MemoryTable):
     async def remember(self) -> None:
         """Record snapshots until cancelled."""
         while True:
-            self.history.append((asyncio.get_running_loop().time(), self.snapshot()))
-            await asyncio.sleep(_HISTORY_S)
+            self.history.append((vtime.now(), self.snapshot()))
+            await vtime.sleep(_HISTORY_S)
 
     def go_back(self) -> bool:
         """Restore the rows of an hour ago, or the first ones; False if there is no snapshot yet."""
-        now = asyncio.get_running_loop().time()
+        now = vtime.now()
         older = [rows for at, rows in self.history if at <= now - _RESTORED_S] or [rows for _, rows in self.history[:1]]
         if older:
             self.restore(older[-1])
@@ -115,18 +115,20 @@ class TableView:
     async def _before(self, operation: str, key: str) -> None:
         await self._gate.gate(f"{operation} lease {key}")
         rng, conditions = self._rng, self._conditions
-        await asyncio.sleep(rng.uniform(0.001, 0.02))
+        await vtime.sleep(rng.uniform(0.001, 0.02))
         if conditions.occurs("table.slow", rng):
-            await asyncio.sleep(rng.choice((1.0, 5.0, 30.0)) * rng.random())
-        await self._gate.awake()
-        if not conditions.ended and self._table.cut.get(self._owner, 0.0) > asyncio.get_running_loop().time():
+            await vtime.sleep(rng.choice((1.0, 5.0, 30.0)) * rng.random())
+        if self._gate.halted:
+            await self._gate.awake()
+        if not conditions.ended and self._table.cut.get(self._owner, 0.0) > vtime.now():
             raise Unavailable(f"{operation} lease {key}: unreachable", "connection")
         if conditions.occurs("table.error", rng):
             raise Unavailable(f"{operation} lease {key}: throttled", "throttled")
 
     async def _after(self, operation: str, key: str, reply: T) -> T:
-        await asyncio.sleep(self._rng.uniform(0.001, 0.02))
-        await self._gate.awake()
+        await vtime.sleep(self._rng.uniform(0.001, 0.02))
+        if self._gate.halted:
+            await self._gate.awake()
         if self._conditions.occurs("table.lost_reply", self._rng):
             raise Unavailable(f"{operation} lease {key}: connection lost", "timeout")
         return reply
