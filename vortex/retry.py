@@ -64,6 +64,11 @@ class Retry:
         self._reach.answered()
         return result
 
+    async def pause(self, cause: str, seconds: float) -> None:
+        """Wait before a call whose answer was of no use is made again; `cause` is counted."""
+        self._meter.add(metrics.RETRIES, cause=cause)
+        await self._clock.sleep(seconds)
+
     async def _again(
         self, what: str, call: Callable[[], Awaitable[T]], problem: Unavailable | Denied, begun: float
     ) -> T:
@@ -132,3 +137,6 @@ class Once(Retry):
     async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """Call `call()` once."""
         return await call()
+
+    async def pause(self, cause: str, seconds: float) -> None:
+        """Do not wait."""

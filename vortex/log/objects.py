@@ -14,8 +14,8 @@ from vortex.retry import Retry
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-READINGS = 3
-"""Reads before data count as corrupt: they may have been damaged in transit."""
+PAUSES_S = (1.0, 5.0, 20.0, 60.0)
+"""Pauses before corrupt data are read again: a proxy may have damaged them in transit, and may go on for a minute."""
 
 
 class CheckedObjects:
@@ -70,9 +70,15 @@ class CheckedObjects:
 
     async def checked(self, what: str, read: Callable[[], Awaitable[T]]) -> T:
         """Call `read`, which checks the data, and repeat it if they are corrupt. Raises what `read` raises last."""
-        for _ in range(READINGS - 1):
+        for pause in PAUSES_S:
             try:
                 return await self._retry(what, read)
             except (CorruptSegment, OtherVersion, Damaged) as problem:
-                log.warning("%s; reading it again", problem)
+                await wait_to_read_again(self._retry, problem, pause)
         return await self._retry(what, read)
+
+
+async def wait_to_read_again(retry: Retry, problem: object, seconds: float) -> None:
+    """What was read is corrupt: say so, count it, and wait."""
+    log.warning("%s; reading it again in %.0f s", problem, seconds)
+    await retry.pause("corrupt", seconds)

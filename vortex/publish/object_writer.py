@@ -20,7 +20,7 @@ from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import PublishedObject
 from vortex.core.publish.members import ObjectSpec, Piece
 from vortex.core.publish.plan import Plan
-from vortex.log.objects import READINGS
+from vortex.log.objects import PAUSES_S, wait_to_read_again
 from vortex.log.store import LogStore
 from vortex.ports import Meter, Offload
 from vortex.publish.copies import BlobData, Copies, blobs_of
@@ -88,11 +88,11 @@ class ObjectWriter:
 
         Raises CorruptSegment.
         """
-        for _ in range(READINGS - 1):
+        for pause in PAUSES_S:
             try:
                 return await self.offload(_bodies, specs, data, plan.small, plan.compression)
             except CorruptSegment as problem:
-                log.warning("%s; reading it again", problem)
+                await wait_to_read_again(self.log_store.retry, problem, pause)
                 data = await blobs_of(self.log_store, specs)
         return await self.offload(_bodies, specs, data, plan.small, plan.compression)
 
@@ -116,7 +116,9 @@ class ObjectWriter:
 
         Raises ForeignObject.
         """
-        for _ in range(READINGS):
+        for pause in (0.0, *PAUSES_S):
+            if pause:
+                await wait_to_read_again(self.log_store.retry, f"{key}: exists, and does not have the lines", pause)
             existing = await self.log_store.retry(f"compare {key}", lambda: self.log_store.store.get(key))
             with contextlib.suppress(CorruptSegment):
                 if (same := await self.offload(_same_lines, existing, bodies, key)) is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+
 import pytest
 
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from tests.loops import World
 from vortex.core.log.trailer import CorruptSegment
-from vortex.log.objects import READINGS
+from vortex.log.objects import PAUSES_S
+from vortex.metrics import RETRIES, CounterMetric
 
 
 class DamagingStore(MemoryStore):
@@ -60,7 +64,58 @@ def test_documents_and_segment_parts_are_read_again_when_a_reply_is_damaged() ->
     vtime.run(scenario())
 
 
-def test_log_store_raises_corrupt_segment_after_three_reads_of_a_damaged_segment() -> None:
+class BadMinute(MemoryStore):
+    """Every part of a segment is damaged until some time, as by a proxy."""
+
+    until_s = 0.0
+
+    async def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        tail, size = await super().get_tail(key, length)
+        if self._clock.monotonic() >= self.until_s or not key.endswith(".seg") or length < 2:
+            return tail, size
+        return tail[:-1] + bytes([tail[-1] ^ 1]), size
+
+
+class Causes(vtime.NullMeter):
+    """Counts retries by cause."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+
+    def add(self, metric: CounterMetric, value: float = 1, **labels: str) -> None:
+        if metric is RETRIES:
+            self.counted[labels["cause"]] += 1
+
+
+def test_segment_is_read_again_over_more_than_a_minute_when_a_proxy_damages_every_reply(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is not believed to be corrupt, and the shard is not given up."""
+
+    async def scenario() -> None:
+        meter = Causes()
+        world = World(shards=1, meter=meter)
+        world.store = store = BadMinute(world.clock)
+        worker = await world.begin()
+        world.put("a")
+        await world.clock.sleep(60)
+        await worker.kill()
+        store.until_s = world.clock.monotonic() + 60
+        worker = await world.begin()
+        world.put("b")
+        await world.clock.sleep(3600)
+        assert not world.health.report()
+        assert meter.counted["corrupt"] >= 4
+        await worker.kill()
+        await world.verified()
+
+    with caplog.at_level(logging.WARNING):
+        vtime.run(scenario())
+    said = [record.message for record in caplog.records if "reading it again" in record.message]
+    assert list(dict.fromkeys(line.rpartition(" in ")[2] for line in said)) == ["1 s", "5 s", "20 s", "60 s"]
+
+
+def test_log_store_raises_corrupt_segment_after_readings_over_more_than_a_minute() -> None:
     """The error names the shard."""
 
     async def scenario() -> None:
@@ -81,8 +136,10 @@ def test_log_store_raises_corrupt_segment_after_three_reads_of_a_damaged_segment
             readings += asked == key
 
         world.store.before = count
+        begun = world.clock.monotonic()
         with pytest.raises(CorruptSegment, match=shard):
             await worker.log_store.head(shard, 0)
-        assert readings == READINGS
+        assert readings == len(PAUSES_S) + 1
+        assert world.clock.monotonic() - begun >= sum(PAUSES_S) > 60
 
     vtime.run(scenario())
