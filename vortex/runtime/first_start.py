@@ -20,6 +20,9 @@ from vortex.retry import Retry
 
 log = logging.getLogger(__name__)
 
+_DIGITS = 40
+"""Minimum digits of a sequence number of Kinesis; they have 56."""
+
 
 class ForeignState(Exception):
     """The store belongs to another stream, or to a later one of this name; the message says what to do."""
@@ -53,7 +56,8 @@ def first_state(
 
     If `leases` describe the stream's shards, they override `start`.
     """
-    oldest = max(info.created_ms, server_ms - info.retention_ms) if info.created_ms else server_ms
+    created_ms = min(info.created_ms or server_ms, server_ms)  # a wrong reply must not close hours to come
+    oldest = max(created_ms, server_ms - info.retention_ms)
     if start.kind is Start.TRIM_HORIZON:
         position, begins = Position(Start.TRIM_HORIZON), oldest
     else:
@@ -98,8 +102,19 @@ async def load_or_create_state(
     if (state := await log_store.state()) is not None:
         return state, log_store
     server = await retry("server time", stream.server_time)  # first: this makes sure that the clocks agree
-    published = await _publish_earlier(store, retry, info, root, older)
     shards = await retry("list shards", stream.list_shards)
+    earlier = await _earlier(store, retry, info, root)
+    for known, its_log_store in earlier:
+        if _of_these(known, shards):
+            log.warning(
+                "stream %s is described as created at %s, but its shards are those of %s: continuing with that state. "
+                "One of the two replies was wrong",
+                info.name,
+                f"{moment(info.created_ms):%FT%TZ}",
+                its_log_store.root,
+            )
+            return known, its_log_store
+    published = await _publish_earlier(store, info, earlier, older)
     # Rows of an earlier stream have the same shard ids, but say nothing about this one.
     rows: list[Lease] = []
     if leases is not None and published is None:
@@ -129,19 +144,23 @@ def _reopened(state: StreamState, closed_before: int) -> StreamState:
     )
 
 
-async def _publish_earlier(
-    store: ObjectStore,
-    retry: Retry,
-    info: StreamInfo,
-    root: str,
-    older: Callable[[StreamState, LogStore], Publisher],
-) -> int | None:
-    """Publish the remaining data of earlier streams of this name. Returns the end of what they published, or None."""
+def _of_these(state: StreamState, shards: Sequence[ShardInfo]) -> bool:
+    """Whether the state is that of the stream with these shards.
+
+    A recreated stream reuses shard ids, but not sequence numbers, which contain the time. A short number is none of
+    Kinesis: emulators count from the beginning.
+    """
+    first = {shard.id: shard.start_sequence for shard in shards if len(shard.start_sequence) >= _DIGITS}
+    return any(first.get(root.shard.id) == root.shard.start_sequence for root in state.roots)
+
+
+async def _earlier(store: ObjectStore, retry: Retry, info: StreamInfo, root: str) -> list[tuple[StreamState, LogStore]]:
+    """The other states of streams of this name. Raises ForeignState if there are those of another name."""
 
     async def folders() -> list[str]:
         return [name async for name in store.list_folders(f"{STATE}/")]
 
-    upto: int | None = None
+    found = []
     for name in await retry.of("store")(f"list {STATE}/", folders):
         if "@" not in name or f"{STATE}/{name}" == root:
             continue
@@ -151,16 +170,29 @@ async def _publish_earlier(
                 "prefix would share keys and manifests; give each its own prefix in store.url"
             )
         log_store = LogStore(store, f"{STATE}/{name}", retry)
-        state = await log_store.state()
-        if state is None:
-            continue
+        if (state := await log_store.state()) is not None:
+            found.append((state, log_store))
+    return found
+
+
+async def _publish_earlier(
+    store: ObjectStore,
+    info: StreamInfo,
+    earlier: Sequence[tuple[StreamState, LogStore]],
+    older: Callable[[StreamState, LogStore], Publisher],
+) -> int | None:
+    """Publish the remaining data of earlier streams of this name. Returns the end of what they published, or None."""
+    upto: int | None = None
+    for state, log_store in earlier:
         if state.created > info.created_ms:
             raise ForeignState(
                 f"stream {info.name} was created at {moment(info.created_ms):%FT%TZ}, but {store.url} holds its state "
                 f"from {moment(state.created):%FT%TZ}, which is later; check the AWS account and source.endpoint_url"
             )
         log.warning(
-            "stream %s was deleted and created again: publishing what the earlier one left in %s", info.name, name
+            "stream %s was deleted and created again: publishing what the earlier one left in %s",
+            info.name,
+            log_store.root,
         )
         ended = await older(state, log_store).finish()
         upto = ended if upto is None else max(upto, ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from random import Random
 
+import msgspec
 import pytest
 
 from simulation import vtime
@@ -77,6 +78,36 @@ def test_a_single_wrong_creation_time_starts_no_new_stream() -> None:
             world.faulty.on("describe", younger, 1, after)
             worker = await world.begin()
             await world.clock.sleep(1200)
+            await worker.kill()
+        assert len({key.split("/")[1] for key in world.store.objects if key.startswith("_vortex/")}) == 1
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def of_kinesis(listed: list[ShardInfo]) -> list[ShardInfo]:
+    """With sequence numbers as long as those of Kinesis."""
+    return [msgspec.structs.replace(shard, start_sequence=f"49{int(shard.start_sequence):054d}") for shard in listed]
+
+
+@pytest.mark.parametrize("wrong_first", [False, True])
+@pytest.mark.parametrize("off_ms", [5_000_000, -5_000_000])
+def test_two_equal_wrong_creation_times_publish_nothing_twice(wrong_first: bool, off_ms: int) -> None:
+    """The shards show that the state is that of this stream, whether it or the present reply has the wrong time."""
+
+    async def scenario() -> None:
+        world = FaultyWorld(shards=1)
+
+        def wrong(info: StreamInfo) -> StreamInfo:
+            return dataclasses.replace(info, created_ms=info.created_ms + off_ms)
+
+        world.faulty.on("list_shards", of_kinesis, 10**6)
+        for life in range(3):
+            if wrong_first is (life == 0):
+                world.faulty.on("describe", wrong, 2)
+            world.put(f"event {life}")
+            worker = await world.begin()
+            await world.clock.sleep(600)
             await worker.kill()
         assert len({key.split("/")[1] for key in world.store.objects if key.startswith("_vortex/")}) == 1
         await world.verified()
