@@ -362,7 +362,9 @@ class ShardWorker:
 
     def _due(self) -> bool:
         ingest, rules = self._ingest, self._rules
-        if ingest.moved or self._short_of_memory():
+        # In a backlog nearly every page closes a period. To commit each by itself would make many small segments.
+        closes = ingest.moved and self.status.behind_ms <= self._policy.rules.period_ms
+        if closes or self._short_of_memory():
             return True
         if self._since is None:
             return False

@@ -123,3 +123,28 @@ def test_commit_loses_the_race_when_a_worker_that_keeps_segments_for_less_time_f
         await world.verified()
 
     vtime.run(scenario())
+
+
+def test_a_backlog_is_committed_by_its_size_not_once_for_each_period() -> None:
+    """Each page holds another period. Small segments would cost a put, and the publisher several requests, each."""
+
+    async def scenario() -> None:
+        world, calls = World(shards=1, page_records=20, window_ms=0), Counter[str]()
+
+        async def count(operation: str, key: str) -> None:
+            calls[operation + " segments" * ("/shards/" in key)] += 1
+
+        for _ in range(24):
+            for _ in range(20):
+                world.put(f"id{len(world.sent)}")
+            await world.clock.sleep(300)
+        assert isinstance(world.store, MemoryStore)
+        world.store.before = count
+        worker = await world.begin()
+        await world.clock.sleep(25)  # less than an interval between commits
+        assert 1 < calls["put segments"] <= 4, "the first of the log, the backlog, and what the tip closes"
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
