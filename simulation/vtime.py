@@ -98,6 +98,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """No."""
         return False
 
+    def create_task(self, coro: Any, **options: Any) -> Any:
+        """Run a coroutine."""
+        return asyncio.Task(coro, loop=self, **options)
+
     def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Any:
         """Run a callback in the next iteration."""
         call = _Call()
@@ -142,7 +146,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Run iterations until `stop`. Raises Stuck."""
         due, timers = self._due, self._timers
         while True:
-            if timers.cancelled:
+            if timers and (timers[0].callback is None or len(timers) > _MANY_TIMERS):
                 timers.drop_cancelled()
             self._turns += 1
             if self._turns == _ENDLESS:

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-
 from vortex import metrics
 from vortex.health import AT_ONCE, PATIENCE_S, Health, Reach
 from vortex.ports import Clock, Denied, Meter, PortError, Unavailable
@@ -72,40 +70,30 @@ class Retry:
     async def _again(
         self, what: str, call: Callable[[], Awaitable[T]], problem: Unavailable | Denied, begun: float
     ) -> T:
-        failed: list[PortError] = [problem]
-        tried_at = begun
-
-        async def attempt() -> T:
-            nonlocal tried_at
-            if failed:
-                raise failed.pop()
+        failures, tried_at = 0, begun
+        while True:
+            failures += 1
+            pause = self._pause(problem, failures)
+            self._report(what, problem, failures, begun, tried_at)
+            await self._clock.sleep(pause)
             tried_at = self._clock.monotonic()
-            return await call()
+            try:
+                return await call()
+            except (Unavailable, Denied) as another:
+                problem = another
 
-        retrying = AsyncRetrying(
-            sleep=self._clock.sleep,
-            wait=self._wait,
-            retry=retry_if_exception_type((Unavailable, Denied)),
-            before_sleep=lambda state: self._report(what, state, begun, tried_at),
-        )
-        result: T = await retrying(attempt)
-        return result
-
-    def _wait(self, state: RetryCallState) -> float:
-        problem = _problem(state)
+    def _pause(self, problem: Unavailable | Denied, failures: int) -> float:
         if isinstance(problem, Denied):
             return _DENIED
-        longest = _LONGEST_LOCAL if isinstance(problem, Unavailable) and problem.cause == "credentials" else _LONGEST
-        return self._rng.uniform(_FIRST, min(longest, _FIRST * 2.0 ** min(state.attempt_number, 10)))
+        longest = _LONGEST_LOCAL if problem.cause == "credentials" else _LONGEST
+        return self._rng.uniform(_FIRST, min(longest, _FIRST * 2.0 ** min(failures, 10)))
 
-    def _report(self, what: str, state: RetryCallState, begun: float, tried_at: float) -> None:
-        problem = _problem(state)
+    def _report(self, what: str, problem: Unavailable | Denied, failures: int, begun: float, tried_at: float) -> None:
         if isinstance(problem, Denied):
             self._meter.add(metrics.RETRIES, cause="denied")
             self._reach.replied()
             self._health.bad(what, str(problem), kind=self._reach.name)
             return
-        assert isinstance(problem, Unavailable)
         self._meter.add(metrics.RETRIES, cause=problem.cause)
         others_succeed = not self._reach.failing
         self._reach.failed(problem, tried_at)
@@ -113,15 +101,11 @@ class Retry:
             self._health.bad(
                 what, f"has failed for {lasts / 60:.0f} min: {problem}", again=False, kind=self._reach.name
             )
-        loud = state.attempt_number >= 4 and problem.cause not in AT_ONCE
+        loud = failures >= 4 and problem.cause not in AT_ONCE
         if loud and (line := self._reach.due_line(what, problem)):
             log.warning("%s", line)
         else:
             log.debug("%s: retrying: %s", what, problem)
-
-
-def _problem(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
 
 
 class Once(Retry):
