@@ -86,12 +86,14 @@ BUGS = (
         lambda: closing_without(True),
         f"{Invariant.CLOSED_HOURS}.*which a plan has closed|{Invariant.COMPLETE_AND_ONCE}.*leaves out",
         ("traffic.idle",),
+        begin=4,
     ),
     Bug(
         "closing without shards that have not started",
         lambda: closing_without(False),
         f"{Invariant.CLOSED_HOURS}.*a plan has closed|{Invariant.COMPLETE_AND_ONCE}.*leaves out",
         NOT_STARTED,
+        begin=15,
     ),
     Bug("no re-homing", no_rehoming, f"{Invariant.CLOSED_HOURS}.*which its log had closed", ("traffic.late",)),
     Bug(
@@ -110,7 +112,13 @@ BUGS = (
         "`from` = to + 1", from_is_to_plus_one, f"{Invariant.WRITTEN_ONCE}.*the next plan begins at", ("traffic.late",)
     ),
     Bug("plan overwritten", plan_overwritten, f"{Invariant.WRITTEN_ONCE}.*plan.json: was deleted", ("process.second",)),
-    Bug("child joined twice", child_joined_twice, f"{Invariant.WRITTEN_ONCE}.*both live and retired", RESHARDING),
+    Bug(
+        "child joined twice",
+        child_joined_twice,
+        f"{Invariant.WRITTEN_ONCE}.*both live and retired",
+        RESHARDING,
+        begin=7,
+    ),
     Bug("done before manifests", done_before_manifests, f"{Invariant.CLOSED_HOURS}.*has no manifest"),
     Bug(
         "clean-up of a head",
@@ -139,6 +147,7 @@ BUGS = (
         logs_kept_though_another_has_planned,
         f"{Invariant.ARRIVAL_BOUNDS_HOLD}|{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}|{Invariant.SETTLES}",
         ("process.second", "process.pause", "process.zombie"),
+        begin=4,
     ),
     # Other mistakes that are easily made.
     Bug(
@@ -235,18 +244,21 @@ BUGS = (
         iterators_that_never_expire,
         f"{Invariant.LIMITS_KEPT}.*expired iterator",
         ("store.disk_full",),
+        begin=10,
     ),
     Bug(
         "a missing iterator taken for an end",
         missing_iterator_is_an_end,
         f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.SETTLES}.*not committed",
         (*RESHARDING, "stream.no_iterator", "process.crash"),
+        begin=23,
     ),
     Bug(
         "a page without a next iterator taken for an end",
         end_not_confirmed,
         f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.SETTLES}.*not committed",
         (*RESHARDING, "stream.false_end", "process.crash"),
+        begin=26,
     ),
     Bug(
         "one Date believed",
@@ -266,7 +278,9 @@ BUGS = (
         f"{Invariant.CLOSED_HOURS}.*ahead of the clock|{Invariant.ARRIVAL_BOUNDS_HOLD}.*did not arrive in",
         ("stream.no_arrivals", "clock.skew"),
     ),
-    Bug("one listing believed", one_listing_trusted, "I", (*RESHARDING, "stream.short_list", "process.second")),
+    Bug(
+        "one listing believed", one_listing_trusted, "I", (*RESHARDING, "stream.short_list", "process.second"), begin=4
+    ),
     Bug(
         "rejections alone passed over",
         page_without_events_skipped,

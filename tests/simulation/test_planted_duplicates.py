@@ -65,6 +65,7 @@ BUGS = (
         lambda: carried_out_with(own_since),
         f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.DECISIONS_NEVER_CHANGE}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
         _SEVERAL,
+        begin=4,
     ),
     Bug("3 objects before all decisions", objects_first, f"{Invariant.ROWS_HAVE_ONE_OUTCOME}"),
     Bug(
@@ -97,6 +98,7 @@ BUGS = (
         lambda: keys_of(Stale),
         f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.DECISIONS_NEVER_CHANGE}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
         _SEVERAL,
+        begin=26,
     ),
     Bug(
         "14 another order",
@@ -138,12 +140,18 @@ BUGS = (
         rows_of_all_periods,
         f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.SETTLES}",
     ),
-    Bug("23 decisions overwritten", overwritten, f"{Invariant.NEEDED_FILES_STAY}|{Invariant.DECISIONS_NEVER_CHANGE}"),
+    Bug(
+        "23 decisions overwritten",
+        overwritten,
+        f"{Invariant.NEEDED_FILES_STAY}|{Invariant.DECISIONS_NEVER_CHANGE}",
+        begin=4,
+    ),
     Bug(
         "24 another's content accepted with stale memory",
         accepted_with_stale_memory,
         f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.DECISIONS_NEVER_CHANGE}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
         _SEVERAL,
+        begin=26,
     ),
     Bug("25 upto of the first segment", upto_of_the_first, f"{Invariant.ARRIVAL_BOUNDS_HOLD}"),
     Bug(
@@ -179,6 +187,7 @@ BUGS = (
         rejections_count,
         f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}|{Invariant.SETTLES}|D",
         ("traffic.broken", *_COPIES),
+        begin=11,
     ),
     Bug(
         "34 row numbers within the period",
@@ -200,6 +209,7 @@ FLEET_BUGS = (
         boundary,
         f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
         _COPIES,
+        begin=11,
     ),
 )
 
