@@ -20,7 +20,7 @@ from simulation.allowance import CALLS_PER_SECOND, FULL_PAGE_PENALTY_S
 from simulation.logchecks import LogModel, Segment, parsed
 from simulation.memstream import MemoryStream
 from simulation.plancheck import PlanModel, text_of
-from simulation.process import Process
+from simulation.process import FOLLOWS, Process, following
 from simulation.simstore import SimStore, StoreView
 from simulation.traffic import Traffic
 from simulation.vtime import VirtualClock
@@ -210,7 +210,12 @@ class Checker:
         memory = worker._ports.memory
         # Where bytes count as thousands, pages do not have the size that they state.
         used = memory.lines if self._traffic.conditions.rates.get("stream.heavy") else memory.used
-        pages = self._traffic.page_bytes * len(process.app.fleet.workers)
+        shards = len(process.app.fleet.workers)
+        if process.settings.memory.limit == FOLLOWS and memory.limit > following(shards):
+            self.violated(
+                Invariant.LIMITS_KEPT, f"{process.owner} has a limit of {memory.limit} bytes with {shards} shards"
+            )
+        pages = self._traffic.page_bytes * shards
         if used <= memory.limit + pages:
             process.allowed = memory.limit
         elif used > process.allowed + pages:  # a limit that has fallen takes nothing back

@@ -39,6 +39,11 @@ FOLLOWS = 3000
 T = TypeVar("T")
 
 
+def following(shards: int) -> int:
+    """That limit with so many shards at their tip."""
+    return min(FOLLOWS, max(300, 1000 * shards))
+
+
 class Observer(Protocol):
     """Observes what processes do: the checks."""
 
@@ -186,9 +191,8 @@ class Process:
             return None
 
         def limit(shards: int) -> int:
-            found = min(FOLLOWS, max(300, 1000 * shards))
-            self.allowed = max(self.allowed, found)
-            return found
+            self.allowed = max(self.allowed, following(shards))
+            return following(shards)
 
         return limit
 

@@ -26,6 +26,7 @@ from vortex.core.decode.records import Records
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.segment import Footer
 from vortex.core.model import Position, Start
+from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.reading import Reader
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
@@ -55,6 +56,20 @@ def refusal_taken_as_mine() -> Any:
         return True
 
     return patch.object(LogStore, "commit", commit)
+
+
+@contextlib.contextmanager
+def memory_without_a_limit() -> Iterator[None]:
+    def take(self: MemoryBudget, who: str, size: int) -> bool:
+        self.page(who, size)
+        return True
+
+    with patch.multiple(MemoryBudget, full=False, take=take, asks=lambda self, who: False):
+        yield
+
+
+def shards_that_left_still_count() -> Any:
+    return patch.object(MemoryBudget, "leave", lambda self, who: None)
 
 
 def rebuilt(worker: ShardWorker, new: ShardIngest, **other: Any) -> ShardIngest:

@@ -22,12 +22,14 @@ from tests.simulation.bugs_ingest import (
     end_not_confirmed,
     iterators_that_never_expire,
     last_page_dropped,
+    memory_without_a_limit,
     missing_iterator_is_an_end,
     no_pause,
     no_rehoming,
     one_listing_trusted,
     page_without_events_skipped,
     refusal_taken_as_mine,
+    shards_that_left_still_count,
     text_order,
     watermark_of_the_fastest,
 )
@@ -288,6 +290,13 @@ BUGS = (
         ("traffic.poison",),
     ),
     Bug("a denial taken as final", denial_is_final, f"{Invariant.SETTLES}.*failed: Denied", ("process.credentials",)),
+    Bug("memory without a limit", memory_without_a_limit, f"{Invariant.LIMITS_KEPT}.*uses", ("process.tight",)),
+    Bug(
+        "shards that left still count",
+        shards_that_left_still_count,
+        f"{Invariant.LIMITS_KEPT}.*has a limit of",
+        ("process.tight", *RESHARDING),
+    ),
     Bug("asking too often", constant("CALL_S", 0.1), f"{Invariant.LIMITS_KEPT}.*six calls"),
     Bug(
         "no rest after 10 MiB", no_pause, f"{Invariant.LIMITS_KEPT}.*too soon after a page of 10 MiB", ("stream.heavy",)

@@ -10,7 +10,7 @@ from benchmarks.growth.__main__ import main
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import PERIOD_MS, T0, Traffic, exponent
 from benchmarks.growth.hours import closed
-from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill
+from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill, default_limit
 from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
@@ -144,10 +144,15 @@ def test_bill_grows_with_the_shards_alone() -> None:
 
 
 def test_bill_counts_a_commit_of_each_shard_in_a_minute_and_a_heartbeat_of_each_worker_in_three_seconds() -> None:
-    """As full shards commit on a worker with memory for a minute of their lines."""
-    found = bill(4, 1, minutes=10, limit=1 << 30)
-    assert found.parts["PUT segments"] == pytest.approx(4 * MONTH_S / 60 * PUT, rel=0.05)
+    """As full shards commit at default settings; a tenth more commit early, as periods make all commit at a time."""
+    found = bill(8, 1, minutes=10)
+    assert 1 <= found.parts["PUT segments"] / (8 * MONTH_S / 60 * PUT) <= 1.15
     assert found.parts["heartbeats"] == pytest.approx(MONTH_S * 0.3 * WRITE, rel=0.05)
+
+
+def test_default_limit_holds_a_minute_of_fifty_full_shards_on_a_machine_of_8_gib() -> None:
+    """docs/performance.md."""
+    assert [default_limit(shards) // 2**20 for shards in (0, 4, 50)] == [256, 256, 3200]
 
 
 def test_bill_counts_the_early_commits_of_a_worker_with_little_memory() -> None:
