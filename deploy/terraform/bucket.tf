@@ -68,27 +68,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   }
 
   dynamic "rule" {
-    for_each = {
-      for id, folder in { events = "customer=", bundles = "_bundles/" } : id => folder
-      if var.data_expires_days + var.data_archive_days > 0
-    }
+    for_each = local.lifecycle
     content {
       id     = rule.key
       status = "Enabled"
       filter {
-        prefix = "${var.prefix}/${rule.value}"
+        prefix = rule.value.prefix
       }
       dynamic "transition" {
-        for_each = var.data_archive_days > 0 ? [1] : []
+        for_each = rule.value.archive > 0 ? [1] : []
         content {
-          days          = var.data_archive_days
+          days          = rule.value.archive
           storage_class = "GLACIER_IR"
         }
       }
       dynamic "expiration" {
-        for_each = var.data_expires_days > 0 ? [1] : []
+        for_each = rule.value.expires > 0 ? [1] : []
         content {
-          days = var.data_expires_days
+          days = rule.value.expires
         }
       }
     }

@@ -11,11 +11,9 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  name      = var.name != "" ? var.name : var.stream
-  table     = var.table != "" ? var.table : "vortex-${var.stream}"
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
-  region    = data.aws_region.current.name
+  region    = data.aws_region.current.region
 }
 
 resource "aws_kinesis_stream" "this" {
@@ -35,6 +33,7 @@ resource "aws_kinesis_stream" "this" {
 # Attributes other than the key are not declared in DynamoDB. Vortex creates the table where it is missing; here it has
 # tags and protection.
 resource "aws_dynamodb_table" "leases" {
+  count                       = var.create_table ? 1 : 0
   name                        = local.table
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "leaseKey"

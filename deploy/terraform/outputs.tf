@@ -1,11 +1,11 @@
 output "store_url" {
-  description = "store.url of the settings."
-  value       = "s3://${var.bucket}/${var.prefix}"
+  description = "store.url of the settings, by the name of the bucket."
+  value       = local.prefix == "" ? "s3://${var.bucket}" : "s3://${var.bucket}/${local.prefix}"
 }
 
 output "table" {
   description = "coordination.table of the settings."
-  value       = aws_dynamodb_table.leases.name
+  value       = local.table
 }
 
 output "roles" {

@@ -6,7 +6,8 @@ locals {
     "/\\b(REGION|ACCOUNT|TABLE|STREAM|BUCKET|PREFIX|KEY)\\b/", "<$1>"
   ) }
 
-  policies = { for mode, text in local.marked : mode => replace(replace(replace(replace(replace(replace(replace(replace(
+  # Without a prefix its slash goes, too.
+  filled = { for mode, text in local.marked : mode => replace(replace(replace(replace(replace(replace(replace(replace(replace(
     text,
     "arn:aws:", "arn:${local.partition}:"),
     "<REGION>", local.region),
@@ -14,6 +15,24 @@ locals {
     "<TABLE>", local.table),
     "<STREAM>", var.stream),
     "<BUCKET>", var.bucket),
-    "<PREFIX>", var.prefix),
+    "<PREFIX>/", local.below),
+    "<PREFIX>", local.prefix),
   "<KEY>", var.kms_key_arn) }
+
+  # A resource of the default layout stands for those of event_folders. Access points come beside the bucket that they lead to.
+  bucket_arn = "arn:${local.partition}:s3:::${var.bucket}"
+  events     = "${local.bucket_arn}/${local.below}customer=*"
+  policies = { for mode, text in local.filled : mode => jsonencode(merge(jsondecode(text), {
+    Statement = [for statement in jsondecode(text).Statement : merge(statement, {
+      Resource = flatten([for one in flatten([
+        for given in flatten([statement.Resource]) : given == local.events ? [
+          for folder in var.event_folders : "${local.bucket_arn}/${local.below}${folder}*"
+        ] : [given]
+        ]) : concat([one], [
+        for point in var.access_point_arns :
+        one == local.bucket_arn ? point : "${point}/object/${trimprefix(one, "${local.bucket_arn}/")}"
+        if one == local.bucket_arn || startswith(one, "${local.bucket_arn}/")
+      ])])
+    })]
+  })) }
 }

@@ -3,7 +3,7 @@ locals {
 }
 
 data "aws_iam_policy_document" "trust" {
-  for_each = { fleet = "vortex", loader = "vortex-loader" }
+  for_each = local.accounts
 
   dynamic "statement" {
     for_each = var.oidc_provider_arn != "" ? [1] : []
@@ -14,9 +14,9 @@ data "aws_iam_policy_document" "trust" {
         identifiers = [var.oidc_provider_arn]
       }
       condition {
-        test     = "StringEquals"
+        test     = "StringLike"
         variable = "${local.oidc_issuer}:sub"
-        values   = ["system:serviceaccount:${var.namespace}:${each.value}"]
+        values   = each.value
       }
       condition {
         test     = "StringEquals"

@@ -134,14 +134,6 @@ def test_readme_of_the_terraform_module_has_every_variable_and_output_with_its_d
     assert sorted(rows) == sorted(re.findall(r"^\| `.+$", (module / "README.md").read_text(), re.MULTILINE))
 
 
-def test_terraform_expires_events_in_every_folder_where_the_loader_reads_them() -> None:
-    """Events that outlive their retention are worse than none that expire."""
-    module = (DEPLOY / "terraform/bucket.tf").read_text()
-    resources = json.loads((DEPLOY / "iam/loader.json").read_text())["Statement"][0]["Resource"]
-    folders = {one.partition("PREFIX/")[2].rstrip("*") for one in resources} - {"_hours/", "_manifests/"}
-    assert set(re.findall(r'= "([a-z_]+[=/])"', module)) == folders == {"customer=", "_bundles/"}
-
-
 @pytest.mark.parametrize("name", sorted(path.name for path in (DEPLOY / "iam").iterdir()))
 def test_iam_policy_names_actions_of_known_services_and_no_wildcard_resource(name: str) -> None:
     policy = json.loads((DEPLOY / "iam" / name).read_text())
