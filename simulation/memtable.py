@@ -84,9 +84,8 @@ class MemoryTable:
         await self.before("take", lease.key)
         found = self.table.get(lease.key)
         if found is not None and (found.counter, found.owner) == (lease.counter, lease.owner):
-            found = self._write(
-                taken(msgspec.structs.replace(found, stream=lease.stream or found.stream), owner, token)
-            )
+            ours = msgspec.structs.replace(found, stream=lease.stream or found.stream, store=lease.store or found.store)
+            found = self._write(taken(ours, owner, token))
         elif found is not None and (found.owner, found.token) != (owner, token):
             found = None
         await self.after("take", lease.key)

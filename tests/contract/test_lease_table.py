@@ -162,15 +162,15 @@ async def test_create_replaces_a_row_of_an_earlier_stream_once(table: LeaseTable
     assert not await table.create(msgspec.structs.replace(new, key="a row of the KCL"))
 
 
-async def test_take_adds_the_stream_to_a_row_without_one(table: LeaseTable) -> None:
+async def test_take_adds_stream_and_store_to_a_row_without_them(table: LeaseTable) -> None:
     """Such as a row that the KCL created."""
     await table.create(free())
-    taken = await table.take(msgspec.structs.replace(free(), stream=1_000), "one", "t")
+    taken = await table.take(msgspec.structs.replace(free(), stream=1_000, store="a store"), "one", "t")
     assert taken is not None
-    assert taken.stream == 1_000
+    assert (taken.stream, taken.store) == (1_000, "a store")
     renewed = await table.renew(taken)
     assert renewed is not None
-    assert (await row(table)).stream == 1_000
+    assert ((await row(table)).stream, (await row(table)).store) == (1_000, "a store")
 
 
 async def test_rows_returns_each_of_many_rows_once(table: LeaseTable) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Site, client, make_stream
+from tests.harness import Site, client, event_of, make_stream
 from vortex.adapters.dynamodb.lease_row import read_row, write_row
 from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
-from vortex.core.fleet.lease import Checkpoint, Lease
+from vortex.core.fleet.lease import WHOLE, Checkpoint, Lease
+from vortex.exits import Exit
 from vortex.ports import Denied, NotFound
 
 FREE = Lease("shardId-000000000000", None, 0, Checkpoint("TRIM_HORIZON"))
@@ -183,3 +184,33 @@ def test_check_reports_the_state_of_the_lease_table(
 
     asyncio.run(begin())
     assert f"ok   lease table vortex-{name}: 1 lease; conditional writes work" in site.call("check").stdout
+
+
+async def test_check_and_run_refuse_the_table_of_another_store(
+    table: DynamoTable, dynamodb_url: str, moto_url: str, name: str, tmp_path: Path
+) -> None:
+    """Before anything is written. With a table of its own, the store begins at `source.start`."""
+    make_stream(moto_url, name, 1)
+    created = client("kinesis", moto_url).describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+    at = round(created["StreamCreationTimestamp"].timestamp() * 1000)
+    await table.ensure()
+    await table.create(
+        Lease("shardId-000000000000", None, 3, Checkpoint("495", WHOLE), stream=at, store="0123456789abcdef s3://b/old")
+    )
+    before = await table.rows()
+    site = Site(moto_url, name, (tmp_path / "out").as_uri(), tmp_path / "v.toml")
+    site.configure()
+    settings = site.config.read_text()
+    coordination = f'\n[coordination]\nmode = "dynamodb"\nendpoint_url = "{dynamodb_url}"\n'
+    site.config.write_text(f'{settings}{coordination}table = "{name}"\n')
+    for answer, code in ((site.call("check"), Exit.FAILED), (site.call("run"), Exit.LOST_STATE)):
+        said = answer.stdout + answer.stderr
+        assert answer.returncode == code, said
+        assert f"lease table {name} serves the store s3://b/old, not file://" in said
+        assert "coordination.table" in said
+    assert await table.rows() == before
+    assert not list((tmp_path / "out").rglob("stream.json"))
+    site.config.write_text(f'{settings}{coordination}table = "{name}-own"\n')
+    client("kinesis", moto_url).put_record(StreamName=name, PartitionKey="k", Data=event_of("id"))
+    site.drain()
+    assert len(site.lines()) == 1

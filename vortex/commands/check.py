@@ -15,7 +15,7 @@ import click
 from vortex.adapters.aws import credentials
 from vortex.adapters.aws.client import Session
 from vortex.adapters.dynamodb.table import DynamoTable
-from vortex.commands.existing_state import foreign, streams_at
+from vortex.commands.existing_state import foreign, refused_leases, streams_at
 from vortex.commands.printing import print_line
 from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
 from vortex.commands.sampling import SAMPLE, lines_of, reading_of
@@ -25,7 +25,7 @@ from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.lookup.sample import Sample, exhaust
 from vortex.lookup.stream_sample import recent_records
-from vortex.ports import NotFound, ObjectStore, Stream
+from vortex.ports import NotFound, ObjectStore, PortError, Stream
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream, stream_name, table_name
 
 
@@ -78,7 +78,7 @@ async def _lines(settings: Settings) -> AsyncIterator[Line]:
         if not found.ok:
             yield Line("AWS", False, "the other checks were skipped, as there are no credentials")
         elif table is not None:
-            yield await tried(f"lease table {table_name(settings)}", lambda: _of_table(table))
+            yield await tried(f"lease table {table_name(settings)}", lambda: _of_table(table, settings, stream, store))
 
 
 async def _of_session(session: Session) -> str:
@@ -132,8 +132,8 @@ async def lines_of_stream(stream: Stream, settings: Settings) -> AsyncIterator[L
             yield line
 
 
-async def _of_table(table: DynamoTable) -> str:
-    """Prove that the table can be read, and that it keeps two writers apart; nothing is left in it."""
+async def _of_table(table: DynamoTable, settings: Settings, stream: Stream, store: ObjectStore) -> str:
+    """Prove that the table can be read, keeps two writers apart, and serves no other store; nothing is left in it."""
     try:
         active = await table.active(create=False)
     except NotFound:
@@ -141,4 +141,8 @@ async def _of_table(table: DynamoTable) -> str:
     if not active:
         raise CheckFailed("is being created or deleted; check again in a minute")
     await table.probe()
-    return f"{counted(len(await table.rows()), 'lease')}; conditional writes work"
+    rows = await table.rows()
+    with contextlib.suppress(PortError):  # of stream or store: their own lines say it
+        if rows and (refusal := await refused_leases(rows, settings, stream, store)):
+            raise CheckFailed(refusal)
+    return f"{counted(len(rows), 'lease')}; conditional writes work"

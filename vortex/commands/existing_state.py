@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 from vortex.commands.event_files import FileError
 from vortex.config.loading import ConfigError
+from vortex.config.settings import Settings
+from vortex.core.fleet.lease import Lease, of_earlier_stream
+from vortex.core.fleet.store_mark import mark_of
 from vortex.core.layout import STATE
 from vortex.core.log.rules import StreamState, stream_root
 from vortex.core.model import StreamInfo
 from vortex.exits import Exit
 from vortex.log.store import LogStore
 from vortex.lookup.rejections import BrokenRejection
-from vortex.ports import ObjectStore, PortError
+from vortex.ports import ObjectStore, PortError, Stream
 from vortex.retry import Once
 from vortex.runtime.app import STOPS
+from vortex.runtime.factories import table_name
 from vortex.runtime.first_start import ForeignState
 
 
@@ -51,6 +55,14 @@ def foreign(names: Sequence[str], stream: str) -> str:
     """The message if other streams have their state there; empty if none has."""
     others = ", ".join(sorted({name for name in names if name != stream}))
     return f"holds the state of stream {others}, not of stream {stream}; check store.url" if others else ""
+
+
+async def refused_leases(rows: Sequence[Lease], settings: Settings, stream: Stream, store: ObjectStore) -> str:
+    """Why this store must not use the lease table with these rows; empty if it may."""
+    info = await stream.describe()
+    state = await LogStore(store, stream_root(info.name, info.created_ms), Once()).state()
+    of_stream = [row for row in rows if not of_earlier_stream(row, info.created_ms)]
+    return mark_of(table_name(settings), store.url, state).refusal(of_stream)
 
 
 async def existing_state(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamState]:

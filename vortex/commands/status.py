@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import click
@@ -17,6 +17,7 @@ from vortex.commands.existing_state import existing_state
 from vortex.commands.status_text import Problem, Shard, View, ago, clock, console, rendered, span, written
 from vortex.config.settings import Settings
 from vortex.core.fleet.lease import Lease, of_earlier_stream
+from vortex.core.fleet.store_mark import mark_of
 from vortex.core.layout import hour_of, moment
 from vortex.core.log.rules import StreamState
 from vortex.core.model import HOUR_MS
@@ -24,7 +25,7 @@ from vortex.core.publish.plan import LogView, Plan, frontier, live_and_retired, 
 from vortex.exits import Exit
 from vortex.log.store import LogStore
 from vortex.ports import NotFound, ObjectStore, PortError, Stream
-from vortex.runtime.factories import open_lease_table, open_store, open_stream
+from vortex.runtime.factories import open_lease_table, open_store, open_stream, table_name
 
 _SLACK_MS = 60_000
 _WATCH_S = 5.0
@@ -95,6 +96,8 @@ class Status:
     """Gaps in the segments that no plan covers yet."""
     now: str
     """The service's time."""
+    foreign_leases: str = ""
+    """Why this store must not use the lease table; empty if it may."""
 
 
 def status(settings: Settings, as_json: bool, watch: bool = False) -> int:
@@ -129,7 +132,10 @@ async def _watch(settings: Settings) -> None:
 async def _status(settings: Settings, stream: Stream, store: ObjectStore) -> Status:
     info = await stream.describe()
     log_store, state = await existing_state(store, info)
-    return await gather(log_store, state, stream, settings, await _leases(settings, info.created_ms))
+    leases = await _leases(settings, info.created_ms)
+    found = await gather(log_store, state, stream, settings, leases)
+    mark = mark_of(table_name(settings), store.url, state)
+    return replace(found, foreign_leases=mark.refusal((leases or {}).values()))
 
 
 async def _leases(settings: Settings, stream: int) -> dict[str, Lease] | None:
@@ -328,6 +334,8 @@ def problems(found: Status) -> list[Problem]:
         if found.gaps
         else []
     )
+    if found.foreign_leases:
+        listed.append(Problem(found.foreign_leases, "until then no workers start"))
     nobody = [line for line in found.late if "no worker has it" in line]
     opened = [line for line in found.late if "keeps every period" in line]
     if nobody:

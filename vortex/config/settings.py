@@ -43,6 +43,7 @@ class Coordination(Section):
     table: Annotated[str, AfterValidator(places.table)] | None = Field(
         default=None,
         description="DynamoDB table of the leases, created at the first start. Default: vortex- and the stream's name. "
+        "Each store needs its own: Vortex refuses the table of another store. "
         "With the table of a Kinesis Client Library application, Vortex starts at its checkpoints.",
         examples=["vortex-clickstream"],
     )

@@ -25,6 +25,7 @@ from vortex.core.fleet.lease import (
     same_acquisition,
     shared_token,
 )
+from vortex.core.fleet.store_mark import StoreMark
 from vortex.core.model import Position, ShardInfo
 from vortex.health import Health
 from vortex.ports import Clock, Denied, LeaseTable, Unavailable
@@ -59,7 +60,7 @@ class Held:
 class Leases:
     """Reads and writes the lease table as worker `me`. Only an answer of the table removes a lease from `held`.
 
-    `stream` is the creation time of the stream, epoch milliseconds.
+    `stream` is the creation time of the stream, epoch milliseconds. `mark` names the store in the rows.
     """
 
     def __init__(
@@ -72,8 +73,11 @@ class Leases:
         token: Callable[[], str],
         failover_s: float,
         stream: int,
+        mark: StoreMark | None = None,
     ) -> None:
-        self.me, self.failover_s, self.stream = me, failover_s, stream
+        self.me, self.failover_s, self.stream, self.mark = me, failover_s, stream, mark
+        self.refusal = ""
+        """Why the store must not use the table, by the last look; empty if it may."""
         self.held: dict[str, Held] = {}
         self._table, self._clock, self._health, self._token = table, clock, health, token
         self._retry = retry.of("lease table")
@@ -112,6 +116,7 @@ class Leases:
             # The answer is at least as recent as the request.
             seen.append(Seen(row, max(0.0, asked - since)))
         self._counters = counters
+        self.refusal = self.mark.refusal(one.lease for one in seen) if self.mark is not None else ""
         self._look_s = look_every(len(seen), self.failover_s)
         self._each = beat_alone(seen, self.me, self.failover_s)
         found = {row.key: row for row in rows}
@@ -131,7 +136,12 @@ class Leases:
                 return
 
     async def _create(self, lease: Lease) -> bool:
-        return await self._retry(f"create lease {lease.key}", lambda: self._table.create(lease))
+        return await self._retry(f"create lease {lease.key}", lambda: self._table.create(self._marked(lease)))
+
+    def _marked(self, lease: Lease) -> Lease:
+        """The row with the names of this stream and store."""
+        store = self.mark.text if self.mark is not None else ""
+        return msgspec.structs.replace(lease, stream=self.stream, store=store)
 
     async def remove(self, leases: Sequence[Lease]) -> None:
         """Delete rows that have not changed since `look` read them. Raises Unavailable, Denied."""
@@ -148,7 +158,7 @@ class Leases:
 
     async def take(self, lease: Lease) -> bool:
         """Acquire a lease; False if another worker was faster."""
-        token, ours = shared_token(self.me, self._token()), msgspec.structs.replace(lease, stream=self.stream)
+        token, ours = shared_token(self.me, self._token()), self._marked(lease)
         asked = self._clock.monotonic()
         found = await self._retry(f"take lease {lease.key}", lambda: self._table.take(ours, self.me, token))
         if found is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from vortex.core.fleet.balance import BEATS, SOON, Roster, Seen, begin_at, decide, look_again, owner_of, roster
 from vortex.core.fleet.lease import Lease, checkpoint_of
+from vortex.core.fleet.store_mark import ForeignTable
 from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
 from vortex.fleet.fleet import GIVE_UP
@@ -76,6 +77,8 @@ class LeasedFleet:
         self._next_at: dict[str, float] = {}
         """For shards that ran here before: when they may be read again, in case they come back soon."""
         self._stopping = False
+        self._looked = False
+        """Whether a look has found that the table serves this store."""
         self._wake = asyncio.Event()
         self._begun = asyncio.Event()
         """Set when there is a new task to wait for."""
@@ -127,6 +130,10 @@ class LeasedFleet:
         rows = [one.lease for one in seen]
         for shard, awaited in await leases.settle():
             self._lose(self._holdings.get(shard), awaited)
+        if leases.refusal:
+            return self._refused()
+        self._health.good("leases of another store")
+        self._looked = True
         await shard_tree.learn(rows)
         known = {row.key for row in rows}
         if missing := [shard for shard in shard_tree.live.values() if shard.id not in known]:
@@ -147,6 +154,13 @@ class LeasedFleet:
         if decision.take or decision.steal:
             return SOON * leases.failover_s
         return look_again(seen, self._holdings, leases.failover_s)
+
+    def _refused(self) -> float:
+        """The table serves another store. A start ends before it writes anything; later, work that is held goes on."""
+        if not self._looked:
+            raise ForeignTable(self._leases.refusal)
+        self._health.bad("leases of another store", self._leases.refusal)
+        return self._leases.failover_s
 
     def _new_leases(self, missing: list[ShardInfo]) -> list[Lease]:
         """Rows to add, from a different first row for each worker, so that workers starting together share the work."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from vortex.core.fleet.store_mark import ForeignTable
 from vortex.core.log.rules import BrokenLog
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.wording import counted
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 60.0
 _SOON_LOOKS = 15
-STOPS = (ForeignObject, BrokenLog, CorruptSegment, OtherVersion)
+STOPS = (ForeignObject, ForeignTable, BrokenLog, CorruptSegment, OtherVersion)
 
 
 async def _nothing() -> None:

@@ -19,6 +19,7 @@ from vortex.core.decode.fields import Fields
 from vortex.core.decode.limits import Limits
 from vortex.core.fleet.balance import Roster
 from vortex.core.fleet.lease import Lease
+from vortex.core.fleet.store_mark import mark_of
 from vortex.core.ingest.shard_state import Policy
 from vortex.core.layout import Layout
 from vortex.core.log.rules import StreamState
@@ -36,7 +37,7 @@ from vortex.log.shard_tree import ShardTree
 from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher, PublisherPorts
 from vortex.runtime.environment import Environment
-from vortex.runtime.factories import first_start
+from vortex.runtime.factories import first_start, table_name
 from vortex.runtime.first_start import load_or_create_state
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def publisher_of(
 async def loaded_state(env: Environment) -> tuple[StreamState, LogStore]:
     """The stream's state, made at the first start: by the lease table of a KCL application, if it left one behind.
 
-    Raises ForeignState.
+    Raises ForeignState, ForeignTable.
     """
     if not IN_C:
         log.warning("the steps in C are not installed: events cost twice the CPU; a wheel has them")
@@ -110,6 +111,7 @@ async def loaded_state(env: Environment) -> tuple[StreamState, LogStore]:
         seed=env.seed,
         older=lambda state, log_store: publisher_of(env, state, log_store),
         leases=None if table is None else leases,
+        table=table_name(env.settings),
     )
 
 
@@ -204,6 +206,9 @@ def assemble(
         fleet = LocalFleet(shard_tree, env.health, env.clock, worker)
     else:
         failover_s = env.settings.coordination.failover / 1000
-        leases = Leases(env.table, env.clock, env.retry, env.health, env.owner, env.token, failover_s, state.created)
+        mark = mark_of(table_name(env.settings), env.store.url, state)
+        leases = Leases(
+            env.table, env.clock, env.retry, env.health, env.owner, env.token, failover_s, state.created, mark
+        )
         fleet = LeasedFleet(shard_tree, leases, env.health, env.clock, worker)
     return Assembly(env, fleet, publisher, worker, bounds, draining)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vortex.core.fleet.kcl_migration import inherited
 from vortex.core.fleet.lease import Lease, of_earlier_stream
+from vortex.core.fleet.store_mark import ForeignTable, mark_of
 from vortex.core.layout import STATE, hour_of, moment
 from vortex.core.log.rules import RootStart, StreamState, stream_root
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
@@ -91,10 +92,12 @@ async def load_or_create_state(
     seed: int,
     older: Callable[[StreamState, LogStore], Publisher],
     leases: Callable[[], Awaitable[list[Lease]]] | None = None,
+    table: str = "",
 ) -> tuple[StreamState, LogStore]:
-    """The stream's state and log store, created at the first start. Raises ForeignState.
+    """The stream's state and log store, created at the first start. Raises ForeignState, ForeignTable.
 
-    `leases` are the rows of the lease table, if there is one: if they match, its checkpoints say where to start.
+    `leases` are the rows of the lease table, if there is one, and `table` is its name: if they match, its checkpoints
+    say where to start.
     """
     info = await retry("describe stream", stream.describe)
     root = stream_root(info.name, info.created_ms)
@@ -120,6 +123,10 @@ async def load_or_create_state(
     if leases is not None and published is None:
         rows = await retry.of("lease table")("read leases", leases)
     found = [lease for lease in rows if not of_earlier_stream(lease, info.created_ms)]
+    if refusal := mark_of(table, store.url, None).refusal(found):
+        if (state := await log_store.state()) is not None:
+            return state, log_store  # another worker of this store made both meanwhile
+        raise ForeignTable(refusal)
     state = first_state(info, shards, start, server_ms=server, lateness_ms=lateness_ms, seed=seed, leases=found)
     if published is not None and published > state.closed_before:
         # An earlier stream has published below this bound; those keys are never written again.

@@ -143,3 +143,15 @@ async def test_rejected_by_tells_the_share_of_the_last_plan() -> None:
     assert await rejected_by(Plans(), 4) == ["plan 4: 60 of 100 events are rejected"]  # type: ignore[arg-type]
     assert await rejected_by(Plans(), 0) == []  # type: ignore[arg-type]
     assert await rejected_by(Plans(), -1) == []  # type: ignore[arg-type]
+
+
+def test_problems_name_a_lease_table_that_serves_another_store() -> None:
+    async def main() -> None:
+        world = FleetWorld(shards=1)
+        member = await world.join()
+        await world.run(60)
+        found = replace(await status(world), foreign_leases="lease table t serves the store s3://b/old")
+        assert problems(found)[0].what == "lease table t serves the store s3://b/old"
+        await member.kill()
+
+    scenario(main())

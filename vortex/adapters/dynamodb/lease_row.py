@@ -30,10 +30,23 @@ END_HASH = "endingHashKey"
 THROUGHPUT = "throughputKBps"  # this and the next two: KCL 3.x
 PREVIOUS_OWNER = "checkpointOwner"
 ENTITY = "entityType"
-TOKEN = "vortexToken"  # this and the next are Vortex's own
+TOKEN = "vortexToken"  # this and the next two are Vortex's own
 STREAM = "vortexStreamCreated"
+STORE = "vortexStore"
 
-ATTRIBUTES = (OWNER, *PENDING, PARENTS, CHILDREN, START_HASH, END_HASH, THROUGHPUT, PREVIOUS_OWNER, TOKEN, STREAM)
+ATTRIBUTES = (
+    OWNER,
+    *PENDING,
+    PARENTS,
+    CHILDREN,
+    START_HASH,
+    END_HASH,
+    THROUGHPUT,
+    PREVIOUS_OWNER,
+    TOKEN,
+    STREAM,
+    STORE,
+)
 """Optional attributes."""
 
 Value = dict[str, Any]
@@ -75,6 +88,7 @@ def read_row(item: Mapping[str, Value]) -> Lease | None:
         throughput=_perhaps(_rate, item, THROUGHPUT),
         previous_owner=_perhaps(_str, item, PREVIOUS_OWNER),
         stream=_perhaps(_int, item, STREAM) or 0,
+        store=_perhaps(_str, item, STORE) or "",
     )
 
 
@@ -103,6 +117,8 @@ def write_row(lease: Lease) -> dict[str, Value]:
         row[PREVIOUS_OWNER] = text(lease.previous_owner)
     if lease.stream:
         row[STREAM] = number(lease.stream)
+    if lease.store:
+        row[STORE] = text(lease.store)
     return row
 
 

@@ -32,6 +32,7 @@ from vortex.adapters.dynamodb.lease_row import (
     OWNER,
     PENDING,
     PREVIOUS_OWNER,
+    STORE,
     STREAM,
     SUB,
     SWITCHES,
@@ -194,6 +195,8 @@ class DynamoTable:
             put[PREVIOUS_OWNER] = text(str(lease.owner))
         if lease.stream:
             put[STREAM] = number(lease.stream)
+        if lease.store:
+            put[STORE] = text(lease.store)
         try:
             return await self._update(
                 lease.key,

@@ -66,7 +66,8 @@ class Lease(msgspec.Struct, frozen=True):
     `start_hash` and `end_hash` are the shard's hash key range, both inclusive; None if the row has none. `throughput`
     is measured by the owner, in KB/s (an attribute of the KCL 3.x); None: not measured. `stream` is the creation time
     of the shard's stream, epoch milliseconds; 0 if the row has none, as rows of the KCL: a stream that is deleted and
-    created again reuses its shard ids. `previous_owner` is the worker from which the lease was taken, until that worker
+    created again reuses its shard ids. `store` names the store that the row serves (`StoreMark.text`); empty in rows of
+    the KCL and of earlier versions. `previous_owner` is the worker from which the lease was taken, until that worker
     has committed and released it (`checkpointOwner` of the KCL 3.x). The new owner waits for this for a while, so that
     nothing is read twice.
     """
@@ -84,6 +85,7 @@ class Lease(msgspec.Struct, frozen=True):
     throughput: float | None = None
     previous_owner: str | None = None
     stream: int = 0
+    store: str = ""
 
 
 def of_earlier_stream(lease: Lease, stream: int) -> bool:

@@ -10,7 +10,7 @@ from vortex.adapters.aws.exchange import Malformed
 from vortex.adapters.dynamodb.lease_row import read_row, row_of, same_value, write_row
 from vortex.core.fleet.lease import TRIM_HORIZON, Checkpoint, Lease
 
-FREE = Lease("shard", None, 7, Checkpoint(TRIM_HORIZON), parents=("p",), start_hash=0, end_hash=9, stream=5)
+FREE = Lease("shard", None, 7, Checkpoint(TRIM_HORIZON), parents=("p",), start_hash=0, end_hash=9, stream=5, store="s")
 
 
 @pytest.mark.parametrize(

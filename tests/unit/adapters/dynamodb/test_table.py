@@ -12,7 +12,7 @@ from vortex.adapters.dynamodb.table import DynamoTable
 from vortex.core.fleet.lease import TRIM_HORIZON, Checkpoint, Lease
 from vortex.ports import Unavailable
 
-FREE = Lease("shard", None, 7, Checkpoint(TRIM_HORIZON), parents=("p",), start_hash=0, end_hash=9, stream=5)
+FREE = Lease("shard", None, 7, Checkpoint(TRIM_HORIZON), parents=("p",), start_hash=0, end_hash=9, stream=5, store="s")
 JUNK: list[dict[str, Any]] = [
     {"leaseCounter": {"S": "seven"}},
     {"leaseCounter": {"N": "1.5"}},
