@@ -5,10 +5,13 @@ and the figures of vortex plan.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from vortex.config.example import schema
+import yaml
+
+from tools.chart_values import values_schema
 from vortex.config.output import FAST, Commit, Publish
 from vortex.config.settings import LEAST_MEMORY, Memory, Shutdown
 from vortex.config.units import DURATIONS, SIZES
@@ -16,18 +19,8 @@ from vortex.core import memory
 
 _CHART = "deploy/helm/vortex"
 _ALERTS = "deploy/prometheus-alerts.yml"
-_TEXT = {"type": "string"}
-_FLAG = {"type": "boolean"}
-_COUNT = {"type": "integer", "minimum": 0}
-_POSITIVE = {"type": "integer", "minimum": 1}
-_MAP = {"type": "object"}
-_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-_CRON = r"[0-9*?,/-]+ +[0-9*?,/-]+ +[0-9*?,/-]+ +[0-9A-Za-z*?,/-]+ +[0-9A-Za-z*?,/-]+"
-_HOURS = {"type": "string", "pattern": f"^{_CRON}$"}
-_SCHEDULE = {"type": "string", "pattern": f"^({_CRON}|@(hourly|daily|midnight|weekly|monthly|yearly|annually))?$"}
-"""KEDA takes five fields, Kubernetes a name as well; empty is the default."""
-_LIST = {"type": "array"}
-_EITHER = {"type": ["integer", "string"]}
+_SELECTOR = re.compile(r"\b(vortex_\w+)(\{)?")
+_NO_QUERY = re.compile(r"\s*(#|summary:|runbook:|- alert:|- name:)")
 
 
 def chart_files(root: Path) -> dict[str, str]:
@@ -35,11 +28,23 @@ def chart_files(root: Path) -> dict[str, str]:
 
     The alerting rules are a copy: a chart is packaged alone, and Helm reads no file outside of it.
     """
+    defaults = yaml.safe_load((root / _CHART / "values.yaml").read_text("utf-8"))
     return {
-        f"{_CHART}/values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n",
-        f"{_CHART}/files/prometheus-alerts.yml": (root / _ALERTS).read_text("utf-8"),
+        f"{_CHART}/values.schema.json": json.dumps(values_schema(defaults), indent=2, ensure_ascii=False) + "\n",
+        f"{_CHART}/files/prometheus-alerts.yml": of_release((root / _ALERTS).read_text("utf-8")),
         f"{_CHART}/files/figures.json": json.dumps(figures(), indent=2) + "\n",
     }
+
+
+def of_release(rules: str) -> str:
+    """The alerting rules, with a place in each selector where the chart puts the labels of its release."""
+    lines = rules.splitlines(keepends=True)
+    return "".join(line if _NO_QUERY.match(line) else _SELECTOR.sub(_placed, line) for line in lines)
+
+
+def _placed(found: re.Match[str]) -> str:
+    place = "__LOADER__" if found[1].startswith("vortex_loader_") else "__RELEASE__"
+    return f"{found[1]}{{{place}{', ' if found[2] else '}'}"
 
 
 def figures() -> dict[str, Any]:
@@ -66,67 +71,3 @@ def figures() -> dict[str, Any]:
         "sizes": SIZES,
         "durations": DURATIONS,
     }
-
-
-def values_schema() -> dict[str, Any]:
-    """The JSON schema of values.yaml; `settings` are those of vortex.schema.json."""
-    settings = json.loads(schema())
-    del settings["$schema"], settings["title"]
-    return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "Values of the Vortex chart",
-        **_object(
-            image=_object(
-                repository=_TEXT, tag=_TEXT, digest=_TEXT, pullPolicy={"enum": ["Always", "IfNotPresent", "Never"]}
-            ),
-            imagePullSecrets=_LIST,
-            settings=settings,
-            env=_LIST,
-            replicas=_COUNT,
-            processes=_POSITIVE,
-            shardsPerProcess=_COUNT,
-            resources=_MAP,
-            serviceAccount=_object(create=_FLAG, name=_TEXT, annotations=_TEXTS),
-            terminationGracePeriodSeconds=_POSITIVE,
-            scratch=_object(sizeLimit=_TEXT),
-            podAnnotations=_TEXTS,
-            podLabels=_TEXTS,
-            nodeSelector=_TEXTS,
-            tolerations=_LIST,
-            affinity=_MAP,
-            priorityClassName=_TEXT,
-            topologySpread=_object(enabled=_FLAG, topologyKey=_TEXT),
-            podDisruptionBudget=_object(enabled=_FLAG, maxUnavailable=_EITHER),
-            service=_object(enabled=_FLAG, port=_POSITIVE),
-            podMonitor=_object(enabled=_FLAG, interval=_TEXT, labels=_TEXTS),
-            prometheusRule=_object(enabled=_FLAG, labels=_TEXTS),
-            networkPolicy=_object(enabled=_FLAG, **{"from": _LIST}, egress=_LIST),
-            keda=_object(
-                enabled=_FLAG,
-                minReplicas=_COUNT,
-                maxReplicas=_POSITIVE,
-                shardsPerPod=_POSITIVE,
-                lagSeconds=_POSITIVE,
-                prometheus=_TEXT,
-                hours={
-                    "type": "array",
-                    "items": {
-                        **_object(start=_HOURS, end=_HOURS, timezone=_TEXT, replicas=_POSITIVE),
-                        "required": ["start", "end"],
-                    },
-                },
-                pollingInterval=_POSITIVE,
-                cooldownPeriod=_COUNT,
-                authentication=_TEXT,
-            ),
-            autoscaling=_object(
-                enabled=_FLAG, minReplicas=_POSITIVE, maxReplicas=_POSITIVE, targetCPUUtilizationPercentage=_POSITIVE
-            ),
-            drain=_object(enabled=_FLAG, schedule=_SCHEDULE, timeZone=_TEXT, deadlineSeconds=_POSITIVE),
-            **{"global": _MAP},
-        ),
-    }
-
-
-def _object(**properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": properties}

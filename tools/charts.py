@@ -7,9 +7,9 @@ made in the same way, for those who do not use Helm.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
@@ -17,8 +17,10 @@ _CHART = _ROOT / "deploy/helm/vortex"
 _EXAMPLES = _ROOT / "deploy/helm/examples"
 _KUBERNETES = "1.30.0"
 """What is rendered for; the chart needs 1.25."""
-_ALERTS = _CHART / "files/prometheus-alerts.yml"
-_LEFT_OUT = "  # ... as in deploy/prometheus-alerts.yml"
+_RULES = re.compile(
+    r"^  # Alerting rules for Prometheus\..*?^  groups:\n.*?(?=^    - name: vortex-drain|^---|\Z)", re.M | re.S
+)
+_LEFT_OUT = "  # ... as in deploy/prometheus-alerts.yml, of this release alone\n  groups:\n"
 _PLAIN = _EXAMPLES / "plain.yaml"
 _HEAD = """\
 # A fleet of Vortex workers on Kubernetes, made from the chart in deploy/helm by `make charts`. Put your own names where
@@ -35,7 +37,7 @@ def rendered(helm: str, values: Path) -> str:
     subprocess.run([helm, "lint", "--quiet", "--strict", *given], check=True)
     template = [helm, "template", "vortex", *given]
     made = subprocess.run(template, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return made.replace(textwrap.indent(_ALERTS.read_text("utf-8"), "  ", lambda line: True).rstrip("\n"), _LEFT_OUT)
+    return _RULES.sub(_LEFT_OUT, made)
 
 
 def plain(text: str) -> str:

@@ -141,6 +141,7 @@ def test_state_page_has_the_format_versions_and_plan_fields_of_the_code() -> Non
 def test_runbook_lists_exactly_the_shipped_alerts() -> None:
     groups = yaml.safe_load(page("deploy/prometheus-alerts.yml"))["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"]}
+    alerts |= set(re.findall(r"- alert: (\w+)", page("deploy/helm/vortex/templates/_rules.tpl")))
     assert set(_NAMED.findall(page("docs/how-to/alerts.md"))) == alerts
 
 

@@ -1,6 +1,13 @@
+{{- /* A name for all objects: of a Service (a letter first, no dot), and with "-drain" of a CronJob (52 characters at most). A
+       digest of the release's name keeps names apart that had to be changed. */ -}}
 {{- define "vortex.fullname" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 52 | trimSuffix "-" }}
-{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}{{ end }}
+{{- $wanted := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) }}
+{{- $name := $wanted | replace "." "-" }}
+{{- if not (regexMatch "^[a-z]" $name) }}{{ $name = printf "v-%s" $name }}{{ end }}
+{{- if or (ne $name $wanted) (gt (len $name) 46) }}
+{{- $name = printf "%s-%s" (regexReplaceAll "-+$" (trunc 39 $name) "") (sha256sum .Release.Name | trunc 6) }}
+{{- end }}
+{{- $name }}
 {{- end }}
 
 {{- define "vortex.selector" -}}
@@ -10,9 +17,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "vortex.labels" -}}
 {{ include "vortex.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end }}
 
 {{- define "vortex.serviceAccount" -}}
@@ -46,8 +53,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- else if not .Values.autoscaling.enabled }}{{ if eq (int .Values.replicas) 0 }}true{{ end }}{{ end }}
 {{- end }}
 
-{{- define "vortex.drainSchedule" -}}
-{{ default "15 * * * *" .Values.drain.schedule }}
+{{- /* The stream's name, which its ARN ends with. */ -}}
+{{- define "vortex.stream" -}}
+{{ regexReplaceAll "^.*:stream/" (dig "source" "stream" "" .Values.settings) "" }}
 {{- end }}
 
 {{- define "vortex.port" -}}
@@ -115,99 +123,4 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
 {{- end }}
 {{- int64 $total }}
-{{- end }}
-
-{{- define "vortex.resources" -}}
-{{- if .Values.resources }}{{ toYaml .Values.resources }}
-{{- else -}}
-{{- $memory := printf "%sMi" (include "vortex.memory" .) -}}
-requests: {cpu: {{ .Values.processes | quote }}, memory: {{ $memory }}}
-limits: {memory: {{ $memory }}}
-{{- end }}
-{{- end }}
-
-{{- /* What the Deployment and the CronJob have in common. */ -}}
-{{- define "vortex.pod" -}}
-serviceAccountName: {{ include "vortex.serviceAccount" . }}
-enableServiceLinks: false  # or each Service of the namespace sets variables, one named vortex VORTEX_PORT
-terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with .Values.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
-  seccompProfile: {type: RuntimeDefault}
-volumes:
-  - name: settings
-    configMap: {name: {{ include "vortex.fullname" . }}}
-  - name: scratch
-    emptyDir: {sizeLimit: {{ default (include "vortex.scratch" .) .Values.scratch.sizeLimit }}}
-{{- end }}
-
-{{- define "vortex.container" -}}
-name: vortex
-image: {{ include "vortex.image" . }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
-{{- with .Values.env }}
-env: {{- toYaml . | nindent 2 }}
-{{- end }}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
-volumeMounts:
-  - {name: settings, mountPath: /etc/vortex, readOnly: true}
-  - {name: scratch, mountPath: /tmp}
-resources: {{- include "vortex.resources" . | nindent 2 }}
-{{- end }}
-
-{{- define "vortex.checked" -}}
-{{- $replicas := .Values.replicas | int }}
-{{- $scaled := or .Values.keda.enabled .Values.autoscaling.enabled }}
-{{- if ne (include "vortex.mode" .) "dynamodb" }}
-{{- if or (gt $replicas 1) (gt (int .Values.processes) 1) $scaled }}
-{{- fail "several workers need settings.coordination.mode \"dynamodb\"; \"local\" is for replicas 1, processes 1 and no scaler" }}
-{{- end }}
-{{- end }}
-{{- $figures := .Files.Get "files/figures.json" | fromJson }}
-{{- $grace := include "vortex.ms" (list (dig "shutdown" "grace" $figures.grace .Values.settings) $figures.durations) | int64 }}
-{{- if le (mul 1000 (int64 .Values.terminationGracePeriodSeconds)) $grace }}
-{{- fail "terminationGracePeriodSeconds must be more than settings.shutdown.grace, or a worker is killed before it has committed" }}
-{{- end }}
-{{- if and .Values.keda.enabled .Values.autoscaling.enabled }}
-{{- fail "keda.enabled and autoscaling.enabled: one scaler at a time" }}
-{{- end }}
-{{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.drain.enabled) }}
-{{- fail "keda.minReplicas 0 needs drain.enabled: without a worker no hour closes" }}
-{{- end }}
-{{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.keda.hours) }}
-{{- fail "keda.minReplicas 0 needs keda.hours: where no pod runs, nothing tells of lag, and no pod would start again" }}
-{{- end }}
-{{- if and .Values.drain.enabled (not (include "vortex.sleeps" .)) }}
-{{- fail "drain.enabled needs times without a pod: keda.enabled with keda.minReplicas 0, or replicas 0 and no scaler" }}
-{{- end }}
-{{- if and .Values.drain.enabled .Values.keda.enabled (not .Values.drain.schedule) }}
-{{- fail "drain.schedule is required with keda.hours: name times outside of them, such as \"10 23,0-5 * * *\"" }}
-{{- end }}
-{{- range $key := list "limit" "keys" }}
-{{- $given := dig "memory" $key $figures.least $.Values.settings }}
-{{- if and (ne (toString $given) "auto") (lt (include "vortex.bytes" (list $given $figures.sizes) | int64) (int64 $figures.least)) }}
-{{- fail (printf "settings.memory.%s must be at least \"1MiB\", not %q" $key (toString $given)) }}
-{{- end }}
-{{- end }}
 {{- end }}

@@ -1,0 +1,107 @@
+{{- /* What the schema of the values cannot say. Each sentence names the value. */ -}}
+{{- define "vortex.checked" -}}
+{{- include "vortex.checkedWorkers" . }}
+{{- include "vortex.checkedScalers" . }}
+{{- include "vortex.checkedPods" . }}
+{{- include "vortex.checkedMetadata" . }}
+{{- end }}
+
+{{- define "vortex.checkedWorkers" -}}
+{{- $replicas := .Values.replicas | int }}
+{{- $scaled := or .Values.keda.enabled .Values.autoscaling.enabled }}
+{{- if ne (include "vortex.mode" .) "dynamodb" }}
+{{- if or (gt $replicas 1) (gt (int .Values.processes) 1) $scaled }}
+{{- fail "several workers need settings.coordination.mode \"dynamodb\"; \"local\" is for replicas 1, processes 1 and no scaler" }}
+{{- end }}
+{{- end }}
+{{- $figures := .Files.Get "files/figures.json" | fromJson }}
+{{- $grace := include "vortex.ms" (list (dig "shutdown" "grace" $figures.grace .Values.settings) $figures.durations) | int64 }}
+{{- if le (mul 1000 (int64 .Values.terminationGracePeriodSeconds)) $grace }}
+{{- fail "terminationGracePeriodSeconds must be more than settings.shutdown.grace, or a worker is killed before it has committed" }}
+{{- end }}
+{{- range $key := list "limit" "keys" }}
+{{- $given := dig "memory" $key $figures.least $.Values.settings }}
+{{- if and (ne (toString $given) "auto") (lt (include "vortex.bytes" (list $given $figures.sizes) | int64) (int64 $figures.least)) }}
+{{- fail (printf "settings.memory.%s must be at least \"1MiB\", not %q" $key (toString $given)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "vortex.checkedScalers" -}}
+{{- if and .Values.keda.enabled .Values.autoscaling.enabled }}
+{{- fail "keda.enabled and autoscaling.enabled: one scaler at a time" }}
+{{- end }}
+{{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.drain.enabled) }}
+{{- fail "keda.minReplicas 0 needs drain.enabled: without a worker no hour closes" }}
+{{- end }}
+{{- if and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0) (not .Values.keda.hours) }}
+{{- fail "keda.minReplicas 0 needs keda.hours: where no pod runs, nothing tells of lag, and no pod would start again" }}
+{{- end }}
+{{- if and .Values.drain.enabled (not (include "vortex.sleeps" .)) }}
+{{- fail "drain.enabled needs times without a pod: keda.enabled with keda.minReplicas 0, or replicas 0 and no scaler" }}
+{{- end }}
+{{- if and .Values.drain.enabled .Values.keda.enabled (not .Values.drain.schedule) }}
+{{- fail "drain.schedule is required with keda.hours: name times outside of them, such as \"10 23,0-5 * * *\"" }}
+{{- end }}
+{{- if and .Values.keda.enabled (gt (int .Values.keda.minReplicas) (int .Values.keda.maxReplicas)) }}
+{{- fail (printf "keda.minReplicas %d is above keda.maxReplicas %d" (int .Values.keda.minReplicas) (int .Values.keda.maxReplicas)) }}
+{{- end }}
+{{- if .Values.keda.enabled }}{{ range .Values.keda.hours }}
+{{- if gt (int (default 1 .replicas)) (int $.Values.keda.maxReplicas) }}
+{{- fail (printf "keda.hours: replicas %d is above keda.maxReplicas %d" (int .replicas) (int $.Values.keda.maxReplicas)) }}
+{{- end }}
+{{- $from := include "vortex.cron" (list "keda.hours.start" .start) }}
+{{- if eq $from (include "vortex.cron" (list "keda.hours.end" .end)) }}
+{{- fail (printf "keda.hours: start and end are both %q; KEDA refuses that" .start) }}
+{{- end }}
+{{- end }}{{ end }}
+{{- if .Values.drain.enabled }}{{ include "vortex.checkedDrain" . }}{{ end }}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+{{- fail (printf "autoscaling.minReplicas %d is above autoscaling.maxReplicas %d" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+{{- end }}
+{{- if and .Values.autoscaling.enabled .Values.resources (not (dig "requests" "cpu" "" .Values.resources)) (not (dig "limits" "cpu" "" .Values.resources)) }}
+{{- fail "autoscaling.enabled needs resources.requests.cpu: the target is a percentage of that" }}
+{{- end }}
+{{- end }}
+
+{{- define "vortex.checkedPods" -}}
+{{- $host := dig "http" "host" "127.0.0.1" .Values.settings }}
+{{- if regexMatch "^(?i:unix:.*|localhost|127[.].*|::1)$" $host }}
+{{- fail (printf "settings.http.host %q: probes and scrapers cannot reach a pod there; take \"0.0.0.0\", or \"::\" in a cluster of IPv6 alone" $host) }}
+{{- end }}
+{{- $known := list "HTTP__HOST" "HTTP__PORT" "COORDINATION__MODE" "SHUTDOWN__GRACE" "MEMORY__LIMIT" "MEMORY__KEYS" "COMMIT__EVERY" "COMMIT__MAX_BYTES" "PUBLISH__PERIOD" "PUBLISH__PRESET" "PUBLISH__SCRATCH" "SOURCE__STREAM" "SOURCE__REGION" }}
+{{- range .Values.env }}
+{{- if and (hasPrefix "VORTEX_" (upper .name)) (has (trimPrefix "VORTEX_" (upper .name)) $known) }}
+{{- fail (printf "env %s: probes, memory, scaling and rules go by `settings`; write settings.%s instead" .name (trimPrefix "VORTEX_" (upper .name) | lower | replace "__" ".")) }}
+{{- end }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) .Values.serviceAccount.annotations }}
+{{- fail "serviceAccount.annotations need serviceAccount.create: the chart changes no account that exists; annotate it yourself" }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.from) (or .Values.podMonitor.enabled .Values.prometheusRule.enabled .Values.keda.prometheus) }}
+{{- fail "networkPolicy.from is required where Prometheus reads metrics: name its namespace, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}], or [{podSelector: {}}] for this one" }}
+{{- end }}
+{{- $volumes := list "settings" "scratch" }}
+{{- range .Values.extraVolumes }}
+{{- if has .name $volumes }}{{ fail (printf "extraVolumes: there is a volume %q already; take another name" .name) }}{{ end }}
+{{- $volumes = append $volumes .name }}
+{{- end }}
+{{- $paths := list "/etc/vortex" "/tmp" }}
+{{- range .Values.extraVolumeMounts }}
+{{- if not (has .name $volumes) }}{{ fail (printf "extraVolumeMounts: extraVolumes have no volume %q" .name) }}{{ end }}
+{{- if has (clean .mountPath) $paths }}{{ fail (printf "extraVolumeMounts: something is mounted at %q already" .mountPath) }}{{ end }}
+{{- $paths = append $paths (clean .mountPath) }}
+{{- end }}
+{{- end }}
+
+{{- define "vortex.checkedMetadata" -}}
+{{- $labels := include "vortex.labels" . | fromYaml }}
+{{- range $where, $given := dict "podLabels" .Values.podLabels "podMonitor.labels" .Values.podMonitor.labels "prometheusRule.labels" .Values.prometheusRule.labels }}
+{{- range $key, $_ := $given }}
+{{- if hasKey $labels $key }}{{ fail (printf "%s: the chart sets %q itself, and selectors go by it" $where $key) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if hasKey (default dict .Values.podAnnotations) "checksum/settings" }}
+{{- fail "podAnnotations: the chart sets \"checksum/settings\" itself" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,158 @@
+"""Helm refuses what Kubernetes, KEDA or Prometheus would refuse later, and names the value."""
+
+from __future__ import annotations
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.deploy.helm import CHART, pod, refused, render, rendered
+
+FLEET = "settings: {coordination: {mode: dynamodb}}\n"
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("settings: {http: {port: 0}}", "port"),
+        ("settings: {http: {port: 65536}}", "port"),
+        ("service: {port: 0}", "port"),
+        ("service: {port: 70000}", "port"),
+        ("scratch: {sizeLimit: banana}", "sizeLimit"),
+        ("scratch: {sizeLimit: 2GiB}", "sizeLimit"),
+        ("resources: {requests: {memory: 2GB}}", "memory"),
+        ("resources: {request: {cpu: 1}}", "request"),
+        ("topologySpread: {topologyKey: ''}", "topologyKey"),
+        ("topologySpread: {topologyKey: a b}", "topologyKey"),
+        ("imagePullSecrets: [registry]", "imagePullSecrets"),
+        ("imagePullSecrets: [{}]", "name"),
+        ("image: {digest: latest}", "digest"),
+        ("image: {tag: 'a b'}", "tag"),
+        ("env: [{name: A, value: 5}]", "value"),
+        ("env: [{name: A, value: true}]", "value"),
+        ("env: [{name: '1=A', value: x}]", "name"),
+        ("env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]", "env"),
+        ("env: [HTTPS_PROXY=x]", "env"),
+        ("podDisruptionBudget: {maxUnavailable: banana}", "maxUnavailable"),
+        ("podDisruptionBudget: {maxUnavailable: 0}", "maxUnavailable"),
+        ("podDisruptionBudget: {maxUnavailable: 0%}", "maxUnavailable"),
+        ("podDisruptionBudget: {maxUnavailable: -1}", "maxUnavailable"),
+        ("podDisruptionBudget: {maxUnavailable: 101%}", "maxUnavailable"),
+        ("podDisruptionBudget: {maxUnavailable: '1'}", "maxUnavailable"),
+        ("podMonitor: {interval: often}", "interval"),
+        ("podLabels: {team: 'my team'}", "podLabels"),
+        ("podLabels: {'a b': x}", "podLabels"),
+        ("podLabels: {app.kubernetes.io/name: other}", "podLabels"),
+        ("podLabels: {helm.sh/chart: other}", "podLabels"),
+        ("podAnnotations: {checksum/settings: x}", "podAnnotations"),
+        ("podMonitor: {labels: {app.kubernetes.io/instance: x}}", "podMonitor.labels"),
+        ("prometheusRule: {labels: {app.kubernetes.io/version: x}}", "prometheusRule.labels"),
+        ("prometheusRule: {matchLabels: {a-b: x}}", "matchLabels"),
+        ("serviceAccount: {create: false, annotations: {eks.amazonaws.com/role-arn: x}}", "serviceAccount.annotations"),
+        ("serviceAccount: {name: My_Account}", "name"),
+        ("priorityClassName: High Priority", "priorityClassName"),
+        ("nodeSelector: {disk: 'a b'}", "nodeSelector"),
+        ("affinity: {nodeAffinities: {}}", "nodeAffinities"),
+        ("tolerations: [spot]", "tolerations"),
+        ("networkPolicy: {from: [monitoring]}", "from"),
+        ("keda: {prometheus: prometheus:9090}", "prometheus"),
+        ("keda: {authentication: KEDA}", "authentication"),
+        ("drain: {timeZone: UTC+2}", "timeZone"),
+        ("drain: {timeZone: '+02:00'}", "timeZone"),
+        ("drain: {timeZone: Local}", "timeZone"),
+        ("keda: {hours: [{start: 0 6 * * *, end: 0 22 * * *, timezone: Berlin}]}", "timezone"),
+        (
+            FLEET + "keda: {enabled: true, minReplicas: 3, maxReplicas: 2}",
+            "keda.minReplicas 3 is above keda.maxReplicas 2",
+        ),
+        (FLEET + "autoscaling: {enabled: true, minReplicas: 3, maxReplicas: 2}", "autoscaling.minReplicas 3 is above"),
+        (FLEET + "autoscaling: {enabled: true}\nresources: {requests: {memory: 3Gi}}", "resources.requests.cpu"),
+        (
+            FLEET + "keda: {enabled: true, maxReplicas: 2, hours: [{start: 0 6 * * *, end: 0 22 * * *, replicas: 3}]}",
+            "keda.hours: replicas 3 is above keda.maxReplicas 2",
+        ),
+        (
+            FLEET + "keda: {enabled: true, hours: [{start: 0 6 * * *, end: 0  6 * * *}]}",
+            'keda.hours: start and end are both "0 6 * * *"',
+        ),
+    ],
+)
+def test_chart_refuses_what_is_refused_later_and_names_it(given: str, said: str) -> None:
+    assert said in refused(given=given)
+
+
+@pytest.mark.parametrize("value", sorted(key for key, default in DEFAULTS.items() if default not in ("", [], {})))
+def test_chart_says_what_is_missing_when_a_value_is_null(value: str) -> None:
+    said = refused(given=f"{value}: null")
+    assert value in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    sorted(
+        f"{section}.{key}"
+        for section, keys in DEFAULTS.items()
+        if isinstance(keys, dict) and section != "settings"
+        for key in keys
+    ),
+)
+def test_chart_is_rendered_or_names_the_value_when_a_part_is_null(value: str) -> None:
+    section, _, key = value.partition(".")
+    given = yaml.safe_dump({section: {key: None}})
+    done = render(given=given, values="sleeps-at-night")
+    if done.returncode:
+        assert key in refused(given=given, values="sleeps-at-night")
+    else:
+        assert "<nil>" not in done.stdout
+        assert not list(nulls(list(yaml.safe_load_all(done.stdout))))
+
+
+def nulls(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [found for part in value.values() for found in nulls(part)]
+    if isinstance(value, list):
+        return [found for part in value for found in nulls(part)]
+    return [value] if value is None else []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "podDisruptionBudget: {enabled: true, maxUnavailable: 25%}",
+        "podDisruptionBudget: {enabled: true, maxUnavailable: 3}",
+        "scratch: {sizeLimit: 1.5Gi}",
+        "resources: {requests: {cpu: 0.5, memory: 2Gi}, limits: {memory: 3G}}",
+        "resources: {requests: {cpu: 500m, ephemeral-storage: 1e9}}",
+        "imagePullSecrets: [{name: registry}]",
+        "env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}, {name: EMPTY}]",
+        "podLabels: {team: data, example.com/cost-centre: '42'}",
+        "topologySpread: {topologyKey: kubernetes.io/hostname}",
+        "serviceAccount: {create: false, name: my-account, annotations: null}",
+        "tolerations: [{key: spot, operator: Exists}]",
+        FLEET + "autoscaling: {enabled: true}\nresources: {limits: {cpu: 2}}",
+        FLEET
+        + "keda: {enabled: true, hours: [{start: 0 6 * * 1-5, end: 0 22 * * 1-5, timezone: America/Argentina/Salta}]}",
+    ],
+)
+def test_chart_takes_what_kubernetes_takes(given: str) -> None:
+    for kind, document in rendered(given=given).items():
+        if kind not in ("ScaledObject", "PodMonitor", "PrometheusRule"):
+            kubernetes_validate.validate(document, "1.30", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("version", "policy"), [("1.26.0", None), ("1.27.0", "AlwaysAllow"), ("1.33.0", "AlwaysAllow")]
+)
+def test_pods_that_are_not_ready_hold_no_node_back(version: str, policy: str | None) -> None:
+    """A pod that waits for AWS is not ready, and would be protected by the budget."""
+    budget = rendered(values="plain", kubernetes=version)["PodDisruptionBudget"]["spec"]
+    assert budget.get("unhealthyPodEvictionPolicy") == policy
+
+
+@pytest.mark.parametrize(
+    ("sets", "seconds"), [([], 60), (["processes=2"], 120), (["terminationGracePeriodSeconds=300", "processes=8"], 360)]
+)
+def test_pod_ends_after_its_supervisor_has_killed_workers_that_hang(sets: list[str], seconds: int) -> None:
+    """Which it does a minute after shutdown.grace."""
+    assert pod(rendered(*sets, values="plain")["Deployment"])["spec"]["terminationGracePeriodSeconds"] == seconds
