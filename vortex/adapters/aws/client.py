@@ -211,9 +211,11 @@ def _error_of(reply: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_form(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
-    """Raises Malformed for a success without a JSON object where one is required. botocore would read an empty one."""
+    """Raises Malformed for a success that is not 200, or has no JSON object. botocore would read an empty one."""
     if operation_model.service_model.resolved_protocol != "json" or response_dict["status_code"] >= 300:
         return
+    if response_dict["status_code"] != 200:
+        raise Malformed(f"status {response_dict['status_code']}")
     try:
         msgspec.json.decode(response_dict["body"], type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -46,6 +46,8 @@ _WHOLE = 2**30
 """Maximum bytes of a whole object, and of a range without a length."""
 _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?:\w+:)?(\w+)[\s/>]")
 """Matches the name of an XML document's root element."""
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+"""A bucket's name, not an ARN."""
 
 
 class S3Store:
@@ -212,8 +214,11 @@ class S3Store:
         """The results of `read` for each page. Raises Malformed for a listing that never ends."""
         pages, token = Pages(), dict[str, str]()
 
+        asked = {"Name": self._bucket, "Prefix": self._prefix + prefix, **query}
+
         async def ask() -> tuple[Sequence[T], str]:
             page = await self._client.list_objects_v2(**self._common, Prefix=self._prefix + prefix, **query, **token)
+            _check_echo(page, asked)
             rows, following = read(page), page.get("NextContinuationToken", "")
             if page["IsTruncated"] != bool(following):
                 raise Malformed(f"a listing with IsTruncated {page['IsTruncated']} that continues at {following!r}")
@@ -281,14 +286,29 @@ def _of_delete(row: dict[str, Any], what: str) -> PortError:
 
 
 def _check_root(name: str) -> Callable[..., None]:
-    """A check of a reply's root element: botocore reads any other document, such as XHTML, as an empty reply."""
+    """A check of a reply's status and root: botocore reads any other document, such as XHTML, as an empty reply."""
 
     def check(response_dict: dict[str, Any], **_: Any) -> None:
-        root = _ROOT.match(response_dict["body"])
-        if response_dict["status_code"] < 300 and (root is None or root[1] != name.encode()):
-            raise Malformed(f"status {response_dict['status_code']} without a {name}")
+        status, root = response_dict["status_code"], _ROOT.match(response_dict["body"])
+        if status < 300 and (status != 200 or root is None or root[1] != name.encode()):
+            raise Malformed(f"status {status} {'with' if root and root[1] == name.encode() else 'without'} a {name}")
 
     return check
+
+
+def _check_echo(page: Mapping[str, Any], asked: Mapping[str, str]) -> None:
+    """Raises Malformed if the listing says that it answers another question, such as one from a proxy's cache.
+
+    Some servers leave out what was asked. The bucket is only compared if both are plain names: an access point has the
+    name of its bucket, and a tenant may be before a colon.
+    """
+    for field, wanted in asked.items():
+        found = page.get(field) or wanted
+        if field == "Name":
+            plain = _PLAIN.fullmatch(wanted) and _PLAIN.fullmatch(found) and not wanted.endswith("-s3alias")
+            found = found if plain else wanted
+        if found != wanted:
+            raise Malformed(f"a listing with {field} {str(found)[:80]!r}, not {wanted[:80]!r}")
 
 
 @contextlib.asynccontextmanager

@@ -72,6 +72,7 @@ def summary(**changed: Any) -> dict[str, Any]:
     return {"StreamName": "s", "StreamARN": "a", "StreamCreationTimestamp": 1.7e9, "RetentionPeriodHours": 24} | changed
 
 
+TABLE = {"KeySchema": [{"AttributeName": "leaseKey", "KeyType": "HASH"}], "TableStatus": "ACTIVE"}
 NONSENSE = [
     ("put", Reply(200)),
     ("put", Reply(200, headers=Headers([("ETag", "")]))),
@@ -127,6 +128,14 @@ NONSENSE = [
     ("folders", document("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>" + PAGE)),
     ("folders", document("<CommonPrefixes/>" + PAGE)),
     ("folders", more("", "again")),
+    *[("list", document(PAGE).having(status=status)) for status in (201, 202, 203, 204, 206, 207)],
+    ("folders", document(PAGE).having(status=203)),
+    ("list", document(f"<Prefix>root/other/</Prefix>{PAGE}")),
+    ("list", document(f"<Prefix>root/dir</Prefix>{PAGE}")),
+    ("list", document(f"<Name>another</Name><Prefix>root/dir/</Prefix>{PAGE}")),
+    ("list", document(f"<Prefix>root/dir/</Prefix><StartAfter>root/dir/b</StartAfter>{PAGE}")),
+    ("folders", document(f"<Prefix>root/</Prefix><Delimiter>-</Delimiter>{PAGE}")),
+    ("delete", document("<Deleted><Key>k</Key></Deleted>", root="DeleteResult").having(status=203)),
     ("delete", document("", root="html")),
     ("delete", document("", root="DeleteResult")),
     ("delete", document("<Deleted><Key>root/other</Key></Deleted>", root="DeleteResult")),
@@ -151,6 +160,14 @@ NONSENSE = [
     ("renew", success(Attributes=[7])),
     ("renew", success(Attributes=item(leaseCounter={"N": None}))),
     ("renew_lost", success(Item=7)),
+    *[("active", success(Table=TABLE).having(status=status)) for status in (201, 203, 206)],
+    *[("rows", success(Items=[]).having(status=status)) for status in (202, 203)],
+    *[("describe", success(StreamDescriptionSummary=summary()).having(status=status)) for status in (203, 206)],
+    ("shards", success(Shards=[shard()]).having(status=203)),
+    ("iterator", success(ShardIterator="first").having(status=203)),
+    ("renew", success(Attributes=item()).having(status=203)),
+    ("renew_lost", success().having(status=203)),
+    ("remove", success().having(status=203)),
     ("describe", success(StreamDescriptionSummary={"StreamName": "s"})),
     ("shards", success(Shards=7)),
     ("shards", Reply(200, body=b'{"Shards":[' + b"1," * 7_000_000 + b"1]}")),
