@@ -59,8 +59,8 @@ class World:
 
     def patience(self, seconds: float) -> None:
         """Set the timeout of all clients."""
-        for client in (self.store, self.table, self.stream):
-            client._patience_s = seconds
+        self.store._patience_s = self.stream._patience_s = seconds
+        self.table._calls.patience_s = seconds
 
     def key(self) -> str:
         """A key that no test has used."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.harness import Site, event_of, make_stream
 from tests.kill import main as kill
-from vortex.adapters.dynamodb.table import METHODS
+from vortex.adapters.dynamodb.calls import METHODS
 from vortex.config.loading import load
 
 pytestmark = pytest.mark.acceptance

@@ -76,7 +76,7 @@ async def faulty(request: pytest.FixtureRequest) -> AsyncIterator[FaultyTable]:
     url = request.getfixturevalue("dynamodb_url")
     async with open_dynamo_table(f"t-{uuid.uuid4().hex}", region="us-east-1", endpoint_url=url) as opened:
         await opened.ensure()
-        faulty.table = DynamoTable(LossyClient(opened._client, faulty), opened._table)
+        faulty.table = DynamoTable(LossyClient(opened._calls._client, faulty), opened._table)
         yield faulty
 
 

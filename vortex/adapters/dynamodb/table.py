@@ -1,7 +1,7 @@
 """The lease table in DynamoDB, with the attributes of the Kinesis Client Library 2.x (and 3.x).
 
-API: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html. Attributes, conditions and
-increments: DynamoDBLeaseSerializer and DynamoDBLeaseRefresher of https://github.com/awslabs/amazon-kinesis-client.
+Attributes, conditions and increments: DynamoDBLeaseSerializer and DynamoDBLeaseRefresher of
+https://github.com/awslabs/amazon-kinesis-client.
 
 All writes but the removal of a row are UpdateItem, so foreign attributes of a row are kept. Conditions contain owner
 and token as well as the KCL's counter: after a restore of the table a counter value may occur again. Nothing is retried
@@ -13,16 +13,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
-from botocore.exceptions import ClientError
 
-from vortex.adapters.aws.client import Session, calling, client_config, code_of, new_session, patience_of
+from vortex.adapters.aws.client import Session, client_config, new_session, patience_of
 from vortex.adapters.aws.exchange import Malformed
 from vortex.adapters.aws.pages import Pages
+from vortex.adapters.dynamodb.calls import ConditionFailed, InUse, Refused, TableCalls
 from vortex.adapters.dynamodb.lease_row import (
     ATTRIBUTES,
     CHECKPOINT,
@@ -57,19 +57,11 @@ _TRIES = 5
 _PATIENCE_S = 8.0
 
 
-class _Refused(Exception):
-    """A condition failed. `found` is the current row; None if there is none, or only `junk`."""
-
-    def __init__(self, found: Lease | None, junk: dict[str, Any] | None = None) -> None:
-        super().__init__()
-        self.found, self.junk = found, junk
-
-
 class DynamoTable:
     """LeaseTable over an aiobotocore client."""
 
     def __init__(self, client: Any, table: str, patience_s: float = _PATIENCE_S) -> None:
-        self._client, self._table, self._patience_s = client, table, patience_s
+        self._table, self._calls = table, TableCalls(client, table, patience_s)
         self._junk: dict[str, int] = {}
         """By key, how many times in a row the row was invalid."""
 
@@ -91,7 +83,7 @@ class DynamoTable:
             return [(part["AttributeName"], part["KeyType"]) for part in table["KeySchema"]], table["TableStatus"]
 
         try:
-            key, status = await self._call("DescribeTable", read)
+            key, status = await self._calls.call("DescribeTable", read)
         except NotFound:
             if not create:
                 raise
@@ -111,8 +103,8 @@ class DynamoTable:
         """
         key = "vortex-check"
         try:
-            await self._update(key, put={COUNTER: number(0), CHECKPOINT: text("none")}, expect={KEY: text(key)})
-        except _Refused:
+            await self._calls.update(key, put={COUNTER: number(0), CHECKPOINT: text("none")}, expect={KEY: text(key)})
+        except Refused:
             return
         raise Denied(
             f"table {self._table} does not honour conditional writes: it accepted an update that it must refuse"
@@ -134,7 +126,7 @@ class DynamoTable:
             return {"ExclusiveStartKey": following} if following is not None else {}
 
         while True:
-            start = await self._call("Scan", read, ConsistentRead=True, **start)
+            start = await self._calls.call("Scan", read, ConsistentRead=True, **start)
             if not start:
                 return list(found.values())
 
@@ -159,8 +151,8 @@ class DynamoTable:
         row = write_row(lease)
         del row[KEY]
         try:
-            await self._update(lease.key, put=row, expect={KEY: None}, over_junk=True)
-        except _Refused as refused:
+            await self._calls.update(lease.key, put=row, expect={KEY: None}, over_junk=True)
+        except Refused as refused:
             found, junk = refused.found, refused.junk
         else:
             return True
@@ -172,8 +164,8 @@ class DynamoTable:
             return found is not None and bool(lease.token) and same_acquisition(lease, found)
         rest = tuple(attribute for attribute in ATTRIBUTES if attribute not in row)
         try:
-            await self._update(lease.key, put=row, remove=rest, expect=expect)
-        except _Refused:
+            await self._calls.update(lease.key, put=row, remove=rest, expect=expect)
+        except Refused:
             return False
         return True
 
@@ -183,8 +175,8 @@ class DynamoTable:
         if lease.throughput is not None:
             put[THROUGHPUT] = number(round(lease.throughput, 3))
         try:
-            return await self._update(lease.key, put=put, expect=_held(lease))
-        except _Refused as refused:
+            return await self._calls.update(lease.key, put=put, expect=_held(lease))
+        except Refused as refused:
             return _still_mine(lease, refused.found)
 
     async def take(self, lease: Lease, owner: str, token: str) -> Lease | None:
@@ -198,14 +190,14 @@ class DynamoTable:
         if lease.store:
             put[STORE] = text(lease.store)
         try:
-            return await self._update(
+            return await self._calls.update(
                 lease.key,
                 put=put,
                 add={SWITCHES: 1} if switched else {},
                 remove=() if switched else (PREVIOUS_OWNER,),
                 expect={COUNTER: number(lease.counter), OWNER: _owner(lease)},
             )
-        except _Refused as refused:
+        except Refused as refused:
             return _still_mine(msgspec.structs.replace(lease, owner=owner, token=token), refused.found)
 
     async def checkpoint(self, lease: Lease, checkpoint: Checkpoint, *, children: tuple[str, ...] = ()) -> Lease | None:
@@ -218,8 +210,8 @@ class DynamoTable:
             assert held is not None
             counter = {COUNTER: number(held.counter + 1)}
             try:
-                return await self._update(lease.key, put=put | counter, remove=PENDING, expect=_held(held))
-            except _Refused as refused:
+                return await self._calls.update(lease.key, put=put | counter, remove=PENDING, expect=_held(held))
+            except Refused as refused:
                 held = _still_mine(lease, refused.found)
             if held is None or (held.checkpoint == checkpoint and set(children) <= set(held.children)):
                 return held
@@ -232,8 +224,10 @@ class DynamoTable:
         expect = _held(lease)
         del expect[COUNTER]
         try:
-            return await self._update(lease.key, add={COUNTER: 1}, remove=(OWNER, TOKEN, PREVIOUS_OWNER), expect=expect)
-        except _Refused as refused:
+            return await self._calls.update(
+                lease.key, add={COUNTER: 1}, remove=(OWNER, TOKEN, PREVIOUS_OWNER), expect=expect
+            )
+        except Refused as refused:
             found = refused.found
         if found is None or found.owner is None:
             return found
@@ -257,123 +251,27 @@ class DynamoTable:
 
         key = {KEY: text(lease.key)}
         try:
-            await self._call("DeleteItem", read, lease.key, Key=key, ReturnValues="ALL_OLD", **arguments)
-        except _ConditionFailed:
+            await self._calls.call("DeleteItem", read, lease.key, Key=key, ReturnValues="ALL_OLD", **arguments)
+        except ConditionFailed:
             return False
         return True
 
     async def _hand_over(self, key: str, previous_owner: str) -> None:
         """Tell the new owner of the lease to stop waiting. Not a heartbeat, so the counter stays."""
-        with contextlib.suppress(_Refused):  # the lease was taken again, or the new owner does not wait any more
-            await self._update(key, remove=(PREVIOUS_OWNER,), expect={PREVIOUS_OWNER: text(previous_owner)})
+        with contextlib.suppress(Refused):  # the lease was taken again, or the new owner does not wait any more
+            await self._calls.update(key, remove=(PREVIOUS_OWNER,), expect={PREVIOUS_OWNER: text(previous_owner)})
 
     async def _create_table(self) -> None:
         try:
-            await self._call(
+            await self._calls.call(
                 "CreateTable",
                 dict,
                 KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
                 AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
             )
-        except _InUse:
+        except InUse:
             return  # another worker was faster
-
-    async def _update(
-        self,
-        key: str,
-        *,
-        expect: Mapping[str, Value | None],
-        put: Mapping[str, Value] | None = None,
-        add: Mapping[str, int] | None = None,
-        remove: tuple[str, ...] = (),
-        over_junk: bool = False,
-    ) -> Lease:
-        """One conditional UpdateItem; `expect` maps attributes to their values, None for an absent one.
-
-        Raises _Refused with the current row.
-        """
-
-        def read(reply: dict[str, Any]) -> Lease | None:
-            item = reply["Attributes"]
-            row = row_of(item)
-            if row is not None and row.key != key:
-                raise Malformed(f"the reply is of row {row.key[:100]}")
-            for attribute, value in wanted.items():
-                if value is not None and not same_value(item.get(attribute), value):
-                    raise Malformed(f"{attribute} of the row is not what was just written")
-            return row
-
-        wanted = {a: value for a, value in expect.items() if a not in (add or {}) and a not in remove} | dict(put or {})
-
-        try:
-            row = await self._call(
-                "UpdateItem",
-                read,
-                key,
-                Key={KEY: text(key)},
-                **update_arguments(expect=expect, put=put or {}, add=add or {}, remove=remove),
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except _ConditionFailed as failed:
-            item = failed.item or await self._item(key)
-            try:
-                raise _Refused(row_of(item) if item else None) from None
-            except Malformed as problem:
-                if over_junk:
-                    raise _Refused(None, item) from None
-                raise Unavailable(f"dynamodb:UpdateItem on table {self._table}: {problem}", "malformed") from problem
-        if row is None:
-            raise Denied(f"table {self._table}, row {key}: is not a lease")
-        return row
-
-    async def _item(self, key: str) -> dict[str, Any]:
-        """The row that made a condition fail, for servers that do not return it. Empty if there is none."""
-
-        def read(reply: dict[str, Any]) -> dict[str, Any]:
-            return dict(reply.get("Item") or {})
-
-        return await self._call("GetItem", read, key, Key={KEY: text(key)}, ConsistentRead=True)
-
-    async def _call(self, operation: str, read: Callable[[dict[str, Any]], T], /, key: str = "", **arguments: Any) -> T:
-        """Make one call and return `read(reply)`; any exception in `read` means a malformed reply."""
-        what = f"dynamodb:{operation} on table {self._table} {key}".rstrip()
-        async with calling(what, self._patience_s):
-            try:
-                return read(await getattr(self._client, METHODS[operation])(TableName=self._table, **arguments))
-            except ClientError as error:
-                code = code_of(error)
-                if code == "ResourceNotFoundException" and operation == "DescribeTable":
-                    raise NotFound(f"{what}: the table does not exist") from error
-                if code == "ConditionalCheckFailedException":
-                    refused: Exception = _ConditionFailed(dict(error.response.get("Item") or {}))
-                elif code == "ResourceInUseException" and operation == "CreateTable":
-                    refused = _InUse()
-                else:
-                    raise
-        raise refused
-
-
-METHODS = {
-    "CreateTable": "create_table",
-    "DeleteItem": "delete_item",
-    "DescribeTable": "describe_table",
-    "GetItem": "get_item",
-    "Scan": "scan",
-    "UpdateItem": "update_item",
-}
-"""The permissions that a worker needs (IAM action to method)."""
-
-
-class _ConditionFailed(Exception):
-    def __init__(self, item: dict[str, Any]) -> None:
-        super().__init__()
-        self.item = item
-
-
-class _InUse(Exception):
-    """The table is being created, or already exists."""
 
 
 def _owner(lease: Lease) -> Value | None:
