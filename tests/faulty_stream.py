@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from tests.loops import World
 from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.model import Page, Position, ShardInfo, StreamInfo
@@ -68,3 +70,8 @@ class FaultyWorld(World):
 
     def parent(self) -> str:
         return self.stream.shards()[0].id
+
+
+def of_kinesis(listed: list[ShardInfo]) -> list[ShardInfo]:
+    """A fault of `list_shards`: sequence numbers as long as those of Kinesis."""
+    return [msgspec.structs.replace(shard, start_sequence=f"49{int(shard.start_sequence):054d}") for shard in listed]

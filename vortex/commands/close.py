@@ -73,7 +73,7 @@ def _instant(text: str) -> int:
 async def _close(settings: Settings, shards: Sequence[str], before: int) -> list[Moved]:
     async with open_stream(settings) as stream, open_store(settings) as store:
         info = await stream.describe()
-        log_store, state = await existing_state(store, info)
+        log_store, state = await existing_state(store, info, stream)
         return await close_logs(log_store, state, stream, settings, shards, before)
 
 

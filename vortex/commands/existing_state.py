@@ -20,7 +20,7 @@ from vortex.ports import ObjectStore, PortError, Stream
 from vortex.retry import Once
 from vortex.runtime.app import STOPS
 from vortex.runtime.factories import table_name
-from vortex.runtime.first_start import ForeignState
+from vortex.runtime.first_start import ForeignState, is_of_shards
 
 
 class NoState(Exception):
@@ -65,8 +65,14 @@ async def refused_leases(rows: Sequence[Lease], settings: Settings, stream: Stre
     return mark_of(table_name(settings), store.url, state).refusal(of_stream)
 
 
-async def existing_state(store: ObjectStore, info: StreamInfo) -> tuple[LogStore, StreamState]:
-    """The stream's log store and state. Raises NoState."""
+async def existing_state(
+    store: ObjectStore, info: StreamInfo, stream: Stream | None = None
+) -> tuple[LogStore, StreamState]:
+    """The stream's log store and state. Raises NoState.
+
+    With `stream`, its shards identify the state of another creation time: a worker's first start may have been told a
+    wrong one.
+    """
     log_store = LogStore(store, stream_root(info.name, info.created_ms), Once())
     state = await log_store.state()
     if state is not None:
@@ -74,6 +80,12 @@ async def existing_state(store: ObjectStore, info: StreamInfo) -> tuple[LogStore
     names = await streams_at(store)
     if message := foreign(names, info.name):
         raise NoState(f"{store.url} {message}", Exit.LOST_STATE)
+    if names and stream is not None:
+        shards = await stream.list_shards()
+        async for name in store.list_folders(f"{STATE}/"):
+            log_store = LogStore(store, f"{STATE}/{name}", Once())
+            if "@" in name and (state := await log_store.state()) is not None and is_of_shards(state, shards):
+                return log_store, state
     if names:
         what = f"{store.url} holds the state of an earlier stream {info.name}, which was deleted and created again"
         raise NoState(f"{what}; `vortex run` starts the new one", Exit.FAILED)

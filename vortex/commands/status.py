@@ -131,8 +131,8 @@ async def _watch(settings: Settings) -> None:
 
 async def _status(settings: Settings, stream: Stream, store: ObjectStore) -> Status:
     info = await stream.describe()
-    log_store, state = await existing_state(store, info)
-    leases = await _leases(settings, info.created_ms)
+    log_store, state = await existing_state(store, info, stream)
+    leases = await _leases(settings, state.created)
     found = await gather(log_store, state, stream, settings, leases)
     mark = mark_of(table_name(settings), store.url, state)
     return replace(found, foreign_leases=mark.refusal((leases or {}).values()))

@@ -108,7 +108,7 @@ async def load_or_create_state(
     shards = await retry("list shards", stream.list_shards)
     earlier = await _earlier(store, retry, info, root)
     for known, its_log_store in earlier:
-        if _of_these(known, shards):
+        if is_of_shards(known, shards):
             log.warning(
                 "stream %s is described as created at %s, but its shards are those of %s: continuing with that state. "
                 "One of the two replies was wrong",
@@ -151,7 +151,7 @@ def _reopened(state: StreamState, closed_before: int) -> StreamState:
     )
 
 
-def _of_these(state: StreamState, shards: Sequence[ShardInfo]) -> bool:
+def is_of_shards(state: StreamState, shards: Sequence[ShardInfo]) -> bool:
     """Whether the state is that of the stream with these shards.
 
     A recreated stream reuses shard ids, but not sequence numbers, which contain the time. A short number is none of

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from random import Random
 
-import msgspec
 import pytest
 
 from simulation import vtime
 from simulation.memstream import MemoryStream
-from tests.faulty_stream import FaultyWorld
+from tests.faulty_stream import FaultyWorld, of_kinesis
 from tests.loops import World
 from vortex.core.model import ShardInfo, StreamInfo
 from vortex.runtime.first_start import ForeignState
@@ -83,11 +82,6 @@ def test_a_single_wrong_creation_time_starts_no_new_stream() -> None:
         await world.verified()
 
     vtime.run(scenario())
-
-
-def of_kinesis(listed: list[ShardInfo]) -> list[ShardInfo]:
-    """With sequence numbers as long as those of Kinesis."""
-    return [msgspec.structs.replace(shard, start_sequence=f"49{int(shard.start_sequence):054d}") for shard in listed]
 
 
 @pytest.mark.parametrize("wrong_first", [False, True])
