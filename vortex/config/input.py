@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from vortex.config import places
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, size_bytes
-from vortex.config.values import Duration, Endpoint, Paths, Patterns, PositiveSize, Size, parse_instant
+from vortex.config.values import Duration, Endpoint, Paths, Patterns, PositiveSize, Size, Within, parse_instant
 from vortex.core.decode.limits import DEFAULT
 
 
@@ -33,7 +33,7 @@ class Source(Section):
         description='Where the first start begins to read: "trim_horizon" (the oldest record), "latest", or a time '
         'such as "2026-01-31T00:00:00Z". Later starts continue where the last one stopped.',
     )
-    poll: Duration = Field(
+    poll: Annotated[Duration, Within(250, 60_000, 'must be between "250ms" and "1m"')] = Field(
         default=duration_ms("2s"),
         description='How often to ask a shard that has been read to its tip; from "250ms" to "1m". A shard that lags '
         "is read as fast as Kinesis allows.",
@@ -49,13 +49,6 @@ class Source(Section):
     @classmethod
     def _regional(cls, value: str | None, info: ValidationInfo) -> str | None:
         return section_region(value, places.stream_region(info.data.get("stream", "-")), info)
-
-    @field_validator("poll")
-    @classmethod
-    def _bounded(cls, value: int) -> int:
-        if not 250 <= value <= 60_000:
-            raise ValueError('must be between "250ms" and "1m"')
-        return value
 
     @field_validator("start")
     @classmethod
@@ -96,7 +89,7 @@ class Event(Section):
         description='What to do with an event that has half a character, such as "\\ud83d": "keep" it as it is, or '
         '"reject" it. DuckDB and ClickHouse cannot read such events.',
     )
-    max_bytes: Size = Field(
+    max_bytes: Annotated[Size, Within(1024, 2**30, 'must be between "1KiB" and "1GiB"')] = Field(
         default=size_bytes("4MB"),
         description='Largest event that is accepted; from "1KiB" to "1GiB". Redshift reads no JSON object above 4 MB.',
     )
@@ -106,13 +99,6 @@ class Event(Section):
         "need no pattern.",
         examples=["%d/%b/%Y:%H:%M:%S %z"],
     )
-
-    @field_validator("max_bytes")
-    @classmethod
-    def _sensible(cls, value: int) -> int:
-        if not 1024 <= value <= 2**30:
-            raise ValueError('must be between "1KiB" and "1GiB"')
-        return value
 
 
 class LimitsSection(Section):

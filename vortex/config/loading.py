@@ -13,11 +13,25 @@ from pydantic import ValidationError
 
 from vortex.config.environment import overrides, variable
 from vortex.config.output import FAST
+from vortex.config.quoting import shortened
 from vortex.config.settings import Settings, known_keys
+from vortex.core.wording import counted
+
+_LINE = 500
+"""Characters of a fault."""
+_LINES = 50
 
 
 class ConfigError(Exception):
-    """The settings cannot be used; one line a fault, each naming the key, its variable and what to do."""
+    """The settings cannot be used; one line a fault, each naming the key, its variable and what to do.
+
+    Long lines are shortened, and many: a file that is something else has thousands of unknown settings.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        lines = [shortened(line, _LINE) for fault in faults for line in fault.split("\n")]
+        more = len(lines) - _LINES
+        super().__init__("\n".join([*lines[:_LINES], *([f"and {counted(more, 'more line')}"] if more > 0 else [])]))
 
 
 def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -34,7 +48,7 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
     except ValidationError as problem:
         faults += [_fault(dict(error), name) for error in problem.errors(include_url=False)]
     if faults or settings is None:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError(*faults)
     return settings
 
 
@@ -67,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _fault(error: dict[str, Any], name: str) -> str:
-    place = [text if (text := str(part)).isprintable() else repr(text) for part in error["loc"]]
+    place = [shortened(text if (text := str(part)).isprintable() else repr(text)) for part in error["loc"]]
     key = ".".join(place[:2])
     if error["type"] == "extra_forbidden":
         return f"{name}: {key}: {_unknown(place)}"

@@ -9,10 +9,12 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from vortex.config import places
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, duration_text, size_bytes
-from vortex.config.values import Duration, Endpoint, ObjectSize, PositiveDuration, Size
+from vortex.config.values import Duration, Endpoint, ObjectSize, PositiveDuration, Size, Within
 from vortex.core.layout import Layout
 from vortex.core.model import HOUR_MS
 
+_DIVIDE = 'must divide an hour; write for example "1m", "5m", "15m" or "1h"'
+_DIVISORS = frozenset(value for value in range(1000, HOUR_MS + 1, 1000) if HOUR_MS % value == 0)
 _KEEPING_UP_MS = 120_000
 """How far a shard that keeps up may be behind, with its lateness: the slowest poll, a commit, clocks that differ."""
 
@@ -146,7 +148,7 @@ class Publish(Section):
         'publish.period "4s", hours.allowed_lateness "500ms". More files, more requests, more late events.',
         examples=["fast"],
     )
-    period: Duration = Field(
+    period: Annotated[Duration, Within(1000, HOUR_MS, _DIVIDE, values=_DIVISORS)] = Field(
         default=duration_ms("5m"),
         description='Time that one object covers. It must divide an hour; "1h" gives one file an hour.',
     )
@@ -160,13 +162,6 @@ class Publish(Section):
         "the folder for temporary files (TMPDIR). With less, segments are read several times.",
     )
 
-    @field_validator("period")
-    @classmethod
-    def _divides(cls, value: int) -> int:
-        if value < 1000 or value % 1000 or HOUR_MS % value:
-            raise ValueError('must divide an hour; write for example "1m", "5m", "15m" or "1h"')
-        return value
-
 
 class Hours(Section):
     """When hours close."""
@@ -174,7 +169,7 @@ class Hours(Section):
     allowed_lateness: Duration = Field(
         default=duration_ms("1m"), description="How late an event may be. A later one goes to the current period."
     )
-    max_delay: Duration | None = Field(
+    max_delay: Annotated[Duration, Within(_KEEPING_UP_MS, None)] | None = Field(
         default=None,
         description="Hours close without a shard that lags longer than this; its older events then count as late. At "
         "least allowed_lateness and two minutes. Default: hours wait for every shard.",

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
+from vortex.config.quoting import quoted, shortened
+
 MOST_SOCKET_BYTES = 107
 """The longest path of a socket in the file system: `sun_path` of unix(7) less the NUL at its end."""
 
@@ -112,8 +114,8 @@ def _bucket(rest: str) -> Bucket:
     _refuse(name)
     if not _BUCKET.fullmatch(name) or ".." in name or _ADDRESS.fullmatch(name):
         raise ValueError(
-            f"{_shown(name, rest)!r} is not a bucket name (lower-case letters, digits, hyphens and dots, 63 at most); "
-            f"{_STORES}"
+            f"{quoted(_shown(name, rest))} is not a bucket name (lower-case letters, digits, hyphens and dots, 63 at "
+            f"most); {_STORES}"
         )
     return Bucket(name, _prefix(prefix))
 
@@ -128,7 +130,7 @@ def _access_point(text: str) -> Bucket:
     found = _ARN.fullmatch(text)
     usual = "arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME"
     if found is None:
-        raise ValueError(f'{text!r} is not the ARN of an access point; write "s3://{usual}/prefix"')
+        raise ValueError(f'{quoted(text)} is not the ARN of an access point; write "s3://{usual}/prefix"')
     _, service, region, account, resource = found.groups()
     if service == "s3-outposts":
         _refuse("--op-s3")
@@ -141,7 +143,7 @@ def _access_point(text: str) -> Bucket:
         raise ValueError('write the name of the bucket, not its ARN: "s3://bucket/prefix"')
     point = _ACCESS_POINT.fullmatch(resource)
     if service != "s3" or point is None or not _ACCOUNT.fullmatch(account):
-        raise ValueError(f'{text!r} is not the ARN of an access point; write "s3://{usual}/prefix"')
+        raise ValueError(f'{quoted(text)} is not the ARN of an access point; write "s3://{usual}/prefix"')
     _region(region)
     name = text[: text.rindex(resource)] + f"accesspoint/{point[1]}"
     return Bucket(name, _prefix(point[2] or ""), region)
@@ -168,7 +170,7 @@ def stream_region(stream: str) -> str | None:
     if not stream.startswith("arn:"):
         if not _STREAM.fullmatch(stream):
             raise ValueError(
-                f"{stream!r} is not a stream name (letters, digits, hyphens, dots and underscores, 128 at most)"
+                f"{quoted(stream)} is not a stream name (letters, digits, hyphens, dots and underscores, 128 at most)"
             )
         return None
     found = _ARN.fullmatch(stream)
@@ -176,7 +178,8 @@ def stream_region(stream: str) -> str | None:
     whole = found and found[2] == "kinesis" and _REGION.fullmatch(found[3]) and _ACCOUNT.fullmatch(found[4])
     if not found or not whole or kind != "stream" or not _STREAM.fullmatch(name):
         raise ValueError(
-            f"{stream!r} is not the ARN of a stream; write arn:aws:kinesis:REGION:ACCOUNT:stream/NAME, or the name"
+            f"{quoted(stream)} is not the ARN of a stream; write arn:aws:kinesis:REGION:ACCOUNT:stream/NAME, or the "
+            "name"
         )
     return found[3]
 
@@ -194,7 +197,7 @@ def region(text: str, *, of_aws: bool) -> str:
 def _region(text: str) -> None:
     if not _REGION.fullmatch(text):
         hint = ", without the zone's letter" if _REGION.fullmatch(text[:-1]) else ""
-        raise ValueError(f'{text!r} is not a region; write for example "eu-central-1"{hint}')
+        raise ValueError(f'{quoted(text)} is not a region; write for example "eu-central-1"{hint}')
 
 
 def endpoint(url: str) -> str:
@@ -205,17 +208,17 @@ def endpoint(url: str) -> str:
         port = parts.port
     except ValueError as problem:
         why = "" if "@" in url else f": {problem}"
-        raise ValueError(f"{_shown(url, url)!r} is not a URL{why}") from None
+        raise ValueError(f"{quoted(_shown(url, url))} is not a URL{why}") from None
     if parts.scheme not in ("http", "https"):
         again = url if not _SCHEME.match(url) or "://" not in url else url.partition("://")[2]
-        again = _shown(again, again)
+        again = shortened(_shown(again, again))
         raise ValueError(f'the scheme is missing or unknown; write "https://{again}" or "http://{again}"')
     if "@" in url:  # a password with a slash looks like a path
         raise ValueError("must have no user and password; credentials come from where the AWS SDKs look for them")
     if not parts.hostname or not _HOST.fullmatch(parts.netloc.rpartition(":")[0] if port else parts.netloc):
-        raise ValueError(f'{url!r} names no host; write for example "https://host:9000"')
+        raise ValueError(f'{quoted(url)} names no host; write for example "https://host:9000"')
     if parts.query or parts.fragment or "?" in url or "#" in url or " " in url:
-        raise ValueError(f"{url!r} has a query, a fragment or a space, which an endpoint cannot have")
+        raise ValueError(f"{quoted(url)} has a query, a fragment or a space, which an endpoint cannot have")
     return url
 
 
@@ -227,21 +230,23 @@ def kms_key(text: str) -> str:
         name = arn[5]
     right = _KMS_ALIAS.fullmatch(name) or (_KMS_KEY.fullmatch(name) and name.startswith("key/") == whole)
     if text.startswith("arn:") != whole or not right:
-        raise ValueError(f'{text!r} is not a KMS key; write its id, "alias/NAME", or arn:aws:kms:REGION:ACCOUNT:key/ID')
+        raise ValueError(
+            f'{quoted(text)} is not a KMS key; write its id, "alias/NAME", or arn:aws:kms:REGION:ACCOUNT:key/ID'
+        )
     return text
 
 
 def table(text: str) -> str:
     """A DynamoDB table's name. Raises ValueError."""
     if not _TABLE.fullmatch(text):
-        raise ValueError(f"{text!r} is not a table name (3 to 255 letters, digits, hyphens, dots or underscores)")
+        raise ValueError(f"{quoted(text)} is not a table name (3 to 255 letters, digits, hyphens, dots or underscores)")
     return text
 
 
 def account(text: str) -> str:
     """An AWS account's number. Raises ValueError."""
     if not _ACCOUNT.fullmatch(text):
-        raise ValueError(f"{text!r} is not an AWS account; write its twelve digits")
+        raise ValueError(f"{quoted(text)} is not an AWS account; write its twelve digits")
     return text
 
 
@@ -250,7 +255,7 @@ def listening_host(text: str) -> str:
     _plain(text)
     if not text.startswith("unix:"):
         if not _HOST.fullmatch(text) and not re.fullmatch(r"[0-9A-Fa-f:.]+(?:%\w+)?", text):
-            raise ValueError(f'{text!r} is not a host; write for example "127.0.0.1", "0.0.0.0" or "::"')
+            raise ValueError(f'{quoted(text)} is not a host; write for example "127.0.0.1", "0.0.0.0" or "::"')
         return text
     path = text.removeprefix("unix:")
     if not path.startswith("/") or path.endswith("/"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 from vortex.config import places
+from vortex.config.quoting import quoted
 
 
 class Section(BaseModel):
@@ -18,5 +19,5 @@ def section_region(value: str | None, of_arn: str | None, info: ValidationInfo) 
     if value is not None:
         places.region(value, of_aws=not info.data.get("endpoint_url"))
         if of_arn not in (None, value):
-            raise ValueError(f"{value!r} is not the region of the ARN, {of_arn!r}; leave the setting out")
+            raise ValueError(f"{quoted(value)} is not the region of the ARN, {quoted(of_arn)}; leave the setting out")
     return value

@@ -15,7 +15,7 @@ from vortex.config.input import Event, LimitsSection, Source
 from vortex.config.output import FAST, Commit, Hours, LayoutSection, Publish, Store
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, size_bytes
-from vortex.config.values import Duration, Endpoint, Size, SizeOrAuto
+from vortex.config.values import Duration, Endpoint, Size, SizeOrAuto, Within
 
 
 class Dedup(Section):
@@ -55,10 +55,12 @@ class Coordination(Section):
     region: str | None = Field(
         default=None, description="AWS region of the table. Default: that of the stream.", examples=["eu-central-1"]
     )
-    failover: Duration = Field(
-        default=duration_ms("10s"),
-        description='A worker that sends no heartbeat for this long loses its shards to others; at least "1s". '
-        "Heartbeats are sent at a third of it.",
+    failover: Annotated[Duration, Within(1000, None, 'must be at least "1s": heartbeats are sent at a third of it')] = (
+        Field(
+            default=duration_ms("10s"),
+            description='A worker that sends no heartbeat for this long loses its shards to others; at least "1s". '
+            "Heartbeats are sent at a third of it.",
+        )
     )
 
     @field_validator("region")
@@ -66,39 +68,26 @@ class Coordination(Section):
     def _regional(cls, value: str | None, info: ValidationInfo) -> str | None:
         return section_region(value, None, info)
 
-    @field_validator("failover")
-    @classmethod
-    def _beats(cls, value: int) -> int:
-        if value < 1000:
-            raise ValueError('must be at least "1s": heartbeats are sent at a third of it')
-        return value
-
 
 LEAST_MEMORY = 2**20
 """Bytes."""
+_ENOUGH = Within(LEAST_MEMORY, None, 'must be at least "1MiB"')
 
 
 class Memory(Section):
     """Limits of memory."""
 
-    limit: SizeOrAuto = Field(
+    limit: Annotated[SizeOrAuto, _ENOUGH] = Field(
         default="auto",
         description="For events that are not committed yet, over all shards. `vortex run --processes` shares it out. "
         'At least "1MiB". "auto": what the shards of a worker gather in commit.every at their full rate, as far as the '
         'memory of the container or of the machine goes; at least "256MiB".',
     )
-    keys: Size = Field(
+    keys: Annotated[Size, _ENOUGH] = Field(
         default=size_bytes("512MiB"),
         description="For ids that were published within dedup.window. Those that do not fit are read from the store "
         'again. Each of `vortex run --processes` has as much. At least "1MiB".',
     )
-
-    @field_validator("limit", "keys")
-    @classmethod
-    def _enough(cls, value: int | Literal["auto"]) -> int | Literal["auto"]:
-        if value != "auto" and value < LEAST_MEMORY:
-            raise ValueError('must be at least "1MiB"')
-        return value
 
 
 class Http(Section):

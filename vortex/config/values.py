@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import json
 import re
-import reprlib
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from vortex.config import places
-from vortex.config.units import DURATION_PATTERN, SIZE_PATTERN, duration_ms, duration_text, size_bytes, size_text
+from vortex.config.quoting import quoted
+from vortex.config.units import (
+    MOST_BYTES,
+    duration_ms,
+    duration_pattern,
+    duration_text,
+    size_bytes,
+    size_pattern,
+    size_text,
+)
 from vortex.core.decode.time_formats import time_format
 
 _LARGEST_PUT = 5 * 2**30
@@ -38,7 +48,48 @@ class Written:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The schema of the text; pydantic's own would be that of the number or the tuple."""
-        return dict(self.schema)
+        return deepcopy(self.schema)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Within:
+    """The bounds of a duration or size, for the program and for the JSON schema; `says` is the error.
+
+    `over`: the error beyond `most`, if it is another. `values`: the only ones, where a few are possible. Without `says`
+    a validator checks more than the schema can.
+    """
+
+    least: int
+    most: int | None
+    says: str = ""
+    over: str = ""
+    values: frozenset[int] = frozenset()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the value after it is read."""
+        return no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema of `Written`, with the bounds."""
+        made = handler(core)
+        for one in made.get("anyOf", [made]):
+            if one.get("type") == "integer":
+                one |= _integer(self.least, self.most or MOST_BYTES)
+            elif one.get("pattern") == size_pattern():
+                one["pattern"] = size_pattern(self.least, self.most)
+            elif "pattern" in one:
+                one["pattern"] = duration_pattern(self.least, self.most, self.values)
+        return made
+
+    def _checked(self, value: Any) -> Any:
+        if not self.says or not isinstance(value, int):  # a word such as "auto"
+            return value
+        if self.over and self.most is not None and value > self.most:
+            raise ValueError(self.over)
+        right = value in self.values if self.values else self.least <= value <= (self.most or value)
+        if not right:
+            raise ValueError(self.says)
+        return value
 
 
 def parse_instant(text: str) -> int:
@@ -49,7 +100,7 @@ def parse_instant(text: str) -> int:
     except (ValueError, OverflowError):
         found = -1
     if found < 0:
-        raise ValueError(f'invalid time {text!r}; write a time after 1970, for example "2026-01-31T00:00:00Z"')
+        raise ValueError(f'invalid time {quoted(text)}; write a time after 1970, for example "2026-01-31T00:00:00Z"')
     return found
 
 
@@ -60,18 +111,20 @@ def _paths(value: object) -> object:
             try:
                 value = json.loads(text)
             except (ValueError, RecursionError):
-                raise ValueError(f'{text!r} is not a JSON list; write for example ["a.b", "c"]') from None
+                raise ValueError(f'{quoted(text)} is not a JSON list; write for example ["a.b", "c"]') from None
         else:
             value = [part.strip() for part in text.split(",")]
     if not isinstance(value, list | tuple) or not value:
         raise ValueError('write a dotted path such as "context.app.name", or a list of them')
     for path in value:
         if not isinstance(path, str) or not all(path.split(".")):
-            raise ValueError(f'{path!r} is not a dotted path; write for example "context.app.name"')
+            raise ValueError(f'{quoted(path)} is not a dotted path; write for example "context.app.name"')
         if _UNREADABLE.search(path):
-            raise ValueError(f"{path!r} has a quote, a backslash, a control character or half a character in a key")
+            raise ValueError(
+                f"{quoted(path)} has a quote, a backslash, a control character or half a character in a key"
+            )
         if path.count(".") >= _MOST_KEYS:
-            raise ValueError(f"a path may have at most {_MOST_KEYS} keys; {path[:20]!r}... has more")
+            raise ValueError(f"a path may have at most {_MOST_KEYS} keys; {quoted(path[:20])}... has more")
     return tuple(value)
 
 
@@ -92,24 +145,12 @@ def _size_or_auto(value: object) -> object:
     if value == "auto":
         return value
     if isinstance(value, str) and not value.strip()[:1].isdecimal():
-        raise ValueError(f'invalid size {reprlib.repr(value)}; write for example "64MiB", "10MB" or "auto"')
+        raise ValueError(f'invalid size {quoted(value)}; write for example "64MiB", "10MB" or "auto"')
     return size_bytes(value)
 
 
 def _size_or_auto_text(value: int | Literal["auto"]) -> str:
     return value if value == "auto" else size_text(value)
-
-
-def _positive(value: int) -> int:
-    if value <= 0:
-        raise ValueError("must be greater than 0")
-    return value
-
-
-def _one_put(value: int) -> int:
-    if value > _LARGEST_PUT:
-        raise ValueError('must be at most "5GiB": S3 accepts no more in one PUT')
-    return value
 
 
 def _one_or_more(values: tuple[str, ...]) -> object:
@@ -120,10 +161,15 @@ def _texts(least: int) -> dict[str, Any]:
     return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": least}]}
 
 
+def _integer(least: int, most: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+_TEXT = {"type": "string", "pattern": size_pattern()}
 Duration = Annotated[
     int,
     BeforeValidator(duration_ms),
-    Written("duration", {"type": "string", "pattern": DURATION_PATTERN}, duration_text),
+    Written("duration", {"type": "string", "pattern": duration_pattern()}, duration_text),
 ]
 """Milliseconds."""
 Size = Annotated[
@@ -131,7 +177,7 @@ Size = Annotated[
     BeforeValidator(size_bytes),
     Written(
         "size",
-        {"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer", "minimum": 0}]},
+        {"anyOf": [_TEXT, _integer(0, MOST_BYTES)]},
         size_text,
     ),
 ]
@@ -141,14 +187,18 @@ SizeOrAuto = Annotated[
     BeforeValidator(_size_or_auto),
     Written(
         'size, or "auto"',
-        {"anyOf": [{"const": "auto"}, {"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer", "minimum": 0}]},
+        {"anyOf": [{"const": "auto"}, _TEXT, _integer(0, MOST_BYTES)]},
         _size_or_auto_text,
     ),
 ]
 """Bytes, or "auto"."""
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-PositiveSize = Annotated[Size, AfterValidator(_positive)]
-ObjectSize = Annotated[PositiveSize, AfterValidator(_one_put)]
+_POSITIVE = Within(1, None, "must be greater than 0")
+PositiveDuration = Annotated[Duration, _POSITIVE]
+PositiveSize = Annotated[Size, _POSITIVE]
+ObjectSize = Annotated[
+    Size,
+    Within(1, _LARGEST_PUT, "must be greater than 0", 'must be at most "5GiB": S3 accepts no more in one PUT'),
+]
 """Bytes of what becomes one object."""
 Paths = Annotated[tuple[str, ...], BeforeValidator(_paths), Written("path or list of paths", _texts(1), _one_or_more)]
 Patterns = Annotated[

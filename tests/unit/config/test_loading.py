@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.config.required import KEYS, REQUIRED, check_loads_or_is_refused, message_of
+from vortex.config.loading import ConfigError, load
 from vortex.config.settings import known_keys
 
 
@@ -72,3 +73,45 @@ def test_a_section_that_is_not_a_table_is_named(section: str, value: str, tmp_pa
     path = tmp_path / "v.toml"
     path.write_text(f"{section} = {value}\n" + REQUIRED.replace(f"[{section}]", f"[x{section}]"))
     assert f"{path}: {section}: must be a section" in message_of(path)
+
+
+LARGE = [
+    begin + "x" * 20_000 + end for begin, end in (("", ""), ("\t", ""), ("s3://", ""), ("file:///", ""), ("{", "}"))
+]
+LARGE += ["https://" + "x" * 20_000, "arn:aws:" + "x" * 20_000, "[" * 20_000, "%Q" * 10_000]
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_error_shortens_a_value_as_large_as_a_file(section: str, key: str, tmp_path: Path) -> None:
+    """In the file, and in the environment."""
+    path = tmp_path / "v.toml"
+    for value in LARGE:
+        path.write_text(REQUIRED)
+        try:
+            load(path, {f"VORTEX_{section}__{key}".upper(): value})
+        except ConfigError as problem:
+            assert len(str(problem)) < 600
+            assert f"{section}.{key} (or VORTEX_{section.upper()}__{key.upper()}): " in str(problem)
+        tables = tomllib.loads(REQUIRED)
+        tables.setdefault(section, {})[key] = value
+        path.write_text(
+            "\n".join(
+                f"[{name}]\n" + "\n".join(f"{one} = {json.dumps(of)}" for one, of in table.items())
+                for name, table in tables.items()
+            )
+        )
+        try:
+            load(path, {})
+        except ConfigError as problem:
+            assert len(str(problem)) < 600 + len(str(path))
+
+
+def test_error_shortens_names_and_lists_of_faults(tmp_path: Path) -> None:
+    """As of a file that is something else."""
+    path = tmp_path / "v.toml"
+    path.write_text("".join(f"{'k' * 10_000}{n} = 1\n" for n in range(1000)))
+    message = message_of(path)
+    assert len(message) < 60_000
+    assert message.split("\n")[-1] == "and 953 more lines"
+    path.write_text(f"{'k' * 100_000} = 1\n{'k' * 100_000} = 1\n")
+    assert len(message_of(path)) < 1200

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vortex.config.units import (
-    DURATION_PATTERN,
-    SIZE_PATTERN,
     duration_ms,
+    duration_pattern,
     duration_text,
     size_bytes,
+    size_pattern,
     size_text,
 )
 
@@ -49,7 +49,7 @@ def test_duration_ms_refuses_a_number_without_a_unit(text: object) -> None:
 )
 def test_size_bytes_reads_units_and_fractions(text: object, size: int) -> None:
     assert size_bytes(text) == size
-    assert isinstance(text, int) or re.search(SIZE_PATTERN, str(text))
+    assert isinstance(text, int) or re.search(size_pattern(), str(text))
 
 
 @pytest.mark.parametrize("text", ["", "5XB", "5I", "5IB", "-1", True, None, 1.5])
@@ -78,5 +78,5 @@ def test_duration_and_size_texts_are_read_back_as_the_same_number(number: int) -
     """And match the pattern of the schema."""
     assert duration_ms(duration_text(number)) == number
     assert size_bytes(size_text(number)) == number
-    assert re.search(DURATION_PATTERN, duration_text(number))
-    assert re.search(SIZE_PATTERN, size_text(number))
+    assert re.search(duration_pattern(), duration_text(number))
+    assert re.search(size_pattern(), size_text(number))
