@@ -25,9 +25,20 @@ Each concept has a pure part in `core.<concept>` and a part with IO in `<concept
     cli, commands  the command line
 """
 
-from importlib.metadata import PackageNotFoundError, version
+TYPE_CHECKING = False  # as in `typing`, whose import takes longer than all of `start`
 
-try:
-    __version__ = version("vortex-microbatcher")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0+unknown"
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        """`__version__`, looked up when it is asked for: `start` must handle signals before that."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("vortex-microbatcher")
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found = "0+unknown"
+        return globals().setdefault(name, found)

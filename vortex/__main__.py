@@ -1,5 +1,5 @@
 """`python -m vortex`."""
 
-from vortex.cli import main
+from vortex.start import main
 
 main()

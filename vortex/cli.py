@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,11 +42,6 @@ def main() -> None:
     """Kinesis in, deduplicated partitioned gzip files out: exactly once."""
 
 
-def _nothing_begun(number: int, frame: FrameType | None) -> None:
-    """Exit cleanly on SIGTERM while modules load; process 1 of a container ignores SIGTERM without a handler."""
-    sys.exit(Exit.OK)
-
-
 @main.command(
     epilog=examples(
         "vortex run",
@@ -67,7 +60,6 @@ def _nothing_begun(number: int, frame: FrameType | None) -> None:
 @click.option("--supervised", type=click.IntRange(0), default=0, hidden=True)
 def run(config: Path | None, drain: bool, processes: str, supervised: int) -> None:
     """Read, deduplicate and publish until SIGTERM."""
-    signal.signal(signal.SIGTERM, _nothing_begun)
     count = usable() if processes == "auto" else int(processes) if processes.isdecimal() else 0
     if not 1 <= count <= _MOST_PROCESSES:
         raise click.BadParameter(f'write a number from 1 to {_MOST_PROCESSES}, or "auto"', param_hint="--processes")

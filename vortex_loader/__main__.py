@@ -1,6 +1,6 @@
 """`python -m vortex_loader`."""
 
-from vortex_loader.cli import main
+from vortex_loader.start import main
 
 if __name__ == "__main__":
     main()

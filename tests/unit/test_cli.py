@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -68,9 +66,7 @@ def test_commands_name_the_region_setting_when_no_region_is_set(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     path = tmp_path / "v.toml"
     path.write_text(example())
-    usual = signal.getsignal(signal.SIGTERM)
     outcome = CliRunner().invoke(main, [command, "-c", str(path)])
-    signal.signal(signal.SIGTERM, usual)
     assert outcome.exit_code == Exit.CONFIG
     assert "source.region (or VORTEX_SOURCE__REGION, or AWS_REGION): no AWS region is set" in outcome.output
     assert "settings: valid" not in outcome.output
@@ -93,21 +89,6 @@ def test_check_says_once_that_there_are_no_credentials_and_still_checks_a_folder
     assert outcome.output.count("none found") == 1
     assert "ok   store put: " in outcome.stdout
     assert outcome.stdout.splitlines()[-1] == "FAIL AWS: the other checks were skipped, as there are no credentials"
-
-
-def test_run_exits_with_ok_when_it_is_stopped_while_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM before anything has started."""
-    usual = signal.getsignal(signal.SIGTERM)
-
-    def loading(config: Path | None) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise AssertionError("the command continued")
-
-    monkeypatch.setattr("vortex.cli.loaded", loading)
-    try:
-        assert CliRunner().invoke(main, ["run"]).exit_code == Exit.OK
-    finally:
-        signal.signal(signal.SIGTERM, usual)
 
 
 @pytest.mark.parametrize("command", ["run", "check", "status", "verify"])

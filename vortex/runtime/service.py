@@ -77,15 +77,14 @@ class Service:
         return [*((name, False, detail) for name, detail in troubles), ("start", False, "loading the stream's state")]
 
     def stop(self) -> None:
-        """Handle SIGTERM and SIGINT. The second signal ends the process at once."""
+        """Handle SIGTERM and SIGINT, at any time. The second signal ends the process at once."""
+        if self._stopped:
+            log.warning("second signal: exiting at once; no committed data is lost")
+            os._exit(Exit.INTERRUPTED)
+        self._stopped = True
         if self._app is not None:
-            if self._stopped:
-                log.warning("second signal: exiting at once; no committed data is lost")
-                os._exit(Exit.INTERRUPTED)
-            self._stopped = True
             self._app.stop()
         elif self._starting is not None:
-            self._stopped = True
             self._starting.cancel()
 
     def orphaned(self) -> None:
@@ -103,6 +102,8 @@ class Service:
             watching.cancel()
 
     async def _run(self, watching: asyncio.Future[None], drain: bool) -> Exit:
+        if self._stopped:
+            return Exit.OK
         self._starting = asyncio.ensure_future(loaded_state(self._env))
         try:
             state, log_store = await self._starting
@@ -113,6 +114,8 @@ class Service:
             if not self._stopped:
                 raise
             return Exit.OK  # nothing was started yet
+        if self._stopped:  # in the moment in which the state was there
+            return Exit.OK
         loops = assemble(self._env, state, log_store, drain=drain)
         self._watch.begin(loops)
         self._overview.begin(loops, state)
