@@ -37,6 +37,7 @@ from vortex.verify.store import verify_store
 _SEGMENT = re.compile(r"_vortex/[^/]+/shards/([^/]+)/(\d{12})\.seg$")
 _PLAN = re.compile(r"_vortex/[^/]+/plans/(\d{10})/(plan|done)(?:-(\d+))?\.json$")
 _DECIDED = re.compile(r"_vortex/[^/]+/dedup/(\d{10})-(\d+)$")
+_GROUP = re.compile(r"_vortex/[^/]+/dedup/(\d{10})-\d+-ids$")
 
 _CLEANED_WITHIN_MS = 1_800_000
 
@@ -108,6 +109,8 @@ class Checker:
                 self._plans.decided(int(found[1]), int(found[2]), body)
                 self._check_memory()
             return
+        if _GROUP.match(key):
+            return  # what is in it shows in the decisions
         if (found := _PLAN.match(key)) is not None:
             if found[2] == "plan":
                 self._plans.plan(int(found[1]), body)
@@ -152,7 +155,7 @@ class Checker:
             self._plans.deleted(found[1], int(found[2]))
         elif (found := _DECIDED.match(key)) is not None:
             self._plans.deleted_decision(int(found[1]), int(found[2]))
-        else:
+        elif not _GROUP.match(key):
             self.violated(Invariant.WRITTEN_ONCE, f"{key}: was deleted; nothing but segments and decisions may be")
 
     # Reported by processes.
@@ -305,7 +308,8 @@ class Checker:
         oldest = max(shown, default=0) - keep
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
         for row in rows:
-            if (found := _DECIDED.match(row.key)) and int(found[1]) < since and row.modified_ms < oldest:
+            found = _DECIDED.match(row.key) or _GROUP.match(row.key)
+            if found and int(found[1]) < since and row.modified_ms < oldest:
                 self.violated(
                     Invariant.KEYS_IN_MEMORY_MATCH,
                     f"{row.key}: still exists, but plans need only {since} and later ones",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.dedup.decided import DECISION_TRAILER, Decided, parse
+from vortex.core.dedup.groups import GROUP_TRAILER, GroupIds, read_group
 from vortex.core.dedup.keys import Keys
 from vortex.core.documents import done_of, plan_of, range_done_of, state_of
 from vortex.core.log.index import sizes_of
@@ -372,6 +373,36 @@ class LogStore:
 
     async def _block(self, decided: Decided, place: tuple[int, int]) -> bytes:
         return await self.store.get_range(decided.name, *place) if place[1] else b""
+
+    # Ids that the workers that decide exchange: in the same folder, so that clean-up finds them.
+
+    def group_key(self, k: int, group: int) -> str:
+        """The key of the ids of a group of plan k's shards."""
+        return f"{self.decided_key(k, group)}-ids"
+
+    async def put_group(self, k: int, group: int, body: bytes) -> None:
+        """Put the ids of a group if they are absent."""
+        key = self.group_key(k, group)
+        await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body))
+
+    async def has_group(self, k: int, group: int) -> bool:
+        """Whether the ids of a group of plan k are there."""
+        return await self._objects.exists(self.group_key(k, group))
+
+    async def group_ids(self, plan: Plan, group: int, part: int) -> tuple[GroupIds, bytes]:
+        """The id file of a group, and its rows of a part, checked. Raises NotFound, CorruptSegment, OtherVersion."""
+        key = self.group_key(plan.k, group)
+
+        async def read() -> tuple[GroupIds, bytes]:
+            tail, _ = await self._end(key, GROUP_TRAILER)
+            file = read_group(tail, plan, group, key)
+            offset, length = file.range_of(part)
+            block = await self.store.get_range(key, offset, length) if length else b""
+            file.check(block, part)
+            return file, block
+
+        async with self._gate:
+            return await self._objects.checked(f"read {key}", read)
 
     async def decided_before(self, k: int, oldest_ms: int) -> list[str]:
         """The keys of the files of plans before k that were last written before `oldest_ms` (clean-up)."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vortex import metrics
 from vortex.core.dedup.decided import Decided, encode
+from vortex.core.dedup.groups import has_groups, shards_of
 from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.dedup.keys import KEY, Keys, bounds_of
 from vortex.core.dedup.resolve import Bools, resolve
@@ -25,6 +26,7 @@ from vortex.core.publish.members import Dropped
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload
+from vortex.publish.exchange import Exchange, PlanIds, Views, whole_views
 from vortex.publish.object_writer import ForeignObject
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.sharing import ASK_S, PATIENCE_S, Doing, Sharing
@@ -35,9 +37,6 @@ _TRIMMED_FROM = 500_000
 """Rows of a plan from which free memory is given back first: a row takes about 100 bytes. Small plans may come every
 few seconds.
 """
-Views = Mapping[str, LogView]
-PlanIds = tuple[PlanRuns, dict[tuple[str, int], bytes]]
-"""The runs of a plan, and the ids of its segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Resolver:
         self._log_store, self._trim = log_store, trim
 
     async def ids(self, plan: Plan, views: Views) -> PlanIds:
-        """The runs of a plan, and the ids of its segments."""
+        """The runs of the plan's segments in `views`, and the ids of these segments."""
         runs = await self.offload(plan_runs, plan, views)
         if int(runs.table["rows"].sum()) >= _TRIMMED_FROM:
             await self.offload(self._trim)  # what ingest left free between its pages is too small for large arrays
@@ -72,8 +71,12 @@ class Resolver:
         """The file of one part, and the keys that it publishes."""
         runs, blocks = ids
         del ids
-        rows = await self.offload(_rows_by_key, runs, blocks, part, plan.parts)
+        sorting = self.offload(_rows_by_key, runs, blocks, part, plan.parts)
         del blocks  # as large as the rows, and not needed by a single part any more
+        return await self.decide_rows(plan, runs, await sorting, part)
+
+    async def decide_rows(self, plan: Plan, runs: PlanRuns, rows: Rows, part: int) -> tuple[bytes, Keys]:
+        """The same from the rows of the part, sorted by key. The caller keeps no reference to them."""
         dropped = await self._dropped(plan, runs, rows, part)
         body = await self.offload(encode, plan.k, part, plan.parts, runs, rows, dropped)
         count = len(rows) - int(np.count_nonzero(dropped))
@@ -129,14 +132,14 @@ class Deduplicator:
         """The cache of published keys."""
         return self._resolver.keys
 
-    async def own(self, plan: Plan, views: Views) -> None:
-        """Decide the parts that the plan assigns to this worker."""
-        await self._sharing.own(plan.resolvers, self._doing(plan, views))
+    async def own(self, plan: Plan, views: Views, workers: Callable[[], Sequence[str]]) -> None:
+        """Decide the parts that the plan assigns to this worker. `views` has at least `shards_needed`."""
+        await self._sharing.own(plan.resolvers, self._doing(plan, views, workers))
 
     async def all(self, plan: Plan, views: Views, workers: Callable[[], Sequence[str]]) -> Decisions | None:
         """The decisions on the plan, made with the help of other workers; None if this process stops before."""
         takers = plan.resolvers or (self._sharing.me,) * plan.parts
-        if not await self._sharing.all(f"plan {plan.k}: part", takers, self._doing(plan, views), workers):
+        if not await self._sharing.all(f"plan {plan.k}: part", takers, self._doing(plan, views, workers), workers):
             return None
         return await decisions_on(plan, views, self._log_store, self._resolver.offload)
 
@@ -150,30 +153,43 @@ class Deduplicator:
                 await self._clock.sleep(ASK_S)
         return await decisions_on(plan, views, self._log_store, self._resolver.offload, some=True)
 
-    def _doing(self, plan: Plan, views: Views) -> Doing:
+    def _doing(self, plan: Plan, views: Views, workers: Callable[[], Sequence[str]]) -> Doing:
         """Checks and does the parts. Reads the ids only once for all parts of a worker."""
         read: list[PlanIds] = []
+        exchange = Exchange(plan, views, self._log_store, self._resolver.offload, self._resolver.ids)
 
         async def ids() -> PlanIds:
             if not read:
-                read.append(await self._resolver.ids(plan, views))
+                whole = await whole_views(plan, plan.shards, views, self._log_store)
+                read.append(await self._resolver.ids(plan, whole))
             return read[0] if plan.parts > 1 else read.pop()
+
+        async def decide(part: int, again: bool) -> tuple[bytes, Keys]:
+            if again or not has_groups(plan):
+                return await self._resolver.decide(plan, await ids(), part)
+            return await self._resolver.decide_rows(plan, *await exchange.rows(part), part)
 
         async def has(part: int) -> bool:
             return await self._log_store.has_decided(plan.k, part)
 
         async def do(part: int) -> None:
             begun = self._clock.monotonic()
-            await self._decide(plan, ids, part)
+            if has_groups(plan):
+                what = f"plan {plan.k}: ids of group"
+                if not await self._sharing.all(what, plan.resolvers, (exchange.has, exchange.put), workers):
+                    return  # this process stops
+            await self._decide(plan, decide, part)
             self._meter.observe(metrics.RESOLVE_SECONDS, self._clock.monotonic() - begun)
 
         return has, do
 
-    async def _decide(self, plan: Plan, ids: Callable[[], Awaitable[PlanIds]], part: int) -> None:
+    async def _decide(
+        self, plan: Plan, decide: Callable[[int, bool], Awaitable[tuple[bytes, Keys]]], part: int
+    ) -> None:
         """Write the file of one part. Raises ForeignObject if it exists with a decision that files do not confirm."""
         self.keys.forget(plan.since)
         for again in (False, True):
-            body, keys = await self._resolver.decide(plan, await ids(), part)
+            body, keys = await decide(part, again)
             if await self._log_store.put_decided(plan.k, part, body):
                 await self.keys.keep(plan.k, part, plan.parts, keys)
                 return
@@ -184,6 +200,13 @@ class Deduplicator:
             f"{self._log_store.decided_key(plan.k, part)}: exists with a decision that does not follow from the "
             "logs and the earlier plans. Nothing was overwritten; publishing stopped"
         )
+
+
+def shards_needed(plan: Plan, parts: Sequence[int]) -> list[str]:
+    """The shards whose segments a worker reads to decide some parts; none without parts."""
+    if not has_groups(plan):
+        return list(plan.shards) if parts else []
+    return [shard for part in parts for shard in shards_of(plan, part)]
 
 
 async def decisions_on(

@@ -40,7 +40,7 @@ from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, NotFound, Offload, Scratch, Stream
 from vortex.publish.cleanup import Cleaner
 from vortex.publish.copies import Copier, NoScratch
-from vortex.publish.dedup import Deduplicator, Resolver
+from vortex.publish.dedup import Deduplicator, Resolver, shards_needed
 from vortex.publish.forgetting import Forgetter
 from vortex.publish.hours import Hours
 from vortex.publish.known_logs import Indexes, KnownLogs
@@ -225,17 +225,16 @@ class Publisher:
         left += [await log_store.has_decided(plan.k, part) for part in parts]
         if not all(left):
             views = await self._needed(plan, mine, parts)
-            await self.dedup.own(plan, views)
+            await self.dedup.own(plan, views, lambda: self._roster().workers)
             if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
                 await self._ranges.own(plan, views, decisions.dropped)
         return False
 
     async def _needed(self, plan: Plan, ranges: Sequence[int], parts: Sequence[int]) -> dict[str, LogView]:
         """The logs of another worker's plan, from the first segments on that these ranges and parts need."""
-        first = {shard: entry.first for shard, entry in plan.shards.items()}
-        if not parts:
-            wanted = [first_segments(plan, number) for number in ranges]
-            first = {shard: min(some[shard] for some in wanted if shard in some) for shard in set().union(*wanted)}
+        wanted = [first_segments(plan, number) for number in ranges]
+        wanted.append({shard: plan.shards[shard].first for shard in shards_needed(plan, parts)})
+        first = {shard: min(some[shard] for some in wanted if shard in some) for shard in set().union(*wanted)}
         shards = sorted(first)
         headers = await asyncio.gather(
             *(

@@ -10,7 +10,7 @@ from vortex.ports import Clock
 
 log = logging.getLogger(__name__)
 
-Doing = tuple[Callable[[int], Awaitable[bool]], Callable[[int], Awaitable[None]]]
+Doing = tuple[Callable[[int], Awaitable[bool]], Callable[[int], Awaitable[object]]]
 """Whether piece i is done, and how to do it."""
 
 ASK_S = 1.0

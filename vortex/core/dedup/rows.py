@@ -101,9 +101,7 @@ def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, 
         np.empty(most, dtype=np.uint32),
         np.empty(most, dtype=np.uint32),
     )
-    for at, (head, first, count) in enumerate(zip(runs.headers, runs.first, runs.table["rows"].tolist(), strict=True)):
-        words = np.frombuffer(blocks[head.shard, head.n], dtype=">u8", count=2 * count, offset=KEY_BYTES * first)
-        words, row = words.reshape(-1, 2), np.arange(first, first + count, dtype=np.uint32)
+    for at, (words, row) in enumerate(words_of(runs, blocks)):
         if parts > 1:
             mine = np.flatnonzero(part_of(words[:, 0].astype(np.uint64), parts) == part)
             words, row = words[mine], row[mine]
@@ -111,6 +109,15 @@ def rows_of(runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes], part: int, 
         its.high[:], its.low[:], its.run[:], its.row[:] = words[:, 0], words[:, 1], at, row
         upto += len(row)
     return found.between(0, upto)
+
+
+def words_of(
+    runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes]
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint32]]]:
+    """For each run the keys of its rows, as two words each, and the numbers of the rows."""
+    for head, first, count in zip(runs.headers, runs.first, runs.table["rows"].tolist(), strict=True):
+        words = np.frombuffer(blocks[head.shard, head.n], dtype=">u8", count=2 * count, offset=KEY_BYTES * first)
+        yield words.reshape(-1, 2), np.arange(first, first + count, dtype=np.uint32)
 
 
 def sorted_by_key(columns: list[NDArray[Any]]) -> Rows:
