@@ -133,10 +133,11 @@ def _resume(segments: int) -> dict[str, float]:
 
 def _resolve(shards: int) -> dict[str, float]:
     found = resolved(shards, workers=max(1, shards // 50))
-    requests = found.ids + found.decisions
     return {
-        "requests": requests,
-        "requests a segment": requests / found.segments,
+        "requests": found.requests,
+        "requests a segment": found.requests / found.segments,
+        "footers a segment": found.footers / found.segments,
+        "bytes a segment": (found.id_bytes + 2 * found.exchanged_bytes) / found.segments,
         "CPU s": found.cpu_s,
         "parts": found.parts,
     }

@@ -75,7 +75,7 @@ def _kind(key: str) -> str:
     if "/plans/" in key:
         return "plan"
     if "/dedup/" in key:
-        return "decision"
+        return "exchange" if key.endswith("-ids") else "decision"
     if key.startswith("_") and not key.startswith("_bundles/"):
         return "manifest"
     return "object"

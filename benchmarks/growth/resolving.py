@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import vortex.publish.dedup
+import vortex.publish.exchange
 from benchmarks.growth.ground import PERIOD_MS, T0, CountingStore, Traffic, fill
 from benchmarks.growth.publishing import Sizes, publisher
 from simulation import vtime
@@ -24,18 +25,32 @@ _TRAFFIC = Traffic(commits=COMMITS, partitions=30, size=1_800)
 """A thousandth of a shard at full rate: 30 rows in 30 seconds."""
 _KEYS_BYTES = (1 << 30) * 2 // 13 // 1000
 """A thousandth of the memory for keys, for two plans: a window of an hour has thirteen."""
-_STEPS = ("plan_runs", "_rows_by_key", "resolve", "encode", "_keys_of", "_check", "_merged")
+_STEPS = (
+    (vortex.publish.dedup, ("plan_runs", "_rows_by_key", "resolve", "encode", "_keys_of", "_check", "_merged")),
+    (vortex.publish.exchange, ("encode_group", "_by_key")),
+)
 
 
 @dataclass(slots=True)
 class Resolved:
-    """What deciding on one period took: CPU seconds, and the requests for ids and for decision files."""
+    """What deciding on one period took: CPU seconds; the requests for ids, decision files and exchanged ids; and for
+    the footers that workers without the planner's view of the logs read first.
+    """
 
     cpu_s: float = 0.0
+    footers: int = 0
     ids: int = 0
+    id_bytes: int = 0
     decisions: int = 0
+    exchanged: int = 0
+    exchanged_bytes: int = 0
     parts: int = 0
     segments: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All requests but those for footers."""
+        return self.ids + self.decisions + self.exchanged
 
 
 def resolved(shards: int, workers: int, keys_bytes: int = _KEYS_BYTES) -> Resolved:
@@ -60,7 +75,10 @@ async def _resolved(shards: int, workers: int, keys_bytes: int) -> Resolved:
     with _measured(found):
         await asyncio.gather(*(_until_done(store, one, 1) for one in fleet))
     found.decisions = sum(number for what, number in store.requests.items() if what.endswith(" decision"))
-    found.parts = sum("/dedup/0000000001-" in key for key in store.objects)
+    found.exchanged = sum(number for what, number in store.requests.items() if what.endswith(" exchange"))
+    files = {key: len(body) for key, body in store.objects.items() if "/dedup/0000000001-" in key}
+    found.exchanged_bytes = sum(size for key, size in files.items() if key.endswith("-ids"))
+    found.parts = sum(not key.endswith("-ids") for key in files)
     return found
 
 
@@ -72,12 +90,18 @@ async def _until_done(store: CountingStore, one: Publisher, k: int) -> None:
 
 @contextmanager
 def _measured(found: Resolved) -> Iterator[None]:
-    """Count requests for ids, and the CPU of each step."""
-    ids = LogStore.ids
+    """Count requests for footers and ids, and the CPU of each step."""
+    ids, back_from = LogStore.ids, LogStore.back_from
 
     async def counted(self: LogStore, head: SegmentHeader) -> bytes:
         found.ids += bool(head.footer.ids)
+        found.id_bytes += head.footer.ids_range[1]
         return await ids(self, head)
+
+    async def looked(self: LogStore, shard: str, first: int, to: int, digest: str) -> list[SegmentHeader]:
+        headers = await back_from(self, shard, first, to, digest)
+        found.footers += len(headers)
+        return headers
 
     def timed(step: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
@@ -91,6 +115,8 @@ def _measured(found: Resolved) -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(LogStore, "ids", counted))
-        for name in _STEPS:
-            stack.enter_context(patch.object(vortex.publish.dedup, name, timed(getattr(vortex.publish.dedup, name))))
+        stack.enter_context(patch.object(LogStore, "back_from", looked))
+        for module, names in _STEPS:
+            for name in names:
+                stack.enter_context(patch.object(module, name, timed(getattr(module, name))))
         yield

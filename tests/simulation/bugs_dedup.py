@@ -11,15 +11,17 @@ import msgspec
 import numpy as np
 
 import vortex.core.dedup.decided
+import vortex.core.dedup.groups
 import vortex.core.dedup.keys
 import vortex.core.dedup.rows
 import vortex.core.ingest.shard_state
 import vortex.core.publish.plan
 import vortex.publish.dedup
 import vortex.publish.publisher
+from vortex.core.dedup.groups import encode_group
 from vortex.core.dedup.keys import Keys
 from vortex.core.dedup.resolve import resolve
-from vortex.core.dedup.rows import PlanRuns, Rows
+from vortex.core.dedup.rows import RUN, PlanRuns, Rows
 from vortex.core.ingest.filter import Filter
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.rules import SegmentHeader
@@ -30,6 +32,7 @@ from vortex.log.store import LogStore
 from vortex.ports import NotFound
 from vortex.publish.cleanup import Cleaner
 from vortex.publish.dedup import Decisions, Deduplicator
+from vortex.publish.exchange import Exchange
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.publisher import Publisher
 from vortex.publish.ranges import Ranges
@@ -304,6 +307,34 @@ def boundary() -> Any:
         return min(begin + (part > 0), end), end
 
     return patch.object(vortex.core.dedup.keys, "bounds_of", lax)
+
+
+def rows_by_group() -> Any:
+    """Shards of one group come before those of the next, whatever their names are."""
+    return patch.object(vortex.core.dedup.groups, "_order", lambda table: np.arange(len(table)))
+
+
+def exchanged_by_other_bits() -> Any:
+    def lax(words: Any, parts: int) -> Any:
+        return (words[:, 1].astype(np.uint64) % np.uint64(parts)).astype(np.uint16)
+
+    return patch.object(vortex.core.dedup.groups, "_parts", lax)
+
+
+def missing_ids_are_none() -> Any:
+    """Nobody waits for them, either."""
+
+    async def there(self: Exchange, group: int) -> bool:
+        return True
+
+    async def none(self: Exchange, group: int) -> bytes:
+        runs = PlanRuns(sorted(self._plan.shards), np.zeros(0, dtype=RUN), [], [])
+        return encode_group(self._plan, group, runs, {})
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(Exchange, "has", there))
+    stack.enter_context(patch.object(Exchange, "put", none))
+    return stack
 
 
 def cleaned_by_an_unfinished_plan() -> Any:

@@ -30,6 +30,8 @@ _PHASES = (
     (r"put .*\.seg", "commit"),
     (r"put .*/plan\.json", "plan"),
     (r"put .*/done\.json", "done"),
+    (r"put .*/dedup/.*-ids", "put ids"),
+    (r"get .*/dedup/.*-ids", "read ids"),
     (r"put .*/dedup/", "decide"),
     (r"get .*/dedup/", "read decision"),
     (r"put _hours", "hour"),
@@ -219,7 +221,8 @@ def test_deciding_leaves_nothing_behind_when_it_is_cancelled_at_any_call(monkeyp
 
     seen = _cancel_at_each_call(scenario)
     assert published
-    assert seen["decide"] == 4, "each part"
+    assert seen["put ids"] == seen["decide"] == 4, "each group, and each part"
+    assert seen["read ids"] >= 32, "each part of each group, in two reads"
     assert seen["read decision"] >= 20, "what was published before, and what is decided now"
     assert seen["sleep"] >= 3, "others are waited for"
 

@@ -2,7 +2,8 @@
 
 Each was a variant of the random model of the protocol against which the design was first tested: 1 to 20 are b1 to b20
 of the model, 21 to 25 b22, b23, b24, b25 and b27, 26 to 32 b28, b29, b30, b31, b33, b35 and b36. 33 and 34 are about
-bytes, which the model does not have. test_rare_bugs.py shows those that random seeds find too rarely (7, 10, 11, 19).
+bytes, 35 and 36 about the exchange of ids, which the model does not have. test_rare_bugs.py shows those that random
+seeds find too rarely (7, 10, 11, 19).
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from tests.simulation.bugs_dedup import (
     cleaned_by_an_unfinished_plan,
     cleanup_since,
     done_first,
+    exchanged_by_other_bits,
     filter_kept,
     filter_outlives_its_process,
     idle,
     keys_of,
+    missing_ids_are_none,
     objects_first,
     one_filter_for_all,
     overwritten,
@@ -210,6 +213,17 @@ FLEET_BUGS = (
         f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.SETTLES}",
         _COPIES,
         begin=11,
+    ),
+    Bug(
+        "35 ids exchanged by other bits of the key",
+        exchanged_by_other_bits,
+        f"{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.KEYS_IN_MEMORY_MATCH}|{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.SETTLES}",
+        _COPIES,
+    ),
+    Bug(
+        "36 missing ids count as none",
+        missing_ids_are_none,
+        f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.SETTLES}",
     ),
 )
 

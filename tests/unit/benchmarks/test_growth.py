@@ -181,6 +181,20 @@ def test_deciding_on_a_period_reads_the_ids_of_each_segment_once(shards: int, wo
     found = resolved(shards, workers)
     assert (found.ids, found.parts) == (found.segments, 1)
     assert found.decisions <= 10 + 2 * workers
+    assert found.exchanged == found.footers == 0
+
+
+@pytest.mark.parametrize(("shards", "workers", "keys_bytes", "parts"), [(16, 4, 6000, 2), (32, 8, 4000, 4)])
+def test_deciding_in_parts_reads_the_ids_of_each_segment_once(
+    shards: int, workers: int, keys_bytes: int, parts: int
+) -> None:
+    """Where the keys do not fit into one worker: the others' ids come in a file of each group."""
+    found = resolved(shards, workers, keys_bytes)
+    assert (found.ids, found.parts) == (found.segments, parts)
+    assert found.id_bytes == 16 * 30 * found.segments
+    assert found.exchanged_bytes <= 1.25 * found.id_bytes + 100 * found.segments
+    assert found.exchanged <= 2 * parts**2 + 8 * parts, "two reads of each by each part, a put, and looks"
+    assert found.footers == 11 * shards * (parts - 1) // parts, "the planner knows the logs"
 
 
 def test_verify_since_reads_the_plans_in_question_whatever_their_number_before() -> None:

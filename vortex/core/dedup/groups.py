@@ -111,7 +111,7 @@ def merged(plan: Plan, files: Sequence[GroupIds], blocks: list[bytes], part: int
     `blocks` has the part's rows of each file; it is empty afterwards.
     """
     table = np.concatenate([file.runs for file in files])
-    order = np.lexsort((table["n"], table["shard"], table["period"]))
+    order = _order(table)
     run = np.empty(len(order), dtype=np.int64)
     run[order] = np.arange(len(order))
     counts = np.concatenate([file.counts[part] for file in files]).astype(np.int64)
@@ -131,6 +131,11 @@ def merged(plan: Plan, files: Sequence[GroupIds], blocks: list[bytes], part: int
         found.run[place] = np.repeat(run[its], counts[its])
         first = its.stop
     return PlanRuns(sorted(plan.shards), table[order], [], []), found
+
+
+def _order(table: RunTable) -> NDArray[np.int64]:
+    """The indices that put runs in order."""
+    return np.lexsort((table["n"], table["shard"], table["period"]))
 
 
 def _parts(words: NDArray[np.uint64], parts: int) -> NDArray[np.uint16]:
