@@ -151,7 +151,7 @@ def _gone(times: int) -> dict[str, float]:
 CURVES = {
     "gone": Curve("splits and merges", (10, 20, 40), _gone, "bytes of plan.json"),
     "resolve": Curve(
-        "shards, 50 on a worker, a thousandth of the full rate", (50, 100, 200, 400), _resolve, "requests"
+        "shards, 50 on a worker, a thousandth of the full rate", (50, 100, 200, 400, 800), _resolve, "requests"
     ),
     "resume": Curve("unpublished segments", (40, 80, 160), _resume, "bytes of indexes held"),
     "planner": Curve("shards, ten commits a plan", (125, 250, 500, 1000), _planner, "virtual s of the step"),
