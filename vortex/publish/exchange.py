@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ async def whole_views(plan: Plan, shards: Iterable[str], views: Views, log_store
         if len(view.between(entry.first, entry.to)) == max(0, entry.to + 1 - entry.first):
             return view
         headers = await log_store.back_from(shard, entry.first, entry.to, entry.digest)
-        return LogView([head.without_index() for head in headers])
+        return LogView([replace(head.without_index(), ids=head.ids) for head in headers])
 
     names = list(shards)
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))

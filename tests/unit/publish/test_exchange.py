@@ -46,7 +46,9 @@ class Ground:
     async def begin(self) -> Ground:
         """Plan."""
         before = initial_plan(self.state)
-        self.views = {shard: await self.log_store.view(shard, entry) for shard, entry in before.shards.items()}
+        for shard, entry in before.shards.items():
+            view = await self.log_store.view(shard, entry)
+            self.views[shard] = LogView([head.without_index() for head in view.headers])  # so that ids are read
         plan = propose(before, self.views, Rules(1 << 20, window=1))
         assert plan is not None
         self.plan = msgspec.structs.replace(plan, parts=PARTS, resolvers=("a", "b", "a", "b"))
