@@ -390,7 +390,10 @@ class LogStore:
         return await self._objects.exists(self.group_key(k, group))
 
     async def group_ids(self, plan: Plan, group: int, part: int) -> tuple[GroupIds, bytes]:
-        """The id file of a group, and its rows of a part, checked. Raises NotFound, CorruptSegment, OtherVersion."""
+        """The id file of a group, and its rows of a part, checked. Raises NotFound, CorruptSegment, OtherVersion.
+
+        Corrupt data are not read again: the caller has the segments, and waits for nothing.
+        """
         key = self.group_key(plan.k, group)
 
         async def read() -> tuple[GroupIds, bytes]:
@@ -402,7 +405,7 @@ class LogStore:
             return file, block
 
         async with self._gate:
-            return await self._objects.checked(f"read {key}", read)
+            return await self.retry(f"read {key}", read)
 
     async def decided_before(self, k: int, oldest_ms: int) -> list[str]:
         """The keys of the files of plans before k that were last written before `oldest_ms` (clean-up)."""
