@@ -191,7 +191,7 @@ def test_workers_exchange_ids_and_publish_every_event_once() -> None:
 
 
 def test_ids_of_a_worker_that_dies_before_it_puts_them_are_put_by_others() -> None:
-    """Nobody waits for ever, and the plan has the same outcome."""
+    """Nobody waits forever, and the plan has the same outcome."""
 
     async def main() -> None:
         world, members = await _fleet()
