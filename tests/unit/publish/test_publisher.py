@@ -20,6 +20,7 @@ from vortex.core.compression import Compression
 from vortex.core.log.rules import segment_key
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.model import HOUR_MS
+from vortex.log.objects import PAUSES_S
 from vortex.log.store import LogStore
 
 
@@ -203,7 +204,7 @@ def test_a_plan_in_progress_is_published_whole_after_one_of_its_segments_could_n
         plan = await first.log_store.last_plan(first.state)
         ((shard, entry),) = plan.shards.items()
         assert entry.first < entry.next, "the plan has segments that no later plan needs"
-        unreadable, left = segment_key(first.log_store.root, shard, entry.first), 3
+        unreadable, left = segment_key(first.log_store.root, shard, entry.first), 1 + len(PAUSES_S)
 
         async def corrupt(operation: str, key: str) -> None:
             nonlocal left
