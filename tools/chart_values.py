@@ -47,6 +47,8 @@ _DNS = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _WORD = "[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _KEY = f"({_DNS}/)?{_WORD}"
 _QUANTITY = r"[0-9]+(\.[0-9]*)?([KMGTPE]i|[mkMGTPE]|[eE][0-9]+)?"
+_REPOSITORY = r"(([A-Za-z0-9.-]+(:[0-9]+)?/)?[A-Za-z0-9]+([._/-]+[A-Za-z0-9]+)*)?"
+"""Without a tag or a scheme."""
 _NAME = _pattern(_DNS, maxLength=253)
 _LABELS = _keyed(_KEY, {"type": "string", "pattern": f"^({_WORD})?$"})
 _ANNOTATIONS = _keyed(_KEY, _TEXT)
@@ -92,6 +94,31 @@ _MOUNT: Schema = {
     ),
     "required": ["name", "mountPath"],
 }
+_TOLERATION = _object(
+    key=_TEXT,
+    operator={"enum": ["Exists", "Equal"]},
+    value=_TEXT,
+    effect={"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]},
+    tolerationSeconds={"type": "integer"},
+)
+_SELECTOR = _object(matchLabels=_LABELS, matchExpressions=_MAPS)
+_PEER: Schema = {
+    **_object(
+        podSelector=_SELECTOR,
+        namespaceSelector=_SELECTOR,
+        ipBlock={
+            **_object(cidr=_pattern("[0-9a-fA-F.:]+/[0-9]{1,3}"), **{"except": _list(_TEXT)}),
+            "required": ["cidr"],
+        },
+    ),
+    "minProperties": 1,
+}
+_ALLOWED_PORT = _object(
+    protocol={"enum": ["TCP", "UDP", "SCTP"]},
+    port={"anyOf": [_PORT, _pattern("[a-z0-9-]{1,15}")]},
+    endPort=_PORT,
+)
+_EGRESS = _object(ports=_list(_ALLOWED_PORT), to=_list(_PEER))
 _UNAVAILABLE: Schema = {
     "description": "At least 1, or a percentage of at least 1 %: with 0 no node could be drained.",
     "anyOf": [_POSITIVE, _pattern("([1-9][0-9]?|100)%")],
@@ -124,7 +151,7 @@ def values_schema(defaults: Schema) -> Schema:
         **_complete(
             _object(
                 image=_object(
-                    repository=_TEXT,
+                    repository=_pattern(_REPOSITORY),
                     tag=_pattern(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"),
                     digest=_pattern("(sha256:[0-9a-f]{64})?"),
                     pullPolicy={"enum": ["Always", "IfNotPresent", "Never"]},
@@ -145,7 +172,7 @@ def values_schema(defaults: Schema) -> Schema:
                 podAnnotations=_ANNOTATIONS,
                 podLabels=_LABELS,
                 nodeSelector=_LABELS,
-                tolerations=_MAPS,
+                tolerations=_list(_TOLERATION),
                 affinity=_object(nodeAffinity=_MAP, podAffinity=_MAP, podAntiAffinity=_MAP),
                 priorityClassName=_pattern(f"({_DNS})?"),
                 topologySpread=_object(enabled=_FLAG, topologyKey=_pattern(_KEY)),
@@ -153,7 +180,7 @@ def values_schema(defaults: Schema) -> Schema:
                 service=_object(enabled=_FLAG, port=_PORT),
                 podMonitor=_object(enabled=_FLAG, interval=_DURATION, labels=_LABELS),
                 prometheusRule=_object(enabled=_FLAG, labels=_LABELS, matchLabels=_MATCHERS),
-                networkPolicy=_object(enabled=_FLAG, **{"from": _MAPS}, egress=_MAPS),
+                networkPolicy=_object(enabled=_FLAG, **{"from": _list(_PEER)}, egress=_list(_EGRESS)),
                 keda=_object(
                     enabled=_FLAG,
                     minReplicas=_COUNT,

@@ -242,6 +242,11 @@ variable "alarm_topic_arns" {
   description = "SNS topics that alarms are sent to."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for one in var.alarm_topic_arns : can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$", one))])
+    error_message = "alarm_topic_arns are ARNs of SNS topics."
+  }
 }
 
 variable "sleeps" {

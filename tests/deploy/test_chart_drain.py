@@ -166,9 +166,34 @@ def test_chart_refuses_a_drain_while_pods_run(windows: list[str], schedule: str,
         )
 
 
-def test_chart_takes_a_drain_of_another_time_zone_as_it_is() -> None:
-    """When clocks change, no table tells which hours those are."""
-    assert job("drain.timeZone=Asia/Tokyo", given="drain: {schedule: '0 12 * * *'}")["spec"]["timeZone"] == "Asia/Tokyo"
+@pytest.mark.parametrize(
+    ("zone", "schedule", "inside"),
+    [
+        ("Europe/Paris", "10 23,0-5 * * *", None),
+        ("Europe/Paris", "0 12 * * *", "12:00"),
+        ("Asia/Tokyo", "0 12 * * *", None),  # 4:00 and 5:00 in Berlin
+        ("Asia/Tokyo", "0 13 * * *", "13:00"),  # 5:00 and 6:00
+        ("Asia/Kolkata", "0 10 * * *", "10:00"),  # 5:30 and 6:30
+        ("UTC", "0 21 * * *", "21:00"),  # 22:00 and 23:00
+        ("America/New_York", "15 17 * * *", None),
+        ("America/New_York", "5 16 * * *", "16:05"),
+    ],
+)
+def test_chart_refuses_a_drain_of_another_time_zone_when_pods_run_in_winter_or_summer(
+    zone: str, schedule: str, inside: str | None
+) -> None:
+    given = f"drain: {{timeZone: {zone}, schedule: '{schedule}'}}"
+    if inside is None:
+        assert job(given=given)["spec"]["timeZone"] == zone
+    else:
+        assert f'has {inside}, while pods run: keda.hours are from "0 6 * * *"' in (
+            refused(values="sleeps-at-night", given=given)
+        )
+
+
+def test_chart_takes_hours_of_days_of_a_month_as_they_are() -> None:
+    given = """keda: {hours: [{start: "0 6 1 * *", end: "0 22 1 * *"}]}\ndrain: {schedule: "0 12 2-31 * *"}"""
+    assert job(given=given)["spec"]["schedule"] == "0 12 2-31 * *"
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,32 @@ def test_network_policy_lets_out_to_the_metadata_services_of_ipv4_and_ipv6() -> 
 @pytest.mark.parametrize("kind", ["Deployment", "CronJob"])
 def test_network_policy_selects_the_pods_and_the_job(kind: str) -> None:
     """Where all else is denied, a pod without a policy reaches nothing."""
-    made = rendered("networkPolicy.enabled=true", "networkPolicy.from[0].podSelector=null", values="sleeps-at-night")
+    given = "networkPolicy: {enabled: true, from: [{podSelector: {}}]}"
+    made = rendered(values="sleeps-at-night", given=given)
     selector = made["NetworkPolicy"]["spec"]["podSelector"]
     labels = pod(made[kind])["metadata"]["labels"]
     assert selector["matchLabels"].items() <= labels.items()
     for one in selector["matchExpressions"]:
         assert one["operator"] == "In" and labels[one["key"]] in one["values"]
+
+
+@pytest.mark.parametrize(
+    ("given", "ports"),
+    [
+        (
+            "settings: {source: {endpoint_url: 'http://kinesis:4567'}, store: {endpoint_url: 'https://s3:9000/'}}",
+            {4567, 9000},
+        ),
+        ("settings: {coordination: {endpoint_url: 'http://dynamodb'}}", {80}),
+        ("settings: {store: {endpoint_url: 'https://s3.example.com'}}", set()),
+        ("env: [{name: HTTPS_PROXY, value: 'http://proxy:3128'}]", {3128}),
+        ("env: [{name: https_proxy, value: 'http://[fd00::1]:8080'}, {name: OTHER, value: 'http://x:1'}]", {8080}),
+    ],
+)
+def test_network_policy_lets_out_to_the_ports_of_endpoints_and_proxies(given: str, ports: set[int]) -> None:
+    egress = rendered("networkPolicy.enabled=true", given=given)["NetworkPolicy"]["spec"]["egress"]
+    anywhere = {port["port"] for rule in egress if "to" not in rule for port in rule["ports"]}
+    assert anywhere == {53, 443} | ports
 
 
 def test_fleet_example_lets_prometheus_in_from_its_namespace() -> None:

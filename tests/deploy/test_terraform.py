@@ -217,6 +217,7 @@ def test_trust_names_every_service_account_that_is_given(evaluated: Path) -> Non
         ({"service_accounts": []}, "service_accounts"),
         ({"loader_service_accounts": ["A B"]}, "loader_service_accounts"),
         ({"oidc_provider_arn": "https://oidc.eks.eu-central-1.amazonaws.com/id/E"}, "oidc_provider_arn"),
+        ({"alarm_topic_arns": ["pager"]}, "alarm_topic_arns"),
         ({"access_point_arns": ["clicks-0123-s3alias"]}, "access_point_arns"),
     ],
 )

@@ -7,6 +7,13 @@
 {{- end }}
 
 {{- define "vortex.checkedWorkers" -}}
+{{- $stream := dig "source" "stream" "" .Values.settings }}
+{{- if not (regexMatch "^(arn:[^ ]+:stream/)?[A-Za-z0-9_.-]{1,128}$" $stream) }}
+{{- fail (printf "settings.source.stream %q is neither the name nor the ARN of a stream" $stream) }}
+{{- end }}
+{{- if not (regexMatch "^(s3://.|file:///.)" (dig "store" "url" "" .Values.settings)) }}
+{{- fail (printf "settings.store.url %q is no address; write s3://bucket/prefix" (dig "store" "url" "" .Values.settings)) }}
+{{- end }}
 {{- $replicas := .Values.replicas | int }}
 {{- $scaled := or .Values.keda.enabled .Values.autoscaling.enabled }}
 {{- if ne (include "vortex.mode" .) "dynamodb" }}
@@ -18,12 +25,6 @@
 {{- $grace := include "vortex.ms" (list (dig "shutdown" "grace" $figures.grace .Values.settings) $figures.durations) | int64 }}
 {{- if le (mul 1000 (int64 .Values.terminationGracePeriodSeconds)) $grace }}
 {{- fail "terminationGracePeriodSeconds must be more than settings.shutdown.grace, or a worker is killed before it has committed" }}
-{{- end }}
-{{- range $key := list "limit" "keys" }}
-{{- $given := dig "memory" $key $figures.least $.Values.settings }}
-{{- if and (ne (toString $given) "auto") (lt (include "vortex.bytes" (list $given $figures.sizes) | int64) (int64 $figures.least)) }}
-{{- fail (printf "settings.memory.%s must be at least \"1MiB\", not %q" $key (toString $given)) }}
-{{- end }}
 {{- end }}
 {{- end }}
 
@@ -69,10 +70,24 @@
 {{- if regexMatch "^(?i:unix:.*|localhost|127[.].*|::1)$" $host }}
 {{- fail (printf "settings.http.host %q: probes and scrapers cannot reach a pod there; take \"0.0.0.0\", or \"::\" in a cluster of IPv6 alone" $host) }}
 {{- end }}
+{{- if not (regexMatch "^[A-Za-z0-9._:%-]+$" $host) }}
+{{- fail (printf "settings.http.host %q is no address; take \"0.0.0.0\", or \"::\" in a cluster of IPv6 alone" $host) }}
+{{- end }}
 {{- $known := list "HTTP__HOST" "HTTP__PORT" "COORDINATION__MODE" "SHUTDOWN__GRACE" "MEMORY__LIMIT" "MEMORY__KEYS" "COMMIT__EVERY" "COMMIT__MAX_BYTES" "PUBLISH__PERIOD" "PUBLISH__PRESET" "PUBLISH__SCRATCH" "SOURCE__STREAM" "SOURCE__REGION" }}
+{{- $names := list }}
 {{- range .Values.env }}
+{{- if has .name $names }}{{ fail (printf "env: %s is there twice" .name) }}{{ end }}
+{{- $names = append $names .name }}
 {{- if and (hasPrefix "VORTEX_" (upper .name)) (has (trimPrefix "VORTEX_" (upper .name)) $known) }}
 {{- fail (printf "env %s: probes, memory, scaling and rules go by `settings`; write settings.%s instead" .name (trimPrefix "VORTEX_" (upper .name) | lower | replace "__" ".")) }}
+{{- end }}
+{{- end }}
+{{- range $where, $resources := dict "resources" .Values.resources "drain.resources" .Values.drain.resources }}
+{{- range $kind, $least := dig "requests" dict (default dict $resources) }}
+{{- $most := dig "limits" $kind "" $resources }}
+{{- if and $most (gt (include "vortex.quantity" $least | float64) (include "vortex.quantity" $most | float64)) }}
+{{- fail (printf "%s.requests.%s %v is above %s.limits.%s %v" $where $kind $least $where $kind $most) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) .Values.serviceAccount.annotations }}
@@ -92,6 +107,13 @@
 {{- if has (clean .mountPath) $paths }}{{ fail (printf "extraVolumeMounts: something is mounted at %q already" .mountPath) }}{{ end }}
 {{- $paths = append $paths (clean .mountPath) }}
 {{- end }}
+{{- end }}
+
+{{- /* A quantity of Kubernetes, such as 500m, 2Gi or 1e9, as a number. */ -}}
+{{- define "vortex.quantity" -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 }}
+{{- $number := regexFind "^[0-9.]+([eE][0-9]+)?" (toString .) }}
+{{- mulf (float64 $number) (get $units (trimPrefix $number (toString .)) | float64) }}
 {{- end }}
 
 {{- define "vortex.checkedMetadata" -}}

@@ -62,29 +62,50 @@
 {{- if le $end $start }}true{{ end }}
 {{- end }}
 
-{{- /* Refuses a drain while pods run: they do until keda.cooldownPeriod after their hours. */ -}}
+{{- /* By how many minutes the clock of a zone is ahead of another's, in January and in July: (list ZONE OTHER), as JSON. */ -}}
+{{- define "vortex.ahead" -}}
+{{- $found := list }}
+{{- range $date := list "2026-01-15" "2026-07-15" }}
+{{- $each := list }}
+{{- range $ }}
+{{- $offset := dateInZone "-0700" (toDate "2006-01-02" $date) . }}
+{{- $minutes := add (mul 60 (substr 1 3 $offset | trimPrefix "0" | int)) (substr 3 5 $offset | trimPrefix "0" | int) }}
+{{- $each = append $each (hasPrefix "-" $offset | ternary (mul -1 $minutes) $minutes) }}
+{{- end }}
+{{- $found = append $found (sub (first $each) (last $each)) }}
+{{- end }}
+{{- uniq $found | toJson }}
+{{- end }}
+
+{{- /* Refuses a drain while pods run: they do until keda.cooldownPeriod after their hours. Windows that name days of a month or
+       months are left out: no table of a week has them. */ -}}
 {{- define "vortex.checkedDrain" -}}
 {{- $schedule := include "vortex.drainSchedule" . }}
 {{- $drain := include "vortex.cron" (list "drain.schedule" $schedule) | fromJson }}
-{{- $zone := include "vortex.drainTimeZone" . }}
-{{- $cooldown := div (add 59 (int .Values.keda.cooldownPeriod)) 60 | int }}
-{{- if .Values.keda.enabled }}{{ range .Values.keda.hours }}
+{{- $minutes := include "vortex.minutes" $drain | fromJsonArray }}
+{{- $zone := default "UTC" (include "vortex.drainTimeZone" .) }}
+{{- if .Values.keda.enabled }}{{ range $hours := .Values.keda.hours }}
 {{- $from := include "vortex.cron" (list "keda.hours.start" .start) | fromJson }}
 {{- $to := include "vortex.cron" (list "keda.hours.end" .end) | fromJson }}
-{{- if and (eq $zone (default "UTC" .timezone)) $from.everyDay $from.everyMonth $to.everyDay $to.everyMonth }}
+{{- if and $from.everyDay $from.everyMonth $to.everyDay $to.everyMonth }}
 {{- $starts := include "vortex.minutes" $from | fromJsonArray }}
 {{- $ends := include "vortex.minutes" $to | fromJsonArray }}
-{{- $hours := . }}
-{{- range include "vortex.minutes" $drain | fromJsonArray }}
-{{- $at := int . }}
-{{- $awake := include "vortex.awake" (list $at $starts $ends) }}
-{{- range $ends }}{{ if lt (mod (add 10080 (sub $at (int .))) 10080 | int) $cooldown }}
-{{- $awake = or $awake (include "vortex.awake" (list (sub (int .) 1) $starts $ends)) }}
-{{- end }}{{ end }}
-{{- if $awake }}
-{{- fail (printf "drain.schedule %q has %02d:%02d, while pods run: keda.hours are from %q to %q, and pods run on for keda.cooldownPeriod (%ds)" $schedule (div (mod $at 1440) 60) (mod $at 60) $hours.start $hours.end (int $.Values.keda.cooldownPeriod)) }}
-{{- end }}
-{{- end }}
+{{- range $ahead := include "vortex.ahead" (list (default "UTC" .timezone) $zone) | fromJsonArray }}{{ range $own := $minutes }}
+{{- $at := mod (add 10080 (int $own) (int $ahead)) 10080 | int }}
+{{- if include "vortex.running" (list $at $starts $ends $.Values.keda.cooldownPeriod) }}
+{{- fail (printf "drain.schedule %q has %02d:%02d, while pods run: keda.hours are from %q to %q%s, and pods run on for keda.cooldownPeriod (%ds)" $schedule (div (mod (int $own) 1440) 60) (mod (int $own) 60) $hours.start $hours.end (eq $zone (default "UTC" $hours.timezone) | ternary "" (printf " in %s" (default "UTC" $hours.timezone))) (int $.Values.keda.cooldownPeriod)) }}
 {{- end }}
 {{- end }}{{ end }}
+{{- end }}
+{{- end }}{{ end }}
+{{- end }}
+
+{{- /* Not empty where a pod runs at a minute of the week: (list MINUTE STARTS ENDS COOLDOWN), the last in seconds. */ -}}
+{{- define "vortex.running" -}}
+{{- $at := index . 0 }}{{ $starts := index . 1 }}{{ $ends := index . 2 }}
+{{- $cooldown := div (add 59 (int (index . 3))) 60 | int }}
+{{- include "vortex.awake" (list $at $starts $ends) }}
+{{- range $ends }}
+{{- if lt (mod (add 10080 (sub $at (int .))) 10080 | int) $cooldown }}{{ include "vortex.awake" (list (sub (int .) 1) $starts $ends) }}{{ end }}
+{{- end }}
 {{- end }}

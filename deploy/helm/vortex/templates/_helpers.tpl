@@ -58,6 +58,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ regexReplaceAll "^.*:stream/" (dig "source" "stream" "" .Values.settings) "" }}
 {{- end }}
 
+{{- /* Ports of endpoints and proxies that are not 443, as JSON. */ -}}
+{{- define "vortex.ports" -}}
+{{- $urls := list }}
+{{- range $section := list "source" "store" "coordination" }}{{ $urls = append $urls (dig $section "endpoint_url" "" $.Values.settings) }}{{ end }}
+{{- range .Values.env }}{{ if regexMatch "^(?i:https?_proxy|all_proxy|aws_endpoint_url.*)$" .name }}{{ $urls = append $urls (default "" .value) }}{{ end }}{{ end }}
+{{- $found := list }}
+{{- range $urls }}
+{{- $port := regexFind ":[0-9]+$" (regexFind "^[a-z]+://[^/]+" .) | trimPrefix ":" }}
+{{- if not $port }}{{ $port = hasPrefix "http://" . | ternary "80" "443" }}{{ end }}
+{{- if ne $port "443" }}{{ $found = append $found (int $port) }}{{ end }}
+{{- end }}
+{{- $found | uniq | toJson }}
+{{- end }}
+
 {{- define "vortex.port" -}}
 {{ dig "http" "port" 9400 .Values.settings | int }}
 {{- end }}
