@@ -15,9 +15,20 @@ if sysconfig.get_config_var("Py_GIL_DISABLED"):
         "Use the ordinary build of the same version."
     )
 
+REQUIRE = "VORTEX_REQUIRE_NATIVE"
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+def required() -> bool:
+    """Whether a failing compiler is an error."""
+    value = os.environ.get(REQUIRE, "").strip().lower()
+    if value not in (*_YES, *_NO):
+        raise SystemExit(f"{REQUIRE} is {value!r}; write {', '.join(_YES)}, or {', '.join(_NO[:-1])}")
+    return value in _YES
+
 
 class BuildSteps(build_ext):
-    """Without a compiler the install goes on, unless VORTEX_REQUIRE_NATIVE=1 says that it must not."""
+    """Without a compiler the install goes on, unless VORTEX_REQUIRE_NATIVE says that it must not."""
 
     def run(self) -> None:
         """Build; what could not be built is no part of the distribution."""
@@ -29,7 +40,7 @@ class BuildSteps(build_ext):
 
     def build_extension(self, ext: Any) -> None:
         """One extension."""
-        if os.environ.get("VORTEX_REQUIRE_NATIVE") == "1":
+        if NATIVE_REQUIRED:
             ext.optional = False
         ext.define_macros = [tuple(macro) for macro in ext.define_macros]  # lists in TOML, which setuptools 77 refuses
         library = Path(self.get_ext_fullpath(ext.name))
@@ -52,4 +63,5 @@ class Wheel(bdist_wheel):
         super().run()
 
 
+NATIVE_REQUIRED = required()  # before anything is built, and whatever is asked of this file
 setup(cmdclass={"build_ext": BuildSteps, "bdist_wheel": Wheel})
