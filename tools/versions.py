@@ -35,9 +35,18 @@ def faults(tag: str, root: Path = _ROOT) -> list[str]:
         "deploy/helm/vortex/Chart.yaml: appVersion": _field(chart, "appVersion"),
     }
     found = [f"{place} is {has}, the tag says {version}" for place, has in places.items() if has != version]
-    if f"## [{version}]" not in (root / "CHANGELOG.md").read_text("utf-8"):
+    changes = (root / "CHANGELOG.md").read_text("utf-8")
+    if f"## [{version}]" not in changes:
         found.append(f"CHANGELOG.md has no section [{version}]")
+    if number := _unreleased(changes):
+        found.append(f"CHANGELOG.md: [Unreleased] has entries ({number}); a release has them under [{version}]")
     return found
+
+
+def _unreleased(changes: str) -> int:
+    """How many entries of the changelog are of no version yet."""
+    section = re.search(r"^## \[Unreleased\](.*?)(?=^## |\Z)", changes, re.MULTILINE | re.DOTALL)
+    return len(re.findall(r"^- ", section[1], re.MULTILINE)) if section else 0
 
 
 def _project(root: Path) -> dict[str, Any]:

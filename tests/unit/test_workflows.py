@@ -25,7 +25,7 @@ def jobs(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def commands(job: dict[str, Any]) -> Iterator[str]:
     """What its steps run, for each value of its matrix."""
-    for step in job["steps"]:
+    for step in job.get("steps", ()):
         if "run" not in step:
             continue
         lists = job.get("strategy", {}).get("matrix", {})
@@ -60,3 +60,30 @@ def test_page_of_what_is_tested_names_existing_targets_and_tests() -> None:
     paths = re.findall(r"`((?:tests|deploy|tools)/[\w/.-]+)`", PAGE)
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflow_names_every_action_by_its_commit_with_the_version_beside_it(path: Path) -> None:
+    """A branch or a tag can be moved, and what runs then has the workflow's rights."""
+    used = re.findall(r"uses: (.*)", path.read_text("utf-8"))
+    assert used
+    for action in used:
+        assert re.fullmatch(r"\./.github/workflows/[a-z]+\.yml|[\w/.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+def test_release_pushes_nothing_before_all_tests_and_packages_are_there() -> None:
+    found = dict(jobs(ROOT / ".github/workflows/release.yml"))
+
+    def before(name: str) -> set[str]:
+        needs = found[name].get("needs", [])
+        direct = {needs} if isinstance(needs, str) else set(needs)
+        return direct.union(*map(before, direct))
+
+    pushing = {name for name, job in found.items() if "write" in job.get("permissions", {}).values()}
+    assert pushing == {"image", "chart", "publish"}
+    for name in pushing:
+        assert before(name) >= {"version", "test", "wheels", "sdist"}, name
+    assert before("publish") >= {"image", "chart"}, "PyPI takes no version twice"
+    assert found["test"]["uses"] == "./.github/workflows/test.yml"
+    tests = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text("utf-8"))
+    assert "workflow_call" in tests[True], "`on` is read as a truth value"

@@ -34,6 +34,17 @@ def test_versions_names_each_place_when_the_tag_differs(tmp_path: Path) -> None:
     ]
 
 
+def test_versions_refuses_a_tag_while_changes_are_of_no_version(tmp_path: Path) -> None:
+    root = _repository(tmp_path, version="1.2.3", chart="1.2.3", section="1.2.3")
+    changes = root / "CHANGELOG.md"
+    changes.write_text("## [Unreleased]\n\n" + changes.read_text())
+    assert faults("v1.2.3", root) == []
+    changes.write_text(
+        "## [Unreleased]\n\n### Fixed\n\n- One.\n- Two,\n  in two lines.\n\n## [1.2.3] - 2026-01-01\n\n- Old.\n"
+    )
+    assert faults("v1.2.3", root) == ["CHANGELOG.md: [Unreleased] has entries (2); a release has them under [1.2.3]"]
+
+
 def test_versions_lowest_gives_a_constraint_for_each_dependency(tmp_path: Path) -> None:
     assert lowest(_repository(tmp_path, version="1", chart="1", section="1")) == ["a==1.2", "b==3", "d==4.1", "e==5"]
 
