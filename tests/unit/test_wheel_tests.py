@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 def test_tests_of_a_wheel_are_collected_where_there_are_only_their_sources(tmp_path: Path) -> None:
     wheels = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["cibuildwheel"]
     sources, installed = tmp_path / "sources", tmp_path / "installed"
-    sources.mkdir(), installed.mkdir()
+    sources.mkdir()
+    installed.mkdir()
     for name in wheels["test-sources"]:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures"))
