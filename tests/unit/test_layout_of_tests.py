@@ -58,6 +58,8 @@ OF_THE_REPOSITORY = {
     "test_message_snapshot",
     "test_released_states",
     "test_requirements",
+    "test_setup",
+    "test_wheel_tests",
     "test_words",
     "test_workflows",
 }
