@@ -80,6 +80,11 @@ variable "prefix" {
   }
 
   validation {
+    condition     = length(var.prefix) <= 500
+    error_message = "prefix has 500 characters at most, as store.url."
+  }
+
+  validation {
     condition     = alltrue([for part in split("/", var.prefix) : !contains([".", ".."], part)])
     error_message = "prefix has no parts . or ..: S3 takes them by the letter, and many programs do not."
   }
@@ -162,13 +167,22 @@ variable "event_folders" {
   }
 
   validation {
-    condition     = alltrue(flatten([for one in var.event_folders : [for own in ["_vortex/", "_hours/", "_manifests/"] : !startswith(own, one) && !startswith(one, own)]]))
-    error_message = "event_folders would expire _vortex/, _hours/ or _manifests/, which Vortex needs."
+    condition     = alltrue(flatten([for one in var.event_folders : [for own in ["_vortex/", "_hours/", "_manifests/", "_bundles/"] : !startswith(own, one) && !startswith(one, own)]]))
+    error_message = "event_folders would expire _vortex/, _hours/ or _manifests/, which Vortex needs; _bundles/ is there by itself."
   }
 
   validation {
     condition     = alltrue([for one in var.event_folders : !startswith(one, "/")])
     error_message = "event_folders do not begin with a slash: they are below the prefix."
+  }
+
+  validation {
+    condition = alltrue([
+      for at, one in concat(var.event_folders, [var.rejected_folder]) : alltrue([
+        for other in slice(concat(var.event_folders, [var.rejected_folder]), 0, at) : !startswith(one, other) && !startswith(other, one)
+      ])
+    ])
+    error_message = "event_folders and rejected_folder must not lie in each other: S3 would go by the shorter time."
   }
 }
 
@@ -178,8 +192,8 @@ variable "rejected_folder" {
   default     = "_rejected/"
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9!_.'()=,@+ -][A-Za-z0-9!_.'()=,@+ /-]*$", var.rejected_folder)) && alltrue([for own in ["_vortex/", "_hours/", "_manifests/"] : !startswith(own, var.rejected_folder) && !startswith(var.rejected_folder, own)])
-    error_message = "rejected_folder is what layout.rejected begins with, and neither _vortex/, _hours/ nor _manifests/, which Vortex needs."
+    condition     = can(regex("^[A-Za-z0-9!_.'()=,@+ -][A-Za-z0-9!_.'()=,@+ /-]*$", var.rejected_folder)) && alltrue([for own in ["_vortex/", "_hours/", "_manifests/", "_bundles/"] : !startswith(own, var.rejected_folder) && !startswith(var.rejected_folder, own)])
+    error_message = "rejected_folder is what layout.rejected begins with, and not _vortex/, _hours/, _manifests/ or _bundles/."
   }
 }
 

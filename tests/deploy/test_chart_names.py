@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -32,6 +34,27 @@ def test_names_of_all_objects_are_valid_whatever_the_release_is_called(release: 
         assert LABEL.fullmatch(name), name
     assert len(found["CronJob"]) <= 52
     assert max(map(len, found.values())) <= 52
+
+
+@pytest.mark.parametrize("text", ["1", "123", "1e3", "0x1f", "12.5", "true", "null", "on"])
+def test_names_stay_text_when_they_look_like_another_value_of_yaml(text: str) -> None:
+    """A label that is a number is refused by Kubernetes."""
+    named = {
+        "serviceAccount": {"name": text},
+        "priorityClassName": text,
+        "nodeSelector": {"disk": text},
+        "imagePullSecrets": [{"name": text}],
+        "keda": {"authentication": text},
+        "image": {"repository": "registry/vortex", "tag": text.replace(".", "-")},
+        "topologySpread": {"topologyKey": text},
+        "podLabels": {"team": text},
+        "networkPolicy": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"app": text}}}]},
+        "env": [{"name": "A", "value": text}],
+    }
+    for kind, document in rendered(release=text, values="sleeps-at-night", given=json.dumps(named)).items():
+        if kind not in ("ScaledObject", "PodMonitor", "PrometheusRule"):
+            kubernetes_validate.validate(document, "1.30", strict=True)
+        assert document["metadata"]["labels"]["app.kubernetes.io/instance"] == text
 
 
 def test_names_of_releases_differ_when_they_are_cut_or_changed() -> None:

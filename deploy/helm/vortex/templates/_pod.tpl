@@ -13,14 +13,14 @@ annotations:
 {{- end }}
 
 {{- define "vortex.pod" -}}
-serviceAccountName: {{ include "vortex.serviceAccount" . }}
+serviceAccountName: {{ include "vortex.serviceAccount" . | quote }}
 enableServiceLinks: false  # or each Service of the namespace sets variables, one named vortex VORTEX_PORT
 terminationGracePeriodSeconds: {{ include "vortex.patience" . }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -41,7 +41,7 @@ volumes:
   - name: settings
     configMap: {name: {{ include "vortex.fullname" . }}}
   - name: scratch
-    emptyDir: {sizeLimit: {{ default (include "vortex.scratch" .) .Values.scratch.sizeLimit }}}
+    emptyDir: {sizeLimit: {{ default (include "vortex.scratch" .) .Values.scratch.sizeLimit | quote }}}
   {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -49,7 +49,7 @@ volumes:
 
 {{- define "vortex.container" -}}
 name: vortex
-image: {{ include "vortex.image" . }}
+image: {{ include "vortex.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- with .Values.env }}
 env: {{- toYaml . | nindent 2 }}
