@@ -36,6 +36,12 @@ def test_chart_refuses_a_variable_that_moves_what_the_chart_goes_by(name: str) -
     assert f"settings.{name.lower().removeprefix('vortex_').replace('__', '.')}" in said
 
 
+def test_chart_refuses_to_replace_the_defaults_of_the_image() -> None:
+    """They may hold a port that no probe knows."""
+    given = "env: [{name: VORTEX_DEFAULTS, value: http.port=9500}]"
+    assert "env VORTEX_DEFAULTS" in refused(given=given)
+
+
 def test_chart_takes_other_variables() -> None:
     env = [{"name": "VORTEX_LOG__LEVEL", "value": "debug"}, {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
     assert container(rendered(given=yaml.safe_dump({"env": env}))["Deployment"])["env"] == env

@@ -78,6 +78,9 @@
 {{- range .Values.env }}
 {{- if has .name $names }}{{ fail (printf "env: %s is there twice" .name) }}{{ end }}
 {{- $names = append $names .name }}
+{{- if eq .name "VORTEX_DEFAULTS" }}
+{{- fail "env VORTEX_DEFAULTS is the image's own, and what the chart goes by may be in it; write `settings` instead" }}
+{{- end }}
 {{- if and (hasPrefix "VORTEX_" (upper .name)) (has (trimPrefix "VORTEX_" (upper .name)) $known) }}
 {{- fail (printf "env %s: probes, memory, scaling and rules go by `settings`; write settings.%s instead" .name (trimPrefix "VORTEX_" (upper .name) | lower | replace "__" ".")) }}
 {{- end }}
