@@ -344,8 +344,10 @@ def show(config: Path | None, as_json: bool, changed: bool) -> None:
 @click.option("--events-per-second", "events", required=True, type=click.FloatRange(0, 1e9), help="On average.")
 @click.option("--bytes", "event_bytes", default=1000, show_default=True, type=click.IntRange(1), help="Of one event.")
 @click.option("--shards", required=True, type=click.IntRange(1, 1_000_000))
-@click.option("--customers", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--types", default=10, show_default=True, type=click.IntRange(1), help="Event types of a customer.")
+@click.option("--customers", default=1, show_default=True, type=click.IntRange(1, 10**9))
+@click.option(
+    "--types", default=10, show_default=True, type=click.IntRange(1, 10**9), help="Event types of a customer."
+)
 @click.option("--window", default="1h", show_default=True, help="dedup.window.")
 @click.option("--period", default="5m", show_default=True, help="publish.period.")
 @json_option

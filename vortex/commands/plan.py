@@ -6,14 +6,18 @@ import json
 import textwrap
 from dataclasses import asdict
 
+import click
+
 from vortex.commands.printing import print_line
-from vortex.commands.sizing import COMPRESSED, Load, Sizing, size
+from vortex.commands.sizing import COMPRESSED, Load, Sizing, impossible, size
 from vortex.core.memory import MIB
 from vortex.exits import Exit
 
 
 def plan(load: Load, as_json: bool) -> int:
-    """Print the sizing of `load`."""
+    """Print the sizing of `load`. Raises click.BadParameter if no stream can be like that."""
+    if found := impossible(load):
+        raise click.BadParameter(found[1], param_hint=found[0])
     sizing = size(load)
     if as_json:
         print_line(json.dumps({**asdict(sizing), "dollars": sizing.dollars}))

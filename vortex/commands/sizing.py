@@ -70,8 +70,11 @@ _EXCLUDED = (
     "logs and metrics",
     "the requests of what loads the files",
 )
-_SHARD_BYTES_S = 1_000_000
+_SHARD_BYTES_S = MIB
 _SHARD_RECORDS_S = 1000
+_MOST_RECORD_BYTES = 10 * MIB
+"""Of a stream whose limit is raised (UpdateMaxRecordSize); it is 1 MiB otherwise."""
+_MOST_RETENTION_S = 365 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +137,32 @@ class Sizing:
         return sum(cost.dollars for cost in self.costs)
 
 
+def impossible(load: Load) -> tuple[str, str] | None:
+    """What no stream of Kinesis can do: the option, and a sentence about its value. None if it can be."""
+    if load.event_bytes > _MOST_RECORD_BYTES:
+        return "--bytes", f"{load.event_bytes:,}: Kinesis takes records of at most {_MOST_RECORD_BYTES:,} bytes"
+    if load.window > _MOST_RETENTION_S:
+        return "--window", "it is longer than a stream keeps records, which is 365 days at most"
+    needed = math.ceil(load.events * load.event_bytes / _SHARD_BYTES_S)
+    if needed > load.shards:
+        return "--shards", (
+            f"{counted(load.shards, 'shard')} cannot take {load.events * load.event_bytes / 1e6:,.1f} MB a second: "
+            f"each takes 1 MiB; {needed:,} are needed"
+        )
+    return None
+
+
 def size(load: Load) -> Sizing:
-    """What `load` needs. Partitions without an event in a period cost nothing, so few events make few objects."""
+    """What `load` needs, if it is not `impossible`. A shard is read by one process.
+
+    Partitions without an event in a period cost nothing, so few events make few objects.
+    """
     partitions = _with_events(load.customers * load.types, load.events * load.period)
     objects_s = partitions / load.period
     cores = _cores(load, objects_s)
     needed = max(cores, load.events * load.event_bytes / _PROCESS_BYTES_S)
-    processes = max(1, math.ceil(needed / _BUSY))
+    wanted = max(1, math.ceil(needed / _BUSY))
+    processes = min(wanted, load.shards)
     shards_each = math.ceil(load.shards / processes)
     limit, keys = _limit(load, processes, shards_each), _keys(load, processes)
     return Sizing(
@@ -157,7 +179,7 @@ def size(load: Load) -> Sizing:
         _costs(load, processes, objects_s),
         load.shards * _SHARD_HOUR * 730 + _units(load) * _PUT_UNIT * _MONTH_S,
         _EXCLUDED,
-        _warnings(load, processes, partitions, objects_s),
+        _warnings(load, processes, wanted, cores, partitions, objects_s),
     )
 
 
@@ -182,6 +204,9 @@ def _settings(load: Load, processes: int, limit: int, keys: int) -> dict[str, di
         field = sections()[name].model_fields[key]
         if (value := round(seconds * 1000)) != field.default:
             found.setdefault(name, {})[key] = str(as_written(field, value))
+    accepted = sections()["event"].model_fields["max_bytes"]
+    if load.event_bytes > accepted.default:
+        found["event"] = {"max_bytes": str(as_written(accepted, _MOST_RECORD_BYTES))}
     return {name: found[name] for name in sections() if name in found}
 
 
@@ -278,12 +303,18 @@ def _units(load: Load) -> float:
     return load.events * math.ceil(load.event_bytes / _UNIT_BYTES)
 
 
-def _warnings(load: Load, processes: int, partitions: float, objects_s: float) -> list[str]:
+def _warnings(load: Load, processes: int, wanted: int, cores: float, partitions: float, objects_s: float) -> list[str]:
     found = []
-    needed = max(load.events * load.event_bytes / _SHARD_BYTES_S, load.events / _SHARD_RECORDS_S)
+    shards, needed = counted(load.shards, "shard"), load.events / _SHARD_RECORDS_S
     if needed > load.shards:
-        shards = counted(load.shards, "shard")
         found.append(f"{shards} cannot take that: with one event in a record, {math.ceil(needed)} are needed")
+    if wanted > processes:
+        found.append(
+            f"{wanted:,} processes would be right, but a shard is read by one process. Each of these is planned to use "
+            f"{cores / processes:.0%} of a core; above {_BUSY:.0%} little is left to catch up: use {wanted:,} shards"
+        )
+    if load.event_bytes > sections()["event"].model_fields["max_bytes"].default:
+        found.append("events above event.max_bytes are rejected, and its default is below these: the settings raise it")
     events_each = load.events * load.period / partitions if partitions else 0
     if objects_s * _OBJECT_S > load.events * _event_s(load):
         found.append(

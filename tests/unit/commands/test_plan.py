@@ -51,6 +51,11 @@ def test_plan_prints_a_window_and_a_period_that_are_not_the_default_among_the_se
         ("--events-per-second", "nan", "no number of events"),
         ("--events-per-second", "-1", "not in the range"),
         ("--shards", "0", "not in the range"),
+        ("--shards", "1", "1 shard cannot take 50.0 MB a second: each takes 1 MiB; 48 are needed"),
+        ("--bytes", "10485761", "Kinesis takes records of at most 10,485,760 bytes"),
+        ("--window", "100y", "365 days at most"),
+        ("--window", "366d", "365 days at most"),
+        ("--customers", "1" + 400 * "0", "not in the range"),
     ],
 )
 def test_plan_names_the_option_when_a_value_is_wrong(option: str, text: str, said: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vortex.commands.sizing import Load, pod_memory, size
+from vortex.commands.sizing import Load, impossible, pod_memory, size
 from vortex.config.input import Source
 from vortex.config.output import Commit, Publish
 from vortex.config.settings import Coordination, Dedup, Memory, Settings
@@ -205,3 +205,29 @@ def test_sizing_warns_when_the_shards_are_too_few() -> None:
 def test_sizing_warns_when_objects_cost_more_than_their_events() -> None:
     found = size(dataclasses.replace(SMALL, customers=1000, types=30, events=1000, shards=4)).warnings
     assert 'publish.period = "1h"' in found[0]
+
+
+def test_a_shard_is_planned_for_one_process_and_a_note_says_what_would_be_right() -> None:
+    """Objects take CPU, too: here more than one process would be right."""
+    load = dataclasses.replace(SMALL, events=1000, shards=1, customers=200_000, types=10)
+    found = size(load)
+    assert found.processes == found.shards_each == 1
+    assert found.cores > 0.5
+    assert any("a shard is read by one process" in line for line in found.warnings)
+    wider = size(dataclasses.replace(load, shards=4))
+    assert 1 < wider.processes <= 4
+    assert not any("read by one process" in line for line in wider.warnings)
+
+
+def test_event_max_bytes_is_among_the_settings_when_events_are_larger_than_its_default() -> None:
+    large = size(dataclasses.replace(SMALL, events=1, event_bytes=5_000_000, shards=8))
+    assert large.settings["event"] == {"max_bytes": "10MiB"}
+    assert any("event.max_bytes" in line for line in large.warnings)
+    assert "event" not in size(SMALL).settings
+
+
+def test_impossible_is_none_at_the_limits_of_kinesis() -> None:
+    assert (
+        impossible(dataclasses.replace(SMALL, events=1, event_bytes=10 << 20, shards=10, window=365 * 86_400)) is None
+    )
+    assert impossible(dataclasses.replace(SMALL, events=1, event_bytes=10 << 20, shards=9)) is not None
