@@ -17,7 +17,7 @@ from xml.sax.saxutils import unescape
 from tests.faults.wire import Headers, Reply, Request
 
 IAM = Path(__file__).parents[1] / "deploy/iam"
-PLACES = ("REGION", "ACCOUNT", "STREAM", "TABLE", "BUCKET", "PREFIX", "KEY")
+PLACES = ("REGION", "ACCOUNT", "STREAM", "TABLE", "BUCKET", "PREFIX", "KEY", "CATALOG")
 """What stands for a user's own names in the files."""
 _S3 = {
     "GetObject": "s3:GetObject",
@@ -31,16 +31,13 @@ _S3 = {
 
 
 class Policy:
-    """A policy, for a user's names; callable as a guard.
+    """A policy, or several together, for a user's names; callable as a guard.
 
     `used`: the actions that were asked for and allowed. `denied`: what was refused, as action and resource.
     """
 
-    def __init__(self, name: str, places: Mapping[str, str]) -> None:
-        text = (IAM / f"{name}.json").read_text("utf-8")
-        for place, value in places.items():
-            text = text.replace(place, value)
-        self._statements = json.loads(text)["Statement"]
+    def __init__(self, name: str, places: Mapping[str, str], *more: str) -> None:
+        self._statements = [statement for one in (name, *more) for statement in _statements(one, places)]
         self.places = places
         self.used: set[str] = set()
         self.denied: set[tuple[str, str]] = set()
@@ -81,6 +78,14 @@ class Policy:
         if request.call == "DeleteObjects":  # it needs the permission for each key
             paths = [f"{path}/{unescape(key)}" for key in re.findall(r"<Key>(.*?)</Key>", request.body.decode())]
         return _S3.get(request.call, f"s3:{request.call}"), [f"arn:aws:s3:::{one}" for one in paths], prefix
+
+
+def _statements(name: str, places: Mapping[str, str]) -> list[Mapping[str, object]]:
+    text = (IAM / f"{name}.json").read_text("utf-8")
+    for place, value in places.items():
+        text = text.replace(place if value else f"{place}/", value)  # at the root of a bucket: docs/how-to/aws.md
+    statements: list[Mapping[str, object]] = json.loads(text)["Statement"]
+    return statements
 
 
 def _allows(statement: Mapping[str, object], action: str, resource: str, prefix: str) -> bool:

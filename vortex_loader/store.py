@@ -137,7 +137,9 @@ class Bucket:
                 raise Missing(f"{place} is not there") from None
             if code in ("AccessDenied", "403", "Forbidden"):
                 raise LoaderError(
-                    f"{place}: denied. Without s3:ListBucket a missing key is denied, too: see deploy/iam/loader.json"
+                    f"{place}: denied. Allow s3:GetObject on it, as deploy/iam/loader.json does for what is published "
+                    "in the default layout, and catalog.json for a catalogue; without s3:ListBucket on the bucket a "
+                    "missing key is denied, too"
                 ) from None
             if code == "InvalidRange":
                 raise LoaderError(f"{place} ends before {options.get('Range')}, which its manifest names") from None

@@ -1,7 +1,7 @@
 # The policies lie beside this module, once. Their placeholders are capitals. Each is marked before any is replaced: a name
 # such as CLICKSTREAM may hold another placeholder.
 locals {
-  marked = { for mode in ["fleet", "loader", "key"] : mode => replace(
+  marked = { for mode in ["fleet", "loader", "key", "key-read"] : mode => replace(
     file("${path.module}/../iam/${mode}.json"),
     "/\\b(REGION|ACCOUNT|TABLE|STREAM|BUCKET|PREFIX|KEY)\\b/", "<$1>"
   ) }

@@ -56,5 +56,5 @@ resource "aws_iam_role_policy" "key" {
   for_each = var.kms_key_arn != "" ? aws_iam_role.this : {}
   name     = "vortex-key"
   role     = each.value.id
-  policy   = local.policies.key
+  policy   = local.policies[each.key == "loader" ? "key-read" : "key"]
 }

@@ -90,7 +90,7 @@ def test_policies_of_the_module_name_its_resources_when_a_name_holds_a_placehold
         "PREFIX": "PREFIX-STREAM",
         "KEY": key,
     }
-    for mode in ("fleet", "loader", "key"):
+    for mode in ("fleet", "loader", "key", "key-read"):
         text = (ROOT / f"deploy/iam/{mode}.json").read_text().replace("arn:aws:", "arn:aws-cn:")
         expected = json.loads(re.sub("[A-Z]{3,}", lambda found: names[found[0]], text))
         for statement in expected["Statement"]:

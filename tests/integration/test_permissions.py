@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ import pytest
 
 from tests.faultproxy import FaultProxy, in_thread
 from tests.harness import Site, client, event_of, make_stream, stopped, until
+from tests.loader.stores import H9, publish
 from tests.policies import Policy
 
 pytestmark = pytest.mark.integration
@@ -24,7 +29,7 @@ def enforced(policy: Policy, aws: str, dynamodb: str, folder: Path, mode: str) -
     proxy = FaultProxy({"": aws, "dynamodb": dynamodb}, guard=policy)
     with in_thread(proxy):
         names = policy.places
-        store = f"s3://{names['BUCKET']}/{names['PREFIX']}"
+        store = f"s3://{names['BUCKET']}/{names['PREFIX']}".rstrip("/")
         site = Site(proxy.url, names["STREAM"], store, folder / "v.toml", s3=proxy.url)
         site.configure(period="6s")
         text = site.config.read_text()
@@ -36,6 +41,7 @@ def enforced(policy: Policy, aws: str, dynamodb: str, folder: Path, mode: str) -
         yield site
 
 
+PAGE = (Path(__file__).parents[2] / "docs/how-to/aws.md").read_text("utf-8")
 RARE = {"dynamodb:GetItem", "dynamodb:DeleteItem"}
 """Needed after a write whose outcome is unknown, and for shards that ended long ago; tests/unit/adapters/dynamodb makes
 such calls."""
@@ -85,18 +91,70 @@ def test_policy_allows_all_that_a_worker_and_its_commands_do_and_nothing_else(
     assert policy.denied == set()
 
 
-def test_policy_of_a_reader_allows_status_and_verify_and_no_write(
+ARGUMENTS = {"preview": ["-n", "3"], "rejects list": ["--limit", "1"]}
+"""Of commands that need some, or would say much."""
+
+
+def test_policy_of_a_reader_allows_each_command_that_its_page_lists_and_no_write(
     names: dict[str, str], aws: str, dynamodb_url: str, tmp_path: Path
 ) -> None:
     """For the one on call."""
+    (row,) = (line for line in PAGE.splitlines() if line.startswith("| `reader.json`"))
+    listed = re.findall(r"`vortex ([a-z ]+)`", row)
+    assert {"status", "verify", "explain", "preview", "rejects list", "rejects summary"} == set(listed)
+    found = json.loads(event_of("id-0"))
+    client("kinesis", aws).put_record(StreamName=names["STREAM"], PartitionKey="k", Data=event_of("id-0"))
     with enforced(Policy("fleet", names), aws, dynamodb_url, tmp_path, "dynamodb") as site:
         site.drain()
     policy = Policy("reader", names)
     with enforced(policy, aws, dynamodb_url, tmp_path, "dynamodb") as site:
-        for command in ("status", "verify"):
-            done = site.call(command, "--json")
-            assert done.returncode == 0, (done.stdout, done.stderr)
-        assert json.loads(done.stdout)["faults"] == []
-        assert policy.denied == set()
+        assert json.loads(site.call("verify", "--json").stdout)["faults"] == []
+        for command in listed:
+            arguments = [found["customer"], "id-0"] if command == "explain" else ARGUMENTS.get(command, [])
+            done = site.call(*command.split(), *arguments)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+            assert policy.denied == set(), command
+        assert policy.actions == policy.used
         assert site.call("check").returncode == 1
         assert "s3:PutObject" in {action for action, _ in policy.denied}
+
+
+def test_policy_of_a_worker_is_enough_at_the_root_of_a_bucket(names: dict[str, str], aws: str, tmp_path: Path) -> None:
+    """Without the prefix and its slash, as the page says."""
+    policy = Policy("worker", {**names, "PREFIX": ""})
+    with enforced(policy, aws, "", tmp_path, "local") as site:
+        assert site.call("check").returncode == 0
+        site.drain()
+        assert site.call("verify").returncode == 0
+    assert policy.denied == set()
+
+
+def test_policies_of_the_loader_are_enough_with_a_catalogue_in_s3_and_their_messages_name_what_is_missing(
+    names: dict[str, str], aws: str, tmp_path: Path
+) -> None:
+    publish(tmp_path / "store", H9, {("acme", "page"): [{"n": 1}]})
+    s3, bucket, below = client("s3", aws), names["BUCKET"], names["PREFIX"]
+    for path in filter(Path.is_file, (tmp_path / "store").rglob("*")):
+        key = f"{below}/{path.relative_to(tmp_path / 'store').as_posix()}"
+        s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+    s3.put_object(Bucket=bucket, Key="other/catalog.toml", Body=b'[customer.acme]\nevents = "all"\n')
+    catalog = f"s3://{bucket}/other/catalog.toml"
+    for more in ((), ("catalog",)):
+        policy = Policy("loader", {**names, "CATALOG": catalog.removeprefix("s3://")}, *more)
+        proxy = FaultProxy({"": aws}, guard=policy)
+        with in_thread(proxy):
+            given = {"STORE": f"s3://{bucket}/{below}", "CATALOG": catalog, "WAREHOUSE": str(tmp_path / "w.duckdb")}
+            variables = {f"VORTEX_LOADER_{name}": value for name, value in given.items()}
+            done = subprocess.run(
+                [sys.executable, "-m", "vortex_loader", "load", "--hour", "2026-11-29T09", "--endpoint-url", proxy.url],
+                env={**os.environ, **variables},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        if more:
+            assert (done.returncode, policy.denied) == (0, set()), done.stderr
+        else:
+            assert done.returncode != 0
+            assert f"{catalog}: denied. Allow s3:GetObject on it" in done.stderr
+            assert "catalog.json" in done.stderr

@@ -116,7 +116,7 @@ def test_terraform_replaces_every_placeholder_of_the_policies() -> None:
     module = (DEPLOY / "terraform/policies.tf").read_text()
     (marked,) = re.findall(r"\(([A-Z|]+)\)", module)
     assert set(marked.split("|")) == set(re.findall(r'"<([A-Z]+)>",', module))
-    for name in ("fleet", "loader", "key"):
+    for name in ("fleet", "loader", "key", "key-read"):
         assert f'"{name}"' in module
         assert set(re.findall(r"\b[A-Z]{3,}\b", (DEPLOY / f"iam/{name}.json").read_text())) <= set(marked.split("|"))
 
@@ -141,3 +141,12 @@ def test_iam_policy_names_actions_of_known_services_and_no_wildcard_resource(nam
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
         assert all(re.fullmatch(r"(kinesis|s3|dynamodb|kms):[A-Z]\w+", action) for action in actions)
         assert statement["Resource"] != "*"
+
+
+def test_only_policies_of_what_writes_may_make_data_keys() -> None:
+    def actions(name: str) -> str:
+        return (DEPLOY / f"iam/{name}.json").read_text()
+
+    assert "kms:GenerateDataKey" in actions("key") and "kms:GenerateDataKey" not in actions("key-read")
+    roles = (DEPLOY / "terraform/roles.tf").read_text()
+    assert 'local.policies[each.key == "loader" ? "key-read" : "key"]' in roles
