@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="Vortex" \
 RUN useradd --system --uid 10001 --no-create-home vortex
 COPY --from=build /opt/vortex /opt/vortex
 ENV PATH=/opt/vortex/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2 OPENBLAS_NUM_THREADS=1 \
-    VORTEX_CONFIG=/etc/vortex/vortex.toml VORTEX_HTTP__HOST=0.0.0.0 VORTEX_LOG__FORMAT=json
+    VORTEX_CONFIG=/etc/vortex/vortex.toml VORTEX_DEFAULTS="http.host=0.0.0.0 log.format=json"
 USER 10001
 EXPOSE 9400
 STOPSIGNAL SIGTERM

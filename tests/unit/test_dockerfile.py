@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.image.dockerfile import Copy, Run, Stage, stages
+from vortex.config.example import example
+from vortex.config.loading import load
 
 ROOT = Path(__file__).parents[2]
 PINNED = "python:3.13-slim@sha256:0123"
@@ -46,6 +49,18 @@ def test_health_check_reads_the_settings_of_the_worker(image: list[Stage]) -> No
     """So it follows http.port, and VORTEX_CONFIG."""
     assert image[-1].health_check == ["vortex", "health"]
     assert image[-1].environment["VORTEX_CONFIG"] == "/etc/vortex/vortex.toml"
+
+
+def test_settings_of_the_image_are_weaker_than_those_of_a_file(image: list[Stage], tmp_path: Path) -> None:
+    """A variable of a setting would be stronger: a file's http.host = "::" would have no effect."""
+    given = image[-1].environment
+    assert not any("__" in name for name in given)
+    path = tmp_path / "v.toml"
+    path.write_text(example())
+    settings = load(path, given)
+    assert (settings.http.host, settings.log.format) == ("0.0.0.0", "json")
+    path.write_text(re.sub(r'# host = "127.0.0.1"', 'host = "::"', example()))
+    assert load(path, given).http.host == "::"
 
 
 def test_labels_name_version_revision_and_base(image: list[Stage]) -> None:

@@ -10,6 +10,8 @@ Known = Mapping[str, Iterable[str]]
 """The keys of every section."""
 PREFIX = "VORTEX_"
 NEST = "__"
+DEFAULTS = "VORTEX_DEFAULTS"
+"""The variable whose settings a file overrides."""
 _SERVICE = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 _ADDRESSES = ("tcp://", "udp://", "sctp://")
 
@@ -39,6 +41,25 @@ def overrides(environ: Mapping[str, str], known: Known) -> tuple[dict[str, dict[
             faults.append(
                 f"environment: {name}: unknown setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
             )
+    return found, faults
+
+
+def defaults(environ: Mapping[str, str], known: Known) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """What VORTEX_DEFAULTS sets, as `overrides` returns it: "section.key=value", separated by spaces.
+
+    The image sets it, so that a file, which is stronger, need not repeat what is right in every container.
+    """
+    found: dict[str, dict[str, str]] = {}
+    faults = []
+    for word in environ.get(DEFAULTS, "").split():
+        name, given, value = word.partition("=")
+        section, _, key = name.partition(".")
+        if not given:
+            faults.append(f"environment: {DEFAULTS}: {word!r} is no setting; write section.key=value")
+        elif key not in known.get(section, ()):
+            faults.append(f"environment: {DEFAULTS}: {name}: unknown setting")
+        else:
+            found.setdefault(section, {})[key] = value
     return found, faults
 
 

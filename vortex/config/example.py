@@ -18,6 +18,8 @@ from vortex.config.values import Written
 SCHEMA_FILE = "vortex.schema.json"
 """Beside the settings file, which names it in its first line: editors with Taplo (Even Better TOML) read it there."""
 _WIDTH = 118
+_OF_THE_PLACE = {("http", "host"), ("log", "format")}
+"""The image has other defaults for these (VORTEX_DEFAULTS); a file that names them is stronger."""
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 
 
@@ -28,7 +30,7 @@ def example() -> str:
         "",
         *_comment(
             "Settings of Vortex. Set source.stream, store.url, and customer, type, id and time of [event]. All other "
-            "keys show their default, or an example behind a #."
+            "keys show their default, or an example behind a #; http.host and log.format, too, which the image sets."
         ),
         *_comment("Every key can also be set in the environment, as VORTEX_SECTION__KEY: VORTEX_STORE__URL."),
         *_comment('Durations: "250ms", "30s", "5m", "1h30m", "7d". Sizes: "64MiB", "10MB", or a number of bytes.'),
@@ -36,7 +38,7 @@ def example() -> str:
     for name, section in sections().items():
         lines += ["", "", *_comment(description(section)), f"[{name}]"]
         for key, field in section.model_fields.items():
-            lines += ["", *_comment(field.description or ""), _line(key, field)]
+            lines += ["", *_comment(field.description or ""), _line(name, key, field)]
     return "\n".join(lines) + "\n"
 
 
@@ -101,10 +103,10 @@ def toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _line(key: str, field: FieldInfo) -> str:
+def _line(section: str, key: str, field: FieldInfo) -> str:
     default = shown_default(field)
     if default is not None:
-        return f"{key} = {toml(default)}"
+        return f"{'# ' if (section, key) in _OF_THE_PLACE else ''}{key} = {toml(default)}"
     assert field.examples, f"{key} has neither a default nor an example"
     return f"{'' if field.is_required() else '# '}{key} = {toml(field.examples[0])}"
 

@@ -1,4 +1,7 @@
-"""Reads the settings: a TOML file, each key overridable by `VORTEX_SECTION__KEY`; unknown keys are refused."""
+"""Reads the settings: a TOML file, each key overridable by `VORTEX_SECTION__KEY`; unknown keys are refused.
+
+What neither says, VORTEX_DEFAULTS may, which the image sets; then the defaults of the program apply.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vortex.config.environment import overrides, variable
+from vortex.config.environment import DEFAULTS, defaults, overrides, variable
 from vortex.config.output import FAST
 from vortex.config.quoting import shortened
 from vortex.config.settings import Settings, known_keys
@@ -36,8 +39,14 @@ class ConfigError(Exception):
 
 def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of a TOML file (None: of the environment alone). Raises ConfigError."""
-    document = _read(path) if path else {}
-    said, faults = overrides(os.environ if environ is None else environ, known_keys())
+    document, environ = _read(path) if path else {}, os.environ if environ is None else environ
+    weak, faults = defaults(environ, known_keys())
+    for section, keys in weak.items():
+        table = document.setdefault(section, {})
+        if isinstance(table, dict):
+            document[section] = {**keys, **table}
+    said, unknown = overrides(environ, known_keys())
+    faults += unknown
     name = str(path) if path else "environment"
     for section, keys in said.items():
         table = document.setdefault(section, {})
@@ -54,10 +63,12 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
 
 def origins(path: Path | None, environ: Mapping[str, str] | None = None) -> dict[tuple[str, str], str]:
     """By section and key where a setting comes from: the variable or the file; absent keys have their defaults."""
-    document = _read(path) if path else {}
-    said, _ = overrides(os.environ if environ is None else environ, known_keys())
+    document, environ = _read(path) if path else {}, os.environ if environ is None else environ
+    said, _ = overrides(environ, known_keys())
+    weak, _ = defaults(environ, known_keys())
     tables = {name: table for name, table in document.items() if isinstance(table, dict)}
-    found = {(name, key): str(path) for name, table in tables.items() for key in table}
+    found = {(name, key): DEFAULTS for name, keys in weak.items() for key in keys}
+    found |= {(name, key): str(path) for name, table in tables.items() for key in table}
     found |= {(name, key): variable(name, key) for name, keys in said.items() for key in keys}
     if "fast" in (said.get("publish", {}).get("preset"), tables.get("publish", {}).get("preset")):
         for name, keys in FAST.items():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.config.required import KEYS, check_loads_or_is_refused, message_of
 from vortex.config.environment import unheard
-from vortex.config.loading import load
+from vortex.config.loading import ConfigError, load, origins
 from vortex.config.settings import known_keys
 
 
@@ -172,3 +172,38 @@ TEXTS = st.one_of(
 @given(value=TEXTS)
 def test_any_text_in_a_variable_loads_or_raises_config_error(section: str, key: str, value: str, file: Path) -> None:
     check_loads_or_is_refused(file, {f"VORTEX_{section}__{key}".upper(): value})
+
+
+IMAGE = {"VORTEX_DEFAULTS": "http.host=0.0.0.0 log.format=json"}
+
+
+def test_file_and_variable_are_stronger_than_the_defaults_of_the_image(file: Path) -> None:
+    plain = load(file, IMAGE)
+    assert (plain.http.host, plain.log.format, plain.http.port) == ("0.0.0.0", "json", 9400)
+    assert origins(file, IMAGE)["http", "host"] == "VORTEX_DEFAULTS"
+    file.write_text(file.read_text() + '[http]\nhost = "::"\n[log]\nlevel = "warning"\nformat = "text"\n')
+    filed = load(file, IMAGE)
+    assert (filed.http.host, filed.log.format, filed.log.level) == ("::", "text", "warning")
+    assert origins(file, IMAGE)["http", "host"] == str(file)
+    said = load(file, {**IMAGE, "VORTEX_HTTP__HOST": "10.1.2.3"})
+    assert (said.http.host, said.log.format) == ("10.1.2.3", "text")
+
+
+def test_defaults_of_the_image_count_where_there_is_no_file() -> None:
+    given = {"VORTEX_SOURCE__STREAM": "s", "VORTEX_STORE__URL": "file:///data"}
+    given |= {f"VORTEX_EVENT__{key}": "a" for key in ("CUSTOMER", "TYPE", "ID", "TIME")}
+    assert load(None, IMAGE | given).http.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http.hots=0.0.0.0", "VORTEX_DEFAULTS: http.hots: unknown setting"),
+        ("http", "VORTEX_DEFAULTS: 'http' is no setting; write section.key=value"),
+        ("http.port=x", "http.port"),
+    ],
+)
+def test_wrong_default_is_named(file: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(file, {"VORTEX_DEFAULTS": text})
+    assert said in str(caught.value)
