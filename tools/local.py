@@ -5,6 +5,7 @@ The emulators are those of the tests. State, logs and process ids lie in .tools/
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tests.loader.servers import prepared, wait_until_accepting
@@ -26,6 +29,7 @@ COMPOSE = ROOT / "deploy/compose"
 FOLDER = ROOT / ".tools/up"
 _STATE = FOLDER / "state.json"
 _STOP_S = 60
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NO_GRAFANA = (
     "Grafana is not started: neither Debian nor PyPI has it. Import deploy/grafana-dashboard.json into one of yours,\n"
     "with the Prometheus above as its data source; or use deploy/compose/compose.yaml."
@@ -52,6 +56,48 @@ class Process:
         return FOLDER / f"{self.name}.log"
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or another signal that ends the program; the argument is its number."""
+
+
+class Signals:
+    """Raises Interrupted at a signal; while it is `held`, afterwards."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._came = 0
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """Within this context signals raise Interrupted; a second one changes nothing."""
+        before = {number: signal.signal(number, self._take) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._came = 0
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within this context none is raised, but when it ends."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._came:
+            raise Interrupted(self._came)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        first, self._came = not self._came, self._came or number
+        if first and not self._held:
+            raise Interrupted(number)
+
+
+_signals = Signals()
+
+
 @dataclass
 class Stack:
     """What is up."""
@@ -72,12 +118,12 @@ class Stack:
         `ready`: a path that the process answers with 200 once it is ready, which may be later.
         """
         stop, ready = more.pop("stop", signal.SIGTERM), more.pop("ready", "")
-        with (FOLDER / f"{name}.log").open("wb") as log:
+        with (FOLDER / f"{name}.log").open("wb") as log, _signals.held():  # until `down` finds the process
             started = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=env, **more
             )
-        self.processes.append(Process(name, started.pid, _began(started.pid), stop))
-        self.save()
+            self.processes.append(Process(name, started.pid, _began(started.pid), stop))
+            self.save()
         print(f"  {name}: process {started.pid}{f', port {port}' if port else ''}", flush=True)
         if port:
             wait_for(port, started, ready)
@@ -113,15 +159,23 @@ def up() -> int:
         return status()
     FOLDER.mkdir(parents=True, exist_ok=True)
     stack = Stack()
-    try:
-        _start(stack)
-        stack.save()
-    except (RuntimeError, OSError) as problem:
-        last = stack.processes[-1].log.read_text("utf-8", "replace")[-2000:] if stack.processes else ""
-        print(f"{problem}\n{last}\nStopping what was started.", file=sys.stderr)
-        down()
-        return 1
+    with _signals.handled():
+        try:
+            _start(stack)
+            stack.save()
+        except Interrupted as signalled:
+            return _give_up(stack, "Interrupted.", 128 + int(signalled.args[0]))
+        except (RuntimeError, OSError) as problem:
+            last = stack.processes[-1].log.read_text("utf-8", "replace")[-2000:] if stack.processes else ""
+            return _give_up(stack, f"{problem}\n{last}", 1)
     return status()
+
+
+def _give_up(stack: Stack, why: str, code: int) -> int:
+    print(f"{why}\nStopping what was started.", file=sys.stderr, flush=True)
+    stack.save()
+    down()
+    return code
 
 
 def _start(stack: Stack) -> None:

@@ -65,3 +65,48 @@ def test_port_is_another_when_the_wanted_one_is_in_use() -> None:
         wanted = taken.getsockname()[1]
         assert local._port(wanted) != wanted
     assert local._port(wanted) == wanted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["while a process is started", "while one is awaited"])
+def test_up_ends_what_it_started_when_it_is_interrupted(
+    number: signal.Signals,
+    moment: str,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second Ctrl-C does not keep it from that."""
+    started: list[Process] = []
+    began = local._began
+
+    def start(stack: Stack) -> None:
+        sleeping(stack, "one")
+        started.extend(stack.processes)
+        if moment == "while a process is started":
+            monkeypatch.setattr(local, "_began", interrupted)
+            sleeping(stack, "other")
+        os.kill(os.getpid(), number)
+        raise AssertionError("it went on")
+
+    def interrupted(pid: int) -> str:
+        monkeypatch.setattr(local, "_began", began)
+        os.kill(os.getpid(), number)
+        started.append(Process("other", pid, began(pid)))
+        return began(pid)
+
+    ending = local.down
+
+    def down() -> int:
+        os.kill(os.getpid(), number)
+        return ending()
+
+    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(local, "down", down)
+    before = signal.getsignal(number)
+    assert local.up() == 128 + number
+    assert len(started) == (2 if moment == "while a process is started" else 1)
+    assert not any(process.runs for process in started)
+    assert not (folder / "state.json").exists()
+    assert "Stopping what was started" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
