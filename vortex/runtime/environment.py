@@ -82,7 +82,13 @@ class Environment:
     def __post_init__(self) -> None:
         limit = self.limit or memory_limit(self.settings, usable=0)
         self.room = BytesUnderWay(room_bytes(limit(0)))
-        self.memory = MemoryBudget(limit, lambda limit: self.room.resize(room_bytes(limit)))
+        self.memory = MemoryBudget(limit, lambda limit: self.room.resize(room_bytes(limit // _FOLLOWS)))
+
+
+_FOLLOWS = 2
+"""The room for large work follows a limit that changes at half the pace, so that eight shards publish within as little
+memory as four. The formula of memory counts the whole, and so stays a bound.
+"""
 
 
 def memory_limit(settings: Settings, usable: int) -> Callable[[int], int]:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from simulation import vtime
+from tests.loops import World
 from vortex.config.settings import Settings
-from vortex.core.memory import MIB
+from vortex.core.memory import MIB, AutoLimit, room_bytes
 from vortex.core.publish.bundles import BUNDLE_BYTES
 from vortex.runtime.environment import memory_limit, publish_rules
 
@@ -37,6 +39,19 @@ def test_limit_of_memory_is_the_setting_or_follows_what_shards_gather_between_tw
     """As far as 6 GiB go; a period ends with a commit, too."""
     expected = max(mebibytes, 256) if sections.get("memory", {}).get("limit", "auto") == "auto" else mebibytes
     assert memory_limit(settings_with(**sections), 6144 * MIB)(shards) == int(expected * MIB)
+
+
+@pytest.mark.parametrize(("shards", "mebibytes"), [(0, 96), (8, 96), (12, 96), (24, 192), (50, 400), (100, 432)])
+def test_room_for_large_work_follows_half_of_a_limit_that_follows_the_shards(shards: int, mebibytes: int) -> None:
+    """So a worker with eight shards publishes within as little memory as one with four."""
+
+    async def scenario() -> None:
+        env = World(limit_of=AutoLimit(64 * MIB, 512 * MIB, usable=16 * 1024 * MIB)).environment()
+        for shard in range(shards):
+            env.memory.at_tip(str(shard))
+        assert env.room.limit == mebibytes * MIB <= room_bytes(env.memory.limit)
+
+    vtime.run(scenario())
 
 
 @pytest.mark.parametrize(
