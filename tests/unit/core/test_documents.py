@@ -19,6 +19,7 @@ from vortex.core.invariants import Invariant
 from vortex.core.log.rules import STATE_VERSION, Damaged
 from vortex.core.log.trailer import OtherVersion
 from vortex.core.publish.plan import PLAN_VERSION, Plan
+from vortex.log.objects import PAUSES_S
 from vortex.log.store import LogStore
 from vortex.retry import Once
 from vortex.verify.store import verify_store
@@ -135,14 +136,14 @@ class GarblingStore(MemoryStore):
         return await super().get(key)
 
 
-def test_log_store_reads_a_garbled_document_twice_more_before_it_raises_damaged() -> None:
+def test_log_store_reads_a_garbled_document_four_times_more_before_it_raises_damaged() -> None:
     async def scenario() -> None:
         store = GarblingStore(vtime.VirtualClock())
         log_store = LogStore(store, "_vortex/s@1", Once())
         await log_store.begin(state_of(changed(STATE), "stream"))
-        store.garbled = 2
+        store.garbled = len(PAUSES_S)
         assert (await log_store.state()) == state_of(changed(STATE), "stream")
-        store.garbled = 3
+        store.garbled = len(PAUSES_S) + 1
         with pytest.raises(Damaged, match=r"_vortex/s@1/stream.json: is damaged.*Restore"):
             await log_store.state()
 
