@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vortex.commands.event_files import FileError
 from vortex.config.loading import ConfigError
 from vortex.config.settings import Settings
-from vortex.core.fleet.lease import Lease, of_earlier_stream
+from vortex.core.fleet.lease import Lease
 from vortex.core.fleet.store_mark import mark_of
 from vortex.core.layout import STATE
 from vortex.core.log.rules import StreamState, stream_root
@@ -20,7 +20,7 @@ from vortex.ports import ObjectStore, PortError, Stream
 from vortex.retry import Once
 from vortex.runtime.app import STOPS
 from vortex.runtime.factories import table_name
-from vortex.runtime.first_start import ForeignState, is_of_shards
+from vortex.runtime.first_start import ForeignState, is_of_shards, refused_rows
 
 
 class NoState(Exception):
@@ -61,8 +61,7 @@ async def refused_leases(rows: Sequence[Lease], settings: Settings, stream: Stre
     """Why this store must not use the lease table with these rows; empty if it may."""
     info = await stream.describe()
     state = await LogStore(store, stream_root(info.name, info.created_ms), Once()).state()
-    of_stream = [row for row in rows if not of_earlier_stream(row, info.created_ms)]
-    return mark_of(table_name(settings), store.url, state).refusal(of_stream)
+    return refused_rows(rows, mark_of(table_name(settings), store.url, state), info.created_ms)
 
 
 async def existing_state(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vortex.core.fleet.kcl_migration import inherited
 from vortex.core.fleet.lease import Lease, of_earlier_stream
-from vortex.core.fleet.store_mark import ForeignTable, mark_of
+from vortex.core.fleet.store_mark import ForeignTable, StoreMark, mark_of
 from vortex.core.layout import STATE, hour_of, moment
 from vortex.core.log.rules import RootStart, StreamState, stream_root
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start, StreamInfo
@@ -123,7 +123,7 @@ async def load_or_create_state(
     if leases is not None and published is None:
         rows = await retry.of("lease table")("read leases", leases)
     found = [lease for lease in rows if not of_earlier_stream(lease, info.created_ms)]
-    if refusal := mark_of(table, store.url, None).refusal(found):
+    if refusal := refused_rows(rows, mark_of(table, store.url, None), info.created_ms):
         if (state := await log_store.state()) is not None:
             return state, log_store  # another worker of this store made both meanwhile
         raise ForeignTable(refusal)
@@ -137,6 +137,18 @@ async def load_or_create_state(
     if inherited_roots:
         log.info("%d of them start at the checkpoints of a KCL application", len(inherited_roots))
     return await log_store.begin(state), log_store
+
+
+def refused_rows(rows: Sequence[Lease], mark: StoreMark, created: int) -> str:
+    """Why the store of `mark` must not use the lease table with these rows for the stream that was `created` then.
+
+    Rows of an earlier stream of this name do not count, unless they serve another store: that may be another stream's.
+    """
+    return mark.refusal(
+        row
+        for row in rows
+        if not of_earlier_stream(row, created) or (row.store and row.store.partition(" ")[2] != mark.url)
+    )
 
 
 def _reopened(state: StreamState, closed_before: int) -> StreamState:

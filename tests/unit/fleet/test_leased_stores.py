@@ -6,6 +6,7 @@ import pytest
 
 from simulation import vtime
 from simulation.memstore import MemoryStore
+from simulation.memstream import MemoryStream
 from tests.leased_fleet import FleetWorld, Member, all_leave, scenario
 from vortex.core.fleet.store_mark import ForeignTable
 from vortex.runtime.assembly import loaded_state
@@ -68,6 +69,23 @@ def test_start_is_refused_when_the_other_store_has_stopped_since() -> None:
         await other.begin()
         await world.clock.sleep(3600)
         await other.verified()
+
+    scenario(main())
+
+
+def test_first_start_of_another_stream_with_the_same_table_is_refused() -> None:
+    """Its shards have the same names."""
+
+    async def main() -> None:
+        world = FleetWorld(shards=2)
+        member = await world.join()
+        await world.run(20)
+        other = FleetWorld(shards=2)
+        other.clock, other.store, other.table = world.clock, OtherStore(world.clock), world.table
+        other.stream = MemoryStream(world.clock, shards=2)
+        assert (await other.stream.describe()).created_ms != (await world.stream.describe()).created_ms
+        assert world.store.url in await refused(other)
+        await member.kill()
 
     scenario(main())
 
