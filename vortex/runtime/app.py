@@ -43,6 +43,8 @@ class App:
         """Set when nothing more will be read."""
         self._publishing = asyncio.Lock()
         self._failed = False
+        self._refused = False
+        """Whether the last look at what to publish found state that needs operator action."""
 
     def stop(self) -> None:
         """Stop reading, commit, and publish what is committed."""
@@ -82,7 +84,7 @@ class App:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return Exit.LOST_STATE if self._failed or self.fleet.given_up else Exit.OK
+        return Exit.LOST_STATE if self._failed or self._refused or self.fleet.given_up else Exit.OK
 
     async def _close_at_tip(self, fleet: Draining) -> None:
         """When draining: once all shards are at their tip, close and publish everything that was read."""
@@ -117,11 +119,12 @@ class App:
             try:
                 async with self._publishing:
                     more = await self.publisher.step()
+                self._refused = False
                 self._env.health.good("publisher")
             except STOPS as problem:
+                self._refused = True
                 self._env.health.bad("publisher", str(problem))
                 if last_look:
-                    self._failed = True
                     return
                 more, rest = False, _LOOK_AGAIN
             if self.publisher.left and last_look:
