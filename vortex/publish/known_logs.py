@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -28,6 +28,8 @@ class Indexes:
         return [self._kept(head) for head in headers]
 
     def _kept(self, head: SegmentHeader) -> SegmentHeader:
+        if self.held > self.most // 2:
+            head = replace(head, ids=None)  # indexes come first: without them a footer is read again
         size = _index_bytes(head)
         if self.held + size > self.most:
             return head.without_index()
