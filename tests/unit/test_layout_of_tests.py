@@ -17,7 +17,6 @@ EXCEPTIONS = {
     "adapters/cgroups.py": "adapters/test_cpus.py and test_usable_memory.py read the groups of both versions",
     "adapters/aws/pages.py": "adapters/aws/test_exchange_malformed_replies.py tests the pages of every client",
     "adapters/aws/signed_call.py": "kinesis/test_get_records.py, s3/test_get_object.py and test_put_object.py test it",
-    "commands/check.py": _USER,
     "commands/close.py": _USER,
     "commands/demo_traffic.py": _USER,
     "commands/demo_warehouse.py": _USER,

@@ -15,6 +15,7 @@ import click
 from vortex.adapters.aws import credentials
 from vortex.adapters.aws.client import Session
 from vortex.adapters.dynamodb.table import DynamoTable
+from vortex.adapters.usable_memory import usable_bytes
 from vortex.commands.existing_state import foreign, refused_leases, streams_at
 from vortex.commands.printing import print_line
 from vortex.commands.probes import CheckFailed, Line, StoreProbe, leaving_no_folders, tried
@@ -26,6 +27,7 @@ from vortex.exits import Exit
 from vortex.lookup.sample import Sample, exhaust
 from vortex.lookup.stream_sample import recent_records
 from vortex.ports import NotFound, ObjectStore, PortError, Stream
+from vortex.runtime.environment import too_little_memory
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream, stream_name, table_name
 
 
@@ -67,6 +69,8 @@ async def _lines(settings: Settings) -> AsyncIterator[Line]:
         if settings.coordination.mode == "dynamodb":
             table = await stack.enter_async_context(open_lease_table(settings, session))
         yield Line("settings", True, "valid")
+        if short := too_little_memory(settings, usable_bytes()):
+            yield Line("memory", True, short)
         yield (found := await tried("AWS credentials", lambda: _of_session(session)))
         if found.ok:
             async for line in lines_of_stream(stream, settings):

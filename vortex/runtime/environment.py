@@ -22,7 +22,7 @@ from vortex.adapters.usable_memory import usable_bytes
 from vortex.config.settings import Settings
 from vortex.core.compression import Compression
 from vortex.core.log.segment import Footer
-from vortex.core.memory import AutoLimit, part_of, room_bytes, shard_bytes
+from vortex.core.memory import LEAST_AUTO, MIB, AutoLimit, part_of, process_bytes, room_bytes, shard_bytes
 from vortex.core.publish.bundles import BUNDLE_BYTES
 from vortex.health import Health
 from vortex.ingest.memory import MemoryBudget
@@ -99,6 +99,21 @@ def memory_limit(settings: Settings, usable: int) -> Callable[[int], int]:
     commit = settings.commit
     gathered = shard_bytes(min(commit.every, settings.publish.period), commit.max_bytes)
     return AutoLimit(gathered, settings.memory.keys, usable)
+
+
+def too_little_memory(settings: Settings, usable: int) -> str:
+    """What to do where a process may use fewer bytes than it may need with these settings; empty if it has enough.
+
+    Shards do not count: most have fewer events than `memory.keys` has room for.
+    """
+    limit = LEAST_AUTO if settings.memory.limit == "auto" else settings.memory.limit
+    needed = process_bytes(limit, settings.memory.keys, shards=0)
+    if usable >= needed:
+        return ""
+    return (
+        f"a process may use {usable // MIB:,} MiB here, and may need {needed // MIB:,} MiB with these settings: the "
+        "system may kill it. Give it more, or set less in memory.limit and memory.keys, in bytes"
+    )
 
 
 def publish_rules(settings: Settings) -> PublishRules:

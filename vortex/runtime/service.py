@@ -18,15 +18,17 @@ from vortex.adapters.http.server import Check, not_served, serve
 from vortex.adapters.logs import live_line
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.adapters.otlp import exported
+from vortex.adapters.usable_memory import usable_bytes
 from vortex.config.loading import ConfigError
 from vortex.config.places import stream_name
 from vortex.config.settings import Settings
 from vortex.core.log.rules import StreamState
+from vortex.core.memory import part_of
 from vortex.exits import Exit
 from vortex.log.store import LogStore
 from vortex.runtime.app import STOPS, App
 from vortex.runtime.assembly import assemble, loaded_state
-from vortex.runtime.environment import Environment, open_environment
+from vortex.runtime.environment import Environment, open_environment, too_little_memory
 from vortex.runtime.first_start import ForeignState
 from vortex.runtime.overview import Overview, beside, encoded, started
 from vortex.runtime.watch import Watch
@@ -139,6 +141,8 @@ async def _main(settings: Settings, drain: bool, processes: int) -> Exit:
             except OSError as problem:
                 raise ConfigError(not_served(settings.http.host, settings.http.port, problem)) from problem
             log.info("%s", started(settings, meter.stream, address))
+            if short := too_little_memory(settings, part_of(usable_bytes(), processes)):
+                log.warning("memory: %s", short)
             service.live = None if supervised else live_line()
             code = await service.run(drain=drain)
             if service.live is not None:

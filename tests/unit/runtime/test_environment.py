@@ -11,7 +11,7 @@ from tests.loops import World
 from vortex.config.settings import Settings
 from vortex.core.memory import MIB, AutoLimit, room_bytes
 from vortex.core.publish.bundles import BUNDLE_BYTES
-from vortex.runtime.environment import memory_limit, publish_rules
+from vortex.runtime.environment import memory_limit, publish_rules, too_little_memory
 
 
 def settings_with(**sections: dict[str, Any]) -> Settings:
@@ -39,6 +39,25 @@ def test_limit_of_memory_is_the_setting_or_follows_what_shards_gather_between_tw
     """As far as 6 GiB go; a period ends with a commit, too."""
     expected = max(mebibytes, 256) if sections.get("memory", {}).get("limit", "auto") == "auto" else mebibytes
     assert memory_limit(settings_with(**sections), 6144 * MIB)(shards) == int(expected * MIB)
+
+
+@pytest.mark.parametrize(
+    ("memory", "needed"),
+    [
+        ({}, 1094),
+        ({"limit": "512MiB"}, 512 + 128 + 742),
+        ({"limit": "64MiB", "keys": "64MiB"}, 64 + 96 + 64 + 230),
+    ],
+)
+def test_memory_is_too_little_when_the_process_may_use_less_than_it_may_need(
+    memory: dict[str, str], needed: int
+) -> None:
+    """The sentence names both figures and the settings."""
+    settings = settings_with(memory=memory)
+    said = too_little_memory(settings, needed * MIB - 1)
+    assert f"may use {needed - 1:,} MiB here, and may need {needed:,} MiB" in said
+    assert "memory.limit and memory.keys" in said
+    assert too_little_memory(settings, needed * MIB) == ""
 
 
 @pytest.mark.parametrize(("shards", "mebibytes"), [(0, 96), (8, 96), (12, 96), (24, 192), (50, 400), (100, 432)])
