@@ -185,7 +185,7 @@ def values_schema(defaults: Schema) -> Schema:
                     enabled=_FLAG,
                     minReplicas=_COUNT,
                     maxReplicas=_POSITIVE,
-                    shardsPerPod=_POSITIVE,
+                    shardsPerPod=_COUNT,
                     lagSeconds=_POSITIVE,
                     prometheus=_URL,
                     hours=_list(hours),

@@ -225,6 +225,22 @@ def test_chart_restarts_pods_when_a_setting_changes() -> None:
     assert digests[0] != digests[1]
 
 
+@pytest.mark.parametrize(
+    ("sets", "shards"),
+    [
+        ([], "25"),
+        (["processes=4", "shardsPerProcess=10"], "40"),
+        (["shardsPerProcess=0"], "1"),
+        (["processes=4", "keda.shardsPerPod=7"], "7"),
+    ],
+)
+def test_chart_has_keda_start_a_pod_for_as_many_shards_as_a_pod_has_memory_for(sets: list[str], shards: str) -> None:
+    """Unless keda.shardsPerPod says otherwise."""
+    (scaler,) = of_kind(render("keda.enabled=true", *sets, values="plain").stdout, "ScaledObject")
+    (trigger,) = scaler["spec"]["triggers"]
+    assert trigger["metadata"]["shardCount"] == shards
+
+
 def test_chart_adds_a_cpu_scaler_when_autoscaling_is_enabled() -> None:
     """And leaves the number of replicas to it."""
     made = render("autoscaling.enabled=true", "settings.coordination.mode=dynamodb").stdout

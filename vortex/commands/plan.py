@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import click
@@ -42,9 +43,11 @@ def lines(sizing: Sizing) -> list[str]:
         "Settings:",
         *_settings(sizing),
         "",
-        "Values of the Helm chart, with these settings:",
+        "Values of the Helm chart:",
         f"  replicas: {sizing.processes}",
         f"  shardsPerProcess: {sizing.shards_each}",
+        "  settings:",
+        *(f"    {name}: {{{_keys(values)}}}" for name, values in sizing.settings.items()),
         "",
         f"{'A month':<36}{'count':>18}{'$':>12}",
         *(f"  {cost.name:<34}{cost.count:>18,.0f}{cost.dollars:>12,.2f}" for cost in sizing.costs),
@@ -68,6 +71,10 @@ def _settings(sizing: Sizing) -> list[str]:
             shared = sizing.processes > 1 and (name, key) == ("memory", "limit")
             found.append(f'  {key} = "{value}"{"  # run --processes N shares it out: N times that" if shared else ""}')
     return found
+
+
+def _keys(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in values.items())
 
 
 def _of_the_bill(sizing: Sizing) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from vortex.cli import main
@@ -40,6 +41,18 @@ def test_plan_prints_a_window_and_a_period_that_are_not_the_default_among_the_se
     text = " ".join(output.split())
     for part in ("Not in the sum: the stream, compute", "KMS", "one event in a record", "GB of ids", "gzip to 15%"):
         assert part in text
+
+
+def test_plan_prints_values_of_the_chart_that_hold_each_setting() -> None:
+    """In YAML, for a file of values."""
+    result = CliRunner().invoke(main, [*_ASK, "--window", "24h"])
+    block = result.output.split("Values of the Helm chart:\n")[1].split("\n\n")[0]
+    printed = json.loads(CliRunner().invoke(main, [*_ASK, "--window", "24h", "--json"]).output)
+    assert yaml.safe_load(block) == {
+        "replicas": printed["processes"],
+        "shardsPerProcess": printed["shards_each"],
+        "settings": printed["settings"],
+    }
 
 
 @pytest.mark.parametrize(
