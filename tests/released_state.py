@@ -1,6 +1,6 @@
 """The state of a fleet that was killed while it published, as a release stores it: later versions must read it.
 
-    PYTHONPATH=. python -P tests/released_state.py tests/fixtures/states/0.3.0.tar.xz
+    PYTHONPATH=. python -P tests/released_state.py tests/fixtures/states/VERSION.tar.xz
 
 writes the file with the program in PYTHONPATH, in memory and in virtual time: before a release with the release's own,
 later with a checkout of its tag. It holds each kind of file: logs with a
@@ -69,10 +69,9 @@ def puts_of(world: FleetWorld) -> bytes:
 
 
 def main(path: Path) -> None:
-    """Write the file: equal states give equal bytes."""
-    files = vtime.run(made())
-    with tarfile.open(path, "w:xz") as archive:
-        for key, body in sorted(files.items()):
+    """Write the file: equal states give equal bytes. Raises FileExistsError: that of a released version stays."""
+    with tarfile.open(path, "x:xz") as archive:
+        for key, body in sorted(vtime.run(made()).items()):
             entry = tarfile.TarInfo(key)
             entry.size = len(body)
             archive.addfile(entry, io.BytesIO(body))

@@ -1,4 +1,4 @@
-"""Versions of a release: `python -m tools.versions lowest` prints constraints, `... tag v0.2.0` checks a tag."""
+"""Versions of a release: `python -m tools.versions lowest` prints constraints, `... tag vVERSION` checks a tag."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import pytest
 
 from simulation import vtime
 from tests.leased_fleet import FleetWorld, all_leave
-from tests.released_state import PUTS, produce, puts_of, world_of_a_release
+from tests.released_state import PUTS, main, produce, puts_of, world_of_a_release
 from vortex.commands.existing_state import newest_life
 from vortex.core.dedup.decided import DECISION_TRAILER
 from vortex.core.log.segment import SEGMENT_TRAILER, VERSION
@@ -51,6 +51,13 @@ async def world_after(path: Path) -> FleetWorld:
     for key, body in files.items():
         world.store.put_now(key, body)
     return world
+
+
+def test_state_of_a_released_version_is_never_written_again() -> None:
+    before = STATES["0.2.0"].read_bytes()
+    with pytest.raises(FileExistsError):
+        main(STATES["0.2.0"])
+    assert STATES["0.2.0"].read_bytes() == before
 
 
 def test_each_release_has_a_state_that_later_versions_must_read() -> None:
