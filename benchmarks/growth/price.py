@@ -30,6 +30,7 @@ from vortex.config.settings import Memory
 from vortex.core.ingest import shard_state
 from vortex.core.log import lines
 from vortex.core.memory import AutoLimit, shard_bytes
+from vortex.log import store as log_store
 from vortex.ports import LeaseTable
 
 MONTH_S = 730 * 3600
@@ -84,7 +85,11 @@ def bill(shards: int, workers: int, minutes: int = 30, limit: int | None = None)
 
     `limit` is `memory.limit` in bytes; None: the default, "auto", on MACHINE_BYTES.
     """
-    with patch.object(shard_state, "_GROUP_OVERHEAD", 1900 // SCALE), patch.object(lines, "_OBJECTS", 0):
+    with (
+        patch.object(shard_state, "_GROUP_OVERHEAD", 1900 // SCALE),
+        patch.object(lines, "_OBJECTS", 0),
+        patch.object(log_store, "_ids_in", lambda *_: None),  # in segments of full size they are too many
+    ):
         return vtime.run(_bill(shards, workers, minutes, default_limit if limit is None else lambda _: limit))
 
 

@@ -363,7 +363,8 @@ class ShardWorker:
     def _due(self) -> bool:
         ingest, rules = self._ingest, self._rules
         # In a backlog nearly every page closes a period. To commit each by itself would make many small segments.
-        closes = ingest.moved and self.status.behind_ms <= self._policy.rules.period_ms
+        backlog_ms = max(self._policy.rules.period_ms, 1000 * rules.every_s)
+        closes = ingest.moved and self.status.behind_ms <= backlog_ms
         if closes or self._short_of_memory():
             return True
         if self._since is None:

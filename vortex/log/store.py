@@ -6,7 +6,8 @@ Shared by ingest, publisher, fleet and commands. It decides nothing; the rules a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -44,6 +45,13 @@ _HEADERS = 48
 _IDS = 96
 """Blocks of ids that are read at a time: they are small, and all of a plan's are in memory together."""
 _FOLDERS = 200_000
+
+
+Kept = Callable[[SegmentHeader], SegmentHeader]
+
+
+def _without_ids(head: SegmentHeader) -> SegmentHeader:
+    return replace(head, ids=None)
 
 
 class LogStore:
@@ -172,7 +180,11 @@ class LogStore:
         return await self.retry(f"list log of {shard}", listing)
 
     async def head(self, shard: str, n: int) -> SegmentHeader:
-        """Segment n. Raises NotFound, CorruptSegment, OtherVersion."""
+        """Segment n, without its ids. Raises NotFound, CorruptSegment, OtherVersion."""
+        return _without_ids(await self._head(shard, n))
+
+    async def _head(self, shard: str, n: int) -> SegmentHeader:
+        """The same, with the ids if the end of the segment holds them."""
         key = segment_key(self.root, shard, n)
 
         async def read() -> tuple[Footer, str, bytes | None]:
@@ -212,14 +224,16 @@ class LogStore:
             check_follows(earlier, later, self.root)
         return headers
 
-    async def follow(self, before: SegmentRef) -> list[SegmentHeader]:
+    async def follow(self, before: SegmentRef, kept: Kept = _without_ids) -> list[SegmentHeader]:
         """The same as `walk`, but reads the next numbers until one is missing, since a listing costs as much as a put.
         A hole looks like the end here; resuming a log uses `walk`, which finds it.
+
+        `kept` is called with each header as soon as it is read: it drops the ids for which there is no memory.
         """
         headers: list[SegmentHeader] = []
         ahead = 1
         while True:
-            found = await asyncio.gather(*(self._at(before.shard, before.n + 1 + i) for i in range(ahead)))
+            found = await asyncio.gather(*(self._at(before.shard, before.n + 1 + i, kept) for i in range(ahead)))
             for head in found:
                 if head is None:
                     return headers
@@ -228,9 +242,9 @@ class LogStore:
                 before = head
             ahead = min(len(headers), _PARALLEL)  # 1, 1, 2, 4: most looks find one segment, and must miss only one
 
-    async def _at(self, shard: str, n: int) -> SegmentHeader | None:
+    async def _at(self, shard: str, n: int, kept: Kept) -> SegmentHeader | None:
         try:
-            return await self.head(shard, n)
+            return kept(await self._head(shard, n))
         except NotFound:
             return None
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class Exchange:
             return await self._log_store.group_ids(self._plan, group, part)
         except NotFound:
             log.info("%s: is missing; reading the segments", name)
-        except (CorruptSegment, OtherVersion) as problem:
+        except (CorruptSegment, OtherVersion, ValueError, struct.error) as problem:  # also of a faulty writer
             log.warning("%s; reading the segments", problem)
         body = await self.put(group)
         file = read_group(body[-GROUP_TRAILER.length(body, name) :], self._plan, group, name)
@@ -87,7 +87,7 @@ async def whole_views(plan: Plan, shards: Iterable[str], views: Views, log_store
         if len(view.between(entry.first, entry.to)) == max(0, entry.to + 1 - entry.first):
             return view
         headers = await log_store.back_from(shard, entry.first, entry.to, entry.digest)
-        return LogView([replace(head.without_index(), ids=head.ids) for head in headers])
+        return LogView([head.without_index() for head in headers])
 
     names = list(shards)
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))

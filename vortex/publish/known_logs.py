@@ -23,11 +23,8 @@ class Indexes:
     most: int = 128 * 1024 * 1024
     held: int = 0
 
-    def kept(self, headers: Sequence[SegmentHeader]) -> list[SegmentHeader]:
-        """New segments, with their indexes while there is room."""
-        return [self._kept(head) for head in headers]
-
-    def _kept(self, head: SegmentHeader) -> SegmentHeader:
+    def kept(self, head: SegmentHeader) -> SegmentHeader:
+        """A new segment, with its index while there is room."""
         if self.held > self.most // 2:
             head = replace(head, ids=None)  # indexes come first: without them a footer is read again
         size = _index_bytes(head)
@@ -79,9 +76,10 @@ class KnownLogs:
 
     async def _read_on(self, shards: Sequence[str]) -> None:
         log_store, plan = self.log_store, self.plan
-        fresh = await asyncio.gather(*(log_store.follow(_end_of(s, self.views[s], plan)) for s in shards))
+        kept = self.indexes.kept
+        fresh = await asyncio.gather(*(log_store.follow(_end_of(s, self.views[s], plan), kept) for s in shards))
         for shard, headers in zip(shards, fresh, strict=True):
-            self.views[shard].headers += self.indexes.kept(headers)
+            self.views[shard].headers += headers
 
     async def draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
         """Build the views, from known segments or the store: from `next` for a finished plan, else all of the plan."""
@@ -95,9 +93,9 @@ class KnownLogs:
             at = next((h for h in view.headers if h.n == entry.to), None) if view and entry.to >= 0 else None
             if view is None or at is None or at.digest != entry.digest or view.headers[0].n > begin:
                 whole = await log_store.view(shard, msgspec.structs.replace(entry, next=begin))
-                return LogView(self.indexes.kept(whole.headers))
+                return LogView(list(map(self.indexes.kept, whole.headers)))
             headers = [head for head in view.headers if head.n >= begin]
-            return LogView(headers + self.indexes.kept(await log_store.follow(headers[-1])))
+            return LogView(headers + await log_store.follow(headers[-1], self.indexes.kept))
 
         views = await asyncio.gather(*(one(shard, entry) for shard, entry in shards.items()))
         self.views.update(zip(shards, views, strict=True))

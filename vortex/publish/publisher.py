@@ -243,7 +243,9 @@ class Publisher:
             )
         )
         indexes = Indexes(self._rules.index_bytes)
-        return {shard: LogView(indexes.kept(several)) for shard, several in zip(shards, headers, strict=True)}
+        return {
+            shard: LogView(list(map(indexes.kept, several))) for shard, several in zip(shards, headers, strict=True)
+        }
 
     async def _step(self, plan: Plan, finished: bool, thorough: bool) -> bool:
         logs = await self._refresh(plan, finished, thorough)

@@ -15,6 +15,7 @@ from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Folder, empty_footer, folder_hash
 from vortex.core.model import Position, ShardInfo, Start
 from vortex.log.store import LogStore
+from vortex.publish.known_logs import Indexes
 from vortex.retry import Once
 
 
@@ -61,7 +62,8 @@ def log_of(rows: list[int]) -> tuple[LogStore, list[str]]:
     asked: list[str] = []
 
     async def note(operation: str, key: str) -> None:
-        asked.append(f"{operation} {int(key.rpartition('/')[2].removesuffix('.seg'))}")
+        if operation != "list":
+            asked.append(f"{operation} {int(key.rpartition('/')[2].removesuffix('.seg'))}")
 
     store, before = MemoryStore(VirtualClock()), log_start("s")
     for n, count in enumerate(rows):
@@ -81,14 +83,31 @@ def ids_of(rows: int) -> bytes:
 
 async def test_ids_of_a_small_segment_take_no_request_of_their_own() -> None:
     log_store, asked = log_of([10])
-    assert await log_store.ids(await log_store.head("s", 0)) == ids_of(10)
-    assert asked == ["get 0"]
+    (head,) = await log_store.follow(log_start("s"), lambda head: head)
+    assert await log_store.ids(head) == ids_of(10)
+    assert asked == ["get 0", "get 1"]
 
 
 async def test_ids_are_read_when_the_end_of_the_segment_does_not_hold_all_of_them() -> None:
     log_store, asked = log_of([5000])  # 80 KB of ids, and 64 KiB are read of the end
-    assert await log_store.ids(await log_store.head("s", 0)) == ids_of(5000)
-    assert asked == ["get 0", "get 0"]
+    (head,) = await log_store.follow(log_start("s"), lambda head: head)
+    assert await log_store.ids(head) == ids_of(5000)
+    assert asked == ["get 0", "get 1", "get 0"]
+
+
+async def test_headers_hold_no_ids_unless_the_caller_counts_them() -> None:
+    """Verify, status and lookups keep thousands of headers."""
+    log_store, _ = log_of([10, 10])
+    headers = [await log_store.head("s", 0), *await log_store.follow(log_start("s"))]
+    assert [head.ids for head in headers] == [None] * 3
+
+
+async def test_follow_drops_ids_before_it_reads_on_when_there_is_no_memory_for_them() -> None:
+    log_store, _ = log_of([10] * 5)
+    room = Indexes(most=500)
+    headers = await log_store.follow(log_start("s"), room.kept)
+    assert [head.ids is not None for head in headers] == [True, True, False, False, False]
+    assert room.held <= room.most
 
 
 async def test_follow_asks_for_one_segment_too_many_when_it_finds_one() -> None:

@@ -23,9 +23,9 @@ def head(n: int, rows: int = 100) -> SegmentHeader:
 def test_indexes_keep_ids_in_half_of_the_memory_and_indexes_in_all_of_it() -> None:
     size = len(head(0).footer.members) + 8  # beside 1,600 bytes of ids
     indexes = Indexes(most=2 * (1600 + size) + 2 * size)
-    kept = indexes.kept([head(n) for n in range(8)])
+    kept = [indexes.kept(head(n)) for n in range(8)]
     assert [one.ids is not None for one in kept] == [True, True, *[False] * 6]
     assert [one.has_index for one in kept][:4] == [True] * 4
     assert indexes.held <= indexes.most
     indexes = Indexes(most=1600)
-    assert [one.has_index for one in indexes.kept([head(n) for n in range(1600 // size + 2)])][-1] is False
+    assert [indexes.kept(head(n)).has_index for n in range(1600 // size + 2)][-1] is False

@@ -55,10 +55,10 @@ def test_requests_for_logs_grow_with_the_shards_when_the_frontier_is_stuck(monke
         looks = 0
         real = LogStore.follow
 
-        async def counted(self: LogStore, before: Any) -> Any:
+        async def counted(self: LogStore, *given: Any) -> Any:
             nonlocal looks
             looks += 1
-            return await real(self, before)
+            return await real(self, *given)
 
         monkeypatch.setattr(LogStore, "follow", counted)
         stuck = members[0].fleet.workers[next(iter(members[0].fleet.workers))]
