@@ -64,7 +64,7 @@ def test_lowest_versions_are_those_of_the_lower_bounds() -> None:
     found = lowest()
     assert "aiobotocore==3.10" in found
     assert "botocore==1.43.115" in found
-    assert "duckdb==1.4" in found
+    assert "duckdb==2.0" in found
     project = tomllib.loads(PYPROJECT)["project"]
     extras = [one for name in ("loader", "otlp") for one in project["optional-dependencies"][name]]
     assert len(found) == len({*project["dependencies"], *extras})
