@@ -7,7 +7,7 @@ they contradict earlier ones.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vortex import metrics
 from vortex.core.clocks import OLDEST_MS, Clocks, Times
@@ -117,8 +117,11 @@ class TrustedStream:
         """See `ports.Stream`. A listed shard counts as missing after three replies without it, over 10 s."""
         listed = await self._stream.list_shards()
         found = {shard.id for shard in listed}
-        if not self._shards and found != {shard.id for shard in await self._stream.list_shards()}:
+        # The first listing decides for good which shards are read. So two must be equal in all that they say.
+        if not self._shards and _by_id(listed) != _by_id(await self._stream.list_shards()):
             raise Unavailable("list shards: two replies differ", "malformed")
+        if strange := _wrong_children(listed):
+            raise Unavailable(f"list shards: {strange} is a child of itself or of an open shard", "malformed")
         if not _covered(listed):
             raise Unavailable("list shards: the open shards do not cover all hash keys", "malformed")
         # Two shards that merge close together, so they vanish together: one alone shows that a reply is short.
@@ -178,6 +181,16 @@ class _Confirmation:
     def reset(self) -> None:
         """The reply was not repeated."""
         self._what = None
+
+
+def _by_id(listed: Iterable[ShardInfo]) -> dict[str, ShardInfo]:
+    return {shard.id: shard for shard in listed}
+
+
+def _wrong_children(listed: Sequence[ShardInfo]) -> str:
+    """The first shards that name themselves, or an open shard, as a parent: only a closed shard has children."""
+    still_open = {shard.id for shard in listed if shard.end_sequence is None}
+    return ", ".join([shard.id for shard in listed if {shard.id, *still_open} & set(shard.parents)][:5])
 
 
 def _covered(listed: Iterable[ShardInfo]) -> bool:

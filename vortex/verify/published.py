@@ -14,6 +14,7 @@ import msgspec
 import xxhash
 
 from vortex.core.compression import Compression
+from vortex.core.decode.surrogates import masked
 from vortex.core.invariants import Invariant
 from vortex.core.log.segment import compression_of, decompress_object
 from vortex.core.log.trailer import CorruptSegment
@@ -190,4 +191,5 @@ def _is_object(line: bytes) -> bool:
     try:
         return line[:1] in b"{ \t" and msgspec.json.decode(line, type=dict[str, msgspec.Raw]) is not None
     except (msgspec.MsgspecError, RecursionError):
-        return False
+        whole = masked(line)  # events may have lone surrogates
+        return whole is not line and _is_object(whole)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from simulation import vtime
@@ -263,3 +264,41 @@ def test_listing_with_one_parent_of_a_merge_is_believed_only_after_three_replies
         assert len(await trusted.list_shards()) == 2, "the next reply is believed at once"
 
     vtime.run(main())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "replies"),
+    [
+        (lambda a, b: [with_parents(a, a.id), b], 2),
+        (lambda a, b: [a, with_parents(b, a.id)], 2),
+        (lambda a, b: [with_parents(a, b.id), with_parents(b, a.id)], 2),
+        (lambda a, b: [a, msgspec.structs.replace(b, start_sequence="1")], 1),
+    ],
+    ids=["a child of itself", "a child of an open shard", "children of each other", "one with another field"],
+)
+def test_wrong_first_listing_starts_no_stream_without_a_shard(
+    wrong: Callable[[ShardInfo, ShardInfo], list[ShardInfo]], replies: int
+) -> None:
+    """A shard that counts as a child of another is no root, and its events would never be read."""
+
+    async def main() -> None:
+        clock = vtime.VirtualClock()
+        stream = MemoryStream(clock, shards=2)
+        whole = await stream.list_shards()
+        left = [wrong(whole[0], whole[1])] * replies
+
+        async def list_shards() -> list[ShardInfo]:
+            return left.pop() if left else whole
+
+        stream.list_shards = list_shards  # type: ignore[method-assign]
+        trusted = TrustedStream(stream, TrustedClock(clock, Health(), vtime.NullMeter()))
+        with pytest.raises(Unavailable, match=r"two replies differ|is a child of itself or of an open shard"):
+            await trusted.list_shards()
+        assert await trusted.list_shards() == whole
+
+    vtime.run(main())
+
+
+def with_parents(shard: ShardInfo, *parents: str) -> ShardInfo:
+    """The shard as a child of others."""
+    return msgspec.structs.replace(shard, parents=parents)

@@ -211,3 +211,19 @@ def test_verify_counts_a_bundle_in_progress_as_one_object() -> None:
         assert (report.faults, report.checked["objects in progress"]) == ([], 1)
 
     vtime.run(scenario())
+
+
+def test_verify_accepts_published_events_with_lone_surrogates() -> None:
+    """They are kept by default (`event.lone_surrogates`), with their bytes unchanged."""
+
+    async def scenario() -> None:
+        world = World(shards=1)
+        for number, extra in enumerate(({"x": "\ud83d"}, {"\ude00": 1}, {"x": [{"y": "a\udfff"}]})):
+            world.stream.put("k", json.dumps({"c": "c", "t": "v", "id": f"{number}", **extra}).encode())
+            world.sent[f"{number}"] += 1
+        worker = await world.begin()
+        await world.clock.sleep(3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
