@@ -218,7 +218,8 @@ def test_verify_accepts_published_events_with_lone_surrogates() -> None:
 
     async def scenario() -> None:
         world = World(shards=1)
-        for number, extra in enumerate(({"x": "\ud83d"}, {"\ude00": 1}, {"x": [{"y": "a\udfff"}]})):
+        fields: list[dict[str, Any]] = [{"x": "\ud83d"}, {"\ude00": 1}, {"x": [{"y": "a\udfff"}]}]
+        for number, extra in enumerate(fields):
             world.stream.put("k", json.dumps({"c": "c", "t": "v", "id": f"{number}", **extra}).encode())
             world.sent[f"{number}"] += 1
         worker = await world.begin()
