@@ -124,7 +124,8 @@ def test_documentation_has_the_figures_of_memory() -> None:
     for row in (
         f"| the process | {memory.PROCESS_BYTES // MIB} MiB |",
         f"`memory.limit`: by default {a_shard // MIB} MiB a shard at its tip, at least {LEAST_AUTO // MIB} MiB (",
-        f"a quarter of `memory.limit`, but at least {least // MIB} MiB and at most {room // MIB} MiB",
+        f"a quarter of `memory.limit`, but at least {least // MIB} MiB and at most {room // MIB} MiB. "
+        'With "auto" they get half of that share, and the sum counts the whole |',
         f"| pages on their way, and copies | {memory.PAGES_BYTES // MIB} MiB |",
         f"up to `memory.keys` ({Memory().keys // MIB} MiB) |",
         f"| the filter | {memory.FILTER_BYTES // MIB} MiB a shard |",
