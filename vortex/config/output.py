@@ -10,7 +10,7 @@ from vortex.config import places
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, duration_text, size_bytes
 from vortex.config.values import Duration, Endpoint, ObjectSize, PositiveDuration, Size, Within
-from vortex.core.layout import Layout
+from vortex.core.layout import Layout, check_path
 from vortex.core.model import HOUR_MS
 
 _DIVIDE = 'must divide an hour; write for example "1m", "5m", "15m" or "1h"'
@@ -84,8 +84,8 @@ class LayoutSection(Section):
     rejected: str = Field(
         default="_rejected/date={date}/hour={hour}",
         validate_default=True,
-        description="Folder of rejections. It has {date} and {hour}, each once, and begins with another segment than "
-        "layout.path.",
+        description="Folder of rejections. It has {date} and {hour}, each once, and begins with a segment that no "
+        "event's folder can begin with.",
     )
     compression: Literal["gzip", "zstd"] = Field(
         default="gzip",
@@ -102,7 +102,7 @@ class LayoutSection(Section):
     @field_validator("path")
     @classmethod
     def _whole(cls, value: str) -> str:
-        Layout(value, "-/date={date}/hour={hour}")
+        check_path(value)
         return value
 
     @field_validator("rejected")

@@ -36,6 +36,17 @@ BUNDLES = "_bundles"
 """Objects that hold the lines of many small partitions."""
 BESIDE = "records"
 """The subfolder of a rejection folder for data that do not fit into rejection lines."""
+_OWN = (STATE, HOURS, MANIFESTS, BUNDLES)
+_LONGEST = {"customer": MAX_UNCUT + 1, "event_type": MAX_UNCUT + 1, "date": 10, "hour": 2}
+"""Bytes of the longest value of a placeholder."""
+_VALUE = {"customer": "[^=]+", "event_type": "[^=]+", "date": r"\d{4}-\d\d-\d\d", "hour": r"\d\d"}
+"""The pattern of its values: a name is encoded, so it has no "="."""
+_SHOWN = 120
+"""Characters of a template in a message."""
+MAX_SEGMENT = 255
+"""Bytes of a name on disk."""
+MAX_FOLDER = 450
+"""Bytes of a folder: a key in S3 has at most 1024, of which store.url takes up to 500, and a file's name the rest."""
 
 
 class LayoutError(ValueError):
@@ -105,49 +116,101 @@ def date_and_hour(ms: int) -> tuple[str, str]:
     return f"{at.year:04d}-{at.month:02d}-{at.day:02d}", f"{at.hour:02d}"
 
 
-def _check(template: str, wanted: set[str]) -> None:
-    segments = template.split("/")
-    seen: list[str] = []
-    for segment in segments:
-        try:
-            parts = list(Formatter().parse(segment))
-        except ValueError as problem:
-            raise LayoutError(f"{template!r}: {problem}") from None
-        names = [name for _, name, _, _ in parts if name is not None]
-        literal = "".join(text for text, _, _, _ in parts)
-        if any(spec or conversion for _, name, spec, conversion in parts if name is not None):
-            raise LayoutError(f"{template!r}: a placeholder cannot have a format")
-        if re.search(r"[^A-Za-z0-9_.=-]", literal) or not segment or not segment.strip("."):
-            raise LayoutError(f"{template!r}: segment {segment!r} may only have letters, digits and _ . = -")
-        if len(names) > 1:
-            raise LayoutError(f"{template!r}: each placeholder needs a path segment of its own, not {segment!r}")
-        seen += names
+def check_template(template: str, wanted: set[str]) -> None:
+    """Whether the template has each wanted placeholder once, and renders to valid folders, none of them Vortex's own.
+
+    Raises LayoutError.
+    """
+    try:
+        segments = [_checked(segment) for segment in template.split("/")]
+        _check_names([name for names, _ in segments for name in names], wanted)
+        most = sum(size + 1 for _, size in segments) - 1
+        if most > MAX_FOLDER:
+            raise ValueError(f"can have {most} bytes with the longest names, at most {MAX_FOLDER}")
+        first = template.split("/")[0]
+        if first.startswith("{"):
+            raise ValueError("the first segment needs a fixed part, such as customer={customer}")
+        for own in _OWN:
+            if _can_meet(first, own):
+                what = "is" if first == own else f"can become {own!r},"
+                raise ValueError(f"{first!r} {what} a folder of Vortex itself; begin with another folder")
+    except ValueError as problem:
+        raise LayoutError(f"{_short(template)}: {problem}") from None
+
+
+def _checked(segment: str) -> tuple[list[str], int]:
+    """The segment's placeholders, and its bytes with the longest values. Raises ValueError."""
+    parts = list(Formatter().parse(segment))
+    names = [name for _, name, _, _ in parts if name is not None]
+    literal = "".join(text for text, _, _, _ in parts)
+    if any(spec or conversion for _, name, spec, conversion in parts if name is not None):
+        raise ValueError("a placeholder cannot have a format")
+    if re.search(r"[^A-Za-z0-9_.=-]", literal) or not segment or not segment.strip("."):
+        raise ValueError(f"segment {_short(segment)} may only have letters, digits and _ . = -")
+    if len(names) > 1:
+        raise ValueError(f"each placeholder needs a path segment of its own, not {_short(segment)}")
+    size = len(literal) + sum(_LONGEST.get(name, 0) for name in names)
+    if size > MAX_SEGMENT:
+        raise ValueError(f"segment {_short(segment)} can have {size} bytes, at most {MAX_SEGMENT}")
+    return names, size
+
+
+def _check_names(seen: list[str], wanted: set[str]) -> None:
     unknown, missing = sorted(set(seen) - wanted), sorted(wanted - set(seen))
     if unknown or missing or len(seen) != len(set(seen)):
-        raise LayoutError(
-            f"{template!r}: must have each of {_placeholders(wanted)} once"
+        raise ValueError(
+            f"must have each of {_placeholders(wanted)} once"
             + (f"; missing {_placeholders(missing)}" if missing else "")
-            + (f"; unknown {_placeholders(unknown)}" if unknown else "")
+            + (f"; unknown {_short(_placeholders(unknown))[1:-1]}" if unknown else "")
         )
-    if segments[0] in {STATE, HOURS, MANIFESTS, BUNDLES}:
-        raise LayoutError(f"{template!r}: {segments[0]!r} is a folder of Vortex itself")
+
+
+def _can_meet(one: str, other: str) -> bool:
+    """Whether two first segments of templates can become one folder, by whatever names and times.
+
+    On a disk that ignores case, too. Of two segments with placeholders only the fixed beginnings are compared: the
+    answer may be true of segments that never meet, but never false of segments that do.
+    """
+    one, other = one.lower(), other.lower()
+    (start, mark, _), (begin, sign, _) = one.partition("{"), other.partition("{")
+    if mark and sign:
+        return start.startswith(begin) or begin.startswith(start)
+    pattern, text = (one, other) if mark else (other, one)
+    parts = Formatter().parse(pattern)
+    return bool(
+        re.fullmatch("".join(re.escape(fixed) + (_VALUE[name] if name else "") for fixed, name, _, _ in parts), text)
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _placeholders(names: Iterable[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in sorted(names))
 
 
+def check_path(path: str) -> None:
+    """The template of events. Raises LayoutError."""
+    check_template(path, {"customer", "event_type", "date", "hour"})
+
+
 class Layout:
-    """Renders folders from the two path templates. Raises LayoutError for a template that is not injective."""
+    """Renders folders from the two path templates. Raises LayoutError for templates that are not injective.
+
+    Each kind of object (events, rejections, state, manifests, bundles) has first segments that no other kind can have,
+    whatever names events bring. So no two kinds share an object, and none lies within a folder of another.
+    """
 
     def __init__(self, path: str, rejected: str) -> None:
-        _check(path, {"customer", "event_type", "date", "hour"})
-        _check(rejected, {"date", "hour"})
-        if rejected.split("/")[0] == path.split("/")[0] or rejected.startswith("{"):
-            raise LayoutError(f"rejected {rejected!r} must begin with another folder than {path!r}")
-        first = path.split("/")[0]
-        if first.startswith("{"):
-            raise LayoutError(f"{path!r}: the first segment needs a fixed part, such as customer={{customer}}")
+        check_path(path)
+        check_template(rejected, {"date", "hour"})
+        first, other = path.split("/")[0], rejected.split("/")[0]
+        if _can_meet(first, other):
+            raise LayoutError(
+                f"{_short(rejected)} must begin with another folder than layout.path: {first!r} and {other!r} can be the "
+                "same folder"
+            )
         self.path = path
         self.rejected = rejected
 

@@ -120,12 +120,96 @@ def test_layout_folder_has_the_depth_of_the_template_for_any_name(customer: str,
         ("{customer}/{event_type}/{date}/{hour}", "fixed part"),
         ("customer={customer!r}/event_type={event_type}/date={date}/hour={hour}", "format"),
         ("_rejected/" + PATH, "begin with another folder"),
+        ("_Rejected/" + PATH, "begin with another folder"),
+        (
+            "_{customer}/{event_type}/{date}/{hour}",
+            "can become '_vortex', a folder of Vortex itself; begin with another",
+        ),
+        ("_b{event_type}s/{customer}/{date}/{hour}", "can become '_bundles'"),
+        ("_HOURS/" + PATH, "can become '_hours'"),
+        ("a" * 135 + "={customer}/{event_type}/{date}/{hour}", "can have 257 bytes, at most 255"),
+        (
+            "a" * 255 + "/{customer}/{event_type}/{date}/{hour}",
+            "can have 513 bytes with the longest names, at most 450",
+        ),
+        ("x" * 100_000, "segment 'xxx"),
     ],
 )
 def test_layout_raises_an_error_when_a_template_cannot_keep_partitions_apart(path: str, wrong: str) -> None:
-    """The message says what is wrong."""
-    with pytest.raises(LayoutError, match=wrong):
+    """The message says what is wrong, shortly."""
+    with pytest.raises(LayoutError, match=wrong) as problem:
         Layout(path, REJECTED)
+    assert len(str(problem.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "rejected",
+    [
+        "customer=_rejected/event_type=_rejected/date={date}/hour={hour}",
+        "CUSTOMER=_rejected/{date}/{hour}",
+        "customer={date}/hour={hour}",
+        "_vortex/{date}/{hour}",
+        "_Vortex/{date}/{hour}",
+        "{date}/{hour}",
+    ],
+)
+def test_layout_refuses_folders_of_rejections_that_a_customer_may_have(rejected: str) -> None:
+    """Whatever the customer's name."""
+    with pytest.raises(LayoutError, match=r"begin with another|fixed part"):
+        Layout(PATH, rejected)
+
+
+@pytest.mark.parametrize(
+    ("path", "rejected"),
+    [
+        (PATH, "customer_rejected/{date}/{hour}"),
+        (PATH, "rejected/date={date}/hour={hour}"),
+        (PATH, "customer=a=b/{date}/{hour}"),  # no name has an equals sign in it, and none is empty
+        (PATH, "customer=/{date}/{hour}"),
+        ("events/{customer}/{event_type}/{date}/{hour}", "rejected/{date}/{hour}"),
+        ("events/{customer}/{event_type}/{date}/{hour}", "event/{date}/{hour}"),
+        ("date={date}/hour={hour}/c={customer}/t={event_type}", "_rejected-{date}/{hour}"),
+        ("v2/{customer}/{event_type}/{date}/{hour}", "v1/{date}/{hour}"),
+    ],
+)
+def test_layout_accepts_folders_that_cannot_meet(path: str, rejected: str) -> None:
+    Layout(path, rejected)
+
+
+PIECES = st.sampled_from(["_", "a", "A", "b", "=", "r", "rejected", "20", "vortex", "bundles", "-", "2020-01-01", "07"])
+FIXED = st.lists(PIECES, max_size=3).map("".join)
+
+
+@given(
+    *(
+        st.tuples(FIXED, st.sampled_from(["", "{customer}", "{event_type}", "{date}", "{hour}"]), FIXED)
+        for _ in range(2)
+    ),
+    st.lists(st.text(SAFE + "=", min_size=1, max_size=12) | PIECES, min_size=2, max_size=2),
+)
+@example(("_", "{customer}", ""), ("_r", "", ""), ["vortex", "x"])
+@example(("a", "{customer}", ""), ("a", "", "r"), ["r", "x"])
+def test_layout_accepts_no_templates_of_which_two_kinds_share_a_first_folder(
+    one: tuple[str, str, str], other: tuple[str, str, str], names: list[str]
+) -> None:
+    """Events, rejections, and what is Vortex's own: then none lies within a folder of another."""
+    path, rejected = "".join(one), "".join(other)
+    path += "".join(f"/{{{name}}}" for name in ("customer", "event_type", "date", "hour") if name not in path)
+    rejected += "".join(f"/{{{name}}}" for name in ("date", "hour") if name not in rejected)
+    try:
+        layout = Layout(path, rejected)
+    except LayoutError:
+        return
+    period = 1_577_862_000_000  # 2020-01-01, 07:00
+    firsts = [
+        layout.folder(*names, period),
+        layout.rejected_folder(period),
+        "_vortex",
+        "_hours",
+        "_manifests",
+        "_bundles",
+    ]
+    assert len({folder.split("/")[0].lower() for folder in firsts}) == 6
 
 
 def test_object_key_contains_the_period_and_the_part() -> None:

@@ -123,7 +123,7 @@ class LocalDirStore:
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
-        if any(part in ("", ".", "..") or "\0" in part or part.startswith(_TEMPORARY) for part in parts):
+        if any(part in ("", ".", "..") or "\0" in part for part in parts) or parts[-1].startswith(_TEMPORARY):
             raise ValueError(f"{key!r} is not a valid key of a local store")
         return self._root.joinpath(*parts)
 
@@ -181,10 +181,12 @@ class LocalDirStore:
         folder = self._root / prefix if prefix else self._root
         try:
             with os.scandir(folder) as found:
-                entries = [(e.name, e.is_dir()) for e in found if not e.name.startswith(_TEMPORARY)]
+                entries = [(e.name, e.is_dir()) for e in found]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return entries if prefix else [entry for entry in entries if entry[0] != _LOST]
+        # A customer's folder may have the name of a temporary file, its files never have.
+        ours = [(name, folder) for name, folder in entries if folder or not name.startswith(_TEMPORARY)]
+        return ours if prefix else [entry for entry in ours if entry[0] != _LOST]
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Keys in byte order: a folder sorts as its name plus a slash (`a-b` comes before `a/c`)."""

@@ -162,6 +162,15 @@ async def test_list_omits_temporary_files_of_a_crash(tmp_path: Path) -> None:
     assert [info.key async for info in store.list("")] == ["a/b"]
 
 
+async def test_folder_may_have_the_name_of_a_temporary_file(tmp_path: Path) -> None:
+    """With `{customer}` as a whole path segment a producer names it."""
+    store = LocalDirStore(tmp_path)
+    await store.put_if_absent("a/.tmp-b/c", b"x")
+    assert [info.key async for info in store.list("")] == ["a/.tmp-b/c"]
+    assert [name async for name in store.list_folders("a/")] == [".tmp-b"]
+    assert await store.get("a/.tmp-b/c") == b"x"
+
+
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/x", "a//b", "", ".", "a/.", "a\0b", "a/.tmp-x"])
 async def test_put_raises_value_error_when_a_key_leaves_the_root(tmp_path: Path, key: str) -> None:
     """Such a key is a bug of the caller."""
