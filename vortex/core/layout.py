@@ -208,8 +208,8 @@ class Layout:
         first, other = path.split("/")[0], rejected.split("/")[0]
         if _can_meet(first, other):
             raise LayoutError(
-                f"{_short(rejected)} must begin with another folder than layout.path: {first!r} and {other!r} can be the "
-                "same folder"
+                f"{_short(rejected)} must begin with another folder than layout.path: {first!r} and {other!r} can be "
+                "the same folder"
             )
         self.path = path
         self.rejected = rejected

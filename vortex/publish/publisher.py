@@ -58,11 +58,11 @@ class PublishRules:
     """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
 
     `range_bytes` is the minimum compressed size of a range, and `part_rows` the minimum rows of a part; less is
-    not worth sharing. `keys_bytes` is the memory for published keys, and `copy_bytes` that for copies of segments
-    (a quarter of the room for large work at most); more goes to the scratch folder. `index_bytes` is the memory for
-    indexes of segments that wait to be published.
-    A range by hash, and the ids of a part, have at least `piece_bytes` of each segment on average: each reads all
-    segments.
+    not worth sharing. A range by hash, and the ids of a part, have at least `piece_bytes` of each segment on average,
+    since each reads all segments; of a part less where its keys do not fit into the memory for keys otherwise.
+    `keys_bytes` is that memory, for the fingerprints of published keys. `copy_bytes` is the memory for copies of
+    segments, at most a quarter of the room for large work; more goes to the scratch folder. `index_bytes` is the memory
+    for indexes of segments that wait to be published.
     """
 
     period_ms: int

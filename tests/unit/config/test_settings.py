@@ -39,7 +39,7 @@ def test_settings_have_a_default_for_everything_but_stream_and_store_and_event_f
         ("[layout]\nrejected='x'", "layout.rejected (or VORTEX_LAYOUT__REJECTED): 'x': must have each of"),
         (
             "[layout]\npath='_rejected/c={customer}/{event_type}/{date}/{hour}'",
-            "layout.rejected (or VORTEX_LAYOUT__REJECTED): rejected '_rejected/date={date}/hour={hour}' must",
+            "layout.rejected (or VORTEX_LAYOUT__REJECTED): '_rejected/date={date}/hour={hour}' must",
         ),
         (
             "[layout]\npath='_vortex/c={customer}/{event_type}/{date}/{hour}'",

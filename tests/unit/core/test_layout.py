@@ -202,7 +202,7 @@ def test_layout_accepts_no_templates_of_which_two_kinds_share_a_first_folder(
         return
     period = 1_577_862_000_000  # 2020-01-01, 07:00
     firsts = [
-        layout.folder(*names, period),
+        layout.folder(names[0], names[1], period),
         layout.rejected_folder(period),
         "_vortex",
         "_hours",

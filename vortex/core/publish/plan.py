@@ -215,12 +215,14 @@ def holders(last: Plan, views: Mapping[str, LogView]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The planner's settings: the size at which objects are cut, and window and reach in milliseconds. Partitions with
-    less than `bundle` bytes in a period are put together.
+    """The planner's settings. Objects are cut at `target` bytes; `window` and `reach` are in milliseconds. Partitions
+    with less than `bundle` compressed bytes in a period share objects (0: none). A change of `compression` begins with
+    the next hour.
 
-    A part of the keys has at least `part_rows` rows, if there are `workers` to share the parts, and at least
-    `piece_rows` of each segment on average: each part reads all segments' keys. Where the fingerprints of the published
-    keys are more than `keys`, which fit into one worker's memory, there are more parts.
+    There are at most as many parts of the keys as `workers`. A part has at least `part_rows` rows, and at least
+    `piece_rows` of each segment on average, since each part reads all segments' keys. One worker's memory holds the
+    fingerprints of `keys` keys: where the plan and the earlier ones that it is compared with have more, a part may have
+    less than `piece_rows` of each segment, but never less than `part_rows` rows.
     """
 
     target: int
@@ -234,7 +236,9 @@ class Rules:
     bundle: int = 0
 
     def least_rows(self, rows: int, segments: int, known: int) -> int:
-        """The least rows of a part: of `rows` in `segments`, with `known` published keys to compare with."""
+        """The least rows of a part of a plan with `rows` in `segments`; `known` are its rows and those of the earlier
+        plans that it is compared with.
+        """
         least = max(self.part_rows, self.piece_rows * segments)
         return least if known <= self.keys else min(least, max(self.part_rows, rows * self.keys // known))
 
