@@ -215,3 +215,21 @@ class Worker:
             task.cancel()
         for result in await asyncio.gather(*self.tasks, return_exceptions=True):
             assert isinstance(result, asyncio.CancelledError), result
+
+
+class Drainer(Worker):
+    """Reads every shard to its tip, closes and publishes what it read, and ends."""
+
+    drain = True
+
+    def running(self) -> list[Coroutine[Any, Any, None]]:
+        return [self._drain()]
+
+    async def _drain(self) -> None:
+        reading, draining = asyncio.ensure_future(self.fleet.run()), self.loops.draining
+        assert draining is not None
+        await draining.at_tip()
+        draining.finish(await self.publisher.unpublished_end() or 0)
+        await reading
+        while await self.publisher.step():
+            pass

@@ -21,7 +21,8 @@ from vortex.ingest.memory import MemoryBudget
 from vortex.ports import Clock, InvalidPosition, IteratorExpired, Stream
 from vortex.retry import Retry
 
-_ITERATOR_LIFE = 240.0
+ITERATOR_LIFE_S = 240.0
+"""Seconds for which an iterator is used; Kinesis keeps it for 300."""
 _FAILURES = 5
 """Failed calls in a row with one iterator, after which a new iterator is requested: the iterator may be the cause."""
 _AT_TIP = 3
@@ -113,6 +114,14 @@ class Reader:
             await self.open(position)
         return await self._page(self._limit, self.poll_s, self._counted_call)
 
+    async def one_by(self, iterator: str) -> Page:
+        """A page of one record, with another iterator, within the shard's limits. Raises what `Stream.read` raises."""
+        await self.rest()
+        self.next_at = self._clock.monotonic() + FULL_PAUSE_S  # if its reply is lost, it may have been a full one
+        page = await self._stream.read(self._shard, iterator, 1)
+        self.next_at = next_call(self._clock.monotonic(), page.size, page.behind_ms, 0.0)
+        return page
+
     async def proves_end(self, position: Position) -> bool:
         """Whether nothing is left after `position`: the last record's, or the shard's start if no record was read.
 
@@ -159,7 +168,7 @@ class Reader:
 
     @property
     def _old(self) -> bool:
-        return self._clock.monotonic() - self._born > _ITERATOR_LIFE
+        return self._clock.monotonic() - self._born > ITERATOR_LIFE_S
 
     async def _page(self, limit: int, tip_s: float, call: Callable[[str, int], Awaitable[Page]]) -> Page | None:
         iterator = self._iterator

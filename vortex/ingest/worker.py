@@ -15,7 +15,9 @@ from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
 from vortex.core.log.rules import SegmentHeader, StreamState, successors
 from vortex.core.log.segment import Footer
 from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
+from vortex.ingest.backlog import Backlog
 from vortex.ingest.commits import Commits
+from vortex.ingest.malformed import Malformed
 from vortex.ingest.reading import NoIterator, NoMemory, Reader, following
 from vortex.ingest.resume import LostRace, Resumer
 from vortex.ingest.setup import CommitRules, IngestPorts, Orders
@@ -29,16 +31,10 @@ _AFTER_LOSS = 1.0  # if two processes run a shard by mistake, each gets its turn
 _IN_HASTE = 5.0
 """Seconds between commits of a shard whose bound others advance: the next advance takes its next segment number."""
 _STALE = 23 * 3_600_000  # a lag that suggests a trimmed position; see `_reread_if_trimmed`
-_REFUSALS = 60
-"""Refusals of a position after which the shard is given up and needs operator action. With the pauses between them they
-take nine minutes: the wrong replies of a service that is being repaired must not end a worker.
-"""
 _LARGE = 16 * 1024 * 1024
 """Bytes that a record may decompress to beside other large work of the process."""
 _PATIENCE_S = 10.0
 """Seconds that it waits for others: a store that does not answer must not stop reading."""
-_MALFORMED_PAUSE = 1.0, 10.0
-"""Seconds to wait after a malformed reply, and after many of them."""
 _TIP_MS = 10_000
 """A shard that is at most so far behind is read at its tip."""
 
@@ -77,14 +73,13 @@ class ShardWorker:
         )
         self._since: float | None = None
         self.reader = Reader(shard.id, ports.stream, ports.clock, ports.retry, ports.memory, poll_s)
-        self._malformed = 0
-        """Malformed replies in a row; `_refusals` of them are refusals of the position."""
-        self._refusals = 0
+        self._malformed = Malformed(self._name, ports.clock, ports.meter)
         self._pushed = False
         """Whether others advanced the shard's bound, and the lines read since are not committed."""
         self._oldest = False
         """Whether the iterator is at the oldest record, and no record of the shard was read yet."""
-        self._drain_from: int | None = None
+        self._backlog: Backlog | None = None
+        """What is left to drain."""
         self._gap_after: Position | None = None
         """The position after which a gap is reported already."""
 
@@ -137,21 +132,23 @@ class ShardWorker:
 
     async def _follow(self) -> Footer | None:
         orders = self.orders
-        if orders.drain:
+        if orders.drain and self._backlog is None:
             self.reader.poll_s = 0.0
+            self._backlog = Backlog(self.shard.id, self._ports.stream, self._ports.clock, self.reader)
         await self.reader.rest()
         while not orders.stop.is_set():
             if (ended := self._commits.ended) is not None:
                 return ended
             await self._ports.turns.few()
+            asked_at = self._ports.clock.monotonic()
             page = await self._read()
             if page is not None:
                 await self._take(page)
-                over, at_tip = page.iterator is None, self._at_tip(page)
+                over, empty = page.iterator is None, not page.records and page.behind_ms == 0
                 del page  # perhaps ten megabytes, not needed while the next page is read
                 if over:
                     await self._end_if_proved("an end")
-                elif orders.drain and at_tip:
+                elif self._backlog and await self._backlog.is_read(self._ingest.position, asked_at, empty=empty):
                     await self._drained()
                     return None
             if self._commits.ended is None and self._due():
@@ -184,9 +181,7 @@ class ShardWorker:
         self.status.page(page.behind_ms, self._ports.clock.monotonic())
         if page.behind_ms <= _TIP_MS:
             self._ports.memory.at_tip(self.shard.id)
-        self._refusals = 0
-        if page.iterator is not None:
-            self._malformed = 0
+        self._malformed.page(followed=page.iterator is not None)
         if reader.first:
             self._oldest = position.kind is not Start.AFTER_SEQUENCE_NUMBER
         if self._oldest:
@@ -220,23 +215,13 @@ class ShardWorker:
 
     async def _refused(self, problem: InvalidPosition) -> None:
         """The position was refused: it may be the shard's last record, with no iterator after it, or a wrong reply."""
-        self._refusals += 1
-        if self._refusals >= _REFUSALS:
-            raise problem
+        self._malformed.refused(problem)
         await self._end_if_proved("a position refused")
 
     async def _ask_again(self, what: str) -> None:
-        """A reply is malformed: log it, and wait a little longer each time."""
+        """A reply is malformed: wait, and read again from the position."""
         self.reader.restart()
-        self._malformed += 1
-        first, longest = _MALFORMED_PAUSE
-        pause = min(longest, first * 2.0 ** min(self._malformed - 1, 10))
-        self._ports.meter.add(metrics.RETRIES, cause="malformed")
-        if (number := self._malformed) & (number - 1) == 0:  # the first, the second, the fourth, ...
-            log.warning(
-                "%s: a malformed reply: %s; asking again in %.0f s (%d in a row)", self._name, what, pause, number
-            )
-        await self._ports.clock.sleep(pause)
+        await self._malformed.pause(what)
 
     # A possible gap.
 
@@ -373,14 +358,6 @@ class ShardWorker:
         if not self.orders.lease_is_fresh():
             every_s *= 2  # if the shard is lost, let its new owner commit first, so that this one loses the race
         return self._ports.clock.monotonic() - self._since >= every_s
-
-    def _at_tip(self, page: Page) -> bool:
-        """Whether nothing is left, or (with constant traffic) what was read arrived after draining began."""
-        if self._drain_from is None:
-            self._drain_from = page.empty_until
-        if page.behind_ms > 0:
-            return False
-        return not page.records or self._ingest.watermark > self._drain_from
 
     # Committing.
 

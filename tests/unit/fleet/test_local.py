@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 
 from simulation import vtime
-from tests.loops import Worker, World
-
-
-class Drainer(Worker):
-    """Reads every shard to its tip, closes and publishes what it read, and ends."""
-
-    drain = True
-
-    def running(self) -> list[Coroutine[Any, Any, None]]:
-        return [self._drain()]
-
-    async def _drain(self) -> None:
-        reading, draining = asyncio.ensure_future(self.fleet.run()), self.loops.draining
-        assert draining is not None
-        await draining.at_tip()
-        draining.finish(await self.publisher.unpublished_end() or 0)
-        await reading
-        while await self.publisher.step():
-            pass
+from tests.loops import Drainer, World
 
 
 @pytest.mark.parametrize("age_s", [0, 90, 900, 7200])
