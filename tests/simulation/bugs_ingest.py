@@ -170,7 +170,7 @@ def bound_of_the_slowest() -> Any:
 
 
 def iterators_that_never_expire() -> Any:
-    return patch.object(vortex.ingest.reading, "_ITERATOR_LIFE", 1e9)
+    return patch.object(vortex.ingest.reading, "ITERATOR_LIFE_S", 1e9)
 
 
 def constant(name: str, value: float) -> Plant:

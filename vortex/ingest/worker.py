@@ -14,16 +14,17 @@ from vortex import metrics
 from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
 from vortex.core.log.rules import SegmentHeader, StreamState, successors
 from vortex.core.log.segment import Footer
-from vortex.core.model import HOUR_MS, Page, Position, ShardInfo, Start
+from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.ingest.backlog import Backlog
 from vortex.ingest.commits import Commits
+from vortex.ingest.gaps import listed_without
 from vortex.ingest.malformed import Malformed
 from vortex.ingest.reading import NoIterator, NoMemory, Reader, following
 from vortex.ingest.resume import LostRace, Resumer
 from vortex.ingest.setup import CommitRules, IngestPorts, Orders
 from vortex.ingest.status import ShardStatus
 from vortex.log.shard_tree import ShardTree
-from vortex.ports import Denied, InvalidPosition, NotFound
+from vortex.ports import InvalidPosition, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +257,10 @@ class ShardWorker:
     async def _vanished(self) -> None:
         """The shard is no longer listed: its unread records are lost, but not those of its successors."""
         ports = self._ports
-        listed = await ports.retry(f"list shards without {self.shard.id}", self._listed_without)
+        listed = await ports.retry(
+            f"list shards without {self.shard.id}",
+            lambda: listed_without(self.shard.id, self._name, ports.stream, ports.clock, self._ingest.watermark),
+        )
         if listed is None:
             await self._ask_again("no such shard, but it is listed")
             return
@@ -265,20 +269,6 @@ class ShardWorker:
         await self._gap(
             "the shard is no longer listed", successors(self.shard, listed, shard_tree.live, shard_tree.ended)
         )
-
-    async def _listed_without(self) -> list[ShardInfo] | None:
-        """The listed shards, without this one; None if it is listed. Raises Denied if it cannot have expired yet."""
-        ports = self._ports
-        listed = await ports.stream.list_shards()
-        if any(each.id == self.shard.id for each in listed):
-            return None
-        info = await ports.stream.describe()
-        if ports.clock.now_ms() < self._ingest.watermark + info.retention_ms:
-            raise Denied(
-                f"{self._name} is not listed, but it was read less than {info.retention_ms // HOUR_MS} h ago; "
-                "Kinesis lists shards for that long, so no gap is assumed"
-            )
-        return listed
 
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
         log.error("%s: a gap in the data: %s", self._name, why)
