@@ -155,7 +155,9 @@ class Checker:
             self._plans.deleted(found[1], int(found[2]))
         elif (found := _DECIDED.match(key)) is not None:
             self._plans.deleted_decision(int(found[1]), int(found[2]))
-        elif not _GROUP.match(key):
+        elif (found := _GROUP.match(key)) is not None:
+            self._plans.deleted_ids(int(found[1]))
+        else:
             self.violated(Invariant.WRITTEN_ONCE, f"{key}: was deleted; nothing but segments and decisions may be")
 
     # Reported by processes.
@@ -295,7 +297,7 @@ class Checker:
             self.violated(fault.invariant, f"vortex verify: {fault.key}: {fault.what}")
 
     def _check_cleaned(self) -> None:
-        """Decision files that no later plan needs must be deleted, including those that were put late."""
+        """Decisions that no plan needs any more must be deleted, and ids of done plans, even if they were put late."""
         keep = max((settings.commit.keep for settings in self.settings.values()), default=0)
         keep = max(keep, LEAST_KEEP_MS)
         every = max((settings.publish.period for settings in self.settings.values()), default=0)
@@ -308,7 +310,10 @@ class Checker:
         oldest = max(shown, default=0) - keep
         since = max((self._plans.plans[k]["since"] for k, at in self._done_at.items() if at < oldest), default=0)
         for row in rows:
-            found = _DECIDED.match(row.key) or _GROUP.match(row.key)
+            group = _GROUP.match(row.key)
+            if group and max(row.modified_ms, self._done_at.get(int(group[1]), latest)) < latest:
+                self.violated(Invariant.KEYS_IN_MEMORY_MATCH, f"{row.key}: still exists, but its plan is done")
+            found = _DECIDED.match(row.key) or group
             if found and int(found[1]) < since and row.modified_ms < oldest:
                 self.violated(
                     Invariant.KEYS_IN_MEMORY_MATCH,

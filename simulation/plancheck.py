@@ -345,6 +345,11 @@ class PlanModel:
                 Invariant.NEEDED_FILES_STAY, f"plan {k}, part {part}: its decision file was deleted, but is needed"
             )
 
+    def deleted_ids(self, k: int) -> None:
+        """A file of exchanged ids was deleted: its plan must be done."""
+        if k > self.done:
+            self._violated(Invariant.NEEDED_FILES_STAY, f"plan {k}: its ids were deleted, but it is not done")
+
     def finish(self) -> None:
         """Check all plans together."""
         self._walks.finish(self.plans[: self.done + 1])

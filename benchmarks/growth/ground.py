@@ -6,18 +6,21 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 import msgspec
 
 from simulation import vtime
 from simulation.memstore import MemoryStore
 from vortex.core.log.lines import LineTable
-from vortex.core.log.rules import RootStart, StreamState, segment_key
+from vortex.core.log.rules import RootStart, SegmentHeader, StreamState, segment_key
 from vortex.core.log.sealing import seal
 from vortex.core.log.segment import Cell, Counts, Folder, Sealed, empty_footer, folder_hash
 from vortex.core.model import HOUR_MS, ObjectInfo, Position, ShardInfo, Start
+from vortex.log.store import LogStore
 
 T0 = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 """The first hour of every curve."""
@@ -168,6 +171,21 @@ def put(store: CountingStore, sealed: Sealed) -> str:
     """Put a segment at once. Returns its digest."""
     store.put_now(segment_key(ROOT, sealed.footer.shard, sealed.footer.n), sealed.body)
     return sealed.digest
+
+
+@contextmanager
+def full_segments() -> Iterator[None]:
+    """Ids come with a footer only where a read asks for so many bytes of them: those of a segment of full size are far
+    more than what is read of each segment in any case.
+    """
+    really = LogStore._head
+
+    async def head(self: LogStore, shard: str, n: int, ids_bytes: int = 0) -> SegmentHeader:
+        found = await really(self, shard, n, ids_bytes)
+        return found if found.footer.ids_range[1] <= ids_bytes else replace(found, ids=None)
+
+    with patch.object(LogStore, "_head", head):
+        yield
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any, cast
 from unittest.mock import patch
 
-from benchmarks.growth.ground import CountingStore
+from benchmarks.growth.ground import CountingStore, full_segments
 from simulation import vtime
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
@@ -30,7 +30,6 @@ from vortex.config.settings import Memory
 from vortex.core.ingest import shard_state
 from vortex.core.log import lines
 from vortex.core.memory import AutoLimit, shard_bytes
-from vortex.log import store as log_store
 from vortex.ports import LeaseTable
 
 MONTH_S = 730 * 3600
@@ -88,7 +87,7 @@ def bill(shards: int, workers: int, minutes: int = 30, limit: int | None = None)
     with (
         patch.object(shard_state, "_GROUP_OVERHEAD", 1900 // SCALE),
         patch.object(lines, "_OBJECTS", 0),
-        patch.object(log_store, "_ids_in", lambda *_: None),  # in segments of full size they are too many
+        full_segments(),
     ):
         return vtime.run(_bill(shards, workers, minutes, default_limit if limit is None else lambda _: limit))
 

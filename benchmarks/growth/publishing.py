@@ -11,10 +11,9 @@ from random import Random
 from unittest.mock import patch
 
 import vortex.core.log.sealing
-import vortex.log.store
 import vortex.publish.copies
 import vortex.publish.object_writer
-from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill, folders, segment
+from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill, folders, full_segments, segment
 from simulation import vtime
 from simulation.simscratch import SimScratch
 from vortex.core.fleet.balance import Roster
@@ -95,7 +94,7 @@ async def _published(shards: int, traffic: Traffic, sizes: Sizes, workers: int) 
 def _sizes(sizes: Sizes) -> Iterator[None]:
     """The sizes that are not settings; and no ids come with a footer, as in segments of full size."""
     with (
-        patch.object(vortex.log.store, "_ids_in", lambda *_: None),
+        full_segments(),
         patch.object(vortex.publish.object_writer, "_BATCH", sizes.batch),
         patch.object(vortex.publish.copies, "NEAR", sizes.near),
         patch.object(vortex.publish.copies, "_REQUEST", sizes.request),

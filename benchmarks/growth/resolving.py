@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-import vortex.log.store
 import vortex.publish.dedup
 import vortex.publish.exchange
-from benchmarks.growth.ground import PERIOD_MS, T0, CountingStore, Traffic, fill
+from benchmarks.growth.ground import PERIOD_MS, T0, CountingStore, Traffic, fill, full_segments
 from benchmarks.growth.publishing import Sizes, publisher
 from simulation import vtime
 from vortex.core.fleet.balance import Roster
@@ -35,7 +34,7 @@ _STEPS = (
 @dataclass(slots=True)
 class Resolved:
     """What deciding on one period took: CPU seconds; the requests for ids, decision files and exchanged ids; and for
-    the footers that workers without the planner's view of the logs read first.
+    the footers, mostly with their ids, that workers without the planner's view of the logs read.
     """
 
     cpu_s: float = 0.0
@@ -50,8 +49,8 @@ class Resolved:
 
     @property
     def requests(self) -> int:
-        """All requests but those for footers."""
-        return self.ids + self.decisions + self.exchanged
+        """All of them."""
+        return self.footers + self.ids + self.decisions + self.exchanged
 
 
 def resolved(shards: int, workers: int, keys_bytes: int = _KEYS_BYTES) -> Resolved:
@@ -59,7 +58,7 @@ def resolved(shards: int, workers: int, keys_bytes: int = _KEYS_BYTES) -> Resolv
 
     No ids come with a footer, as in segments of full size.
     """
-    with patch.object(vortex.log.store, "_ids_in", lambda *_: None):
+    with full_segments():
         return vtime.run(_resolved(shards, workers, keys_bytes))
 
 
@@ -103,8 +102,10 @@ def _measured(found: Resolved) -> Iterator[None]:
         found.id_bytes += head.footer.ids_range[1]
         return await ids(self, head)
 
-    async def looked(self: LogStore, shard: str, first: int, to: int, digest: str) -> list[SegmentHeader]:
-        headers = await back_from(self, shard, first, to, digest)
+    async def looked(
+        self: LogStore, shard: str, first: int, to: int, digest: str, ids_bytes: int = 0
+    ) -> list[SegmentHeader]:
+        headers = await back_from(self, shard, first, to, digest, ids_bytes)
         found.footers += len(headers)
         return headers
 

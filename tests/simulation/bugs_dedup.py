@@ -337,6 +337,20 @@ def missing_ids_are_none() -> Any:
     return stack
 
 
+def ids_cleaned_once_decided() -> Any:
+    """And not once the plan is done."""
+    decided = Deduplicator.all
+
+    async def early(self: Deduplicator, plan: Plan, views: Any, workers: Any) -> Any:
+        found = await decided(self, plan, views, workers)
+        log_store = self._log_store
+        keys = await log_store.decided_before(0, 0, plan.k + 1)
+        await log_store.retry("clean up", lambda: log_store.store.delete(keys))
+        return found
+
+    return patch.object(Deduplicator, "all", early)
+
+
 def cleaned_by_an_unfinished_plan() -> Any:
     carry_out = Publisher._carry_out
 

@@ -2,7 +2,7 @@
 
 Each was a variant of the random model of the protocol against which the design was first tested: 1 to 20 are b1 to b20
 of the model, 21 to 25 b22, b23, b24, b25 and b27, 26 to 32 b28, b29, b30, b31, b33, b35 and b36. 33 and 34 are about
-bytes, 35 and 36 about the exchange of ids, which the model does not have. test_rare_bugs.py shows those that random
+bytes, 35, 36 and 38 about the exchange of ids, which the model does not have. test_rare_bugs.py shows those that random
 seeds find too rarely (7, 10, 11, 19).
 """
 
@@ -36,6 +36,7 @@ from tests.simulation.bugs_dedup import (
     filter_kept,
     filter_outlives_its_process,
     idle,
+    ids_cleaned_once_decided,
     keys_of,
     missing_ids_are_none,
     objects_first,
@@ -225,6 +226,7 @@ FLEET_BUGS = (
         missing_ids_are_none,
         f"{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}|{Invariant.SETTLES}",
     ),
+    Bug("38 ids cleaned up before their plan is done", ids_cleaned_once_decided, f"{Invariant.NEEDED_FILES_STAY}"),
 )
 
 

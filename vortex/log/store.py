@@ -38,7 +38,10 @@ from vortex.ports import NotFound, ObjectStore, Offload
 from vortex.retry import Retry
 
 _TAIL = 64 * 1024
+_TAIL_WITH_IDS = 2 * 1024 * 1024
+"""The most that is read of a segment to have its ids with its footer: `_HEADERS` of them are read at a time."""
 DECIDED = "dedup"
+_GROUP = "-ids"
 _PARALLEL = 32
 _HEADERS = 48
 """Footers that are read at a time: they are small, and a planner of 10,000 shards reads hundreds a second."""
@@ -183,12 +186,12 @@ class LogStore:
         """Segment n, without its ids. Raises NotFound, CorruptSegment, OtherVersion."""
         return _without_ids(await self._head(shard, n))
 
-    async def _head(self, shard: str, n: int) -> SegmentHeader:
-        """The same, with the ids if the end of the segment holds them."""
+    async def _head(self, shard: str, n: int, ids_bytes: int = 0) -> SegmentHeader:
+        """The same, with the ids if the end of the segment holds them, of which `ids_bytes` more are read."""
         key = segment_key(self.root, shard, n)
 
         async def read() -> tuple[Footer, str, bytes | None]:
-            tail, size = await self._end(key, SEGMENT_TRAILER)
+            tail, size = await self._end(key, SEGMENT_TRAILER, min(_TAIL + ids_bytes, _TAIL_WITH_IDS))
             footer, digest = parse_footer(tail, size, key)
             return footer, digest, _ids_in(tail, size, footer, key)
 
@@ -199,9 +202,12 @@ class LogStore:
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
         return SegmentHeader(shard, n, digest, footer, sizes_of(footer), ids=ids)
 
-    async def _end(self, key: str, trailer: Trailer) -> tuple[bytes, int]:
-        """The trailer and the part that it describes, perhaps with more before them; and the size of the object."""
-        tail, size = await self.store.get_tail(key, _TAIL)
+    async def _end(self, key: str, trailer: Trailer, first: int = _TAIL) -> tuple[bytes, int]:
+        """The trailer and the part that it describes, perhaps with more before them; and the size of the object.
+
+        `first`: the bytes of the first read, which mostly is the only one.
+        """
+        tail, size = await self.store.get_tail(key, first)
         if (length := trailer.length(tail, key)) > len(tail) and len(tail) < size:
             tail, size = await self.store.get_tail(key, length)
         return tail, size
@@ -248,9 +254,17 @@ class LogStore:
         except NotFound:
             return None
 
-    async def back_from(self, shard: str, first: int, to: int, digest: str) -> list[SegmentHeader]:
-        """Segments first..to, checked backwards from the digest of `to`. Raises BrokenLog, NotFound."""
-        headers = list(await asyncio.gather(*(self.head(shard, n) for n in range(first, to + 1))))
+    async def back_from(self, shard: str, first: int, to: int, digest: str, ids_bytes: int = 0) -> list[SegmentHeader]:
+        """Segments first..to, checked backwards from the digest of `to`. Raises BrokenLog, NotFound.
+
+        With `ids_bytes` so much more is read of each, and where this holds the ids, these come with the header.
+        """
+
+        async def one(n: int) -> SegmentHeader:
+            head = await self._head(shard, n, ids_bytes)
+            return head if ids_bytes else _without_ids(head)
+
+        headers = list(await asyncio.gather(*map(one, range(first, to + 1))))
         wanted = digest
         for head in reversed(headers):
             if head.digest != wanted:
@@ -392,7 +406,7 @@ class LogStore:
 
     def group_key(self, k: int, group: int) -> str:
         """The key of the ids of a group of plan k's shards."""
-        return f"{self.decided_key(k, group)}-ids"
+        return f"{self.decided_key(k, group)}{_GROUP}"
 
     async def put_group(self, k: int, group: int, body: bytes) -> None:
         """Put the ids of a group if they are absent."""
@@ -421,15 +435,17 @@ class LogStore:
         async with self._gate:
             return await self.retry(f"read {key}", read)
 
-    async def decided_before(self, k: int, oldest_ms: int) -> list[str]:
-        """The keys of the files of plans before k that were last written before `oldest_ms` (clean-up)."""
+    async def decided_before(self, k: int, oldest_ms: int, undone: int) -> list[str]:
+        """The keys of files to clean up: of plans before k, last written before `oldest_ms`; and id files of any age of
+        plans before `undone`.
+        """
 
         async def listing() -> list[str]:
-            limit, found = self.decided_key(k, 0), []
+            limit, end, found = self.decided_key(k, 0), self.decided_key(undone, 0), []
             async for info in self.store.list(f"{self.root}/{DECIDED}/"):
-                if info.key >= limit:
+                if info.key >= end:
                     break
-                if info.modified_ms <= oldest_ms:
+                if info.key.endswith(_GROUP) or (info.key < limit and info.modified_ms <= oldest_ms):
                     found.append(info.key)
             return found
 

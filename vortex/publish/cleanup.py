@@ -96,17 +96,18 @@ class Cleaner:
                 await self._clean_log(shard, below, retired)
 
         await asyncio.gather(*(some() for _ in range(_PARALLEL)))
-        await self._clean_decisions(work.plan.since)  # after the logs: listing them gives the store's time
+        await self._clean_decisions(work.plan)  # after the logs: listing them gives the store's time
         if self._forgetter is not None:
             await self._forgetter.look(work.plan, self._clean)
 
-    async def _clean_decisions(self, since: int) -> None:
-        """Delete decision files that no plan needs any more, since no later plan is compared with them.
+    async def _clean_decisions(self, plan: Plan) -> None:
+        """Delete decision files that no plan needs any more, since no later plan is compared with them; and at once the
+        id files of done plans. A worker that is late with such a plan finds its decision, or reads the segments.
 
         By listing, which also finds files that a delayed put created again.
         """
         log_store = self._log_store
-        keys = await log_store.decided_before(since, self._oldest)
+        keys = await log_store.decided_before(plan.since, self._oldest, plan.k + 1)
         if keys:
             await log_store.retry("clean up decisions", lambda: log_store.store.delete(keys))
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vortex import metrics
 from vortex.core.dedup.decided import Decided, encode
-from vortex.core.dedup.groups import has_groups, shards_of
+from vortex.core.dedup.groups import has_groups
 from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.dedup.keys import KEY, Keys, bounds_of
 from vortex.core.dedup.resolve import Bools, resolve
@@ -176,7 +176,8 @@ class Deduplicator:
             begun = self._clock.monotonic()
             if has_groups(plan):
                 what = f"plan {plan.k}: ids of group"
-                if not await self._sharing.all(what, plan.resolvers, (exchange.has, exchange.put), workers):
+                groups = exchange.has, exchange.put
+                if not await self._sharing.all(what, plan.resolvers, groups, workers, together=True):
                     return  # this process stops
             await self._decide(plan, decide, part)
             self._meter.observe(metrics.RESOLVE_SECONDS, self._clock.monotonic() - begun)
@@ -203,10 +204,8 @@ class Deduplicator:
 
 
 def shards_needed(plan: Plan, parts: Sequence[int]) -> list[str]:
-    """The shards whose segments a worker reads to decide some parts; none without parts."""
-    if not has_groups(plan):
-        return list(plan.shards) if parts else []
-    return [shard for part in parts for shard in shards_of(plan, part)]
+    """The shards of which a worker needs the segments at hand to decide some parts: none where ids are exchanged."""
+    return list(plan.shards) if parts and not has_groups(plan) else []
 
 
 async def decisions_on(

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from vortex.core.dedup.groups import GROUP_TRAILER, GroupIds, encode_group, merged, read_group, shards_of
 from vortex.core.dedup.rows import PlanRuns, Rows, sorted_by_key
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
+from vortex.core.native.contract import KEY_BYTES
 from vortex.core.publish.plan import LogView, Plan
 from vortex.log.store import LogStore
 from vortex.ports import NotFound, Offload
@@ -53,7 +55,8 @@ class Exchange:
 
     async def put(self, group: int) -> bytes:
         """Read the ids of a group from its segments, and put them. Returns the file. Raises NotFound, BrokenLog."""
-        views = await whole_views(self._plan, shards_of(self._plan, group), self._views, self._log_store)
+        shards = shards_of(self._plan, group)
+        views = await whole_views(self._plan, shards, self._views, self._log_store, with_ids=True)
         body = await self._offload(encode_group, self._plan, group, *await self._ids(self._plan, views))
         await self._log_store.put_group(self._plan.k, group, body)
         return body
@@ -79,15 +82,23 @@ class Exchange:
         return file, body[begin : begin + length]
 
 
-async def whole_views(plan: Plan, shards: Iterable[str], views: Views, log_store: LogStore) -> dict[str, LogView]:
-    """The views of some shards with all of the plan's segments: those in `views`, and read ones. Raises BrokenLog."""
+async def whole_views(
+    plan: Plan, shards: Iterable[str], views: Views, log_store: LogStore, *, with_ids: bool = False
+) -> dict[str, LogView]:
+    """The views of some shards with all of the plan's segments: those in `views`, and read ones. Raises BrokenLog.
+
+    `with_ids`: ids are wanted at once, so a footer is read together with them, which lie before it. How many these are
+    is known on average only; where there are more, `LogStore.ids` reads them.
+    """
+    segments = sum(max(0, entry.to + 1 - entry.first) for entry in plan.shards.values())
+    ids_bytes = 2 * KEY_BYTES * plan.rows // max(1, segments) if with_ids else 0
 
     async def one(shard: str) -> LogView:
         entry, view = plan.shards[shard], views.get(shard) or LogView()
         if len(view.between(entry.first, entry.to)) == max(0, entry.to + 1 - entry.first):
             return view
-        headers = await log_store.back_from(shard, entry.first, entry.to, entry.digest)
-        return LogView([head.without_index() for head in headers])
+        headers = await log_store.back_from(shard, entry.first, entry.to, entry.digest, ids_bytes)
+        return LogView([replace(head.without_index(), ids=head.ids) for head in headers])
 
     names = list(shards)
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from vortex.core.log.rules import SegmentHeader, SegmentRef, log_start
 from vortex.core.publish.plan import LogView, Plan, PlanShard, frontier, holders, live_and_retired, with_children
+from vortex.core.publish.shares import first_segments
 from vortex.log.store import LogStore
 
 
@@ -139,6 +140,24 @@ class KnownLogs:
         live, _ = live_and_retired(plan)
         self.indexes.count(self.views)
         self.views = {shard: view for shard, view in self.views.items() if shard in live}
+
+
+async def needed_views(
+    log_store: LogStore, plan: Plan, ranges: Sequence[int], whole: Iterable[str], indexes: Indexes
+) -> dict[str, LogView]:
+    """The logs of another worker's plan, from the first segments on that these ranges need; those in `whole` entirely.
+
+    Raises NotFound, BrokenLog.
+    """
+    wanted = [first_segments(plan, number) for number in ranges]
+    wanted.append({shard: plan.shards[shard].first for shard in whole})
+    first = {shard: min(some[shard] for some in wanted if shard in some) for shard in set().union(*wanted)}
+    shards = sorted(first)
+    entries = ((shard, plan.shards[shard]) for shard in shards)
+    headers = await asyncio.gather(
+        *(log_store.back_from(shard, first[shard], entry.to, entry.digest) for shard, entry in entries)
+    )
+    return {shard: LogView(list(map(indexes.kept, several))) for shard, several in zip(shards, headers, strict=True)}
 
 
 def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentRef:

@@ -7,9 +7,8 @@ Each step puts what is missing and compares what exists, so any worker can finis
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -34,7 +33,7 @@ from vortex.core.publish.plan import (
     propose,
 )
 from vortex.core.publish.ranges import ranges_of, takers
-from vortex.core.publish.shares import Worth, first_segments, shared_out
+from vortex.core.publish.shares import Worth, shared_out
 from vortex.core.wording import counted
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, NotFound, Offload, Scratch, Stream
@@ -43,7 +42,7 @@ from vortex.publish.copies import Copier, NoScratch
 from vortex.publish.dedup import Deduplicator, Resolver, shards_needed
 from vortex.publish.forgetting import Forgetter
 from vortex.publish.hours import Hours
-from vortex.publish.known_logs import Indexes, KnownLogs
+from vortex.publish.known_logs import Indexes, KnownLogs, needed_views
 from vortex.publish.object_writer import ObjectWriter
 from vortex.publish.published_keys import KeyCache
 from vortex.publish.ranges import Ranges
@@ -224,28 +223,13 @@ class Publisher:
         left = [await log_store.has_range_done(plan.k, number) for number in mine]
         left += [await log_store.has_decided(plan.k, part) for part in parts]
         if not all(left):
-            views = await self._needed(plan, mine, parts)
+            views = await needed_views(
+                log_store, plan, mine, shards_needed(plan, parts), Indexes(self._rules.index_bytes)
+            )
             await self.dedup.own(plan, views, lambda: self._roster().workers)
             if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
                 await self._ranges.own(plan, views, decisions.dropped)
         return False
-
-    async def _needed(self, plan: Plan, ranges: Sequence[int], parts: Sequence[int]) -> dict[str, LogView]:
-        """The logs of another worker's plan, from the first segments on that these ranges and parts need."""
-        wanted = [first_segments(plan, number) for number in ranges]
-        wanted.append({shard: plan.shards[shard].first for shard in shards_needed(plan, parts)})
-        first = {shard: min(some[shard] for some in wanted if shard in some) for shard in set().union(*wanted)}
-        shards = sorted(first)
-        headers = await asyncio.gather(
-            *(
-                self._ports.log_store.back_from(shard, first[shard], plan.shards[shard].to, plan.shards[shard].digest)
-                for shard in shards
-            )
-        )
-        indexes = Indexes(self._rules.index_bytes)
-        return {
-            shard: LogView(list(map(indexes.kept, several))) for shard, several in zip(shards, headers, strict=True)
-        }
 
     async def _step(self, plan: Plan, finished: bool, thorough: bool) -> bool:
         logs = await self._refresh(plan, finished, thorough)

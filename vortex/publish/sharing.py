@@ -16,7 +16,7 @@ Doing = tuple[Callable[[int], Awaitable[bool]], Callable[[int], Awaitable[object
 ASK_S = 1.0
 PATIENCE_S = 30.0
 _SLOWER = 3
-"""A piece of another worker is waited for `PATIENCE_S`, plus this many times the duration of the own pieces."""
+"""A piece of another worker is waited for `PATIENCE_S`, plus this many times the work on the own pieces."""
 
 
 @dataclass(slots=True)
@@ -27,6 +27,8 @@ class Sharing:
     me: str
     leaving: bool = False
     """Set when this process stops: it then waits for no other worker."""
+    waited_s: float = 0.0
+    """Seconds in which this worker waited for others so far: an own piece may have pieces of others within."""
 
     async def own(self, takers: Sequence[str], doing: Doing) -> None:
         """Do this worker's pieces that are not done yet."""
@@ -35,19 +37,46 @@ class Sharing:
             if taker == self.me and not await has(number):
                 await do(number)
 
-    async def all(self, what: str, takers: Sequence[str], doing: Doing, workers: Callable[[], Sequence[str]]) -> bool:
-        """Ensure that every piece is done. False if this process stops before."""
-        begun, (has, do) = self.clock.monotonic(), doing
+    async def all(
+        self,
+        what: str,
+        takers: Sequence[str],
+        doing: Doing,
+        workers: Callable[[], Sequence[str]],
+        *,
+        together: bool = False,
+    ) -> bool:
+        """Ensure that every piece is done. False if this process stops before.
+
+        `together`: every taker calls this, so they share out the pieces of one that has left.
+        """
+        begun, waited, (has, do) = self.clock.monotonic(), self.waited_s, doing
         await self.own(takers, doing)
         now = self.clock.monotonic()
-        until = now + PATIENCE_S + _SLOWER * (now - begun)
+        until = now + PATIENCE_S + _SLOWER * (now - begun - (self.waited_s - waited))
         for number, taker in enumerate(takers):
-            while not await has(number):
+            done = await has(number)
+            while not done:
                 if self.leaving:
                     return False
-                if self.clock.monotonic() >= until or taker not in workers():
+                if self._stands_in(number, takers, workers(), together) or self.clock.monotonic() >= until:
                     log.info("%s %d of %s is overdue; doing it here", what, number, taker)
                     await do(number)
+                    done = await has(number)
                 else:
-                    await self.clock.sleep(ASK_S)
+                    done = await self._later(has, number)
         return True
+
+    async def _later(self, has: Callable[[int], Awaitable[bool]], number: int) -> bool:
+        asked = self.clock.monotonic()
+        await self.clock.sleep(ASK_S)
+        done = await has(number)
+        self.waited_s += self.clock.monotonic() - asked
+        return done
+
+    def _stands_in(self, number: int, takers: Sequence[str], workers: Sequence[str], together: bool) -> bool:
+        """Whether this worker does the piece of one that has left."""
+        if takers[number] in workers:
+            return False
+        there = [taker for taker in takers if taker in workers] if together else ()
+        return not there or there[number % len(there)] == self.me

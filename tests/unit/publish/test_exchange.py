@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -12,7 +13,7 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
-from benchmarks.growth.ground import PERIOD_MS, T0, CountingStore, Traffic, fill
+from benchmarks.growth.ground import PERIOD_MS, T0, CountingStore, Traffic, fill, full_segments
 from simulation import vtime
 from tests.leased_fleet import FleetWorld, Member, all_leave, planner, scenario
 from tests.loops import MINUTE
@@ -144,6 +145,34 @@ async def test_exchange_reads_the_logs_of_a_group_that_it_does_not_know() -> Non
     }
 
 
+async def test_exchange_reads_footer_and_ids_of_a_group_that_it_does_not_know_in_one_request() -> None:
+    """Ids lie before the footer, and the plan knows how many rows a segment has on average."""
+    ground = await Ground().begin()
+    with full_segments():
+        bodies = [await ground.exchange({}).put(group) for group in range(PARTS)]
+        segments = sum(entry.to + 1 - entry.first for entry in ground.plan.shards.values())
+        assert ground.store.requests["get segment"] == segments
+        assert bodies == [await ground.exchange().put(group) for group in range(PARTS)]
+    uneven = msgspec.structs.replace(ground.plan, rows=1)
+    ground.store.requests.clear()
+    with full_segments():
+        views = await whole_views(uneven, uneven.shards, {}, ground.log_store, with_ids=True)
+    heads = [head for view in views.values() for head in view.headers if head.footer.ids]
+    assert heads and not any(head.ids for head in heads), "they are read as those of a known log"
+
+
+async def test_id_files_of_done_plans_are_removed_whatever_their_age_and_no_others() -> None:
+    ground = await Ground().begin()
+    log_store = ground.log_store
+    for k in range(3):
+        await log_store.put_decided(k, 0, b"decided")
+        await log_store.put_group(k, 0, b"ids")
+    assert await log_store.decided_before(0, 0, 0) == []
+    assert await log_store.decided_before(0, 0, 2) == [log_store.group_key(k, 0) for k in range(2)]
+    both = [log_store.decided_key(0, 0), log_store.group_key(0, 0)]
+    assert await log_store.decided_before(1, 1 << 60, 2) == [*both, log_store.group_key(1, 0)]
+
+
 async def test_exchange_waits_for_no_file_of_a_worker_that_has_decided_without() -> None:
     """One of version 0.3 reads the segments itself, and puts no ids."""
     ground = await Ground().begin()
@@ -155,13 +184,20 @@ async def test_exchange_waits_for_no_file_of_a_worker_that_has_decided_without()
     assert await its.has(1)
 
 
-async def _fleet() -> tuple[FleetWorld, list[Member]]:
-    """Four workers that decide on each plan in several parts."""
+async def _fleet() -> tuple[FleetWorld, list[Member], set[str]]:
+    """Four workers that decide on each plan in several parts, and the id files that were ever put."""
     world = FleetWorld(shards=4, period_ms=MINUTE, window_ms=10 * MINUTE, look_s=2)
     members = [await world.join() for _ in range(4)]
     for one in members:
         one.publisher._rules = replace(one.publisher._rules, part_rows=1, piece_bytes=1)
-    return world, members
+    files = set[str]()
+
+    async def note(operation: str, key: str) -> None:
+        if operation == "put" and key.endswith("-ids"):
+            files.add(key)
+
+    world.store.before = note
+    return world, members, files
 
 
 async def _traffic(world: FleetWorld, seconds: int) -> None:
@@ -172,17 +208,23 @@ async def _traffic(world: FleetWorld, seconds: int) -> None:
         await world.clock.sleep(1)
 
 
-def _files(world: FleetWorld) -> Counter[str]:
-    return Counter(key.rpartition("/")[2].partition("-")[0] for key in world.store.objects if key.endswith("-ids"))
+def _of_plans(files: Iterable[str]) -> Counter[str]:
+    return Counter(key.rpartition("/")[2].partition("-")[0] for key in files)
+
+
+def _left(world: FleetWorld) -> list[str]:
+    """The plans whose id files are still there."""
+    return sorted(_of_plans(key for key in world.store.objects if key.endswith("-ids")))
 
 
 def test_workers_exchange_ids_and_publish_every_event_once() -> None:
     """Copies come on other shards."""
 
     async def main() -> None:
-        world, members = await _fleet()
+        world, members, files = await _fleet()
         await _traffic(world, 400)
-        assert 4 in _files(world).values()
+        assert 4 in _of_plans(files).values()
+        assert len(_left(world)) <= 2 < len(_of_plans(files)), "clean-up removes those of done plans"
         await world.clock.sleep(300)
         await all_leave(members)
         await world.verified()
@@ -194,7 +236,7 @@ def test_ids_of_a_worker_that_dies_before_it_puts_them_are_put_by_others() -> No
     """Nobody waits forever, and the plan has the same outcome."""
 
     async def main() -> None:
-        world, members = await _fleet()
+        world, members, files = await _fleet()
         await _traffic(world, 200)
         victim, put = next(one for one in members if one is not planner(members)), Exchange.put
         asked: list[int] = []
@@ -211,7 +253,7 @@ def test_ids_of_a_worker_that_dies_before_it_puts_them_are_put_by_others() -> No
             members.remove(victim)
             await victim.kill()
             await _traffic(world, 120)
-        assert _files(world)[f"{asked[0]:010d}"] >= 2
+        assert _of_plans(files)[f"{asked[0]:010d}"] >= 2
         done = {key.split("/")[-2] for key in world.store.objects if key.endswith("/done.json")}
         assert f"{asked[0] + 2:010d}" in done
         await world.clock.sleep(300)
@@ -227,7 +269,7 @@ def test_a_worker_that_leaves_waits_for_no_ids() -> None:
     """It decides nothing more; the others do."""
 
     async def main() -> None:
-        world, members = await _fleet()
+        world, members, _ = await _fleet()
         await _traffic(world, 150)
         one = members.pop()
         newest: Plan = await one.log_store.last_plan(one.state)
