@@ -79,7 +79,10 @@ def run(config: Path | None, drain: bool, processes: str, supervised: int) -> No
     sys.exit(supervisor.run(settings, config, count))
 
 
-@main.command(epilog=examples("vortex demo", "vortex demo --events 100000 --keep out"))
+@main.command(
+    short_help="Try it without AWS: emulators, a worker, a warehouse.",
+    epilog=examples("vortex demo", "vortex demo --events 100000 --keep out"),
+)
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Leave the files in this directory.")
 @click.option(
     "--events",
@@ -101,7 +104,9 @@ def demo(keep: Path | None, events: int, warehouse: str) -> None:
     sys.exit(program(keep, events, warehouse))
 
 
-@main.command(epilog=examples("vortex init", "vortex init conf/vortex.toml"))
+@main.command(
+    short_help="Write a commented settings file.", epilog=examples("vortex init", "vortex init conf/vortex.toml")
+)
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("vortex.toml"))
 @click.option("--schema", "schema_only", is_flag=True, help="Write only the schema for editors, beside PATH.")
 def init(path: Path, schema_only: bool) -> None:
@@ -114,7 +119,10 @@ def init(path: Path, schema_only: bool) -> None:
     sys.exit(program(path, schema_only=schema_only))
 
 
-@main.command(epilog=examples("vortex check", "vortex check -c conf/vortex.toml --json"))
+@main.command(
+    short_help="Check settings, connections and permissions.",
+    epilog=examples("vortex check", "vortex check -c conf/vortex.toml --json"),
+)
 @config_option
 @json_option
 def check(config: Path | None, as_json: bool) -> None:
@@ -125,12 +133,13 @@ def check(config: Path | None, as_json: bool) -> None:
 
 
 @main.command(
+    short_help="Show which file each of some events would go to.",
     epilog=examples(
         "vortex preview -n 20",
         "vortex preview --shard shardId-000000000003",
         "vortex preview --file events.json.gz     no AWS at all",
         "head events.json | vortex preview --file -",
-    )
+    ),
 )
 @config_option
 @json_option
@@ -148,7 +157,10 @@ def preview(config: Path | None, as_json: bool, number: int, shard: str | None, 
     sys.exit(program(loaded(config), number, shard, file, as_json))
 
 
-@main.command(epilog=examples("vortex status", "vortex status --watch", "vortex status --json"))
+@main.command(
+    short_help="Show whether all is well, and if not, what to do.",
+    epilog=examples("vortex status", "vortex status --watch", "vortex status --json"),
+)
 @config_option
 @json_option
 @click.option("--watch", is_flag=True, help="Show it anew every five seconds.")
@@ -164,7 +176,10 @@ def status(config: Path | None, as_json: bool, watch: bool) -> None:
         sys.exit(Exit.OK)
 
 
-@main.command(epilog=examples("vortex verify", "vortex verify --since 2026-01-31T10:00"))
+@main.command(
+    short_help="Read the store back and prove its invariants.",
+    epilog=examples("vortex verify", "vortex verify --since 2026-01-31T10:00"),
+)
 @config_option
 @json_option
 @click.option("--since", help="Only hours from this time on (ISO 8601, UTC by default).")
@@ -177,11 +192,12 @@ def verify(config: Path | None, as_json: bool, since: str | None, until: str | N
 
 
 @main.command(
+    short_help="Find an event, or say why it is not there.",
     epilog=examples(
         "vortex explain acme 7f3c-0001",
         "vortex explain acme 7f3c-0001 --around 2026-01-31T10:00",
         "vortex explain < event.json",
-    )
+    ),
 )
 @config_option
 @json_option
@@ -221,11 +237,12 @@ def explain(
 
 
 @main.group(
+    short_help="Show what was rejected, and put it back on the stream.",
     epilog=examples(
         "vortex rejects summary",
         "vortex rejects list --reason missing_customer",
         "vortex rejects replay --reason missing_customer --dry-run",
-    )
+    ),
 )
 def rejects() -> None:
     """Show what was rejected, and put it back on the stream once the cause is mended."""
@@ -268,11 +285,12 @@ def list_(config: Path | None, as_json: bool, limit: int, **choice: Any) -> None
 
 
 @rejects.command(
+    short_help="Put rejections back on the stream, each once.",
     epilog=examples(
         "vortex rejects replay --reason missing_customer --dry-run",
         "vortex rejects replay --reason missing_customer",
         "vortex rejects replay --file mended.json && vortex preview --file mended.json",
-    )
+    ),
 )
 @config_option
 @_chosen
@@ -299,9 +317,10 @@ def replay(
 
 
 @main.command(
+    short_help="Close periods without the shards that lag.",
     epilog=examples(
         "vortex close --before 2026-01-31T10:00", "vortex close --before 2026-01-31T10:00 --shard shardId-000000000003"
-    )
+    ),
 )
 @config_option
 @json_option
@@ -324,7 +343,11 @@ def config_() -> None:
     """Show the settings in effect."""
 
 
-@config_.command("show", epilog=examples("vortex config show", "VORTEX_COMMIT__EVERY=5s vortex config show --changed"))
+@config_.command(
+    "show",
+    short_help="Print every setting, and where it is from.",
+    epilog=examples("vortex config show", "VORTEX_COMMIT__EVERY=5s vortex config show --changed"),
+)
 @config_option
 @json_option
 @click.option("--changed", is_flag=True, help="Only what differs from the defaults.")
@@ -336,20 +359,27 @@ def show(config: Path | None, as_json: bool, changed: bool) -> None:
 
 
 @main.command(
+    short_help="Say what a stream needs: processes, memory, price.",
     epilog=examples(
         "vortex plan --events-per-second 5000 --shards 16",
         "vortex plan --events-per-second 5000 --shards 16 --customers 300 --json",
-    )
+    ),
 )
-@click.option("--events-per-second", "events", required=True, type=click.FloatRange(0, 1e9), help="On average.")
-@click.option("--bytes", "event_bytes", default=1000, show_default=True, type=click.IntRange(1), help="Of one event.")
-@click.option("--shards", required=True, type=click.IntRange(1, 1_000_000))
-@click.option("--customers", default=1, show_default=True, type=click.IntRange(1, 10**9))
+@click.option(
+    "--events-per-second", "events", required=True, type=click.FloatRange(0, 1e9), help="Of the stream, on average."
+)
+@click.option(
+    "--bytes", "event_bytes", default=1000, show_default=True, type=click.IntRange(1), help="Size of one event."
+)
+@click.option("--shards", required=True, type=click.IntRange(1, 1_000_000), help="Shards of the stream.")
+@click.option(
+    "--customers", default=1, show_default=True, type=click.IntRange(1, 10**9), help="Customers with events in an hour."
+)
 @click.option(
     "--types", default=10, show_default=True, type=click.IntRange(1, 10**9), help="Event types of a customer."
 )
-@click.option("--window", default="1h", show_default=True, help="dedup.window.")
-@click.option("--period", default="5m", show_default=True, help="publish.period.")
+@click.option("--window", default="1h", show_default=True, help="Value of dedup.window.")
+@click.option("--period", default="5m", show_default=True, help="Value of publish.period.")
 @json_option
 def plan(
     events: float,
@@ -384,7 +414,7 @@ def _seconds(section: type[Section], key: str, text: str) -> float:
         raise click.BadParameter(f"{text!r}: {why}", param_hint=f"--{key}") from None
 
 
-@main.command(epilog=examples("vortex health"))
+@main.command(short_help="Ask whether the worker on this machine runs.", epilog=examples("vortex health"))
 @config_option
 def health(config: Path | None) -> None:
     """Ask the worker on this machine whether it runs (/livez); exit with 1 if it does not answer."""

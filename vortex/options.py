@@ -51,9 +51,22 @@ def loaded(config: Path | None) -> Settings:
             raise ConfigError(f"{problem}\n{_NO_FILE}") from None
         raise
     logs.set_up(settings.log.format, settings.log.level)
+    command = click.get_current_context(silent=True)
+    if command is not None and command.info_name != "run":
+        command.with_resource(_said_by_the_answer(logging.getLogger("vortex.adapters.aws.credentials")))
     for line in unheard(os.environ, known_keys()):
         log.warning("%s", line)
     return settings
+
+
+@contextlib.contextmanager
+def _said_by_the_answer(told: logging.Logger) -> Iterator[None]:
+    """Keep a log silent: what it reports is in the command's answer or its error."""
+    before, told.disabled = told.disabled, True
+    try:
+        yield
+    finally:
+        told.disabled = before
 
 
 def examples(*lines: str) -> str:

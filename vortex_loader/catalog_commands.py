@@ -45,15 +45,15 @@ _endpoint = click.option(
 _region = click.option("--region", envvar="VORTEX_LOADER_REGION", show_envvar=True, help="Of S3.")
 
 
-@click.group()
+@click.group(short_help="Show, serve and change the catalogue.")
 def catalog() -> None:
     """The catalogue: which events of which customers are loaded."""
 
 
-@catalog.command()
+@catalog.command(short_help="Serve the catalogue: an HTTP API, and a page.")
 @_database
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=9402, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9402, show_default=True, help="Port to listen on.")
 def serve(database: pathlib.Path, host: str, port: int) -> None:
     """Serve the catalogue: an HTTP API, and a page. Anyone may read it; writers need a token."""
     import uvicorn
@@ -103,7 +103,7 @@ def check(address: str, endpoint_url: str | None, region: str | None) -> None:
     )
 
 
-@catalog.command()
+@catalog.command(short_help="Load EVENT of CUSTOMER from the next hour on.")
 @_service
 @click.argument("customer")
 @click.argument("event")

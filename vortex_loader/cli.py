@@ -34,6 +34,7 @@ from vortex_loader.warehouse import connect
 from vortex_loader.wording import counted
 
 _PREFIX = "VORTEX_LOADER_"
+_OF_THE_EXTRA = frozenset({"duckdb", "fastapi", "psycopg", "uvicorn"})
 _WAREHOUSE = "postgresql://…, duckdb:///path, a path that ends in .duckdb, or redshift://…"
 
 
@@ -128,6 +129,14 @@ class _Commands(click.Group):
             click.echo(_printable(str(problem)), err=True)
             codes = {NotClosed: Exit.NOT_CLOSED, Passing: Exit.UNREACHABLE}
             sys.exit(codes.get(type(problem), Exit.FAILED))
+        except ModuleNotFoundError as problem:
+            if problem.name not in _OF_THE_EXTRA:
+                raise
+            click.echo(
+                f"this needs {problem.name}: pip install 'vortex-microbatcher[loader]', or '.[loader]' in a checkout",
+                err=True,
+            )
+            sys.exit(Exit.FAILED)
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a machine to read.")
@@ -154,6 +163,7 @@ _metrics_file = click.option(
     envvar=_PREFIX + "LOG_LEVEL",
     show_envvar=True,
     type=click.Choice(["info", "warning", "error"]),
+    help="The least severe lines to write.",
 )
 def main(log_level: str) -> None:
     """The hours that Vortex has closed, into a warehouse: a schema per customer, a table per event type."""
@@ -186,7 +196,7 @@ def load(
     _show([report], as_json)
 
 
-@main.command()
+@main.command(short_help="Load the closed hours from one hour up to another.")
 @_places
 @click.option("--from", "first", required=True, help="The first hour: 2026-11-29T00.")
 @click.option("--to", "end", required=True, help="The hour after the last.")
@@ -242,7 +252,7 @@ def run(places: Places, first: str | None, every: float, metrics_port: int | Non
         follow(loader, begin, lambda: datetime.now(UTC), stop, every, lambda report: _show_line(report))
 
 
-@main.command("status")
+@main.command("status", short_help="Show which hours are closed and loaded.")
 @_places
 @click.option("--from", "first", help="The first hour. Default: a day ago.")
 @click.option("--to", "end", help="The hour after the last. Default: the present one.")
@@ -272,7 +282,7 @@ def status_(
         sys.exit(Exit.FAILED)
 
 
-@main.command()
+@main.command(short_help="Run SQL in the warehouse, and print its rows.")
 @_option("--warehouse", required=True, help=_WAREHOUSE)
 @click.argument("sql", nargs=-1, required=True)
 def query(warehouse: str, sql: tuple[str, ...]) -> None:

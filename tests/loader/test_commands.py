@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,44 @@ def test_backfill_names_an_hour_whose_manifest_is_unreadable_and_loads_the_other
 def test_load_prints_one_line_when_the_hour_is_invalid(loading: Loading, arguments: list[str], message: str) -> None:
     text = loading(*arguments, code=Exit.FAILED)
     assert message in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["query", "--warehouse", "x.duckdb", "SELECT 1"], "duckdb"),
+        (["query", "--warehouse", "postgresql://nobody@127.0.0.1:1/x", "SELECT 1"], "psycopg"),
+        (["catalog", "serve", "--database", "x.sqlite"], "uvicorn"),
+        (["catalog", "serve", "--database", "x.sqlite"], "fastapi"),
+    ],
+)
+def test_commands_name_the_extra_when_a_package_is_not_installed(
+    arguments: list[str], missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, and no traceback."""
+    monkeypatch.chdir(tmp_path)
+    for name in [
+        name for name in sys.modules if name.startswith(("vortex_loader.warehouse.", "vortex_loader.service"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_Without(missing), *sys.meta_path])
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert done.exit_code == Exit.FAILED
+    assert (
+        done.output
+        == f"this needs {missing}: pip install 'vortex-microbatcher[loader]', or '.[loader]' in a checkout\n"
+    )
+
+
+class _Without(importlib.abc.MetaPathFinder):
+    """As where a package is not installed."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        """Nothing, or the error."""
+        if fullname == self.package:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)

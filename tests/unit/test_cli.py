@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +17,7 @@ from vortex.adapters.logs import JsonFormatter, TextFormatter
 from vortex.cli import main
 from vortex.config.example import example
 from vortex.exits import Exit
+from vortex_loader.cli import main as loader
 
 
 def test_version_prints_the_version_only() -> None:
@@ -124,3 +128,41 @@ def test_json_formatter_writes_message_and_level_and_utc_time() -> None:
     assert line["message"] == 'say "hé"'
     assert line["level"] == "warning"
     assert line["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("command", [["status"], ["verify"], ["explain", "acme", "1"], ["rejects", "summary"]])
+def test_commands_say_once_that_there_are_no_credentials(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that nothing must be started again, for the command has ended."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("VORTEX_STORE__URL", "s3://bucket/prefix")
+    path = tmp_path / "v.toml"
+    path.write_text(example())
+    outcome = CliRunner().invoke(main, [*command, "-c", str(path)])
+    assert outcome.exit_code == Exit.UNREACHABLE
+    assert outcome.output.count("none found") == 1
+    assert "a worker that runs needs no restart" in outcome.output
+
+
+def test_help_has_a_whole_sentence_for_each_command_and_a_text_for_each_option() -> None:
+    """Of both programs, on a terminal of 80 columns."""
+    for program, name in ((main, "vortex"), (loader, "vortex-loader")):
+        for path, command in _below(program, (name,)):
+            shown = CliRunner().invoke(program, [*path[1:], "-h"], terminal_width=80).output
+            assert not re.search(r"[a-z][.]{3}", shown), f"{' '.join(path)}: a sentence is cut\n{shown}"
+            for option in command.params:
+                if isinstance(option, click.Option) and not option.hidden:
+                    assert option.help, f"{' '.join(path)}: {option.name} has no help"
+
+
+def _below(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            yield from _below(one, (*path, name))

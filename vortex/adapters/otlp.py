@@ -68,7 +68,7 @@ def _provider(asked: str, environ: Mapping[str, str]) -> MeterProvider:
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
         from opentelemetry.sdk.resources import Resource
     except ImportError as missing:
-        what = "OTLP needs OpenTelemetry's SDK: pip install 'vortex-microbatcher[otlp]'"
+        what = "OTLP needs OpenTelemetry's SDK: pip install 'vortex-microbatcher[otlp]' ('.[otlp]' in a checkout)"
         raise ConfigError(f"{asked} is set, but {what}, or unset the variable ({missing})") from missing
     named = environ.get("OTEL_SERVICE_NAME") or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     attributes = {"service.version": __version__, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"}

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from vortex.adapters.aws import credentials
 from vortex.adapters.aws.client import Session
 from vortex.adapters.dynamodb.table import DynamoTable
 from vortex.adapters.usable_memory import usable_bytes
@@ -33,21 +31,10 @@ from vortex.runtime.factories import aws_session, open_lease_table, open_store, 
 
 def check(settings: Settings, as_json: bool) -> int:
     """Print a line for each check, as it comes; FAILED if any failed."""
-    with _said_by_a_line(credentials.log):
-        lines = asyncio.run(_check(settings, aloud=not as_json))
+    lines = asyncio.run(_check(settings, aloud=not as_json))
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=1))
     return Exit.OK if all(line.ok for line in lines) else Exit.FAILED
-
-
-@contextlib.contextmanager
-def _said_by_a_line(log: logging.Logger) -> Iterator[None]:
-    """Keep a log silent: what it reports is a line of the answer."""
-    before, log.disabled = log.disabled, True
-    try:
-        yield
-    finally:
-        log.disabled = before
 
 
 async def _check(settings: Settings, *, aloud: bool) -> list[Line]:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -38,6 +39,11 @@ _SHARDS = 3
 _STOP_S, _DRAIN_S = 60, 600
 _BATCH = 500  # of PutRecords
 _SHOWN = 14
+_QUERY = """\
+SELECT customer, event_type, count(*)
+FROM read_ndjson_objects('{root}/customer=*/event_type=*/date=*/hour=*/*.json.gz',
+                         hive_partitioning = true, hive_types_autocast = false, maximum_object_size = 20000000)
+GROUP BY ALL;"""
 _SURROUNDINGS = {
     "AWS_ACCESS_KEY_ID": "demo",
     "AWS_SECRET_ACCESS_KEY": "demo",
@@ -166,7 +172,7 @@ def _free_port() -> int:
 @contextlib.contextmanager
 def _moto() -> Iterator[str]:
     if find_spec("moto") is None:
-        raise DemoFailed("the demo needs moto: pip install 'vortex-microbatcher[demo]'")
+        raise DemoFailed("the demo needs moto: pip install 'vortex-microbatcher[demo]', or '.[demo]' in a checkout")
     port = _free_port()
     server = subprocess.Popen(
         [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -317,16 +323,11 @@ def _show(console: Console, scene: _Scene, objects: dict[str, bytes], produced: 
         console.print("\none line:", style="bold")
         console.print_json(first[1].split(b"\n", 1)[0].decode())
     closed = sorted(key.split("/", 1)[1].rpartition("/")[0] for key in objects if key.startswith("_hours/"))
-    console.print(f"\nclosed hours, each with a manifest: {', '.join(closed) or 'none'}")
+    console.print(f"\nclosed hours, each with a manifest: {', '.join(closed) or 'none'}", soft_wrap=True)
     root = scene.keep or "DIR"
     hint = "" if scene.keep else "   (vortex demo --keep DIR leaves the files there)"
     console.print(f"\nin DuckDB:{hint}", style="bold")
-    console.print(
-        f"  SELECT customer, event_type, count(*) FROM read_json('{root}/customer=*/*/*/*/*.gz',\n"
-        "    hive_partitioning = true) GROUP BY ALL ORDER BY 3 DESC;",
-        markup=False,
-        soft_wrap=True,
-    )
+    console.print(textwrap.indent(_QUERY.format(root=root), "  "), markup=False, soft_wrap=True)
     holds = produced == rows + duplicates + rejected
     sign = "=" if holds else "≠"
     console.print(

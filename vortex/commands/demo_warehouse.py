@@ -104,7 +104,10 @@ def warehouse_address(named: str, file: Path) -> str:
     """
     module = "duckdb" if named == "duckdb" else "psycopg" if named.startswith("postgres") else None
     if module and find_spec(module) is None:
-        raise LoadingFailed(f"--warehouse {named} needs {module}: pip install 'vortex-microbatcher[loader]'")
+        raise LoadingFailed(
+            f"--warehouse {named} needs {module}: pip install 'vortex-microbatcher[loader]', "
+            "or '.[loader]' in a checkout"
+        )
     if named == "duckdb" and file.exists():
         raise LoadingFailed(f"{file}: exists; move it away, for the demo makes a new warehouse of this name")
     if named == "duckdb":

@@ -38,7 +38,11 @@ def health(endpoint: Http) -> int:
         connection.request("GET", "/livez")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as problem:
-        print_line(f"{where}/livez does not answer: {problem or type(problem).__name__}", err=True)
+        print_line(
+            f"{where}/livez does not answer: {problem or type(problem).__name__}; start `vortex run` with these "
+            "settings, or name its http.host and http.port",
+            err=True,
+        )
         return Exit.FAILED
     finally:
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -32,12 +33,13 @@ def lines(sizing: Sizing) -> list[str]:
     """For a person, within 80 columns."""
     several = sizing.processes > 1
     share = sizing.cores / sizing.processes
+    cpu = f"{share:.0%}" if share >= 0.01 else "under 1%"
     return [
         f"Processes:  {sizing.processes:,}{', each' if several else ''} with one core",
-        f"CPU:        {share:.0%} of a core{' for each process' if several else ''}",
-        f"Memory:     {sizing.memory // MIB:,} MiB{' for each process' if several else ''}",
+        f"CPU:        {cpu} of a core{' for each process' if several else ''}",
+        f"Memory:     {-(-sizing.memory // MIB):,} MiB{' for each process' if several else ''}",
         f"Files:      {sizing.objects_hour:,.0f} an hour",
-        f"Restart:    the first plan reads up to {_short(sizing.restart_bytes / 1e9)} GB of ids, "
+        f"Start:      reads up to {_bytes(sizing.restart_bytes)} of ids before it publishes, "
         f"{_short(sizing.restart_cpu)} s of CPU",
         "",
         "Settings:",
@@ -57,6 +59,10 @@ def lines(sizing: Sizing) -> list[str]:
         "CPU and memory go by docs/performance.md; prices are list prices of us-east-1.",
         "Then measure: shard lag near zero and CPU below a half are right.",
     ]
+
+
+def _bytes(figure: float) -> str:
+    return f"{_short(figure / 1e9)} GB" if figure >= 1e8 else f"{math.ceil(figure / 1e6)} MB"
 
 
 def _short(figure: float) -> str:

@@ -47,3 +47,8 @@ def test_demo_reads_how_many_events_the_worker_has_read_from_its_metrics() -> No
     meter.add(EVENTS_READ, 1234)
     assert demo._events_read(meter.page().decode()) == 1234
     assert demo._events_read("") == 0
+
+
+def test_demo_prints_the_query_of_the_readme() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    assert demo._QUERY.format(root="DIR") in readme

@@ -41,7 +41,8 @@ def test_health_fails_and_names_the_address_when_nobody_listens(capsys: pytest.C
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert health(Http(port=port)) == Exit.FAILED
-    assert f"http://127.0.0.1:{port}/livez does not answer" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"http://127.0.0.1:{port}/livez does not answer" in said and "start `vortex run`" in said
 
 
 def test_health_fails_when_the_worker_does_not_answer_in_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import yaml
@@ -20,6 +21,15 @@ def test_plan_prints_processes_memory_settings_and_the_price_within_80_columns()
     for part in ("Processes:", "Memory:", 'mode = "dynamodb"', "lease heartbeats", "in all"):
         assert part in result.output
     assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_plan_rounds_memory_up_as_the_chart_does_and_gives_small_figures_a_unit_that_shows_them() -> None:
+    output = CliRunner().invoke(main, _ASK).output
+    memory = json.loads(CliRunner().invoke(main, [*_ASK, "--json"]).output)["memory"]
+    assert f"Memory:     {math.ceil(memory / 2**20):,} MiB for each process\n" in output
+    small = CliRunner().invoke(main, ["plan", "--events-per-second", "20", "--shards", "1"]).output
+    assert "CPU:        under 1% of a core\n" in small
+    assert "Start:      reads up to 2 MB of ids before it publishes, 0.0 s of CPU\n" in small
 
 
 def test_plan_prints_the_same_as_json_when_asked() -> None:

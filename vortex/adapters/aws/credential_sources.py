@@ -69,8 +69,8 @@ _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """Offsets from UTC can put an expiry outside the years that a date may have."""
 _HINTS = {
     "env": "the environment of a running process does not change: start it again with others",
-    "sso": "run `aws sso login`; no restart is needed",
-    "login": "run `aws login`; no restart is needed",
+    "sso": "run `aws sso login`; a worker that runs needs no restart",
+    "login": "run `aws login`; a worker that runs needs no restart",
 }
 _FILE_VARIABLES = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",

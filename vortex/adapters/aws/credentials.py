@@ -42,7 +42,7 @@ _UNDER_WAY_S = 5.0
 """For this long after a renewal, replies may belong to calls that were signed with the old credentials."""
 _SAY_AGAIN_S, _SAY_OTHER_S = 300.0, 60.0
 _NOTHING_SAID: tuple[bool | None, str, float] = (None, "", 0.0)
-_DO = "set them there, or give the process a role; no restart is needed"
+_DO = "set them there, or give the process a role; a worker that runs needs no restart"
 
 
 class Credentials:
