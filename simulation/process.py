@@ -26,6 +26,7 @@ from vortex.core.log.trailer import OtherVersion
 from vortex.core.model import Page, Position, Record, ShardInfo, StreamInfo
 from vortex.exits import Exit
 from vortex.health import Health
+from vortex.ingest.memory import Limit
 from vortex.ports import Denied, Unavailable
 from vortex.retry import Retry
 from vortex.runtime.app import App
@@ -184,15 +185,15 @@ class Process:
         self.app = App(assemble(environment, state, log_store, drain=self.drain))
         return await self.app.run()
 
-    def _limit(self) -> Callable[[int], int] | None:
+    def _limit(self) -> Limit | None:
         """With little memory, but not the least: a limit that follows the shards, as with "auto"."""
         most = self.settings.memory.limit
         if most != FOLLOWS:
             return None
 
-        def limit(shards: int) -> int:
-            self.allowed = max(self.allowed, following(shards))
-            return following(shards)
+        def limit(at_tip: int, shards: int) -> int:
+            self.allowed = max(self.allowed, following(at_tip))
+            return following(at_tip)
 
         return limit
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -22,6 +22,7 @@ from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import decompress_object, parse_footer
 from vortex.core.model import Start
 from vortex.health import Health
+from vortex.ingest.memory import Limit
 from vortex.log.store import LogStore
 from vortex.ports import LeaseTable, Meter, Stream
 from vortex.publish.publisher import Publisher, PublishRules
@@ -57,8 +58,8 @@ class World:
     meter: Meter = field(default_factory=vtime.NullMeter)
     service: str = "service"
     """What health calls the service of the stream."""
-    limit_of: Callable[[int], int] | None = None
-    """The limit of memory by the number of shards at their tip; None: `limit`."""
+    limit_of: Limit | None = None
+    """The limit of memory; None: `limit`."""
     sent: Counter[str] = field(default_factory=Counter)
     broken: int = 0
     compression: Compression = Compression.GZIP

@@ -97,7 +97,7 @@ def default_limit(shards: int) -> int:
     commit, publish, memory = Commit(), Publish(), Memory()
     assert memory.limit == "auto"
     gathered = shard_bytes(min(commit.every, publish.period), commit.max_bytes)
-    return AutoLimit(gathered, memory.keys, usable_of(MACHINE_BYTES))(shards)
+    return AutoLimit(gathered, memory.keys, usable_of(MACHINE_BYTES))(shards, shards)
 
 
 async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], int]) -> Bill:
@@ -107,7 +107,7 @@ async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], 
         poll_s=2.0,
         keep_ms=commit.keep,
         every_s=commit.every / 1000,
-        limit_of=lambda at_tip: limit(at_tip) // SCALE,
+        limit_of=lambda at_tip, shards: limit(at_tip) // SCALE,
     )
     for _ in range(workers):
         await world.join()

@@ -60,7 +60,10 @@ def part_of(usable: int, processes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AutoLimit:
-    """The limit by the number of shards that are read at their tip: what they gather, as far as the memory goes."""
+    """The limit by the number of shards that are read at their tip: what they gather, as far as the memory goes.
+
+    Every shard that is held has a filter, also one that is behind.
+    """
 
     shard: int
     """`shard_bytes`."""
@@ -69,6 +72,6 @@ class AutoLimit:
     usable: int
     """Bytes that the process may use."""
 
-    def __call__(self, shards: int) -> int:
-        """The limit with so many shards, in bytes."""
-        return max(LEAST_AUTO, min(shards * self.shard, limit_within(self.usable, self.keys, shards)))
+    def __call__(self, at_tip: int, held: int) -> int:
+        """The limit in bytes with so many shards at their tip, of those that are held."""
+        return max(LEAST_AUTO, min(at_tip * self.shard, limit_within(self.usable, self.keys, held)))

@@ -17,12 +17,23 @@ from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.resume import LostRace
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload
+from vortex.under_way import BytesUnderWay
 
 _CHECK_AFTER_S = LEAST_KEEP_MS / 1000 / 2
 """Seconds without a commit after which the log is listed past the new segment.
 
 Others cannot have freed its number before segments are as old as they are kept. Half of that allows for other clocks.
 """
+
+MOST_LINES = 1_000_000
+"""Lines after which a segment is cut, however small they are."""
+_LINE_BYTES = 72
+"""Of a line, beside itself: its rows in the tables from which a segment is sealed."""
+
+
+def sealing_room() -> BytesUnderWay:
+    """Memory of a process for these tables: large segments of tiny events are sealed one after another."""
+    return BytesUnderWay(MOST_LINES * _LINE_BYTES)
 
 
 class Commits:
@@ -37,13 +48,15 @@ class Commits:
         meter: Meter,
         offload: Offload,
         memory: MemoryBudget,
+        sealing: BytesUnderWay,
         on_commit: Callable[[Footer], None],
         large: Callable[[], Compression | None],
     ) -> None:
         """`on_commit` is called for each committed segment; `large` says how to compress large members."""
         self._shard = shard
         self._log_store, self._clock, self._meter = log_store, clock, meter
-        self._offload, self._memory, self._on_commit, self._large = offload, memory, on_commit, large
+        self._offload, self._memory, self._sealing = offload, memory, sealing
+        self._on_commit, self._large = on_commit, large
         self._put: asyncio.Task[None] | None = None
         self._checked_at = 0.0
         self.head: SegmentRef
@@ -92,7 +105,8 @@ class Commits:
 
     async def _commit(self, draft: Draft, ingest: ShardIngest) -> None:
         begun = self._clock.monotonic()
-        sealed = await self._offload(draft.seal, self.head.digest, self._large())
+        async with self._sealing.of(_LINE_BYTES * draft.footer.counts.lines):
+            sealed = await self._offload(draft.seal, self.head.digest, self._large())
         if not await self._log_store.commit(self._shard, sealed):
             raise LostRace
         if await self._overtaken(sealed.footer):

@@ -7,6 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+Limit = Callable[[int, int], int]
+"""Bytes, by the number of shards at their tip and the number of all shards."""
+_SPARE = 8
+"""This part of the limit is left free by readers: lines of small events take more memory than their page."""
 _CALLS = 8
 """A call under way takes this part of the limit at most, so that a small limit does not mean one call at a time."""
 
@@ -24,20 +28,22 @@ class MemoryBudget:
     """One limit for the uncommitted lines of all shards, and the pages from which they come.
 
     A page counts from before the call that brings it until its lines count. At the limit, readers wait in the order in
-    which they came, and bytes that get free wake only those that have room. So the limit is exceeded at most by what
-    the calls under way bring beyond what was expected. At half of the limit, the shard that has gathered most is asked
-    to commit. Under pressure readers block; nothing is dropped.
+    which they came, and bytes that get free wake only those that have room. Lines may take many times the memory of
+    their page, so at the limit shards also commit before the next record, one after another. The limit is exceeded at
+    most by what the calls under way bring beyond what was expected, and by the lines of one step. At half of the limit,
+    the shard that has gathered most is asked to commit. Under pressure readers block; nothing is dropped.
 
     The limit may follow the shards that are read at their tip. A lower one takes nothing back: readers wait, and shards
     commit early, until less is used. What waits has committed before, so it cannot be what the others wait for.
     """
 
-    def __init__(self, limit: int | Callable[[int], int], resized: Callable[[int], None] = lambda limit: None) -> None:
-        """`limit`: bytes, or bytes by the number of shards at their tip; `resized` is called with each new one."""
-        self._limit_of = limit if callable(limit) else lambda shards: limit
+    def __init__(self, limit: int | Limit, resized: Callable[[int], None] = lambda limit: None) -> None:
+        """`resized` is called with each new limit."""
+        self._limit_of: Limit = limit if callable(limit) else lambda at_tip, shards: limit
         self._resized = resized
+        self._shards: set[str] = set()
         self._at_tip: set[str] = set()
-        self.limit = self._limit_of(0)
+        self.limit = self._limit_of(0, 0)
         self.used = 0
         """Bytes held by all shards; a running total, since every poll of every shard reads it."""
         self.lines = 0
@@ -72,6 +78,12 @@ class MemoryBudget:
 
     # The limit.
 
+    def join(self, who: str) -> None:
+        """`who` is read from now on."""
+        if who not in self._shards:
+            self._shards.add(who)
+            self._resize()
+
     def at_tip(self, who: str) -> None:
         """`who` is read at its tip: from now on the limit allows for what it gathers between two commits.
 
@@ -79,16 +91,28 @@ class MemoryBudget:
         """
         if who not in self._at_tip:
             self._at_tip.add(who)
+            self.join(who)
             self._resize()
+
+    def behind(self, who: str) -> bool:
+        """`who` is far behind its tip. Whether it has to commit: the limit is lower without its share, and exceeded.
+
+        So those commit whose share is gone, and not all at once.
+        """
+        if who not in self._at_tip:
+            return False
+        self._at_tip.remove(who)
+        self._resize()
+        return self.used >= self.limit
 
     def leave(self, who: str) -> None:
         """`who` is read no longer."""
-        if who in self._at_tip:
-            self._at_tip.remove(who)
-            self._resize()
+        self._shards.discard(who)
+        self._at_tip.discard(who)
+        self._resize()
 
     def _resize(self) -> None:
-        limit = self._limit_of(len(self._at_tip))
+        limit = self._limit_of(len(self._at_tip), len(self._shards))
         if limit != self.limit:
             self.limit = limit
             self._resized(limit)
@@ -99,7 +123,7 @@ class MemoryBudget:
     def take(self, who: str, size: int) -> bool:
         """Take up room for a page of about `size` bytes, if there is room or it was reserved; else False."""
         if not self._held.setdefault(who, _Held()).page:
-            if self._readers or self.used >= self.limit:
+            if self._readers or not self._admits(self._part(size)):
                 return False
             self.page(who, self._part(size))
         return True
@@ -116,6 +140,9 @@ class MemoryBudget:
             self.page(who, 0)
             raise
 
+    def _admits(self, size: int) -> bool:
+        return not self.used or self.used + size <= self.limit - self.limit // _SPARE
+
     def _part(self, size: int) -> int:
         return min(max(1, size), max(1, self.limit // _CALLS))
 
@@ -130,8 +157,18 @@ class MemoryBudget:
 
     @property
     def full(self) -> bool:
-        """Whether lines alone fill the memory, so that no more may come of the pages that are there."""
-        return self.lines >= self.limit
+        """Whether no more lines may come of the pages that are there: lines fill the memory alone, or together with
+        pages while some of them are being committed.
+        """
+        return self.lines >= self.limit or (self.used >= self.limit and self.lines > self._gathering)
+
+    def exceeded(self, who: str) -> bool:
+        """Whether `who` has to commit now, since lines and pages together exceed the limit.
+
+        Others may hold their lines for long, so it goes on without lines of its own.
+        """
+        own = self._held.get(who, _Held()).gathering
+        return own > 0 and self.used >= self.limit <= _SPARE * self.lines
 
     async def room(self) -> None:
         """Wait until another shard has committed. The caller has already committed its own lines."""
@@ -150,7 +187,7 @@ class MemoryBudget:
             if not turn.done():
                 turn.set_result(None)
                 break
-        while self._readers and self.used < self.limit:
+        while self._readers and self._admits(self._readers[0][1]):
             who, size, turn = self._readers.popleft()
             if not turn.done():
                 held = self._held.setdefault(who, _Held())

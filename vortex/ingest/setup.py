@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vortex.core.compression import Compression
+from vortex.ingest.commits import sealing_room
 from vortex.ingest.memory import MemoryBudget, Turns
 from vortex.log.store import LogStore
 from vortex.ports import Clock, Meter, Offload, Stream
@@ -39,6 +40,7 @@ class IngestPorts:
     large: Callable[[], Compression | None] = lambda: Compression.GZIP
     """How to compress large members: as objects are, or LZ4 (None) where most recently had a line left out."""
     turns: Turns = field(default_factory=Turns)
+    sealing: BytesUnderWay = field(default_factory=sealing_room)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from vortex.core.log.rules import SegmentHeader, StreamState, successors
 from vortex.core.log.segment import Footer
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.ingest.backlog import Backlog
-from vortex.ingest.commits import Commits
+from vortex.ingest.commits import MOST_LINES, Commits
 from vortex.ingest.gaps import listed_without
 from vortex.ingest.malformed import Malformed
 from vortex.ingest.reading import NoIterator, NoMemory, Reader, following
@@ -36,8 +36,9 @@ _LARGE = 16 * 1024 * 1024
 """Bytes that a record may decompress to beside other large work of the process."""
 _PATIENCE_S = 10.0
 """Seconds that it waits for others: a store that does not answer must not stop reading."""
-_TIP_MS = 10_000
-"""A shard that is at most so far behind is read at its tip."""
+_TIP_MS, _BEHIND_MS = 10_000, 60_000
+"""A shard that is at most so far behind is read at its tip, until it is further behind than the other. That takes 50 s.
+"""
 
 
 class ShardWorker:
@@ -69,6 +70,7 @@ class ShardWorker:
             meter=ports.meter,
             offload=ports.offload,
             memory=ports.memory,
+            sealing=ports.sealing,
             on_commit=self._committed,
             large=ports.large,
         )
@@ -126,6 +128,7 @@ class ShardWorker:
         self._commits.resume(head, looked_at)
         self._pushed = isinstance(head, SegmentHeader) and head.footer.advances
         self._since = self._gap_after = None
+        ports.memory.join(self.shard.id)
         self.reader.restart()
         self.status.note(self._ingest, self._commits)
 
@@ -182,6 +185,8 @@ class ShardWorker:
         self.status.page(page.behind_ms, self._ports.clock.monotonic())
         if page.behind_ms <= _TIP_MS:
             self._ports.memory.at_tip(self.shard.id)
+        elif page.behind_ms > _BEHIND_MS and self._ports.memory.behind(self.shard.id) and self._ingest.has_progress:
+            await self._cut()
         self._malformed.page(followed=page.iterator is not None)
         if reader.first:
             self._oldest = position.kind is not Start.AFTER_SEQUENCE_NUMBER
@@ -300,13 +305,13 @@ class ShardWorker:
         while not over:
             async with ports.turns:
                 # Checked before decompression, and after getting the turn: other shards have worked since.
-                if not (full := ports.memory.full):
+                if not (full := ports.memory.full or ports.memory.exceeded(self.shard.id)):
                     over = not await self._to_the_next_record(steps)
                     await ports.memory.hold(self.shard.id, ingest.buffered, self._commits.in_flight)
             if full:  # commit the own lines before waiting
                 await self._flush()
                 await ports.memory.room()
-            elif not over and self._short_of_memory():
+            elif ports.memory.exceeded(self.shard.id) or (not over and self._short_of_memory()):
                 await self._cut()
 
     async def _to_the_next_record(self, steps: Iterator[Step | None]) -> bool:
@@ -331,7 +336,7 @@ class ShardWorker:
     def _short_of_memory(self) -> bool:
         """Whether to commit now, before the commit interval is over."""
         ingest = self._ingest
-        if ingest.buffered >= self._rules.max_bytes:
+        if ingest.buffered >= self._rules.max_bytes or ingest.pending.lines >= MOST_LINES:
             return True
         return bool(ingest.buffered) and not self._commits.busy and self._ports.memory.asks(self.shard.id)
 

@@ -25,7 +25,7 @@ from vortex.core.log.segment import Footer
 from vortex.core.memory import LEAST_AUTO, MIB, AutoLimit, part_of, process_bytes, room_bytes, shard_bytes
 from vortex.core.publish.bundles import BUNDLE_BYTES
 from vortex.health import Health
-from vortex.ingest.memory import MemoryBudget
+from vortex.ingest.memory import Limit, MemoryBudget
 from vortex.ports import Clock, LeaseTable, Meter, ObjectStore, Offload, Scratch, Stream
 from vortex.publish.copies import NoScratch
 from vortex.publish.publisher import PublishRules
@@ -72,8 +72,8 @@ class Environment:
     """Called for every commit, with the shard."""
     trim: Callable[[], None] = _nothing
     """Gives free memory back to the system."""
-    limit: Callable[[int], int] | None = None
-    """The limit of memory by the number of shards at their tip; None: as the settings say, on a small machine."""
+    limit: Limit | None = None
+    """The limit of memory; None: as the settings say, on a small machine."""
     room: BytesUnderWay = field(init=False)
     """Memory for large work of ingest and publishing together."""
     memory: MemoryBudget = field(init=False)
@@ -81,7 +81,7 @@ class Environment:
 
     def __post_init__(self) -> None:
         limit = self.limit or memory_limit(self.settings, usable=0)
-        self.room = BytesUnderWay(room_bytes(limit(0)))
+        self.room = BytesUnderWay(room_bytes(limit(0, 0)))
         self.memory = MemoryBudget(limit, lambda limit: self.room.resize(room_bytes(limit // _FOLLOWS)))
 
 
@@ -91,11 +91,11 @@ memory as four. The formula of memory counts the whole, and so stays a bound.
 """
 
 
-def memory_limit(settings: Settings, usable: int) -> Callable[[int], int]:
-    """memory.limit in bytes, by the number of shards at their tip, where the process may use so many bytes."""
+def memory_limit(settings: Settings, usable: int) -> Limit:
+    """memory.limit, where the process may use so many bytes."""
     limit = settings.memory.limit
     if limit != "auto":
-        return lambda shards: limit
+        return lambda at_tip, shards: limit
     commit = settings.commit
     gathered = shard_bytes(min(commit.every, settings.publish.period), commit.max_bytes)
     return AutoLimit(gathered, settings.memory.keys, usable)

@@ -110,7 +110,7 @@ def test_worker_with_auto_sets_the_limit_by_which_its_pod_got_memory(shards: int
     """The whole limit, not less because the rest of the pod's memory has other uses."""
     settings, pod = settings_with("auto"), pod_memory(processes, "auto", Memory().keys, shards)
     expected = max(LEAST_AUTO, shards * 64 * MIB)
-    assert memory_limit(settings, part_of(pod, processes))(shards) == expected
+    assert memory_limit(settings, part_of(pod, processes))(shards, shards) == expected
 
 
 def settings_with(limit: str) -> Settings:

@@ -71,9 +71,17 @@ def test_auto_follows_the_shards_as_far_as_the_memory_goes_and_never_below_256_m
     usable: int, shards: int, limit: int
 ) -> None:
     auto = AutoLimit(shard=64 * MIB, keys=512 * MIB, usable=usable)
-    assert auto(shards) == limit
+    assert auto(shards, shards) == limit
     if limit > LEAST_AUTO:
         assert process_bytes(limit, 512 * MIB, shards) <= usable
+
+
+@pytest.mark.parametrize(
+    ("usable", "at_tip", "held"), [(4, 50, 200), (6, 60, 300), (8, 80, 400), (3, 30, 100), (3, 0, 100)]
+)
+def test_auto_leaves_memory_for_the_filters_of_shards_that_are_behind(usable: int, at_tip: int, held: int) -> None:
+    limit = AutoLimit(shard=64 * MIB, keys=512 * MIB, usable=usable * GIB)(at_tip, held)
+    assert process_bytes(limit, 512 * MIB, held) <= usable * GIB
 
 
 def test_several_processes_share_the_memory_beside_their_supervisor() -> None:

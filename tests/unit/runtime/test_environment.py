@@ -38,7 +38,7 @@ def test_limit_of_memory_is_the_setting_or_follows_what_shards_gather_between_tw
 ) -> None:
     """As far as 6 GiB go; a period ends with a commit, too."""
     expected = max(mebibytes, 256) if sections.get("memory", {}).get("limit", "auto") == "auto" else mebibytes
-    assert memory_limit(settings_with(**sections), 6144 * MIB)(shards) == int(expected * MIB)
+    assert memory_limit(settings_with(**sections), 6144 * MIB)(shards, shards) == int(expected * MIB)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Process:
             publisher=SimpleNamespace(status=self.publisher, dedup=SimpleNamespace(keys=_NoKeys())),
         )
         self.loops = cast(Any, loops)
-        self.memory = MemoryBudget(lambda shards: 100 * shards)
+        self.memory = MemoryBudget(lambda shards, _: 100 * shards)
         env = SimpleNamespace(
             clock=self.clock,
             health=self.health,

@@ -87,6 +87,11 @@ class Counts(msgspec.Struct, forbid_unknown_fields=False):
     bytes: int = 0
     untimed: int = 0
 
+    @property
+    def lines(self) -> int:
+        """Those that are kept."""
+        return self.accepted + self.rejected
+
     def add(self, other: Counts) -> None:
         """Add `other` in place."""
         for name in other.__struct_fields__:
