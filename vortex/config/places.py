@@ -211,7 +211,7 @@ def endpoint(url: str) -> str:
         raise ValueError(f"{quoted(_shown(url, url))} is not a URL{why}") from None
     if parts.scheme not in ("http", "https"):
         again = url if not _SCHEME.match(url) or "://" not in url else url.partition("://")[2]
-        again = shortened(_shown(again, again))
+        again = shortened(_shown(again, again)).lstrip(":/") or "host:9000"
         raise ValueError(f'the scheme is missing or unknown; write "https://{again}" or "http://{again}"')
     if "@" in url:  # a password with a slash looks like a path
         raise ValueError("must have no user and password; credentials come from where the AWS SDKs look for them")

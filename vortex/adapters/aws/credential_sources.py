@@ -15,34 +15,27 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials, create_credential_resolver
-from botocore.exceptions import (
-    ClientError,
-    ConfigParseError,
-    ConnectionError,
-    ConnectTimeoutError,
-    HTTPClientError,
-    InfiniteLoopConfigError,
-    InvalidConfigError,
-    LoginError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    ReadTimeoutError,
-    SSOError,
-    TokenRetrievalError,
-    UnknownCredentialError,
-)
+from botocore.exceptions import ConfigParseError
 from botocore.session import Session
 
 from vortex.adapters.aws.bounded_replies import BoundedSession, bound
+from vortex.adapters.aws.credential_reasons import (
+    chain,
+    check_container,
+    check_texts,
+    is_of_settings,
+    line,
+    named,
+    reason,
+)
 from vortex.adapters.secrecy import keep
 
 T = TypeVar("T")
@@ -50,18 +43,8 @@ T = TypeVar("T")
 FIRST_PROCESS_S, PROCESS_S = 60.0, 20.0
 """How long a credential_process may take, in seconds: the first time, when an operator may be present, and later."""
 _THREAD, _MOST_THREADS = "vortex-credentials", 8
-"""A search that is given up leaves a thread behind until its source ends, for example one that drips a header."""
+"""A search that is given up leaves a thread behind until its source ends, for example a file on a disk that hangs."""
 _PROGRAM = Path(__file__).with_name("credential_process.py")
-_OF_CONFIGURATION = (
-    InfiniteLoopConfigError,
-    InvalidConfigError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    ConfigParseError,
-    UnknownCredentialError,
-)
-"""Their messages name profiles, settings and files, but quote no values."""
-_OF_SESSIONS = (SSOError, TokenRetrievalError, LoginError)
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 """An account becomes part of the host names of endpoints."""
@@ -72,6 +55,7 @@ _HINTS = {
     "sso": "run `aws sso login`; a worker that runs needs no restart",
     "login": "run `aws login`; a worker that runs needs no restart",
 }
+_CORRECT = "correct it; a file is read again, but a change of the environment needs a restart"
 _FILE_VARIABLES = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -87,6 +71,7 @@ class SourceFailed(Exception):
     """A source gave no credentials: `source` names it, `reason` says why, `hint` says what an operator can do."""
 
     def __init__(self, source: str, reason: str, hint: str = "") -> None:
+        source = line(source)
         super().__init__(f"{source}: {reason}")
         self.source, self.reason, self.hint = source, reason, hint
 
@@ -142,6 +127,7 @@ class Sources:
         try:
             self._paths = _paths(session)
             _kept_secret(session.full_config)
+            _well_formed(check_texts, source, session.full_config)
             _bounded(session.full_config, FIRST_PROCESS_S if interactive else PROCESS_S)
             if not (interactive and sys.stdin and sys.stdin.isatty()):
                 _refuse_mfa(session)
@@ -149,15 +135,18 @@ class Sources:
             for provider in providers:  # all before the first: a role takes the keys of the others
                 bound(provider)
             for provider in providers:
-                method, source = provider.METHOD, _named(provider.METHOD, session)
+                method, source = provider.METHOD, named(provider.METHOD, session)
+                if method == "container-role":
+                    _well_formed(check_container, source, os.environ)
                 found = provider.load()
                 if found is not None:
                     return _read(found, source, _HINTS.get(method, ""))
         except SourceFailed:
             raise
         except Exception as error:  # noqa: BLE001  # any failure of a source may be temporary
-            raise SourceFailed(source, _reason(error), _HINTS.get(method, "")) from None
-        raise SourceFailed(_chain(session), "none found")
+            hint = _HINTS.get(method, "") if method == "env" or not is_of_settings(error) else _CORRECT
+            raise SourceFailed(source, reason(error, method), hint) from None
+        raise SourceFailed(chain(session), "none found")
 
     def files(self) -> tuple[tuple[str, int, int, int], ...]:
         """The existing files that credentials may come from, as (path, mtime in ns, size, inode)."""
@@ -175,7 +164,8 @@ def _paths(session: Session) -> tuple[str, ...]:
     paths += [os.environ.get(name) for name in _FILE_VARIABLES]
     with contextlib.suppress(ConfigParseError):
         paths += [each.get("web_identity_token_file") for each in session.full_config.get("profiles", {}).values()]
-    return tuple(dict.fromkeys(os.path.expanduser(path) for path in paths if path))  # noqa: PTH111  # as botocore does
+    texts = (path for path in paths if path and isinstance(path, str))
+    return tuple(dict.fromkeys(map(os.path.expanduser, texts)))  # as botocore does
 
 
 async def in_thread(function: Callable[..., T], /, *arguments: object) -> T:
@@ -209,6 +199,13 @@ async def in_thread(function: Callable[..., T], /, *arguments: object) -> T:
     return await answer
 
 
+def _well_formed(check: Callable[[Mapping[str, Any]], None], source: str, settings: Mapping[str, Any]) -> None:
+    try:
+        check(settings)
+    except ValueError as wrong:
+        raise SourceFailed(source, line(str(wrong)), _CORRECT) from None
+
+
 def _kept_secret(config: dict[str, Any]) -> None:
     """Register the secrets that are given to sources, so that they are hidden from logs too."""
     keep(*(os.environ.get(name) for name in _SECRET_VARIABLES))
@@ -219,7 +216,8 @@ def _kept_secret(config: dict[str, Any]) -> None:
 def _bounded(config: dict[str, Any], patience_s: float) -> None:
     """Run every credential_process of the configuration through the wrapper that limits its time and output."""
     for profile in config.get("profiles", {}).values():
-        if command := profile.get("credential_process"):
+        command = profile.get("credential_process")
+        if command is not None:
             bounded = [sys.executable, "-I", "-S", str(_PROGRAM), command, str(patience_s)]
             profile["credential_process"] = shlex.join(bounded)
 
@@ -257,63 +255,3 @@ def _read(found: Any, source: str, hint: str) -> Found:
     if account is not None and not (isinstance(account, str) and _ACCOUNT.fullmatch(account)):
         frozen = frozen._replace(account_id=None)
     return Found(frozen, source, expires, hint)
-
-
-def _named(method: str, session: Session) -> str:
-    """The name of a source for messages."""
-    name = session.get_config_variable("profile") or "default"
-    profile = session.full_config.get("profiles", {}).get(name, {})
-    if method == "env":
-        return "environment (AWS_ACCESS_KEY_ID)"
-    if method in ("shared-credentials-file", "config-file"):
-        variable = "credentials_file" if method == "shared-credentials-file" else "config_file"
-        return f"profile {name} in {session.get_config_variable(variable)}"
-    if method == "assume-role":
-        return f"role {profile.get('role_arn')} of profile {name}"
-    if method == "assume-role-with-web-identity":
-        path = os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") or profile.get("web_identity_token_file")
-        return f"web identity token {path}, role {os.environ.get('AWS_ROLE_ARN') or profile.get('role_arn')}"
-    if method == "custom-process":
-        return f"credential_process of profile {name}"
-    if method == "container-role":
-        uri = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
-        where = urlsplit(uri)  # without the path, which may be a secret
-        return f"container endpoint {where.hostname}:{where.port or where.scheme}" if uri else "container endpoint"
-    if method == "iam-role":
-        return "instance metadata service"
-    return f"{method} of profile {name}"
-
-
-def _chain(session: Session) -> str:
-    """All sources that were searched, for messages."""
-    name = session.get_config_variable("profile") or "default"
-    return (
-        f"environment, profile {name} (in {session.get_config_variable('credentials_file')} and "
-        f"{session.get_config_variable('config_file')}), container endpoint, instance metadata service"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The reason for a failure in our own words: the error's text may quote the reply, which may hold secrets."""
-    if isinstance(error, ClientError):
-        code = re.sub(r"[^A-Za-z0-9.:_-]", "", str(error.response.get("Error", {}).get("Code", "")))[:64]
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
-        return f"{error.operation_name} was answered with {code or 'no code'} (HTTP {status})"
-    if isinstance(error, _OF_CONFIGURATION):
-        return str(error)
-    if isinstance(error, _OF_SESSIONS):
-        return "its token has expired, or is missing"
-    message = str(getattr(error, "kwargs", {}).get("error_msg", ""))
-    if "the command " in message and error.kwargs.get("provider") == "custom-process":  # type: ignore[attr-defined]
-        return message[message.index("the command ") :].strip()
-    if status := re.search(r"non 200 response (\d{3})", message):
-        return f"it answered HTTP {status[1]}"
-    if "Unable to parse JSON" in message or isinstance(error, ValueError | TypeError | AttributeError | KeyError):
-        return "its answer is malformed"
-    if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError) or "timeout" in message.lower():
-        return "it did not answer in time"
-    if isinstance(error, HTTPClientError | ConnectionError) or "Received error when attempting" in message:
-        return "it cannot be reached"
-    if isinstance(error, OSError):
-        return f"{error.filename or 'it'}: {error.strerror or type(error).__name__}"
-    return f"it failed ({type(error).__name__})"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
+from tests.privateca import private_ca
 from vortex.adapters.aws import bounded_replies
 from vortex.adapters.aws.credential_sources import SourceFailed, Sources
 
@@ -36,10 +38,11 @@ class Flood:
     longest: int = 0
     """Bytes of the longest reply that a client took."""
     stopped: threading.Event = field(default_factory=threading.Event)
+    tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.server.getsockname()[1]}"
 
     def __enter__(self) -> Flood:
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -57,8 +60,8 @@ class Flood:
         while not self.stopped.is_set():
             with contextlib.suppress(OSError):
                 client, _ = self.server.accept()
-                with client:
-                    client.settimeout(1)
+                client.settimeout(1)
+                with self.tls.wrap_socket(client, server_side=True) if self.tls else client as client:
                     self.answer(client)
 
     def answer(self, client: socket.socket) -> None:
@@ -121,13 +124,44 @@ def test_find_reads_a_bounded_part_of_an_endless_reply(
     assert flood.longest < bounded_replies.MOST_BYTES + 12 * _MIB, "with what the kernel buffers"
 
 
-def test_find_gives_up_a_reply_that_drips(source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each byte comes within the read time-out."""
-    monkeypatch.setattr(bounded_replies, "BODY_S", 0.3)
-    with Flood(_HEADS["of a huge length"], b" ", pause_s=0.02) as flood:
+@pytest.mark.parametrize("source", ["container endpoint", "role of a role of an instance"])
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (_HEADS["of a huge length"], b" "),
+        (_HEADS["without a length"], b" "),
+        (_HEADS["chunked"], b"1\r\n \r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nA: ", b"b"),
+        (b"", b"H"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["body", "body without a length", "chunks", "header lines", "a header", "status line", "interim replies"],
+)
+def test_find_gives_up_a_reply_that_drips(
+    source: str, head: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each byte comes within the read time-out, in the head and in the body."""
+    monkeypatch.setattr(bounded_replies, "CALL_S", 0.3)
+    with Flood(head, piece, pause_s=0.02) as flood:
         use(source, flood.url, monkeypatch, tmp_path)
         begun = time.monotonic()
-        with pytest.raises(SourceFailed):
+        with pytest.raises(SourceFailed) as failed:
             Sources("us-east-1").find()
         assert time.monotonic() - begun < 8
-    assert flood.longest < 100
+    assert flood.longest < 100 * len(piece)
+    assert source != "container endpoint" or failed.value.reason == "it did not answer in time"
+
+
+def test_find_gives_up_a_server_that_drips_within_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The connection is shut down below TLS, which knows nothing of it."""
+    monkeypatch.setattr(bounded_replies, "CALL_S", 1.0)
+    tls, bundle = private_ca(tmp_path)
+    with Flood(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", pause_s=0.05, tls=tls) as flood:
+        use("web identity", flood.url, monkeypatch, tmp_path)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+        begun = time.monotonic()
+        with pytest.raises(SourceFailed, match="it did not answer in time"):
+            Sources("us-east-1").find()
+        assert time.monotonic() - begun < 8
+    assert flood.requests == 2, "botocore tries twice"
