@@ -142,7 +142,7 @@ test-browser: $(VENV)/dev.stamp
 
 # All that concerns fleets, with what it needs: kinesis-local for the stream, ministack for the leases.
 test-fleet: $(VENV)/dev.stamp
-	$(BIN)/pytest -q -n $(WORKERS) tests/contract/test_lease_table.py tests/unit/fleet tests/unit/core/fleet/test_balance.py \
+	$(BIN)/pytest -q -n $(WORKERS) tests/contract/test_lease_table.py tests/contract/test_lease_table_races.py tests/unit/fleet tests/unit/core/fleet/test_balance.py \
 		tests/integration/test_dynamodb.py tests/integration/test_fleet.py tests/integration/test_kcl.py
 	$(MAKE) soak
 

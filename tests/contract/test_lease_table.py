@@ -1,4 +1,4 @@
-"""One suite for every lease table: memory, and DynamoDB (ministack, whose conditional writes are atomic).
+"""One suite for every lease table: memory, and DynamoDB.
 
 The fleet relies on each of these tests. They require the semantics of the KCL.
 """
@@ -6,118 +6,12 @@ The fleet relies on each of these tests. They require the semantics of the KCL.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
 
 import msgspec
-import pytest
-from botocore.exceptions import ReadTimeoutError
 
-from simulation.memtable import MemoryTable
-from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
-from vortex.core.fleet.lease import SHARD_END, TRIM_HORIZON, Checkpoint, Lease
-from vortex.ports import LeaseTable, Unavailable
-
-RACERS = 20
-T = TypeVar("T")
-
-
-class FaultyTable:
-    """A table that can lose its next replies: the write takes effect, and the caller gets no answer."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.table: LeaseTable
-        self.lost = 0
-        self.meanwhile: Callable[[], Awaitable[object]] | None = None
-
-    async def reply(self) -> None:
-        """Called between an effect and its reply."""
-        if self.lost:
-            self.lost -= 1
-            if (meanwhile := self.meanwhile) is not None:
-                self.meanwhile = None
-                await meanwhile()
-            raise ReadTimeoutError(endpoint_url="table", error="lost") if self.kind == "dynamodb" else Unavailable("x")
-
-
-class LossyClient:
-    """A DynamoDB client that can lose the replies to its updates."""
-
-    def __init__(self, client: Any, faulty: FaultyTable) -> None:
-        self._client, self._faulty = client, faulty
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    async def update_item(self, **arguments: Any) -> Any:
-        """Make the call, and maybe lose its reply or error."""
-        try:
-            return await self._client.update_item(**arguments)
-        finally:
-            await self._faulty.reply()
-
-
-@pytest.fixture(params=["memory", "dynamodb"])
-async def faulty(request: pytest.FixtureRequest) -> AsyncIterator[FaultyTable]:
-    """A fresh table of each kind."""
-    faulty = FaultyTable(request.param)
-    if request.param == "memory":
-
-        async def after(operation: str, key: str) -> None:
-            if key:
-                await faulty.reply()
-
-        faulty.table = MemoryTable(after=after)
-        yield faulty
-        return
-    url = request.getfixturevalue("dynamodb_url")
-    async with open_dynamo_table(f"t-{uuid.uuid4().hex}", region="us-east-1", endpoint_url=url) as opened:
-        await opened.ensure()
-        faulty.table = DynamoTable(LossyClient(opened._calls._client, faulty), opened._table)
-        yield faulty
-
-
-@pytest.fixture
-def table(faulty: FaultyTable) -> LeaseTable:
-    """The table itself."""
-    return faulty.table
-
-
-def free(key: str = "shardId-000000000000") -> Lease:
-    """A lease without an owner."""
-    return Lease(
-        key,
-        owner=None,
-        counter=0,
-        checkpoint=Checkpoint(TRIM_HORIZON),
-        parents=("shardId-000000000008", "shardId-000000000009"),
-        start_hash=0,
-        end_hash=2**128 - 1,
-    )
-
-
-async def row(table: LeaseTable, key: str = "shardId-000000000000") -> Lease:
-    """The row as it is stored."""
-    (found,) = [lease for lease in await table.rows() if lease.key == key]
-    return found
-
-
-async def held(table: LeaseTable, owner: str = "one", token: str = "t1") -> Lease:
-    """A lease that `owner` has just taken."""
-    await table.create(free())
-    taken = await table.take(free(), owner, token)
-    assert taken is not None
-    return taken
-
-
-async def retried(call: Callable[[], Awaitable[T]]) -> T:
-    """Call as the fleet does: again while the outcome is unknown."""
-    while True:
-        with contextlib.suppress(Unavailable):
-            return await call()
+from tests.contract.leases import RACERS, FaultyTable, free, held, row
+from vortex.core.fleet.lease import SHARD_END, Checkpoint
+from vortex.ports import LeaseTable
 
 
 async def test_rows_returns_a_created_lease_with_every_field(table: LeaseTable) -> None:
@@ -287,37 +181,6 @@ async def test_renew_writes_the_throughput_when_it_is_known(table: LeaseTable) -
     assert again.throughput == 3.25
 
 
-async def test_one_of_several_racing_takes_wins(table: LeaseTable) -> None:
-    """For a free lease and an owned one. The counter increases by one."""
-    await table.create(free())
-    lease = free()
-    for turn in range(5):
-        won = await asyncio.gather(*(table.take(lease, f"w{n}", f"{turn}-{n}") for n in range(RACERS)))
-        (winner,) = [taken for taken in won if taken is not None]
-        assert winner == await row(table)
-        assert winner.counter == turn + 1
-        lease = winner
-
-
-async def test_one_of_several_racing_creates_wins(table: LeaseTable) -> None:
-    leases = [msgspec.structs.replace(free(), switches=n) for n in range(RACERS)]
-    won = await asyncio.gather(*map(table.create, leases))
-    assert won.count(True) == 1
-    assert await row(table) == leases[won.index(True)]
-
-
-async def test_one_of_a_racing_heartbeat_and_takes_wins(table: LeaseTable) -> None:
-    """The call that returns a lease is the one that holds it."""
-    lease = await held(table)
-    for turn in range(10):
-        written = await asyncio.gather(
-            table.renew(lease), *(table.take(lease, f"w{n}", f"{turn}-{n}") for n in range(RACERS))
-        )
-        (winner,) = [one for one in written if one is not None]
-        assert winner == await row(table)
-        lease = winner
-
-
 async def test_writes_return_none_when_the_row_is_deleted(faulty: FaultyTable) -> None:
     """The KCL deletes the rows of ended shards."""
     table, lease = faulty.table, free()
@@ -327,55 +190,6 @@ async def test_writes_return_none_when_the_row_is_deleted(faulty: FaultyTable) -
     assert await table.checkpoint(mine, Checkpoint("1")) is None
     assert await table.release(mine) is None
     assert await table.rows() == []
-
-
-async def test_writes_succeed_when_their_replies_are_lost(faulty: FaultyTable) -> None:
-    """KCL issues 2 and 59: the second attempt fails on the effect of the first, so it must read the row."""
-    table = faulty.table
-    await table.create(free())
-    faulty.lost = 2
-    lease = await retried(lambda: table.take(free(), "one", "t1"))
-    assert lease == await row(table)
-    assert (lease.owner, lease.counter) == ("one", 1)
-    faulty.lost = 2
-    renewed = await retried(lambda: table.renew(lease))
-    assert renewed == await row(table)
-    assert renewed.owner == "one"
-    faulty.lost = 2
-    written = await retried(lambda: table.checkpoint(renewed, Checkpoint("42"), children=("a",)))
-    assert written == await row(table)
-    assert (written.checkpoint, written.children) == (Checkpoint("42"), ("a",))
-    faulty.lost = 2
-    released = await retried(lambda: table.release(written))
-    assert released == await row(table)
-    assert released.owner is None
-    assert faulty.lost == 0
-
-
-async def test_create_with_an_owner_succeeds_when_its_reply_is_lost(faulty: FaultyTable) -> None:
-    """Its token proves it. Without an owner the call reports that the row exists."""
-    lease = msgspec.structs.replace(free(), owner="one", token="t1")
-    faulty.lost = 1
-    assert await retried(lambda: faulty.table.create(lease))
-    faulty.lost = 1
-    assert not await retried(lambda: faulty.table.create(free("another")))
-
-
-async def test_writes_return_none_when_the_reply_is_lost_and_the_lease_is_stolen(faulty: FaultyTable) -> None:
-    """Between the write and the second attempt."""
-    table = faulty.table
-    lease = await held(table)
-
-    async def steal() -> None:
-        assert await table.take(await row(table), "two", f"t-{uuid.uuid4().hex}") is not None
-
-    faulty.lost, faulty.meanwhile = 1, steal
-    assert await retried(lambda: table.renew(lease)) is None
-    assert (await row(table)).owner == "two"
-    lease = await row(table)
-    faulty.lost, faulty.meanwhile = 1, steal
-    assert await retried(lambda: table.take(lease, "one", "t2")) is None
-    assert (await row(table)).owner == "two"
 
 
 async def test_writes_are_refused_when_a_restored_row_has_the_counter_but_another_owner(faulty: FaultyTable) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import msgspec
+import orjson
+import pydantic_core
 import pytest
 
 from tests.loader.stores import hour, page, publish, write
@@ -134,3 +140,36 @@ def test_spark_reads_every_event_and_shows_letters_as_they_are(store: tuple[Path
 
     assert shown("tyrell é") == "tyrell é" and shown("注文完了") == "注文完了"
     assert counted(rows) == {(shown(customer), shown(kind)): count for (customer, kind), count in counts.items()}
+
+
+@pytest.mark.parametrize(
+    ("reader", "greatest"),
+    [("json", 4300), ("msgspec", 4300), ("pydantic_core", 4300), ("orjson", 309), ("duckdb", 10_000)],
+)
+def test_reader_refuses_integers_of_more_digits_than_the_documentation_says(reader: str, greatest: int) -> None:
+    """The page says so: docs/reference/events.md, Readers."""
+    read = {
+        "json": lambda line: json.loads(line)["n"],
+        "msgspec": lambda line: msgspec.json.decode(line)["n"],
+        "pydantic_core": lambda line: pydantic_core.from_json(line)["n"],
+        "orjson": lambda line: orjson.loads(line)["n"],
+        "duckdb": lambda line: duckdb.connect().execute("SELECT ($1::JSON)->'n'", [line.decode()]).fetchall(),
+    }[reader]
+    for digits in (19, 309, 4300, 4301, 10_000):
+        line = b'{"n": ' + b"1" * digits + b"}"
+        if digits <= greatest:
+            assert read(line)
+        else:
+            with pytest.raises((ValueError, msgspec.ValidationError)):
+                read(line)
+
+
+def test_pandas_and_polars_refuse_integers_beyond_their_types(tmp_path: Path) -> None:
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    for number, right in ((2**64 - 1, (True, True)), (2**64, (False, True)), (2**128, (False, False))):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps({"n": number}) + "\n")
+        reads = (partial(pandas.read_json, file, lines=True), partial(polars.read_ndjson, file))
+        for read, fits in zip(reads, right, strict=True):
+            with contextlib.nullcontext() if fits else pytest.raises((ValueError, polars.exceptions.ComputeError)):
+                read()

@@ -14,7 +14,6 @@ _DECODER = "is a part of the decoder: core/decode/test_decoder.py and test_event
 _EXPLAIN = "is a part of explain: lookup/test_explain.py searches a whole run with it"
 _USER = "tests/acceptance/test_as_a_user.py runs the command"
 EXCEPTIONS = {
-    "adapters/cgroups.py": "adapters/test_cpus.py and test_usable_memory.py read the groups of both versions",
     "adapters/aws/pages.py": "adapters/aws/test_exchange_malformed_replies.py tests the pages of every client",
     "adapters/aws/signed_call.py": "kinesis/test_get_records.py, s3/test_get_object.py and test_put_object.py test it",
     "commands/close.py": _USER,

@@ -5,6 +5,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def folders(root: Path, controller: str, v1_mounts: tuple[str, ...]) -> Iterator
     `root` is the root of the file system. A container sees its own group as the mount point, so folders of the path may
     not exist there.
     """
-    for line in text(root / "proc/self/cgroup").splitlines():
+    for line in text(root / "proc/self/cgroup").split("\n"):
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         for mount in _V2 if not controllers else v1_mounts if controller in controllers.split(",") else ():
@@ -26,10 +27,10 @@ def folders(root: Path, controller: str, v1_mounts: tuple[str, ...]) -> Iterator
 
 
 def text(path: Path) -> str:
-    """The text of a file; nothing if it cannot be read."""
+    """The text of a file; nothing if it cannot be read. Names of groups may be any bytes, as names of files."""
     try:
-        return path.read_text("ascii")
-    except (OSError, UnicodeDecodeError):
+        return os.fsdecode(path.read_bytes())
+    except (OSError, ValueError):  # the name of a group has a zero byte
         return ""
 
 

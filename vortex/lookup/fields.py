@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +26,9 @@ _EXAMPLE_LENGTH = 40
 _NEAR = 3
 """How many paths a message names."""
 _LEAST_LIKENESS = 0.6
+_DIGITS = 100
+"""More digits of an integer change nothing: it is no time, but a name."""
+_HALF = re.compile(r"[\ud800-\udfff]")
 _USUAL = {
     "customer": {"customer", "customerid", "tenant", "tenantid", "account", "accountid", "namespace", "org", "login"}
     | {"organization", "workspace", "project", "client", "clientid", "company", "writekey", "site", "shop"},
@@ -68,10 +73,7 @@ class FieldSample:
         """Look into one event. Ignores what is not a JSON object."""
         if self.full or len(data) > _EVENT_BYTES:
             return
-        try:
-            event = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return
+        event = _decoded(data)
         if not isinstance(event, dict):
             return
         self.events += 1
@@ -96,7 +98,7 @@ class FieldSample:
             return False
         if name == "time":
             return self._times.read(value) is not None
-        return isinstance(value, str | int)
+        return isinstance(value, int) or (isinstance(value, str) and not _HALF.search(value))
 
     def near(self, name: str) -> list[tuple[str, float]]:
         """The paths of the data that are most like the configured ones, each with its share of usable values.
@@ -120,6 +122,21 @@ class FieldSample:
         return any(count and _last(path) in _USUAL[name] for path, count in there.items())
 
 
+def _decoded(data: bytes) -> Any:
+    """The value of a JSON text; None if it is none. Events may have what msgspec refuses: lone surrogates, and numbers
+    out of the range of a double.
+    """
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(data)
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(data.decode(), parse_int=lambda digits: int(digits[:_DIGITS]), parse_constant=_refuse)
+    return None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def value_at(event: Any, path: tuple[str, ...]) -> Any:
     """The value at this path; None if there is none."""
     for key in path:
@@ -130,9 +147,9 @@ def value_at(event: Any, path: tuple[str, ...]) -> Any:
 
 
 def _leaves(event: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The dotted paths of texts and numbers. A key with a dot cannot be written as a path."""
+    """The dotted paths of texts and numbers. A key with a dot or half a character cannot be written as a path."""
     for key, value in event.items():
-        if not key or "." in key:
+        if not key or "." in key or _HALF.search(key):
             continue
         path = f"{before}.{key}" if before else key
         if isinstance(value, dict):

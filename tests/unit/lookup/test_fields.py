@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from vortex.core.decode.fields import Fields
 from vortex.lookup.fields import FieldSample
 
@@ -56,3 +58,32 @@ def test_sample_ends_at_a_thousand_events_and_ignores_keys_with_dots() -> None:
     found = sample(*[{"a.b": 1, "": 2, "c": 3}] * 1200)
     assert (found.events, found.full) == (1000, True)
     assert [path for path, _ in found.near("id")] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [rb'"\ud83d"', rb'{"\udc00": 1}', b"1e999", b"-1e999", b"9" * 5000, b"9" * 400 + b".5"],
+    ids=["lone surrogate", "key", "huge", "least", "digits", "fraction"],
+)
+def test_shares_count_events_that_only_some_readers_take(value: bytes) -> None:
+    """Vortex takes them, so the shares must not leave them out."""
+    event = json.dumps(EVENT).encode()[:-1] + b', "more": ' + value + b"}"
+    found = sample(event, event)
+    assert found.events == 2
+    assert {share.readable for share in found.shares.values()} == {2}
+    assert all("\udc00" not in path for path, _ in found.near("id"))
+
+
+def test_share_counts_a_name_with_a_lone_surrogate_as_not_readable() -> None:
+    """It is rejected. An integer of any length is a name."""
+    found = sample(rb'{"event": "a\ud83d", "messageId": ' + b"9" * 5000 + b', "timestamp": 1e999}')
+    counted = {name: (share.present, share.readable) for name, share in found.shares.items()}
+    assert counted == {"customer": (0, 0), "type": (1, 0), "id": (1, 1), "time": (1, 0)}
+    assert found.shares["type"].unreadable == [r"'a\ud83d'"]
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"event": NaN}', b"\xff", b'{"event": "\xff"}', b"[" * 100_000, "{}".encode("utf-16")]
+)
+def test_sample_ignores_what_is_not_json(text: bytes) -> None:
+    assert sample(text).events == 0
