@@ -10,7 +10,7 @@ WORKERS ?= 2
 	sdist wheels image try-image push-image push-chart check-tag clean
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Vortex needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
 NATIVE := $(wildcard native/*) setup.py
@@ -21,6 +21,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(NATIVE) | $(BIN)/python
+	@echo "Installing Vortex into $(VENV)/, with what tests and checks need: about two minutes, once."
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
 

@@ -157,6 +157,7 @@ def values_schema(defaults: Schema) -> Schema:
                     pullPolicy={"enum": ["Always", "IfNotPresent", "Never"]},
                 ),
                 imagePullSecrets=_list(_named()),
+                fullnameOverride=_pattern("([a-z]([a-z0-9-]{0,44}[a-z0-9])?)?"),
                 settings=_settings(),
                 env=_list(_ENV),
                 envFrom=_list(_ENV_FROM),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -229,6 +230,10 @@ def _start(stack: Stack) -> None:
     command = [python, "-m", "vortex_loader", "--log-level", "info", "run", "--every", "5"]
     stack.start("loader", command, loader, env | loading, cwd=ROOT)
     stack.addresses |= {"loader": f"http://{host}:{loader}/metrics", "Kinesis and S3": url}
+    told = CREDENTIALS | nothing | settings | loading | {"VORTEX_CONFIG": str(COMPOSE / "vortex.toml")}
+    del told["VORTEX_LOADER_METRICS_PORT"]
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in told.items()]
+    (FOLDER / "variables.sh").write_text("".join(lines))
     _start_prometheus(stack, env, [*workers, loader])
 
 
@@ -246,7 +251,7 @@ def _start_prometheus(stack: Stack, env: dict[str, str], targets: list[int]) -> 
     places = [f"--config.file={config}", f"--storage.tsdb.path={FOLDER}/tsdb"]
     command = [program, *places, f"--web.listen-address=127.0.0.1:{port}"]
     stack.start("prometheus", command, port, env, ready="/-/ready")
-    stack.addresses["Prometheus"] = f"http://127.0.0.1:{port}/alerts"
+    stack.addresses["Prometheus"] = f"http://127.0.0.1:{port}/"
 
 
 def status() -> int:
@@ -261,12 +266,13 @@ def status() -> int:
     for name, address in stack.addresses.items():
         print(f"  {name:15} {address}")
     print(_NO_GRAFANA)
+    programs = Path(sys.executable).parent
     print(
-        "The first hour is loaded about two minutes after the start, then one each hour. What was loaded of a customer:"
+        "The first hour is loaded about two minutes after the start, then one each hour. In another shell, look at it:"
     )
-    print(
-        f'  psql {stack.addresses.get("warehouse", "ADDRESS")} -c "SELECT hour, event_type, row_count FROM acme._loads"'
-    )
+    print(f"  . {FOLDER}/variables.sh")
+    print(f"  {programs}/vortex status")
+    print(f'  {programs}/vortex-loader query "SELECT hour, event_type, row_count FROM acme._loads"')
     print(f"Logs are in {FOLDER}; `make down` ends it.")
     return 1 if died else 0
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
 
-from tests.deploy.helm import CHART, ROOT, of_kind, render
+from tests.deploy.helm import CHART, ROOT, of_kind, render, rendered
 from vortex.commands.sizing import Load, pod_memory, size
 from vortex.config.settings import Memory
 from vortex.config.units import size_bytes
@@ -216,6 +218,16 @@ def test_chart_gives_a_pod_what_plan_prints_for_its_stream() -> None:
     assert planned.processes == deployment["spec"]["replicas"] > 1
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["memory"] == f"{math.ceil(planned.memory / MIB)}Mi"
+
+
+def test_values_that_the_page_on_kubernetes_shows_are_taken() -> None:
+    page = (ROOT / "docs/how-to/kubernetes.md").read_text("utf-8")
+    known = set(yaml.safe_load((CHART / "values.yaml").read_text()))
+    blocks = [textwrap.dedent(block) for block in re.findall(r"^ *```yaml\n(.*?)^ *```$", page, re.M | re.S)]
+    shown = [block for block in blocks if "--8<--" not in block and set(yaml.safe_load(block)) <= known]
+    assert len(shown) == 2
+    for block in shown:
+        rendered(values="plain", given=block)
 
 
 def test_chart_restarts_pods_when_a_setting_changes() -> None:

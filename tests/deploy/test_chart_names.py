@@ -70,6 +70,16 @@ def test_names_follow_the_release_when_it_fits(release: str, name: str) -> None:
     assert names(release)["CronJob"] == f"{name}-drain"
 
 
+def test_every_object_has_the_name_that_is_given() -> None:
+    """The service account and the job's, too. The release still tells its pods from those of others."""
+    given = EVERYTHING + "\nfullnameOverride: prod-clicks"
+    parts = list(yaml.safe_load_all(render(release="r", values="sleeps-at-night", given=given).stdout))
+    assert {one["metadata"]["name"] for one in parts} == {"prod-clicks", "prod-clicks-drain"}
+    (deployment,) = (one for one in parts if one["kind"] == "Deployment")
+    assert deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == "r"
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "prod-clicks"
+
+
 def test_labels_are_valid_when_the_version_has_build_metadata(tmp_path: Path) -> None:
     chart = tmp_path / "vortex"
     shutil.copytree(CHART, chart)

@@ -33,6 +33,14 @@ DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
         ("settings: {source: {stream: ''}}", 'settings.source.stream "" is neither'),
         ("settings: {source: {stream: 'a b'}}", 'settings.source.stream "a b" is neither'),
         ("settings: {store: {url: my-bucket}}", 'settings.store.url "my-bucket"'),
+        ("settings: {store: {url: 'file:///data'}}", 'settings.store.url "file:///data": no volume is mounted there'),
+        (
+            "settings: {store: {url: 'file:///data/x'}}\nextraVolumes: [{name: d, emptyDir: {}}]\n"
+            "extraVolumeMounts: [{name: d, mountPath: /dat}]",
+            "no volume is mounted there",
+        ),
+        ("fullnameOverride: My_Name", "fullnameOverride"),
+        ("fullnameOverride: " + 47 * "x", "fullnameOverride"),
         ("settings: {http: {host: '[::]'}}", 'settings.http.host "[::]" is no address'),
         ("settings: {http: {host: ''}}", 'settings.http.host "" is no address'),
         ("resources: {requests: {memory: 4Gi}, limits: {memory: 4000M}}", "resources.requests.memory 4Gi is above"),
@@ -138,6 +146,8 @@ def nulls(value: object) -> list[object]:
         "podDisruptionBudget: {enabled: true, maxUnavailable: 25%}",
         "podDisruptionBudget: {enabled: true, maxUnavailable: 3}",
         "scratch: {sizeLimit: 1.5Gi}",
+        "settings: {store: {url: 'file:///data/x'}}\nextraVolumes: [{name: d, persistentVolumeClaim: {claimName: d}}]\n"
+        "extraVolumeMounts: [{name: d, mountPath: /data}]",
         "resources: {requests: {cpu: 0.5, memory: 2Gi}, limits: {memory: 3G}}",
         "image: {repository: 'localhost:5000/team/vortex', tag: 0.3.0}",
         "resources: {requests: {cpu: 2000m, memory: 4194304Ki}, limits: {cpu: 2, memory: 4Gi}}",

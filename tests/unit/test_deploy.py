@@ -121,6 +121,19 @@ def test_terraform_replaces_every_placeholder_of_the_policies() -> None:
         assert set(re.findall(r"\b[A-Z]{3,}\b", (DEPLOY / f"iam/{name}.json").read_text())) <= set(marked.split("|"))
 
 
+def test_example_of_the_terraform_module_sets_variables_and_reads_outputs_that_exist() -> None:
+    page = (DEPLOY.parent / "docs/how-to/aws.md").read_text("utf-8")
+    (module,) = re.findall(r'^module "vortex" {\n(.*?)^}', page, re.M | re.S)
+    given = set(re.findall(r"^  (\w+) +=", module, re.MULTILINE)) - {"source"}
+    variables = (DEPLOY / "terraform/variables.tf").read_text()
+    bodies = dict(re.findall(r'^variable "(\w+)" {\n(.*?)^}', variables, re.M | re.S))
+    assert given <= set(bodies)
+    assert {name for name, body in bodies.items() if "default" not in re.findall(r"^  (\w+) ", body, re.M)} <= given
+    outputs = re.findall(r'^output "(\w+)"', (DEPLOY / "terraform/outputs.tf").read_text(), re.MULTILINE)
+    (told,) = re.findall(r"^terraform output vortex +# ([\w, ]+):", page, re.MULTILINE)
+    assert sorted(told.split(", ")) == sorted(outputs)
+
+
 def test_readme_of_the_terraform_module_has_every_variable_and_output_with_its_description() -> None:
     module = DEPLOY / "terraform"
     rows = []

@@ -74,6 +74,14 @@ def test_pages_name_existing_files(path: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_links_of_guides_call_a_page_by_its_title() -> None:
+    """A link that begins with a capital letter and leads to a whole page: two names would be two pages to a reader."""
+    for path in sorted((ROOT / "docs/how-to").glob("*.md")):
+        for text, target in re.findall(r"(?<!!)\[([A-Z][^\]]+)\]\(([^)#\s]+\.md)\)", path.read_text("utf-8")):
+            title = (path.parent / target).read_text("utf-8").partition("\n")[0].removeprefix("# ")
+            assert " ".join(text.split()) == title, f"{path.name} calls {target} {text!r}"
+
+
 def test_site_navigation_lists_every_page() -> None:
     """And no page that does not exist."""
     named = set(re.findall(r": ([\w./-]+\.md)$", page("mkdocs.yml"), re.MULTILINE))

@@ -103,6 +103,7 @@ def test_up_loads_an_hour_and_down_ends_every_process() -> None:
         shown = [get(f"{addresses[f'worker {number}']}status.json") for number in (1, 2)]
         assert all(one["ready"] for one in shown), shown
         _check_prometheus(addresses["Prometheus"])
+        _check_commands()
 
         # A process that dies is said, by name.
         os.kill(processes["loader"], signal.SIGKILL)
@@ -119,10 +120,19 @@ def runs(pid: int) -> bool:
     return bool(told) and not told.startswith("Z")
 
 
+def _check_commands() -> None:
+    """The variables that `up` writes are enough for the programs."""
+    programs = f"{sys.executable} -m vortex status && {sys.executable} -m vortex_loader query"
+    asked = f". {FOLDER}/variables.sh && {programs} 'SELECT count(*) FROM acme._loads'"
+    done = subprocess.run(["sh", "-c", asked], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "stream clickstream: " in done.stdout
+
+
 def _check_prometheus(address: str) -> None:
     if not address.startswith("http"):
         return  # not installed: the address says so
-    base = address.removesuffix("/alerts")
+    base = address.removesuffix("/")
 
     def up() -> bool:
         targets = get(f"{base}/api/v1/targets")["data"]["activeTargets"]

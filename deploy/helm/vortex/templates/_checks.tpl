@@ -110,6 +110,15 @@
 {{- if has (clean .mountPath) $paths }}{{ fail (printf "extraVolumeMounts: something is mounted at %q already" .mountPath) }}{{ end }}
 {{- $paths = append $paths (clean .mountPath) }}
 {{- end }}
+{{- $url := dig "store" "url" "" .Values.settings }}
+{{- if hasPrefix "file://" $url }}
+{{- $folder := printf "%s/" (trimPrefix "file://" $url | clean) }}
+{{- $kept := false }}
+{{- range .Values.extraVolumeMounts }}{{ if hasPrefix (printf "%s/" (clean .mountPath)) $folder }}{{ $kept = true }}{{ end }}{{ end }}
+{{- if not $kept }}
+{{- fail (printf "settings.store.url %q: no volume is mounted there; add one by extraVolumes and extraVolumeMounts, or write s3://bucket/prefix" $url) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- /* A quantity of Kubernetes, such as 500m, 2Gi or 1e9, as a number. */ -}}

@@ -1,6 +1,7 @@
 {{- /* A name for all objects: of a Service (a letter first, no dot), and with "-drain" of a CronJob (52 characters at most). A
        digest of the release's name keeps names apart that had to be changed. */ -}}
 {{- define "vortex.fullname" -}}
+{{- with .Values.fullnameOverride }}{{ . }}{{ else }}
 {{- $wanted := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) }}
 {{- $name := $wanted | replace "." "-" }}
 {{- if not (regexMatch "^[a-z]" $name) }}{{ $name = printf "v-%s" $name }}{{ end }}
@@ -8,6 +9,7 @@
 {{- $name = printf "%s-%s" (regexReplaceAll "-+$" (trunc 39 $name) "") (sha256sum .Release.Name | trunc 6) }}
 {{- end }}
 {{- $name }}
+{{- end }}
 {{- end }}
 
 {{- define "vortex.selector" -}}
