@@ -45,7 +45,7 @@ class WalkModel:
         if any(row.lo < least or row.hi > most for row in rows):
             bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has rows that did not arrive in {least}..{most}")
         known = [] if before is None else [*before["recent"], [before["k"], before["arrived"][1], 0, 0]]
-        needed = max(least, most - plan["reach"]) - plan["window"]
+        needed = max(least, plan["after"] - plan["reach"]) - plan["window"]
         first = next((k for k, upto, *_ in known if upto >= needed), plan["k"])
         if plan["since"] != max(first, before["since"] if before else 0):
             bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has since plan {plan['since']}, should be {first}")
@@ -201,8 +201,7 @@ def _apart(one: Row, other: Row) -> int:
 
 
 def _capped(plan: dict[str, Any]) -> bool:
-    least, most = plan["arrived"]
-    return bool(least < most - plan["reach"])
+    return bool(plan["arrived"][0] < plan["after"] - plan["reach"])
 
 
 def _read(body: bytes) -> tuple[list[bytes], list[Place]]:

@@ -28,8 +28,8 @@ class Dedup(Section):
     )
     reach: Duration = Field(
         default=duration_ms("24h"),
-        description="An event that arrives more than this behind the newest one is not compared with what was "
-        "published before it.",
+        description="An event that arrived more than this before the end of the last published period, as of a shard "
+        "that lags by days, is not compared with what was published before it.",
     )
 
 

@@ -161,6 +161,41 @@ def test_publisher_publishes_every_copy_when_the_window_is_zero() -> None:
     vtime.run(scenario())
 
 
+@pytest.mark.parametrize("idle", [False, True], ids=["all shards busy", "one shard idle"])
+def test_publisher_publishes_a_copy_once_when_no_worker_ran_for_longer_than_reach(idle: bool) -> None:
+    """The plan after the outage spans 30 hours, and its first rows are near to those of the plan before. An idle shard
+    is at its tip at once, while the other one catches up.
+    """
+
+    async def scenario() -> None:
+        world = World(shards=2, window_ms=60 * MINUTE, poll_s=5)
+        world.stream.retention_ms = 7 * 24 * 60 * MINUTE
+        first, second = (shard.start_hash for shard in world.stream.shards())
+
+        def put(name: str, at: int) -> None:
+            world.stream.put(name, json.dumps({"c": "c", "t": "v", "id": name}).encode(), explicit_hash=at)
+            world.sent[name] += 1
+
+        worker = await world.begin()
+        for number in range(10):
+            put(f"id{number}", second if idle else first)
+            await world.clock.sleep(60)
+        await world.clock.sleep(900)
+        await worker.kill()
+        for number in range(10):
+            put(f"id{number}", second)
+            await world.clock.sleep(60)
+        for hour in range(30):
+            put(f"hour{hour}", first if hour % 2 and not idle else second)
+            await world.clock.sleep(3600)
+        worker = await world.begin()
+        await world.clock.sleep(7200)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
 def test_deciding_takes_at_most_so_many_bytes_a_row() -> None:
     """Beside the ids as read: the rows (24 bytes) with the file (20 bytes), or their order and one column twice."""
     count, segments = 400_000, 10

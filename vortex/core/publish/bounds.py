@@ -16,13 +16,15 @@ class Recent(msgspec.Struct, frozen=True, array_like=True):
     rows: int
 
 
-def needed_from(arrived: tuple[int, int], window: int, reach: int) -> int:
-    """Plans whose largest watermark is below this have no row near this plan's rows (`arrived`) or a later plan's.
+def needed_from(arrived: int, after: int, window: int, reach: int) -> int:
+    """Plans whose largest watermark is below this have no row near this plan's or a later plan's; `arrived` is the
+    earliest arrival of these.
 
-    A shard that continues after days must not require days of keys: rows that arrived more than `reach` before the
-    newest count as arrived at that time.
+    A shard that continues after days must not require days of keys: rows that arrived more than `reach` before `after`,
+    the end of what earlier plans publish, count as arrived at that time. The newest arrival would not do: if no worker
+    ran for days, this plan may span them, and its first rows are near to those of the plan before.
     """
-    return max(arrived[0], arrived[1] - reach) - window
+    return max(arrived, after - reach) - window
 
 
 def since(before: int, recent: Sequence[Recent], k: int, needed: int) -> int:

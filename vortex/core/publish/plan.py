@@ -293,7 +293,7 @@ def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules
     """The plan with its deduplication fields filled in."""
     arrived = _arrived(plan, last, views)
     before = (*last.recent, Recent(last.k, last.arrived[1], last.parts, last.rows)) if last.k >= 0 else ()
-    first = since(last.since, before, plan.k, needed_from(arrived, rules.window, rules.reach))
+    first = since(last.since, before, plan.k, needed_from(arrived[0], last.upto, rules.window, rules.reach))
     rows, segments = _planned_rows(plan, views)
     recent = tuple(one for one in before if one.k >= first)
     least = rules.least_rows(rows, segments, rows + sum(one.rows for one in recent))

@@ -12,8 +12,8 @@ def recent(*reached: int) -> list[Recent]:
 
 def test_since_returns_the_first_plan_that_may_hold_a_key_within_the_window() -> None:
     """It never decreases, and is the plan itself if no earlier one matters."""
-    assert needed_from((1000, 2000), 300, 5000) == 700
-    assert needed_from((1000, 9000), 300, 5000) == 3700, "an arrival that lags by days counts as one window ago"
+    assert needed_from(1000, 2000, 300, 5000) == 700
+    assert needed_from(1000, 9000, 300, 5000) == 3700, "a shard that lags by days needs the keys of reach and window"
     assert since(0, recent(500, 699, 700, 800), 7, 700) == 5
     assert since(6, recent(500, 699, 700, 800), 7, 700) == 6
     assert since(3, recent(500, 600), 5, 700) == 5
