@@ -111,9 +111,9 @@ BUGS = (
         _COPIES,
     ),
     Bug(
-        "15 since from arrived.upto",
+        "15 since from what is published",
         lambda: patch.object(
-            vortex.core.publish.plan, "needed_from", lambda arrived, window, reach: arrived[1] - window
+            vortex.core.publish.plan, "needed_from", lambda arrived, after, window, reach: after - window
         ),
         f"{Invariant.ARRIVAL_BOUNDS_HOLD}",
     ),
