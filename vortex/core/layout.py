@@ -229,17 +229,22 @@ class Layout:
         return f"{self.rejected_folder(period)}/{BESIDE}"
 
 
+@lru_cache(maxsize=4096)
+def _digits_of(period: int) -> str:
+    """`0705`; `070530` if the period does not start on a whole minute. Thousands of objects have the same period."""
+    at = moment(period)
+    return at.strftime(_PERIOD_DIGITS[at.second == 0])
+
+
 def object_key(folder: str, period: int, part: int, compression: Compression = Compression.GZIP) -> str:
     """`<folder>/0705-000.json.gz`; with seconds if a period does not start on a whole minute."""
-    at = moment(period)
-    return f"{folder}/{at.strftime(_PERIOD_DIGITS[at.second == 0])}-{part:03d}{compression.ending}"
+    return f"{folder}/{_digits_of(period)}-{part:03d}{compression.ending}"
 
 
 def bundle_key(period: int, part: int, number: int, compression: Compression = Compression.GZIP) -> str:
     """`_bundles/date=…/hour=07/0705-002-000.json.gz`: a bundle of range `part` of a plan."""
     date, digits = date_and_hour(period)
-    at = moment(period).strftime(_PERIOD_DIGITS[moment(period).second == 0])
-    return f"{BUNDLES}/date={date}/hour={digits}/{at}-{part:03d}-{number:03d}{compression.ending}"
+    return f"{BUNDLES}/date={date}/hour={digits}/{_digits_of(period)}-{part:03d}-{number:03d}{compression.ending}"
 
 
 def hour_manifest_key(hour: int) -> str:

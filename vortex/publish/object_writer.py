@@ -37,6 +37,7 @@ PARALLEL_PUTS = 48
 """A PUT of a small object takes about 25 ms of waiting, and half a millisecond of this process. The client has 64
 connections, so commits do not wait for one."""
 NDJSON = "application/x-ndjson"
+_NO_BLOB = (-1, memoryview(b""))
 
 
 class ForeignObject(Exception):
@@ -174,7 +175,7 @@ class Blobs:
 
     def __init__(self, data: BlobData) -> None:
         self._data = data
-        self._decompressed: dict[tuple[str, int], tuple[int, bytes]] = {}
+        self._decompressed: dict[tuple[str, int], tuple[int, memoryview]] = {}
         """By segment, the offset and lines of the last blob: objects are made in the order of blobs."""
 
     def reusable(self, piece: Piece, compression: Compression) -> bool:
@@ -188,22 +189,29 @@ class Blobs:
     def lines(self, piece: Piece) -> Iterator[bytes]:
         """The text of the piece's lines without those left out as duplicates, in parts. Raises CorruptSegment."""
         if piece.raw <= STEP:
-            texts = iter((self._all_lines(piece),))
+            texts = iter((bytes(self._all_lines(piece)),))
         else:
             texts = decompressed(self.whole(piece), _name(piece))
         return kept_lines(texts, piece.out, _name(piece)) if len(piece.out) else texts
 
     def text(self, pieces: Sequence[Piece]) -> bytes:
         """The same of several pieces that together are no more than a step."""
-        return b"".join([b"".join(self.lines(piece)) if len(piece.out) else self._all_lines(piece) for piece in pieces])
+        parts: list[bytes | memoryview] = []
+        for piece in pieces:
+            if len(piece.out):
+                parts += self.lines(piece)
+            else:
+                parts.append(self._all_lines(piece))
+        return b"".join(parts)
 
-    def _all_lines(self, piece: Piece) -> bytes:
+    def _all_lines(self, piece: Piece) -> bytes | memoryview:
+        """A view where others share the blob: the lines are copied once, when the object's text is joined."""
         if not piece.shares:
             return decompress(self.whole(piece), _name(piece))
         segment = piece.shard, piece.n
-        offset, text = self._decompressed.get(segment, (-1, b""))
+        offset, text = self._decompressed.get(segment, _NO_BLOB)
         if offset != piece.offset:
-            text = decompress(self.whole(piece), _name(piece))
+            text = memoryview(decompress(self.whole(piece), _name(piece)))
             self._decompressed[segment] = piece.offset, text
         return text[piece.begin : piece.begin + piece.raw]
 
@@ -228,9 +236,9 @@ def _body(spec: ObjectSpec, blobs: Blobs, small: int, compression: Compression) 
     parts, raw, must_recompress = list[bytes | memoryview](), 0, spec.must_recompress(small)
 
     def reusable(piece: Piece) -> bool:
-        return not must_recompress and blobs.reusable(piece, compression)
+        return blobs.reusable(piece, compression)
 
-    for whole, pieces in groupby(spec.pieces, key=reusable):
+    for whole, pieces in ((False, spec.pieces),) if must_recompress else groupby(spec.pieces, key=reusable):
         its = list(pieces)
         if whole:
             parts += map(blobs.whole, its)
