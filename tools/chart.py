@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,14 @@ def chart_files(root: Path) -> dict[str, str]:
     return {
         f"{_CHART}/values.schema.json": json.dumps(values_schema(defaults), indent=2, ensure_ascii=False) + "\n",
         f"{_CHART}/files/prometheus-alerts.yml": of_release((root / _ALERTS).read_text("utf-8")),
+        f"{_CHART}/files/zones.json": json.dumps({"names": zones()}, indent=0) + "\n",
         f"{_CHART}/files/figures.json": json.dumps(figures(), indent=2) + "\n",
     }
+
+
+def zones() -> list[str]:
+    """The names of time zones that Kubernetes and KEDA know: those of the time zone database."""
+    return sorted(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
 
 
 def of_release(rules: str) -> str:

@@ -16,6 +16,7 @@ import click
 
 from vortex import __version__
 from vortex.adapters.cpus import usable
+from vortex.config.quoting import quoted
 from vortex.exits import Exit
 from vortex.options import Commands, config_option, examples, json_option, loaded, one_off, uncollected
 
@@ -411,7 +412,7 @@ def _seconds(section: type[Section], key: str, text: str) -> float:
         return float(getattr(section.model_validate({key: text}), key)) / 1000
     except ValidationError as problem:
         why = problem.errors()[0]["msg"].removeprefix("Value error, ")
-        raise click.BadParameter(f"{text!r}: {why}", param_hint=f"--{key}") from None
+        raise click.BadParameter(f"{quoted(text)}: {why}", param_hint=f"--{key}") from None
 
 
 @main.command(short_help="Ask whether the worker on this machine runs.", epilog=examples("vortex health"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vortex.adapters import logs
+from vortex.config.quoting import shortened
 from vortex.exits import Exit
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+_LONGEST = 500
+"""Characters of a message about arguments."""
+
+
 class Commands(click.Group):
     """Reports errors whose message says everything as one line each, from any command: ConfigError above all."""
 
@@ -81,6 +86,8 @@ class Commands(click.Group):
         """The command."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as wrong:  # it quotes arguments
+            raise click.UsageError(shortened(wrong.format_message(), _LONGEST), wrong.ctx) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:

@@ -16,6 +16,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from vortex_loader.model import Kind, LoaderError, Path
 from vortex_loader.names import path_of
+from vortex_loader.wording import counted, quoted, shortened
+
+_SAID, _PROBLEMS = 200, 10
+"""Characters of what is wrong with a key; and how many such keys a message names."""
 
 SEGMENT_TIMES: Mapping[str, Kind] = dict.fromkeys(("timestamp", "originalTimestamp", "sentAt", "receivedAt"), "time")
 """Kinds where the catalogue says nothing: times as Segment's libraries write them."""
@@ -91,7 +95,7 @@ class Document(BaseModel):
             tables = [event.table for event in rules.event.values() if event.table]
             for table in tables:
                 if tables.count(table) > 1:
-                    raise ValueError(f"customer {name!r}: two events in one table {table!r}")
+                    raise ValueError(f"customer {quoted(name)}: two events in one table {quoted(table)}")
         return self
 
 
@@ -168,12 +172,19 @@ def read_catalog(body: bytes, name: str) -> Catalog:
             raise LoaderError(f"{name} says nothing; write `version = 1` where nothing shall be loaded")
         return Catalog(Document.model_validate(document))
     except ValidationError as problem:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in one['loc']) or 'the document'}: {one['msg']}" for one in problem.errors()
-        )
-        raise LoaderError(f"{name}: {problems}") from None
+        raise LoaderError(f"{name}: {problems_of(problem)}") from None
     except (ValueError, RecursionError) as problem:
         raise LoaderError(f"{name} is neither TOML nor JSON: {problem}") from None
+
+
+def problems_of(error: ValidationError) -> str:
+    """What is wrong with a document, and where: the first of many."""
+    found = [
+        f"{'.'.join(shortened(str(part)) for part in one['loc']) or 'the document'}: {shortened(one['msg'], _SAID)}"
+        for one in error.errors(include_input=False, include_url=False)
+    ]
+    more = len(found) - _PROBLEMS
+    return "; ".join([*found[:_PROBLEMS], *([f"and {counted(more, 'more problem')}"] if more > 0 else [])])
 
 
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ import click
 from vortex_loader.calls import TOKEN, Refused, ask, shown, token_of_environment
 from vortex_loader.model import LoaderError, Passing
 from vortex_loader.sources import catalog_source
-from vortex_loader.wording import counted
+from vortex_loader.wording import counted, quoted, shortened
 
 _database = click.option(
     "--database",
@@ -76,7 +76,7 @@ def token(database: pathlib.Path, name: str, remove: bool) -> None:
     if not remove:
         click.echo(opened.add_token(name))
     elif not opened.remove_token(name):
-        raise LoaderError(f"no token has the name {name!r}")
+        raise LoaderError(f"no token has the name {quoted(name)}")
 
 
 @catalog.command()
@@ -127,7 +127,7 @@ def remove(address: str, customer: str, event: str) -> None:
 
 def _call(method: str, address: str, path: str, names: dict[str, str], rules: dict[str, Any] | None = None) -> None:
     if not address.startswith(("http://", "https://")):
-        raise LoaderError(f"{address} is not a service; change the file itself")
+        raise LoaderError(f"{shortened(address)} is not a service; change the file itself")
     root = address.removesuffix("/v1/catalog").rstrip("/")
     body = None if rules is None else json.dumps(rules).encode()
     try:

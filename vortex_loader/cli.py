@@ -31,7 +31,7 @@ from vortex_loader.status import Status, status
 from vortex_loader.store import open_store
 from vortex_loader.textfile import kept_in
 from vortex_loader.warehouse import connect
-from vortex_loader.wording import counted
+from vortex_loader.wording import counted, limited, quoted
 
 _PREFIX = "VORTEX_LOADER_"
 _OF_THE_EXTRA = frozenset({"duckdb", "fastapi", "psycopg", "uvicorn"})
@@ -125,6 +125,8 @@ class _Commands(click.Group):
         """The command."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as wrong:  # it quotes arguments
+            raise click.UsageError(limited(wrong.format_message()), wrong.ctx) from None
         except LoaderError as problem:
             click.echo(_printable(str(problem)), err=True)
             codes = {NotClosed: Exit.NOT_CLOSED, Passing: Exit.UNREACHABLE}
@@ -395,7 +397,7 @@ def _status_shown(found: Status) -> None:
     for hour, problem in found.unreadable.items():
         click.echo(_printable(f"{hour_text(hour)}: {problem}"), err=True)
     for (customer, kind), rows in sorted(found.left.items()):
-        seen = f"seen and not loaded: {customer!r} {kind!r}, {counted(rows, 'row')}"
+        seen = f"seen and not loaded: {quoted(customer)} {quoted(kind)}, {counted(rows, 'row')}"
         console.print(seen, markup=False, soft_wrap=True)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from vortex_loader.wording import limited, quoted, shortened
+
 HOUR = timedelta(hours=1)
 
 Path = tuple[str, ...]
@@ -18,7 +20,10 @@ JsonType = Literal["string", "number", "boolean", "object", "array", "null"]
 
 
 class LoaderError(Exception):
-    """An error that needs operator action; the message says what to do, and where."""
+    """An error that needs operator action; the message says what to do, and where. It is shortened where it is long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(limited(message))
 
 
 class NotClosed(LoaderError):
@@ -67,7 +72,7 @@ class Partition:
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{self.customer} / {self.event_type} / {hour_text(self.hour)}"
+        return f"{shortened(self.customer)} / {shortened(self.event_type)} / {hour_text(self.hour)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +131,9 @@ def parse_hour(text: str) -> datetime:
         at = datetime.fromisoformat(text.strip() + (":00" if len(text.strip()) == 13 else ""))
         at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise LoaderError(f"{text!r} is not an hour; write 2026-11-29T09") from None
+        raise LoaderError(f"{quoted(text)} is not an hour; write 2026-11-29T09") from None
     if (at.minute, at.second, at.microsecond) != (0, 0, 0):
-        raise LoaderError(f"{text!r} is not a whole hour; write 2026-11-29T09")
+        raise LoaderError(f"{quoted(text)} is not a whole hour; write 2026-11-29T09")
     return at
 
 

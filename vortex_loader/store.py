@@ -26,6 +26,7 @@ from vortex_loader.model import (
     StoredObject,
     hour_text,
 )
+from vortex_loader.wording import quoted
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -201,10 +202,10 @@ class Store:
             if version in MANIFEST_VERSIONS:
                 return _hour_of(document, hour)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-            raise LoaderError(f"{self.url}/{key} cannot be read: {problem!r}") from None
+            raise LoaderError(f"{self.url}/{key} cannot be read: {quoted(problem)}") from None
         raise LoaderError(
-            f"{self.url}/{key}: format version {version}; this loader reads up to {MANIFEST_VERSIONS[-1]}; run the "
-            "vortex-loader of the version that wrote it"
+            f"{self.url}/{key}: format version {quoted(version)}; this loader reads up to {MANIFEST_VERSIONS[-1]}; run "
+            "the vortex-loader of the version that wrote it"
         )
 
     def objects(self, partition: Partition) -> list[StoredObject]:
@@ -223,7 +224,7 @@ class Store:
                 for entry in json.loads(body)["entries"]
             ]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-            raise LoaderError(f"{self.url}/{listed.manifest} cannot be read: {problem!r}") from None
+            raise LoaderError(f"{self.url}/{listed.manifest} cannot be read: {quoted(problem)}") from None
 
     def blocks(self, stored: StoredObject) -> Iterator[bytes]:
         """The object's lines, about a mebibyte at a time, whole lines each.
@@ -318,9 +319,9 @@ def hour_key(hour: datetime) -> str:
 def _hour_of(document: Any, hour: datetime) -> ClosedHour:
     compression = document.get("compression", _COMPRESSIONS[0])
     if compression not in _COMPRESSIONS:
-        raise ValueError(f"its files have the compression {compression!r}")
+        raise ValueError(f"its files have the compression {quoted(compression)}")
     if document["hour"] != f"{hour:%Y-%m-%dT%H}:00:00Z":
-        raise ValueError(f"it says that it is of {document['hour']}")
+        raise ValueError(f"it says that it is of {quoted(document['hour'])}")
     rows: dict[tuple[str, str], list[Any]] = {}
     for row in document["partitions"]:
         rows.setdefault((row["customer"], row["event_type"]), []).append(row)

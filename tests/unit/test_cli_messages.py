@@ -165,3 +165,16 @@ def test_commands_exit_with_130_when_they_are_interrupted(folder: Path, monkeypa
     monkeypatch.setattr("vortex.commands.verify.verify", interrupted)
     done = CliRunner().invoke(main, ["verify", "-c", str(folder / "v.toml")])
     assert (done.exit_code, done.stderr) == (Exit.INTERRUPTED, "interrupted\n")
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "arguments", [[LONG], ["run", f"--{LONG}"], ["plan", "--shards", LONG]], ids=["command", "option", "value"]
+)
+def test_message_about_arguments_is_short_when_they_are_long(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "xxx…xxx" in done.output
+    assert len(done.output) < 1000

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from vortex.config import places
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, size_bytes
-from vortex.config.values import Duration, Endpoint, Paths, Patterns, PositiveSize, Size, Within, parse_instant
+from vortex.config.values import Duration, Endpoint, Number, Paths, Patterns, PositiveSize, Size, Within, parse_instant
 from vortex.core.decode.limits import DEFAULT
 
 
@@ -109,8 +109,11 @@ class LimitsSection(Section):
         default=DEFAULT.page,
         description="Size after decompression of all records of a GetRecords page, beyond 32 times their own size.",
     )
-    events: int = Field(
-        default=DEFAULT.events, ge=1, description="Events in a record, and user records in a KPL aggregate; at least 1."
+    events: Number = Field(
+        default=DEFAULT.events,
+        ge=1,
+        le=10**9,
+        description="Events in a record, and user records in a KPL aggregate; from 1 to 1,000,000,000.",
     )
     rejections: PositiveSize = Field(
         default=DEFAULT.rejections,

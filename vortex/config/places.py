@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -31,7 +32,9 @@ _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d{1,2}")
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]+\]")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_MOST_HOST = 253
+"""Characters of the name of a host."""
 _KMS_KEY = re.compile(r"(?:key/)?(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _KMS_ALIAS = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}")
 
@@ -215,11 +218,27 @@ def endpoint(url: str) -> str:
         raise ValueError(f'the scheme is missing or unknown; write "https://{again}" or "http://{again}"')
     if "@" in url:  # a password with a slash looks like a path
         raise ValueError("must have no user and password; credentials come from where the AWS SDKs look for them")
-    if not parts.hostname or not _HOST.fullmatch(parts.netloc.rpartition(":")[0] if port else parts.netloc):
+    host = parts.netloc.rpartition(":")[0] if port else parts.netloc
+    if not parts.hostname or not (_is_address(host[1:-1]) if host.startswith("[") else _is_name(host)):
         raise ValueError(f'{quoted(url)} names no host; write for example "https://host:9000"')
     if parts.query or parts.fragment or "?" in url or "#" in url or " " in url:
         raise ValueError(f"{quoted(url)} has a query, a fragment or a space, which an endpoint cannot have")
     return url
+
+
+def _is_name(host: str) -> bool:
+    """Whether it may be the name or the IPv4 address of a host; asyncio raises UnicodeError for another one."""
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= _MOST_HOST and all(_HOST_LABEL.fullmatch(label) for label in labels)
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is an IPv6 address, perhaps with a zone."""
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def kms_key(text: str) -> str:
@@ -254,8 +273,11 @@ def listening_host(text: str) -> str:
     """A host to listen on, or `unix:/path`. Raises ValueError."""
     _plain(text)
     if not text.startswith("unix:"):
-        if not _HOST.fullmatch(text) and not re.fullmatch(r"[0-9A-Fa-f:.]+(?:%\w+)?", text):
-            raise ValueError(f'{quoted(text)} is not a host; write for example "127.0.0.1", "0.0.0.0" or "::"')
+        if not _is_name(text) and not _is_address(text):
+            raise ValueError(
+                f'{quoted(text)} is not a host; write for example "127.0.0.1", "0.0.0.0" or "::", and its port in '
+                "http.port"
+            )
         return text
     path = text.removeprefix("unix:")
     if not path.startswith("/") or path.endswith("/"):

@@ -15,7 +15,7 @@ from vortex.config.input import Event, LimitsSection, Source
 from vortex.config.output import FAST, Commit, Hours, LayoutSection, Publish, Store
 from vortex.config.section import Section, section_region
 from vortex.config.units import duration_ms, size_bytes
-from vortex.config.values import Duration, Endpoint, Size, SizeOrAuto, Within
+from vortex.config.values import Duration, Endpoint, Number, Size, SizeOrAuto, Within
 
 
 class Dedup(Section):
@@ -96,7 +96,7 @@ class Http(Section):
     host: Annotated[str, AfterValidator(places.listening_host)] = Field(
         default="127.0.0.1", description='Address to listen on, or "unix:/path" for a socket.'
     )
-    port: int = Field(default=9400, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    port: Number = Field(default=9400, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     customers: bool = Field(
         default=True, description="Whether the page at / lists the customers with the most bytes of the last hour."
     )

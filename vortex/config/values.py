@@ -141,6 +141,12 @@ def _patterns(value: object) -> object:
     return tuple(value)
 
 
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # pydantic takes True for 1
+    return value
+
+
 def _size_or_auto(value: object) -> object:
     if value == "auto":
         return value
@@ -165,6 +171,7 @@ def _integer(least: int, most: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": least, "maximum": most}
 
 
+Number = Annotated[int, BeforeValidator(_number)]
 _TEXT = {"type": "string", "pattern": size_pattern()}
 Duration = Annotated[
     int,

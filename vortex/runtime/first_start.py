@@ -6,6 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from vortex.config.environment import variable
+from vortex.config.loading import ConfigError
 from vortex.core.fleet.kcl_migration import inherited
 from vortex.core.fleet.lease import Lease, of_earlier_stream
 from vortex.core.fleet.store_mark import ForeignTable, StoreMark, mark_of
@@ -41,6 +43,15 @@ def roots_of(shards: list[ShardInfo]) -> list[ShardInfo]:
     """The shards without a listed parent: their hash ranges cover the key space exactly once."""
     listed = {shard.id for shard in shards}
     return [shard for shard in shards if not listed & set(shard.parents)]
+
+
+def _refuse_ahead(start: FirstStart, server_ms: int) -> None:
+    """Raises ConfigError for a start in the future: the state would close all hours before it, for good."""
+    if start.kind is Start.AT_TIMESTAMP and start.at_ms > server_ms:
+        raise ConfigError(
+            f"source.start (or {variable('source', 'start')}): {moment(start.at_ms):%FT%TZ} is in the future; write a "
+            'time in the past, "latest" or "trim_horizon"'
+        )
 
 
 def first_state(
@@ -94,7 +105,7 @@ async def load_or_create_state(
     leases: Callable[[], Awaitable[list[Lease]]] | None = None,
     table: str = "",
 ) -> tuple[StreamState, LogStore]:
-    """The stream's state and log store, created at the first start. Raises ForeignState, ForeignTable.
+    """The stream's state and log store, created at the first start. Raises ForeignState, ForeignTable, ConfigError.
 
     `leases` are the rows of the lease table, if there is one, and `table` is its name: if they match, its checkpoints
     say where to start.
@@ -105,6 +116,7 @@ async def load_or_create_state(
     if (state := await log_store.state()) is not None:
         return state, log_store
     server = await retry("server time", stream.server_time)  # first: this makes sure that the clocks agree
+    _refuse_ahead(start, server)
     shards = await retry("list shards", stream.list_shards)
     earlier = await _earlier(store, retry, info, root)
     for known, its_log_store in earlier:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from vortex_loader.catalog import Document
+from vortex_loader.catalog import Document, problems_of
 from vortex_loader.model import LoaderError
 
 _TABLES = """
@@ -177,4 +177,4 @@ def _first_problem(problem: ValueError) -> str:
 
     if not isinstance(problem, ValidationError):
         return str(problem)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problem.errors())
+    return problems_of(problem)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from vortex_loader.model import Kind, Loaded, LoaderError, Partition, Path
 from vortex_loader.names import column_base, free, identifier, key, pointer, reserved_schema, schema_base, unused
 from vortex_loader.warehouse.base import Warehouse, qualified, quote
+from vortex_loader.wording import quoted
 
 HOME = "vortex"
 _ROWS = 100
@@ -44,7 +45,9 @@ def schema_of(warehouse: Warehouse, customer: str, asked: str | None) -> str:
     """The customer's schema, with its `_names` and `_loads`; made where it is missing. A transaction of its own."""
     if asked:
         if reserved_schema(asked):
-            raise LoaderError(f"customer {customer!r}: the schema {asked!r} is the warehouse's or the loader's own")
+            raise LoaderError(
+                f"customer {quoted(customer)}: the schema {quoted(asked)} is the warehouse's or the loader's own"
+            )
         if (customer, asked) not in warehouse.owned:
             _make(warehouse, asked, customer)
             _is_nobodys(warehouse, customer, asked)
@@ -69,7 +72,8 @@ def _is_nobodys(warehouse: Warehouse, customer: str, asked: str) -> None:
     owners = {name: raw for raw, name in known_schemas(warehouse).items()}
     if owners.get(asked, key(customer)) != key(customer):
         raise LoaderError(
-            f"customer {customer!r}: the schema {asked} is that of customer {owners[asked]!r}; name another one"
+            f"customer {quoted(customer)}: the schema {asked} is that of customer {quoted(owners[asked])}; name "
+            "another one"
         )
 
 
@@ -87,12 +91,12 @@ def table_of(warehouse: Warehouse, schema: str, event_type: str, asked: str | No
         names = _names(warehouse, schema, "table", "")
         taken = set(names.values())
         if asked in taken:
-            raise LoaderError(f"{event_type!r}: the table {schema}.{asked} is another event's; name another one")
+            raise LoaderError(f"{quoted(event_type)}: the table {schema}.{asked} is another event's; name another one")
         found = asked or free(identifier(event_type), lambda name: name in taken)
         _name(warehouse, schema, ("table", "", key(event_type), found, ""))
     elif asked and asked != found:
         raise LoaderError(
-            f"{event_type!r} is in {schema}.{found}; the catalogue says {asked}: rename the table and its row in "
+            f"{quoted(event_type)} is in {schema}.{found}; the catalogue says {asked}: rename the table and its row in "
             f"{schema}._names first"
         )
     return found

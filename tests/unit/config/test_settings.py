@@ -61,6 +61,12 @@ def test_settings_have_a_default_for_everything_but_stream_and_store_and_event_f
         ("[publish]\ntarget_object_size='1TiB'", "publish.target_object_size"),
         ("[http]\nport=-1", "http.port"),
         ("[http]\nport='http'", "http.port"),
+        ("[http]\nport=true", "http.port (or VORTEX_HTTP__PORT): must be a whole number"),
+        ("[limits]\nevents=true", "limits.events (or VORTEX_LIMITS__EVENTS): must be a whole number"),
+        (
+            "[limits]\nevents=9223372036854775808",
+            "limits.events (or VORTEX_LIMITS__EVENTS): must be at most 1000000000",
+        ),
         ("[http]\nhost='http://0.0.0.0'", "http.host (or VORTEX_HTTP__HOST): 'http://0.0.0.0' is not a host"),
         (
             "[http]\nhost='unix:/" + "a" * 200 + "'",

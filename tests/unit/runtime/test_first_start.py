@@ -11,6 +11,9 @@ from simulation import vtime
 from simulation.memstream import MemoryStream
 from tests.faulty_stream import FaultyWorld, of_kinesis
 from tests.loops import World
+from vortex.config.loading import ConfigError
+from vortex.config.settings import Settings
+from vortex.core.layout import moment
 from vortex.core.model import ShardInfo, StreamInfo
 from vortex.runtime.first_start import ForeignState
 
@@ -118,5 +121,33 @@ def test_begin_refuses_the_state_of_another_stream() -> None:
         world.stream = MemoryStream(world.clock, name="other", random=Random(3))
         with pytest.raises(ForeignState, match="give each its own prefix"):
             await world.begin()
+
+    vtime.run(scenario())
+
+
+class FromTime(World):
+    """Its settings name a time to start from."""
+
+    at = ""
+
+    def settings(self) -> Settings:
+        """What a worker runs with."""
+        settings = super().settings()
+        return settings.model_copy(update={"source": settings.source.model_copy(update={"start": self.at})})
+
+
+def test_first_start_refuses_a_time_in_the_future() -> None:
+    """Its state would close every hour before that, for good. A later start does not look at it."""
+
+    async def scenario() -> None:
+        world = FromTime()
+        world.at = f"{moment(world.clock.now_ms() + 2000):%FT%TZ}"
+        with pytest.raises(ConfigError, match=r"source\.start \(or VORTEX_SOURCE__START\): .* is in the future; write"):
+            await world.begin()
+        assert not world.store.objects
+        world.at = f"{moment(world.clock.now_ms() - 2000):%FT%TZ}"
+        await (await world.begin()).kill()
+        world.at = "9999-12-31T23:59:59Z"
+        await (await world.begin()).kill()
 
     vtime.run(scenario())

@@ -47,6 +47,8 @@
 {{- if and .Values.keda.enabled (gt (int .Values.keda.minReplicas) (int .Values.keda.maxReplicas)) }}
 {{- fail (printf "keda.minReplicas %d is above keda.maxReplicas %d" (int .Values.keda.minReplicas) (int .Values.keda.maxReplicas)) }}
 {{- end }}
+{{- include "vortex.checkedZone" (list . "drain.timeZone" .Values.drain.timeZone) }}
+{{- range .Values.keda.hours }}{{ include "vortex.checkedZone" (list $ "keda.hours: timezone" .timezone) }}{{ end }}
 {{- if .Values.keda.enabled }}{{ range .Values.keda.hours }}
 {{- if gt (int (default 1 .replicas)) (int $.Values.keda.maxReplicas) }}
 {{- fail (printf "keda.hours: replicas %d is above keda.maxReplicas %d" (int .replicas) (int $.Values.keda.maxReplicas)) }}

@@ -62,6 +62,25 @@
 {{- if le $end $start }}true{{ end }}
 {{- end }}
 
+{{- /* Fails where a time zone has no name of the time zone database: (list $ WHERE NAME). Names the one with the longest begin
+       and end in common. */ -}}
+{{- define "vortex.checkedZone" -}}
+{{- $known := ((index . 0).Files.Get "files/zones.json" | fromJson).names }}{{ $where := index . 1 }}{{ $name := index . 2 }}
+{{- if and $name (not (has $name $known)) }}
+{{- $given := lower $name | trunc 64 }}{{ $nearest := "" }}{{ $best := -10080 }}
+{{- range $known }}
+{{- $zone := lower . }}{{ $begin := 0 }}{{ $end := 0 }}
+{{- range $n := untilStep 1 (add1 (min (len $given) (len $zone)) | int) 1 }}
+{{- if hasPrefix (trunc $n $given) $zone }}{{ $begin = $n }}{{ end }}
+{{- if hasSuffix (trunc (mul -1 $n | int) $given) $zone }}{{ $end = $n }}{{ end }}
+{{- end }}
+{{- $alike := sub (mul 4 (min (add $begin $end) (len $zone))) (len $zone) }}
+{{- if gt (int $alike) (int $best) }}{{ $best = $alike }}{{ $nearest = . }}{{ end }}
+{{- end }}
+{{- fail (printf "%s: there is no time zone %q; did you mean %q? Names are those of the time zone database, such as Europe/Berlin or UTC" $where (trunc 64 $name) $nearest) }}
+{{- end }}
+{{- end }}
+
 {{- /* By how many minutes the clock of a zone is ahead of another's, in January and in July: (list ZONE OTHER), as JSON. */ -}}
 {{- define "vortex.ahead" -}}
 {{- $found := list }}
