@@ -16,6 +16,10 @@ _LEAST_SHARE = 16 * 1024
 MEMBERS = 32_768
 """Compressed members per record, not counting the first of each text: a record could contain a million empty ones.
 """
+TOKENS = 2**23
+"""Tokens per record in broken texts, which are searched for valid values: half a second of CPU. Strings and closing
+brackets count as one each, backslashes as a half.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,9 @@ class Budget:
         """Parts that the record may still have."""
         self.members = MEMBERS
         """Compressed members that it may still have, not counting the first of each text."""
+        self.lines = limits.events
+        """Lines of broken texts that may still be tried one by one."""
+        self.tokens = TOKENS
 
     @property
     def room(self) -> int:
@@ -97,6 +104,19 @@ class Budget:
             raise self.too_many()
         self.parts -= number
 
-    def too_many(self) -> OverBudget:
+    def tried(self) -> None:
+        """Count one more line of a broken text. Raises OverBudget if they are too many."""
+        self.lines -= 1
+        if self.lines < 0:
+            raise self.too_many("lines of broken JSON")
+
+    def searched(self, tokens: int) -> None:
+        """Count tokens of a broken text. Raises OverBudget if they are too many."""
+        self.tokens -= tokens
+        if self.tokens < 0:
+            detail = f"not only JSON values, and more than {TOKENS} strings, closing brackets and pairs of backslashes"
+            raise OverBudget(Reason.TOO_MANY_TOKENS, detail)
+
+    def too_many(self, what: str = "events") -> OverBudget:
         """The error for too many parts."""
-        return OverBudget(Reason.TOO_MANY_EVENTS, f"contains more than {self._limits.events} events (limits.events)")
+        return OverBudget(Reason.TOO_MANY_EVENTS, f"contains more than {self._limits.events} {what} (limits.events)")

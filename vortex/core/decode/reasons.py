@@ -19,6 +19,7 @@ class Reason(StrEnum):
     EVENT_TOO_LARGE = "event_too_large"
     TOO_MANY_MEMBERS = "too_many_members"
     TOO_MANY_KEYS = "too_many_keys"
+    TOO_MANY_TOKENS = "too_many_tokens"
     TOO_MANY_EVENTS = "too_many_events"
     TOO_MANY_SUB_RECORDS = "too_many_sub_records"
     REJECTIONS_TOO_LARGE = "rejections_too_large"

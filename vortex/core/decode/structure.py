@@ -25,7 +25,7 @@ def table(chars: bytes) -> NDArray[np.bool_]:
     return table
 
 
-_TOKENS = table(b'"[]{},')
+_BRACKETS, _TOKENS = table(b'"[]{}'), table(b'"[]{},')
 _SCALARS = table(b"-+.0123456789eEnultrfas")
 _OTHERS = ~(_SCALARS | table(b" \t\r\n"))
 _DEEPER = np.zeros(256, dtype=np.int32)
@@ -34,8 +34,8 @@ _DEEPER[list(b"]}")] = -1
 
 
 class _Piece(NamedTuple):
-    """The brackets, commas and quotes of a piece: their positions, and `depth` and `within` (inside a string) after
-    each. Before the first of them, both are as after the last of the previous piece.
+    """The brackets and quotes of a piece, and perhaps commas: their positions, and `depth` and `within` (inside a
+    string) after each. Before the first of them, both are as after the last of the previous piece.
     """
 
     octets: NDArray[np.uint8]
@@ -47,7 +47,7 @@ class _Piece(NamedTuple):
 
 def nests_deeper(text: bytes, most: int) -> Steps[bool]:
     """Whether brackets nest more than `most` deep."""
-    for piece in _pieces(text):
+    for piece in _pieces(text, _BRACKETS):
         if len(piece.depth) and int(piece.depth.max()) > most:
             return True
         yield
@@ -62,22 +62,25 @@ def has_more_values(text: bytes, most: int) -> Steps[bool]:
         return False
     found, container = 0, np.uint8(0)
     depth, within = np.int32(0), np.bool_(False)
-    for piece in _pieces(text):
-        octets, place, kind, *_ = piece
-        before = np.concatenate(([depth], piece.depth[:-1])), np.concatenate(([within], piece.within[:-1]))
-        top = (piece.depth == 1) & (before[0] == 0)
+    for piece in _pieces(text, _TOKENS):
+        octets, place, kind, deep, inside = piece
+        before = np.concatenate(([depth], deep))[:-1]
+        # Only tokens at the top level make a difference, and commas directly inside an array there.
+        near = (deep < 1) | (before < 1)
+        if container == _ARRAY or (kind[near] == _ARRAY).any():
+            near |= (kind == _COMMA) & (deep == 1)
+        place, kind, deep, inside, before = place[near], kind[near], deep[near], inside[near], before[near]
+        top = (deep == 1) & (before == 0)
         # The kind of the container at the top level, after each token.
         last = np.maximum.accumulate(np.where(top, np.arange(len(place)), -1))
         around = np.where(last < 0, container, kind[last])
-        counts = top | ((kind == _COMMA) & (piece.depth == 1) & ~piece.within & (around == _ARRAY))
-        counts |= (kind == _QUOTE) & piece.within & (piece.depth == 0)
-        wrong = (piece.depth < 0) | ((kind == _COMMA) & (piece.depth == 0) & ~piece.within)
+        counts = top | ((kind == _COMMA) & (deep == 1) & (around == _ARRAY))
+        counts |= (kind == _QUOTE) & inside & (deep == 0)
+        wrong = (deep < 0) | ((kind == _COMMA) & (deep == 0))
         stop = int(np.argmax(wrong)) if wrong.any() else len(place)
         # Scalars at the top level, byte by byte: words need no separator.
         begins, ends = np.concatenate(([0], place + 1)), np.concatenate((place, [len(octets)]))
-        free = (
-            (np.concatenate(([depth], piece.depth)) == 0) & ~np.concatenate(([within], piece.within)) & (begins < ends)
-        )
+        free = (np.concatenate(([depth], deep)) == 0) & ~np.concatenate(([within], inside)) & (begins < ends)
         free[stop + 1 :] = False
         if free.any():
             invalid = _first_within(np.flatnonzero(_OTHERS[octets]), begins[free], ends[free])
@@ -92,8 +95,10 @@ def has_more_values(text: bytes, most: int) -> Steps[bool]:
             return True
         if stop < len(place) or invalid < len(octets):
             return False
+        if len(piece.depth):
+            depth, within = piece.depth[-1], piece.within[-1]
         if len(place):
-            depth, within, container = piece.depth[-1], piece.within[-1], around[-1]
+            container = around[-1]
         yield
     return False
 
@@ -106,11 +111,11 @@ def _first_within(places: NDArray[np.int64], begins: NDArray[np.int64], ends: ND
     return int(places[at[some]][inside][0]) if inside.any() else 1 << 62
 
 
-def _pieces(text: bytes) -> Iterator[_Piece]:
+def _pieces(text: bytes, tokens: NDArray[np.bool_]) -> Iterator[_Piece]:
     depth, inside, backs = 0, 0, 0
     for at in range(0, len(text), _PIECE):
         octets = np.frombuffer(text, dtype=np.uint8, count=min(_PIECE, len(text) - at), offset=at)
-        place = np.flatnonzero(_TOKENS[octets])
+        place = np.flatnonzero(tokens[octets])
         if backs or text.find(b"\\", at, at + len(octets)) >= 0:
             escaped, backs = behind_backslashes(octets, backs)
             place = place[~(escaped[place] & (octets[place] == _QUOTE))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,17 +14,33 @@ from vortex.core.decode.structure import has_more_values, nests_deeper
 from vortex.core.decode.surrogates import masking
 
 WHITE = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
-_RS = b"\x1e"  # before each value of a JSON text sequence, RFC 7464
 _values = msgspec.json.Decoder(msgspec.Raw).decode_lines
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_MARK = re.compile(rb'["}\]]')
-# Up to the line's end if it is not closed: so each byte is scanned once.
-_STRING = re.compile(rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?+')
-_BETWEEN = re.compile(rb"(?:[ \t\r\n\x1e]|\xef\xbb\xbf)*+")
-_STEP_BYTES = 1 << 18
-_STEP_VALUES, _STEP_LOOKS = 500, 10_000
 _BLANKS, _COMMAS = re.compile(rb"[ \t\r\n]*+"), re.compile(rb"[ \t\r\n,]*+")
+_STEP_BYTES, _STEP_VALUES, _STEP_LOOKS = 1 << 18, 500, 50
+_REPEATS = 1000
+"""Maximum repetitions in a match: these patterns end after so many, for a pause, and `_end_of_all` goes on."""
+_OPEN, _SPACE = rb"[{\[]", rb"[ \t\r\n\x1e]++|\xef\xbb\xbf"
+"""Between values: white space, byte order marks, and the record separators of a JSON text sequence (RFC 7464)."""
+
+
+def _repeated(pattern: bytes) -> bytes:
+    return b"(?:%b){0,%d}+" % (pattern, _REPEATS)
+
+
+_ESCAPES = rb'[^"\\\n]*+' + _repeated(rb'\\.[^"\\\n]*+')
+_BETWEEN, _IN_STRING = re.compile(_repeated(_SPACE)), re.compile(_ESCAPES)
+_CLOSED = re.compile(_repeated(rb"[}\]]++|" + _SPACE))
+_MARK = re.compile(rb'["}\]]')
+# Up to a place where a value may begin behind a bracket that closed: strings, which end at the line's end if nothing
+# closes them, and brackets with something else behind them. Not those with more repetitions, nor what is behind them.
+_NO_VALUE = re.compile(
+    _repeated(
+        (rb'[^"}\]]{0,%d}+(?:"' % _STEP_BYTES + _ESCAPES)
+        + (rb'(?:"|(?!\\.|(?<=[}\]])' + _repeated(_SPACE) + rb"(?:" + _OPEN + rb"|" + _SPACE + rb")))")
+        + (rb"|[}\]]" + _repeated(rb"[}\]]++|" + _SPACE) + rb"(?!" + _OPEN + rb"|[}\]]|" + _SPACE + rb"))")
+    )
+)
 
 
 def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
@@ -33,12 +49,16 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
     Invalid JSON stays in one piece as far as the values around it can be recognised: at most to the ends of its line.
     A text without any object is one value, valid or not. Raises OverBudget.
     """
-    text = trimmed(text)
+    text = text.strip(WHITE)
+    if begin := (yield from _end_of_all(_BETWEEN, text, 0)):
+        text = text[begin:]
     found = yield from _all_of(text, budget)
     if found is None:
         found = []
         for number, piece in enumerate((yield from _pieces(text, budget))):
-            found += (yield from _all_of(piece, budget)) or (yield from _by_lines(piece, budget))
+            # A single piece is the text, which was tried.
+            its = None if piece is text else (yield from _all_of(piece, budget))
+            found += its or (yield from _by_lines(piece, budget))
             if len(found) > budget.parts:
                 raise budget.too_many()
             if number % _STEP_VALUES == 0:
@@ -47,21 +67,14 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
     return found
 
 
-def trimmed(text: bytes) -> bytes:
-    """The text without surrounding white space, and without a byte order mark or record separator at its start."""
-    text = text.strip(WHITE)
-    if text[:1] in (_BOM[:1], _RS):
-        text = text[_end_of(_BETWEEN, text, 0) :]
-    return text
-
-
 def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
     """The values of a text of nothing but values; None for any other text, or if no value could be an event."""
     if (yield from has_more_values(text, budget.parts)):
         raise budget.too_many()
     hidden = yield from masking(text)
     try:
-        found = _sliced(text, hidden, _values(hidden), _BLANKS)
+        raws = _values(hidden)
+        found = _sliced(text, hidden, raws, _BLANKS)
     except (msgspec.MsgspecError, RecursionError):
         return None
     if len(text) > _STEP_BYTES:
@@ -71,29 +84,31 @@ def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
     if not any(value[:1] == b"[" for value in found):
         return found
     elements = []
-    for value in found:
-        elements += yield from _elements_of(value)
+    for value, raw in zip(found, raws, strict=True):
+        elements += _elements_of(value, value if hidden is text else bytes(raw))
+    if len(text) > _STEP_BYTES:
+        yield
     return elements
 
 
-def _elements_of(value: bytes) -> Steps[list[bytes]]:
+def _elements_of(value: bytes, hidden: bytes) -> list[bytes]:
     """The elements of an array. A value that is not an array, or an empty array, is returned itself."""
     if value[:1] != b"[":
         return [value]
-    hidden = yield from masking(value)
+    if hidden is value:
+        return list(map(bytes, _elements(value))) or [value]
     return _sliced(value[1:], hidden[1:], _elements(hidden), _COMMAS) or [value]
 
 
-def _sliced(text: bytes, hidden: bytes, raws: Iterable[msgspec.Raw], between: re.Pattern[bytes]) -> list[bytes]:
+def _sliced(text: bytes, hidden: bytes, raws: Sequence[msgspec.Raw], between: re.Pattern[bytes]) -> list[bytes]:
     """The bytes in `text` of these values of `hidden`."""
     if hidden is text:
-        values = list(raws)
         # A single value may be large: no second copy.
-        return [text] if len(values) == 1 and len(memoryview(values[0])) == len(text) else list(map(bytes, values))
+        return [text] if len(raws) == 1 and len(memoryview(raws[0])) == len(text) else list(map(bytes, raws))
     slices, at = [], 0
     for raw in raws:
         begin = _end_of(between, hidden, at)
-        at = begin + len(bytes(raw))
+        at = begin + len(memoryview(raw))
         slices.append(text[begin:at])
     return slices
 
@@ -102,23 +117,43 @@ def _pieces(text: bytes, budget: Budget) -> Steps[list[bytes]]:
     """The text, cut where one value ends and another begins: inside a value nothing opens directly after a bracket
     that closed.
     """
-    pieces, begin, at, looks = [], 0, 0, 0
+    yield from _count_tokens(text, budget)
+    pieces, begin, at, looks, paused = [], 0, 0, 0, 0
     while at < len(text):
+        at = _end_of(_NO_VALUE, text, at)
         mark = _MARK.search(text, at, at + _STEP_BYTES)
         looks += 1
-        if mark is None or looks % _STEP_LOOKS == 0:
-            yield
         if mark is None:
             at += _STEP_BYTES
+            yield
             continue
-        end = _end_of(_STRING, text, mark.start()) if mark[0] == b'"' else mark.end()
-        at = _end_of(_BETWEEN, text, end) if text[end - 1] in b"}]" else end
-        if text[end - 1] in b"}]" and text[at : at + 1] in (b"{", b"["):
+        if looks % _STEP_LOOKS == 0 or mark.start() > paused + _STEP_BYTES:
+            paused = mark.start()
+            yield
+        closed = mark.start()
+        if mark[0] == b'"':
+            at = yield from _end_of_all(_IN_STRING, text, mark.end())
+            if text[at - 1] not in b"}]" or text.startswith(b'"', at):
+                at += text.startswith(b'"', at)
+                continue
+            closed = at - 1  # no quote closes the string: perhaps the bracket does
+        at = yield from _end_of_all(_CLOSED, text, closed)
+        if text.startswith((b"{", b"["), at):
+            end = 1 + max(text.rfind(b"}", closed, at), text.rfind(b"]", closed, at))
             pieces.append(text[begin:end])
             begin = at
             if len(pieces) > budget.parts:
                 raise budget.too_many()
     return [*pieces, text[begin:]]
+
+
+def _count_tokens(text: bytes, budget: Budget) -> Steps[None]:
+    """Count strings, closing brackets and half of the backslashes: the work of `_pieces`."""
+    for at in range(0, len(text), _STEP_BYTES):
+        some = text[at : at + _STEP_BYTES]
+        halves = some.count(b'"') + some.count(b"\\")
+        budget.searched(len(some) - len(some.translate(None, b'"\\}]')) - halves // 2)
+        yield
 
 
 def _end_of(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
@@ -127,30 +162,30 @@ def _end_of(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
     return found.end()
 
 
+def _end_of_all(pattern: re.Pattern[bytes], text: bytes, at: int) -> Steps[int]:
+    """The end of all repetitions of a pattern that takes at most _REPEATS at once."""
+    while (end := _end_of(pattern, text, at)) - at >= _REPEATS:
+        at = end
+        yield
+    return end
+
+
 def _by_lines(piece: bytes, budget: Budget) -> Steps[list[bytes]]:
     """A broken piece, split into lines if at least one line contains an object."""
     if b"\n" not in piece or (yield from nests_deeper(piece, MAX_DEPTH)):
         return [piece]
-    lines: list[tuple[bytes, list[bytes] | None]] = []
-    count = 0
-    for begin, end in _lines_of(piece):
-        if line := trimmed(piece[begin:end]):
-            lines.append((line, (yield from _all_of(line, budget))))
-            count += len(lines[-1][1] or [line])
-            if count > budget.parts:
-                raise budget.too_many()
-        if begin // _STEP_BYTES != end // _STEP_BYTES or len(lines) % _STEP_VALUES == 0:
+    values: list[bytes] = []
+    at, some = 0, False
+    while (begin := (yield from _end_of_all(_BETWEEN, piece, at))) < len(piece):
+        end = piece.find(b"\n", begin)
+        before, at = at, end if end >= 0 else len(piece)
+        line = piece[begin:at].rstrip(WHITE)
+        budget.tried()
+        found = yield from _all_of(line, budget)
+        some = some or found is not None
+        values += found or [line]
+        if len(values) > budget.parts:
+            raise budget.too_many()
+        if before // _STEP_BYTES != at // _STEP_BYTES or budget.lines % _STEP_VALUES == 0:
             yield
-    if not any(found for _, found in lines):
-        return [piece]
-    return [value for line, found in lines for value in found or [line]]
-
-
-def _lines_of(text: bytes) -> Iterator[tuple[int, int]]:
-    """Begin and end of each line; some blank lines are left out."""
-    at = 0
-    while at < len(text):
-        at = _end_of(_BLANKS, text, at)
-        end = text.find(b"\n", at)
-        yield at, (end if end >= 0 else len(text))
-        at = end + 1 if end >= 0 else len(text)
+    return values if some else [piece]
