@@ -15,6 +15,8 @@ from vortex.core.decode.steps import Steps
 
 _PIECE = 1 << 17
 """Bytes examined at a time. The columns of a piece take fifty times its size."""
+_HOPELESS = 1 << 20
+"""Levels for which no decoder has enough stack."""
 _QUOTE, _COMMA, _ARRAY = b'",['
 
 
@@ -97,6 +99,8 @@ def has_more_values(text: bytes, most: int) -> Steps[bool]:
             return False
         if len(piece.depth):
             depth, within = piece.depth[-1], piece.within[-1]
+            if depth > _HOPELESS:
+                return False
         if len(place):
             container = around[-1]
         yield
@@ -131,20 +135,12 @@ def _pieces(text: bytes, tokens: NDArray[np.bool_]) -> Iterator[_Piece]:
 
 
 def behind_backslashes(octets: NDArray[np.uint8], before: int) -> tuple[NDArray[np.bool_], int]:
-    """Which bytes follow an odd number of backslashes, given `before` earlier ones; and how many are at the end."""
-    escaped = np.zeros(len(octets), dtype=np.bool_)
-    escaped[:1] = before % 2
-    place = np.flatnonzero(octets == ord("\\"))
-    if not len(place):
-        return escaped, 0
-    number = np.arange(len(place))
-    begins = np.concatenate(([True], place[1:] != place[:-1] + 1))
-    since = np.maximum.accumulate(np.where(begins, number, 0))  # where its run of backslashes begins
-    length = number - since + 1
-    if place[0] == 0:
-        length[since == 0] += before
-    behind = place[length % 2 == 1] + 1
-    if len(behind) and behind[-1] == len(octets):
-        behind = behind[:-1]
-    escaped[behind] = True
-    return escaped, int(length[-1]) if place[-1] == len(octets) - 1 else 0
+    """Which bytes are escaped: they follow a backslash that is not escaped itself. `before`: whether the first one is.
+    Also returns whether the byte behind the last one is. Escaped backslashes do not count.
+    """
+    text = octets.tobytes()
+    if before:
+        text = b"\0" + text[1:]
+    single = np.frombuffer(text.replace(b"\\\\", b"\0\0"), dtype=np.uint8) == ord("\\")
+    escaped = np.concatenate(([bool(before)], single))
+    return escaped[:-1], int(escaped[-1])

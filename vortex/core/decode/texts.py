@@ -52,13 +52,17 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
     text = text.strip(WHITE)
     if begin := (yield from _end_of_all(_BETWEEN, text, 0)):
         text = text[begin:]
-    found = yield from _all_of(text, budget)
+    hidden = yield from masking(text)  # at once: for many short pieces it takes long
+    found = yield from _all_of(text, hidden, budget)
     if found is None:
         found = []
-        for number, piece in enumerate((yield from _pieces(text, budget))):
+        pieces = yield from _pieces(text, budget)
+        for number, (begin, end) in enumerate(pieces):
+            piece = text[begin:end]
+            mask = piece if hidden is text else hidden[begin:end]
             # A single piece is the text, which was tried.
-            its = None if piece is text else (yield from _all_of(piece, budget))
-            found += its or (yield from _by_lines(piece, budget))
+            its = (yield from _all_of(piece, mask, budget)) if len(pieces) > 1 else None
+            found += its or (yield from _by_lines(piece, mask, budget))
             if len(found) > budget.parts:
                 raise budget.too_many()
             if number % _STEP_VALUES == 0:
@@ -67,11 +71,12 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
     return found
 
 
-def _all_of(text: bytes, budget: Budget) -> Steps[list[bytes] | None]:
-    """The values of a text of nothing but values; None for any other text, or if no value could be an event."""
+def _all_of(text: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes] | None]:
+    """The values of a text of nothing but values; None for any other text, or if no value could be an event. `hidden`:
+    the text with marks for lone surrogates.
+    """
     if (yield from has_more_values(text, budget.parts)):
         raise budget.too_many()
-    hidden = yield from masking(text)
     try:
         raws = _values(hidden)
         found = _sliced(text, hidden, raws, _BLANKS)
@@ -113,9 +118,9 @@ def _sliced(text: bytes, hidden: bytes, raws: Sequence[msgspec.Raw], between: re
     return slices
 
 
-def _pieces(text: bytes, budget: Budget) -> Steps[list[bytes]]:
-    """The text, cut where one value ends and another begins: inside a value nothing opens directly after a bracket
-    that closed.
+def _pieces(text: bytes, budget: Budget) -> Steps[list[tuple[int, int]]]:
+    """Begin and end of the text's pieces, cut where one value ends and another begins: inside a value nothing opens
+    directly after a bracket that closed.
     """
     yield from _count_tokens(text, budget)
     pieces, begin, at, looks, paused = [], 0, 0, 0, 0
@@ -140,11 +145,11 @@ def _pieces(text: bytes, budget: Budget) -> Steps[list[bytes]]:
         at = yield from _end_of_all(_CLOSED, text, closed)
         if text.startswith((b"{", b"["), at):
             end = 1 + max(text.rfind(b"}", closed, at), text.rfind(b"]", closed, at))
-            pieces.append(text[begin:end])
+            pieces.append((begin, end))
             begin = at
             if len(pieces) > budget.parts:
                 raise budget.too_many()
-    return [*pieces, text[begin:]]
+    return [*pieces, (begin, len(text))]
 
 
 def _count_tokens(text: bytes, budget: Budget) -> Steps[None]:
@@ -170,7 +175,7 @@ def _end_of_all(pattern: re.Pattern[bytes], text: bytes, at: int) -> Steps[int]:
     return end
 
 
-def _by_lines(piece: bytes, budget: Budget) -> Steps[list[bytes]]:
+def _by_lines(piece: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes]]:
     """A broken piece, split into lines if at least one line contains an object."""
     if b"\n" not in piece or (yield from nests_deeper(piece, MAX_DEPTH)):
         return [piece]
@@ -181,7 +186,8 @@ def _by_lines(piece: bytes, budget: Budget) -> Steps[list[bytes]]:
         before, at = at, end if end >= 0 else len(piece)
         line = piece[begin:at].rstrip(WHITE)
         budget.tried()
-        found = yield from _all_of(line, budget)
+        mask = line if hidden is piece else hidden[begin : begin + len(line)]
+        found = yield from _all_of(line, mask, budget)
         some = some or found is not None
         values += found or [line]
         if len(values) > budget.parts:
