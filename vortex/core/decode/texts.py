@@ -89,10 +89,10 @@ def _all_of(text: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes] | N
     if not any(value[:1] == b"[" for value in found):
         return found
     elements = []
-    for value, raw in zip(found, raws, strict=True):
+    for number, (value, raw) in enumerate(zip(found, raws, strict=True)):
         elements += _elements_of(value, value if hidden is text else bytes(raw))
-    if len(text) > _STEP_BYTES:
-        yield
+        if number % _STEP_VALUES == 0 and len(text) > _STEP_BYTES:
+            yield
     return elements
 
 
