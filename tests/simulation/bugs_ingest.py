@@ -26,6 +26,7 @@ from vortex.core.decode.records import Records
 from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.segment import Footer
 from vortex.core.model import Position, Start
+from vortex.ingest.backlog import Backlog
 from vortex.ingest.memory import MemoryBudget
 from vortex.ingest.reading import Reader
 from vortex.ingest.worker import ShardWorker
@@ -76,6 +77,13 @@ def rebuilt(worker: ShardWorker, new: ShardIngest, **other: Any) -> ShardIngest:
     names = ("position", "watermark", "closed_before")
     kept: dict[str, Any] = {name: getattr(new, name) for name in names} | other
     return ShardIngest(worker.shard, worker._policy, n=worker._commits.head.n, **kept)
+
+
+def time_alone_ends_a_drain() -> Any:
+    async def is_read(self: Backlog, position: Position, asked_at: float, *, empty: bool) -> bool:
+        return asked_at >= self._settled
+
+    return patch.object(Backlog, "is_read", is_read)
 
 
 def children_from_latest() -> Any:

@@ -31,6 +31,7 @@ from tests.simulation.bugs_ingest import (
     refusal_taken_as_mine,
     shards_that_left_still_count,
     text_order,
+    time_alone_ends_a_drain,
     watermark_of_the_fastest,
 )
 from tests.simulation.bugs_publish import (
@@ -296,6 +297,12 @@ BUGS = (
         shards_that_left_still_count,
         f"{Invariant.LIMITS_KEPT}.*has a limit of",
         ("process.tight", *RESHARDING),
+    ),
+    Bug(
+        "time alone ends a drain",
+        time_alone_ends_a_drain,
+        f"{Invariant.COMPLETE_AND_ONCE}.*drained, but left",
+        ("process.drain",),
     ),
     Bug("asking too often", constant("CALL_S", 0.1), f"{Invariant.LIMITS_KEPT}.*six calls"),
     Bug(
