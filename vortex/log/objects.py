@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from vortex.core.log.rules import Damaged
-from vortex.core.log.trailer import CorruptSegment, OtherVersion
+from vortex.core.log.trailer import CorruptSegment, OtherVersion, Trailer
 from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+TAIL = 64 * 1024
+"""Bytes that are read of the end of an object at first."""
 PAUSES_S = (1.0, 5.0, 20.0, 60.0)
 """Pauses before corrupt data are read again: a proxy may have damaged them in transit, and may go on for a minute."""
 
@@ -63,6 +65,16 @@ class CheckedObjects:
             return True
 
         return await self._retry(f"look for {key}", look)
+
+    async def end(self, key: str, trailer: Trailer, first: int = TAIL) -> tuple[bytes, int]:
+        """The trailer and the part that it describes, perhaps with more before them; and the size of the object.
+
+        `first`: the bytes of the first read, which mostly is the only one.
+        """
+        tail, size = await self.store.get_tail(key, first)
+        if (length := trailer.length(tail, key)) > len(tail) and len(tail) < size:
+            tail, size = await self.store.get_tail(key, length)
+        return tail, size
 
     async def put(self, key: str, body: bytes) -> bool:
         """Put a document if it is absent; false if another call has put one."""

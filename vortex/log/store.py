@@ -10,12 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from vortex.core.dedup.decided import DECISION_TRAILER, Decided, parse
-from vortex.core.dedup.groups import GROUP_TRAILER, GroupIds, read_group
-from vortex.core.dedup.keys import Keys
 from vortex.core.documents import done_of, plan_of, range_done_of, state_of
 from vortex.core.log.index import sizes_of
 from vortex.core.log.rules import (
@@ -29,20 +24,17 @@ from vortex.core.log.rules import (
     segment_number,
 )
 from vortex.core.log.segment import SEGMENT_TRAILER, Folder, Footer, Sealed, check_ids, parse_footer
-from vortex.core.log.trailer import CorruptSegment, Trailer
+from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import Done
 from vortex.core.publish.plan import LogView, Plan, PlanShard, initial_plan
 from vortex.core.publish.ranges import RangeDone
-from vortex.log.objects import CheckedObjects
-from vortex.ports import NotFound, ObjectStore, Offload
+from vortex.log.dedup_files import PARALLEL, DedupFiles
+from vortex.log.objects import TAIL
+from vortex.ports import NotFound, ObjectStore
 from vortex.retry import Retry
 
-_TAIL = 64 * 1024
 _TAIL_WITH_IDS = 2 * 1024 * 1024
 """The most that is read of a segment to have its ids with its footer: `_HEADERS` of them are read at a time."""
-DECIDED = "dedup"
-_GROUP = "-ids"
-_PARALLEL = 32
 _HEADERS = 48
 """Footers that are read at a time: they are small, and a planner of 10,000 shards reads hundreds a second."""
 _IDS = 96
@@ -57,15 +49,11 @@ def _without_ids(head: SegmentHeader) -> SegmentHeader:
     return replace(head, ids=None)
 
 
-class LogStore:
+class LogStore(DedupFiles):
     """Typed access to `<root>/`. Reads are retried until the store answers; chains are checked."""
 
     def __init__(self, store: ObjectStore, root: str, retry: Retry) -> None:
-        self.store = store
-        self.root = root
-        self.retry = retry.of("store")
-        self._objects = CheckedObjects(store, self.retry)
-        self._gate = asyncio.Semaphore(_PARALLEL)
+        super().__init__(store, root, retry.of("store"))
         self._ids_gate = asyncio.Semaphore(_IDS)
         self._header_gate = asyncio.Semaphore(_HEADERS)
         self._folders: dict[str, Folder] = {}
@@ -191,7 +179,7 @@ class LogStore:
         key = segment_key(self.root, shard, n)
 
         async def read() -> tuple[Footer, str, bytes | None]:
-            tail, size = await self._end(key, SEGMENT_TRAILER, min(_TAIL + ids_bytes, _TAIL_WITH_IDS))
+            tail, size = await self._objects.end(key, SEGMENT_TRAILER, min(TAIL + ids_bytes, _TAIL_WITH_IDS))
             footer, digest = parse_footer(tail, size, key)
             return footer, digest, _ids_in(tail, size, footer, key)
 
@@ -201,16 +189,6 @@ class LogStore:
             self._folders.clear()
         footer.folders = [self._folders.setdefault(folder.path, folder) for folder in footer.folders]
         return SegmentHeader(shard, n, digest, footer, sizes_of(footer), ids=ids)
-
-    async def _end(self, key: str, trailer: Trailer, first: int = _TAIL) -> tuple[bytes, int]:
-        """The trailer and the part that it describes, perhaps with more before them; and the size of the object.
-
-        `first`: the bytes of the first read, which mostly is the only one.
-        """
-        tail, size = await self.store.get_tail(key, first)
-        if (length := trailer.length(tail, key)) > len(tail) and len(tail) < size:
-            tail, size = await self.store.get_tail(key, length)
-        return tail, size
 
     async def walk(self, before: SegmentRef, *, index: bool = True) -> list[SegmentHeader]:
         """All segments after `before`, in order, with a checked chain. Raises BrokenLog.
@@ -246,7 +224,7 @@ class LogStore:
                 check_follows(before, head, self.root)
                 headers.append(head)
                 before = head
-            ahead = min(len(headers), _PARALLEL)  # 1, 1, 2, 4: most looks find one segment, and must miss only one
+            ahead = min(len(headers), PARALLEL)  # 1, 1, 2, 4: most looks find one segment, and must miss only one
 
     async def _at(self, shard: str, n: int, kept: Kept) -> SegmentHeader | None:
         try:
@@ -345,111 +323,6 @@ class LogStore:
         keys = [segment_key(self.root, shard, n) for n in numbers]
         if keys:
             await self.retry(f"clean up log of {shard}", lambda: self.store.delete(keys))
-
-    # Deduplication decisions.
-
-    def decided_key(self, k: int, part: int) -> str:
-        """The key of the decision file of a part of plan k."""
-        return f"{self.root}/{DECIDED}/{k:010d}-{part}"
-
-    async def put_decided(self, k: int, part: int, body: bytes) -> bool:
-        """Put the file if it is absent. True if it has these bytes then, False if others. Raises NotFound."""
-        key = self.decided_key(k, part)
-        created = await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body))
-        return created or await self.retry(f"compare {key}", lambda: self.store.get(key)) == body
-
-    async def has_decided(self, k: int, part: int) -> bool:
-        """Whether there is a decision on a part of plan k."""
-        return await self._objects.exists(self.decided_key(k, part))
-
-    async def decided(self, k: int, part: int) -> Decided:
-        """The decision file of a part of plan k, without its keys. Raises NotFound, CorruptSegment, OtherVersion."""
-        key = self.decided_key(k, part)
-
-        async def read() -> Decided:
-            decided = parse(*await self._end(key, DECISION_TRAILER), key)
-            if (decided.k, decided.part) != (k, part):
-                raise CorruptSegment(f"{key}: says that it is part {decided.part} of plan {decided.k}")
-            return decided
-
-        async with self._gate:
-            return await self._objects.checked(f"read {key}", read)
-
-    async def published(self, decided: Decided, first: int, last: int, keys: Keys, offload: Offload) -> None:
-        """Fill `keys` with those in the buckets first..last (half-open) of the file.
-
-        Raises NotFound, CorruptSegment.
-        """
-
-        def fill(block: bytes) -> None:
-            keys.fill(decided.keys_in(block, first, last))
-
-        async def read() -> None:
-            await offload(fill, await self._block(decided, decided.bucket_bytes(first, last)))
-
-        async with self._gate:
-            await self._objects.checked(f"read keys {decided.name}", read)
-
-    async def dropped(self, decided: Decided) -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
-        """The rows that the file drops, by segment. Raises NotFound, CorruptSegment."""
-
-        async def read() -> dict[tuple[str, int], list[NDArray[np.uint32]]]:
-            return decided.dropped_rows(await self._block(decided, decided.dropped_range))
-
-        async with self._gate:
-            return await self._objects.checked(f"read {decided.name}", read)
-
-    async def _block(self, decided: Decided, place: tuple[int, int]) -> bytes:
-        return await self.store.get_range(decided.name, *place) if place[1] else b""
-
-    # Ids that the workers that decide exchange: in the same folder, so that clean-up finds them.
-
-    def group_key(self, k: int, group: int) -> str:
-        """The key of the ids of a group of plan k's shards."""
-        return f"{self.decided_key(k, group)}{_GROUP}"
-
-    async def put_group(self, k: int, group: int, body: bytes) -> None:
-        """Put the ids of a group if they are absent."""
-        key = self.group_key(k, group)
-        await self.retry(f"put {key}", lambda: self.store.put_if_absent(key, body))
-
-    async def has_group(self, k: int, group: int) -> bool:
-        """Whether the ids of a group of plan k are there."""
-        return await self._objects.exists(self.group_key(k, group))
-
-    async def group_ids(self, plan: Plan, group: int, part: int) -> tuple[GroupIds, bytes]:
-        """The id file of a group, and its rows of a part, checked. Raises NotFound, CorruptSegment, OtherVersion.
-
-        Corrupt data are not read again: the caller has the segments, and waits for nothing.
-        """
-        key = self.group_key(plan.k, group)
-
-        async def read() -> tuple[GroupIds, bytes]:
-            tail, _ = await self._end(key, GROUP_TRAILER)
-            file = read_group(tail, plan, group, key)
-            offset, length = file.range_of(part)
-            block = await self.store.get_range(key, offset, length) if length else b""
-            file.check(block, part)
-            return file, block
-
-        async with self._gate:
-            return await self.retry(f"read {key}", read)
-
-    async def decided_before(self, k: int, oldest_ms: int, undone: int) -> list[str]:
-        """The keys of files to clean up: of plans before k, last written before `oldest_ms`; and id files of any age of
-        plans before `undone`.
-        """
-
-        async def listing() -> list[str]:
-            limit, end, found = self.decided_key(k, 0), self.decided_key(undone, 0), []
-            async for info in self.store.list(f"{self.root}/{DECIDED}/"):
-                if info.key >= end:
-                    break
-                if info.key.endswith(_GROUP) or (info.key < limit and info.modified_ms <= oldest_ms):
-                    found.append(info.key)
-            return found
-
-        return await self.retry("list what was decided", listing)
 
 
 def _ids_in(tail: bytes, size: int, footer: Footer, key: str) -> bytes | None:

@@ -16,7 +16,8 @@ from vortex.core.dedup.keys import KEY, Keys
 from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import Folder, Footer
 from vortex.core.publish.plan import LogView, Plan, PlanShard, live_and_retired, with_children
-from vortex.log.store import DECIDED, LogStore
+from vortex.log.dedup_files import DECIDED
+from vortex.log.store import LogStore
 from vortex.lookup.objects import rows_with
 from vortex.lookup.progress import Progress
 from vortex.lookup.recent import RecentlyRead
