@@ -27,7 +27,8 @@ from vortex.core.decode.fields import Fields
 from vortex.core.decode.records import Records
 from vortex.core.ingest import filter
 from vortex.core.ingest.filter import Filter
-from vortex.core.ingest.shard_state import Policy, ShardIngest
+from vortex.core.ingest.policy import Policy
+from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.log import lines
 from vortex.core.model import Page, Position, Record, ShardInfo, Start

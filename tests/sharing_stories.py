@@ -12,7 +12,7 @@ from unittest.mock import patch
 from tests.leased_fleet import FleetWorld, all_leave, documents, planner
 from tests.loops import MINUTE
 from vortex.core.log.trailer import OtherVersion
-from vortex.core.publish.members import ObjectSpec
+from vortex.core.publish.pieces import ObjectSpec
 from vortex.core.publish.plan import Plan
 from vortex.exits import Exit
 from vortex.log.store import LogStore

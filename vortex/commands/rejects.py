@@ -29,7 +29,7 @@ from vortex.config.loading import ConfigError
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.decode.codecs import format_name
-from vortex.core.ingest.shard_state import Policy
+from vortex.core.ingest.policy import Policy
 from vortex.core.layout import date_and_hour, moment
 from vortex.core.wording import counted
 from vortex.exits import Exit

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vortex.core.ingest.shard_state import Policy, ShardIngest
+from vortex.core.ingest.policy import Policy
+from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.log.rules import (
     BrokenLog,
     SegmentHeader,

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 
 from vortex import metrics
-from vortex.core.ingest.shard_state import Policy, ShardIngest, Step
+from vortex.core.ingest.policy import Policy
+from vortex.core.ingest.shard_state import ShardIngest, Step
 from vortex.core.log.rules import SegmentHeader, StreamState, successors
 from vortex.core.log.segment import Footer
 from vortex.core.model import Page, Position, ShardInfo, Start

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vortex.core.ingest.shard_state import Policy
+from vortex.core.ingest.policy import Policy
 from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.core.model import HOUR_MS
 from vortex.log.store import LogStore

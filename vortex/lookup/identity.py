@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vortex.core.decode.events import EventReader, event_key
 from vortex.core.decode.records import Records
-from vortex.core.ingest.shard_state import Policy
+from vortex.core.ingest.policy import Policy
 from vortex.core.model import Record
 from vortex.core.native.contract import NO_PERIOD
 

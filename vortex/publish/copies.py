@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from vortex.core.publish.members import Members, ObjectSpec, Piece, Run
+from vortex.core.publish.members import Members, Run
+from vortex.core.publish.pieces import ObjectSpec, Piece
 from vortex.log.store import LogStore
 from vortex.ports import NoRoom, Offload, Scratch, ScratchFile
 from vortex.under_way import BytesUnderWay

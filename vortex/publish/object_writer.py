@@ -18,7 +18,7 @@ from vortex.core.log.segment import check_blob, compress, compression_of, decomp
 from vortex.core.log.streaming import STEP, Counted, decompressed, kept_lines, member, members_in, same_text
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import PublishedObject
-from vortex.core.publish.members import ObjectSpec, Piece
+from vortex.core.publish.pieces import ObjectSpec, Piece
 from vortex.core.publish.plan import Plan
 from vortex.log.objects import PAUSES_S, wait_to_read_again
 from vortex.log.store import LogStore

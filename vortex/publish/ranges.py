@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vortex.core.log.rules import BrokenLog, SegmentHeader
 from vortex.core.publish.contents import PublishedObject
-from vortex.core.publish.members import Dropped, Listed, Members, ObjectSpec, listed, members_of
+from vortex.core.publish.members import Dropped, Listed, Members, listed, members_of
+from vortex.core.publish.pieces import ObjectSpec
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.ranges import range_done
 from vortex.log.store import LogStore

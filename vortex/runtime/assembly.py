@@ -20,7 +20,7 @@ from vortex.core.decode.limits import Limits
 from vortex.core.fleet.balance import Roster
 from vortex.core.fleet.lease import Lease
 from vortex.core.fleet.store_mark import mark_of
-from vortex.core.ingest.shard_state import Policy
+from vortex.core.ingest.policy import Policy
 from vortex.core.layout import Layout
 from vortex.core.log.rules import StreamState
 from vortex.core.log.segment import Footer

@@ -19,7 +19,8 @@ from vortex.core.invariants import Invariant
 from vortex.core.log.segment import compression_of, decompress_object
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.publish.contents import Done, PublishedObject, bytes_of
-from vortex.core.publish.members import Dropped, Members, ObjectSpec, members_of
+from vortex.core.publish.members import Dropped, Members, members_of
+from vortex.core.publish.pieces import ObjectSpec
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.shares import listings
 from vortex.log.store import LogStore

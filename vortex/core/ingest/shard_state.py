@@ -18,24 +18,22 @@ from numpy.typing import NDArray
 
 from vortex.core.clocks import OLDEST_MS
 from vortex.core.clocks import arrived as arrived_of
-from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.event_columns import Events, Keys
 from vortex.core.decode.event_pages import Slice
 from vortex.core.decode.events import EventReader
 from vortex.core.decode.interning import Groups, Numbers
 from vortex.core.decode.kpl import rest
-from vortex.core.decode.limits import DEFAULT, Limits
 from vortex.core.decode.reasons import Reason
 from vortex.core.decode.records import Records
 from vortex.core.decode.rejections import Rejected, lines_of
 from vortex.core.ingest.draft import Draft
 from vortex.core.ingest.filter import HORIZON_MS, Filter
-from vortex.core.layout import Layout
+from vortex.core.ingest.policy import Policy
 from vortex.core.log.lines import PageLines
 from vortex.core.log.segment import Counts, empty_footer
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.core.native.contract import KEY_BYTES, NO_PERIOD
-from vortex.core.periods import Rules, floor_period
+from vortex.core.periods import floor_period
 
 IDLE_MARGIN_MS = 5_000
 """How far an idle shard's watermark stays behind the service's clock: arrival times are not exact."""
@@ -45,19 +43,6 @@ _GROUP_OVERHEAD = 1900
 """Bytes per place: names and a dict entry while gathering, cell, folder and member while sealing."""
 _COPIES = 4
 """Copies of the names of a place in memory, while gathering and sealing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The settings for processing events; `fingerprint` is stored in every footer for diagnosis."""
-
-    decoder: Decoder
-    layout: Layout
-    rules: Rules
-    window_ms: int
-    seed: int
-    fingerprint: str = ""
-    limits: Limits = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +18,7 @@ from vortex.core.layout import bundle_key, object_key
 from vortex.core.log.rules import BrokenLog, SegmentHeader
 from vortex.core.log.segment import Folder, member_offsets
 from vortex.core.publish.bundles import bundle_numbers, units
+from vortex.core.publish.pieces import NOTHING, ObjectSpec, Piece, cut
 from vortex.core.publish.plan import LogView, Plan
 from vortex.core.publish.shares import mask, part_stride
 
@@ -46,75 +45,10 @@ the segment. The others are as in `Piece`. 80 bytes, and as much again while the
 _PARTS = 1 << 62
 """More than any folder has."""
 _ROW_BITS = np.uint64(32)
-_NONE = np.empty(0, dtype=np.int64)
 Run = tuple[str, int, int, int]
 """A range of a segment: shard, n, and the offsets of its begin and end."""
 Dropped = Mapping[tuple[str, int], NDArray[np.int64]]
 """By segment (shard, n), the numbers of the rows that a plan does not publish, in order."""
-
-
-class Piece(msgspec.Struct, frozen=True, gc=False):
-    """One member of one segment, as part of an object.
-
-    `offset` (in the segment), `length` and `digest` are of its blob. In the decompressed blob of `whole` bytes, its
-    `raw` bytes start at `begin`. `out` are the numbers, from 0, of its lines that are left out.
-    """
-
-    shard: str
-    n: int
-    offset: int
-    length: int
-    digest: bytes
-    rows: int
-    raw: int
-    begin: int
-    whole: int
-    out: NDArray[np.int64] = _NONE
-
-    @property
-    def whole_blob(self) -> bool:
-        """Whether its blob may be copied into an object."""
-        return not self.shares and not len(self.out)
-
-    @property
-    def shares(self) -> bool:
-        """Whether other members are in the same blob."""
-        return self.raw < self.whole
-
-    @property
-    def size(self) -> int:
-        """Its share of the blob's compressed bytes, in proportion to its lines."""
-        return self.length * self.raw // self.whole if self.raw < self.whole else self.length
-
-
-@dataclass(frozen=True)  # without slots, for the cached properties
-class ObjectSpec:
-    """An object to write, or one partition's member of the bundle `key`: its pieces in order of (shard, n)."""
-
-    key: str
-    folder: Folder
-    period: int
-    pieces: tuple[Piece, ...]
-    bundled: bool = False
-
-    @cached_property
-    def length(self) -> int:
-        """Compressed bytes to read for it."""
-        return sum(piece.size for piece in self.pieces)
-
-    @cached_property
-    def raw(self) -> int:
-        """Bytes of its lines, including those that are left out."""
-        return sum(piece.raw for piece in self.pieces)
-
-    @cached_property
-    def rows(self) -> int:
-        """The number of its lines; an object without lines is not written."""
-        return sum(piece.rows - len(piece.out) for piece in self.pieces)
-
-    def must_recompress(self, small: int) -> bool:
-        """Whether its members are so small that one recompressed member is better. In a bundle it must be one."""
-        return self.bundled or (len(self.pieces) > 1 and self.raw < small * len(self.pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +145,7 @@ class Members:
                 key = bundle_key(period, self.number, bundle, self.compression)
                 specs.append(ObjectSpec(key, its, period, tuple(several), bundled=True))
                 continue
-            for part, chosen in enumerate(_cut(several, target), first):
+            for part, chosen in enumerate(cut(several, target), first):
                 if part >= limit:
                     raise BrokenLog(f"{its.path}: has more objects than segments in a range of its plan")
                 spec = ObjectSpec(object_key(its.path, period, part, self.compression), its, period, tuple(chosen))
@@ -222,7 +156,7 @@ class Members:
         segments = self.segments
         for at, (_, _, segment, offset, length, begin, whole, _, rows, raw, digest) in enumerate(members.tolist()):
             shard, n = segments[segment]
-            yield Piece(shard, n, offset, length, digest, rows, raw, begin, whole, outs.get(at, _NONE))
+            yield Piece(shard, n, offset, length, digest, rows, raw, begin, whole, outs.get(at, NOTHING))
 
     def _left_out(self, members: NDArray[np.void]) -> dict[int, NDArray[np.int64]]:
         """By index of a member, the numbers of its lines that are left out, for members with such lines."""
@@ -382,20 +316,6 @@ def _ranked(folders: Sequence[Folder]) -> tuple[NDArray[np.uint32], list[Folder]
     ranks = np.empty(len(order), dtype=np.uint32)
     ranks[order] = np.arange(len(order), dtype=np.uint32)
     return ranks, [folders[at] for at in order]
-
-
-def _cut(pieces: Sequence[Piece], target: int) -> Iterator[list[Piece]]:
-    """Runs of pieces of about `target` bytes; a run ends when it has reached that size."""
-    run: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        run.append(piece)
-        size += piece.size
-        if size >= target:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
 
 
 def objects(plan: Plan, views: Mapping[str, LogView], dropped: Dropped, number: int = 0) -> list[ObjectSpec]:

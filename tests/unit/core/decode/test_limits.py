@@ -19,7 +19,8 @@ from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.limits import Limits
 from vortex.core.decode.reasons import Reason
-from vortex.core.ingest.shard_state import Policy, ShardIngest
+from vortex.core.ingest.policy import Policy
+from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.model import Page, Position, Record, ShardInfo, Start
 from vortex.core.periods import Rules

@@ -20,7 +20,8 @@ from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
 from vortex.core.fleet.lease import WHOLE
 from vortex.core.ingest.draft import Draft
-from vortex.core.ingest.shard_state import Policy, ShardIngest
+from vortex.core.ingest.policy import Policy
+from vortex.core.ingest.shard_state import ShardIngest
 from vortex.core.layout import Layout
 from vortex.core.log.lines import LineTable
 from vortex.core.log.segment import decompress, member_offsets

@@ -17,7 +17,7 @@ from vortex.core.log.segment import Cell, Folder, compress, decompress_object, e
 from vortex.core.log.streaming import STEP, decompressed, kept_lines, lz4_member, member, members_in, same_text
 from vortex.core.log.trailer import CorruptSegment
 from vortex.core.model import Position, Start
-from vortex.core.publish.members import ObjectSpec, Piece
+from vortex.core.publish.pieces import ObjectSpec, Piece
 from vortex.publish.object_writer import _bodies, _same_lines
 
 LINE = b'{"customer":"a","type":"b","id":"%08d"}\n'

@@ -15,7 +15,8 @@ from tests.unit.core.publish.test_members import plan_of
 from vortex.core.compression import Compression
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.publish.bundles import BUNDLE_BYTES, BUNDLE_MEMBERS, bundle_numbers, units
-from vortex.core.publish.members import ObjectSpec, members_of, objects
+from vortex.core.publish.members import members_of, objects
+from vortex.core.publish.pieces import ObjectSpec
 from vortex.core.publish.plan import LogView, Plan
 
 

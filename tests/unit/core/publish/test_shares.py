@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.unit.core.publish.test_contents import log
 from vortex.core.documents import plan_of
-from vortex.core.publish.members import ObjectSpec, objects
+from vortex.core.publish.members import objects
+from vortex.core.publish.pieces import ObjectSpec
 from vortex.core.publish.plan import LogView, Plan, PlanShard, Rules, propose
 from vortex.core.publish.shares import Worth, first_segments, listings, mask, part_stride, range_count, shared_out
 
