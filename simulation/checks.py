@@ -17,6 +17,7 @@ import numpy as np
 import xxhash
 
 from simulation.allowance import CALLS_PER_SECOND, FULL_PAGE_PENALTY_S
+from simulation.draincheck import Drains
 from simulation.logchecks import LogModel, Segment, parsed
 from simulation.memstream import MemoryStream
 from simulation.plancheck import PlanModel, text_of
@@ -62,8 +63,7 @@ class Checker:
         self._digests: dict[str, str] = {}
         self._sample = Random(0)
         self._delayed: dict[str, Process] = {}
-        self._to_drain: dict[str, dict[str, int]] = {}
-        """By drain and shard, the sequence number of the last record that was put before it began."""
+        self._drains = Drains(traffic.records, self._logs)
         self._done_at: dict[int, int] = {}
         self.faults_ended_at = 0
         """When faults stopped."""
@@ -170,17 +170,12 @@ class Checker:
         self._behind_ms = max(self._behind_ms, -process.skew_ms)
         self._delayed[process.owner] = process
         if process.drain:
-            self._logs.drains.add(process.owner)
-            there = {shard: records[-1].sequence for shard, records in self._traffic.records.items() if records}
-            self._to_drain[process.owner] = there
+            self._drains.began(process.owner)
 
     def drained(self, process: Process) -> None:
         """A drain has ended: every record that was put before it began must be committed, or have expired."""
-        expired = self._clock.now_ms() - self._stream.retention_ms
-        for shard, last in self._to_drain[process.owner].items():
-            covered, records = self._logs.covered(shard), self._logs.covers(shard)
-            if left := sum(covered < one.sequence <= last and one.put_ms > expired for one in records):
-                self.violated(Invariant.COMPLETE_AND_ONCE, f"{process.owner} drained, but left {left} of {shard}")
+        if left := self._drains.left(process.owner, self._clock.now_ms() - self._stream.retention_ms):
+            self.violated(Invariant.COMPLETE_AND_ONCE, f"{process.owner} drained, but left {left}")
 
     def read(self, process: Process, shard: str) -> None:
         """A shard is about to be read: the logs of its parents must have ended."""
