@@ -32,8 +32,10 @@ from vortex.core.native.contract import Steps as Native
 from vortex.core.periods import PeriodReader
 
 _KEY = np.dtype("V16")
-_MOST_NAMES = 20_000
-"""Maximum names that a reader keeps before it starts again: some streams have an unlimited number of types."""
+_MOST_NAMES = 8192
+"""Maximum names that a reader keeps before it starts again: some streams have an unlimited number of types. A name
+takes 400 bytes, in each of perhaps 50 shards.
+"""
 _MOST_CHARACTERS = 4 << 20
 """Maximum total characters of the names that it keeps."""
 _LONG = 100
