@@ -42,12 +42,14 @@ class DecisionProof:
         """`kept`: the first plan whose files the next plan needs."""
         self._log_store, self._report, self._kept = log_store, report, kept
         self._resolver = Resolver(log_store, _here, KeyCache(log_store, _here, _KEYS_BYTES))
+        self._before: Plan | None = None
 
     async def check(self, plan: Plan, document: Done | None, views: Mapping[str, LogView] | None) -> Dropped | None:
         """Check a plan; `document` is None if it is in progress, `views` if its segments do not all exist any more.
 
         Returns the dropped rows, where known.
         """
+        before, self._before = self._before, plan
         files = await self._files(plan, needed=document is not None and plan.k >= self._kept)
         if files is None:
             return None
@@ -56,7 +58,7 @@ class DecisionProof:
                 Invariant.WRITTEN_ONCE, self._name(plan), "is not the file with which its plan was carried out"
             )
         self._resolver.keys.forget(plan.since)
-        await self._check_published(plan)
+        await self._check_published(plan, before)
         if views is None:
             return None
         dropped = None
@@ -113,20 +115,23 @@ class DecisionProof:
                 self._report.fault(Invariant.COMPLETE_AND_ONCE, file.name, "differs from what the logs and plans give")
         self._report.count("plans decided again")
 
-    async def _check_published(self, plan: Plan) -> None:
-        """The keys that the plan published must be intact, and not near those of the previous plan."""
+    async def _check_published(self, plan: Plan, last: Plan | None) -> None:
+        """The keys that the plan published must be intact, and not near those of the plan before, whatever `since` is.
+
+        Rows that arrived more than `reach` before the end of that plan may be near.
+        """
         for part in range(plan.parts):
             try:
                 mine = await self._resolver.keys.published(_as_recent(plan), part, plan.parts)
                 before = None
-                if plan.recent and plan.recent[-1].k == plan.k - 1:
-                    before = await self._resolver.keys.published(plan.recent[-1], part, plan.parts)
+                if last is not None and last.k == plan.k - 1:
+                    before = await self._resolver.keys.published(_as_recent(last), part, plan.parts)
             except NotFound:
                 return
             except CorruptSegment as problem:
                 self._report.fault(Invariant.WRITTEN_ONCE, self._name(plan, part), str(problem))
                 return
-            if mine is not None and before is not None and _near(mine, before, plan.window):
+            if mine is not None and before is not None and _near(mine, before, plan.window, plan.after - plan.reach):
                 self._report.fault(
                     Invariant.COMPLETE_AND_ONCE, self._name(plan, part), "publishes an id again within the window"
                 )
@@ -136,13 +141,15 @@ def _as_recent(plan: Plan) -> Recent:
     return Recent(plan.k, plan.arrived[1], plan.parts, plan.rows)
 
 
-def _near(one: Keys, other: Keys, window: int) -> bool:
-    """Whether both published a key in rows that are near each other."""
+def _near(one: Keys, other: Keys, window: int, compared: int) -> bool:
+    """Whether both published a key in rows that are near each other. Rows of `one` count if they arrived from
+    `compared` on.
+    """
     common = np.intersect1d(one.high, other.high)
     for high in common.tolist():
         for a in _with(one, high):
             for b in _with(other, high):
-                if a[0] == b[0] and a[1] - b[2] <= window and b[1] - a[2] <= window:
+                if a[0] == b[0] and a[1] >= compared and a[1] - b[2] <= window and b[1] - a[2] <= window:
                     return True
     return False
 

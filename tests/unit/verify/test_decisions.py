@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -142,3 +143,12 @@ def test_verify_finds_counts_that_do_not_follow_from_the_decisions(in_totals: bo
     report = verified(objects | {key: msgspec.json.encode(document)})
     expected = key if not in_totals else f"plan {int(key.split('/')[-2])}"
     assert (Invariant.SUMS_AGREE, expected) in {(fault.invariant, fault.key) for fault in report.faults}
+
+
+def test_verify_finds_an_id_that_two_plans_publish_within_the_window() -> None:
+    """Also where the second plan says that it need not be compared with the first."""
+    with patch("vortex.core.publish.plan.needed_from", lambda arrived, after, window, reach: 1 << 62):
+        objects = published.__wrapped__(10 * MINUTE)
+    faults = verified(objects).faults
+    assert {fault.invariant for fault in faults} == {Invariant.COMPLETE_AND_ONCE}
+    assert {fault.what for fault in faults} == {"publishes an id again within the window"}
