@@ -40,7 +40,8 @@ class FileSource:
         try:
             return Copy(read_catalog(self._path.read_bytes(), str(self._path)))
         except OSError as problem:
-            raise LoaderError(f"{self._path}: {problem.strerror}") from None
+            why = f"the catalogue {self._path} cannot be read: {problem.strerror}"
+            raise LoaderError(f"{why}; --catalog names a file such as docs/how-to/load.md shows") from None
 
 
 class KeySource:

@@ -165,6 +165,14 @@ def test_load_prints_one_line_when_the_hour_is_invalid(loading: Loading, argumen
     assert message in text and "Traceback" not in text
 
 
+def test_commands_say_that_it_is_the_catalogue_that_is_not_there(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["catalog", "check", "--catalog", str(tmp_path / "none.toml")])
+    assert done.exit_code == Exit.FAILED
+    assert done.output.startswith(
+        f"the catalogue {tmp_path}/none.toml cannot be read: No such file or directory; --catalog"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "missing"),
     [
