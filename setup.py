@@ -48,6 +48,8 @@ class BuildSteps(build_ext):
             super().build_extension(ext)
         except BaseException:
             library.unlink(missing_ok=True)  # that of an earlier build: other steps than these
+            if NATIVE_REQUIRED:
+                self.warn(f"{REQUIRE} is set: install a C compiler and Python's headers, or install without {REQUIRE}")
             raise
         self._built.append(ext)
 
