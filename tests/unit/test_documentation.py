@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 import yaml
@@ -26,6 +28,14 @@ from vortex_loader.metrics import METRICS as LOADERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")])
+GUIDES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("deploy/*/README.md"),
+        *ROOT.glob("examples/*/README.md"),
+    ]
+)
 _FENCE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _NAMED = re.compile(r"\bVortex[A-Z]\w+")
@@ -80,6 +90,53 @@ def test_links_of_guides_call_a_page_by_its_title() -> None:
         for text, target in re.findall(r"(?<!!)\[([A-Z][^\]]+)\]\(([^)#\s]+\.md)\)", path.read_text("utf-8")):
             title = (path.parent / target).read_text("utf-8").partition("\n")[0].removeprefix("# ")
             assert " ".join(text.split()) == title, f"{path.name} calls {target} {text!r}"
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_that_pages_show_are_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of a shell block that begins with one of the programs: its command, options and values."""
+    for name in ("STORE", "WAREHOUSE", "CATALOG"):
+        monkeypatch.setenv(f"VORTEX_LOADER_{name}", "given")  # as the page says before
+    for block in re.findall(r"^ *```(?:sh|bash)\n(.*?)^ *```$", path.read_text("utf-8"), re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.split(" < ")[0], comments=True) if re.match(r" *vortex(-loader)? ", line) else []
+            if words:
+                _taken({"vortex": main, "vortex-loader": loader}[words[0]], words[1:], line)
+
+
+def _taken(command: click.Command, words: list[str], line: str) -> None:
+    try:
+        context = command.make_context(command.name, list(words))
+    except click.exceptions.Exit:
+        return  # --version, --help
+    except click.ClickException as problem:
+        pytest.fail(f"{line.strip()}: {problem.format_message()}")
+    if isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*getattr(context, "_protected_args", ()), *context.args])
+        assert found is not None, f"{line.strip()}: no command {name}"
+        _taken(found, rest, line)
+
+
+def test_pages_name_existing_values_of_the_chart_and_variables_of_the_module() -> None:
+    values = yaml.safe_load(page("deploy/helm/vortex/values.yaml"))
+    for path in GUIDES:
+        text = path.read_text("utf-8")
+        for name in re.findall(
+            rf"`((?:{'|'.join(set(values) - {'settings', 'image', 'service'})})(?:\.[A-Za-z]+)+)", text
+        ):
+            part = values
+            for key in name.split("."):
+                assert isinstance(part, dict) and key in part, f"{path.name}: {name} is no value of the chart"
+                part = part[key]
+    parts = set(
+        re.findall(
+            r'^(?:variable|output) "(\w+)"',
+            page("deploy/terraform/variables.tf") + page("deploy/terraform/outputs.tf"),
+            re.M,
+        )
+    )
+    section = page("docs/how-to/aws.md").partition("## Policies")[0]
+    assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)(?: = [^`]+)?`", section)) <= parts
 
 
 def test_site_navigation_lists_every_page() -> None:
