@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,17 @@ def test_terraform_replaces_every_placeholder_of_the_policies() -> None:
     for name in ("fleet", "loader", "key", "key-read"):
         assert f'"{name}"' in module
         assert set(re.findall(r"\b[A-Z]{3,}\b", (DEPLOY / f"iam/{name}.json").read_text())) <= set(marked.split("|"))
+
+
+@pytest.mark.parametrize("name", ["worker", "fleet", "reader", "replay", "loader"])
+def test_command_that_fills_in_a_policy_leaves_no_placeholder(name: str) -> None:
+    page = (DEPLOY.parent / "docs/how-to/aws.md").read_text("utf-8")
+    (command,) = re.findall(r"^(sed .*?) deploy/iam/fleet\.json > policy\.json$", page, re.M | re.S)
+    filled = subprocess.run(
+        ["sh", "-c", f"{command} deploy/iam/{name}.json"], cwd=DEPLOY.parent, capture_output=True, text=True, check=True
+    ).stdout
+    assert not re.search(r"[A-Z]{3,}", re.sub(r'"Sid": "\w+"', "", filled))
+    assert json.loads(filled)["Statement"]
 
 
 def test_example_of_the_terraform_module_sets_variables_and_reads_outputs_that_exist() -> None:
