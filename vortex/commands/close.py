@@ -14,6 +14,7 @@ import click
 from vortex.commands.existing_state import existing_state
 from vortex.commands.printing import print_line
 from vortex.commands.status import live_logs
+from vortex.config.quoting import shortened
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.layout import moment
@@ -89,7 +90,8 @@ async def close_logs(
     plan = await log_store.last_plan(state)
     views = await live_logs(log_store, plan)
     if unknown := sorted(set(shards) - set(views)):
-        raise ValueError(f"unknown shard {', '.join(unknown)}; open shards are {', '.join(sorted(views))}")
+        known = shortened(", ".join(sorted(views)), 2000)
+        raise ValueError(f"unknown shard {shortened(', '.join(unknown))}; open shards are {known}")
     moved = []
     for shard in sorted(shards or views):
         for _ in range(_TRIES):

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,17 @@ from vortex.commands.event_files import new_file
 from vortex.commands.existing_state import newest_life
 from vortex.commands.printing import print_line
 from vortex.config.loading import ConfigError
+from vortex.config.quoting import quoted
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.decode.codecs import format_name
+from vortex.core.decode.reasons import Reason
 from vortex.core.ingest.policy import Policy
 from vortex.core.layout import date_and_hour, moment
 from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.log.store import LogStore
-from vortex.lookup.fields import value_at
+from vortex.lookup.fields import decoded, value_at
 from vortex.lookup.identity import reader_of
 from vortex.lookup.progress import Progress
 from vortex.lookup.receipts import Receipts, Standing
@@ -71,6 +74,16 @@ class Choice:
         if since > until:
             raise ConfigError("--since must be before --until, which is now if it is not given")
         return since, until
+
+    @property
+    def doubt(self) -> str:
+        """Where a reason is none of this version's: what may be meant."""
+        for reason in self.reasons:
+            if reason not in list(Reason):
+                near = get_close_matches(reason, list(Reason), 1)
+                hint = f"did you mean {near[0]}?" if near else f"reasons are {', '.join(Reason)}"
+                return f"; there is no reason {quoted(reason)}; {hint}"
+        return ""
 
     def has(self, one: Rejection) -> bool:
         """Whether it is one of these."""
@@ -112,7 +125,7 @@ def summary(settings: Settings, choice: Choice, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({name: dict(counter) for name, counter in counts.items()}, indent=1))
         return Exit.OK
-    print_line(counted(counts["reason"].total(), "rejection"))
+    print_line(counted(counts["reason"].total(), "rejection") + choice.doubt)
     for name, counter in counts.items():
         rows = sorted(counter.items()) if name == "hour" else counter.most_common()
         shown = rows[-_ROWS:] if name == "hour" else rows[:_ROWS]
@@ -142,9 +155,8 @@ def customer_of(one: Rejection, paths: list[tuple[str, ...]]) -> str:
     data = one.bytes
     if data is None or len(data) > _LOOKED_INTO:
         return "(large)"
-    try:
-        event = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    event = decoded(data)
+    if event is None:
         return "(not JSON)"
     found: list[Any] = [value for path in paths if (value := value_at(event, path)) not in (None, "")]
     return str(found[0]) if found and isinstance(found[0], str | int) else "(none)"
@@ -175,7 +187,7 @@ async def _show(settings: Settings, choice: Choice, limit: int, as_json: bool) -
             print_line(f"    {one.shard} {one.sequence} part {one.sub}; {one.where}")
             print_line(f"    {excerpt(one)}")
     if not number:
-        print_line("no rejections; without --since, the last day is searched", err=True)
+        print_line(f"no rejections{choice.doubt}; without --since, the last day is searched", err=True)
 
 
 def excerpt(one: Rejection) -> str:

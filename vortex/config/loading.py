@@ -23,6 +23,8 @@ from vortex.core.wording import counted
 _LINE = 500
 """Characters of a fault."""
 _LINES = 50
+_MOST_BYTES = 16 << 20
+"""Of a settings file; a device has no end."""
 
 
 class ConfigError(Exception):
@@ -80,7 +82,11 @@ def origins(path: Path | None, environ: Mapping[str, str] | None = None) -> dict
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ConfigError(f"{path}: has more than {_MOST_BYTES >> 20} MiB: it is no file of settings")
+        return tomllib.loads(content.decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; create one with `vortex init {path}`") from None
     except OSError as problem:

@@ -73,7 +73,7 @@ class FieldSample:
         """Look into one event. Ignores what is not a JSON object."""
         if self.full or len(data) > _EVENT_BYTES:
             return
-        event = _decoded(data)
+        event = decoded(data)
         if not isinstance(event, dict):
             return
         self.events += 1
@@ -122,9 +122,9 @@ class FieldSample:
         return any(count and _last(path) in _USUAL[name] for path, count in there.items())
 
 
-def _decoded(data: bytes) -> Any:
+def decoded(data: bytes) -> Any:
     """The value of a JSON text; None if it is none. Events may have what msgspec refuses: lone surrogates, and numbers
-    out of the range of a double.
+    out of the range of a double. Integers of more than a hundred digits are cut.
     """
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return msgspec.json.decode(data)

@@ -115,3 +115,8 @@ def test_error_shortens_names_and_lists_of_faults(tmp_path: Path) -> None:
     assert message.split("\n")[-1] == "and 953 more lines"
     path.write_text(f"{'k' * 100_000} = 1\n{'k' * 100_000} = 1\n")
     assert len(message_of(path)) < 1200
+
+
+def test_load_refuses_a_file_without_an_end() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: has more than 16 MiB: it is no file of settings"):
+        load(Path("/dev/zero"), {})

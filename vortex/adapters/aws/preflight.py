@@ -27,6 +27,10 @@ def blamed(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
     """One line for an error of creating a client, with the variable whose value the error names."""
     message = " ".join(str(error).split())
     names = [name for name, value in sorted(environ.items()) if _plain(name) and _occurs(value, message)]
+    if isinstance(error, ProfileNotFound) and not names and "AWS_PROFILE" in environ:
+        names = ["AWS_PROFILE"]  # it is empty
+    elif isinstance(error, ValueError) and not names:
+        names = [name for name, value in sorted(environ.items()) if _plain(name) and _no_url(value)]
     hint = "; `aws configure list-profiles` lists the profiles" if isinstance(error, ProfileNotFound) else ""
     return f"{', '.join(names) or _FILES}: {message}{hint}"
 
@@ -37,6 +41,13 @@ def _plain(name: str) -> bool:
 
 def _occurs(value: str, message: str) -> bool:
     return bool(value.strip()) and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", message) is not None
+
+
+def _no_url(value: str) -> bool:
+    try:
+        return "://" in value and urlsplit(value).port == 0
+    except ValueError:
+        return True
 
 
 def fault(environ: Mapping[str, str] = os.environ) -> str | None:

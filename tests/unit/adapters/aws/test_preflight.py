@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from botocore.exceptions import ProfileNotFound
+
 from vortex.adapters.aws import preflight as surroundings
 
 
@@ -20,3 +22,15 @@ def test_blamed_names_the_variables_with_the_value_and_no_secret_ones() -> None:
         "AWS_PROFILE, AWS_RETRY_MODE: bad mode 'fo', not x"
     )
     assert surroundings.blamed(ValueError("bad mode foo"), environ).startswith("the AWS configuration (AWS_CONFIG_FILE")
+
+
+def test_blamed_names_the_variable_whose_value_the_error_leaves_out() -> None:
+    """A URL that cannot be read, and an empty profile."""
+    environ = {
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://[",
+        "AWS_ENDPOINT_URL": "http://host:9000",
+        "AWS_PROFILE": "",
+    }
+    said = surroundings.blamed(ValueError("Invalid IPv6 URL"), environ)
+    assert said == "AWS_EC2_METADATA_SERVICE_ENDPOINT: Invalid IPv6 URL"
+    assert surroundings.blamed(ProfileNotFound(profile=""), environ).startswith("AWS_PROFILE: ")
