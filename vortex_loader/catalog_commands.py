@@ -53,7 +53,7 @@ def catalog() -> None:
 @catalog.command(short_help="Serve the catalogue: an HTTP API, and a page.")
 @_database
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=9402, show_default=True, help="Port to listen on.")
+@click.option("--port", default=9402, show_default=True, type=click.IntRange(0, 65_535), help="Port to listen on.")
 def serve(database: pathlib.Path, host: str, port: int) -> None:
     """Serve the catalogue: an HTTP API, and a page. Anyone may read it; writers need a token."""
     import uvicorn
@@ -61,7 +61,10 @@ def serve(database: pathlib.Path, host: str, port: int) -> None:
     from vortex_loader.service.api import make_app
     from vortex_loader.service.database import Database
 
-    uvicorn.run(make_app(Database(database)), host=host, port=port, log_level="warning", server_header=False)
+    try:
+        uvicorn.run(make_app(Database(database)), host=host, port=port, log_level="warning", server_header=False)
+    except UnicodeError:
+        raise LoaderError(f"--host {quoted(host)} is no host; write for example 127.0.0.1 or 0.0.0.0") from None
 
 
 @catalog.command()

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import logging
+import math
 import os
 import pathlib
 import signal
@@ -71,11 +72,7 @@ class Places:
         """A loader, with its metrics at a port or in a file where one is said."""
         metrics = Metrics()
         if metrics_port is not None:
-            from prometheus_client import start_http_server
-
-            start_http_server(
-                metrics_port, addr=os.environ.get(_PREFIX + "METRICS_HOST", "127.0.0.1"), registry=metrics.registry
-            )
+            _serve(metrics, os.environ.get(_PREFIX + "METRICS_HOST", "127.0.0.1"), metrics_port)
         how = How(
             parallel=self.parallel,
             attempts=self.attempts,
@@ -88,6 +85,22 @@ class Places:
         opened = functools.partial(connect, self.warehouse, wait=self.wait)
         with kept_in(metrics_file, metrics), Loader(store, source, opened, how, metrics) as loader:
             yield loader
+
+
+def _serve(metrics: Metrics, host: str, port: int) -> None:
+    from prometheus_client import start_http_server
+
+    try:
+        start_http_server(port, addr=host, registry=metrics.registry)
+    except (OSError, UnicodeError) as problem:  # no DNS can hold the name
+        why = getattr(problem, "strerror", None) or "it is no host"
+        raise LoaderError(f"--metrics-port ({_PREFIX}METRICS_HOST): {quoted(host)}, port {port}: {why}") from None
+
+
+def _finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds")
+    return value
 
 
 def _option(name: str, **more: Any) -> Callable[[Any], Any]:
@@ -105,7 +118,14 @@ def _places(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(places, **options)
 
     for option in (
-        _option("--wait", default=60.0, show_default=True, help="Seconds to wait for a DuckDB file that is in use."),
+        _option(
+            "--wait",
+            default=60.0,
+            show_default=True,
+            type=click.FloatRange(0, 86_400),
+            callback=_finite,
+            help="Seconds to wait for a DuckDB file that is in use.",
+        ),
         _option("--attempts", default=5, show_default=True, type=click.IntRange(1), help="Tries of each partition."),
         _option("--parallel", default=2, show_default=True, type=click.IntRange(1, 64), help="Partitions at a time."),
         _option("--region", help="Of S3."),
@@ -236,10 +256,17 @@ def backfill(
 @main.command()
 @_places
 @click.option("--from", "first", help="The first hour. Default: a day ago.")
-@click.option("--every", default=30.0, show_default=True, help="Seconds between looks.")
+@click.option(
+    "--every",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0, 86_400),
+    callback=_finite,
+    help="Seconds between looks.",
+)
 @click.option(
     "--metrics-port",
-    type=int,
+    type=click.IntRange(0, 65_535),
     envvar=_PREFIX + "METRICS_PORT",
     show_envvar=True,
     help="Serve Prometheus metrics at this port.",

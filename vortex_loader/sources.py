@@ -10,12 +10,13 @@ import pathlib
 import tempfile
 import time
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from vortex_loader.calls import Refused, ask, shown, token_of_environment
 from vortex_loader.catalog import Catalog, read_catalog
 from vortex_loader.model import LoaderError, Missing
-from vortex_loader.store import Bucket, open_store, read_whole
+from vortex_loader.store import Bucket, local_path, open_store, read_whole
+from vortex_loader.wording import quoted
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class KeySource:
 
     def __init__(self, url: str, endpoint_url: str | None, region: str | None) -> None:
         folder, _, self._key = url.rpartition("/")
+        if not self._key or folder == "s3:/":
+            raise LoaderError(f"{quoted(url)} names no object; write s3://bucket/key")
         self._url = url
         files = open_store(folder, endpoint_url=endpoint_url, region=region).files
         assert isinstance(files, Bucket)
@@ -120,7 +123,7 @@ def catalog_source(
         url = address if path not in ("", "/") else f"{address.rstrip('/')}/v1/catalog"
         return HttpSource(url, folder, token_of_environment())
     if address.startswith("file://"):
-        return FileSource(pathlib.Path(unquote(urlsplit(address).path)))
-    if "://" in address:
+        return FileSource(local_path(address))
+    if "://" in address or not address:
         raise LoaderError(f"{shown(address)}: a catalogue is a file, s3://bucket/key, or an HTTP address")
     return FileSource(pathlib.Path(address))

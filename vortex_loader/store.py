@@ -6,12 +6,13 @@ import gzip
 import io
 import json
 import pathlib
+import re
 import sys
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import IO, Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from isal import igzip, isal_zlib
 
@@ -37,6 +38,10 @@ MANIFEST_VERSIONS = (1, 2, 3)
 """Version 3 has `files`, parts of bundles. Version 2 names the compression; files of version 1 are gzip."""
 _COMPRESSIONS = ("gzip", "zstd")
 _BLOCK = 1 << 20
+_BUCKET = re.compile(
+    r"(arn:aws[a-z-]*:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[:/][a-z0-9-]+|[A-Za-z0-9._-]{1,255})(?:/(.*))?", re.DOTALL
+)
+"""A bucket, or the ARN of an access point; and the prefix."""
 _igzip: Any = igzip  # has no types
 _isal_error: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 _DAMAGED: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile, _isal_error, zstd.ZstdError, EOFError)
@@ -92,9 +97,11 @@ class Bucket:
     """A store in S3: `s3://bucket/prefix`."""
 
     def __init__(self, url: str, client: Any) -> None:
-        parts = urlsplit(url)
+        found = _BUCKET.fullmatch(url.removeprefix("s3://"))
+        if found is None:
+            raise LoaderError(f"{quoted(url)} names no bucket; write s3://bucket/prefix")
         self.url = url.rstrip("/")
-        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self.bucket, self.prefix = found[1], (found[2] or "").strip("/")
         self._client = client
 
     def key(self, key: str) -> str:
@@ -172,10 +179,23 @@ def open_store(url: str, *, endpoint_url: str | None = None, region: str | None 
             ) from None
         return Store(Bucket(url, client))
     if url.startswith("file://"):
-        return Store(Folder(pathlib.Path(unquote(urlsplit(url).path))))
-    if "://" in url:
-        raise LoaderError(f"{url.rpartition('@')[2]}: a store is s3://bucket/prefix, file:///dir, or a folder")
+        return Store(Folder(local_path(url)))
+    if "://" in url or not url:
+        raise LoaderError(f"{quoted(url.rpartition('@')[2])}: a store is s3://bucket/prefix, file:///dir, or a folder")
     return Store(Folder(pathlib.Path(url)))
+
+
+def local_path(url: str) -> pathlib.Path:
+    """The absolute path that `file:///path` or `duckdb:///path` names.
+
+    Raises LoaderError for what names another one, or none, to some programs.
+    """
+    scheme, _, rest = url.partition("://")
+    if not rest.strip("/") or not rest.startswith("/") or "?" in rest or "#" in rest:
+        raise LoaderError(
+            f"{quoted(url)}: write {scheme}:///path, with three slashes, and %3F and %23 for a ? and a # in a name"
+        )
+    return pathlib.Path(unquote(rest))
 
 
 class Store:

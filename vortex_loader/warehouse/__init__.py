@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from vortex_loader.model import LoaderError
+from vortex_loader.store import local_path
 from vortex_loader.warehouse.base import UNREADABLE, Warehouse
 
 
@@ -31,7 +32,7 @@ def connect(address: str, *, wait: float = 60.0) -> Warehouse:
     if scheme in ("duckdb", "file") or address.endswith((".duckdb", ".ddb")):
         from vortex_loader.warehouse.duck import DuckDb
 
-        return DuckDb(unquote(urlsplit(address).path) if "://" in address else address, wait)
+        return DuckDb(str(local_path(address)) if "://" in address else address, wait)
     raise LoaderError(
         "this is no address of a warehouse (it is not shown, for it may hold a password). Write duckdb:///path, a path "
         "that ends in .duckdb, postgresql://… or redshift://…"
