@@ -39,11 +39,21 @@ def own_names(tree: ast.Module) -> set[str]:
     return own
 
 
+def classes(tree: ast.Module) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+TREES = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
+HOMES = {one.name: tree for tree in TREES.values() for one in classes(tree)}
+"""The module of each class."""
+
+
 def foreign_names(path: Path) -> set[str]:
-    """Private attributes that the module uses and does not give."""
-    tree = ast.parse(path.read_text("utf-8"))
+    """Private attributes that the module uses, and that neither it gives nor a module with a base of its classes."""
+    tree = TREES[path]
+    bases = {base.id for one in classes(tree) for base in one.bases if isinstance(base, ast.Name)}
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and private(node.attr)}
-    return used - own_names(tree) - OF_PYTHON
+    return used.difference(OF_PYTHON, own_names(tree), *(own_names(HOMES[base]) for base in bases & set(HOMES)))
 
 
 def test_private_parts_of_libraries_are_declared_when_they_are_used() -> None:
