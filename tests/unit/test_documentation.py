@@ -104,9 +104,10 @@ def test_commands_that_pages_show_are_taken(path: Path, monkeypatch: pytest.Monk
                 _taken({"vortex": main, "vortex-loader": loader}[words[0]], words[1:], line)
 
 
-def _taken(command: click.Command, words: list[str], line: str) -> None:
+def _taken(command: click.Command, words: list[str], line: str, parent: click.Context | None = None) -> None:
+    """With its parent: Click remembers the names of the help option that a command had first."""
     try:
-        context = command.make_context(command.name, list(words))
+        context = command.make_context(command.name, list(words), parent)
     except click.exceptions.Exit:
         return  # --version, --help
     except click.ClickException as problem:
@@ -114,7 +115,7 @@ def _taken(command: click.Command, words: list[str], line: str) -> None:
     if isinstance(command, click.Group):
         name, found, rest = command.resolve_command(context, [*getattr(context, "_protected_args", ()), *context.args])
         assert found is not None, f"{line.strip()}: no command {name}"
-        _taken(found, rest, line)
+        _taken(found, rest, line, context)
 
 
 def test_pages_name_existing_values_of_the_chart_and_variables_of_the_module() -> None:
