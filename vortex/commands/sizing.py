@@ -41,6 +41,10 @@ _KEY_BYTES = 20
 _FINGERPRINT_BYTES = 3.3
 _LEAST_KEYS, _MOST_WHOLE_KEYS = 64 * MIB, 1024 * MIB
 """Above the most, keys of older plans are planned as fingerprints, which the workers share out."""
+_ROW_BYTES, _EXCHANGED_ROW_BYTES = 80, 208
+"""Of an event of a plan while it is deduplicated, by one worker for all, or by several that exchange ids."""
+_ROWS_WITHIN = 160e6
+"""Bytes of that which the formula has room for: two million events by one worker."""
 _FINGERPRINT_S = 16e-9
 """For an event and a plan of the window: a day of 288 plans took 4.65 µs an event."""
 _FINGERPRINT_GETS = 1.4e-6
@@ -238,6 +242,13 @@ def _keys(load: Load, processes: int) -> int:
     return max(_LEAST_KEYS, math.ceil(whole / MIB) * MIB)
 
 
+def _rows_bytes(load: Load, processes: int) -> float:
+    """What the events of one plan take in each process while they are deduplicated."""
+    if not load.window:
+        return 0.0
+    return load.events * load.period / processes * (_EXCHANGED_ROW_BYTES if processes > 1 else _ROW_BYTES)
+
+
 def _whole_keys(load: Load) -> float:
     return load.events * load.window * _KEY_BYTES
 
@@ -320,6 +331,12 @@ def _warnings(load: Load, processes: int, wanted: int, cores: float, partitions:
         found.append(
             f"an object has {counted(round(events_each), 'event')} on average, and takes more CPU than they do: "
             'publish.period = "1h" makes fewer, and layout.small puts small ones together'
+        )
+    if (beside := _rows_bytes(load, processes) - _ROWS_WITHIN) > 0:
+        found.append(
+            f"to deduplicate {load.events * load.period / processes / 1e6:,.1f} million events of a plan takes up to "
+            f"{math.ceil(beside / MIB):,} MiB beside the memory above, for each process: give it that in resources, or "
+            "set a shorter publish.period"
         )
     if load.window > load.keep:
         found.append(

@@ -98,6 +98,24 @@ def test_sizing_shares_fingerprints_of_the_window_among_workers_when_whole_keys_
     assert size(day).keys < 500_000 * 86_400 * 20 / 10
 
 
+@pytest.mark.parametrize(
+    ("events", "shards", "window", "warned"),
+    [
+        (5_000, 16, 3600, None),
+        (20_000, 20, 3600, "to deduplicate 6.0 million events of a plan takes up to 306 MiB beside"),
+        (20_000, 20, 0, None),
+        (500_000, 600, 3600, "to deduplicate 8.3 million events of a plan takes up to 1,501 MiB beside"),
+    ],
+)
+def test_plan_says_what_deduplication_takes_beside_the_memory_where_a_period_has_many_events(
+    events: float, shards: int, window: float, warned: str | None
+) -> None:
+    warnings = size(dataclasses.replace(HUGE, events=events, shards=shards, window=window)).warnings
+    assert [text.partition(" the memory")[0] for text in warnings if "deduplicate" in text] == (
+        [warned] if warned else []
+    )
+
+
 def test_memory_of_a_pod_is_that_of_its_processes_and_of_their_supervisor() -> None:
     """They share a memory.limit in bytes."""
     assert pod_memory(1, 64 * MIB, MIB, 10) == process_bytes(64 * MIB, MIB, 10)
