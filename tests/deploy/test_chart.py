@@ -188,7 +188,7 @@ def notes(folder: Path, *sets: str, values: str) -> str:
 
 def test_notes_say_when_the_drain_runs_and_ask_no_pod_when_there_may_be_none(tmp_path: Path) -> None:
     text = notes(tmp_path, values="sleeps-at-night")
-    assert 'A job empties the stream at "10 23,0-5 * * *" (Europe/Berlin).' in text
+    assert 'A job drains the stream at "10 23,0-5 * * *" (Europe/Berlin).' in text
     assert "create job --from=cronjob/v-vortex-drain v-vortex-drain-now" in text
     assert "deploy/" not in text
 
@@ -200,6 +200,9 @@ def test_notes_print_the_memory_of_a_pod(tmp_path: Path) -> None:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     memory = container["resources"]["limits"]["memory"].removesuffix("Mi")
     assert f"Memory of a pod: {memory} MiB. CPU: one core for each process (2)." in text
+    (formula,) = re.findall(r"^MiB of a process: (.*)\.$", text, re.MULTILINE)
+    assert 2 * sum(map(int, re.findall(r"\d+", formula))) + 96 == int(memory)
+    assert "A pod has 2 times that, and 96 for their supervisor." in text
     assert "VORTEX" not in text and "writes below s3://my-bucket/my-prefix." in text
     assert "port-forward deploy/v-vortex 9400, then http://127.0.0.1:9400/" in text
 

@@ -109,15 +109,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $fast | ternary (last $figures.period) $given }}
 {{- end }}
 
-{{- /* MiB of a pod. files/figures.json has the figures of vortex/core/memory.py, in bytes: docs/how-to/size.md. */ -}}
-{{- define "vortex.memory" -}}
+{{- /* The parts of a process's memory, in bytes. files/figures.json has those of vortex/core/memory.py: docs/how-to/size.md. */ -}}
+{{- define "vortex.memoryParts" -}}
 {{- $figures := .Files.Get "files/figures.json" | fromJson }}
-{{- $processes := int64 .Values.processes }}
 {{- $keys := include "vortex.bytes" (list (dig "memory" "keys" $figures.keys .Values.settings) $figures.sizes) | int64 }}
 {{- $share := include "vortex.limit" . | trim | int64 }}
 {{- $room := max (int64 $figures.room_least) (min (int64 $figures.room_most) (div $share (int64 $figures.room_share))) }}
 {{- $filter := mul (int64 .Values.shardsPerProcess) (int64 $figures.filter) }}
-{{- $bytes := mul $processes (add (int64 $figures.process) $share $room (int64 $figures.pages) $keys $filter) }}
+{{- dict "process" (int64 $figures.process) "limit" $share "room" $room "pages" (int64 $figures.pages) "keys" $keys "filter" $filter | toJson }}
+{{- end }}
+
+{{- /* MiB of a pod. */ -}}
+{{- define "vortex.memory" -}}
+{{- $figures := .Files.Get "files/figures.json" | fromJson }}
+{{- $processes := int64 .Values.processes }}
+{{- $each := int64 0 }}
+{{- range include "vortex.memoryParts" . | fromJson }}{{ $each = add $each (int64 .) }}{{ end }}
+{{- $bytes := mul $processes $each }}
 {{- if gt $processes 1 }}{{ $bytes = add $bytes (int64 $figures.supervisor) }}{{ end }}
 {{- div (add $bytes 1048575) 1048576 }}
 {{- end }}
