@@ -17,7 +17,7 @@ from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
 from benchmarks.growth.hours import closed
 from benchmarks.growth.price import MACHINE_BYTES, bill, default_limit
-from benchmarks.growth.publishing import held_indexes, listed, one_folder, planned, published
+from benchmarks.growth.publishing import decided_in_parts, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
 from benchmarks.growth.resolving import resolved
@@ -47,7 +47,15 @@ def _gets(shards: int) -> dict[str, float]:
 
 def _many_workers(workers: int) -> dict[str, float]:
     store, segments = published(16, workers=workers)
-    return {"GETs": store.gets(), "segments": segments, "GETs a segment": store.gets() / segments}
+    in_parts = decided_in_parts(16, workers)
+    return {
+        "GETs": store.gets(),
+        "segments": segments,
+        "GETs a segment": store.gets() / segments,
+        "parts": in_parts.parts,
+        "GETs a segment of segments, in parts": in_parts.segment_gets / segments,
+        "GETs of decisions and exchanged ids, in parts": in_parts.other_gets,
+    }
 
 
 def _memory(shards: int) -> dict[str, float]:
@@ -100,7 +108,7 @@ def _price_with_little_memory(shards: int) -> dict[str, float]:
 
 
 def _priced(shards: int, limit: int | None) -> dict[str, float]:
-    found = bill(shards, workers=max(1, shards // 50), minutes=10, limit=limit)
+    found = bill(shards, workers=max(1, shards // 50), minutes=10, limit=limit, warm_s=4500)  # the window is full
     return {
         "% of Kinesis": found.percent,
         "MiB of memory.limit": (limit or default_limit(50)) / MIB,

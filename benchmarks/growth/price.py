@@ -1,12 +1,14 @@
 """What a stream costs in a month: requests of the real loops, counted in virtual time, at list prices of us-east-1.
 
 All is a thousandth: each shard gets one event of 1 kB a second, not a thousand, and a worker has a thousandth of
-`memory.limit`. So a shard commits as often as a full one: every `commit.every`, or earlier where the shards of a worker
-gather more than half of its memory. (60 MB in a minute are less than `commit.max_bytes`.) Other settings are the
-defaults. Each worker has a machine of its own with 8 GiB, by which `memory.limit = "auto"` goes.
+`memory.limit`, of `memory.keys`, and of every size of publishing. So a shard commits as often as a full one: every
+`commit.every`, or earlier where the shards of a worker gather more than half of its memory. (60 MB in a minute are less
+than `commit.max_bytes`.) And a plan has as many parts, ranges and objects. Other settings are the defaults. Each worker
+has a machine of its own with 8 GiB, by which `memory.limit = "auto"` goes.
 
-What depends on bytes is added by formula for full shards: storage of segments and of decision files, and objects of the
-target size. So is clean-up, which lists the kept segments of a shard 24 times in `commit.keep`.
+Storage is added by formula for full shards: of segments, of
+decision files, and of the ids that workers exchange, which the next clean-up removes. So is clean-up, which lists the
+kept segments of a shard 24 times in `commit.keep`.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any, cast
 from unittest.mock import patch
 
-from benchmarks.growth.ground import CountingStore, full_segments
+from benchmarks.growth.ground import CountingStore
+from benchmarks.growth.publishing import Sizes, sized
 from simulation import vtime
 from simulation.memstream import MemoryStream
 from simulation.memtable import MemoryTable
+from simulation.simscratch import SimScratch
 from tests.leased_fleet import FleetWorld, Link
 from vortex.adapters.usable_memory import usable_of
 from vortex.config.output import Commit, Publish
@@ -31,6 +35,8 @@ from vortex.core.ingest import shard_state
 from vortex.core.log import lines
 from vortex.core.memory import AutoLimit, shard_bytes
 from vortex.ports import LeaseTable
+from vortex.publish import published_keys
+from vortex.runtime.environment import Environment
 
 MONTH_S = 730 * 3600
 PUT, GET, WRITE, READ, GB = 5e-6, 4e-7, 6.25e-7, 1.25e-7, 0.023
@@ -40,12 +46,17 @@ BYTES_S = 2e5
 """Compressed, of a full shard in a second."""
 DECISION_BYTES_S = 1e3 * 20
 """Of a full shard's decision files in a second."""
-TARGET_BYTES = 64 * 2**20
 MACHINE_BYTES = 8 * 2**30
 """Memory of the machine that a worker has, with two processors: one core is busy with 50 full shards."""
 SCALE = 1000
+WARM_S = 900
+"""Before counting begins: leases are shared out, and plans follow each other."""
 _EVENT_BYTES = 1000
+_NOISE_BYTES = 160
+"""Of each event, in digits: an event takes 200 compressed bytes, as BYTES_S says."""
 _PAUSE_S = 2
+_SIZES = Sizes(**{name: size // 10 for name, size in asdict(Sizes()).items()})
+"""Those of the other curves are hundredths of the shipped ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +86,37 @@ class _World(FleetWorld):
 
         self.table = MemoryTable(before=count)
 
+    def environment(self) -> Environment:
+        found = super().environment()
+        rules = replace(
+            found.rules,
+            target=_SIZES.target,
+            range_bytes=4 * _SIZES.target,
+            piece_bytes=_SIZES.target // 4,
+            part_rows=found.rules.part_rows // SCALE,
+            keys_bytes=Memory().keys // SCALE,
+            copy_bytes=_SIZES.copy_bytes,
+            index_bytes=_SIZES.index_bytes,
+        )
+        return replace(found, rules=rules, scratch=SimScratch(_SIZES.scratch))
+
     def table_of(self, owner: str) -> LeaseTable:
         return cast(LeaseTable, Link(self.table))
 
 
-def bill(shards: int, workers: int, minutes: int = 30, limit: int | None = None) -> Bill:
-    """The bill of a stream of so many full shards on so many workers, from so many minutes.
+def bill(shards: int, workers: int, minutes: int = 30, limit: int | None = None, warm_s: int = WARM_S) -> Bill:
+    """The bill of a stream of so many full shards on so many workers, from so many minutes after `warm_s` seconds.
 
     `limit` is `memory.limit` in bytes; None: the default, "auto", on MACHINE_BYTES.
     """
     with (
         patch.object(shard_state, "_GROUP_OVERHEAD", 1900 // SCALE),
         patch.object(lines, "_OBJECTS", 0),
-        full_segments(),
+        sized(_SIZES),
+        patch.object(published_keys, "_NEAR", published_keys._NEAR // SCALE),
+        patch.object(published_keys, "_MOST", published_keys._MOST // SCALE),
     ):
-        return vtime.run(_bill(shards, workers, minutes, default_limit if limit is None else lambda _: limit))
+        return vtime.run(_bill(shards, workers, minutes, default_limit if limit is None else lambda _: limit, warm_s))
 
 
 def default_limit(shards: int) -> int:
@@ -100,7 +127,7 @@ def default_limit(shards: int) -> int:
     return AutoLimit(gathered, memory.keys, usable_of(MACHINE_BYTES))(shards, shards)
 
 
-async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], int]) -> Bill:
+async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], int], warm_s: int) -> Bill:
     commit = Commit()
     world = _World(
         shards=shards,
@@ -111,7 +138,7 @@ async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], 
     )
     for _ in range(workers):
         await world.join()
-    await _traffic(world, 900)  # leases are shared out, and plans follow each other
+    await _traffic(world, warm_s)
     world.counted.requests.clear()
     world.calls.clear()
     await _traffic(world, 60 * minutes)
@@ -129,7 +156,9 @@ async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], 
         * sum(
             requests[f"put {kind}"] * PUT + requests[f"get {kind}"] * GET for kind in ("plan", "decision", "manifest")
         ),
-        "PUT objects": (requests["put object"] * month + shards * BYTES_S * MONTH_S / TARGET_BYTES) * PUT,
+        "exchanged ids": month * (requests["put exchange"] * PUT + requests["get exchange"] * GET)
+        + bool(requests["put exchange"]) * shards * DECISION_BYTES_S * kept_s / 24 / 1e9 * GB,
+        "PUT objects": requests["put object"] * month * PUT,
         "heartbeats": (world.calls["renew"] + world.calls["checkpoint"]) * month * WRITE,
         "looks": world.calls["rows"] * month * READ * -(-shards * 400 // 4096),
         "segments in storage": shards * BYTES_S * kept_s / 1e9 * GB,
@@ -144,6 +173,8 @@ async def _traffic(world: Any, seconds: int) -> None:
         for number, shard in enumerate(shards):
             for one in range(_PAUSE_S):
                 name = f"{second}-{one}-{number}-{world.clock.monotonic()}"
-                event = {"c": f"c{number % 10}", "t": "v", "id": name, "more": "x" * (_EVENT_BYTES - 60 - len(name))}
+                noise = world.rng.randbytes(_NOISE_BYTES).hex()
+                more = noise + "x" * (_EVENT_BYTES - 60 - len(name) - len(noise))
+                event = {"c": f"c{number % 10}", "t": "v", "id": name, "more": more}
                 world.stream.put("key", json.dumps(event).encode(), explicit_hash=shard.start_hash)
         await world.clock.sleep(_PAUSE_S)

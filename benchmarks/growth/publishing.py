@@ -84,14 +84,51 @@ def published(
 
 async def _published(shards: int, traffic: Traffic, sizes: Sizes, workers: int) -> tuple[CountingStore, int]:
     store = CountingStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS))
-    with _sizes(sizes):
+    with sized(sizes):
         state = fill(store, shards, traffic)
         await _publish(store, state, sizes, workers)
     return store, shards * traffic.commits
 
 
+@dataclass(frozen=True, slots=True)
+class InParts:
+    """What a plan took whose keys do not fit into one worker: GETs of segments, and of everything else."""
+
+    parts: int
+    segment_gets: int
+    other_gets: int
+
+
+def decided_in_parts(shards: int, workers: int, traffic: Traffic = FULL_RATE) -> InParts:
+    """What the second plan takes, in several parts with four workers or more."""
+    return vtime.run(_decided_in_parts(shards, workers, traffic))
+
+
+async def _decided_in_parts(shards: int, workers: int, traffic: Traffic) -> InParts:
+    store = CountingStore(vtime.VirtualClock(T0 + 3 * PERIOD_MS))
+    known = 2 * shards * traffic.commits * traffic.partitions * traffic.rows
+    sizes = Sizes(part_rows=1, keys_bytes=int(known / workers * 3.25))
+    with sized(sizes):
+        state = fill(store, shards, traffic, periods=2)
+        later = {key: body for key, body in store.objects.items() if _number(key) > traffic.commits}
+        for key in later:
+            store.delete_now(key)
+        await _publish(store, state, sizes, workers)
+        for key, body in later.items():
+            store.put_now(key, body)
+        store.requests.clear()
+        await _publish(store, state, sizes, workers, k=1)
+    segment_gets = store.requests["get segment"]
+    parts = sum("/dedup/0000000001-" in key and not key.endswith("-ids") for key in store.objects)
+    return InParts(parts, segment_gets, store.gets() - segment_gets)
+
+
+def _number(key: str) -> int:
+    return int(key[-16:-4]) if key.endswith(".seg") else -1
+
+
 @contextmanager
-def _sizes(sizes: Sizes) -> Iterator[None]:
+def sized(sizes: Sizes) -> Iterator[None]:
     """The sizes that are not settings; and no ids come with a footer, as in segments of full size."""
     with (
         full_segments(),
@@ -105,16 +142,16 @@ def _sizes(sizes: Sizes) -> Iterator[None]:
         yield
 
 
-async def _publish(store: CountingStore, state: StreamState, sizes: Sizes, workers: int) -> None:
-    """Publish one plan with so many workers, each of which looks once a second."""
+async def _publish(store: CountingStore, state: StreamState, sizes: Sizes, workers: int, k: int = 0) -> None:
+    """Publish plan k with so many workers, each of which looks once a second."""
     names = tuple(f"w{at}" for at in range(workers))
     roster = [Roster(rank=at, workers=names) for at in range(workers)]
     publishers = [publisher(store, state, sizes, names[at], roster[at]) for at in range(workers)]
-    await asyncio.gather(*(_step_on(store, one) for one in publishers))
+    await asyncio.gather(*(_step_on(store, one, k) for one in publishers))
 
 
-async def _step_on(store: CountingStore, one: Publisher) -> None:
-    while not any(key.endswith("/done.json") for key in store.objects):
+async def _step_on(store: CountingStore, one: Publisher, k: int) -> None:
+    while not any(key.endswith(f"/{k:010d}/done.json") for key in store.objects):
         if not await one.step():
             await asyncio.sleep(1)
 
@@ -159,7 +196,7 @@ def one_folder(megabytes: int, call_s: float, mb_per_s: float, workers: int = 1,
 async def _one_folder(megabytes: int, call_s: float, mb_per_s: float, workers: int, scale: int) -> float:
     store = _SlowStore(vtime.VirtualClock(T0 + 2 * PERIOD_MS), 0.0)
     sizes = Sizes(**{name: 100 * size // scale for name, size in asdict(Sizes(scratch=1 << 40)).items()})
-    with _sizes(sizes):
+    with sized(sizes):
         # Hexadecimal digits are compressed to a bit more than half.
         state = fill(store, -(-megabytes // 96), Traffic(commits=10, partitions=1, size=18_000_000 // scale))
         size = scale * sum(len(body) for key, body in store.objects.items() if key.endswith(".seg"))

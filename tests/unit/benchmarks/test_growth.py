@@ -11,7 +11,16 @@ from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import PERIOD_MS, T0, Traffic, exponent
 from benchmarks.growth.hours import closed
 from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill, default_limit
-from benchmarks.growth.publishing import FULL_RATE, Sizes, held_indexes, listed, one_folder, planned, published
+from benchmarks.growth.publishing import (
+    FULL_RATE,
+    Sizes,
+    decided_in_parts,
+    held_indexes,
+    listed,
+    one_folder,
+    planned,
+    published,
+)
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
 from benchmarks.growth.resolving import resolved
@@ -73,6 +82,15 @@ def test_a_plan_takes_at_most_four_gets_a_segment_however_many_workers_there_are
     """Its segments are too small to be read by several workers."""
     store, segments = published(8, FULL_RATE, workers=workers)
     assert store.gets() <= 4 * segments
+
+
+@pytest.mark.parametrize(("workers", "parts"), [(4, 2), (8, 4)])
+def test_a_plan_that_is_decided_in_parts_takes_at_most_four_gets_a_segment(workers: int, parts: int) -> None:
+    """Helpers read footers and ids together. Earlier keys, files of ids and looks grow with the parts alone."""
+    found = decided_in_parts(8, workers)
+    assert found.parts == parts
+    assert found.segment_gets <= 4 * 80
+    assert found.other_gets <= 4 * parts**2 + 40 * parts
 
 
 def test_a_plan_without_scratch_is_published_in_passes() -> None:
