@@ -35,6 +35,8 @@ class Backlog:
         self._later: int | None = None
         """The sequence number of a record that was put after the drain began."""
         self._iterator: str | None = None
+        self._read_before = -1
+        """The sequence number that was read when the iterator was made; -1: none."""
         self._since, self._looked_at = 0.0, -_LOOK_S
 
     async def is_read(self, position: Position, asked_at: float, *, empty: bool) -> bool:
@@ -63,11 +65,12 @@ class Backlog:
         try:
             if self._iterator is None or self._clock.monotonic() - self._since > ITERATOR_LIFE_S:
                 self._iterator = await self._stream.iterator(self._shard, Position(Start.LATEST))
+                self._read_before = int(position.value) if position.by_record else -1
             if self._iterator is not None:
                 page = await self._reader.one_by(self._iterator)
                 self._iterator, self._since = page.iterator, self._clock.monotonic()
                 found = int(page.records[0].sequence) if page.records else -1
-                if found > (int(position.value) if position.by_record else -1):  # else it is no iterator LATEST
+                if found > self._read_before:  # else the iterator is not one of LATEST
                     self._later = found
         except PortError:
             self._iterator = None

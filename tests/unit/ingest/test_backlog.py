@@ -121,6 +121,29 @@ def test_drain_ends_with_all_that_was_put_before_when_traffic_is_constant(
     vtime.run(scenario())
 
 
+@pytest.mark.parametrize("behind_ms", [0, 200])
+@pytest.mark.parametrize("every_s", [0.5, 0.9, 1.5, 2.0, 3.0, 4.9, 7.0])
+def test_drain_ends_when_records_come_about_as_often_as_pages(every_s: float, behind_ms: int) -> None:
+    """What an iterator LATEST brings has often been read already. It was put after the drain began nevertheless."""
+
+    async def scenario() -> None:
+        world = world_of()
+        world.faulty.on("read", lambda page, shard: dataclasses.replace(page, behind_ms=behind_ms), EVER)
+        put(world, 120)
+        before = set(world.sent)
+
+        async def produce() -> None:
+            while True:
+                await world.clock.sleep(every_s)
+                put(world, 1)
+
+        producer = asyncio.create_task(produce())
+        assert before <= set(await drain(world, within_s=20))
+        producer.cancel()
+
+    vtime.run(scenario())
+
+
 def test_drain_ends_soon_when_the_shard_is_empty() -> None:
     async def scenario() -> None:
         world = world_of()
