@@ -256,17 +256,17 @@ static int events_of(Reading *reading, int32_t number, Place at, Place end)
     return outcome;
 }
 
-/* All events of an aggregate, as of a record. */
+/* All events of an aggregate, as of a record. One without user records is left to Python, which rejects it. */
 static int events_of_aggregate(Reading *reading, int32_t number, Place at, Place end)
 {
-    int outcome = at < end;
-    while (outcome == 1 && at < end) {
+    int outcome = 0;
+    while (at < end) {
         Place data;
         uint32_t size;
         if (!(at = aggregate_field(at, end, &data, &size)))
             return 0;
-        if (data)
-            outcome = events_of(reading, number, data, data + size);
+        if (data && (outcome = events_of(reading, number, data, data + size)) != 1)
+            break;
     }
     return outcome;
 }

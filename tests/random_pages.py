@@ -276,6 +276,8 @@ def aggregated(datas: list[bytes], rng: Random) -> bytearray:
         body += kpl.sub_record(
             data, rng.getrandbits(rng.choice([3, 8, 30] if rng.random() < 0.9 else [64])), explicit, extra
         )
+    if rng.random() < 0.2:  # also where there are no records
+        body += kpl.field(1, b"key")
     return body
 
 

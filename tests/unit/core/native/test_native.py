@@ -24,6 +24,7 @@ from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.events import EventReader
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.kpl import aggregates
+from vortex.core.decode.reasons import Reason
 
 
 def test_native_is_installed_where_it_can_be_built() -> None:
@@ -117,6 +118,18 @@ def test_aggregates_give_the_same_result_in_c_and_in_python(seed: int) -> None:
     """As the library writes them, with everything else that protobuf allows, and broken with a valid digest."""
     rng = Random(seed)
     assert not differing_aggregate(rng)
+
+
+@pytest.mark.parametrize("keys", [(), (b"key",), (b"key", b"other")])
+def test_aggregate_without_user_records_is_rejected_in_c_as_in_python(keys: tuple[bytes, ...]) -> None:
+    """Its record would leave no trace otherwise."""
+    event = b'{"c":"a","t":"b","id":"1"}'
+    datas = [event, kpl.aggregate([], keys), event]
+    rows, rejected = read(datas, FIELDS[2])
+    assert len(rows) == 2
+    assert rejected == [(1, 0, Reason.EMPTY, "a KPL aggregate without user records", datas[1])]
+    with without_native():
+        assert read(datas, FIELDS[2]) == (rows, rejected)
 
 
 @installed
