@@ -334,7 +334,7 @@ class LogModel:
         if missing > 0:
             oldest = footer.start.kind is not Start.AFTER_SEQUENCE_NUMBER and not self.parents.get(footer.shard)
             shown = oldest or footer.shard in self._in_gap or footer.gap
-            if all(one.put_ms + self._retention <= self._now() for one in chosen[:missing]) and shown:
+            if shown and all(self._may_miss(one, footer.start) for one in chosen[:missing]):
                 return chosen[missing:]
         if missing:
             self._violated(
@@ -342,6 +342,14 @@ class LogModel:
                 f"{name}: {footer.counts.records} records of {len(chosen)} in {first}..{last}",
             )
         return chosen
+
+    def _may_miss(self, record: Written, start: Position) -> bool:
+        """It has expired; or it arrived before the time at which reading starts. Such a record is read only after one
+        that arrived later, which may have expired.
+        """
+        if record.put_ms + self._retention <= self._now():
+            return True
+        return start.kind is Start.AT_TIMESTAMP and record.arrival_ms < int(start.value)
 
     def _lines(self, segment: Segment, *, rejected: bool) -> Iterable[tuple[Truth, int]]:
         for (folder, period), lines in segment.lines.items():
