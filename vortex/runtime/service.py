@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import uvloop
 
@@ -22,10 +23,8 @@ from vortex.adapters.usable_memory import usable_bytes
 from vortex.config.loading import ConfigError
 from vortex.config.places import stream_name
 from vortex.config.settings import Settings
-from vortex.core.log.rules import StreamState
 from vortex.core.memory import part_of
 from vortex.exits import Exit
-from vortex.log.store import LogStore
 from vortex.runtime.app import STOPS, App
 from vortex.runtime.assembly import assemble, loaded_state
 from vortex.runtime.environment import Environment, open_environment, too_little_memory
@@ -36,6 +35,10 @@ from vortex.runtime.watch import Watch
 log = logging.getLogger(__name__)
 
 
+_DRAINS = 3
+"""Rounds of a drain. More than one is needed where shards merge while it reads."""
+
+
 class Service:
     """Serves health and signals, also before the app exists: alive, not ready, and stoppable."""
 
@@ -43,7 +46,8 @@ class Service:
         self._env, self._meter = env, meter
         self._app: App | None = None
         self._stopped = False
-        self._starting: asyncio.Future[tuple[StreamState, LogStore]] | None = None
+        self._starting: asyncio.Future[Any] | None = None
+        """What is awaited while there is no app."""
         self._overview = Overview(env, meter, self.checks)
         self._watch = Watch(env, self.checks, self._looked)
         self.live: Callable[[str], None] | None = None
@@ -96,19 +100,41 @@ class Service:
             self.stop()
 
     async def run(self, *, drain: bool) -> Exit:
-        """Load the state of the stream, then run."""
+        """Load the state of the stream, then run.
+
+        A drain that leaves something unpublished begins again: shards have merged, while one of them waited at its tip
+        already. So the other one has ended, and their child was not read.
+        """
+        for left in range(_DRAINS, 0, -1):
+            code = await self._run(drain)
+            if not drain or code is not Exit.OK or self._stopped:
+                break
+            try:
+                if not await self._unpublished():
+                    break
+            except STOPS as problem:
+                log.error("%s", problem)
+                return Exit.LOST_STATE
+            if left > 1:
+                log.info("shards have merged, or another worker commits: draining what is left")
+            else:
+                log.warning("the drain has left something unpublished, since shards merge or another worker commits")
+        return code
+
+    async def _run(self, drain: bool) -> Exit:
         watching = asyncio.ensure_future(beside(self._watch.run, self._overview.run))
         try:
-            return await self._run(watching, drain)
+            return await self._once(watching, drain)
         finally:
             watching.cancel()
 
-    async def _run(self, watching: asyncio.Future[None], drain: bool) -> Exit:
+    async def _once(self, watching: asyncio.Future[None], drain: bool) -> Exit:
         if self._stopped:
             return Exit.OK
-        self._starting = asyncio.ensure_future(loaded_state(self._env))
+        starting = asyncio.ensure_future(loaded_state(self._env))
+        self._starting = starting
         try:
-            state, log_store = await self._starting
+            state, log_store = await starting
         except (ForeignState, *STOPS) as problem:
             log.error("%s", problem)
             return Exit.LOST_STATE
@@ -123,6 +149,18 @@ class Service:
         self._overview.begin(loops, state)
         self._app = App(loops, watch=lambda: watching)
         return await self._app.run()
+
+    async def _unpublished(self) -> bool:
+        """Whether a drain has left something in the logs; False if the service is stopped meanwhile."""
+        assert self._app is not None
+        looking = asyncio.ensure_future(self._app.publisher.unpublished_end())
+        self._app, self._starting = None, looking
+        try:
+            return await looking is not None
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+            return False
 
 
 async def _main(settings: Settings, drain: bool, processes: int) -> Exit:

@@ -1,17 +1,19 @@
-"""A signal stops the service at any moment of its start."""
+"""A signal stops the service at any moment of its start; a drain publishes all that it has read."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from simulation import vtime
 from tests.loops import World
 from vortex.adapters.metrics import PrometheusMeter
-from vortex.core.log.rules import StreamState
+from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.exits import Exit
 from vortex.log.store import LogStore
+from vortex.publish.publisher import Publisher
 from vortex.runtime import service as module
 from vortex.runtime.assembly import loaded_state
 from vortex.runtime.environment import Environment
@@ -48,6 +50,71 @@ def test_service_ends_when_it_is_stopped_in_the_moment_in_which_the_state_is_loa
         monkeypatch.setattr(module, "loaded_state", loaded)
         async with asyncio.timeout(600):
             assert await service.run(drain=drain) is Exit.OK
+
+    vtime.run(main())
+
+
+def filled() -> World:
+    """A world with a backlog of eight seconds in its first shard, and an empty second one."""
+    world = World(page_records=50)
+    for number in range(2000):
+        name = f"id{number}"
+        world.stream.put(name, json.dumps({"c": f"c{len(name) % 3}", "t": "v", "id": name}).encode(), explicit_hash=1)
+        world.sent[name] += 1
+    return world
+
+
+def test_drain_publishes_what_was_put_before_when_its_shards_merge_meanwhile() -> None:
+    """One parent ends, and the other waits at its tip already, so the child is for a second round."""
+
+    async def main() -> None:
+        world = filled()
+        service = Service(world.environment(), PrometheusMeter("clicks"))
+        first, second = (shard.id for shard in world.stream.shards())
+        asyncio.get_running_loop().call_later(4, world.stream.merge, first, second)
+        async with asyncio.timeout(60):
+            assert await service.run(drain=True) is Exit.OK
+        await world.verified()
+
+    vtime.run(main())
+
+
+def test_drain_ends_when_it_is_stopped_while_it_looks_for_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store may not answer then."""
+
+    async def main() -> None:
+        service, looks = Service(filled().environment(), PrometheusMeter("clicks")), []
+        unpublished = Publisher.unpublished_end
+
+        async def slow(publisher: Publisher) -> int | None:
+            looks.append(publisher)
+            if len(looks) > 1:
+                asyncio.get_running_loop().call_soon(service.stop)
+                await asyncio.get_running_loop().create_future()
+            return await unpublished(publisher)
+
+        monkeypatch.setattr(Publisher, "unpublished_end", slow)
+        async with asyncio.timeout(60):
+            assert await service.run(drain=True) is Exit.OK
+        assert len(looks) == 2
+
+    vtime.run(main())
+
+
+def test_drain_ends_with_lost_state_when_the_state_is_broken_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        service, looks = Service(filled().environment(), PrometheusMeter("clicks")), []
+        unpublished = Publisher.unpublished_end
+
+        async def broken(publisher: Publisher) -> int | None:
+            looks.append(publisher)
+            if len(looks) > 1:
+                raise BrokenLog("state was lost")
+            return await unpublished(publisher)
+
+        monkeypatch.setattr(Publisher, "unpublished_end", broken)
+        async with asyncio.timeout(60):
+            assert await service.run(drain=True) is Exit.LOST_STATE
 
     vtime.run(main())
 
