@@ -3,7 +3,7 @@
 Neither MillisBehindLatest nor an arrival time proves it. moto reports 0 before the last page, other emulators always;
 Kinesis promises neither accuracy nor order of arrival times, and clocks may be wrong. One of these does:
 
-- the shard stays empty at its tip, as two pages in a row show; or
+- the shard stays empty at its tip, as three pages in a row show; or
 - with constant traffic, a record was read that was put later: one that an iterator LATEST brings.
 
 Both count only `SETTLE_S` after the drain began: a record that a producer has just put may not be readable yet.
@@ -18,8 +18,8 @@ from vortex.ports import Clock, PortError, Stream
 SETTLE_S = 2.0
 """Seconds after which a record that was put can be read. Usually it takes less than one:
 https://docs.aws.amazon.com/streams/latest/dev/building-consumers.html"""
-_EMPTY = 2
-"""Empty pages at the tip in a row: one reply alone proves nothing."""
+_EMPTY = 3
+"""Empty pages at the tip in a row: one reply alone proves nothing, and two may come before the end of a shard."""
 _LOOK_S = 5.0
 """Seconds between calls for a later record. They share the shard's five calls a second with its reading."""
 

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 _AFTER_LOSS = 1.0  # if two processes run a shard by mistake, each gets its turn
 _IN_HASTE = 5.0
-"""Seconds between commits of a shard whose bound others advance: the next advance takes its next segment number."""
+"""Seconds between commits of a shard whose bound others advance: the next advance takes its next segment number. The
+first one comes at once: where a page takes nearly as long as the next advance, the shard would get no further."""
 _STALE = 23 * 3_600_000  # a lag that suggests a trimmed position; see `_reread_if_trimmed`
 _LARGE = 16 * 1024 * 1024
 """Bytes that a record may decompress to beside other large work of the process."""
@@ -80,6 +81,7 @@ class ShardWorker:
         self._malformed = Malformed(self._name, ports.clock, ports.meter)
         self._pushed = False
         """Whether others advanced the shard's bound, and the lines read since are not committed."""
+        self._haste_s = _IN_HASTE
         self._oldest = False
         """Whether the iterator is at the oldest record, and no record of the shard was read yet."""
         self._backlog: Backlog | None = None
@@ -128,6 +130,7 @@ class ShardWorker:
         head, self._ingest = await resumer.resume(self.shard, self._policy)
         self._commits.resume(head, looked_at)
         self._pushed = isinstance(head, SegmentHeader) and head.footer.advances
+        self._haste_s = 0.0
         self._since = self._gap_after = None
         ports.memory.join(self.shard.id)
         self.reader.restart()
@@ -146,18 +149,19 @@ class ShardWorker:
                 return ended
             await self._ports.turns.few()
             asked_at = self._ports.clock.monotonic()
-            page = await self._read()
+            page, over, empty = await self._read(), True, False
             if page is not None:
                 await self._take(page)
                 over, empty = page.iterator is None, not page.records and page.behind_ms == 0
-                del page  # perhaps ten megabytes, not needed while the next page is read
                 if over:
                     await self._end_if_proved("an end")
-                elif self._backlog and await self._backlog.is_read(self._ingest.position, asked_at, empty=empty):
-                    await self._drained()
-                    return None
-            if self._commits.ended is None and self._due():
+            del page  # perhaps ten megabytes, not needed while the next page is read
+            if self._commits.ended is None and self._due():  # before what may wait for the shard's limits of calls
                 await self._cut()
+            backlog = None if over else self._backlog
+            if backlog and await backlog.is_read(self._ingest.position, asked_at, empty=empty):
+                await self._drained()
+                return None
             await self.reader.rest()
         await self._flush()
         return None
@@ -350,9 +354,10 @@ class ShardWorker:
             return True
         if self._since is None:
             return False
-        every_s = min(rules.every_s, _IN_HASTE) if self._pushed else rules.every_s
+        every_s = min(rules.every_s, self._haste_s) if self._pushed else rules.every_s
         if not self.orders.lease_is_fresh():
-            every_s *= 2  # if the shard is lost, let its new owner commit first, so that this one loses the race
+            # If the shard is lost, let its new owner commit first, so that this one loses the race.
+            every_s = 2 * max(every_s, min(rules.every_s, _IN_HASTE))
         return self._ports.clock.monotonic() - self._since >= every_s
 
     # Committing.
@@ -387,7 +392,7 @@ class ShardWorker:
         draft = self._ingest.cut(
             ports.owner, ports.clock.now_ms(), children=children, gap=gap, closed_before=closed_before
         )
-        self._since, self.status.oldest_uncommitted_ms = None, None
+        self._since, self.status.oldest_uncommitted_ms, self._haste_s = None, None, _IN_HASTE
         await self._commits.begin(draft, self._ingest)
 
     def _committed(self, footer: Footer) -> None:

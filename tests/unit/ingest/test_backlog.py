@@ -15,7 +15,7 @@ from simulation import vtime
 from tests.faulty_stream import FaultyWorld
 from tests.loops import Drainer
 from vortex.core.ingest.pacing import MOST_RECORDS
-from vortex.core.model import Page, Position, Start
+from vortex.core.model import HASH_KEYS, Page, Position, Start
 from vortex.ports import IteratorExpired, NotFound, Stream, Unavailable
 from vortex.verify.store import verify_store
 
@@ -209,5 +209,28 @@ def test_drain_ends_when_some_iterators_for_later_records_are_refused(problem: E
         before = set(world.sent)
         assert before <= set(await drain(world))
         assert refusals == [0]
+
+    vtime.run(scenario())
+
+
+def test_drain_reads_the_children_when_two_empty_pages_come_before_the_end_of_a_shard() -> None:
+    async def scenario() -> None:
+        world, shown = world_of(), 0
+        read = world.stream.read
+
+        async def late_end(shard: str, iterator: str, limit: int = MOST_RECORDS) -> Page:
+            nonlocal shown
+            page = await read(shard, iterator, limit)
+            if page.iterator is not None or shown == 2 or limit == 1:
+                return page
+            shown += 1
+            return dataclasses.replace(page, iterator=iterator, children=(), behind_ms=0)
+
+        world.stream.read = late_end  # type: ignore[assignment, method-assign]
+        put(world, 1000)  # reading them takes longer than the drain waits for late records
+        world.stream.split(world.stream.shards()[0].id, HASH_KEYS // 2)
+        put(world, 40)
+        assert await drain(world) == sorted(world.sent)
+        assert shown == 2
 
     vtime.run(scenario())

@@ -59,6 +59,35 @@ def test_shard_catches_up_when_others_advance_its_bound() -> None:
     vtime.run(scenario())
 
 
+def test_shard_catches_up_when_pages_take_nearly_as_long_as_the_next_advance_of_its_bound() -> None:
+    """It reads a page at once, and waits 50 s for the next. By then its segment number is taken."""
+
+    async def scenario() -> None:
+        world = World(shards=1, page_records=2, period_ms=MINUTE, every_s=120, max_delay_ms=20 * MINUTE)
+        worker = await world.begin()
+        world.put("first")
+        await world.clock.sleep(600)
+        await worker.kill()
+        for _ in range(100):
+            world.put(f"id{len(world.sent)}")
+        await world.clock.sleep(2 * 3600)
+        resumed = False
+
+        async def slow(operation: str, shard: str) -> None:
+            nonlocal resumed
+            if operation == "read" and not resumed:
+                await world.clock.sleep(50)
+            resumed = operation == "iterator"
+
+        world.stream.before = slow
+        worker = await world.begin()
+        await world.clock.sleep(6 * 3600)
+        await worker.kill()
+        await world.verified()
+
+    vtime.run(scenario())
+
+
 @pytest.mark.parametrize(("minutes", "lists"), [(5, 0), (15, 2 * 8)])
 def test_idle_shards_list_their_logs_only_if_clean_up_can_have_freed_a_number(minutes: int, lists: int) -> None:
     """Each commits once a period; a listing costs as much as a put."""
