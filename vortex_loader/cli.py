@@ -21,18 +21,18 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from vortex_loader.catalog_commands import catalog
 from vortex_loader.loading import HourReport, How, Loader, follow
 from vortex_loader.metrics import Metrics
 from vortex_loader.model import HOUR, LoaderError, NotClosed, Passing, hour_text, hours_between, parse_hour, spans_text
+from vortex_loader.printing import printable, report_json, show_answer, show_line, show_status, status_json
 from vortex_loader.sources import catalog_source
-from vortex_loader.status import Status, status
+from vortex_loader.status import status
 from vortex_loader.store import open_store
 from vortex_loader.textfile import kept_in
 from vortex_loader.warehouse import connect
-from vortex_loader.wording import counted, limited, quoted
+from vortex_loader.wording import limited, quoted
 
 _PREFIX = "VORTEX_LOADER_"
 _OF_THE_EXTRA = frozenset({"duckdb", "fastapi", "psycopg", "uvicorn"})
@@ -148,7 +148,7 @@ class _Commands(click.Group):
         except click.UsageError as wrong:  # it quotes arguments
             raise click.UsageError(limited(wrong.format_message()), wrong.ctx) from None
         except LoaderError as problem:
-            click.echo(_printable(str(problem)), err=True)
+            click.echo(printable(str(problem)), err=True)
             codes = {NotClosed: Exit.NOT_CLOSED, Passing: Exit.UNREACHABLE}
             sys.exit(codes.get(type(problem), Exit.FAILED))
         except ModuleNotFoundError as problem:
@@ -165,6 +165,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for a 
 _hour = click.option("--hour", required=True, help="The hour, in UTC: 2026-11-29T09.")
 _customer = click.option("--customer", help="Only this customer.")
 _event = click.option("--event", help="Only this event type.")
+_first = click.option("--from", "first", help="The first hour. Default: a day ago.")
 _force = click.option("--force", is_flag=True, help="Replace what is loaded, by the current catalogue.")
 
 
@@ -255,7 +256,7 @@ def backfill(
 
 @main.command()
 @_places
-@click.option("--from", "first", help="The first hour. Default: a day ago.")
+@_first
 @click.option(
     "--every",
     default=30.0,
@@ -278,12 +279,12 @@ def run(places: Places, first: str | None, every: float, metrics_port: int | Non
         signal.signal(number, lambda *_: stop.set())
     begin = parse_hour(first) if first else _this_hour() - timedelta(days=1)
     with places.loader(metrics_port=metrics_port) as loader:
-        follow(loader, begin, lambda: datetime.now(UTC), stop, every, lambda report: _show_line(report))
+        follow(loader, begin, lambda: datetime.now(UTC), stop, every, lambda report: show_line(report))
 
 
 @main.command("status", short_help="Show which hours are closed and loaded.")
 @_places
-@click.option("--from", "first", help="The first hour. Default: a day ago.")
+@_first
 @click.option("--to", "end", help="The hour after the last. Default: the present one.")
 @_metrics_file
 @_json
@@ -304,9 +305,9 @@ def status_(
         metrics.catalog_age(copy.age)
         metrics.waiting(len(found.not_loaded), (datetime.now(UTC) - oldest - HOUR).total_seconds() if oldest else 0.0)
     if as_json:
-        click.echo(json.dumps(_status_json(found), indent=1))
+        click.echo(json.dumps(status_json(found), indent=1))
     else:
-        _status_shown(found)
+        show_status(found)
     if found.unreadable:
         sys.exit(Exit.FAILED)
 
@@ -320,13 +321,7 @@ def query(warehouse: str, sql: tuple[str, ...]) -> None:
         for number, one in enumerate(sql):
             if number:
                 click.echo()
-            _show_answer(*opened.shown(one))
-
-
-def _show_answer(columns: list[str], rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    for row in (columns, *rows):
-        click.echo("  ".join(_printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            show_answer(*opened.shown(one))
 
 
 def _this_hour() -> datetime:
@@ -335,103 +330,13 @@ def _this_hour() -> datetime:
 
 def _show(reports: list[HourReport], as_json: bool, not_closed: list[datetime] | None = None) -> None:
     if as_json:
-        document = {"hours": [_report_json(report) for report in reports]}
+        document = {"hours": [report_json(report) for report in reports]}
         document["not_closed"] = [{"hour": hour_text(hour)} for hour in not_closed or ()]
         click.echo(json.dumps(document, indent=1))
     else:
         for report in reports:
-            _show_line(report)
+            show_line(report)
         if not_closed:
             click.echo(f"not closed: {spans_text(not_closed)}")
     if not all(report.complete for report in reports):
         sys.exit(Exit.FAILED)
-
-
-def _show_line(report: HourReport) -> None:
-    if report.problem:
-        click.echo(_printable(f"{hour_text(report.hour)}: FAILED: {report.problem}"), err=True)
-        return
-    changed = sum(one.changed for one in report.loaded)
-    misfits = sum(sum(one.misfits.values()) for one in report.loaded)
-    tables = counted(len(report.loaded), "table")
-    text = f"{hour_text(report.hour)}: {counted(report.rows, 'row')} in {tables} ({changed} loaded now)"
-    if misfits:
-        text += f", {counted(misfits, 'misfit')}"
-    if report.left:
-        rows, types = sum(part.rows for part in report.left), counted(len(report.left), "type")
-        text += f", {counted(rows, 'row')} of {types} not in the catalogue"
-    click.echo(text)
-    for part, problem in report.failed:
-        click.echo(_printable(f"{part.name}: FAILED: {problem}"), err=True)
-
-
-def _report_json(report: HourReport) -> dict[str, Any]:
-    return {
-        "hour": hour_text(report.hour),
-        "rows": report.rows,
-        "problem": report.problem or None,
-        "loaded": [
-            {
-                "customer": one.partition.customer,
-                "event_type": one.partition.event_type,
-                "table": f"{one.schema}.{one.table}",
-                "rows": one.rows,
-                "changed": one.changed,
-                "misfits": one.misfits,
-                "unmapped_keys": one.unmapped,
-                "mended": one.mended,
-            }
-            for one in report.loaded
-        ],
-        "failed": [
-            {"customer": part.customer, "event_type": part.event_type, "reason": reason}
-            for part, reason in report.failed
-        ],
-        "not_in_catalog": [
-            {"customer": part.customer, "event_type": part.event_type, "rows": part.rows} for part in report.left
-        ],
-    }
-
-
-def _status_json(found: Status) -> dict[str, Any]:
-    return {
-        "hours": [{**dataclasses.asdict(one), "hour": hour_text(one.hour)} for one in found.hours],
-        "not_closed": [hour_text(hour) for hour in found.open],
-        "unreadable": [{"hour": hour_text(hour), "problem": text} for hour, text in found.unreadable.items()],
-        "tables": [
-            {"customer": customer, "event_type": kind, "table": table, "rows": rows}
-            for (customer, kind), (table, rows) in sorted(found.tables.items())
-        ],
-        "not_in_catalog": [
-            {"customer": customer, "event_type": kind, "rows": rows}
-            for (customer, kind), rows in sorted(found.left.items())
-        ],
-    }
-
-
-def _status_shown(found: Status) -> None:
-    console = Console()
-    table = Table("hour", "published", "loaded", "waiting", "not in the catalogue", "misfits", box=None)
-    for one in found.hours:
-        numbers = (one.published, one.loaded, one.waiting, one.not_in_catalog, one.misfits)
-        table.add_row(hour_text(one.hour), *(str(number) for number in numbers))
-    with console.capture() as filled:
-        console.print(table)
-    for line in filled.get().splitlines():
-        click.echo(line.rstrip())
-    if found.open:
-        console.print(f"not closed: {spans_text(found.open)}", soft_wrap=True)
-    for hour, problem in found.unreadable.items():
-        click.echo(_printable(f"{hour_text(hour)}: {problem}"), err=True)
-    for (customer, kind), rows in sorted(found.left.items()):
-        seen = f"seen and not loaded: {quoted(customer)} {quoted(kind)}, {counted(rows, 'row')}"
-        console.print(seen, markup=False, soft_wrap=True)
-
-
-def _printable(text: str) -> str:
-    """The text without what a terminal would obey."""
-    return (
-        "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-        .encode("utf-8", "backslashreplace")
-        .decode()
-    )

@@ -41,6 +41,7 @@ EXCEPTIONS = {
     "lookup/progress.py": _DECLARES,
     "lookup/sends.py": _EXPLAIN,
     "options.py": "test_cli.py tests what commands share",
+    "rejects_commands.py": "test_cli.py tests its options, and commands/test_rejects.py what they call",
     "ports.py": _DECLARES,
     "runtime/gauges.py": "tests/integration/test_fleet.py reads the gauges of workers",
     "verify/report.py": _DECLARES,

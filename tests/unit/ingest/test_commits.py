@@ -37,20 +37,26 @@ def test_two_workers_on_the_same_shards_publish_each_event_once(limit: int, surv
     vtime.run(scenario())
 
 
+async def _behind(records: int) -> World:
+    """A shard of so many records in pages of two, whose reader has been away for two hours."""
+    world = World(shards=1, page_records=2, period_ms=MINUTE, every_s=120, max_delay_ms=20 * MINUTE)
+    worker = await world.begin()
+    world.put("first")
+    await world.clock.sleep(600)
+    await worker.kill()
+    for _ in range(records):
+        world.put(f"id{len(world.sent)}")
+    await world.clock.sleep(2 * 3600)
+    return world
+
+
 def test_shard_catches_up_when_others_advance_its_bound() -> None:
     """They advance it every minute, and the shard would commit every two: without an early commit it loses
     every race.
     """
 
     async def scenario() -> None:
-        world = World(shards=1, page_records=2, period_ms=MINUTE, every_s=120, max_delay_ms=20 * MINUTE)
-        worker = await world.begin()
-        world.put("first")
-        await world.clock.sleep(600)
-        await worker.kill()
-        for _ in range(2000):
-            world.put(f"id{len(world.sent)}")
-        await world.clock.sleep(2 * 3600)
+        world = await _behind(2000)
         worker = await world.begin()
         await world.clock.sleep(3600)
         await worker.kill()
@@ -63,14 +69,7 @@ def test_shard_catches_up_when_pages_take_nearly_as_long_as_the_next_advance_of_
     """It reads a page at once, and waits 50 s for the next. By then its segment number is taken."""
 
     async def scenario() -> None:
-        world = World(shards=1, page_records=2, period_ms=MINUTE, every_s=120, max_delay_ms=20 * MINUTE)
-        worker = await world.begin()
-        world.put("first")
-        await world.clock.sleep(600)
-        await worker.kill()
-        for _ in range(100):
-            world.put(f"id{len(world.sent)}")
-        await world.clock.sleep(2 * 3600)
+        world = await _behind(100)
         resumed = False
 
         async def slow(operation: str, shard: str) -> None:
