@@ -20,6 +20,8 @@ class Exit(IntEnum):
     """The stream or the store is unreachable or denies access; only commands that do not wait end with this."""
     LOST_STATE = 5
     """State is missing, damaged or of another stream; this needs operator action."""
+    UNFINISHED = 6
+    """A drain was stopped before its end, or has left something unpublished; run it again."""
     INTERRUPTED = 130
     """Ctrl-C ended a command that does not run until it is stopped, or a second signal ended a worker at once. Nothing
     committed is lost."""

@@ -127,6 +127,16 @@ class KnownLogs:
         waiting = [one.created for one in segments if any(period >= self.plan.upto for period in one.periods)]
         return min(waiting, default=None)
 
+    @property
+    def unpublished(self) -> list[str]:
+        """The shards with an unpublished period."""
+        upto = self.plan.upto
+        return sorted(
+            shard
+            for shard, view in self.views.items()
+            if any(period >= upto for head in view.headers for period in head.footer.periods)
+        )
+
     def forget_published(self, plan: Plan) -> None:
         """Drop segments that no later plan needs; `to` stays, since the walk continues from it."""
         if self.plan.k != plan.k:

@@ -295,6 +295,11 @@ class Publisher:
         hour_end = hour_of(last) + HOUR_MS
         return hour_end if hour_end <= self._ports.clock.now_ms() else last + self._rules.period_ms
 
+    @property
+    def unpublished(self) -> list[str]:
+        """The shards with data that is not published, at the last look."""
+        return self._logs.unpublished if self._logs is not None else []
+
     async def finish(self) -> int:
         """Close and publish everything in the logs of a stream that is no longer read. Returns the last plan's end."""
         end = await self.unpublished_end()

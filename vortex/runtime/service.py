@@ -24,6 +24,7 @@ from vortex.config.loading import ConfigError
 from vortex.config.places import stream_name
 from vortex.config.settings import Settings
 from vortex.core.memory import part_of
+from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.runtime.app import STOPS, App
 from vortex.runtime.assembly import assemble, loaded_state
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 _DRAINS = 3
 """Rounds of a drain. More than one is needed where shards merge while it reads."""
+
+_NAMED = 10
+"""Shards named in a message."""
 
 
 class Service:
@@ -100,26 +104,40 @@ class Service:
             self.stop()
 
     async def run(self, *, drain: bool) -> Exit:
-        """Load the state of the stream, then run.
+        """Load the state of the stream, then run."""
+        if not drain:
+            return await self._run(drain)
+        code = await self._drained()
+        if code is Exit.UNFINISHED and self._stopped:
+            log.warning("the drain was stopped before its end; run it again, or start the workers")
+        return code
 
-        A drain that leaves something unpublished begins again: shards have merged, while one of them waited at its tip
+    async def _drained(self) -> Exit:
+        """Drain. If something is left unpublished, begin again: shards have merged, while one of them waited at its tip
         already. So the other one has ended, and their child was not read.
         """
         for left in range(_DRAINS, 0, -1):
-            code = await self._run(drain)
-            if not drain or code is not Exit.OK or self._stopped:
+            code = await self._run(drain=True)
+            if code is not Exit.OK or self._stopped:
                 break
             try:
-                if not await self._unpublished():
-                    break
+                unpublished = await self._unpublished()
             except STOPS as problem:
                 log.error("%s", problem)
                 return Exit.LOST_STATE
+            if unpublished is None:
+                break
+            if not unpublished:
+                return Exit.OK
             if left > 1:
-                log.info("shards have merged, or another worker commits: draining what is left")
+                log.info("shards have merged, or another worker commits: draining again, since %s", unpublished)
             else:
-                log.warning("the drain has left something unpublished, since shards merge or another worker commits")
-        return code
+                log.error(
+                    "the drain is not finished: %s. Shards merge again and again, or another worker runs. Stop all "
+                    "workers and resharding of the stream, then run the drain again",
+                    unpublished,
+                )
+        return Exit.UNFINISHED if code is Exit.OK else code
 
     async def _run(self, drain: bool) -> Exit:
         watching = asyncio.ensure_future(beside(self._watch.run, self._overview.run))
@@ -150,17 +168,26 @@ class Service:
         self._app = App(loops, watch=lambda: watching)
         return await self._app.run()
 
-    async def _unpublished(self) -> bool:
-        """Whether a drain has left something in the logs; False if the service is stopped meanwhile."""
+    async def _unpublished(self) -> str | None:
+        """What a drain has left in the logs, and what holds it up; None if the service is stopped meanwhile."""
         assert self._app is not None
-        looking = asyncio.ensure_future(self._app.publisher.unpublished_end())
+        publisher = self._app.publisher
+        looking = asyncio.ensure_future(publisher.unpublished_end())
         self._app, self._starting = None, looking
         try:
-            return await looking is not None
+            if await looking is None:
+                return ""
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
-            return False
+            return None
+        return f"unpublished events of {_some(publisher.unpublished)} wait for {_some([publisher.status.holder])}"
+
+
+def _some(shards: list[str]) -> str:
+    """The first shards by name, and the number of the others."""
+    more = [] if len(shards) <= _NAMED else [counted(len(shards) - _NAMED, "other shard")]
+    return ", ".join(["shard " + shard for shard in shards[:_NAMED]] + more)
 
 
 async def _main(settings: Settings, drain: bool, processes: int) -> Exit:

@@ -49,7 +49,7 @@ def test_service_ends_when_it_is_stopped_in_the_moment_in_which_the_state_is_loa
 
         monkeypatch.setattr(module, "loaded_state", loaded)
         async with asyncio.timeout(600):
-            assert await service.run(drain=drain) is Exit.OK
+            assert await service.run(drain=drain) is (Exit.UNFINISHED if drain else Exit.OK)
 
     vtime.run(main())
 
@@ -79,6 +79,51 @@ def test_drain_publishes_what_was_put_before_when_its_shards_merge_meanwhile() -
     vtime.run(main())
 
 
+def test_drain_ends_as_unfinished_and_names_the_shards_when_its_last_round_leaves_events(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where shards merge in each of its rounds. It ended with 0 and a warning that named nothing."""
+
+    async def main() -> None:
+        monkeypatch.setattr(module, "_DRAINS", 1)
+        world = filled()
+        service = Service(world.environment(), PrometheusMeter("clicks"))
+        first, second = (shard.id for shard in world.stream.shards())
+        asyncio.get_running_loop().call_later(4, world.stream.merge, first, second)
+        async with asyncio.timeout(60):
+            assert await service.run(drain=True) is Exit.UNFINISHED
+        (child,) = (shard.id for shard in world.stream.shards() if shard.parents)
+        said = f"the drain is not finished: unpublished events of shard {first} wait for shard {child}. "
+        assert said in caplog.text
+
+        monkeypatch.undo()  # a further drain publishes them
+        async with asyncio.timeout(60):
+            assert await Service(world.environment(), PrometheusMeter("clicks")).run(drain=True) is Exit.OK
+        await world.verified()
+
+    vtime.run(main())
+
+
+def test_drain_names_the_first_shards_alone_when_many_wait() -> None:
+    assert module._some(["a"]) == "shard a"
+    named = module._some([f"{number:02}" for number in range(12)])
+    assert named.startswith("shard 00, shard 01, ")
+    assert named.endswith(", shard 09, 2 other shards")
+
+
+def test_drain_ends_as_unfinished_when_it_is_stopped_while_it_reads(caplog: pytest.LogCaptureFixture) -> None:
+    """A job of Kubernetes whose pod is evicted must not count as done."""
+
+    async def main() -> None:
+        service = Service(filled().environment(), PrometheusMeter("clicks"))
+        asyncio.get_running_loop().call_later(1, service.stop)
+        async with asyncio.timeout(600):
+            assert await service.run(drain=True) is Exit.UNFINISHED
+        assert "the drain was stopped before its end; run it again" in caplog.text
+
+    vtime.run(main())
+
+
 def test_drain_ends_when_it_is_stopped_while_it_looks_for_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store may not answer then."""
 
@@ -95,7 +140,7 @@ def test_drain_ends_when_it_is_stopped_while_it_looks_for_what_is_left(monkeypat
 
         monkeypatch.setattr(Publisher, "unpublished_end", slow)
         async with asyncio.timeout(60):
-            assert await service.run(drain=True) is Exit.OK
+            assert await service.run(drain=True) is Exit.UNFINISHED
         assert len(looks) == 2
 
     vtime.run(main())
