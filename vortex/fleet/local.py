@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from vortex.core.fleet.balance import Roster
 from vortex.core.log.segment import Footer
 from vortex.core.model import ShardInfo
+from vortex.core.wording import counted
 from vortex.fleet.fleet import GIVE_UP
 from vortex.health import Health
+from vortex.ingest.status import ShardStatus
 from vortex.ingest.worker import ShardWorker
 from vortex.log.shard_tree import ShardTree
 from vortex.ports import Clock
 
 _LOOK = 0.1  # seconds between checks whether all shards are drained
+_SAY_S = 60.0
+"""Seconds between lines about what is left to drain."""
+_NAMED = 5
+"""Shards that such a line names."""
+
+log = logging.getLogger(__name__)
 
 
 class LocalFleet:
@@ -74,8 +83,21 @@ class LocalFleet:
 
     async def at_tip(self) -> None:
         """While draining: wait until every live shard is read to its tip and waits for `finish`."""
+        said_at = self._clock.monotonic()
         while not self._settled():
             await self._clock.sleep(_LOOK)
+            if self._clock.monotonic() >= said_at + _SAY_S:
+                log.info("%s", self._left())
+                said_at = self._clock.monotonic()
+
+    def _left(self) -> str:
+        """What a drain still has to read; first the shards that wait for something else than records, then by lag."""
+        now = self._clock.monotonic()
+        left = [worker.status for worker in self.workers.values() if not worker.orders.at_tip.is_set()]
+        left.sort(key=lambda status: (not status.waits_for, -(status.lag_s(now) or 0.0), status.shard))
+        named = [f"{status.shard}: {_where(status, now)}" for status in left[:_NAMED]]
+        named += [counted(len(left) - _NAMED, "other shard")] if len(left) > _NAMED else []
+        return f"draining: {counted(len(left), 'shard')} left ({'; '.join(named)})"
 
     def _settled(self) -> bool:
         if not self._surveyed or any(self._shard_tree.ready(shard) for shard in self._waiting.values()):
@@ -110,3 +132,11 @@ class LocalFleet:
             self._health.bad(f"shard {shard}", f"given up: {problem}")
         finally:
             self.workers.pop(shard)
+
+
+def _where(status: ShardStatus, now: float) -> str:
+    """What a drain of this shard waits for."""
+    if status.waits_for:
+        return status.waits_for
+    lag_s = status.lag_s(now)
+    return "no page yet" if lag_s is None else f"{lag_s:,.0f} s behind"

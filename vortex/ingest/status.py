@@ -23,6 +23,8 @@ class ShardStatus:
     behind_ms: int = 0
     read_at: float | None = None
     """When the last page came, monotonic seconds; None before the first one."""
+    waits_for: str = ""
+    """What keeps a drain from the end of the shard, apart from records."""
     committed_n: int = -1
     buffered: int = 0
     filter_ids: int = 0

@@ -142,7 +142,7 @@ class ShardWorker:
         orders = self.orders
         if orders.drain and self._backlog is None:
             self.reader.poll_s = 0.0
-            self._backlog = Backlog(self.shard.id, self._ports.stream, self._ports.clock, self.reader)
+            self._backlog = Backlog(self.shard.id, self._ports.stream, self._ports.clock, self.reader, self.status)
         await self.reader.rest()
         while not orders.stop.is_set():
             if (ended := self._commits.ended) is not None:

@@ -16,7 +16,7 @@ from tests.faulty_stream import FaultyWorld
 from tests.loops import Drainer
 from vortex.core.ingest.pacing import MOST_RECORDS
 from vortex.core.model import HASH_KEYS, Page, Position, Start
-from vortex.ports import IteratorExpired, NotFound, Stream, Unavailable
+from vortex.ports import InvalidPosition, IteratorExpired, NotFound, Stream, Unavailable
 from vortex.verify.store import verify_store
 
 Fault = Callable[[Page, str], Page]
@@ -165,8 +165,13 @@ def test_drain_takes_a_record_that_is_readable_a_second_after_it_was_put() -> No
     vtime.run(scenario())
 
 
-@pytest.mark.parametrize("at", range(8))
-def test_drain_takes_what_was_put_before_when_one_reply_is_empty(at: int) -> None:
+@pytest.mark.parametrize(
+    ("at", "times"), [*((at, 1) for at in range(8)), *((at, times) for at in (0, 8, 12, 15) for times in (2, 3, 4, 5))]
+)
+@pytest.mark.parametrize("lags", [True, False])
+def test_drain_takes_what_was_put_before_when_some_replies_are_empty(at: int, times: int, lags: bool) -> None:
+    """Three in a row, without a lag, once ended it. `lags`: whether the other replies show one."""
+
     async def scenario() -> None:
         world = world_of()
         empty: Fault = lambda page, shard: dataclasses.replace(page, records=[], iterator=kept[0], behind_ms=0)  # noqa: E731
@@ -175,13 +180,63 @@ def test_drain_takes_what_was_put_before_when_one_reply_is_empty(at: int) -> Non
 
         async def remember(shard: str, iterator: str, *more: Any) -> Page:
             kept[0] = iterator
-            return await read(shard, iterator, *more)
+            page = await read(shard, iterator, *more)
+            return page if lags else never_behind()(page, shard)
 
         world.stream.read = remember  # type: ignore[assignment, method-assign]
-        world.faulty.on("read", empty, 1, at)
+        world.faulty.on("read", empty, times, at)
         put(world, 1000)
         assert await drain(world) == sorted(world.sent)
-        assert world.faulty.injected["read"] == 1
+        assert world.faulty.injected["read"] == times
+
+    vtime.run(scenario())
+
+
+@pytest.mark.parametrize("times", [3, 9])
+def test_drain_takes_what_was_put_before_when_the_first_replies_after_a_while_are_empty(times: int) -> None:
+    """No record was read, so there is none to check the replies by."""
+
+    async def scenario() -> None:
+        world = world_of()
+        read, kept = world.stream.read, ""
+
+        async def slow(shard: str, iterator: str, *more: Any) -> Page:
+            nonlocal kept
+            if not kept:
+                await world.clock.sleep(2.5)  # beyond the time for records that are readable late
+            kept = iterator
+            return await read(shard, iterator, *more)
+
+        world.stream.read = slow  # type: ignore[assignment, method-assign]
+        empty: Fault = lambda page, shard: dataclasses.replace(page, records=[], iterator=kept, behind_ms=0)  # noqa: E731
+        world.faulty.on("read", empty, times, 0)
+        put(world, 100)
+        assert await drain(world) == sorted(world.sent)
+
+    vtime.run(scenario())
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_drain_ends_soon_when_the_last_record_has_expired(refused: bool) -> None:
+    """An iterator at it brings nothing, or is refused."""
+
+    async def scenario() -> None:
+        world = world_of()
+        put(world, 1)
+        assert len(await drain(world)) == 1
+        empty = world.stream.iterator
+
+        async def iterator(shard: str, position: Position) -> str | None:
+            if position.kind is not Start.AT_SEQUENCE_NUMBER:
+                return await empty(shard, position)
+            if refused:
+                raise InvalidPosition("expired")
+            return await empty(shard, Position(Start.LATEST))
+
+        world.stream.iterator = iterator  # type: ignore[assignment, method-assign]
+        began = world.clock.monotonic()
+        assert len(await drain(world)) == 1
+        assert world.clock.monotonic() - began < 8
 
     vtime.run(scenario())
 
