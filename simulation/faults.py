@@ -99,6 +99,7 @@ TABLE = (
     Fault("process.scratch_full", 0.3, 0.5, 4.0, "hour", "for minutes scratch files take no more bytes"),
     Fault("stream.no_arrivals", 0.3, 0.02, 0.5, "page", "its arrival times are impossible: 1970, or far ahead"),
     Fault("stream.no_lag", 0.3, 0.1, 1.0, "page", "shows no lag, although records are left, as emulators do"),
+    Fault("process.outage", 0.3, 0.2, 1.5, "hour", "no process runs for about dedup.reach and dedup.window, or longer"),
 )
 
 

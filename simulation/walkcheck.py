@@ -45,8 +45,7 @@ class WalkModel:
         if any(row.lo < least or row.hi > most for row in rows):
             bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has rows that did not arrive in {least}..{most}")
         known = [] if before is None else [*before["recent"], [before["k"], before["arrived"][1], 0, 0]]
-        needed = max(least, plan["after"] - plan["reach"]) - plan["window"]
-        first = next((k for k, upto, *_ in known if upto >= needed), plan["k"])
+        first = next((k for k, upto, *_ in known if upto >= _needed(plan)), plan["k"])
         if plan["since"] != max(first, before["since"] if before else 0):
             bad(Invariant.ARRIVAL_BOUNDS_HOLD, f"{name}: has since plan {plan['since']}, should be {first}")
         if [one[0] for one in plan["recent"]] != list(range(plan["since"], plan["k"])):
@@ -156,13 +155,16 @@ class WalkModel:
         for k, out in self._dropped.items():
             for row in out.values() if k < len(plans) else ():
                 self._check_dropped(plans[k], row)
-        if len({plan["window"] for plan in plans}) == 1 and not any(map(_capped, plans)):
+        beyond = any(
+            k < len(plans) and _beyond(self._rows[place], plans[: k + 1]) for place, k in self._plan_of.items()
+        )
+        if len({plan["window"] for plan in plans}) == 1 and not beyond:
             self._check_function(plans[0]["window"], len(plans))
 
     def _twice(self, plans: Sequence[dict[str, Any]], row: Row, k: int, other: Row, j: int) -> bool:
         first, last = min(j, k), max(j, k)
         between = plans[first + 1 : last + 1] if first < last else plans[last : last + 1]
-        if last >= len(plans) or any(map(_capped, between)):
+        if last >= len(plans) or (first < last and _beyond(row if k == last else other, between)):
             return False
         least = min(plan["window"] for plan in between)
         return bool(least) and _apart(row, other) <= least
@@ -200,8 +202,17 @@ def _apart(one: Row, other: Row) -> int:
     return max(0, one.lo - other.hi, other.lo - one.hi)
 
 
-def _capped(plan: dict[str, Any]) -> bool:
-    return bool(plan["arrived"][0] < plan["after"] - plan["reach"])
+def _needed(plan: dict[str, Any]) -> int:
+    return int(max(plan["arrived"][0], plan["after"] - plan["reach"]) - plan["window"])
+
+
+def _beyond(row: Row, plans: Sequence[dict[str, Any]]) -> bool:
+    """Whether the row of the last of these plans may have arrived too early to be compared with all that it is near:
+    more than `reach` before the end of what was published before one of them.
+
+    This is the promise, and says nothing of `since`: so it also holds against a wrong formula of `since`.
+    """
+    return any(row.lo < plan["after"] - plan["reach"] for plan in plans)
 
 
 def _read(body: bytes) -> tuple[list[bytes], list[Place]]:

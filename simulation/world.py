@@ -35,6 +35,7 @@ _MINUTE = 60_000
 _PERIODS = (60_000, 300_000, 900_000, 1_200_000, HOUR_MS)
 _LATENESS = (0, 30_000, 60_000, 600_000, 1_800_000)
 _WINDOWS = (120_000, 600_000, 1_800_000, HOUR_MS)
+_REACHES = (60_000, 300_000, 1_200_000, 24 * HOUR_MS)
 _POLL = "10s"
 """Poll interval of a shard at its tip; longer than the default, since most of a run is waiting."""
 
@@ -68,7 +69,10 @@ class World:
         self.table = SimTable()
         self.duration_s = self.rng.choice((1200, 2400, 4500, 9000)) * self.rng.uniform(0.7, 1.3)
         self.events = self.rng.choice((20, 60, 150, 250))
-        self.usual = self._settings(self.rng)
+        self.usual = self._settings(self.rng, Random(f"reach {seed}"))
+        self.may_run = asyncio.Event()
+        """Whether processes may start."""
+        self.may_run.set()
         trim = self.conditions.rate("stream.trim") > 0
         self.stream = MemoryStream(
             self.clock,
@@ -96,7 +100,9 @@ class World:
 
     # The settings of a process.
 
-    def _settings(self, rng: Random) -> Settings:
+    def _settings(self, rng: Random, own: Random) -> Settings:
+        """Drawn from `rng`; `dedup.reach` from its `own`, so that all seeds keep the other settings."""
+
         def span(choices: tuple[int, ...]) -> str:
             return f"{rng.choice(choices) // 1000}s"
 
@@ -106,7 +112,7 @@ class World:
             "source": {"stream": "events", "poll": _POLL, "start": start},
             "event": {"customer": "c", "type": "t", "id": "id", "time": "at"},
             "store": {"url": "file:///nowhere"},
-            "dedup": {"window": span(_WINDOWS)},
+            "dedup": {"window": span(_WINDOWS), "reach": f"{own.choice(_REACHES) // 1000}s"},
             "commit": {
                 "every": span((5_000, 30_000, 120_000)),
                 "max_bytes": rng.choice((400, 5_000, 2**20)),
@@ -213,6 +219,7 @@ class World:
         if slot:
             await asyncio.sleep(rng.choice((0.0, rng.uniform(0, self.duration_s / 2))))
         while True:
+            await self.may_run.wait()
             process = self._process(slot, rng)
             self.processes = [one for one in self.processes if not one.dead] + [process]
             await process.run()
@@ -222,7 +229,8 @@ class World:
     def _process(self, slot: int, rng: Random) -> Process:
         conditions = self.conditions
         self.started += 1
-        settings = self._settings(rng) if conditions.occurs("process.settings", rng) else self.usual
+        reach = Random(f"reach {self.seed} {self.started}")
+        settings = self._settings(rng, reach) if conditions.occurs("process.settings", rng) else self.usual
         # Of a generator of its own, so that all seeds keep their other faults.
         if conditions.occurs("process.zstd", Random(f"zstd {self.seed} {self.started}")):
             layout = settings.layout.model_copy(update={"compression": "zstd"})
@@ -261,6 +269,7 @@ class World:
             ("operator.close", self._advance),
             ("store.disk_full", lambda rng: self._trouble("disk_full", rng)),
             ("store.denied", lambda rng: self._trouble("denied", rng)),
+            ("process.outage", self._outage),
         ]
         if self.fleet:
             rows += [("table.cut", self._cut), ("table.restore", self._restore)]
@@ -278,6 +287,19 @@ class World:
 
     def _one(self, rng: Random) -> Process:
         return rng.choice([one for one in self.processes if not one.dead] or self.processes)
+
+    async def _outage(self, rng: Random) -> None:
+        """No process runs: records of all this time may come in one plan."""
+        dedup = self.usual.dedup
+        seconds = min((dedup.reach + dedup.window) / 1000, 7200) * rng.uniform(0.5, 2)
+        self.say("world", f"no process runs for {seconds:.0f} s")
+        self.may_run.clear()
+        for process in self.processes:
+            process.die("all are down")
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.may_run.set()
 
     def _trouble(self, name: str, rng: Random) -> None:
         self.say("store", name)

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 
+import simulation.walkcheck
 import vortex.core.ingest.pacing
 import vortex.core.log.rules
 import vortex.core.publish.contents
@@ -299,3 +300,29 @@ def cut_between_segments_that_are_in_no_range() -> Any:
         return found & ~np.isin(hashes, np.array(plan.shared, dtype=np.uint64)) if segment in plan.cuts else found
 
     return patch.object(vortex.core.publish.members, "mask", short)
+
+
+def reach_from_the_newest() -> Any:
+    """Then an outage of more than reach and window hides what was published before it. The check's formula of `since`
+    is as wrong: only what is published twice shows it.
+    """
+    stack = contextlib.ExitStack()
+    made = vortex.core.publish.plan._arrived
+    newest: list[int] = []
+
+    def noted(*asked: Any) -> tuple[int, int]:
+        arrived = made(*asked)
+        newest[:] = [arrived[1]]
+        return arrived
+
+    def needed(arrived: int, after: int, window: int, reach: int) -> int:
+        return max(arrived, newest[0] - reach) - window
+
+    def modelled(plan: dict[str, Any]) -> int:
+        least, most = plan["arrived"]
+        return int(max(least, most - plan["reach"]) - plan["window"])
+
+    stack.enter_context(patch.object(vortex.core.publish.plan, "_arrived", noted))
+    stack.enter_context(patch.object(vortex.core.publish.plan, "needed_from", needed))
+    stack.enter_context(patch.object(simulation.walkcheck, "_needed", modelled))
+    return stack

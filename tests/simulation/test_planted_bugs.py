@@ -163,7 +163,7 @@ BUGS = (
         "loser carries out its own plan",
         loser_carries_out_its_own_plan,
         f"{Invariant.WRITTEN_ONCE}|{Invariant.ROWS_HAVE_ONE_OUTCOME}|{Invariant.OUTCOME_FOLLOWS_FROM_LOGS}"
-        f"|{Invariant.SETTLES}.*publisher stops",
+        f"|{Invariant.CLOSED_HOURS}|{Invariant.SETTLES}.*publisher stops",
         ("process.second", "process.pause", "process.settings", "store.slow"),
     ),
     Bug(

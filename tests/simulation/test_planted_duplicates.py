@@ -2,8 +2,8 @@
 
 Each was a variant of the random model of the protocol against which the design was first tested: 1 to 20 are b1 to b20
 of the model, 21 to 25 b22, b23, b24, b25 and b27, 26 to 32 b28, b29, b30, b31, b33, b35 and b36. 33 and 34 are about
-bytes, 35, 36 and 38 about the exchange of ids, which the model does not have. test_rare_bugs.py shows those that random
-seeds find too rarely (7, 10, 11, 19).
+bytes, 35, 36 and 38 about the exchange of ids, which the model does not have, and 39 is a bug that the program had.
+test_rare_bugs.py shows those that random seeds find too rarely (7, 10, 11, 19).
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ from tests.simulation.bugs_dedup import (
     window_of,
     without_own_rows,
 )
+from tests.simulation.bugs_publish import reach_from_the_newest
 from tests.simulation.planting import Bug, hunt
 from vortex.core.invariants import Invariant
 
@@ -198,6 +199,12 @@ BUGS = (
         rows_within_the_period,
         f"{Invariant.COMPLETE_AND_ONCE}|{Invariant.WRITTEN_ONCE}|{Invariant.SETTLES}|D",
         ("traffic.late", *_COPIES),
+    ),
+    Bug(
+        "39 reach from the newest arrival",
+        reach_from_the_newest,
+        f"{Invariant.PUBLISHED_NOT_NEAR}",
+        (*_COPIES, "process.outage"),
     ),
 )
 
