@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 import numpy as np
@@ -79,11 +79,16 @@ def merged(one: Events, other: Events) -> Events:
     if not len(one):
         other.rejected = one.rejected + other.rejected
         return other
+    return in_order(one.text + other.text, one, replace(other, start=other.start + len(one.text)))
+
+
+def in_order(text: bytes, one: Events, other: Events) -> Events:
+    """Both, whose lines are in `text`, in order of their records, none of which is in both."""
     record = np.concatenate((one.record, other.record))
     order = stable_order(record)
     return Events(
-        one.text + other.text,
-        np.concatenate((one.start, other.start + len(one.text)))[order],
+        text,
+        np.concatenate((one.start, other.start))[order],
         np.concatenate((one.size, other.size))[order],
         record[order],
         np.concatenate((one.name, other.name))[order],

@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 from vortex.core.decode.containers import Opened, RecordParts, open_record, plain_parts, refused_whole
 from vortex.core.decode.decoder import Decoded, Decoder
 from vortex.core.decode.diagnosis import time_value
-from vortex.core.decode.event_columns import Events, in_one, merged
+from vortex.core.decode.event_columns import Events, in_one, in_order, merged
 from vortex.core.decode.event_pages import STEP_BYTES, STEP_PARTS, EventPage, Slice, batches, is_large
 from vortex.core.decode.fields import NAMES, Fields
 from vortex.core.decode.fields import Paths as FieldPaths
 from vortex.core.decode.interning import Names
 from vortex.core.decode.kpl import aggregates
 from vortex.core.decode.limits import DEFAULT, Limits, Pot
+from vortex.core.decode.masked_events import bounds_of, masked_events
 from vortex.core.decode.reasons import OverBudget
 from vortex.core.decode.records import Records
 from vortex.core.decode.rejections import Rejected, as_one, lines_bytes
 from vortex.core.decode.steps import Steps, at_once
+from vortex.core.decode.surrogates import may_have_one
 from vortex.core.native import pure, steps
 from vortex.core.native.contract import DEFER_KEY, DEFER_TIME, DEFERRED, NO_ID, NO_PERIOD, Paths
 from vortex.core.native.contract import Steps as Native
@@ -211,8 +213,7 @@ class EventReader:
         if parts.joined is not None:  # else each is an original record that was already tried
             return self._slowly(self._decoder.parts(parts))
         text = b"".join(parts.data)
-        bounds = np.zeros(len(parts.data) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, parts.data), np.int64, len(parts.data)), out=bounds[1:])
+        bounds = bounds_of(parts.data)
         # No part is an aggregate.
         events, others = at_once(self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_)))
         if others:
@@ -231,10 +232,24 @@ class EventReader:
         self, text: bytes, bounds: NDArray[np.int64], aggregate: NDArray[np.bool_]
     ) -> Steps[tuple[Events, list[int]]]:
         """The events of plain records, and the numbers of the other records."""
+        events, others = yield from self._natively(text, text, bounds, aggregate)
+        if not others or self._decoder.fields.lone_surrogates == "reject" or not may_have_one(text):
+            return events, others
+        tried = [record for record in others if not aggregate[record]]
+        found = yield from masked_events(text, bounds, tried, self._natively)
+        read = set(found.record.tolist())
+        return in_order(text, events, found), [record for record in others if record not in read]
+
+    def _natively(
+        self, text: bytes, shown: bytes, bounds: NDArray[np.int64], aggregate: NDArray[np.bool_] | None = None
+    ) -> Steps[tuple[Events, list[int]]]:
+        """As `_plainly`, of a text that is read as `shown`."""
+        if aggregate is None:
+            aggregate = np.zeros(len(bounds) - 1, dtype=np.bool_)
         names = self._names
         most = self._limits.events
         found = self._native.events(
-            self._paths, names.table, text, bounds, aggregate, self._period_ms, self._seed, most
+            self._paths, names.table, shown, bounds, aggregate, self._period_ms, self._seed, most
         )
         start, size, record, name, keys, period, deferred, new, others = found
         events = Events(
