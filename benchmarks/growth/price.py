@@ -3,8 +3,9 @@
 All is a thousandth: each shard gets one event of 1 kB a second, not a thousand, and a worker has a thousandth of
 `memory.limit`, of `memory.keys`, and of every size of publishing. So a shard commits as often as a full one: every
 `commit.every`, or earlier where the shards of a worker gather more than half of its memory. (60 MB in a minute are less
-than `commit.max_bytes`.) And a plan has as many parts, ranges and objects. Other settings are the defaults. Each worker
-has a machine of its own with 8 GiB, by which `memory.limit = "auto"` goes.
+than `commit.max_bytes`.) And a plan has as many parts, ranges and objects. Only the memory for indexes is whole: a
+segment has as many members as a full one. Other settings are the defaults. Each worker has a machine of its own with
+8 GiB, by which `memory.limit = "auto"` goes.
 
 Storage is added by formula for full shards: of segments, of
 decision files, and of the ids that workers exchange, which the next clean-up removes. So is clean-up, which lists the
@@ -96,7 +97,6 @@ class _World(FleetWorld):
             part_rows=found.rules.part_rows // SCALE,
             keys_bytes=Memory().keys // SCALE,
             copy_bytes=_SIZES.copy_bytes,
-            index_bytes=_SIZES.index_bytes,
         )
         return replace(found, rules=rules, scratch=SimScratch(_SIZES.scratch))
 

@@ -222,7 +222,7 @@ def test_deciding_leaves_nothing_behind_when_it_is_cancelled_at_any_call(monkeyp
     seen = _cancel_at_each_call(scenario)
     assert published
     assert seen["put ids"] == seen["decide"] == 4, "each group, and each part"
-    assert seen["read ids"] >= 32, "each part of each group, in two reads"
+    assert seen["read ids"] >= 20, "each group, and each part of each group, in a read or two"
     assert seen["read decision"] >= 20, "what was published before, and what is decided now"
     assert seen["sleep"] >= 3, "others are waited for"
 

@@ -39,6 +39,8 @@ _HEADERS = 48
 """Footers that are read at a time: they are small, and a planner of 10,000 shards reads hundreds a second."""
 _IDS = 96
 """Blocks of ids that are read at a time: they are small, and all of a plan's are in memory together."""
+_FOUND = 8
+"""Segments of a log that are found before two are read at a time, and so on: a look finds few, and misses only one."""
 _FOLDERS = 200_000
 
 
@@ -208,15 +210,18 @@ class LogStore(DedupFiles):
             check_follows(earlier, later, self.root)
         return headers
 
-    async def follow(self, before: SegmentRef, kept: Kept = _without_ids) -> list[SegmentHeader]:
+    async def follow(
+        self, before: SegmentRef, kept: Kept = _without_ids, upto: int | None = None
+    ) -> list[SegmentHeader]:
         """The same as `walk`, but reads the next numbers until one is missing, since a listing costs as much as a put.
         A hole looks like the end here; resuming a log uses `walk`, which finds it.
 
-        `kept` is called with each header as soon as it is read: it drops the ids for which there is no memory.
+        `kept` is called with each header as soon as it is read: it drops the ids for which there is no memory. With
+        `upto` it ends with the first segment that is closed before that, and asks for no further one.
         """
         headers: list[SegmentHeader] = []
-        ahead = 1
-        while True:
+        while not (headers and upto is not None and headers[-1].footer.closed_before >= upto):
+            ahead = min(1 + len(headers) // _FOUND, PARALLEL)
             found = await asyncio.gather(*(self._at(before.shard, before.n + 1 + i, kept) for i in range(ahead)))
             for head in found:
                 if head is None:
@@ -224,7 +229,7 @@ class LogStore(DedupFiles):
                 check_follows(before, head, self.root)
                 headers.append(head)
                 before = head
-            ahead = min(len(headers), PARALLEL)  # 1, 1, 2, 4: most looks find one segment, and must miss only one
+        return headers
 
     async def _at(self, shard: str, n: int, kept: Kept) -> SegmentHeader | None:
         try:

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from vortex import metrics
 from vortex.core.dedup.decided import Decided, encode
-from vortex.core.dedup.groups import has_groups
+from vortex.core.dedup.groups import groups_of, has_groups
 from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.dedup.keys import KEY, Keys, bounds_of
 from vortex.core.dedup.resolve import Bools, resolve
 from vortex.core.dedup.rows import PlanRuns, Rows, plan_runs, rows_of, sorted_by_key
-from vortex.core.log.rules import BrokenLog
+from vortex.core.log.rules import BrokenLog, SegmentHeader
 from vortex.core.publish.members import Dropped
 from vortex.core.publish.plan import LogView, Plan
-from vortex.log.store import LogStore
+from vortex.log.store import Kept, LogStore
 from vortex.ports import Clock, Meter, Offload
 from vortex.publish.exchange import Exchange, PlanIds, Views, whole_views
 from vortex.publish.object_writer import ForeignObject
@@ -132,16 +132,44 @@ class Deduplicator:
         """The cache of published keys."""
         return self._resolver.keys
 
-    async def own(self, plan: Plan, views: Views, workers: Callable[[], Sequence[str]]) -> None:
-        """Decide the parts that the plan assigns to this worker. `views` has at least `shards_needed`."""
-        await self._sharing.own(plan.resolvers, self._doing(plan, views, workers))
+    async def own(
+        self,
+        plan: Plan,
+        views: Views,
+        workers: Callable[[], Sequence[str]],
+        kept: Kept = SegmentHeader.without_index,
+    ) -> Views:
+        """Decide the parts that the plan assigns to this worker, and exchange its ids. `views` has at least
+        `shards_needed`. Returns them with what was read; `kept` drops an index that has no room.
+        """
+        exchange = self._exchange(plan, views, kept)
+        if await self._exchanged(plan, exchange, workers):
+            await self._sharing.own(plan.resolvers, self._doing(plan, exchange))
+        return exchange.views
 
     async def all(self, plan: Plan, views: Views, workers: Callable[[], Sequence[str]]) -> Decisions | None:
         """The decisions on the plan, made with the help of other workers; None if this process stops before."""
         takers = plan.resolvers or (self._sharing.me,) * plan.parts
-        if not await self._sharing.all(f"plan {plan.k}: part", takers, self._doing(plan, views, workers), workers):
+        exchange = self._exchange(plan, views)
+        if not await self._exchanged(plan, exchange, workers):
+            return None
+        if not await self._sharing.all(f"plan {plan.k}: part", takers, self._doing(plan, exchange), workers):
             return None
         return await decisions_on(plan, views, self._log_store, self._resolver.offload)
+
+    def _exchange(self, plan: Plan, views: Views, kept: Kept = SegmentHeader.without_index) -> Exchange:
+        return Exchange(plan, views, self._log_store, self._resolver.offload, self._resolver.ids, kept)
+
+    async def _exchanged(self, plan: Plan, exchange: Exchange, workers: Callable[[], Sequence[str]]) -> bool:
+        """Ensure that the ids of all groups are there, if this worker has a group or a part. False if it stops before.
+
+        All these workers do so, and share out the groups of one that has left.
+        """
+        takers = groups_of(plan).takers if has_groups(plan) else ()
+        if not takers or self._sharing.me not in {*takers, *plan.resolvers}:
+            return True
+        doing = exchange.has, exchange.put
+        return await self._sharing.all(f"plan {plan.k}: ids of group", takers, doing, workers, together=True)
 
     async def awaited(self, plan: Plan, views: Views) -> Decisions | None:
         """Wait for the decisions on the plan; None if that takes too long, or this process stops."""
@@ -153,14 +181,13 @@ class Deduplicator:
                 await self._clock.sleep(ASK_S)
         return await decisions_on(plan, views, self._log_store, self._resolver.offload, some=True)
 
-    def _doing(self, plan: Plan, views: Views, workers: Callable[[], Sequence[str]]) -> Doing:
+    def _doing(self, plan: Plan, exchange: Exchange) -> Doing:
         """Checks and does the parts. Reads the ids only once for all parts of a worker."""
         read: list[PlanIds] = []
-        exchange = Exchange(plan, views, self._log_store, self._resolver.offload, self._resolver.ids)
 
         async def ids() -> PlanIds:
             if not read:
-                whole = await whole_views(plan, plan.shards, views, self._log_store)
+                whole = await whole_views(plan, plan.shards, exchange.views, self._log_store)
                 read.append(await self._resolver.ids(plan, whole))
             return read[0] if plan.parts > 1 else read.pop()
 
@@ -174,11 +201,6 @@ class Deduplicator:
 
         async def do(part: int) -> None:
             begun = self._clock.monotonic()
-            if has_groups(plan):
-                what = f"plan {plan.k}: ids of group"
-                groups = exchange.has, exchange.put
-                if not await self._sharing.all(what, plan.resolvers, groups, workers, together=True):
-                    return  # this process stops
             await self._decide(plan, decide, part)
             self._meter.observe(metrics.RESOLVE_SECONDS, self._clock.monotonic() - begun)
 

@@ -14,12 +14,21 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from vortex.core.dedup.groups import GROUP_TRAILER, GroupIds, encode_group, merged, read_group, shards_of
+from vortex.core.dedup.groups import (
+    GROUP_TRAILER,
+    GroupIds,
+    encode_group,
+    groups_of,
+    merged,
+    read_group,
+    shards_of,
+)
 from vortex.core.dedup.rows import PlanRuns, Rows, sorted_by_key
+from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.native.contract import KEY_BYTES
 from vortex.core.publish.plan import LogView, Plan
-from vortex.log.store import LogStore
+from vortex.log.store import Kept, LogStore
 from vortex.ports import NotFound, Offload
 
 log = logging.getLogger(__name__)
@@ -30,7 +39,8 @@ PlanIds = tuple[PlanRuns, dict[tuple[str, int], bytes]]
 
 
 class Exchange:
-    """The ids of one plan. `views` has some of its segments; others are read if they are needed.
+    """The ids of one plan. `views` has some of its segments; others are read if they are needed, and then stay in
+    `views` without their ids: the worker publishes objects of them.
 
     A file is a copy of what the segments say. So one that is missing, damaged, or of other segments is replaced by the
     segments, and never stops a plan.
@@ -43,27 +53,32 @@ class Exchange:
         log_store: LogStore,
         offload: Offload,
         ids: Callable[[Plan, Views], Awaitable[PlanIds]],
+        kept: Kept = SegmentHeader.without_index,
     ) -> None:
-        """`ids` reads the runs and ids of the segments in `views`."""
-        self._plan, self._views, self._log_store = plan, views, log_store
-        self._offload, self._ids = offload, ids
+        """`ids` reads the runs and ids of the segments in some views; `kept` drops an index that has no room."""
+        self.views = dict(views)
+        self._plan, self._log_store = plan, log_store
+        self._offload, self._ids, self._kept = offload, ids, kept
 
     async def has(self, group: int) -> bool:
         """Whether the ids of a group are there, or will not come: a worker of an earlier version decides without."""
-        k = self._plan.k
-        return await self._log_store.has_group(k, group) or await self._log_store.has_decided(k, group)
+        k, part = self._plan.k, group % self._plan.parts
+        return await self._log_store.has_group(k, group) or await self._log_store.has_decided(k, part)
 
     async def put(self, group: int) -> bytes:
         """Read the ids of a group from its segments, and put them. Returns the file. Raises NotFound, BrokenLog."""
         shards = shards_of(self._plan, group)
-        views = await whole_views(self._plan, shards, self._views, self._log_store, with_ids=True)
+        views = await whole_views(self._plan, shards, self.views, self._log_store, self._kept, with_ids=True)
         body = await self._offload(encode_group, self._plan, group, *await self._ids(self._plan, views))
+        for shard, view in views.items():
+            if view is not self.views.get(shard):
+                self.views[shard] = LogView([replace(head, ids=None) for head in view.headers])
         await self._log_store.put_group(self._plan.k, group, body)
         return body
 
     async def rows(self, part: int) -> tuple[PlanRuns, Rows]:
         """The runs of the plan, and its rows in a part, sorted by key. Raises NotFound, BrokenLog."""
-        found = await asyncio.gather(*(self._group(group, part) for group in range(self._plan.parts)))
+        found = await asyncio.gather(*(self._group(group, part) for group in range(len(groups_of(self._plan).shards))))
         files, blocks = [file for file, _ in found], [block for _, block in found]
         del found
         return await self._offload(_by_key, self._plan, files, blocks, part)
@@ -83,9 +98,16 @@ class Exchange:
 
 
 async def whole_views(
-    plan: Plan, shards: Iterable[str], views: Views, log_store: LogStore, *, with_ids: bool = False
+    plan: Plan,
+    shards: Iterable[str],
+    views: Views,
+    log_store: LogStore,
+    kept: Kept = SegmentHeader.without_index,
+    *,
+    with_ids: bool = False,
 ) -> dict[str, LogView]:
-    """The views of some shards with all of the plan's segments: those in `views`, and read ones. Raises BrokenLog.
+    """The views of some shards with all of the plan's segments: those in `views`, and read ones, of which `kept` drops
+    the index if there is no room. Raises BrokenLog.
 
     `with_ids`: ids are wanted at once, so a footer is read together with them, which lie before it. How many these are
     is known on average only; where there are more, `LogStore.ids` reads them.
@@ -98,7 +120,7 @@ async def whole_views(
         if len(view.between(entry.first, entry.to)) == max(0, entry.to + 1 - entry.first):
             return view
         headers = await log_store.back_from(shard, entry.first, entry.to, entry.digest, ids_bytes)
-        return LogView([replace(head.without_index(), ids=head.ids) for head in headers])
+        return LogView([replace(kept(replace(head, ids=None)), ids=head.ids) for head in headers])
 
     names = list(shards)
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))

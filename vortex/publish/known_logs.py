@@ -9,9 +9,17 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from vortex.core.log.rules import SegmentHeader, SegmentRef, log_start
-from vortex.core.publish.plan import LogView, Plan, PlanShard, frontier, holders, live_and_retired, with_children
+from vortex.core.publish.plan import (
+    LogView,
+    Plan,
+    PlanShard,
+    frontier,
+    holders,
+    live_and_retired,
+    with_children,
+)
 from vortex.core.publish.shares import first_segments
-from vortex.log.store import LogStore
+from vortex.log.store import Kept, LogStore
 
 
 @dataclass(slots=True)
@@ -57,29 +65,38 @@ class KnownLogs:
     async def look_on(self, thorough: bool, now: float, age_s: float) -> None:
         """Read new segments. While one log still holds the frontier, the others are not read.
 
-        With `thorough`, or `age_s` after the last complete look, all logs are read.
+        Once a log does not hold it any more, the others are read as far as that one is closed: no plan gets further. So
+        they are not asked for segments that are not there yet. With `thorough`, or `age_s` after the last look at all
+        logs, each is read to its end.
         """
         held = [shard for shard in holders(self.plan, self.views) if shard in self.views]
         due = now - self.walked_at >= age_s  # the age of unpublished data is a metric
         if not (thorough or due):
-            left, some, read = held, 1, set(held)
+            left, some, read, upto = held, 1, set(held), None
             while left:
-                await self._read_on(left[:some])
+                await self._read_on(left[:some], upto)
                 if not set(left[:some]).isdisjoint(holders(self.plan, self.views)):
                     return
+                upto = self._closed(held[: len(held) - len(left) + some])
                 left, some = left[some:], 4 * some
             if holders(self.plan, self.views):
                 return  # a child without a log
-            await self._read_on([shard for shard in self.views if shard not in read])
+            await self._read_on([shard for shard in self.views if shard not in read], upto)
         else:
             await self._read_on(list(self.views))
         self.walked_at = now
 
-    async def _read_on(self, shards: Sequence[str]) -> None:
-        log_store, plan = self.log_store, self.plan
-        kept = self.indexes.kept
-        fresh = await asyncio.gather(*(log_store.follow(_end_of(s, self.views[s], plan), kept) for s in shards))
-        for shard, headers in zip(shards, fresh, strict=True):
+    def _closed(self, shards: Iterable[str]) -> int | None:
+        """Before what all of these logs are closed; None if all have ended."""
+        footers = (self.views[shard].newest for shard in shards)
+        return min((one.closed_before for one in footers if one is not None and not one.ended), default=None)
+
+    async def _read_on(self, shards: Iterable[str], upto: int | None = None) -> None:
+        """Read logs on to their ends, or until they are closed before `upto`."""
+        log_store, plan, kept = self.log_store, self.plan, self.indexes.kept
+        open_ = [shard for shard in shards if upto is None or not _is_closed(self.views[shard], upto)]
+        fresh = await asyncio.gather(*(log_store.follow(_end_of(s, self.views[s], plan), kept, upto) for s in open_))
+        for shard, headers in zip(open_, fresh, strict=True):
             self.views[shard].headers += headers
 
     async def draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
@@ -153,21 +170,33 @@ class KnownLogs:
 
 
 async def needed_views(
-    log_store: LogStore, plan: Plan, ranges: Sequence[int], whole: Iterable[str], indexes: Indexes
+    log_store: LogStore,
+    plan: Plan,
+    ranges: Sequence[int],
+    whole: Iterable[str],
+    kept: Kept,
+    known: Mapping[str, LogView] | None = None,
 ) -> dict[str, LogView]:
     """The logs of another worker's plan, from the first segments on that these ranges need; those in `whole` entirely.
 
-    Raises NotFound, BrokenLog.
+    What `known` has is not read again. Raises NotFound, BrokenLog.
     """
     wanted = [first_segments(plan, number) for number in ranges]
     wanted.append({shard: plan.shards[shard].first for shard in whole})
     first = {shard: min(some[shard] for some in wanted if shard in some) for shard in set().union(*wanted)}
+
+    async def one(shard: str) -> LogView:
+        begin, entry = first[shard], plan.shards[shard]
+        if (there := (known or {}).get(shard)) and there.headers and there.headers[0].n <= begin:
+            return LogView(there.between(begin, entry.to))
+        return LogView(list(map(kept, await log_store.back_from(shard, begin, entry.to, entry.digest))))
+
     shards = sorted(first)
-    entries = ((shard, plan.shards[shard]) for shard in shards)
-    headers = await asyncio.gather(
-        *(log_store.back_from(shard, first[shard], entry.to, entry.digest) for shard, entry in entries)
-    )
-    return {shard: LogView(list(map(indexes.kept, several))) for shard, several in zip(shards, headers, strict=True)}
+    return dict(zip(shards, await asyncio.gather(*map(one, shards)), strict=True))
+
+
+def _is_closed(view: LogView, upto: int) -> bool:
+    return view.newest is not None and view.newest.closed_before >= upto
 
 
 def _end_of(shard: str, view: LogView, plan: Plan) -> SegmentRef:

@@ -52,6 +52,10 @@ from vortex.under_way import BytesUnderWay
 log = logging.getLogger(__name__)
 
 
+_LOOKED_AT = 1.5
+"""Periods after which all logs are read to their ends, though no plan is possible. Plans are about a period apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublishRules:
     """Sizes in bytes, times in milliseconds; `keep_ms` is how long a published segment is kept.
@@ -223,10 +227,10 @@ class Publisher:
         left = [await log_store.has_range_done(plan.k, number) for number in mine]
         left += [await log_store.has_decided(plan.k, part) for part in parts]
         if not all(left):
-            views = await needed_views(
-                log_store, plan, mine, shards_needed(plan, parts), Indexes(self._rules.index_bytes)
-            )
-            await self.dedup.own(plan, views, lambda: self._roster().workers)
+            kept = Indexes(self._rules.index_bytes).kept
+            whole = await needed_views(log_store, plan, [], shards_needed(plan, parts), kept)
+            known = await self.dedup.own(plan, whole, lambda: self._roster().workers, kept)
+            views = await needed_views(log_store, plan, mine, [], kept, known)
             if mine and (decisions := await self.dedup.awaited(plan, views)) is not None:
                 await self._ranges.own(plan, views, decisions.dropped)
         return False
@@ -326,7 +330,7 @@ class Publisher:
             await logs.draw(plan.shards, views, finished)
             self._logs = logs  # only when it is whole: a plan must not be published from a part of its segments
         else:
-            await logs.look_on(thorough, now, self._rules.period_ms / 1000)
+            await logs.look_on(thorough, now, _LOOKED_AT * self._rules.period_ms / 1000)
         await logs.join_children()
         return logs
 

@@ -57,8 +57,9 @@ async def test_log_store_reads_a_document_again_when_it_was_damaged_in_transit()
     assert found.stream == "s"
 
 
-def log_of(rows: list[int]) -> tuple[LogStore, list[str]]:
+def log_of(rows: list[int], closed_before: list[int] | None = None) -> tuple[LogStore, list[str]]:
     """The log of shard "s" with a segment of so many rows each; and the segments that the store is asked for."""
+    closed = closed_before or [0] * len(rows)
     asked: list[str] = []
 
     async def note(operation: str, key: str) -> None:
@@ -68,7 +69,9 @@ def log_of(rows: list[int]) -> tuple[LogStore, list[str]]:
     store, before = MemoryStore(VirtualClock()), log_start("s")
     for n, count in enumerate(rows):
         at, cell = Position(Start.TRIM_HORIZON), Cell(Folder("f", folder_hash("f")), 0)
-        footer = empty_footer("s", n, before.digest, owner="me", created=0, position=at, watermark=0, closed_before=0)
+        footer = empty_footer(
+            "s", n, before.digest, owner="me", created=0, position=at, watermark=closed[n], closed_before=closed[n]
+        )
         made = seal(footer, [cell], LineTable.of([[b"x"] * count]), ids_of(count))
         store.objects[segment_key("r", "s", n)] = made.body
         before = SegmentRef("s", n, made.digest)
@@ -119,4 +122,13 @@ async def test_follow_asks_for_one_segment_too_many_when_it_finds_one() -> None:
 async def test_follow_takes_few_rounds_when_it_finds_many_segments() -> None:
     log_store, asked = log_of([10] * 40)
     assert [head.n for head in await log_store.follow(log_start("s"))] == list(range(40))
-    assert len(asked) == 64  # rounds of 1, 1, 2, 4, 8, 16 and 32
+    assert len(asked) == 43  # one at a time up to 8 found, then two, three and so on
+
+
+async def test_follow_asks_for_no_missing_segment_when_it_finds_one_that_is_closed_far_enough() -> None:
+    log_store, asked = log_of([10] * 4, closed_before=[100, 200, 300, 400])
+    found = await log_store.follow(log_start("s"), upto=300)
+    assert [head.n for head in found] == [0, 1, 2]
+    assert asked == ["get 0", "get 1", "get 2"]
+    assert [head.n for head in await log_store.follow(found[-1], upto=401)] == [3]
+    assert asked[3:] == ["get 3", "get 4"]

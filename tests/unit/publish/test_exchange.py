@@ -19,6 +19,7 @@ from tests.leased_fleet import FleetWorld, Member, all_leave, planner, scenario
 from tests.loops import MINUTE
 from tests.simulation.bugs_dedup import rows_by_group
 from tests.unit.core.dedup.test_groups import columns
+from vortex.core.dedup.groups import groups_of, shards_of
 from vortex.core.dedup.rows import rows_of
 from vortex.core.publish.plan import LogView, Plan, Rules, initial_plan, propose
 from vortex.health import Health
@@ -161,6 +162,30 @@ async def test_exchange_reads_footer_and_ids_of_a_group_that_it_does_not_know_in
     assert heads and not any(head.ids for head in heads), "they are read as those of a known log"
 
 
+async def test_exchange_keeps_the_footers_that_it_reads_and_not_their_ids() -> None:
+    """The worker publishes objects of these segments. A known end of a log is replaced, a whole log stays."""
+    ground = await Ground().begin()
+    known, other = shards_of(ground.plan, 0)
+    end = LogView(ground.views[other].headers[-1:])
+    its = Exchange(
+        ground.plan,
+        {known: ground.views[known], other: end},
+        ground.log_store,
+        vtime.in_place,
+        ground.resolver.ids,
+        lambda head: head,
+    )
+    with full_segments():
+        await its.put(0)
+        await its.put(1)
+    assert sorted(its.views) == sorted([known, other, *shards_of(ground.plan, 1)])
+    assert its.views[known] is ground.views[known]
+    for shard in its.views.keys() - {known}:
+        entry = ground.plan.shards[shard]
+        assert [head.n for head in its.views[shard].headers] == list(range(entry.first, entry.to + 1))
+        assert all(head.has_index and head.ids is None for head in its.views[shard].headers)
+
+
 async def test_id_files_of_done_plans_are_removed_whatever_their_age_and_no_others() -> None:
     ground = await Ground().begin()
     log_store = ground.log_store
@@ -261,6 +286,42 @@ def test_ids_of_a_worker_that_dies_before_it_puts_them_are_put_by_others() -> No
         await world.verified()
         report = [json.loads(line)["id"] for line in world.lines("c=")]
         assert len(report) == len(set(report))
+
+    scenario(main())
+
+
+def test_the_worker_of_a_range_reads_its_group_once_although_it_decides_nothing() -> None:
+    """The ids of its segments come with the footers of which it publishes a large folder."""
+
+    async def main() -> None:
+        world, members, _ = await _fleet()
+        for one in members:
+            one.publisher._rules = replace(one.publisher._rules, target=50, range_bytes=1)
+        first = sorted(one.owner for one in members)[:2]
+        chosen = patch("vortex.publish.publisher.resolvers", lambda workers, parts, before: tuple(first * (parts // 2)))
+        put, plans, by = LogStore.put_plan, dict[int, Plan](), set[tuple[int, int, str]]()
+
+        async def planned(self: LogStore, plan: Plan) -> Plan:
+            plans[plan.k] = await put(self, plan)
+            return plans[plan.k]
+
+        put_group = Exchange.put
+
+        async def noted(self: Exchange, group: int) -> bytes:
+            owner = next(one.owner for one in members if one.publisher._ports.log_store is self._log_store)
+            by.add((self._plan.k, group, owner))
+            return await put_group(self, group)
+
+        with chosen, patch.object(LogStore, "put_plan", planned), patch.object(Exchange, "put", noted):
+            await _traffic(world, 400)
+            cut = {k for k, plan in plans.items() if k + 1 in plans and len(set(groups_of(plan).takers)) == 4}
+            assert cut, "two of four workers decide, and the groups are by ranges"
+            for k in cut:
+                wanted = {(k, group, owner) for group, owner in enumerate(groups_of(plans[k]).takers)}
+                assert {one for one in by if one[0] == k} == wanted, "and nobody read another one's"
+        await world.clock.sleep(300)
+        await all_leave(members)
+        await world.verified()
 
     scenario(main())
 

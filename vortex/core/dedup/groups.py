@@ -2,8 +2,10 @@
 
     rows of each part, 20 bytes each | runs | rows of each run in each part | digests | document (JSON) | trailer
 
-A plan of several parts has as many groups. So every segment's ids are read once, and a part then reads its rows of each
-group. The file only saves requests: what it holds follows from plan and segments, and a missing one is made again.
+Every segment's ids are read once, and a part then reads its rows of each group. Groups follow the ranges in which large
+folders are shared by segments: the worker of a range reads the footers of these segments in any case. Without such
+ranges there are as many groups as parts. The file only saves requests: what it holds follows from plan and segments,
+and a missing one is made again.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,9 +23,12 @@ from numpy.typing import NDArray
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, RunTable, part_of, words_of
 from vortex.core.log.trailer import CorruptSegment, Trailer
 from vortex.core.publish.plan import Plan
+from vortex.core.publish.shares import shared_range
 
 VERSION = 1
 GROUP_TRAILER = Trailer("id file", b"VORTEXID", 1, VERSION)
+_UNEVEN = 1.5
+"""Times the segments of an even group that a group by ranges has at most. Ranges are even in bytes of all folders."""
 ROW = np.dtype([("high", ">u8"), ("low", ">u8"), ("row", "<u4")])
 """The key of a row, and its number within the segment."""
 
@@ -61,9 +67,34 @@ def has_groups(plan: Plan) -> bool:
     return plan.parts > 1 and len(set(plan.resolvers)) > 1
 
 
+class Groups(NamedTuple):
+    """The shards of each group, and the worker that reads each. The second is advice."""
+
+    shards: list[list[str]]
+    takers: tuple[str, ...]
+
+
+def groups_of(plan: Plan) -> Groups:
+    """The groups of a plan: by ranges, where these are about as even as groups by parts are, and each worker's memory
+    holds the ids of one. A shard that several ranges share is in the group of the first of them.
+    """
+    shards = sorted(plan.shards)
+    if plan.cuts:
+        several: list[list[str]] = [[] for _ in range(plan.ranges)]
+        segments = [0] * plan.ranges
+        for shard in shards:
+            first, to = plan.shards[shard].first, plan.shards[shard].to
+            number = shared_range(plan, (shard, first))
+            several[number].append(shard)
+            segments[number] += max(0, to + 1 - first)
+        if max(segments) * plan.parts <= _UNEVEN * sum(segments):
+            return Groups(several, plan.takers or ())
+    return Groups([shards[group :: plan.parts] for group in range(plan.parts)], plan.resolvers)
+
+
 def shards_of(plan: Plan, group: int) -> list[str]:
-    """The shards of a group; the worker of the part with this number reads them."""
-    return sorted(plan.shards)[group :: plan.parts]
+    """The shards of a group."""
+    return groups_of(plan).shards[group]
 
 
 def encode_group(plan: Plan, group: int, runs: PlanRuns, blocks: Mapping[tuple[str, int], bytes]) -> bytes:

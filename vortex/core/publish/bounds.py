@@ -36,17 +36,23 @@ def since(before: int, recent: Sequence[Recent], k: int, needed: int) -> int:
     return max(before, next((one.k for one in recent if one.upto >= needed), k))
 
 
-def parts_of(rows: int, workers: int, enough: int, before: int) -> int:
+def power_up_to(most: int) -> int:
+    """The greatest power of two that is not more; at least one."""
+    return 1 << (max(1, most).bit_length() - 1)
+
+
+def parts_of(rows: int, workers: int, enough: int, needed: int, before: int) -> int:
     """The number of parts in which to decide this many rows: a power of two up to the number of workers; 0 for no rows.
 
-    A part has at least `enough` rows. Keeps the number of the previous plan if it is close: the worker that decided a
-    part has its keys in memory.
+    A part has at least `enough` rows, except where there must be `needed` parts. Where more are needed than in the
+    previous plan, they come at once: with too few, keys are read again for each plan. The number falls only where a
+    quarter would do: the worker that decided a part has its keys in memory.
     """
     if not rows:
         return 0
-    most = 1 << (max(1, workers).bit_length() - 1)
-    parts = min(most, 1 << max(0, (rows // max(1, enough)).bit_length() - 1))
-    return before if before and before <= most and parts <= 2 * before and before <= 2 * parts else parts
+    most = power_up_to(workers)
+    parts = min(most, max(power_up_to(rows // max(1, enough)), power_up_to(2 * needed - 1)))
+    return before if parts < before <= min(most, 2 * parts) else parts
 
 
 def resolvers(workers: Sequence[str], parts: int, before: Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import Footer
 from vortex.core.log.trailer import Versioned, known_version
 from vortex.core.model import HOUR_MS
-from vortex.core.publish.bounds import Recent, needed_from, parts_of, since
+from vortex.core.publish.bounds import Recent, needed_from, parts_of, power_up_to, since
 
 SMALL_MEMBER = 32 * 1024
 """If members are smaller than this on average (raw bytes), an object is recompressed as one member."""
@@ -221,8 +221,8 @@ class Rules:
 
     There are at most as many parts of the keys as `workers`. A part has at least `part_rows` rows, and at least
     `piece_rows` of each segment on average, since each part reads all segments' keys. One worker's memory holds the
-    fingerprints of `keys` keys: where the plan and the earlier ones that it is compared with have more, a part may have
-    less than `piece_rows` of each segment, but never less than `part_rows` rows.
+    fingerprints of `keys` keys: where the plan and the earlier ones that it is compared with have more, there are as
+    many parts as hold them all, which may have less than `piece_rows` of each segment, but never less than `part_rows`.
     """
 
     target: int
@@ -235,12 +235,12 @@ class Rules:
     keys: int = 1 << 62
     bundle: int = 0
 
-    def least_rows(self, rows: int, segments: int, known: int) -> int:
-        """The least rows of a part of a plan with `rows` in `segments`; `known` are its rows and those of the earlier
-        plans that it is compared with.
+    def parts(self, rows: int, segments: int, known: int, before: int) -> int:
+        """The parts of a plan with `rows` in `segments`; `known` are its rows and those of the earlier plans that it is
+        compared with, `before` are the parts of the previous plan.
         """
-        least = max(self.part_rows, self.piece_rows * segments)
-        return least if known <= self.keys else min(least, max(self.part_rows, rows * self.keys // known))
+        needed = min(-(-known // max(1, self.keys)), power_up_to(rows // max(1, self.part_rows)))
+        return parts_of(rows, self.workers, max(self.part_rows, self.piece_rows * segments), needed, before)
 
 
 def propose(last: Plan, views: Mapping[str, LogView], rules: Rules, limit: int = PLAN_BYTES) -> Plan | None:
@@ -296,14 +296,14 @@ def _deciding(plan: Plan, last: Plan, views: Mapping[str, LogView], rules: Rules
     first = since(last.since, before, plan.k, needed_from(arrived[0], last.upto, rules.window, rules.reach))
     rows, segments = _planned_rows(plan, views)
     recent = tuple(one for one in before if one.k >= first)
-    least = rules.least_rows(rows, segments, rows + sum(one.rows for one in recent))
+    known = rows + sum(one.rows for one in recent)
     return msgspec.structs.replace(
         plan,
         window=rules.window,
         reach=rules.reach,
         since=first,
         rows=rows,
-        parts=parts_of(rows, rules.workers, least, last.parts) if rules.window else 0,
+        parts=rules.parts(rows, segments, known, last.parts) if rules.window else 0,
         arrived=arrived,
         recent=recent,
     )

@@ -41,6 +41,11 @@ def hash_ranges(plan: Plan) -> int:
     return plan.hashed or plan.ranges
 
 
+def shared_range(plan: Plan, segment: tuple[str, int]) -> int:
+    """The range that has the members of shared folders in a segment (shard, n)."""
+    return bisect_right(plan.cuts, segment)
+
+
 def mask(plan: Plan, number: int, segment: tuple[str, int], hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which members of a segment (shard, n) belong to range `number` of the plan, by the hashes of their folders."""
     bits = hash_ranges(plan).bit_length() - 1
@@ -48,7 +53,7 @@ def mask(plan: Plan, number: int, segment: tuple[str, int], hashes: NDArray[np.u
     if not plan.shared:
         return mine
     shared = np.isin(hashes, np.array(plan.shared, dtype=np.uint64))
-    return np.where(shared, bisect_right(plan.cuts, segment) == number, mine)
+    return np.where(shared, shared_range(plan, segment) == number, mine)
 
 
 def first_segments(plan: Plan, number: int) -> dict[str, int]:
@@ -61,7 +66,7 @@ def first_segments(plan: Plan, number: int) -> dict[str, int]:
     first: dict[str, int] = {}
     for shard, entry in plan.shards.items():
         for n in range(entry.first, entry.to + 1):
-            if bisect_right(plan.cuts, (shard, n)) == number:
+            if shared_range(plan, (shard, n)) == number:
                 first[shard] = n
                 break
     return first

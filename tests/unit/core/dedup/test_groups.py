@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vortex.core.dedup import groups
-from vortex.core.dedup.groups import ROW, encode_group, has_groups, merged, read_group, shards_of
+from vortex.core.dedup.groups import (
+    ROW,
+    encode_group,
+    groups_of,
+    has_groups,
+    merged,
+    read_group,
+    shards_of,
+)
 from vortex.core.dedup.rows import RUN, PlanRuns, Rows, rows_of
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import empty_footer
@@ -79,6 +87,43 @@ def test_every_shard_is_in_one_group() -> None:
     """However many there are."""
     plan = plan_of(7, 4)
     assert sorted(shard for group in range(4) for shard in shards_of(plan, group)) == sorted(plan.shards)
+    assert groups_of(msgspec.structs.replace(plan, resolvers=("a", "b", "a", "b"))).takers == ("a", "b", "a", "b")
+
+
+def cut_plan(parts: int) -> Plan:
+    """A plan of seven shards whose large folders are shared by three ranges; one begins within shard 4."""
+    cuts = (("shard-2", 2), ("shard-4", 3))
+    plan = msgspec.structs.replace(plan_of(7, parts), ranges=3, cuts=cuts, takers=("a", "b", "c"))
+    return msgspec.structs.replace(plan, resolvers=("a", "b") * (parts // 2))
+
+
+def test_groups_follow_the_ranges_that_share_large_folders() -> None:
+    """So a worker reads the footers of its range for both; a shard of two ranges is in the group of the first one."""
+    by_range = [["shard-0", "shard-1"], ["shard-2", "shard-3", "shard-4"], ["shard-5", "shard-6"]]
+    assert groups_of(cut_plan(2)) == (by_range, ("a", "b", "c"))
+    assert [shards_of(cut_plan(2), group) for group in range(3)] == by_range
+
+
+def test_groups_follow_the_parts_when_ranges_are_uneven() -> None:
+    """Large folders may be a small part of the traffic. A worker reads no more ids than its memory is meant for."""
+    plan = msgspec.structs.replace(cut_plan(2), cuts=(("shard-0", 2), ("shard-6", 2)))
+    assert groups_of(plan) == ([[f"shard-{at}" for at in some] for some in ((0, 2, 4, 6), (1, 3, 5))], ("a", "b"))
+    assert len(groups_of(cut_plan(4)).shards) == 4, "three of seven shards are more than a part of four should have"
+
+
+def test_groups_by_ranges_give_each_part_the_rows_that_the_segments_give() -> None:
+    """With more groups than parts."""
+    plan, parts = cut_plan(2), 2
+    runs, blocks = traffic_of(Random(1), plan, 60)
+    bodies = [encode_group(plan, group, of_group(plan, group, runs), blocks) for group in range(3)]
+    files = [read_group(body, plan, group, "x") for group, body in enumerate(bodies)]
+    for part in range(parts):
+        its = [
+            body[file.range_of(part)[0] :][: file.range_of(part)[1]] for body, file in zip(bodies, files, strict=True)
+        ]
+        found, rows = merged(plan, files, its, part)
+        assert columns(rows) == columns(rows_of(runs, blocks, part, parts))
+        assert found.table.tobytes() == runs.table.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -109,3 +109,14 @@ def test_propose_changes_the_compression_with_an_hour(other: Compression) -> Non
     assert planned(-1, HOUR_MS // 2) == (other, 6, versions[other])
     assert planned(0, HOUR_MS // 2) == (before, 2, versions[before])
     assert planned(1, HOUR_MS) == (other, 6, versions[other])
+
+
+def test_rules_cut_the_keys_into_as_many_parts_as_hold_them_all() -> None:
+    """Rounded up: what does not fit is read again for every plan. A part never has less than `part_rows` rows."""
+    rules = Rules(1, part_rows=100, workers=20, piece_rows=1000, keys=2000)
+    assert [rules.parts(1600, 10, known, 0) for known in (1600, 2000, 2001, 6000, 8000, 10**6)] == [1, 1, 2, 4, 4, 16]
+    assert rules.parts(399, 10, 10**6, 0) == 2
+    assert rules.parts(40_000, 10, 40_000, 0) == 16, "twenty, of twenty workers"
+    assert Rules(1, part_rows=100, workers=20, piece_rows=1000).parts(40_000, 10, 10**9, 0) == 4, "by rows alone"
+    assert rules.parts(1600, 10, 6000, 1) == 4
+    assert rules.parts(1600, 10, 3000, 4) == 4, "two would do, and the keys are in memory"
