@@ -16,6 +16,7 @@ import vortex.publish.object_writer
 from benchmarks.growth.ground import PERIOD_MS, ROOT, T0, CountingStore, Traffic, fill, folders, full_segments, segment
 from simulation import vtime
 from simulation.simscratch import SimScratch
+from vortex.core.dedup.index import FINGERPRINT_BYTES
 from vortex.core.fleet.balance import Roster
 from vortex.core.log.rules import SegmentHeader, StreamState
 from vortex.core.log.segment import MEMBER, Cell
@@ -100,14 +101,14 @@ class InParts:
 
 
 def decided_in_parts(shards: int, workers: int, traffic: Traffic = FULL_RATE) -> InParts:
-    """What the second plan takes, in several parts with four workers or more."""
+    """What the second plan takes, in half as many parts as workers: two with four workers."""
     return vtime.run(_decided_in_parts(shards, workers, traffic))
 
 
 async def _decided_in_parts(shards: int, workers: int, traffic: Traffic) -> InParts:
     store = CountingStore(vtime.VirtualClock(T0 + 3 * PERIOD_MS))
     known = 2 * shards * traffic.commits * traffic.partitions * traffic.rows
-    sizes = Sizes(part_rows=1, keys_bytes=int(known / workers * 3.25))
+    sizes = Sizes(part_rows=1, keys_bytes=int(known / (workers / 2.1) * FINGERPRINT_BYTES))
     with sized(sizes):
         state = fill(store, shards, traffic, periods=2)
         later = {key: body for key, body in store.objects.items() if _number(key) > traffic.commits}

@@ -202,7 +202,7 @@ def test_deciding_on_a_period_reads_the_ids_of_each_segment_once(shards: int, wo
     assert found.exchanged == found.footers == 0
 
 
-@pytest.mark.parametrize(("shards", "workers", "keys_bytes", "parts"), [(16, 4, 6000, 2), (32, 8, 4000, 4)])
+@pytest.mark.parametrize(("shards", "workers", "keys_bytes", "parts"), [(16, 4, 16_000, 2), (32, 8, 16_000, 4)])
 def test_deciding_in_parts_reads_the_ids_of_each_segment_once(
     shards: int, workers: int, keys_bytes: int, parts: int
 ) -> None:
