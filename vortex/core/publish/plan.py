@@ -25,8 +25,10 @@ SMALL_MEMBER = 32 * 1024
 """If members are smaller than this on average (raw bytes), an object is recompressed as one member."""
 PLAN_BYTES = 2 * 1024**3
 """Maximum compressed bytes of a plan, unless a single period has more: catching up takes several plans."""
-PLAN_ROWS = 8_000_000
-"""Maximum rows of a plan, likewise: their ids are in memory while they are decided."""
+PLAN_ROWS = 1_500_000
+"""Maximum rows of a plan, likewise. While they are decided, a row takes 80 bytes where one worker decides on all, and
+208 of a worker's share where several exchange ids: so at most 160 MB, for which the memory of a process has room.
+"""
 
 
 PLAN_VERSION = 6

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
+from vortex.commands.sizing import _EXCHANGED_ROW_BYTES, _ROW_BYTES, _ROWS_WITHIN
 from vortex.core.compression import Compression
+from vortex.core.log.index import PeriodSize
 from vortex.core.log.rules import SegmentHeader
 from vortex.core.log.segment import empty_footer
 from vortex.core.log.trailer import OtherVersion
 from vortex.core.model import HOUR_MS, Position, ShardInfo, Start
 from vortex.core.publish.plan import (
+    PLAN_ROWS,
     LogView,
     Plan,
     PlanShard,
@@ -87,6 +92,23 @@ def test_propose_waits_for_a_child_whose_log_has_not_begun() -> None:
     assert plan.shards["a"].ended
     assert plan.arrived[0] == 10
     assert propose(plan, {**views, "c": LogView()}, Rules(target=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "upto"),
+    [((500_000, 500_000, 500_000, 1), 900), ((500_000, 500_000, 500_001, 1), 600), ((9_000_000, 1), 300)],
+    ids=["as many as fit", "one row too many", "a period that does not fit is a plan of its own"],
+)
+def test_propose_takes_the_periods_that_memory_has_room_for(rows: tuple[int, ...], upto: int) -> None:
+    """Two shards have half of the rows each. By one worker or by several, a plan takes at most 160 MB to decide on."""
+    views = {}
+    for odd, shard in enumerate("ab"):
+        halves = [(count + odd) // 2 for count in rows]
+        sizes = tuple(PeriodSize(300 * at, 10, half, half, 0) for at, half in enumerate(halves))
+        views[shard] = LogView([replace(segment(shard, 0, 300 * len(rows)), known=sizes)])
+    plan = propose(Plan(k=-1, after=0, upto=0, shards={"a": PlanShard(), "b": PlanShard()}, target=1), views, Rules(1))
+    assert plan is not None and plan.upto == upto
+    assert PLAN_ROWS * max(_ROW_BYTES, _EXCHANGED_ROW_BYTES // 2) <= _ROWS_WITHIN
 
 
 @pytest.mark.parametrize("other", Compression)
