@@ -154,6 +154,7 @@ BOMBS: dict[str, Callable[[], list[bytes]]] = {
     "brackets without end": lambda: [b"[" * (10 * MIB)],
     "objects within each other": lambda: [b'{"a":' * (2 * MIB)],
     "an event that nests deep": lambda: [_event(b"[" * MIB + b"]" * MIB)] * 4,
+    "packed backslashes": lambda: [packed(b"\\" * (64 * MIB - 99))],
     "quotes and backslashes": lambda: [b'"\\' * (5 * MIB)],
     "control characters": lambda: [b"\x01" * (10 * MIB)],
     "packed control characters": lambda: [packed(b"\x01" * (60 * MIB))] * 16,

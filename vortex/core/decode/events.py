@@ -26,7 +26,7 @@ from vortex.core.decode.masked_events import bounds_of, masked_events
 from vortex.core.decode.reasons import OverBudget
 from vortex.core.decode.records import Records
 from vortex.core.decode.rejections import Rejected, as_one, lines_bytes
-from vortex.core.decode.steps import Steps, at_once
+from vortex.core.decode.steps import Steps
 from vortex.core.decode.surrogates import may_have_one
 from vortex.core.native import pure, steps
 from vortex.core.native.contract import DEFER_KEY, DEFER_TIME, DEFERRED, NO_ID, NO_PERIOD, Paths
@@ -169,13 +169,13 @@ class EventReader:
     def _read(self, parts: RecordParts, records: Records) -> Steps[list[Events]]:
         """The events of several records together, or of one large record in several pieces."""
         if not is_large(parts.data):
-            events = self._of_parts(parts)
+            events = yield from self._of_parts(parts)
             yield
             return [self._without_floods(events, parts, records)]
         record, found, size = parts.owners[0], list[Events](), 0
         data, limit = records.datas[record], self._most_rejections(records, record)
         for some in parts.several(STEP_PARTS, STEP_BYTES):
-            events = self._of_parts(some)
+            events = yield from self._of_parts(some)
             found.append(events)
             size += lines_bytes(events.rejected, limit)
             if size > limit:
@@ -208,14 +208,14 @@ class EventReader:
         numbers = none.astype(np.int32)
         return Events(b"", none, numbers, numbers, numbers, self._names, np.empty(0, dtype=_KEY), none)
 
-    def _of_parts(self, parts: RecordParts) -> Events:
+    def _of_parts(self, parts: RecordParts) -> Steps[Events]:
         """The events of parts; record numbers are those of `owners`."""
         if parts.joined is not None:  # else each is an original record that was already tried
             return self._slowly(self._decoder.parts(parts))
         text = b"".join(parts.data)
         bounds = bounds_of(parts.data)
         # No part is an aggregate.
-        events, others = at_once(self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_)))
+        events, others = yield from self._plainly(text, bounds, np.zeros(len(parts.data), dtype=np.bool_))
         if others:
             refused = {place: parts.refused[part] for place, part in enumerate(others) if part in parts.refused}
             alone = RecordParts([parts.data[part] for part in others], range(len(others)), refused)
@@ -233,9 +233,9 @@ class EventReader:
     ) -> Steps[tuple[Events, list[int]]]:
         """The events of plain records, and the numbers of the other records."""
         events, others = yield from self._natively(text, text, bounds, aggregate)
-        if not others or self._decoder.fields.lone_surrogates == "reject" or not may_have_one(text):
-            return events, others
         tried = [record for record in others if not aggregate[record]]
+        if not tried or self._decoder.fields.lone_surrogates == "reject" or not (yield from may_have_one(text)):
+            return events, others
         found = yield from masked_events(text, bounds, tried, self._natively)
         read = set(found.record.tolist())
         return in_order(text, events, found), [record for record in others if record not in read]

@@ -24,8 +24,11 @@ def masked_events(text: bytes, bounds: NDArray[np.int64], records: Sequence[int]
     The events are lines of `text`.
     """
     begins, ends = bounds[:-1].tolist(), bounds[1:].tolist()
-    some = {record: text[begins[record] : ends[record]] for record in records}
-    some = {record: data for record, data in some.items() if may_have_one(data)}
+    some: dict[int, bytes] = {}
+    for record in records:
+        data = text[begins[record] : ends[record]]
+        if (yield from may_have_one(data)):
+            some[record] = data
     events = yield from _of(b"".join(some.values()), bounds_of(some.values()), read)
     which = np.array(list(some), dtype=np.int32)
     events.start = events.start + (bounds[which] - bounds_of(some.values())[:-1])[events.record]
