@@ -101,24 +101,23 @@ class Copies:
         found: BlobData = {}
         missing: list[Piece] = []
         segments = self._copied
-        for spec in specs:
-            for piece in spec.pieces:
-                shard, n, offset, length = piece.shard, piece.n, piece.offset, piece.length
-                copied = segments.get((shard, n))
-                at = bisect_right(copied.begins, offset) - 1 if copied else -1
-                if copied is None or at < 0 or offset + length > copied.ends[at]:
-                    missing.append(piece)
-                    continue
-                copy = copied.tasks[at]
-                if not copy.done():  # `wait` costs as much as all else that a piece needs
-                    await asyncio.wait((copy,))
-                within, place = offset - copied.begins[at], copy.result()
-                if place is None:
-                    missing.append(piece)
-                elif isinstance(place, memoryview):
-                    found[shard, n, offset] = place[within : within + length]
-                else:
-                    there.append((piece, place + within, length))
+        for piece in _one_of_each_blob(specs):
+            shard, n, offset, length = piece.shard, piece.n, piece.offset, piece.length
+            copied = segments.get((shard, n))
+            at = bisect_right(copied.begins, offset) - 1 if copied else -1
+            if copied is None or at < 0 or offset + length > copied.ends[at]:
+                missing.append(piece)
+                continue
+            copy = copied.tasks[at]
+            if not copy.done():  # `wait` costs as much as all else that a piece needs
+                await asyncio.wait((copy,))
+            within, place = offset - copied.begins[at], copy.result()
+            if place is None:
+                missing.append(piece)
+            elif isinstance(place, memoryview):
+                found[shard, n, offset] = place[within : within + length]
+            else:
+                there.append((piece, place + within, length))
         if there and self._file is not None:
             try:
                 found |= await self._offload(_from_file, self._file, there)
@@ -128,6 +127,11 @@ class Copies:
         if missing:
             found |= await read_blobs(self._log_store, missing)
         return found
+
+
+def _one_of_each_blob(specs: Iterable[ObjectSpec]) -> Iterable[Piece]:
+    """A piece of each blob: dozens of small pieces share one, which is found and read once."""
+    return {(piece.shard, piece.n, piece.offset): piece for spec in specs for piece in spec.pieces}.values()
 
 
 def _from_file(file: ScratchFile, wanted: Sequence[tuple[Piece, int, int]]) -> BlobData:
@@ -153,7 +157,7 @@ def _from_file(file: ScratchFile, wanted: Sequence[tuple[Piece, int, int]]) -> B
 
 async def blobs_of(log_store: LogStore, specs: Iterable[ObjectSpec]) -> BlobData:
     """The blobs of some objects, read from the store. Raises NotFound."""
-    return await read_blobs(log_store, [piece for spec in specs for piece in spec.pieces])
+    return await read_blobs(log_store, _one_of_each_blob(specs))
 
 
 async def read_blobs(log_store: LogStore, pieces: Iterable[Piece]) -> BlobData:

@@ -99,9 +99,9 @@ class Customers:
         bucket = self._buckets.setdefault(now_ms - now_ms % _BUCKET_MS, Counter())
         rows = footer.member_rows
         sizes = np.bincount(rows["folder"], weights=rows["raw"], minlength=len(footer.folders))
-        for folder, size in zip(footer.folders, sizes.tolist(), strict=True):
+        for folder, size in zip(footer.folders, sizes.astype(np.int64).tolist(), strict=True):
             if not folder.rejected:
-                bucket[folder.customer] += int(size)
+                bucket[folder.customer] += size
         if len(bucket) > 2 * _NAMES:
             self._buckets[now_ms - now_ms % _BUCKET_MS] = Counter(dict(bucket.most_common(_NAMES)))
         self._forget(now_ms)

@@ -49,30 +49,32 @@ class Draft:
 
     def _cells(self) -> tuple[list[Cell], NDArray[np.int32]]:
         """The cells, and the cell number of each place, then of each period's rejections."""
-        folders = [_folder(self.layout, *names, period) for names, period in self.places]
-        folders += [_rejected_folder(self.layout, period, beside) for period, beside in self.rejected]
-        periods = [*(period for _, period in self.places), *(period for period, _ in self.rejected)]
+        each = [_cell(self.layout, *names, period) for names, period in self.places]
+        each += [Cell(_rejected_folder(self.layout, *key), key[0]) for key in self.rejected]
+        cells: list[Cell] = []
+        numbers: list[int] = []
         # Two names may give the same folder, and so the same cell.
-        cells: dict[tuple[str, int], Cell] = {}
-        for folder, period in zip(folders, periods, strict=True):
-            cells.setdefault((folder.path, period), Cell(folder, period))
-        number = {place: at for at, place in enumerate(cells)}
-        numbers = [number[folder.path, period] for folder, period in zip(folders, periods, strict=True)]
-        return list(cells.values()), np.array(numbers, dtype=np.int32)
+        number_of: dict[tuple[str, int], int] = {}
+        for cell in each:
+            number = number_of.setdefault((cell.folder.path, cell.period), len(cells))
+            if number == len(cells):
+                cells.append(cell)
+            numbers.append(number)
+        return cells, np.array(numbers, dtype=np.int32)
 
 
-def _folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:
-    known = _known_folder if len(customer) + len(event_type) < _LONG_NAMES else _new_folder
+def _cell(layout: Layout, customer: str, event_type: str, period: int) -> Cell:
+    known = _known_cell if len(customer) + len(event_type) < _LONG_NAMES else _new_cell
     return known(layout, customer, event_type, period)
 
 
-def _new_folder(layout: Layout, customer: str, event_type: str, period: int) -> Folder:
+def _new_cell(layout: Layout, customer: str, event_type: str, period: int) -> Cell:
     path = layout.folder(customer, event_type, period)
-    return Folder(path, folder_hash(path), customer, event_type)
+    return Cell(Folder(path, folder_hash(path), customer, event_type), period)
 
 
 # A segment has the partitions of the one before it, nearly all.
-_known_folder = lru_cache(maxsize=16_384)(_new_folder)
+_known_cell = lru_cache(maxsize=16_384)(_new_cell)
 
 
 def _rejected_folder(layout: Layout, period: int, beside: bool) -> Folder:
