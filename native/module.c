@@ -15,6 +15,7 @@ static PyMethodDef functions[] = {
     {"find", native_find, METH_VARARGS, "Look up keys in sorted keys."},
     {"maybe", native_maybe, METH_VARARGS, "Look up keys in sorted keys approximately, by three bytes of each."},
     {"order", native_order, METH_VARARGS, "Sort keys."},
+    {"rising", native_rising, METH_VARARGS, "Whether sequence numbers increase."},
     {NULL, NULL, 0, NULL},
 };
 

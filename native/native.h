@@ -31,5 +31,6 @@ PyObject *native_claim(PyObject *module, PyObject *args);
 PyObject *native_find(PyObject *module, PyObject *args);
 PyObject *native_maybe(PyObject *module, PyObject *args);
 PyObject *native_order(PyObject *module, PyObject *args);
+PyObject *native_rising(PyObject *module, PyObject *args);
 
 #endif

@@ -257,3 +257,33 @@ PyObject *native_records(PyObject *module, PyObject *args)
     PyBuffer_Release(&body);
     return answer;
 }
+
+/* Digits to the end of each line, and each line greater than the one before it. */
+static int rising(Place at, size_t count, size_t width)
+{
+    int good = 1;
+    for (size_t line = 0; good && line < count; line++, at += width) {
+        for (size_t digit = 0; digit + 1 < width; digit++)
+            good &= at[digit] >= '0' && at[digit] <= '9';
+        good &= at[width - 1] == '\n' && (!line || memcmp(at - width, at, width) < 0);
+    }
+    return good;
+}
+
+/* rising(lines, width): whether lines of this width are increasing numbers. */
+PyObject *native_rising(PyObject *module, PyObject *args)
+{
+    Py_buffer lines;
+    Py_ssize_t width;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*n", &lines, &width))
+        return NULL;
+    int consistent = width > 0 && lines.len % width == 0;
+    int good = consistent && rising(lines.buf, (size_t)(lines.len / width), (size_t)width);
+    PyBuffer_Release(&lines);
+    if (!consistent) {
+        PyErr_SetString(PyExc_ValueError, "rising: lines of another width");
+        return NULL;
+    }
+    return PyBool_FromLong(good);
+}

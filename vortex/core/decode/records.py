@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex.core.model import Record
+from vortex.core.native import steps
 
 _LINE_END = 10
 _LONGEST = 200
@@ -65,12 +66,11 @@ class Records(Sequence[Record]):
         """Whether sequence numbers are numbers in increasing order. Fast for texts of equal length, the usual case."""
         if not len(self):
             return True
+        if self._width > 1:
+            return self._width <= _LONGEST and steps.rising(self._lines, self._width)
         raw = np.frombuffer(self._lines, dtype=np.uint8)
         if raw.max() > ord("9") or np.count_nonzero(raw < ord("0")) != len(self):  # more than the line ends
             return False
-        if self._width > 1:
-            rows = np.frombuffer(self._lines, dtype=f"S{self._width}")
-            return self._width <= _LONGEST and bool((rows[1:] > rows[:-1]).all())
         texts = self._lines.split(b"\n")[:-1]
         if not all(0 < len(text) <= _LONGEST for text in texts):
             return False

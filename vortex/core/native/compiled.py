@@ -16,7 +16,7 @@ if sys.byteorder != "little":  # the build refuses this too, but the file may co
     raise ImportError("this machine is big-endian, and the steps in C hash only in little-endian order")
 
 from vortex.core import _native
-from vortex.core._native import aggregate, events, find, group, lines, maybe, numbers, order, paths, records
+from vortex.core._native import aggregate, events, find, group, lines, maybe, numbers, order, paths, records, rising
 
 __all__ = [
     "aggregate",
@@ -30,6 +30,7 @@ __all__ = [
     "order",
     "paths",
     "records",
+    "rising",
 ]
 
 _FULL = 0.6

@@ -107,6 +107,10 @@ class Steps(Protocol):
         """
         ...
 
+    def rising(self, lines: Buffer, width: int, /) -> bool:
+        """Whether these lines of `width` bytes each, with their line break, are numbers, each greater than the last."""
+        ...
+
     def aggregate(self, data: Buffer, begin: int, end: int, most: int, /) -> list[bytes] | None:
         """The user records in the protobuf of a KPL aggregate, between these offsets.
 

@@ -70,6 +70,16 @@ def aggregate(data: Buffer, begin: int, end: int, most: int, /) -> list[bytes] |
 # The other steps.
 
 
+def rising(lines: Buffer, width: int, /) -> bool:
+    """See `Steps`."""
+    octets = _column(lines, np.uint8).reshape(-1, width)
+    digits = octets[:, :-1]
+    if (digits < ord("0")).any() or (digits > ord("9")).any() or (octets[:, -1] != ord("\n")).any():
+        return False
+    rows = np.frombuffer(lines, dtype=f"S{width}")
+    return bool((rows[1:] > rows[:-1]).all())
+
+
 def numbers(seed: int, /) -> Numbers:
     """See `Steps`."""
     return Interner[tuple[int, int]]()

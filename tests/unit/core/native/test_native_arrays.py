@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.native import installed, native
+from vortex.core.native import pure
 
 
 @installed
@@ -25,6 +26,26 @@ def test_native_lines_refuses_rows_outside_their_pages() -> None:
     ):
         with pytest.raises(ValueError, match="rows"):
             native.lines([b"abc"], np.full(1, page, np.int32), one + start, np.full(1, size, np.int32), one + chosen)
+
+
+@installed
+def test_native_rising_agrees_with_python() -> None:
+    assert native
+    good, rng = b"1009\n1010\n2000\n", Random(1)
+    assert native.rising(good, 5) and pure.rising(good, 5)
+    found = []
+    for _ in range(2000):
+        lines = bytearray(
+            b"".join(b"%04d\n" % number for number in sorted(rng.choices(range(10_000), k=rng.randrange(5))))
+        )
+        if lines and rng.random() < 0.5:
+            lines[rng.randrange(len(lines))] = rng.choice(b"/0129:\n\xff")
+        found.append(native.rising(lines, 5))
+        assert found[-1] == pure.rising(lines, 5), lines
+    assert {True, False} == set(found)
+    for width in (0, -5, 4):
+        with pytest.raises(ValueError, match="width"):
+            native.rising(good, width)
 
 
 @installed
