@@ -154,7 +154,9 @@ class Members:
 
     def _pieces(self, members: NDArray[np.void], outs: Mapping[int, NDArray[np.int64]]) -> Iterator[Piece]:
         segments = self.segments
-        for at, (_, _, segment, offset, length, begin, whole, _, rows, raw, digest) in enumerate(members.tolist()):
+        names = ("segment", "offset", "length", "digest", "rows", "raw", "begin", "whole")
+        columns = (members[name].tolist() for name in names)  # half the time of rows
+        for at, (segment, offset, length, digest, rows, raw, begin, whole) in enumerate(zip(*columns, strict=True)):
             shard, n = segments[segment]
             yield Piece(shard, n, offset, length, digest, rows, raw, begin, whole, outs.get(at, NOTHING))
 
