@@ -175,6 +175,6 @@ async def _traffic(world: Any, seconds: int) -> None:
                 name = f"{second}-{one}-{number}-{world.clock.monotonic()}"
                 noise = world.rng.randbytes(_NOISE_BYTES).hex()
                 more = noise + "x" * (_EVENT_BYTES - 60 - len(name) - len(noise))
-                event = {"c": f"c{number % 10}", "t": "v", "id": name, "more": more}
+                event = {"c": f"c{(number + second + one) % 10}", "t": "v", "id": name, "more": more}
                 world.stream.put("key", json.dumps(event).encode(), explicit_hash=shard.start_hash)
         await world.clock.sleep(_PAUSE_S)

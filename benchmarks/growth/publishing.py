@@ -58,7 +58,7 @@ class Sizes:
 
     copy_bytes: int = 655_360
     index_bytes: int = 1_300_000
-    scratch: int = 20_000_000
+    scratch: int = 42_949_672
     target: int = 655_360
     batch: int = 327_680
     near: int = 2_560

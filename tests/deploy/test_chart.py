@@ -269,8 +269,8 @@ def test_chart_adds_a_cpu_scaler_when_autoscaling_is_enabled() -> None:
 @pytest.mark.parametrize(
     ("sets", "expected"),
     [
-        ([], "2304Mi"),
-        (["processes=4"], "8448Mi"),
+        ([], "4352Mi"),
+        (["processes=4"], "16640Mi"),
         (["processes=2", "settings.publish.scratch=1G"], "2163Mi"),
         (["scratch.sizeLimit=9Gi"], "9Gi"),
     ],

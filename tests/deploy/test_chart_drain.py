@@ -71,7 +71,7 @@ def test_drain_has_the_scratch_of_one_process_and_no_minute_for_a_supervisor() -
     volumes = {
         kind: pod(made[kind])["spec"]["volumes"][1]["emptyDir"]["sizeLimit"] for kind in ("Deployment", "CronJob")
     }
-    assert volumes == {"Deployment": "8448Mi", "CronJob": "2304Mi"}
+    assert volumes == {"Deployment": "16640Mi", "CronJob": "4352Mi"}
     patience = {kind: pod(made[kind])["spec"]["terminationGracePeriodSeconds"] for kind in volumes}
     assert patience == {"Deployment": 120, "CronJob": 60}
 

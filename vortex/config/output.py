@@ -157,7 +157,7 @@ class Publish(Section):
         description='Compressed size at which a period is cut into several objects; at most "5GiB".',
     )
     scratch: Size = Field(
-        default=size_bytes("2GiB"),
+        default=size_bytes("4GiB"),
         description="Disk space of a process for copies of segments, while it publishes a plan of more than 24 MiB: in "
         "the folder for temporary files (TMPDIR). With less, segments are read several times.",
     )
