@@ -1,7 +1,8 @@
 """Limits for botocore's own calls for credentials: how long a call may take, and the size of its reply.
 
 botocore reads a whole body into memory, whatever its size, and its read time-out begins again with every byte of head
-and body. An answer with credentials has a few kilobytes.
+and body. The look-up of a name has no time-out at all, and each of its addresses may take a whole connect time-out. An
+answer with credentials has a few kilobytes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from botocore.awsrequest import (
@@ -19,46 +21,68 @@ from botocore.awsrequest import (
 )
 from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
 from botocore.session import Session
-from urllib3.exceptions import ProtocolError, TimeoutError
+from urllib3.exceptions import ProtocolError
+from urllib3.exceptions import TimeoutError as SocketTimeout
 
 MOST_BYTES = 256 * 1024
 CALL_S = 10.0
 _STEP = 16 * 1024
+_ENDED_S = 1.0
+"""Seconds in which a call must end once its connections are shut down. If not, it waits for something else."""
+_THREAD, _MOST_THREADS = "vortex-credentials-call", 8
 _here = threading.local()
-"""`deadline`: that of the call which this thread makes."""
+"""`call`: that which this thread makes."""
 
 
-class _Deadline:
-    """After `CALL_S` the connections that a call has opened are shut down, so that whatever waits for them ends."""
+class _Call(threading.Thread):
+    """One call, in a thread of its own: nothing can end a look-up of a name. After `CALL_S` its connections are shut
+    down, so that whatever waits for them ends. A call that does not end by that is left behind.
+    """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, send: Callable[[], Any]) -> None:
+        super().__init__(name=_THREAD, daemon=True)
+        self._send, self._lock = send, threading.Lock()
         self._sockets: list[socket.socket] = []
+        self._response: Any = None
+        self._problem: BaseException | None = None
         self.passed = False
-        self._timer = threading.Timer(CALL_S, self._pass)
-        self._timer.daemon = True
+        """Whether the deadline has passed."""
 
-    def __enter__(self) -> _Deadline:
-        _here.deadline = self
-        self._timer.start()
-        return self
+    def run(self) -> None:
+        _here.call = self
+        try:
+            self._response = self._send()
+        except BaseException as problem:  # noqa: BLE001  # delivered to the caller
+            self._problem = problem
+        finally:
+            with self._lock:
+                for each in self._sockets:
+                    each.close()
+                self._sockets.clear()
 
-    def __exit__(self, *_: object) -> None:
-        _here.deadline = None
-        self._timer.cancel()
-        with self._lock:
-            for each in self._sockets:
-                each.close()
-            self._sockets.clear()
+    def result(self) -> Any:
+        """The reply. Raises what the call raises, and TimeoutError if it has not ended by its deadline."""
+        if sum(thread.name == _THREAD for thread in threading.enumerate()) >= _MOST_THREADS:
+            raise TimeoutError(f"{_MOST_THREADS} earlier calls still hang")
+        self.start()
+        self.join(CALL_S)
+        if self.is_alive():
+            self._shut_down()
+            self.join(_ENDED_S)
+        if self.passed or self.is_alive():  # a body without a length ends as if it was whole
+            raise TimeoutError(f"the call takes more than {CALL_S:g} s")
+        if self._problem is not None:
+            raise self._problem
+        return self._response
 
     def watch(self, connection: socket.socket) -> None:
         """A duplicate shuts down the connection also where TLS has taken over the socket."""
         with self._lock:
             self._sockets.append(connection.dup())
         if self.passed:
-            self._pass()
+            self._shut_down()
 
-    def _pass(self) -> None:
+    def _shut_down(self) -> None:
         with self._lock:
             self.passed = True
             for each in self._sockets:
@@ -67,13 +91,13 @@ class _Deadline:
 
 
 class _Watched:
-    """A connection of botocore that the deadline of its call can end."""
+    """A connection of botocore that its call can shut down."""
 
     def _new_conn(self) -> socket.socket:
         connection: socket.socket = super()._new_conn()  # type: ignore[misc]
-        deadline: _Deadline | None = getattr(_here, "deadline", None)
-        if deadline is not None:
-            deadline.watch(connection)
+        call: _Call | None = getattr(_here, "call", None)
+        if call is not None:
+            call.watch(connection)
         return connection
 
 
@@ -112,7 +136,9 @@ def bound(provider: Any) -> None:
 
 
 class BoundedHttp:
-    """Sends requests through a `URLLib3Session`, each by a deadline, and reads the bodies of the replies itself."""
+    """Sends requests through a `URLLib3Session`, each by a deadline, its look-up of a name included. Reads the bodies of
+    the replies itself.
+    """
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -121,18 +147,17 @@ class BoundedHttp:
     def send(self, request: Any) -> Any:
         """The reply, with its body. Raises HTTPClientError, which has several subclasses."""
         request.stream_output = True  # so that the body is left to us
-        self._session.close()  # no deadline knows connections of former calls
-        with _Deadline() as deadline:
-            try:
-                response = self._session.send(request)
-                response._content = self._received(response, request)
-            except HTTPClientError as error:
-                if not deadline.passed:
-                    raise
-                raise _late(request) from error
-            if deadline.passed:  # a body without a length ends as if it was whole
-                raise _late(request)
-            return response
+        self._session.close()  # no call knows connections of former ones
+        call = _Call(lambda: self._sent(request))
+        try:
+            return call.result()
+        except TimeoutError as late:
+            raise ReadTimeoutError(endpoint_url=request.url, error=late) from late
+
+    def _sent(self, request: Any) -> Any:
+        response = self._session.send(request)
+        response._content = self._received(response, request)
+        return response
 
     def _received(self, response: Any, request: Any) -> bytes:
         body = bytearray()
@@ -141,7 +166,7 @@ class BoundedHttp:
                 body += chunk
                 if len(body) > MOST_BYTES:
                     raise HTTPClientError(error=ValueError(f"a body of more than {MOST_BYTES} bytes"))
-        except TimeoutError as late:
+        except SocketTimeout as late:
             raise ReadTimeoutError(endpoint_url=request.url, error=late) from late
         except ProtocolError as broken:
             raise ConnectionClosedError(error=broken, request=request, endpoint_url=request.url) from broken
@@ -156,7 +181,3 @@ class BoundedHttp:
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
-
-
-def _late(request: Any) -> ReadTimeoutError:
-    return ReadTimeoutError(endpoint_url=request.url, error=f"the call takes more than {CALL_S:g} s")

@@ -9,8 +9,10 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from botocore.utils import ContainerMetadataFetcher
@@ -165,3 +167,49 @@ def test_find_gives_up_a_server_that_drips_within_tls(monkeypatch: pytest.Monkey
             Sources("us-east-1").find()
         assert time.monotonic() - begun < 8
     assert flood.requests == 2, "botocore tries twice"
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Look-ups of names hang until the test ends."""
+    ended = threading.Event()
+
+    def hang(*_: object, **__: object) -> NoReturn:
+        ended.wait(30)
+        raise socket.gaierror("no answer")
+
+    monkeypatch.setattr("urllib3.util.connection.socket.getaddrinfo", hang)
+    yield ended
+    ended.set()
+    for thread in threading.enumerate():
+        if thread.name == bounded_replies._THREAD:
+            thread.join()
+
+
+@pytest.mark.usefixtures("stuck")
+def test_find_gives_up_a_look_up_of_a_name_that_hangs(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was bounded by the whole search alone: 300 s."""
+    monkeypatch.setattr(bounded_replies, "CALL_S", 0.1)
+    monkeypatch.setattr(bounded_replies, "_ENDED_S", 0.05)
+    use(source, "http://localhost:9", monkeypatch, tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(SourceFailed) as failed:
+        Sources("us-east-1").find()
+    assert time.monotonic() - begun < 8
+    assert source in ("instance metadata", "role of a role of an instance") or (
+        failed.value.reason == "it did not answer in time"
+    )
+
+
+@pytest.mark.usefixtures("stuck")
+def test_find_leaves_few_look_ups_behind_that_hang(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bounded_replies, "CALL_S", 0.01)
+    monkeypatch.setattr(bounded_replies, "_ENDED_S", 0.0)
+    use("container endpoint", "http://localhost:9", monkeypatch, tmp_path)
+    for _ in range(10):
+        with pytest.raises(SourceFailed, match="it did not answer in time"):
+            Sources("us-east-1").find()
+    hanging = [thread for thread in threading.enumerate() if thread.name == bounded_replies._THREAD]
+    assert len(hanging) == bounded_replies._MOST_THREADS
