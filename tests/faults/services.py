@@ -186,6 +186,11 @@ def s3() -> Iterable[Fault]:
     yield Fault(
         "put_precondition_html", "412 with a page for people, and not done", put, s.html(412, "Precondition Failed")
     )
+    yield Fault(
+        "put_precondition_500", "500 that says PreconditionFailed", put, s.error({"s3": (500, "PreconditionFailed")})
+    )
+    yield Fault("part_refused_500", "500 that says InvalidRange", get, s.error({"s3": (500, "InvalidRange")}))
+    yield Fault("part_missing_500", "500 that says NoSuchKey", get, s.error({"s3": (500, "NoSuchKey")}))
     yield Fault("part_whole", "200 for a part of an object", get, e.status(200))
     yield Fault("part_without_range", "206 that does not tell which part", get, e.without_header("content-range"))
     yield Fault(
@@ -238,6 +243,25 @@ def dynamodb() -> Iterable[Fault]:
         "the condition is said to fail, nothing was tried",
         written,
         s.error({"dynamodb": (400, condition)}),
+    )
+    yield Fault(
+        "condition_unasked",
+        "a condition is said to fail, and none was given",
+        DYNAMODB - written - {"DeleteItem", "TransactWriteItems"},
+        s.error({"dynamodb": (400, condition)}),
+    )
+    yield Fault(
+        "condition_500",
+        "a failure of the service's own that says that the condition fails",
+        written | {"DeleteItem"},
+        s.error({"dynamodb": (500, condition)}),
+    )
+    other = b'{"__type":"%b","message":"m","Item":{"leaseKey":{"S":"x"}}}' % condition.encode()
+    yield Fault(
+        "condition_of_another",
+        "the condition fails on another row",
+        written,
+        s.canned(400, "Bad Request", other, "application/x-amz-json-1.0"),
     )
     yield Fault("items_missing", "Scan without items", scan, e.lacking("Items", "Count"))
     yield Fault("items_null", "null for items", scan, e.saying(Items=None))

@@ -136,8 +136,8 @@ def bound(provider: Any) -> None:
 
 
 class BoundedHttp:
-    """Sends requests through a `URLLib3Session`, each by a deadline, its look-up of a name included. Reads the bodies of
-    the replies itself.
+    """Sends requests through a `URLLib3Session`, each by a deadline that covers the look-up of the name, too. Reads the
+    bodies of the replies itself.
     """
 
     def __init__(self, session: Any) -> None:

@@ -284,7 +284,11 @@ class calling:
             trace = None  # it would stay in the frame of this method, and so in the traceback of what is raised
         if error is None or isinstance(error, PortError):
             return
-        if isinstance(error, ClientError) and (meaning := self._meanings.get(code_of(error))):
+        if (
+            isinstance(error, ClientError)
+            and status_of(error) < 500
+            and (meaning := self._meanings.get(code_of(error)))
+        ):
             raise meaning(f"{self._what}: {said(error)}") from _bare(error)
         if isinstance(error, ClientError | BotoCoreError | aiohttp.ClientError | OSError | Malformed):
             raise translate(error, self._what) from _bare(error)
@@ -350,6 +354,8 @@ def _of_reply(error: ClientError, what: str) -> PortError:
     """Translate an error reply. A code that is only a status is from a proxy, or from a server without details."""
     detail, code, status = _error_of(error.response), code_of(error), status_of(error)
     message = f"{what}: {said(error)}"
+    if status >= 500 and code not in _THROTTLED:  # whatever its code says
+        return Unavailable(message, "server")
     if code == "ExpiredIteratorException":
         return IteratorExpired(message)
     if code in _MISSING:
@@ -367,8 +373,6 @@ def _of_reply(error: ClientError, what: str) -> PortError:
     if code in _DENIED or status in (401, 403, 407):
         about = f"; {detail[_ABOUT]}" if _ABOUT in detail else ""
         return Denied(f"{message} - check credentials, permissions, names and any proxy{about}")
-    if status >= 500:
-        return Unavailable(message, "server")
     if not code or code == str(status):
         return Unavailable(f"{message} - this reply is not from an AWS service; check for a proxy", "malformed")
     return Unavailable(message, "other")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from vortex.adapters.aws.client import calling, code_of
+from vortex.adapters.aws.client import calling, code_of, status_of
 from vortex.adapters.aws.exchange import Malformed
 from vortex.adapters.dynamodb.lease_row import KEY, Value, row_of, same_value, text
 from vortex.adapters.dynamodb.update import update_arguments
@@ -63,10 +63,10 @@ class TableCalls:
             try:
                 return read(await getattr(self._client, METHODS[operation])(TableName=self.table, **arguments))
             except ClientError as error:
-                code = code_of(error)
+                code = code_of(error) if status_of(error) < 500 else ""  # an error of the server's own means no more
                 if code == "ResourceNotFoundException" and operation == "DescribeTable":
                     raise NotFound(f"{what}: the table does not exist") from error
-                if code == "ConditionalCheckFailedException":
+                if code == "ConditionalCheckFailedException" and "ConditionExpression" in arguments:
                     refused: Exception = ConditionFailed(dict(error.response.get("Item") or {}))
                 elif code == "ResourceInUseException" and operation == "CreateTable":
                     refused = InUse()
@@ -113,6 +113,9 @@ class TableCalls:
             )
         except ConditionFailed as failed:
             item = failed.item or await self._item(key)
+            if item and item.get(KEY) != text(key):
+                what = f"the reply shows row {str(item.get(KEY))[:100]}, not {key}"
+                raise Unavailable(f"dynamodb:UpdateItem on table {self.table}: {what}", "malformed") from None
             try:
                 raise Refused(row_of(item) if item else None) from None
             except Malformed as problem:

@@ -91,7 +91,7 @@ class S3Store:
             try:
                 await self._put(self._prefix + key, body, content_type)
             except ClientError as error:
-                if code_of(error) == _EXISTS:
+                if code_of(error) == _EXISTS and status_of(error) < 500:
                     return False
                 if status_of(error) != 412:
                     raise
@@ -148,7 +148,7 @@ class S3Store:
         try:
             return span.of(await self._ask(name, {"Range": span.header}))
         except ClientError as error:
-            if code_of(error) != _EMPTY_RANGE:
+            if code_of(error) != _EMPTY_RANGE or status_of(error) >= 500:
                 raise
         if span.first:  # it begins at or after the object's end
             return b"", 0
