@@ -44,6 +44,9 @@ def reply(code: str, status: int = 400) -> ClientError:
         (reply("InvalidClientTokenId", 403), Unavailable, "credentials"),
         (reply("SignatureDoesNotMatch", 403), Unavailable, "credentials"),
         (reply("NoSuchKey", 404), NotFound, ""),
+        (reply("NoSuchKey", 500), Unavailable, "server"),
+        (reply("ExpiredIteratorException", 502), Unavailable, "server"),
+        (reply("AccessDenied", 503), Unavailable, "server"),
         (reply("ExpiredIteratorException"), IteratorExpired, ""),
         (reply("InvalidArgumentException"), Unavailable, "other"),  # for the token of a listing: start over
     ],
