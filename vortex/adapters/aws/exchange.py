@@ -12,6 +12,7 @@ are the client's in both cases.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar, Token
 from io import BytesIO
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from aiobotocore.httpsession import AIOHTTPSession
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientRequest, ClientResponse, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from botocore.exceptions import HTTPClientError
@@ -148,7 +149,7 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
 
     async def _get_session(self, proxy_url: str | None) -> _Session:
         session: ClientSession = await super()._get_session(proxy_url)
-        session._response_class = _Reply  # aiobotocore has no option for it
+        session._request_class, session._response_class = _Request, _Reply  # aiobotocore has no option for them
         return _Session(session)
 
     def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
@@ -252,6 +253,17 @@ def _check(reply: ClientResponse) -> None:
     encoding = reply.headers.get("Content-Encoding", "").lower()
     if encoding not in _NO_ENCODING:
         raise Malformed(f"status {reply.status} with Content-Encoding {encoding[:40]}, which was not asked for")
+
+
+class _Request(ClientRequest):
+    """A request whose body is written by a task that nobody awaits: an error of it would be logged with its traceback.
+
+    It has closed the connection, so that the call fails, too.
+    """
+
+    async def write_bytes(self, *arguments: Any, **options: Any) -> None:
+        with contextlib.suppress(ClientError, OSError):
+            await super().write_bytes(*arguments, **options)
 
 
 class _Reply(ClientResponse):

@@ -5,14 +5,19 @@ longer.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from contextlib import suppress
+from typing import Any, NoReturn
 
 import pytest
+from aiohttp import ClientConnectionResetError
+from aiohttp.http_writer import StreamWriter
 
 from tests.calls import CASES, WAIT_S, Case, World
 from tests.faultproxy import only
 from vortex.adapters.aws import exchange
+from vortex.adapters.s3 import store as s3
 from vortex.adapters.s3.store import open_s3_store
 from vortex.ports import Unavailable
 
@@ -86,3 +91,30 @@ async def test_a_put_of_a_large_body_succeeds_on_a_slow_link(world: World) -> No
             assert await store.put_if_absent("key", body)
             assert time.monotonic() - begun > 2 * 1.4
     assert taken == body
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 21])
+async def test_put_leaves_no_error_behind_when_its_connection_ends_before_the_body_is_written(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aiohttp's task that writes the body failed for itself, and its traceback was logged."""
+    found: list[dict[str, Any]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    def closing(self: StreamWriter) -> NoReturn:
+        raise ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(StreamWriter, "send_headers", closing)
+    monkeypatch.setattr(s3, "_PAUSES_S", ())
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: found.append(context))
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with open_s3_store("s3://b", region="us-east-1", endpoint_url=url) as store:
+            with pytest.raises(Unavailable):
+                await store.put_if_absent("key", bytes(size))
+    gc.collect()
+    loop.set_exception_handler(None)
+    assert found == []
