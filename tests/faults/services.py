@@ -288,5 +288,9 @@ def credentials() -> Iterable[Fault]:
     yield Fault("expiry_junk", "credentials whose expiration is not a time", ISSUED, e.saying(Expiration=odd))
     for name in ("AccessKeyId", "SecretAccessKey", "Token", "Expiration"):
         yield Fault(f"no_{name.lower()}", f"credentials without {name}", ISSUED, e.lacking(name))
+    for name, token in (("null", None), ("empty", ""), ("huge", "t" * 100_000)):
+        yield Fault(
+            f"token_{name}", f"credentials with a session token of {len(token or '')}", ISSUED, e.saying(Token=token)
+        )
     yield Fault("key_null", "null for an access key", ISSUED, e.saying(AccessKeyId=None))
     yield Fault("key_newline", "an access key with a line break", ISSUED, e.saying(AccessKeyId="AK\r\nX-Odd: 1"))

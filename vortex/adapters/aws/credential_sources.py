@@ -45,7 +45,10 @@ FIRST_PROCESS_S, PROCESS_S = 60.0, 20.0
 _THREAD, _MOST_THREADS = "vortex-credentials", 8
 """A search that is given up leaves a thread behind until its source ends, for example a file on a disk that hangs."""
 _PROGRAM = Path(__file__).with_name("credential_process.py")
-_SENDABLE = re.compile(r"[\x21-\x7e]+")
+_SENDABLE, _LONGEST = re.compile(r"[\x21-\x7e]+"), 16 * 1024
+"""What a header can hold. Tokens of AWS have one or two kilobytes."""
+_TEMPORARY = {"assume-role", "assume-role-with-web-identity", "container-role", "iam-role", "sso"}
+"""Sources whose credentials always have a session token."""
 _ACCOUNT = re.compile(r"[0-9]{12}")
 """An account becomes part of the host names of endpoints."""
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
@@ -140,7 +143,10 @@ class Sources:
                     _well_formed(check_container, source, os.environ)
                 found = provider.load()
                 if found is not None:
-                    return _read(found, source, _HINTS.get(method, ""))
+                    read = _read(found, source, _HINTS.get(method, ""))
+                    if method in _TEMPORARY and not read.frozen.token:
+                        raise SourceFailed(source, "it returned credentials without a session token")
+                    return read
         except SourceFailed:
             raise
         except Exception as error:  # noqa: BLE001  # any failure of a source may be temporary
@@ -251,6 +257,8 @@ def _read(found: Any, source: str, hint: str) -> Found:
     for value in (frozen.access_key, frozen.secret_key, *([frozen.token] if frozen.token else [])):
         if not isinstance(value, str) or not _SENDABLE.fullmatch(value):
             raise SourceFailed(source, "it returned a key or token with invalid characters")
+        if len(value) > _LONGEST:
+            raise SourceFailed(source, f"it returned a key or token of {len(value):,} characters")
     account = frozen.account_id
     if account is not None and not (isinstance(account, str) and _ACCOUNT.fullmatch(account)):
         frozen = frozen._replace(account_id=None)

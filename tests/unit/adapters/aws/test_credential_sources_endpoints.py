@@ -132,4 +132,5 @@ def test_find_returns_credentials_or_fails_without_a_secret_for_every_endpoint_f
         else:
             assert one.expires is not None, name
             assert json.dumps(one.frozen), name
+            assert 0 < len(one.frozen.token or "") < 20_000, name
     assert time.monotonic() - begun < 120
