@@ -7,9 +7,9 @@ than `commit.max_bytes`.) And a plan has as many parts, ranges and objects. Only
 segment has as many members as a full one. Other settings are the defaults. Each worker has a machine of its own with
 8 GiB, by which `memory.limit = "auto"` goes.
 
-Storage is added by formula for full shards: of segments, of
-decision files, and of the ids that workers exchange, which the next clean-up removes. So is clean-up, which lists the
-kept segments of a shard 24 times in `commit.keep`.
+Storage is added by formula for full shards: of segments, of decision files, and of the ids that workers exchange, which
+the next clean-up removes. So is clean-up, which lists the kept segments of a shard 24 times in `commit.keep`. And so
+are the reads of earlier keys that fingerprints do not rule out: they grow with events, of which there are a thousandth.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from simulation.simscratch import SimScratch
 from tests.leased_fleet import FleetWorld, Link
 from vortex.adapters.usable_memory import usable_of
 from vortex.config.output import Commit, Publish
-from vortex.config.settings import Memory
+from vortex.config.settings import Dedup, Memory
 from vortex.core.ingest import shard_state
 from vortex.core.log import lines
 from vortex.core.memory import AutoLimit, shard_bytes
@@ -43,6 +43,8 @@ MONTH_S = 730 * 3600
 PUT, GET, WRITE, READ, GB = 5e-6, 4e-7, 6.25e-7, 1.25e-7, 0.023
 """Dollars: a PUT or LIST, a GET, a write and a read unit of DynamoDB on demand, a gigabyte for a month."""
 SHARD_HOUR = 0.015
+EVENTS_S = 1000
+"""Of a full shard in a second."""
 BYTES_S = 2e5
 """Compressed, of a full shard in a second."""
 DECISION_BYTES_S = 1e3 * 20
@@ -119,6 +121,21 @@ def bill(shards: int, workers: int, minutes: int = 30, limit: int | None = None,
         return vtime.run(_bill(shards, workers, minutes, default_limit if limit is None else lambda _: limit, warm_s))
 
 
+def false_matches(keys: int, probes: int) -> float:
+    """How many of so many ids seem to be among the keys of an earlier plan, by their fingerprints. Each is a read.
+
+    A fingerprint has 24 bits, and there are 16 to 32 in a bucket: `vortex.core.dedup.index`.
+    """
+    bucket = keys / 2.0 ** (keys.bit_length() - 1 - 4)
+    return probes * bucket / 2**24
+
+
+def _false_matches(shards: int) -> float:
+    """In a month of full shards, with all earlier plans of the window as fingerprints."""
+    rows, earlier = shards * EVENTS_S * Publish().period // 1000, Dedup().window // Publish().period
+    return earlier * false_matches(rows, rows) * 1000 * MONTH_S / Publish().period
+
+
 def default_limit(shards: int) -> int:
     """The limit of memory in bytes that a worker has with so many shards at their tip."""
     commit, publish, memory = Commit(), Publish(), Memory()
@@ -158,6 +175,7 @@ async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], 
         ),
         "exchanged ids": month * (requests["put exchange"] * PUT + requests["get exchange"] * GET)
         + bool(requests["put exchange"]) * shards * DECISION_BYTES_S * kept_s / 24 / 1e9 * GB,
+        "GET earlier keys": _false_matches(shards) * GET,
         "PUT objects": requests["put object"] * month * PUT,
         "heartbeats": (world.calls["renew"] + world.calls["checkpoint"]) * month * WRITE,
         "looks": world.calls["rows"] * month * READ * -(-shards * 400 // 4096),

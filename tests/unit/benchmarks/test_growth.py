@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from benchmarks.growth.__main__ import main
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import PERIOD_MS, T0, Traffic, exponent
 from benchmarks.growth.hours import closed
-from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill, default_limit
+from benchmarks.growth.price import MONTH_S, PUT, WRITE, bill, default_limit, false_matches
 from benchmarks.growth.publishing import (
     FULL_RATE,
     Sizes,
@@ -25,6 +26,7 @@ from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
 from benchmarks.growth.resolving import resolved
 from benchmarks.growth.upkeep import cleaned
+from vortex.core.dedup.index import Fingerprints
 from vortex.core.publish import members
 
 
@@ -166,6 +168,16 @@ def test_bill_counts_a_commit_of_each_shard_in_a_minute_and_a_heartbeat_of_each_
     found = bill(8, 1, minutes=10)
     assert 1 <= found.parts["PUT segments"] / (8 * MONTH_S / 60 * PUT) <= 1.15
     assert found.parts["heartbeats"] == pytest.approx(MONTH_S * 0.3 * WRITE, rel=0.05)
+
+
+def test_false_matches_are_those_of_fingerprints() -> None:
+    """In parts of the keys as in one."""
+    random = np.random.default_rng(1)
+    for count, expected in ((130_000, 19), (70_000, 10)):
+        keys, probes = (np.sort(random.integers(0, 2**63, size, np.uint64)) for size in (count, 10_000_000))
+        assert false_matches(2 * count, 20_000_000) / 2 == pytest.approx(expected, abs=1)
+        found = np.count_nonzero(Fingerprints(keys, 0, 2).may_have(probes))
+        assert abs(found - expected) <= 3 * expected**0.5
 
 
 def test_default_limit_holds_a_minute_of_fifty_full_shards_on_a_machine_of_8_gib() -> None:
