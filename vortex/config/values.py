@@ -96,7 +96,8 @@ def parse_instant(text: str) -> int:
     """Epoch milliseconds of an ISO time; UTC where it names no zone. Raises ValueError."""
     try:
         at = datetime.fromisoformat(text)
-        found = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+        # In UTC it has to be a date, too, for those who show it.
+        found = int((at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
         found = -1
     if found < 0:

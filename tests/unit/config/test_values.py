@@ -69,7 +69,9 @@ def test_parse_instant_reads_a_time_without_a_zone_as_utc(text: str, ms: int) ->
     assert parse_instant(text) == ms
 
 
-@pytest.mark.parametrize("text", ["yesterday", "1969-12-31", "0001-01-01T00:00:00+23:00", ""])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "1969-12-31", "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:59", ""]
+)
 def test_parse_instant_raises_value_error_when_there_is_no_such_time_after_1970(text: str) -> None:
     with pytest.raises(ValueError, match="write a time after 1970"):
         parse_instant(text)

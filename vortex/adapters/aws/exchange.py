@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from aiobotocore.httpsession import AIOHTTPSession
-from aiohttp import ClientError, ClientRequest, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientRequest, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from botocore.exceptions import HTTPClientError
@@ -150,6 +150,8 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
     async def _get_session(self, proxy_url: str | None) -> _Session:
         session: ClientSession = await super()._get_session(proxy_url)
         session._request_class, session._response_class = _Request, _Reply  # aiobotocore has no option for them
+        # AWS uses no cookies. A proxy that sets one with each reply would fill the requests until they are refused.
+        session._cookie_jar = DummyCookieJar()
         return _Session(session)
 
     def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
