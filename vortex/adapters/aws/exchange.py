@@ -21,14 +21,22 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from aiobotocore.httpsession import AIOHTTPSession
-from aiohttp import ClientError, ClientRequest, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+)
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import get_cert_path
 from yarl import URL
 
-from vortex.adapters.aws.tls import trusting
+from vortex.adapters.aws.tls import Renewal, new_context, trusting
 
 SLOWEST = 32 * 1024
 """Slowest transfer rate, in bytes per second: each byte sent or received extends the deadline by 1/SLOWEST s."""
@@ -146,19 +154,35 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no t
         super().__init__(*args, **options)
         self._proxies: dict[str, str | None] = {}
         """The proxy by scheme: botocore chooses it by that alone, but parses the whole URL each time."""
+        self._renewals: list[Renewal] = []
 
     async def _get_session(self, proxy_url: str | None) -> _Session:
         session: ClientSession = await super()._get_session(proxy_url)
         session._request_class, session._response_class = _Request, _Reply  # aiobotocore has no option for them
         # AWS uses no cookies. A proxy that sets one with each reply would fill the requests until they are refused.
         session._cookie_jar = DummyCookieJar()
-        return _Session(session)
+        return _Session(session, self._distrusted)
 
     def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
         """Share the context of the certificates with the other clients, where nothing else belongs to it."""
-        if not self._verify or self._cert_file or proxy_url:
+        if not self._verify:
             return super()._build_ssl_contexts(proxy_url)
-        return trusting(get_cert_path(self._verify)), None
+        bundle = get_cert_path(self._verify)
+        renewal = Renewal(bundle)
+        own = bool(self._cert_file or proxy_url)
+        found = super()._build_ssl_contexts(proxy_url) if own else (trusting(bundle), None)
+        renewal.contexts += [context for context in found if context is not None]
+        self._renewals.append(renewal)
+        return found
+
+    def _build_verify_context(self) -> Any:
+        """As in aiobotocore, but the certificates may be in a folder here, too."""
+        return new_context(get_cert_path(self._verify)) if self._verify else super()._build_verify_context()
+
+    def _distrusted(self) -> None:
+        """The certificate of a server is not trusted: that of its authority may be new."""
+        for renewal in self._renewals:
+            renewal.look()
 
     async def send(self, request: Any) -> Any:
         """As in botocore, but a body to be parsed must not have a document type (`parsed`)."""
@@ -218,8 +242,9 @@ def parsed(status: int, body: bytes) -> bytes:
 class _Session:
     """aiohttp's session for AWS clients. Follows no redirects: aiobotocore would, botocore does not."""
 
-    def __init__(self, session: ClientSession) -> None:
-        self._session = session
+    def __init__(self, session: ClientSession, distrusted: Callable[[], None]) -> None:
+        """`distrusted` is called where the certificate of the server is not trusted."""
+        self._session, self._distrusted = session, distrusted
 
     async def request(self, method: str, url: URL, *, data: Any = None, **options: Any) -> ClientResponse:
         call, large = current_call(), False
@@ -232,7 +257,11 @@ class _Session:
         if large:
             # No read time-out: bytes buffered by the kernel may take longer to send than a reply may take.
             options["timeout"] = ClientTimeout(sock_connect=self._session.timeout.sock_connect)
-        reply = await self._session.request(method, url, data=data, allow_redirects=False, **options)
+        try:
+            reply = await self._session.request(method, url, data=data, allow_redirects=False, **options)
+        except ClientConnectorCertificateError:
+            self._distrusted()
+            raise
         call.replied = True
         try:
             _check(reply)
