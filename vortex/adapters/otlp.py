@@ -76,8 +76,12 @@ def _provider(asked: str, environ: Mapping[str, str]) -> MeterProvider:
         attributes["service.name"] = "vortex"
     # It logs a traceback for each export that fails, where the exporter's own line says all.
     logging.getLogger("opentelemetry.sdk.metrics").setLevel(logging.CRITICAL)
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter())
-    return MeterProvider([reader], Resource.create(attributes), shutdown_on_exit=False)
+    try:
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+        return MeterProvider([reader], Resource.create(attributes), shutdown_on_exit=False)
+    except ValueError as wrong:  # most wrong values are a line of OpenTelemetry's own, and its defaults
+        why = " ".join(str(wrong).split())
+        raise ConfigError(f"OpenTelemetry refuses one of its variables (OTEL_…): {why}") from None
 
 
 class OtlpMeter:

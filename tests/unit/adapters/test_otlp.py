@@ -83,6 +83,20 @@ def test_wanted_raises_config_error_for_another_protocol() -> None:
         wanted(environ)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_METRIC_EXPORT_INTERVAL", "0"), ("OTEL_METRICS_EXEMPLAR_FILTER", "all")]
+)
+async def test_exported_raises_config_error_for_a_variable_that_opentelemetry_refuses(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """It was a traceback."""
+    monkeypatch.setenv(name, value)
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    with pytest.raises(ConfigError, match="^OpenTelemetry refuses one of its variables"):
+        async with exported(PrometheusMeter("s"), "s", environ):
+            pass
+
+
 async def test_exported_raises_config_error_that_names_the_extra_when_it_is_not_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
