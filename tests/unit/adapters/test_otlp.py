@@ -92,7 +92,7 @@ async def test_exported_raises_config_error_for_a_variable_that_opentelemetry_re
     """It was a traceback."""
     monkeypatch.setenv(name, value)
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
-    with pytest.raises(ConfigError, match="^OpenTelemetry refuses one of its variables"):
+    with pytest.raises(ConfigError, match=r"^OpenTelemetry refuses one of its variables"):
         async with exported(PrometheusMeter("s"), "s", environ):
             pass
 
