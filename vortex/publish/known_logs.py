@@ -99,6 +99,19 @@ class KnownLogs:
         for shard, headers in zip(open_, fresh, strict=True):
             self.views[shard].headers += headers
 
+    async def lagging(self, least: int) -> list[SegmentHeader]:
+        """The ends of the open logs that hold the frontier and are closed before less than `least`.
+
+        They are read on first: while one log holds the frontier, a look leaves the others where the last plan ended.
+        """
+        bound = min(least, self.plan.upto + 1)
+
+        def lags(view: LogView) -> bool:
+            return view.newest is not None and not view.newest.ended and view.newest.closed_before < bound
+
+        await self._read_on([shard for shard, view in self.views.items() if lags(view)])
+        return [view.headers[-1] for view in self.views.values() if lags(view)]
+
     async def draw(self, shards: Mapping[str, PlanShard], old: Mapping[str, LogView], finished: bool) -> None:
         """Build the views, from known segments or the store: from `next` for a finished plan, else all of the plan."""
         log_store = self.log_store

@@ -376,12 +376,9 @@ class Publisher:
             return
         least = self._ports.clock.now_ms() - self._rules.max_delay_ms
         least -= least % self._rules.period_ms
-        for shard, view in logs.views.items():
-            footer = view.newest
-            if footer is None or footer.ended or footer.closed_before >= least or footer.closed_before > logs.plan.upto:
-                continue  # logs that do not hold the frontier may be outdated here
-            log.warning("shard %s lags; closing hours without it (hours.max_delay)", shard)
-            await self.advance(view.headers[-1], least)
+        for head in await logs.lagging(least):
+            log.warning("shard %s lags; closing hours without it (hours.max_delay)", head.shard)
+            await self.advance(head, least)
 
     async def advance(self, head: SegmentHeader, closed_before: int) -> bool:
         """Append the segment that only moves `closed_before`; False where another segment came first."""

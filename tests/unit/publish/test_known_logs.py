@@ -77,6 +77,17 @@ async def test_a_look_reads_logs_as_far_as_the_first_one_is_closed_and_misses_no
     assert ground.logs.frontier() == (T0 + 2 * PERIOD_MS, ground.shards[0])
 
 
+async def test_only_the_log_that_holds_the_frontier_lags_though_others_were_not_read_on() -> None:
+    """With `hours.max_delay`, a log that lags gets a segment, and a warning."""
+    ground = Ground()
+    await ground.look()
+    ground.logs.plan = Plan(k=0, after=T0, upto=T0 + PERIOD_MS, shards=ground.logs.plan.shards, target=1)
+    for shard in ground.shards[1:]:
+        ground.close(shard, T0 + 3 * PERIOD_MS)
+    await ground.look()
+    assert [head.shard for head in await ground.logs.lagging(T0 + 2 * PERIOD_MS)] == ground.shards[:1]
+
+
 async def test_a_look_reads_all_logs_to_their_ends_after_a_time() -> None:
     """The age of what is not published is a metric, also where the frontier stands still."""
     ground = Ground()
