@@ -41,22 +41,27 @@ class Decider:
         self.log_store = LogStore(world.store, log_store.root, log_store.retry)
         self.keys = KeyCache(self.log_store, vtime.in_place, keys)
         resolver = Resolver(self.log_store, vtime.in_place, self.keys)
-        self._dedup = Deduplicator(resolver, self.log_store, world.clock, vtime.NullMeter(), Sharing(world.clock, me))
+        self.dedup = Deduplicator(resolver, self.log_store, world.clock, vtime.NullMeter(), Sharing(world.clock, me))
         self.made: Bodies = {}
         self.held = 0
         """Segments whose ids it held."""
 
+    async def views_of(self, plan: Plan) -> dict[str, LogView]:
+        """The whole logs of a plan, with as much of them as there is memory for."""
+        views, self.indexes = {}, Indexes(self._most)
+        for shard in plan.shards:
+            views[shard] = LogView(await self.log_store.follow(log_start(shard), self.indexes.kept))
+            self.held += sum(head.ids is not None for head in views[shard].headers)
+        return views
+
     async def decide(self, plan: Plan) -> Decisions:
         """Decide on a plan, and note the files."""
-        views, self._indexes = {}, Indexes(self._most)
-        for shard in plan.shards:
-            views[shard] = LogView(await self.log_store.follow(log_start(shard), self._indexes.kept))
-            self.held += sum(head.ids is not None for head in views[shard].headers)
+        views = await self.views_of(plan)
         with (
             patch.object(self.log_store, "put_decided", self._put),
             patch.object(self.log_store, "has_decided", self._has),
         ):
-            decisions = await self._dedup.all(plan, views, lambda: WORKERS)
+            decisions = await self.dedup.all(plan, views, lambda: WORKERS)
         assert decisions is not None
         return decisions
 
@@ -68,10 +73,10 @@ class Decider:
         return (k, part) in self.made
 
 
-async def history(rng: Random) -> tuple[World, LogStore, list[Plan]]:
+async def history(rng: Random, shards: tuple[int, int] = (1, 3)) -> tuple[World, LogStore, list[Plan]]:
     """A stream with copies on other shards, published by one worker that is gone; its plans."""
     world = World(
-        shards=rng.randint(1, 3),
+        shards=rng.randint(*shards),
         period_ms=MINUTE,
         keep_ms=10**9,
         window_ms=rng.choice((1, 5, 60)) * MINUTE,
@@ -93,19 +98,21 @@ async def history(rng: Random) -> tuple[World, LogStore, list[Plan]]:
     return world, worker.log_store, [plan for plan in plans if plan is not None]
 
 
-def in_parts(plans: Sequence[Plan], rng: Random) -> list[Plan]:
-    """The plans in other parts, as with more workers; of some, both workers exchange the ids."""
+def in_parts(
+    plans: Sequence[Plan], rng: Random, workers: Sequence[str] = WORKERS, several: Sequence[int] = (1, 2, 4)
+) -> list[Plan]:
+    """The plans in other parts, as with more workers; of some, these workers exchange the ids."""
     found: list[Plan] = []
     for plan in plans:
         recent = tuple(Recent(one.k, one.upto, found[one.k].parts, one.rows) for one in plan.recent)
-        parts = rng.choice((1, 2, 4)) if plan.parts else 0
-        resolvers = tuple(rng.choice(WORKERS) for _ in range(parts)) if parts > 1 else ()
+        parts = rng.choice(several) if plan.parts else 0
+        resolvers = tuple(rng.choice(workers) for _ in range(parts)) if parts > 1 else ()
         found.append(msgspec.structs.replace(plan, parts=parts, recent=recent, resolvers=resolvers))
     return found
 
 
 def decided_in(world: World) -> dict[str, bytes]:
-    """The decision files in the store."""
+    """What is in the store of decisions, id files included."""
     return {key: body for key, body in world.store.objects.items() if "/dedup/" in key}
 
 
