@@ -93,7 +93,7 @@ BUGS = (
     Bug(
         "a child taken before its parents' end",
         lambda: patch.object(ShardTree, "ready", lambda *_: True),
-        f"{Invariant.SETTLES}.*not ended yet",
+        f"{Invariant.PARENTS_FIRST}|{Invariant.SETTLES}.*not ended yet",
         RESHARDING,
     ),
     Bug(
