@@ -121,7 +121,8 @@ class LeasedFleet:
             self._wake.clear()
             pause = await self._look()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     async def _look(self) -> float:
         """Read the table and act on it. Returns seconds until the next look."""

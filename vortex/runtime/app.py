@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from vortex.core.fleet.store_mark import ForeignTable
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 60.0
 _SOON_LOOKS = 15
+_CANCEL_AGAIN_S = 1.0
 STOPS = (ForeignObject, ForeignTable, BrokenLog, CorruptSegment, OtherVersion)
 
 
@@ -81,9 +82,7 @@ class App:
         except STOPS as problem:
             self._give_up(problem)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(tasks)
         return Exit.LOST_STATE if self._failed or self._refused or self.fleet.given_up else Exit.OK
 
     async def _close_at_tip(self, fleet: Draining) -> None:
@@ -134,7 +133,8 @@ class App:
             if last_look:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), rest)
+                async with asyncio.timeout(rest):
+                    await self._wake.wait()
 
     def ready(self) -> list[tuple[str, bool, str]]:
         """The checks of /readyz: name, whether it is ok, detail."""
@@ -142,6 +142,16 @@ class App:
         rows = [(name, False, detail) for name, detail in sorted(troubles.items())]
         reading = bool(self.fleet.workers or self.fleet.roster.workers)  # a member of a fleet may be on standby
         return [*rows, ("shards", reading, f"reads {counted(len(self.fleet.workers), 'shard')}")]
+
+
+async def _cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel tasks until they have ended: a library may lose a cancellation, and the process has to end."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # which were reported, or came of the end
 
 
 async def _until(end: float | None, clock: Clock, *tasks: asyncio.Future[Any]) -> None:

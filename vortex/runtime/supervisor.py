@@ -142,7 +142,8 @@ class Supervisor:
             self._meters.add(metrics.PROCESS_RESTARTS)
             log.error("worker %d ended with code %d; restarting in %.0f s", child.number, code, child.wait)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), child.wait)
+                async with asyncio.timeout(child.wait):
+                    await self._stopping.wait()
                 return Exit.OK
 
     async def _live(self, child: _Child) -> int:

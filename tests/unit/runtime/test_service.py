@@ -12,12 +12,16 @@ from tests.loops import World
 from vortex.adapters.metrics import PrometheusMeter
 from vortex.core.log.rules import BrokenLog, StreamState
 from vortex.exits import Exit
+from vortex.ingest.worker import ShardWorker
 from vortex.log.store import LogStore
 from vortex.publish.publisher import Publisher
 from vortex.runtime import service as module
 from vortex.runtime.assembly import loaded_state
 from vortex.runtime.environment import Environment
 from vortex.runtime.service import Service
+
+SHUTDOWN_S = 25
+"""`shutdown.grace` by default."""
 
 
 def test_service_starts_nothing_when_it_is_stopped_before_it_runs() -> None:
@@ -52,6 +56,36 @@ def test_service_ends_when_it_is_stopped_in_the_moment_in_which_the_state_is_loa
             assert await service.run(drain=drain) is (Exit.UNFINISHED if drain else Exit.OK)
 
     vtime.run(main())
+
+
+def test_service_ends_with_its_grace_period_when_a_shard_never_stops_and_publishing_waits_for_its_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last look begins when the grace period is over, and may take as long as the outage that held up the shard."""
+
+    async def main() -> float:
+        env = World().environment()
+        service = Service(env, PrometheusMeter("clicks"))
+        loop, publish = asyncio.get_running_loop(), Publisher.step
+
+        async def never(*arguments: object) -> None:
+            await loop.create_future()
+
+        async def step(publisher: Publisher) -> bool:
+            if loop.time() >= stopped_at + SHUTDOWN_S:
+                await never()
+            return await publish(publisher)
+
+        monkeypatch.setattr(ShardWorker, "run", never)
+        monkeypatch.setattr(Publisher, "step", step)
+        running, stopped_at = asyncio.ensure_future(service.run(drain=False)), 61.0
+        await asyncio.sleep(stopped_at)
+        service.stop()
+        done, _ = await asyncio.wait([running], timeout=3600)
+        assert done, "it still runs an hour later"
+        return loop.time() - stopped_at
+
+    assert vtime.run(main()) <= SHUTDOWN_S
 
 
 def filled() -> World:
