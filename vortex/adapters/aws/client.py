@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -96,6 +97,8 @@ _MISSING = {"NoSuchKey", "NotFound"}
 _NONSENSE = (Malformed, aiohttp.ClientResponseError, HttpProcessingError, ChecksumError, FlexibleChecksumError)
 _SAID = 300
 """Maximum characters of an error's text in a message: the text may be a whole page of HTML."""
+_TLS_OBJECT = re.compile(r" ssl:(?:<[^>]*>|default|True|False)")
+"""The object of Python's in aiohttp's messages on connections."""
 _SERVICES = ("dynamodb", "kinesis", "s3")
 """The services with a client. botocore would look through the folders of all four hundred before it loads one."""
 SESSION = "vortex_session"
@@ -383,4 +386,4 @@ def _malformed(error: BaseException, what: str) -> Unavailable:
 
 
 def _text(error: BaseException) -> str:
-    return hidden(str(error)[:_SAID])
+    return hidden(_TLS_OBJECT.sub("", str(error))[:_SAID])

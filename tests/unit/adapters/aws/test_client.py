@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from botocore.loaders import JSONFileLoader, create_loader
 
@@ -59,6 +62,15 @@ def test_translate_returns_the_port_error_by_what_the_caller_must_do(
     assert type(found) is meaning
     assert "read shard-1" in str(found)
     assert getattr(found, "cause", "") == cause
+
+
+@pytest.mark.parametrize("tls", [ssl.create_default_context(), True, False])
+def test_translate_names_host_and_cause_without_an_object_of_python_when_a_connection_fails(
+    tls: ssl.SSLContext | bool,
+) -> None:
+    key = ConnectionKey("kinesis.example", 443, True, tls, None, None, None)
+    found = translate(aiohttp.ClientConnectorError(key, OSError(111, "refused")), "read shard-1")
+    assert str(found) == "read shard-1: Cannot connect to host kinesis.example:443 [refused]"
 
 
 def test_translate_raises_an_error_that_is_not_of_the_service() -> None:
