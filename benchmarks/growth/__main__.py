@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from benchmarks.growth.checking import verified
 from benchmarks.growth.ground import exponent
 from benchmarks.growth.hours import closed
-from benchmarks.growth.price import MACHINE_BYTES, bill, default_limit
+from benchmarks.growth.price import MACHINE_BYTES, Bill, bill, default_limit
 from benchmarks.growth.publishing import decided_in_parts, held_indexes, listed, one_folder, planned, published
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
 from benchmarks.growth.resolving import resolved
+from benchmarks.growth.storing import stored
 from benchmarks.growth.upkeep import cleaned
 from vortex.core.memory import LEAST_AUTO, MIB
 
@@ -108,10 +109,24 @@ def _price_with_little_memory(shards: int) -> dict[str, float]:
 
 
 def _priced(shards: int, limit: int | None) -> dict[str, float]:
-    found = bill(shards, workers=max(1, shards // 50), minutes=10, limit=limit, warm_s=4500)  # the window is full
+    found = bill(shards, _workers(shards), minutes=10, limit=limit, warm_s=4500)  # the window is full
+    return _dollars(found, limit)
+
+
+def _price_of_a_fleet(shards: int) -> dict[str, float]:
+    """A full window takes too long with so many shards."""
+    return _dollars(bill(shards, _workers(shards), minutes=5))
+
+
+def _workers(shards: int) -> int:
+    return max(1, shards // 50)
+
+
+def _dollars(found: Bill, limit: int | None = None) -> dict[str, float]:
     return {
         "% of Kinesis": found.percent,
         "MiB of memory.limit": (limit or default_limit(50)) / MIB,
+        "$ in all": sum(found.parts.values()),
         **{f"$ {name}": dollars for name, dollars in found.parts.items()},
     }
 
@@ -140,7 +155,7 @@ def _resume(segments: int) -> dict[str, float]:
 
 
 def _resolve(shards: int) -> dict[str, float]:
-    found = resolved(shards, workers=max(1, shards // 50))
+    found = resolved(shards, _workers(shards))
     return {
         "requests": found.requests,
         "requests a segment": found.requests / found.segments,
@@ -149,6 +164,11 @@ def _resolve(shards: int) -> dict[str, float]:
         "CPU s": found.cpu_s,
         "parts": found.parts,
     }
+
+
+def _stored(customers: int) -> dict[str, float]:
+    an_event, share, partitions = stored(customers)
+    return {"bytes an event": an_event, "of its line": share, "partitions": partitions}
 
 
 def _gone(times: int) -> dict[str, float]:
@@ -170,6 +190,10 @@ CURVES = {
         _price_with_little_memory,
         "% of Kinesis",
     ),
+    "price-of-a-fleet": Curve(
+        "full shards, 50 on a worker, a window of 15 to 20 minutes", (1000,), _price_of_a_fleet, "% of Kinesis"
+    ),
+    "stored": Curve("customers with 8 types, a minute of a full shard", (1, 40, 250), _stored, "bytes an event"),
     "planner-memory": Curve("shards, 20,000 bytes allowed", (4, 8, 16, 32), _planner_memory, "bytes held"),
     "manifests": Curve("partitions of an hour", (2500, 5000, 10_000), _manifests, "virtual s"),
     "bundles": Curve("KB in 1,000 partitions, bundles of 16 KiB", (1000, 2000, 4000), _bundles, "PUTs of objects"),
@@ -185,13 +209,14 @@ CURVES = {
 
 
 def lines(curve: Curve, sizes: Sequence[int]) -> Iterator[str]:
-    """The curve as text: a line for each size, and the exponent."""
+    """The curve as text: a line for each size, and the exponent if there are several."""
     values = []
     for size in sizes:
         figures = curve.measure(size)
         values.append(figures[curve.fitted])
         yield f"{size:>8,} {curve.unit}: " + ", ".join(f"{name} {value:,.10g}" for name, value in _short(figures))
-    yield f"{curve.fitted}: exponent {exponent(sizes, values):.2f}"
+    if len(sizes) > 1:
+        yield f"{curve.fitted}: exponent {exponent(sizes, values):.2f}"
 
 
 def _short(figures: dict[str, float]) -> list[tuple[str, float]]:
@@ -205,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="other sizes, two or more")
     chosen = parser.parse_args(arguments)
     curve = CURVES[chosen.what]
-    if chosen.sizes and (min(chosen.sizes) < 1 or len(set(chosen.sizes)) < 2):
+    if chosen.sizes and (min(chosen.sizes) < 1 or len(set(chosen.sizes)) < min(2, len(curve.sizes))):
         parser.error("--sizes: a curve needs two or more different sizes, each of at least 1")
     for line in lines(curve, chosen.sizes or curve.sizes):
         print(line, flush=True)

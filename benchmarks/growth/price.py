@@ -30,6 +30,7 @@ from simulation.memtable import MemoryTable
 from simulation.simscratch import SimScratch
 from tests.leased_fleet import FleetWorld, Link
 from vortex.adapters.usable_memory import usable_of
+from vortex.commands.sizing import LEASE_BYTES, SEGMENTS
 from vortex.config.output import Commit, Publish
 from vortex.config.settings import Dedup, Memory
 from vortex.core.ingest import shard_state
@@ -45,8 +46,9 @@ PUT, GET, WRITE, READ, GB = 5e-6, 4e-7, 6.25e-7, 1.25e-7, 0.023
 SHARD_HOUR = 0.015
 EVENTS_S = 1000
 """Of a full shard in a second."""
-BYTES_S = 2e5
-"""Compressed, of a full shard in a second."""
+_EVENT_BYTES = 1000
+BYTES_S = EVENTS_S * _EVENT_BYTES * SEGMENTS
+"""Compressed, of a full shard in a second: 200 kB."""
 DECISION_BYTES_S = 1e3 * 20
 """Of a full shard's decision files in a second."""
 MACHINE_BYTES = 8 * 2**30
@@ -54,7 +56,6 @@ MACHINE_BYTES = 8 * 2**30
 SCALE = 1000
 WARM_S = 900
 """Before counting begins: leases are shared out, and plans follow each other."""
-_EVENT_BYTES = 1000
 _NOISE_BYTES = 160
 """Of each event, in digits: an event takes 200 compressed bytes, as BYTES_S says."""
 _PAUSE_S = 2
@@ -178,7 +179,7 @@ async def _bill(shards: int, workers: int, minutes: int, limit: Callable[[int], 
         "GET earlier keys": _false_matches(shards) * GET,
         "PUT objects": requests["put object"] * month * PUT,
         "heartbeats": (world.calls["renew"] + world.calls["checkpoint"]) * month * WRITE,
-        "looks": world.calls["rows"] * month * READ * -(-shards * 400 // 4096),
+        "looks": world.calls["rows"] * month * READ * -(-shards * LEASE_BYTES // 4096),
         "segments in storage": shards * BYTES_S * kept_s / 1e9 * GB,
         "decisions in storage": shards * DECISION_BYTES_S * kept_s / 1e9 * GB,
     }

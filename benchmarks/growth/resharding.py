@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -26,7 +29,25 @@ class Left:
 
 def resharded(times: int) -> Left:
     """What is left after so many splits and merges in turn."""
-    return vtime.run(_resharded(times))
+    with _shards_may_go():
+        return vtime.run(_resharded(times))
+
+
+@contextmanager
+def _shards_may_go() -> Iterator[None]:
+    """Shards that ended longer ago than the retention are no longer listed. A worker asks again until that has lasted
+    for a while, and says so: here that is no news.
+    """
+    logger = logging.getLogger("vortex.retry")
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return "missing, but listed before" not in record.getMessage()
+
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 async def _resharded(times: int) -> Left:

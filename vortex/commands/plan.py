@@ -41,6 +41,7 @@ def lines(sizing: Sizing) -> list[str]:
         f"Files:      {sizing.objects_hour:,.0f} an hour",
         f"Start:      reads up to {_bytes(sizing.restart_bytes)} of ids before it publishes, "
         f"{_short(sizing.restart_cpu)} s of CPU",
+        f"Disk:       {_disk(sizing.disk, several)}",
         "",
         "Settings:",
         *_settings(sizing),
@@ -59,6 +60,12 @@ def lines(sizing: Sizing) -> list[str]:
         "CPU and memory go by docs/performance.md; prices are list prices of us-east-1.",
         "Then measure: shard lag near zero and CPU below a half are right.",
     ]
+
+
+def _disk(figure: float, several: bool) -> str:
+    if not figure:
+        return "none: copies of segments fit into memory"
+    return f"up to {_bytes(figure)}{' for each process' if several else ''}, for copies while it publishes"
 
 
 def _bytes(figure: float) -> str:

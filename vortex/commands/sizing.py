@@ -14,9 +14,11 @@ from typing import Literal
 
 from vortex.config.example import as_written
 from vortex.config.output import Commit, Publish
-from vortex.config.settings import LEAST_MEMORY, sections
+from vortex.config.settings import LEAST_MEMORY, Dedup, sections
+from vortex.config.units import duration_text
 from vortex.core.fleet.balance import BEATS, ROUND
-from vortex.core.memory import LEAST_AUTO, MIB, SUPERVISOR_BYTES, process_bytes, shard_bytes
+from vortex.core.memory import LEAST_AUTO, MIB, SUPERVISOR_BYTES, process_bytes, room_bytes, shard_bytes
+from vortex.core.publish.plan import PLAN_BYTES, PLAN_ROWS
 from vortex.core.wording import counted
 
 _MONTH_S = 730 * 3600.0
@@ -54,6 +56,15 @@ _READ_KEY_S, _READ_FINGERPRINT_S = 0.04e-6, 0.06e-6
 
 COMPRESSED = 0.15
 """Size of gzip objects beside the lines in them, for clickstream events of 1 KB."""
+SEGMENTS = 0.2
+"""The same of segments, with 16 bytes for an id: 0.17 to 0.22 in a minute of a full shard with 8 to 1,900 partitions
+(`benchmarks.growth --what stored`). Their members are smaller than objects.
+"""
+_TARGET, _SCRATCH = Publish().target_object_size, Publish().scratch
+_COPIED_WITHIN = 64 * MIB
+"""Copies of a plan that lie in memory, or a quarter of the room for large work if that is less."""
+_RETENTION_S = 86_400.0
+"""For which a stream keeps records by default: how much may wait after a stop."""
 _SEGMENT_GETS = 4
 """For each plan that reads it; three to four were measured. A segment in which a period ends is read for two."""
 
@@ -65,7 +76,8 @@ _STORED_GB_MONTH = 0.023
 _SHARD_HOUR = 0.015
 _PUT_UNIT = 0.014e-6
 _UNIT_BYTES = 25_600
-_LEASE_BYTES = 300
+LEASE_BYTES = 400
+"""Of a row of the lease table."""
 _EXCLUDED = (
     "the stream",
     "compute and memory",
@@ -127,6 +139,8 @@ class Sizing:
     """What the first plan after a start reads at most: the ids of the window."""
     restart_cpu: float
     """Seconds for that."""
+    disk: float
+    """Bytes of copies that a process holds on disk while it publishes, at most."""
     objects_hour: float
     costs: Sequence[Cost]
     kinesis: float
@@ -159,10 +173,12 @@ def impossible(load: Load) -> tuple[str, str] | None:
 def size(load: Load) -> Sizing:
     """What `load` needs, if it is not `impossible`. A shard is read by one process.
 
-    Partitions without an event in a period cost nothing, so few events make few objects.
+    Partitions without an event in a period cost nothing, so few events make few objects. One with more bytes than
+    publish.target_object_size has several.
     """
     partitions = _with_events(load.customers * load.types, load.events * load.period)
-    objects_s = partitions / load.period
+    target_s = load.events * load.event_bytes * COMPRESSED / _TARGET
+    objects_s = max(partitions / load.period, target_s)
     cores = _cores(load, objects_s)
     needed = max(cores, load.events * load.event_bytes / _PROCESS_BYTES_S)
     wanted = max(1, math.ceil(needed / _BUSY))
@@ -179,17 +195,26 @@ def size(load: Load) -> Sizing:
         _settings(load, processes, limit, keys),
         load.events * load.window * _KEY_BYTES,
         load.events * load.window * (_READ_FINGERPRINT_S if _has_fingerprints(load) else _READ_KEY_S),
+        _disk(load, limit),
         objects_s * 3600,
         _costs(load, processes, objects_s),
         load.shards * _SHARD_HOUR * 730 + _units(load) * _PUT_UNIT * _MONTH_S,
         _EXCLUDED,
-        _warnings(load, processes, wanted, cores, partitions, objects_s),
+        _warnings(load, processes, wanted, cores, objects_s),
     )
 
 
-def _with_events(partitions: int, events: float) -> float:
-    """How many of the partitions have one, if each event is in any of them by chance."""
-    return -partitions * math.expm1(-events / partitions)
+def _with_events(places: int, events: float) -> float:
+    """How many of the partitions, or of the shards, have one, if each event is in any of them by chance."""
+    return -places * math.expm1(-events / places)
+
+
+def _disk(load: Load, limit: int) -> float:
+    """A plan has one period; after a stop, as much of the backlog as one plan takes. One process may copy it all."""
+    an_event = load.event_bytes * SEGMENTS
+    backlog = min(PLAN_BYTES, an_event * min(PLAN_ROWS, load.events * _RETENTION_S))
+    copied = max(backlog, an_event * load.events * load.period)
+    return 0.0 if copied <= min(_COPIED_WITHIN, room_bytes(limit) // 4) else min(copied, _SCRATCH)
 
 
 def _settings(load: Load, processes: int, limit: int, keys: int) -> dict[str, dict[str, str]]:
@@ -235,7 +260,12 @@ def _limit(load: Load, processes: int, shards_each: int) -> int:
 
 
 def _keys(load: Load, processes: int) -> int:
-    """The memory.keys of each process: the ids of the whole window, or its share of their fingerprints."""
+    """The memory.keys of each process: the ids of the whole window, or its share of their fingerprints.
+
+    Without a window no id is kept.
+    """
+    if not load.window:
+        return LEAST_MEMORY
     whole = _whole_keys(load)
     if _has_fingerprints(load):
         whole = max(_MOST_WHOLE_KEYS, load.events * load.window * _FINGERPRINT_BYTES / processes)
@@ -269,8 +299,9 @@ def _cores(load: Load, objects_s: float) -> float:
 
 
 def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
-    commits_s = load.shards / max(1.0, min(load.commit_every, load.period))
+    commits_s = _commits(load)
     plans_s = 1 / load.period
+    read_s = plans_s * _with_events(load.shards, load.events * load.period)
     cleaned_s = max(load.period, load.keep / 24)
     listed = math.ceil(commits_s / load.shards * load.keep / 1000)
     manifests_s = _with_events(load.customers * load.types, load.events * 3600) / 3600
@@ -279,22 +310,22 @@ def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
         _request("PUT segments", commits_s, _PUT),
         _request("PUT objects", objects_s, _PUT),
         _request("PUT manifests", manifests_s, _PUT),
-        _request("PUT plans and decisions", 3 * plans_s, _PUT),
+        _request("PUT plans and decisions", (3 if load.window else 2) * plans_s, _PUT),
         _request("LIST to clean up", load.shards * listed / cleaned_s, _PUT),
-        _request("GET segments to publish (at most)", _SEGMENT_GETS * (commits_s + plans_s * load.shards), _GET),
+        _request("GET segments to publish (at most)", _SEGMENT_GETS * (commits_s + read_s), _GET),
     ]
     if _has_fingerprints(load):
         looked_up_s = load.events * load.window / load.period
         found.append(_request("GET ids of the window", looked_up_s * _FINGERPRINT_GETS, _GET))
     if processes > 1:
         a_beat = math.ceil(load.shards / processes / (ROUND * BEATS))
-        rows = math.ceil(load.shards * _LEASE_BYTES / 4096)
+        rows = math.ceil(load.shards * LEASE_BYTES / 4096)
         found += [
             _request("lease heartbeats", processes * a_beat * BEATS / load.failover, _WRITE),
             _request("lease table reads", processes / (2 * load.failover) * rows, _READ),
         ]
-    stored = line_bytes_s * COMPRESSED * load.keep / 1e9
-    decided = load.events * _KEY_BYTES * max(load.keep, load.window) / 1e9
+    stored = line_bytes_s * SEGMENTS * load.keep / 1e9
+    decided = load.events * _KEY_BYTES * max(load.keep, load.window) / 1e9 if load.window else 0.0
     month = line_bytes_s * COMPRESSED * _MONTH_S / 1e9
     return [
         *found,
@@ -302,6 +333,13 @@ def _costs(load: Load, processes: int, objects_s: float) -> list[Cost]:
         Cost("GB of decisions, kept", decided, decided * _STORED_GB_MONTH),
         Cost("GB of objects, of the first month", month, month * _STORED_GB_MONTH),
     ]
+
+
+def _commits(load: Load) -> float:
+    """Segments a second: each shard puts one at the end of a period, and those with events more in between."""
+    due = max(1.0, min(load.commit_every, load.period))
+    between = load.period / due - 1
+    return (load.shards + between * _with_events(load.shards, load.events * due)) / load.period
 
 
 def _request(name: str, a_second: float, price: float) -> Cost:
@@ -314,7 +352,7 @@ def _units(load: Load) -> float:
     return load.events * math.ceil(load.event_bytes / _UNIT_BYTES)
 
 
-def _warnings(load: Load, processes: int, wanted: int, cores: float, partitions: float, objects_s: float) -> list[str]:
+def _warnings(load: Load, processes: int, wanted: int, cores: float, objects_s: float) -> list[str]:
     found = []
     shards, needed = counted(load.shards, "shard"), load.events / _SHARD_RECORDS_S
     if needed > load.shards:
@@ -326,10 +364,10 @@ def _warnings(load: Load, processes: int, wanted: int, cores: float, partitions:
         )
     if load.event_bytes > sections()["event"].model_fields["max_bytes"].default:
         found.append("events above event.max_bytes are rejected, and its default is below these: the settings raise it")
-    events_each = load.events * load.period / partitions if partitions else 0
     if objects_s * _OBJECT_S > load.events * _event_s(load):
+        events_each = counted(round(load.events / objects_s), "event")
         found.append(
-            f"an object has {counted(round(events_each), 'event')} on average, and takes more CPU than they do: "
+            f"an object has {events_each} on average, and takes more CPU than they do: "
             'publish.period = "1h" makes fewer, and layout.small puts small ones together'
         )
     if (beside := _rows_bytes(load, processes) - _ROWS_WITHIN) > 0:
@@ -341,6 +379,11 @@ def _warnings(load: Load, processes: int, wanted: int, cores: float, partitions:
     if load.window > load.keep:
         found.append(
             "dedup.window is longer than commit.keep: verify proves duplicates only as long as segments are kept"
+        )
+    if load.window * 1000 > (reach := Dedup().reach):
+        found.append(
+            f"dedup.reach stays at {duration_text(reach)}: an event that arrived longer than that before the end of "
+            "the last published period, as of a shard that lags by days, is not compared with what was published before"
         )
     if processes == 1:
         found.append(

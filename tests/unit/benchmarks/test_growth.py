@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from unittest.mock import patch
 
 import numpy as np
@@ -25,7 +26,9 @@ from benchmarks.growth.publishing import (
 from benchmarks.growth.reading import behind, resumed
 from benchmarks.growth.resharding import resharded
 from benchmarks.growth.resolving import resolved
+from benchmarks.growth.storing import stored
 from benchmarks.growth.upkeep import cleaned
+from vortex.commands.sizing import SEGMENTS
 from vortex.core.dedup.index import Fingerprints
 from vortex.core.publish import members
 
@@ -57,6 +60,16 @@ def test_growth_refuses_sizes_that_make_no_curve(sizes: list[str], capsys: pytes
         main(["--what", "gets", "--sizes", *sizes])
     assert ended.value.code == 2
     assert "--sizes: a curve needs two or more different sizes, each of at least 1" in capsys.readouterr().err
+
+
+def test_growth_takes_one_size_where_the_figure_is_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bill of a fleet: too long a run for several."""
+    assert main(["--what", "price-of-a-fleet", "--sizes", "4"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("       4 full shards, 50 on a worker")
+    dollars = {name: float(text) for name, text in re.findall(r"\$ (.*?) ([\d.]+)(?:,|$)", line)}
+    assert dollars.pop("in all") == pytest.approx(sum(dollars.values()), abs=0.01)
+    assert dollars["segments in storage"] == pytest.approx(4 * 0.1987, abs=0.001)
 
 
 def test_growth_prints_a_line_for_each_size_and_the_exponent(capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,9 +210,18 @@ def test_a_shard_that_resumes_holds_no_index_of_its_segments() -> None:
     assert held == 0 < whole
 
 
-def test_plans_and_lease_rows_depend_on_live_shards_alone() -> None:
-    """Not on how often the stream was resharded; numbers get more digits."""
+def test_a_segment_takes_about_a_fifth_of_its_lines() -> None:
+    """With ids, as `vortex plan` and the bill count it."""
+    an_event, share, partitions = stored(1, number=6_000)
+    assert partitions == 8
+    assert share == pytest.approx(SEGMENTS, rel=0.15)
+    assert 165 <= an_event <= 200
+
+
+def test_plans_and_lease_rows_depend_on_live_shards_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Not on how often the stream was resharded; numbers get more digits. Shards that go are no news."""
     few, many = resharded(4), resharded(8)
+    assert not [record for record in caplog.records if "listed before" in record.getMessage()]
     assert many.shards == 2 * few.shards - 1 == 13
     assert (few.rows, many.rows) == (3, 3)
     assert abs(many.plan_bytes - few.plan_bytes) <= 40

@@ -32,6 +32,15 @@ def test_plan_rounds_memory_up_as_the_chart_does_and_gives_small_figures_a_unit_
     assert "Start:      reads up to 2 MB of ids before it publishes, 0.0 s of CPU\n" in small
 
 
+def test_plan_prints_what_copies_take_on_disk() -> None:
+    """50,000 events of 1 KB a second bring 3 GB in five minutes."""
+    assert "\nDisk:       up to 3.0 GB for each process, for copies while it publishes\n" in (
+        CliRunner().invoke(main, _ASK).output
+    )
+    none = CliRunner().invoke(main, ["plan", "--events-per-second", "0", "--shards", "1"]).output
+    assert "\nDisk:       none: copies of segments fit into memory\n" in none
+
+
 def test_plan_prints_the_same_as_json_when_asked() -> None:
     result = CliRunner().invoke(main, [*_ASK, "--json"])
     found = json.loads(result.output)

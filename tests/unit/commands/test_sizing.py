@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from vortex.commands.sizing import Load, impossible, pod_memory, size
+from vortex.adapters.dynamodb.lease_row import write_row
+from vortex.commands.sizing import LEASE_BYTES, Load, impossible, pod_memory, size
 from vortex.config.input import Source
 from vortex.config.output import Commit, Publish
 from vortex.config.settings import Coordination, Dedup, Memory, Settings
 from vortex.core import memory
+from vortex.core.fleet.lease import Checkpoint, Lease
 from vortex.core.memory import LEAST_AUTO, MIB, part_of, process_bytes, shard_bytes
 from vortex.runtime.environment import memory_limit
 
@@ -23,6 +25,10 @@ def dollars(load: Load, name: str) -> float:
     return next(cost.dollars for cost in size(load).costs if cost.name == name)
 
 
+def count(load: Load, name: str) -> float:
+    return next(cost.count for cost in size(load).costs if cost.name == name)
+
+
 def test_sizing_gives_one_process_and_no_lease_table_when_the_stream_is_small() -> None:
     small = size(SMALL)
     assert small.processes == 1
@@ -30,10 +36,11 @@ def test_sizing_gives_one_process_and_no_lease_table_when_the_stream_is_small() 
 
 
 def test_sizing_matches_the_published_price_of_a_thousand_shards() -> None:
-    """docs/how-to/size.md: heartbeats of 1,000 shards cost about $20 a month, segments every 60 s $219."""
+    """docs/how-to/size.md: heartbeats of 1,000 shards cost about $20 a month, looks $32, segments every 60 s $219."""
     on_twenty = dataclasses.replace(HUGE, events=560_000)
     assert size(on_twenty).processes == 20
     assert dollars(on_twenty, "lease heartbeats") == pytest.approx(20, rel=0.05)
+    assert dollars(on_twenty, "lease table reads") == pytest.approx(32, rel=0.01)
     assert dollars(dataclasses.replace(HUGE, events=4_000), "PUT segments") == pytest.approx(219, rel=0.01)
 
 
@@ -48,8 +55,11 @@ def test_sizing_gives_a_process_memory_for_the_lines_between_two_commits() -> No
 
 
 def test_sizing_matches_the_published_price_of_keeping_half_a_day() -> None:
-    """docs/performance.md: of 1,000 full shards $20 for decisions in storage; $7 to list segments for clean-up."""
+    """docs/performance.md: of 1,000 full shards $199 for segments in storage, $20 for decisions; $7 to list segments
+    for clean-up.
+    """
     full = dataclasses.replace(HUGE, events=1_000_000)
+    assert dollars(full, "GB of segments, kept") == pytest.approx(199, rel=0.01)
     assert dollars(full, "GB of decisions, kept") == pytest.approx(20, rel=0.01)
     assert dollars(dataclasses.replace(HUGE, events=4_000), "LIST to clean up") == pytest.approx(7.3, rel=0.01)
 
@@ -164,6 +174,76 @@ def test_sizing_counts_the_partitions_that_have_an_event_by_chance() -> None:
     assert dollars(fast, "PUT objects") == pytest.approx(566, rel=0.01)
 
 
+def test_sizing_counts_several_objects_for_a_partition_with_more_than_one_takes() -> None:
+    """Ten partitions with 4.5 GB of objects each in a period: 67 of 64 MiB. They take CPU, too."""
+    large = dataclasses.replace(HUGE, events=1_000_000, customers=1, types=10, window=0)
+    assert size(large).objects_hour == pytest.approx(1e9 * 0.15 * 3600 / (64 * MIB))
+    assert dollars(large, "PUT objects") == pytest.approx(29.4, rel=0.01)
+    assert dollars(large, "PUT manifests") == pytest.approx(10 * 730 * 5e-6)
+    assert size(large).cores == pytest.approx(1e6 * 9.3e-6 + 2.235 * 0.6e-3 + 1000 / 2 * 0.63e-3, rel=0.0001)
+    small = dataclasses.replace(large, events=4_000)
+    assert size(small).objects_hour == pytest.approx(120)
+
+
+def test_sizing_counts_a_segment_a_period_for_a_shard_without_events() -> None:
+    """As the counts of eight idle shards for an hour: 8,760 PUTs a month for each, and 26,280 GETs."""
+    idle = dataclasses.replace(SMALL, events=0, shards=8)
+    assert count(idle, "PUT segments") == pytest.approx(8 * 8_760)
+    assert 8 * 26_280 <= count(idle, "GET segments to publish (at most)") <= 8 * 4 * 8_760
+    assert count(dataclasses.replace(idle, events=1_000), "PUT segments") == pytest.approx(8 * 43_800)
+    one_an_hour = dataclasses.replace(idle, events=8 / 3600)
+    assert 1 < count(one_an_hour, "PUT segments") / (8 * 8_760) < 1.1
+    fast = dataclasses.replace(idle, events=1_000, period=4)
+    assert count(fast, "PUT segments") == pytest.approx(8 * 43_800 * 15), "no more often than a period ends"
+
+
+def test_sizing_keeps_no_ids_without_a_window() -> None:
+    """Neither in memory, for which memory.keys has its least, nor in files of decisions."""
+    off = dataclasses.replace(SMALL, window=0)
+    assert size(off).settings["memory"]["keys"] == "1MiB"
+    assert size(off).memory == process_bytes(LEAST_AUTO, MIB, 1)
+    assert dollars(off, "GB of decisions, kept") == 0
+    assert count(off, "PUT plans and decisions") == 2 * 8_760
+
+
+@pytest.mark.parametrize(
+    ("events", "event_bytes", "shards", "disk"),
+    [
+        (50_000, 1000, 50, 3.0e9),
+        (1_000_000, 1000, 1000, 4096 * MIB),
+        (2_000, 1000, 4, 0.3e9),
+        (2, 1000, 1, 2 * 86_400 * 200),
+        (1, 1000, 1, 0),
+        (5_000, 20, 8, 0),
+        (0, 1000, 1, 0),
+    ],
+    ids=["decision 19", "publish.scratch", "a backlog of 1.5 million events", "a day", "a day of few", "tiny", "none"],
+)
+def test_sizing_says_what_copies_of_a_plan_take_on_disk(
+    events: float, event_bytes: int, shards: int, disk: float
+) -> None:
+    load = dataclasses.replace(HUGE, events=events, event_bytes=event_bytes, shards=shards)
+    assert size(load).disk == pytest.approx(disk)
+
+
+def test_sizing_counts_the_bytes_of_a_row_of_the_lease_table() -> None:
+    """As DynamoDB counts them: names and values, numbers at two digits a byte."""
+    lease = Lease(
+        key="shardId-000000000123",
+        owner="vortex-7d9f8b6c5d-x2x7k:1:0123456789abcdef",
+        counter=123_456,
+        checkpoint=Checkpoint("49590338271490256608559692538361571095921575989136588898"),
+        start_hash=1 << 127,
+        end_hash=(1 << 128) - 1,
+        token="0123456789abcdef",
+        stream=1_545_116_700_000,
+        store="0123456789abcdef",
+    )
+    values = ((name, *value.items()) for name, value in write_row(lease).items())
+    found = sum(len(name) + (len(text) // 2 + 1 if kind == "N" else len(text)) for name, (kind, text) in values)
+    assert found == pytest.approx(LEASE_BYTES, rel=0.03)
+
+
 def test_sizing_takes_the_cpu_of_an_event_that_the_page_names() -> None:
     """docs/how-to/size.md: 9.3 µs for an event of 1 KB, 0.6 ms for a file, 0.63 ms for a poll."""
     load = Load(events=10_000, event_bytes=1000, shards=10, customers=1, types=30)
@@ -180,8 +260,7 @@ def test_sizing_matches_the_requests_of_a_run_with_files_within_seconds() -> Non
 def test_sizing_counts_the_ranged_gets_of_a_day_of_ids() -> None:
     """docs/performance.md: 559 for a plan of 1.39 million events and 288 plans."""
     day = Load(events=1.39e6 / 300, event_bytes=1000, shards=16, customers=10, types=20, window=86_400)
-    count = next(cost.count for cost in size(day).costs if cost.name == "GET ids of the window")
-    assert count / (730 * 12) == pytest.approx(559, rel=0.01)
+    assert count(day, "GET ids of the window") / (730 * 12) == pytest.approx(559, rel=0.01)
     assert not [cost for cost in size(SMALL).costs if cost.name == "GET ids of the window"], "whole ids take none"
 
 
@@ -210,6 +289,14 @@ def test_sizing_gives_the_settings_that_differ_from_their_defaults() -> None:
     needed = {"source": {"stream": "s"}, "event": dict.fromkeys(("customer", "type", "id", "time"), "x")}
     whole = {name: {**needed.get(name, {}), **asked.settings.get(name, {})} for name in {*needed, *asked.settings}}
     assert Settings.model_validate({**whole, "store": {"url": "file:///x"}}).dedup.window == 86_400_000
+
+
+def test_sizing_says_what_dedup_reach_leaves_out_where_the_window_is_longer() -> None:
+    """It is no option: the value is the default."""
+    week = size(dataclasses.replace(SMALL, window=7 * 86_400)).warnings
+    assert [text for text in week if text.startswith("dedup.reach stays at 1d: an event that arrived longer than that")]
+    day = size(dataclasses.replace(SMALL, window=86_400)).warnings
+    assert not [text for text in day if "dedup.reach" in text]
 
 
 def test_sizing_says_that_one_worker_has_no_standby() -> None:
