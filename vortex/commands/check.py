@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -63,13 +64,20 @@ async def _lines(settings: Settings) -> AsyncIterator[Line]:
             async for line in lines_of_stream(stream, settings):
                 yield line
         if found.ok or store.url.startswith("file:"):
-            yield await tried(f"store {store.url}", lambda: _state(store, settings))
+            endpoint = _endpoint("store", settings)
+            yield await tried(f"store {store.url}", lambda: _state(store, settings), endpoint=endpoint)
             async for line in _of_store(store, settings):
                 yield line
         if not found.ok:
             yield Line("AWS", False, "the other checks were skipped, as there are no credentials")
         elif table is not None:
-            yield await tried(f"lease table {table_name(settings)}", lambda: _of_table(table, settings, stream, store))
+            what, endpoint = f"lease table {table_name(settings)}", _endpoint("coordination", settings)
+            yield await tried(what, lambda: _of_table(table, settings, stream, store), endpoint=endpoint)
+
+
+def _endpoint(section: Literal["source", "store", "coordination"], settings: Settings) -> str:
+    """The setting that names the service's address; empty where it is not set, so that the address is AWS's own."""
+    return f"{section}.endpoint_url" if getattr(settings, section).endpoint_url else ""
 
 
 async def _of_session(session: Session) -> str:
@@ -87,7 +95,7 @@ async def _state(store: ObjectStore, settings: Settings) -> str:
 
 
 async def _of_store(store: ObjectStore, settings: Settings) -> AsyncIterator[Line]:
-    probe, place = StoreProbe(store), places.store_place(settings.store.url)
+    probe, place = StoreProbe(store, _endpoint("store", settings)), places.store_place(settings.store.url)
     tidy = leaving_no_folders(place, probe.folder) if isinstance(place, Path) else contextlib.nullcontext()
     with tidy:
         async for line in probe.lines():
@@ -112,12 +120,13 @@ async def lines_of_stream(stream: Stream, settings: Settings) -> AsyncIterator[L
             await asyncio.to_thread(exhaust, sample.take(page))
         return f"read {counted(sample.records, 'record')} of {counted(sum(map(bool, read.values())), 'shard')}"
 
-    yield await tried("kinesis:DescribeStreamSummary", describe)
-    listed = await tried("kinesis:ListShards", shards)
+    endpoint = _endpoint("source", settings)
+    yield await tried("kinesis:DescribeStreamSummary", describe, endpoint=endpoint)
+    listed = await tried("kinesis:ListShards", shards, endpoint=endpoint)
     yield listed
     if not listed.ok:
         return
-    yield (reading := await tried("kinesis:GetShardIterator, GetRecords", records))
+    yield (reading := await tried("kinesis:GetShardIterator, GetRecords", records, endpoint=endpoint))
     if reading.ok:
         for line in lines_of(sample, sum(map(bool, read.values())) or len(read)):
             yield line

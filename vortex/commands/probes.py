@@ -23,6 +23,8 @@ _LARGE = 2**20 + 1
 _APART = "two writers could overwrite each other; Vortex cannot use this store"
 _LOST = "Vortex could not tell what exists from what does not; it cannot use this store"
 _TEXT = b"0123456789"
+_UNREACHED = ("connection", "timeout")
+"""Causes of an error that a wrong address may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,13 @@ class CheckFailed(Exception):
     """The service answered, but not as it must; the message says what follows."""
 
 
-async def tried(what: str, call: Callable[[], Awaitable[str]], *, means: str = "", allow: str = "") -> Line:
+async def tried(
+    what: str, call: Callable[[], Awaitable[str]], *, means: str = "", allow: str = "", endpoint: str = ""
+) -> Line:
     """The line of one step: what went well, or what went wrong, and what follows from that.
 
-    `means` is said where the service answered otherwise than it must, `allow` (a permission) where it denied access.
+    `means` is said where the service answered otherwise than it must, `allow` (a permission) where it denied access,
+    `endpoint` (the setting that names its address, if that is set) where there was no connection.
     """
     try:
         async with asyncio.timeout(STEP_S):
@@ -54,9 +59,11 @@ async def tried(what: str, call: Callable[[], Awaitable[str]], *, means: str = "
             follows = f"allow {allow}"
     except PortError as problem:
         reason, follows = str(problem), ""
+        if endpoint and isinstance(problem, Unavailable) and problem.cause in _UNREACHED:
+            follows = f"check {endpoint}, and that it can be reached from here"
     except TimeoutError:
         reason = f"no answer within {STEP_S:.0f} s"
-        follows = "check that the endpoint is reachable from here (proxy, firewall, VPC endpoint)"
+        follows = f"check that {endpoint or 'the endpoint'} is reachable from here (proxy, firewall, VPC endpoint)"
     except ConfigError:
         raise
     except Exception as problem:  # noqa: BLE001 - whatever a server answers becomes a line
@@ -69,6 +76,8 @@ class StoreProbe:
     """Tries one store, below a folder of its own."""
 
     store: ObjectStore
+    endpoint: str = ""
+    """As in `tried`."""
     folder: str = field(default_factory=lambda: f"{STATE}/_check/{secrets.token_hex(8)}")
     _made: set[str] = field(default_factory=set)
 
@@ -90,7 +99,7 @@ class StoreProbe:
 
     async def _tried(self, what: str, call: Callable[[], Awaitable[str]], means: str, allow: str) -> Line:
         on_disk = self.store.url.startswith("file:")  # a disk knows no such permissions
-        return await tried(what, call, means=means, allow="" if on_disk else allow)
+        return await tried(what, call, means=means, allow="" if on_disk else allow, endpoint=self.endpoint)
 
     def _steps(self) -> list[tuple[str, Callable[[], Awaitable[str]], str, str]]:
         """What, how, what a wrong answer means, and the permission that is needed."""

@@ -14,13 +14,18 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from botocore.exceptions import BotoCoreError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ConfigParseError, ProfileNotFound
 from botocore.session import Session
 
 from vortex.adapters.aws.tls import trusting
 
 _SECRET = ("_KEY_ID", "_SECRET_", "_TOKEN")
 _FILES = "the AWS configuration (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE or ~/.aws)"
+
+_HINTS = {
+    ProfileNotFound: "; `aws configure list-profiles` lists the profiles",
+    ConfigParseError: "; write `key = value` lines below [default] or [profile NAME], or name another file",
+}
 
 
 def blamed(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
@@ -31,7 +36,7 @@ def blamed(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
         names = ["AWS_PROFILE"]  # it is empty
     elif isinstance(error, ValueError) and not names:
         names = [name for name, value in sorted(environ.items()) if _plain(name) and _no_url(value)]
-    hint = "; `aws configure list-profiles` lists the profiles" if isinstance(error, ProfileNotFound) else ""
+    hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
     return f"{', '.join(names) or _FILES}: {message}{hint}"
 
 

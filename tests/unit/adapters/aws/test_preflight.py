@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ProfileNotFound
+from botocore.exceptions import ConfigParseError, ProfileNotFound
 
 from vortex.adapters.aws import preflight as surroundings
 
@@ -34,3 +34,8 @@ def test_blamed_names_the_variable_whose_value_the_error_leaves_out() -> None:
     said = surroundings.blamed(ValueError("Invalid IPv6 URL"), environ)
     assert said == "AWS_EC2_METADATA_SERVICE_ENDPOINT: Invalid IPv6 URL"
     assert surroundings.blamed(ProfileNotFound(profile=""), environ).startswith("AWS_PROFILE: ")
+
+
+def test_blamed_says_what_a_configuration_file_has_when_it_cannot_be_parsed() -> None:
+    said = surroundings.blamed(ConfigParseError(path="/x/config"), {"AWS_CONFIG_FILE": "/x/config"})
+    assert said.startswith("AWS_CONFIG_FILE: Unable to parse config file: /x/config; write `key = value` lines below ")
