@@ -17,7 +17,7 @@ from vortex import __version__
 from vortex.adapters.cpus import usable
 from vortex.config.quoting import quoted
 from vortex.exits import Exit
-from vortex.options import Commands, config_option, examples, json_option, loaded, one_off, uncollected
+from vortex.options import Commands, config_option, examples, exit_codes, json_option, loaded, one_off, uncollected
 from vortex.rejects_commands import rejects
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ _MOST_PROCESSES = 256
         "vortex preview -n 20         show which file each event would go to",
         "vortex run                   until SIGTERM",
         "vortex explain CUSTOMER ID   find an event, or learn why it is not there",
+    )
+    + exit_codes(
+        "0 done, 1 a fault was found, 2 command line, 3 settings, 4 unreachable, 5 state needs you, 6 drain unfinished"
     ),
 )
 @click.version_option(__version__, message="%(version)s")
@@ -48,6 +51,10 @@ def main() -> None:
         "vortex run",
         "vortex run --drain            read what is there, publish it, end",
         'vortex run --processes auto   with coordination.mode = "dynamodb"',
+    )
+    + exit_codes(
+        "0 stopped or drained, 2 command line, 3 settings, 5 state or a shard needs you, 6 drain unfinished, "
+        "130 second signal"
     )
 )
 @config_option

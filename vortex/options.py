@@ -75,6 +75,11 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def exit_codes(codes: str) -> str:
+    """A line on exit codes, after the examples."""
+    return f"\n\nExit codes: {codes}. More: docs/reference/exit-codes.md"
+
+
 _LONGEST = 500
 """Characters of a message about arguments."""
 

@@ -48,6 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+NOTHING = "file:///nowhere/x holds no state of stream s; start it with `vortex run`, or check store.url"
 TABLE: list[tuple[str, Exit, str]] = [
     ("run -c none.toml", Exit.CONFIG, "none.toml: no such file; create one with `vortex init none.toml`"),
     ("run -c full", Exit.CONFIG, "full: cannot be read: Is a directory"),
@@ -62,10 +63,18 @@ TABLE: list[tuple[str, Exit, str]] = [
     ("run -c v.toml --processes 2 --drain", Exit.USAGE, "leave out --processes"),
     ("status -c v.toml", Exit.UNREACHABLE, 'Could not connect to the endpoint URL: "http://127.0.0.1:9/"'),
     ("close -c v.toml --before 2026-01-01", Exit.UNREACHABLE, "Could not connect to the endpoint URL"),
-    ("close -c v.toml --before yesterday", Exit.USAGE, "invalid time 'yesterday'; write a time after 1970"),
-    ("close -c v.toml --before 0001-01-01T00:00:00+14:00", Exit.USAGE, "invalid time"),
+    ("close -c v.toml --before yesterday", Exit.USAGE, "--before: invalid time 'yesterday'; write for example"),
+    ("close -c v.toml --before 0001-01-01T00:00:00+14:00", Exit.USAGE, "is before 1970"),
+    ("explain -c v.toml c i --around noon", Exit.USAGE, "--around: invalid time 'noon'; write for example"),
+    ("explain -c v.toml c i", Exit.FAILED, NOTHING),
+    ("rejects summary -c v.toml", Exit.FAILED, NOTHING),
+    ("rejects summary -c v.toml --since 2020", Exit.USAGE, "--since: invalid time '2020'; write for example"),
+    ("rejects list -c v.toml --until noon", Exit.USAGE, "--until: invalid time 'noon'; write for example"),
+    ("rejects replay -c v.toml --since 2026-02-01 --until 2026-01-01", Exit.USAGE, "--since must be before --until"),
+    ("verify -c v.toml --since 2026-02-01 --until 2026-01-01", Exit.USAGE, "--since must be before --until"),
     ("close -c v.toml", Exit.USAGE, "Missing option '--before'"),
-    ("verify -c v.toml", Exit.FAILED, "FAULT state file:///nowhere/x: holds no Vortex state"),
+    ("verify -c v.toml", Exit.FAILED, NOTHING),
+    ("health -c v.toml", Exit.CONFIG, "http.port is 0"),
     ("explain -c v.toml \udcff x", Exit.USAGE, "CUSTOMER and ID must be UTF-8"),
     ('explain -c v.toml c ""', Exit.USAGE, "CUSTOMER or ID is empty; give the event on standard input instead"),
     ("init full", Exit.USAGE, "is a directory"),

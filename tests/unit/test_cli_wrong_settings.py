@@ -4,6 +4,7 @@ exit code 3.
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 from collections.abc import Iterator
@@ -160,18 +161,49 @@ def test_commands_print_a_line_for_each_wrong_setting(
     assert all(line.startswith(f"{config}: ") for line in lines)
 
 
-@pytest.mark.parametrize("content", ["nothing", "no folder", "other files"])
-def test_verify_exits_with_failed_when_the_prefix_has_no_state(
-    content: str, config: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("folder", [True, False])
+def test_verify_says_that_nothing_was_run_when_the_prefix_is_empty(
+    folder: bool, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It used to say that state was lost."""
+    root = config.parent / "store"
+    if folder:
+        root.mkdir()
+    monkeypatch.setenv("VORTEX_STORE__URL", root.as_uri())
+    code, lines = result_of("verify", config)
+    assert code == Exit.FAILED
+    assert lines == [f"{root.as_uri()} holds no state of stream clicks; start it with `vortex run`, or check store.url"]
+
+
+@pytest.mark.parametrize("command", [["verify"], ["explain", "c", "i", "--no-stream"]])
+def test_commands_name_the_file_when_the_store_is_below_it(
+    command: list[str], config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They used to say that the store is empty."""
+    monkeypatch.setenv("VORTEX_STORE__URL", (config / "store").as_uri())
+    done = CliRunner().invoke(main, [*command, "-c", str(config)])
+    assert done.exit_code == Exit.UNREACHABLE
+    assert f"a file is where a folder is needed: {config}; see store.url" in done.stderr
+
+
+def test_verify_exits_with_failed_when_there_are_only_other_files(
+    config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It used to say that every invariant holds."""
     root = config.parent / "store"
-    if content != "no folder":
-        root.mkdir()
-    if content == "other files":
-        (root / "x.csv").write_text("1")
+    root.mkdir()
+    (root / "x.csv").write_text("1")
     monkeypatch.setenv("VORTEX_STORE__URL", root.as_uri())
     code, lines = result_of("verify", config)
     assert code == Exit.FAILED
     assert lines[0].startswith(f"FAULT state {root.as_uri()}: holds no Vortex state")
     assert [line.partition(":")[0] for line in lines[1:]] == ["state promises", "state what to do"]
+
+
+def test_check_names_the_setting_of_each_address_that_does_not_answer(config: Path) -> None:
+    """It used to print the address alone."""
+    done = CliRunner().invoke(main, [*COMMANDS["check"], "-c", str(config)])
+    assert done.exit_code == Exit.FAILED
+    failed = {line["what"].split()[0]: line["detail"] for line in json.loads(done.stdout) if not line["ok"]}
+    for what, section in {"kinesis:ListShards": "source", "store": "store", "lease": "coordination"}.items():
+        assert failed[what].endswith(f"; check {section}.endpoint_url, and that it can be reached from here")

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 import click
 
 from vortex.commands.existing_state import existing_state
+from vortex.commands.instants import instant
 from vortex.commands.printing import print_line
 from vortex.commands.status import live_logs
 from vortex.config.quoting import shortened
 from vortex.config.settings import Settings
-from vortex.config.values import parse_instant
 from vortex.core.layout import moment
 from vortex.core.log.rules import BrokenLog, Damaged, StreamState, advanced, child_state, first_footer
 from vortex.core.log.sealing import seal
@@ -45,10 +45,11 @@ class Moved:
 def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: bool) -> int:
     """Close the periods before `before` (ISO time) for these shards, or for all that hold them open.
 
-    Raises PortError, and NoState.
+    Raises PortError, NoState, FileError.
     """
+    upto = instant("--before", before)
     try:
-        moved = asyncio.run(_close(settings, shards, _instant(before)))
+        moved = asyncio.run(_close(settings, shards, upto))
     except Damaged as problem:
         click.echo(str(problem), err=True)
         return Exit.LOST_STATE
@@ -62,13 +63,6 @@ def close(settings: Settings, shards: tuple[str, ...], before: str, as_json: boo
     if not moved and not as_json:
         click.echo("nothing to close: no shard keeps a period before that time open")
     return Exit.OK
-
-
-def _instant(text: str) -> int:
-    try:
-        return parse_instant(text)
-    except ValueError as problem:
-        raise ValueError(f"--before: {problem}") from None
 
 
 async def _close(settings: Settings, shards: Sequence[str], before: int) -> list[Moved]:

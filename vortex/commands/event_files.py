@@ -22,7 +22,7 @@ _LIMITS = Limits(record=4 * _HEAD, page=4 * _HEAD, events=1 << 30, rejections=1 
 
 
 class FileError(Exception):
-    """The command's input cannot be used; the message says why."""
+    """The command's input cannot be used, a file or an option; the message says why."""
 
 
 def records_in(path: Path) -> Iterator[bytes]:
@@ -101,7 +101,10 @@ def _pieces(blocks: Iterator[bytes]) -> Iterator[bytes]:
     for block in blocks:
         whole += block
         if len(whole) > _HEAD:
-            raise EOFError(f"has no line breaks between events and is larger than {_HEAD} bytes; cut it")
+            raise EOFError(
+                f"has no line breaks between events and is larger than {_HEAD} bytes, decompressed if it is gzip; "
+                "cut it. On the stream a record that decompresses to more than limits.record is rejected as too_large"
+            )
     if not whole.strip():
         return
     try:

@@ -64,6 +64,12 @@ async def refused_leases(rows: Sequence[Lease], settings: Settings, stream: Stre
     return refused_rows(rows, mark_of(table_name(settings), store.url, state), info.created_ms)
 
 
+def none_yet(store: ObjectStore, stream: str) -> NoState:
+    """The error where a store has state of no stream."""
+    what = f"{store.url} holds no state of stream {stream}"
+    return NoState(f"{what}; start it with `vortex run`, or check store.url", Exit.FAILED)
+
+
 async def existing_state(
     store: ObjectStore, info: StreamInfo, stream: Stream | None = None
 ) -> tuple[LogStore, StreamState]:
@@ -88,8 +94,7 @@ async def existing_state(
     if names:
         what = f"{store.url} holds the state of an earlier stream {info.name}, which was deleted and created again"
         raise NoState(f"{what}; `vortex run` starts the new one", Exit.FAILED)
-    what = f"{store.url} holds no state of stream {info.name}"
-    raise NoState(f"{what}; start it with `vortex run`, or check store.url", Exit.FAILED)
+    raise none_yet(store, info.name)
 
 
 async def newest_life(store: ObjectStore, stream: str) -> tuple[LogStore, StreamState]:
@@ -103,5 +108,4 @@ async def newest_life(store: ObjectStore, stream: str) -> tuple[LogStore, Stream
             return log_store, state
     if message := foreign([name.rpartition("@")[0] for name in names], stream):
         raise NoState(f"{store.url} {message}", Exit.LOST_STATE)
-    what = f"{store.url} holds no state of stream {stream}"
-    raise NoState(f"{what}; start it with `vortex run`, or check store.url", Exit.FAILED)
+    raise none_yet(store, stream)

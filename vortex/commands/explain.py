@@ -13,10 +13,10 @@ import click
 from vortex.commands.bars import bars
 from vortex.commands.event_files import standard_input
 from vortex.commands.existing_state import newest_life
+from vortex.commands.instants import instant_or_none, ordered
 from vortex.commands.printing import print_line
 from vortex.config.loading import ConfigError
 from vortex.config.settings import Settings
-from vortex.config.values import parse_instant
 from vortex.core.layout import moment
 from vortex.exits import Exit
 from vortex.lookup.answers import Answer, Copy, Fate, FoundRejection, Verdict
@@ -44,13 +44,12 @@ class Question:
 
     @property
     def span(self) -> tuple[int | None, int | None]:
-        """The time to search objects of, epoch milliseconds. Raises ConfigError."""
-        since, until = _instant("--since", self.since), _instant("--until", self.until)
-        around = _instant("--around", self.around)
+        """The time to search objects of, epoch milliseconds. Raises FileError."""
+        since, until = instant_or_none("--since", self.since), instant_or_none("--until", self.until)
+        around = instant_or_none("--around", self.around)
         if around is not None:
             since, until = around - _BEFORE_MS if since is None else since, around + DAY_MS if until is None else until
-        if since is not None and until is not None and since >= until:
-            raise ConfigError("--since must be before --until")
+        ordered(since, until)
         return since, until
 
 
@@ -183,13 +182,6 @@ def _of_shards(answer: Answer) -> Iterator[str]:
         yield f"  {one.shard} ({one.state}): {read}{f'; GAP: {one.gap}' if one.gap else ''}"
     if len(shards) > _SHOWN_SHARDS:
         yield f"  … and {len(shards) - _SHOWN_SHARDS} more shards, read further"
-
-
-def _instant(option: str, text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_instant(text)
-    except ValueError as problem:
-        raise ConfigError(f"{option}: {problem}") from None
 
 
 def _iso(ms: int | None) -> str:

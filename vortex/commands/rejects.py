@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,10 @@ from vortex.adapters.clock import SystemClock
 from vortex.commands.bars import bars
 from vortex.commands.event_files import new_file
 from vortex.commands.existing_state import newest_life
+from vortex.commands.instants import instant_or_none, ordered
 from vortex.commands.printing import print_line
-from vortex.config.loading import ConfigError
 from vortex.config.quoting import quoted
 from vortex.config.settings import Settings
-from vortex.config.values import parse_instant
 from vortex.core.decode.codecs import format_name
 from vortex.core.decode.reasons import Reason
 from vortex.core.ingest.policy import Policy
@@ -66,14 +65,18 @@ class Choice:
 
     @property
     def span(self) -> tuple[int, int]:
-        """Epoch milliseconds. Raises ConfigError."""
-        until = _instant("--until", self.until)
+        """Epoch milliseconds. Raises FileError."""
+        until = instant_or_none("--until", self.until)
         until = time.time_ns() // 1_000_000 if until is None else until
-        since = _instant("--since", self.since)
+        since = instant_or_none("--since", self.since)
         since = max(0, until - DAY_MS) if since is None else since
-        if since > until:
-            raise ConfigError("--since must be before --until, which is now if it is not given")
+        ordered(since, until, ", which is now if it is not given")
         return since, until
+
+    def settled(self) -> Choice:
+        """The same with both times, so that each reading has the same. Raises FileError."""
+        since, until = map(_iso, self.span)
+        return replace(self, since=since, until=until)
 
     @property
     def doubt(self) -> str:
@@ -109,19 +112,12 @@ async def _opened(settings: Settings) -> AsyncIterator[_Opened]:
             yield _Opened(log_store, policy, state.seed, rejections, progress)
 
 
-def _instant(option: str, text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_instant(text)
-    except ValueError as problem:
-        raise ConfigError(f"{option}: {problem}") from None
-
-
 # summary
 
 
 def summary(settings: Settings, choice: Choice, as_json: bool) -> int:
-    """Print how many there are by reason, customer and hour. Raises PortError, NoState."""
-    counts = asyncio.run(_counts(settings, choice))
+    """Print how many there are by reason, customer and hour. Raises PortError, NoState, FileError."""
+    counts = asyncio.run(_counts(settings, choice.settled()))
     if as_json:
         click.echo(json.dumps({name: dict(counter) for name, counter in counts.items()}, indent=1))
         return Exit.OK
@@ -166,8 +162,8 @@ def customer_of(one: Rejection, paths: list[tuple[str, ...]]) -> str:
 
 
 def show(settings: Settings, choice: Choice, limit: int, as_json: bool) -> int:
-    """Print the first ones, one a line. Raises PortError, NoState."""
-    asyncio.run(_show(settings, choice, limit, as_json))
+    """Print the first ones, one a line. Raises PortError, NoState, FileError."""
+    asyncio.run(_show(settings, choice.settled(), limit, as_json))
     return Exit.OK
 
 
@@ -214,9 +210,8 @@ class Options:
 
 
 def replay(settings: Settings, choice: Choice, options: Options) -> int:
-    """Put rejections back, each once. FAILED if some were not put. Raises PortError, NoState."""
-    since, until = map(_iso, choice.span)
-    choice = Choice(since, until, choice.reasons, choice.shards)  # the same for each reading
+    """Put rejections back, each once. FAILED if some were not put. Raises PortError, NoState, FileError."""
+    choice = choice.settled()
     ready, still, done = asyncio.run(_counted(settings, choice, options))
     print_line(counted(ready + still.total() + done.total(), "rejection"))
     for standing, number in done.items():

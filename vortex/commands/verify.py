@@ -10,10 +10,12 @@ import click
 
 from vortex.adapters.disk.scratch import TemporaryScratch
 from vortex.commands.bars import bars
+from vortex.commands.existing_state import none_yet
+from vortex.commands.instants import instant_or_none, ordered
 from vortex.commands.printing import print_line
 from vortex.config.settings import Settings
-from vortex.config.values import parse_instant
 from vortex.exits import Exit
+from vortex.ports import ObjectStore
 from vortex.runtime.factories import open_store, stream_name
 from vortex.verify.report import Report
 from vortex.verify.store import Span, verify_store
@@ -22,15 +24,12 @@ _SHOWN = 20
 
 
 def verify(settings: Settings, as_json: bool, since: str | None = None, until: str | None = None) -> int:
-    """FAILED with the first faults by name, if there are any. Raises PortError.
+    """FAILED with the first faults by name, if there are any. Raises PortError, NoState, FileError.
 
     `since` and `until`: only what was published between these times (ISO).
     """
-    try:
-        span = _instant("--since", since), _instant("--until", until)
-    except ValueError as problem:
-        print_line(str(problem), err=True)
-        return Exit.USAGE
+    span = instant_or_none("--since", since), instant_or_none("--until", until)
+    ordered(*span)
     report = asyncio.run(_verify(settings, span) if span != (None, None) else _verify(settings))
     if as_json:
         click.echo(json.dumps(asdict(report) | {"invariants": _explained(report)}, indent=1, default=str))
@@ -39,15 +38,17 @@ def verify(settings: Settings, as_json: bool, since: str | None = None, until: s
     return Exit.FAILED if report.faults else Exit.OK
 
 
-def _instant(option: str, text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_instant(text)
-    except ValueError as problem:
-        raise ValueError(f"{option}: {problem}") from None
+async def _is_empty(store: ObjectStore) -> bool:
+    """Whether nothing was run there yet: what was run and then lost leaves objects, or is gone altogether."""
+    async for _ in store.list(""):
+        return False
+    return True
 
 
 async def _verify(settings: Settings, span: Span = (None, None)) -> Report:
     async with open_store(settings) as store:
+        if await _is_empty(store):
+            raise none_yet(store, stream_name(settings))
         scratch = TemporaryScratch(settings.publish.scratch)
         with bars() as progress:
             return await verify_store(store, stream_name(settings), span=span, progress=progress, scratch=scratch)

@@ -118,7 +118,8 @@ class Commit(Section):
 
     every: PositiveDuration = Field(
         default=duration_ms("60s"),
-        description="Longest time between two commits of a shard: what a crash makes Vortex read again at most.",
+        description="Longest time between two commits of a shard: what a crash makes Vortex read again at most. It "
+        "is looked at after each page, so a shard makes no commit while Kinesis does not answer.",
     )
     max_bytes: ObjectSize = Field(
         default=size_bytes("64MiB"),

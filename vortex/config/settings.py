@@ -85,8 +85,9 @@ class Memory(Section):
     )
     keys: Annotated[Size, _ENOUGH] = Field(
         default=size_bytes("512MiB"),
-        description="For ids that were published within dedup.window. Those that do not fit are read from the store "
-        'again. Each of `vortex run --processes` has as much. At least "1MiB".',
+        description="For ids that were published within dedup.window, 20 bytes each. If they do not fit, fingerprints "
+        "of the older ones are kept, 3.3 bytes each. What does not fit even so is read from the store again. "
+        'Each of `vortex run --processes` has as much. At least "1MiB".',
     )
 
 

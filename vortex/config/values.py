@@ -98,10 +98,16 @@ def parse_instant(text: str) -> int:
         at = datetime.fromisoformat(text)
         # In UTC it has to be a date, too, for those who show it.
         found = int((at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError):
+    except OverflowError:
         found = -1
+    except ValueError:
+        raise ValueError(
+            f'invalid time {quoted(text)}; write for example "2026-01-31" or "2026-01-31T00:00:00Z"'
+        ) from None
     if found < 0:
-        raise ValueError(f'invalid time {quoted(text)}; write a time after 1970, for example "2026-01-31T00:00:00Z"')
+        raise ValueError(
+            f'time {quoted(text)} is before 1970 or after 9999; write one between, such as "2026-01-31T00:00:00Z"'
+        )
     return found
 
 

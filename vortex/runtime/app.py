@@ -83,7 +83,14 @@ class App:
             self._give_up(problem)
         finally:
             await _cancelled(tasks)
-        return Exit.LOST_STATE if self._failed or self._refused or self.fleet.given_up else Exit.OK
+        return Exit.LOST_STATE if self._failed or self._refused or self._gave_up() else Exit.OK
+
+    def _gave_up(self) -> bool:
+        """Whether a shard was given up, however long ago: the exit code shows it, and this line says why."""
+        for shard, problem in sorted(self.fleet.given_up.items())[:1]:
+            number = counted(len(self.fleet.given_up), "shard")
+            log.error("%s given up since the start, such as %s: %s; exit code 5", number, shard, problem)
+        return bool(self.fleet.given_up)
 
     async def _close_at_tip(self, fleet: Draining) -> None:
         """When draining: once all shards are at their tip, close and publish everything that was read."""

@@ -9,7 +9,6 @@ import pytest
 
 from vortex.commands.event_files import FileError
 from vortex.commands.explain import Question, _lines_of_input, answer_lines
-from vortex.config.loading import ConfigError
 from vortex.lookup.answers import Answer, Copy, Fate, FoundRejection, ReadUpTo, Verdict
 
 AT = 1_800_000_000_000
@@ -86,9 +85,9 @@ def test_answer_lines_says_what_an_accepted_event_waits_for_and_where_it_lies(co
 def test_question_around_spans_an_hour_before_and_a_day_after() -> None:
     assert Question(None, None, around="2027-01-15T08:00").span == (AT - 3_600_000, AT + 86_400_000)
     assert Question(None, None, since="2027-01-15T08:00").span == (AT, None)
-    with pytest.raises(ConfigError, match="--until: invalid time"):
+    with pytest.raises(FileError, match="--until: invalid time"):
         _ = Question(None, None, until="noon").span
-    with pytest.raises(ConfigError, match="--since must be before --until"):
+    with pytest.raises(FileError, match="--since must be before --until"):
         _ = Question(None, None, since="2027-01-15", until="2027-01-14").span
 
 

@@ -9,8 +9,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from vortex.commands.event_files import FileError
 from vortex.commands.rejects import DAY_MS, Choice, customer_of, stopping_on_signals
-from vortex.config.loading import ConfigError
 from vortex.lookup.rejections import Rejection
 from vortex.lookup.replay import Replay
 
@@ -22,7 +22,7 @@ def test_choice_spans_the_day_before_its_end_and_nothing_before_1970() -> None:
 
 def test_choice_is_refused_when_it_ends_before_it_begins() -> None:
     for since, until in (("2027-01-15", "2027-01-14"), ("9999-01-01", None)):
-        with pytest.raises(ConfigError, match="--since must be before --until"):
+        with pytest.raises(FileError, match="--since must be before --until"):
             _ = Choice(since, until).span
 
 

@@ -74,8 +74,8 @@ def test_settings_load_from_the_environment_without_a_file() -> None:
             {"STORE__URL": f"s3://arn:aws:s3:eu-west-1:{'1' * 12}:accesspoint/abc", "STORE__REGION": "eu-west-2"},
             "store.region (or VORTEX_STORE__REGION): 'eu-west-2' is not the region of the ARN, 'eu-west-1'",
         ),
-        ({"SOURCE__START": "yesterday"}, 'for example "2026-01-31T00:00:00Z", or "trim_horizon" or "latest"'),
-        ({"SOURCE__START": "0001-01-01T00:00:00+23:00"}, "write a time after 1970"),
+        ({"SOURCE__START": "yesterday"}, 'or "2026-01-31T00:00:00Z", or "trim_horizon" or "latest"'),
+        ({"SOURCE__START": "0001-01-01T00:00:00+23:00"}, "is before 1970 or after 9999"),
         ({"EVENT__ID": '["a", '}, "is not a JSON list"),
         (
             {"EVENT__TIME_FORMAT": '["%F", "%d %Q %Y"]'},

@@ -70,8 +70,16 @@ def test_parse_instant_reads_a_time_without_a_zone_as_utc(text: str, ms: int) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "1969-12-31", "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:59", ""]
+    ("text", "message"),
+    [
+        ("yesterday", "invalid time 'yesterday'; write for example "),
+        ("2020", "invalid time '2020'; write for example "),
+        ("", "invalid time ''; write for example "),
+        ("1969-12-31", "time '1969-12-31' is before 1970 or after 9999; write one between"),
+        ("0001-01-01T00:00:00+23:00", "is before 1970 or after 9999; write one between"),
+        ("9999-12-31T23:59:59-23:59", "is before 1970 or after 9999; write one between"),
+    ],
 )
-def test_parse_instant_raises_value_error_when_there_is_no_such_time_after_1970(text: str) -> None:
-    with pytest.raises(ValueError, match="write a time after 1970"):
+def test_parse_instant_says_whether_the_form_or_the_time_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_instant(text)

@@ -206,3 +206,24 @@ def test_service_ends_when_it_is_stopped_while_the_state_loads() -> None:
             assert await service.run(drain=False) is Exit.OK
 
     vtime.run(main())
+
+
+def test_service_ends_with_lost_state_and_says_why_when_it_is_stopped_after_it_gave_a_shard_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own line may be days old by then."""
+
+    async def main() -> None:
+        service = Service(World(shards=1).environment(), PrometheusMeter("clicks"))
+
+        async def broken(worker: ShardWorker) -> None:
+            raise BrokenLog("a hole")
+
+        monkeypatch.setattr(ShardWorker, "run", broken)
+        asyncio.get_running_loop().call_later(60, service.stop)
+        async with asyncio.timeout(600):
+            assert await service.run(drain=False) is Exit.LOST_STATE
+        shard = World(shards=1).stream.shards()[0].id
+        assert f"1 shard given up since the start, such as {shard}: a hole; exit code 5" in caplog.text
+
+    vtime.run(main())

@@ -182,11 +182,20 @@ class LocalDirStore:
         try:
             with os.scandir(folder) as found:
                 entries = [(e.name, e.is_dir()) for e in found]
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
+            return []
+        except NotADirectoryError:
+            self._refuse_file()  # of the root; a file below it has no entries
             return []
         # A customer's folder may have the name of a temporary file, its files never have.
         ours = [(name, folder) for name, folder in entries if folder or not name.startswith(_TEMPORARY)]
         return ours if prefix else [entry for entry in ours if entry[0] != _LOST]
+
+    def _refuse_file(self) -> None:
+        """Raises FileExistsError if the root, or a folder above it, is a file: such a store is not empty, but wrong."""
+        for path in (self._root, *self._root.parents):
+            if path.is_file():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Keys in byte order: a folder sorts as its name plus a slash (`a-b` comes before `a/c`)."""

@@ -142,6 +142,18 @@ async def test_put_is_denied_when_a_file_is_where_a_folder_is_needed(key: str, t
         await LocalDirStore(tmp_path / "file").put_if_absent("a", b"x")
 
 
+@pytest.mark.parametrize("below", ["", "below", "below/more"])
+async def test_listing_is_denied_when_the_root_is_a_file_or_below_one(below: str, tmp_path: Path) -> None:
+    """Such a store used to be empty. A key that is a file has nothing below it."""
+    (tmp_path / "file").write_text("x")
+    store, message = LocalDirStore(tmp_path / "file" / below), f"needed: {tmp_path}/file; see store.url"
+    with pytest.raises(Denied, match=message):
+        _ = [info async for info in store.list("")]
+    with pytest.raises(Denied, match=message):
+        _ = [name async for name in store.list_folders("a/")]
+    assert [name async for name in LocalDirStore(tmp_path).list_folders("file/")] == []
+
+
 async def test_put_succeeds_when_folders_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some file systems have nothing to sync there."""
     sync = os.fsync
