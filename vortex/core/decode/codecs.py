@@ -8,6 +8,7 @@ fixed-size blocks, produce these. Other formats that are recognised are named in
 from __future__ import annotations
 
 import re
+from codecs import utf_8_decode
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -65,6 +66,7 @@ _UNREAD = {
     b"\x1f\x8b": "gzip inside compressed data",
     b"\x28\xb5\x2f\xfd": "Zstandard inside compressed data",
     b"\x04\x22\x4d\x18": "LZ4 inside compressed data",
+    _SNAPPY: "Snappy inside compressed data",
 }
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")
 
@@ -137,7 +139,8 @@ def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes
 
 def unread_format(data: bytes) -> str | None:
     """The name of a recognised format that is not supported; for data that are not JSON."""
-    return next((name for magic, name in _UNREAD.items() if data.startswith(magic)), None)
+    name = next((name for magic, name in _UNREAD.items() if data.startswith(magic)), None)
+    return "zlib inside compressed data" if name is None and _begins_like_zlib(data) else name
 
 
 def format_name(data: bytes) -> str:
@@ -170,6 +173,24 @@ def _codec(data: bytes, at: int) -> _Codec | None:
     if head[1:] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
         return _SKIPPABLE
     return _FRAMED if data.startswith(_SNAPPY, at) else None
+
+
+def _begins_like_zlib(data: bytes) -> bool:
+    """Whether these are no text, and their beginning decompresses: two bytes of magic are too few to know it by."""
+    head = data[:_FIRST]
+    if _codec(head, 0) is not _ZLIB:
+        return False
+    try:
+        utf_8_decode(head, "strict", len(head) == len(data))
+    except UnicodeDecodeError:
+        pass
+    else:
+        return False
+    try:
+        igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB).decompress(head, _STEP)
+    except _BROKEN:
+        return False
+    return True
 
 
 def _end_of_padding(data: bytes, at: int) -> int:

@@ -201,6 +201,24 @@ def test_decoder_names_an_unsupported_format_in_the_rejection(data: bytes, name:
     assert found.data == (data if text is None else text)
 
 
+@pytest.mark.parametrize("outer", CODECS)
+@pytest.mark.parametrize(("inner", "named"), [("zlib", "zlib"), ("snappy", "Snappy")])
+def test_decoder_names_the_inner_format_when_data_are_compressed_twice(outer: str, inner: str, named: str) -> None:
+    for text in (b'{"c":"a"}', TEXT, Random(1).randbytes(100_000)):
+        data = CODECS[outer](CODECS[inner](text))
+        out = Decoder(Fields(("c",), ("t",), ("id",), ("at",))).page([Record("1", 1.0, data)])
+        found = out.rejected[0]
+        assert not out.lines and found.reason is Reason.UNSUPPORTED_FORMAT
+        assert found.detail == f"looks like {named} inside compressed data"
+
+
+@pytest.mark.parametrize("data", [b"x^2 + y^2 = 1", b"x\xda\x80", b"x\x01 is a control character", b"h\x81\xff\xff"])
+def test_decoder_names_no_zlib_when_data_only_begin_like_it(data: bytes) -> None:
+    for whole in (gzip.compress(data), gzip.compress(b'{"a":1}\n' + data)):
+        out = Decoder(Fields(("c",), ("t",), ("id",), ("at",))).page([Record("1", 1.0, whole)])
+        assert out.rejected[-1].data == data and out.rejected[-1].reason in (Reason.NOT_JSON, Reason.NOT_UTF8)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
 def test_decoder_names_utf_16_in_the_rejection_of_text_in_another_encoding(encoding: str) -> None:
     reason, detail = rejection_of('{"c":"é"}'.encode(encoding))
