@@ -43,6 +43,7 @@ FIELDS = [
         ("c",), ("t",), ("id",), ("x.at", "at"), time_format=("%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%dT%H-%M-%SZ", "%Y%m%d")
     ),
     Fields(("a.b.c.d", "a.b"), ("t",), ("id",), ("at",)),  # one path continues another: only Python reads these
+    Fields(("c", "at"), ("t",), ("id", "at"), ("at", "time")),  # the time is also another field
 ]
 NAMES = ["context", "app", "namespace", "event", "type", "messageId", "timestamp", "receivedAt", "org", "login", "repo",
          "name", "id", "created_at", "c", "t", "at", "a", "b", "d", "other", "x" * 40, "\\u0069d",

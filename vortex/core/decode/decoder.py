@@ -31,6 +31,8 @@ _utf8 = codecs.getincrementaldecoder("utf-8")
 _T = TypeVar("_T")
 _Which = range | list[int]
 """Indices of parts, in order."""
+_IDS, _TIMES = {str, int, type(None)}, {str, int, float, type(None)}
+"""The types of values that are read by column."""
 _INVALID = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
@@ -160,7 +162,11 @@ class Decoder:
             return False
         if not (_all_text(customers) and _all_text(kinds) and self._are_valid(datas, joined)):
             return False
+        if self._shape.mixed and not _TIMES.issuperset(map(type, times)):
+            return False
         if not _all_text(ids):
+            if not _IDS.issuperset(map(type, ids)):
+                return False
             if not self.hash_missing and ("" in ids or None in ids):
                 return False
             ids = [str(key) if key is not None and key != "" else None for key in ids]
@@ -236,7 +242,11 @@ def _first_present(getters: list[Callable[[Any], Any]], events: Sequence[Any]) -
     for get in getters[1:]:
         if all(first):
             break
-        first = [one if one or one == 0 else two for one, two in zip(first, map(get, events), strict=True)]
+        # An empty list or object is present: it is no text, but not absent.
+        first = [
+            one if one or (one is not None and one != "") else two
+            for one, two in zip(first, map(get, events), strict=True)
+        ]
     return first
 
 

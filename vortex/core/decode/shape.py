@@ -16,11 +16,14 @@ class Shape:
     """Reads only the values at the paths. Refuses an event with a value of another type there.
 
     `getters` has for each field one getter per path; a getter raises AttributeError for a null on its way.
+    `mixed`: a value at a path of the time may also be neither text nor number.
     """
 
     def __init__(self, paths: Paths) -> None:
         names: dict[tuple[str, ...], str] = {}
-        struct = _struct(trie_of(paths), names)
+        trie = trie_of(paths)
+        struct = _struct(trie, names)
+        self.mixed = _is_mixed(trie)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self.getters: dict[str, list[Callable[[Any], Any]]] = {
             name: [attrgetter(names[path]) for path in paths[name]] for name in NAMES
@@ -48,6 +51,14 @@ def _type(leaf: Node) -> Any:
     if "time" not in leaf.fields:
         return str | int | None
     return str | int | float | None if set(leaf.fields) == {"time"} else Any
+
+
+def _is_mixed(node: Node) -> bool:
+    """Whether a path of the time is that of another field, too, or another path continues it."""
+    return any(
+        ("time" in below.fields and (bool(below) or set(below.fields) != {"time"})) or _is_mixed(below)
+        for below in node.values()
+    )
 
 
 class _Leaf:

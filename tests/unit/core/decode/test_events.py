@@ -203,6 +203,48 @@ def test_the_time_is_the_first_path_with_a_readable_value() -> None:
     assert [row[3] for row in rows] == [1_545_116_709_000] * 7 + [NO_PERIOD] * 2
 
 
+NEITHER = ['{"$date":5}', "[1]", "[]", "{}", "true", "false", "1545116709.5", "1e999", "0.0"]
+
+
+@pytest.mark.parametrize("value", NEITHER)
+@pytest.mark.parametrize("paths", [("id", "ts"), ("ts", "id")])
+def test_an_id_is_text_or_an_integer_when_the_time_shares_its_path(value: str, paths: tuple[str, ...]) -> None:
+    """Another value is the time or none, and never an id."""
+    fields = Fields(("c",), ("t",), paths, ("ts",))
+    members = '"c":"a","t":"b","ts":'
+    good = f'{{{members}"2018-12-18T07:05:09Z"}}'.encode()
+    bare, beside = f"{{{members}{value}}}".encode(), f'{{{members}{value},"x":"\\ud800"}}'.encode()
+    with_id = f'{{{members}{value},"id":1}}'.encode()
+    rows, rejected = read_both_ways(good, bare, good, beside, with_id, good, fields=fields)
+    accepted = [0, 2, 4, 5] if paths[0] == "id" else [0, 2, 5]
+    assert [row[-1] for row in rows] == accepted
+    assert {each[2] for each in rejected} == {Reason.BAD_ID} and len(rejected) == 6 - len(accepted)
+    its = 1_545_116_709_000 if value == "1545116709.5" else 0 if value == "0.0" else NO_PERIOD
+    assert [row[3] for row in rows if row[-1] == 4] == ([its] if len(accepted) == 4 else [])
+
+
+@pytest.mark.parametrize("field", ["c", "t"])
+@pytest.mark.parametrize("value", NEITHER)
+def test_a_customer_or_type_is_text_or_an_integer_when_the_time_shares_its_path(field: str, value: str) -> None:
+    customers, types = ((field, "other"), ("t",)) if field == "c" else (("c",), (field, "other"))
+    fields = Fields(customers, types, ("id",), (field,))
+    members = {"c": '"a"', "t": '"b"', field: value}
+    text = ",".join(f'"{name}":{each}' for name, each in members.items())
+    rows, rejected = read_both_ways(f'{{{text},"other":"c"}}'.encode(), fields=fields)
+    assert not rows and [each[2].value for each in rejected] == ["bad_customer" if field == "c" else "bad_type"]
+
+
+def test_a_time_is_missing_when_another_path_continues_its_own() -> None:
+    """There is an object, which is no time; nor is it an id."""
+    data, text = b'{"c":"a","t":"b","ts":{"id":"x"}}', b'{"c":"a","t":"b","id":"x","ts":1545116709}'
+    for ids, accepted in ((("ts.id", "id"), [0, 1]), (("ts", "id"), [1])):
+        times = ("ts",) if ids[0] == "ts.id" else ("ts.at", "ts")
+        rows, rejected = read_both_ways(data, text, fields=Fields(("c",), ("t",), ids, times))
+        assert [row[-1] for row in rows] == accepted
+        assert [each[2] for each in rejected] == [Reason.BAD_ID] * (2 - len(accepted))
+        assert [row[3] for row in rows] == [NO_PERIOD, 1_545_116_709_000][-len(accepted) :]
+
+
 @pytest.mark.parametrize(
     "data",
     [
