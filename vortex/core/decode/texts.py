@@ -47,26 +47,33 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
     """The JSON values in a text, without separators; the elements of arrays one by one.
 
     Invalid JSON stays in one piece as far as the values around it can be recognised: at most to the ends of its line.
-    A text without any object is one value, valid or not. Raises OverBudget.
+    A text in which no valid object or array is found is one value, with all of its bytes: it may be binary, where white
+    space is data. Raises OverBudget.
     """
-    text = text.strip(WHITE)
+    whole, text = text, text.strip(WHITE)
     if begin := (yield from _end_of_all(_BETWEEN, text, 0)):
         text = text[begin:]
+        if text[:1] in (b"{", b"["):
+            whole = text  # a bracket behind a byte order mark or a record separator: not binary
     hidden = yield from masking(text)  # at once: for many short pieces it takes long
     found = yield from _all_of(text, hidden, budget)
     if found is None:
-        found = []
+        found, some = [], False
         pieces = yield from _pieces(text, budget)
         for number, (begin, end) in enumerate(pieces):
             piece = text[begin:end]
             mask = piece if hidden is text else hidden[begin:end]
             # A single piece is the text, which was tried.
             its = (yield from _all_of(piece, mask, budget)) if len(pieces) > 1 else None
-            found += its or (yield from _by_lines(piece, mask, budget))
+            its = its or (yield from _by_lines(piece, mask, budget))
+            some = some or its is not None
+            found += its or [piece]
             if len(found) > budget.parts:
                 raise budget.too_many()
             if number % _STEP_VALUES == 0:
                 yield
+        if text and not some:
+            found = [whole]
     budget.split(len(found))
     return found
 
@@ -175,10 +182,10 @@ def _end_of_all(pattern: re.Pattern[bytes], text: bytes, at: int) -> Steps[int]:
     return end
 
 
-def _by_lines(piece: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes]]:
-    """A broken piece, split into lines if at least one line contains an object."""
+def _by_lines(piece: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes] | None]:
+    """The lines of a broken piece; None if no line contains an object."""
     if b"\n" not in piece or (yield from nests_deeper(piece, MAX_DEPTH)):
-        return [piece]
+        return None
     values: list[bytes] = []
     at, some = 0, False
     while (begin := (yield from _end_of_all(_BETWEEN, piece, at))) < len(piece):
@@ -194,4 +201,4 @@ def _by_lines(piece: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes]]
             raise budget.too_many()
         if before // _STEP_BYTES != at // _STEP_BYTES or budget.lines % _STEP_VALUES == 0:
             yield
-    return values if some else [piece]
+    return values if some else None

@@ -65,11 +65,35 @@ def test_values_of_returns_the_elements_of_arrays(several: list[dict[str, object
         (b"[]", [b"[]"]),
         (b"[[{}]]", [b"[{}]"]),
         (b'[1,{"a":2}]', [b"1", b'{"a":2}']),
-        (b'{"a":\n[1,\n', [b'{"a":\n[1,']),
+        (b'{"a":\n[1,\n', [b'{"a":\n[1,\n']),
+        (b'\n{"a":NaN}\n{"a":2}\n', [b'{"a":NaN}', b'{"a":2}']),
     ],
 )
 def test_values_of_isolates_a_broken_value_from_its_neighbours(text: bytes, values: list[bytes]) -> None:
     assert values_of(text) == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\n\x05hello\x10\r",
+        b"\n$0b7f3bd2-2ffb-44a4-8b11-c16b1c4f7a55",
+        b"\xc3\x01abc\n",
+        "{}\n".encode("utf-16-be"),
+        b"\x1e\x08} \n\t{\n;} {\x0c\r\n",
+        b"\n{x}\n{y}\n",
+        b"\x1ea Avro string of fifteen",
+    ],
+)
+def test_values_of_keeps_all_bytes_when_no_object_is_found(text: bytes) -> None:
+    """White space is data in binary formats: protobuf nearly always begins with a line break."""
+    assert values_of(text) == [text]
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\x1e"])
+def test_values_of_skips_a_mark_of_text_when_broken_json_follows(mark: bytes) -> None:
+    """Else the rejection would blame the mark, which is allowed."""
+    assert values_of(b"\n" + mark + b'{"a":NaN}\n') == [b'{"a":NaN}']
 
 
 @pytest.mark.parametrize(
