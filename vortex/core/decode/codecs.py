@@ -27,6 +27,9 @@ _WINDOW_LOG = 26
 _WINDOW = zstd.DecompressionParameter.window_log_max
 _WHITE = b" \t\r\n"
 _PADDING = re.compile(rb"[\0 \t\r\n]*+")
+_TO_ZERO = re.compile(rb"[^\0]*+\0?")
+_EXTRA, _NAME, _COMMENT, _CHECKSUM = 4, 8, 16, 2
+"""Flags of the optional fields of a gzip header, in their order."""
 _FIRST, _STEP = 1024, 1 << 20
 """Bytes per call to a decompressor, at first and at most: it copies the input after its member. Also its maximum
 output per call."""
@@ -199,9 +202,12 @@ def _end_of_padding(data: bytes, at: int) -> int:
     return found.end()
 
 
-def _stream(decompressor: Any, data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
-    """Read one member with a decompressor of the standard library's interface. Raises its exceptions."""
-    window = _FIRST
+def _stream(
+    decompressor: Any, data: memoryview, at: int, room: int, out: Output, window: int = _FIRST
+) -> Steps[int]:
+    """Read one member with a decompressor of the standard library's interface, at first `window` bytes. Raises its
+    exceptions.
+    """
     while not decompressor.eof:
         chunk = data[at : at + window] if decompressor.needs_input else data[:0]
         at += len(chunk)
@@ -220,7 +226,22 @@ def _stream(decompressor: Any, data: memoryview, at: int, room: int, out: Output
 
 
 def _gzip(data: memoryview, at: int, room: int, out: Output) -> Steps[int]:
-    return _stream(igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), data, at, room, out)
+    decompressor, window = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), _FIRST
+    # The decompressor takes a header with several optional fields, or with a checksum, for broken if it comes in two.
+    if (flags := int.from_bytes(data[at + 3 : at + 4])) & (_EXTRA | _NAME | _COMMENT | _CHECKSUM):
+        window = max(window, _end_of_header(data, at, flags) - at)
+    return _stream(decompressor, data, at, room, out, window)
+
+
+def _end_of_header(data: memoryview, at: int, flags: int) -> int:
+    """The end of the header of a gzip member, or beyond the data if it is cut off: RFC 1952, section 2.3."""
+    end = at + 10
+    if flags & _EXTRA:
+        end += 2 + int.from_bytes(data[end : end + 2], "little")
+    for field in (_NAME, _COMMENT):
+        if flags & field and (found := _TO_ZERO.match(data, end)):
+            end = found.end()
+    return end + 2 if flags & _CHECKSUM else end
 
 
 def _zlib(data: memoryview, at: int, room: int, out: Output) -> Steps[int]:

@@ -96,6 +96,26 @@ def test_decompress_reads_zlib_of_every_window_size(window: int) -> None:
     assert decompress(compressor.compress(TEXT) + compressor.flush(), ROOM) == TEXT
 
 
+@pytest.mark.parametrize("size", [10, 500, 1_003, 1_004, 1_010, 1_012, 3_000, 70_000, 2_000_000])
+@pytest.mark.parametrize("flags", range(0, 32, 2))
+def test_decompress_reads_a_gzip_header_with_optional_fields_however_long(flags: int, size: int) -> None:
+    """Of 1,025 bytes and more, such headers used to come to the decompressor in two calls."""
+    head = b"\x1f\x8b\x08" + bytes([flags]) + b"\0\0\0\0\0\xff"
+    if flags & 4:
+        head += struct.pack("<H", min(size, 65_535)) + b"\0" * min(size, 65_535)
+    head += b"n" * size + b"\0" if flags & 8 else b""
+    head += b"c" * size + b"\0" if flags & 16 else b""
+    head += struct.pack("<H", zlib.crc32(head) & 0xFFFF) if flags & 2 else b""
+    whole = head + gzip.compress(TEXT, mtime=0)[10:]
+    assert gzip.decompress(whole) == TEXT
+    assert decompress(whole, ROOM) == TEXT
+    assert decompress(whole + b"\0\n" + whole, ROOM) == TEXT + TEXT
+    for cut in (4, 11, len(head) - 1, len(head), len(whole) - 1):
+        with pytest.raises(Refused) as refused:
+            decompress(whole[:cut], ROOM)
+        assert refused.value.reason is Reason.BAD_COMPRESSION
+
+
 @every
 def test_decompress_leaves_out_white_space_at_the_end(compressed: Callable[[bytes], bytes]) -> None:
     """However much."""
