@@ -8,6 +8,7 @@ fixed-size blocks, produce these. Other formats that are recognised are named in
 from __future__ import annotations
 
 import re
+import sys
 from codecs import utf_8_decode
 from collections.abc import Callable
 from io import BytesIO
@@ -33,6 +34,8 @@ _EXTRA, _NAME, _COMMENT, _CHECKSUM = 4, 8, 16, 2
 _FIRST, _STEP = 1024, 1 << 20
 """Bytes per call to a decompressor, at first and at most: it copies the input after its member. Also its maximum
 output per call."""
+_SNAPPY_BYTES = 1 << 16
+"""Maximum decompressed bytes of a chunk of Snappy."""
 _CHUNKS = 10
 """Chunks of Snappy that count as one member."""
 _STEP_MEMBERS, _STEP_CHUNKS = 200, 10_000
@@ -161,7 +164,7 @@ def is_wide(data: bytes) -> bool:
     return data.startswith(_WIDE)
 
 
-def _codec(data: bytes, at: int) -> _Codec | None:
+def _codec(data: bytes | memoryview, at: int) -> _Codec | None:
     """The codec of the member at this offset."""
     head = data[at : at + 4]
     if head[:2] == b"\x1f\x8b":
@@ -175,7 +178,7 @@ def _codec(data: bytes, at: int) -> _Codec | None:
         return _LZ4
     if head[1:] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
         return _SKIPPABLE
-    return _FRAMED if data.startswith(_SNAPPY, at) else None
+    return _FRAMED if data[at : at + len(_SNAPPY)] == _SNAPPY else None
 
 
 def _begins_like_zlib(data: bytes) -> bool:
@@ -196,15 +199,13 @@ def _begins_like_zlib(data: bytes) -> bool:
     return True
 
 
-def _end_of_padding(data: bytes, at: int) -> int:
-    found = _PADDING.match(data, at)
+def _end_of_padding(data: bytes | memoryview, at: int, most: int = sys.maxsize) -> int:
+    found = _PADDING.match(data, at, most)
     assert found  # perhaps empty
     return found.end()
 
 
-def _stream(
-    decompressor: Any, data: memoryview, at: int, room: int, out: Output, window: int = _FIRST
-) -> Steps[int]:
+def _stream(decompressor: Any, data: memoryview, at: int, room: int, out: Output, window: int = _FIRST) -> Steps[int]:
     """Read one member with a decompressor of the standard library's interface, at first `window` bytes. Raises its
     exceptions.
     """
@@ -270,7 +271,7 @@ def _framed_snappy(data: memoryview, begin: int, room: int, out: Output) -> Step
     at, size, chunks = begin, 0, 0
     while at + 4 <= len(data):
         kind, length = data[at], int.from_bytes(data[at + 1 : at + 4], "little")
-        if 0x02 <= kind < 0x80 or (kind == 0x00 and length == 0):
+        if 0x02 <= kind < 0x80 or (kind == 0x00 and _is_padding(data, at, at + 4 + length)):
             break  # padding or another member: no mandatory chunk begins like this
         body = data[at + 4 : at + 4 + length]
         if len(body) < length:
@@ -290,6 +291,24 @@ def _framed_snappy(data: memoryview, begin: int, room: int, out: Output) -> Step
             yield
     _some_snappy(data[begin:at], size, out)
     return at
+
+
+def _is_padding(data: memoryview, at: int, end: int) -> bool:
+    """Whether padding begins here, rather than a chunk of Snappy that ends at `end`: both may begin with a zero.
+
+    It is a chunk if something other than padding and a member comes in it, or if its checksum is right.
+    """
+    padded = _end_of_padding(data, at, end)
+    if padded < min(end, len(data)) and _codec(data, padded) is None:
+        return False
+    try:
+        size = _varint(data[at + 8 : end])
+        if end > len(data) or size > _SNAPPY_BYTES:
+            return True
+        _some_snappy(data[at:end], size, Output())
+    except _BROKEN:
+        return True
+    return False
 
 
 def _some_snappy(chunks: memoryview, size: int, out: Output) -> None:

@@ -90,6 +90,37 @@ def test_decompress_skips_skippable_snappy_chunks() -> None:
     assert decompress(snappy[:10] + b"\xfe\3\0\0abc" + snappy[10:] + b"\x80\1\0\0x", ROOM) == TEXT
 
 
+PADDINGS = [b"\0" * zeros + white for zeros in range(1, 5) for white in (b"", b"\n", b"\r\n", b"\n" * 4, b"\n\0\0")]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(
+    "following",
+    [b"", b"\0\n" * 40_000, *(compress(TEXT) for compress in CODECS.values()), zlib.compress(TEXT, 0), SKIPPABLE],
+    ids=["nothing", "padding", *CODECS, "stored", "skippable"],
+)
+def test_decompress_skips_zeros_after_snappy_which_look_like_a_chunk(padding: bytes, following: bytes) -> None:
+    """A chunk begins with a zero, too: that of compressed data, with its length."""
+    after = b"" if not following.strip(b"\0\n") or following is SKIPPABLE else TEXT
+    assert decompress(CODECS["snappy"](TEXT) + padding + following, ROOM) == TEXT + after
+    with pytest.raises(Refused) as refused:
+        decompress(CODECS["snappy"](TEXT) + padding + b"more", ROOM)
+    assert refused.value.reason is Reason.BAD_COMPRESSION
+
+
+def test_decompress_reads_snappy_chunks_which_look_like_padding() -> None:
+    """Their length is of white space and zeros; with some, what comes next looks like a member of zlib."""
+    likely = [b"%d" % number * size for size in (11, 39, 232, 24_500, 27_332) for number in range(10, 100)]
+    likely += [b"%04d" % number * 10 for number in range(10_000)]
+    zlib_too = 0
+    for text in likely:
+        whole = CODECS["snappy"](text)
+        if whole[10] == 0 and not whole[11:14].strip(b"\0 \t\r\n"):
+            zlib_too += codecs.format_name(whole[14:]) == "zlib"
+            assert decompress(whole + whole[10:] + b"\0" + whole, ROOM) == text * 3
+    assert zlib_too
+
+
 @pytest.mark.parametrize("window", range(9, 16))
 def test_decompress_reads_zlib_of_every_window_size(window: int) -> None:
     compressor = zlib.compressobj(6, zlib.DEFLATED, window)
