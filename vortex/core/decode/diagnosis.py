@@ -17,6 +17,7 @@ from vortex.core.decode.depth import MAX_DEPTH, is_too_deep
 from vortex.core.decode.fields import NAMES, Fields, Paths, paths_of
 from vortex.core.decode.paths import Node, trie_of
 from vortex.core.decode.reasons import MISSING, Reason, Refused
+from vortex.core.decode.shape import Picker
 from vortex.core.decode.surrogates import MARKS, masked
 
 MOST_KEYS = 100_000
@@ -52,6 +53,7 @@ class SlowDecoder:
     def __init__(self, fields: Fields) -> None:
         self._fields, self._paths = fields, paths_of(fields)
         self._trie = trie_of(self._paths)
+        self._time = Picker(trie_of({"time": self._paths["time"]}))
 
     def __call__(self, data: bytes) -> tuple[str, str, str | None, Any]:
         """Customer, type, id (None if the content is hashed instead) and time (a text or number, or None).
@@ -76,8 +78,8 @@ class SlowDecoder:
         return customer, kind, key, times[0] if times else None
 
     def times(self, data: bytes) -> list[str | int | float]:
-        """The texts and numbers at the paths of the time, in order, of a valid event."""
-        return self._times(self._values(masked(data)))
+        """The texts and numbers at the paths of the time, in order, of a valid event, with any number of keys."""
+        return self._times(self._time.values(masked(data)))
 
     def _object(self, data: bytes) -> bytes:
         """The text of one JSON object, with marks for lone surrogates. Raises Refused."""
@@ -139,11 +141,15 @@ def missing(name: str, paths: Paths) -> Refused:
 
 
 def time_value(value: bytes) -> str | int | float:
-    """The text or number of this JSON. A number out of range is returned as its text, which is not a valid time."""
+    """The text or number of this JSON. A number out of range is returned as its text, which is not a valid time.
+
+    A lone surrogate is read as its mark, whoever reads the event.
+    """
     try:
         found: str | int | float = msgspec.json.decode(value)
     except msgspec.MsgspecError:
-        return value.decode()
+        hidden = masked(value)
+        return value.decode() if hidden is value else time_value(hidden)
     return found
 
 

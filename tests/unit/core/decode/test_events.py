@@ -203,6 +203,15 @@ def test_the_time_is_the_first_path_with_a_readable_value() -> None:
     assert [row[3] for row in rows] == [1_545_116_709_000] * 7 + [NO_PERIOD] * 2
 
 
+@pytest.mark.parametrize("more", ["", ',"x":[null,\n1]', ',"x":1.5e999'])
+def test_a_time_with_a_lone_surrogate_in_the_name_of_its_zone_is_read_the_same_on_any_path(more: str) -> None:
+    """The offset decides, so it is a time."""
+    text = f'{{"c":"a","t":"b","id":1,"at":"2018-12-18T07:05:09Z[\\ud800]"{more}}}'
+    for times in (("at",), ("at", "other")):
+        rows, _ = read_both_ways(text.encode(), fields=Fields(("c",), ("t",), ("id",), times))
+        assert [row[3] for row in rows] == [1_545_116_709_000]
+
+
 NEITHER = ['{"$date":5}', "[1]", "[]", "{}", "true", "false", "1545116709.5", "1e999", "0.0"]
 
 

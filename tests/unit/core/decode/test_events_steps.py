@@ -54,6 +54,20 @@ def test_event_reader_reads_events_in_steps_when_the_first_time_is_unreadable() 
     assert steps(packed(2000, at="soon", **{f"key{number}": 1 for number in range(150)}), 2000) >= 8
 
 
+def test_event_reader_makes_no_object_of_each_key_when_the_first_time_is_unreadable() -> None:
+    """Eight such events in 44 KB took 6.7 seconds of CPU, and 137 MB each."""
+    keys = b'"":0,' * 200_000
+    data = b'{"customer":"a","type":"b","id":1,"at":"x",' + keys + b'"also_at":1545116709}'
+    tracemalloc.start()
+    try:
+        found = reader().page(records(data))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.period.tolist() == [1_545_116_700_000]
+    assert peak < 4 * len(data)
+
+
 def test_event_reader_drops_the_names_of_a_record_before_it_reads_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those of plain events of the page, which keep their customer and type."""
     monkeypatch.setattr(module, "_MOST_NAMES", 10)
