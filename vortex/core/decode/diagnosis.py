@@ -18,6 +18,8 @@ from vortex.core.decode.fields import NAMES, Fields, Paths, paths_of
 from vortex.core.decode.paths import Node, trie_of
 from vortex.core.decode.reasons import MISSING, Reason, Refused
 from vortex.core.decode.shape import Picker
+from vortex.core.decode.steps import at_once
+from vortex.core.decode.structure import has_more_keys
 from vortex.core.decode.surrogates import MARKS, masked
 
 MOST_KEYS = 100_000
@@ -61,7 +63,7 @@ class SlowDecoder:
         Raises Refused with a reason.
         """
         text = self._object(data)
-        if data.count(b":") > MOST_KEYS:
+        if at_once(has_more_keys(data, MOST_KEYS)):
             raise Refused(Reason.TOO_MANY_KEYS, f"needs the slow decoder and has more than {MOST_KEYS} keys")
         values = self._values(text)
         found = [self._text_of(values, name) for name in NAMES[:3]]

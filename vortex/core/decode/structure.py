@@ -27,6 +27,8 @@ def table(chars: bytes) -> NDArray[np.bool_]:
     return table
 
 
+_COLON = b":"[0]
+_KEYS = table(b'":')
 _BRACKETS, _TOKENS = table(b'"[]{}'), table(b'"[]{},')
 _SCALARS = table(b"-+.0123456789eEnultrfas")
 _OTHERS = ~(_SCALARS | table(b" \t\r\n"))
@@ -51,6 +53,19 @@ def nests_deeper(text: bytes, most: int) -> Steps[bool]:
     """Whether brackets nest more than `most` deep."""
     for piece in _pieces(text, _BRACKETS):
         if len(piece.depth) and int(piece.depth.max()) > most:
+            return True
+        yield
+    return False
+
+
+def has_more_keys(text: bytes, most: int) -> Steps[bool]:
+    """Whether the objects of valid JSON have more than `most` keys: colons outside strings."""
+    if text.count(b":") <= most:
+        return False
+    found = 0
+    for piece in _pieces(text, _KEYS):
+        found += int(np.count_nonzero(piece.kind == _COLON))
+        if found > most:
             return True
         yield
     return False

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.workload import kpl_aggregate
 from vortex.core.decode.containers import parts_of
 from vortex.core.decode.decoder import Decoded, Decoder
+from vortex.core.decode.diagnosis import MOST_KEYS
 from vortex.core.decode.fields import Fields
 from vortex.core.decode.limits import Limits
 from vortex.core.decode.reasons import Reason
@@ -140,6 +141,35 @@ def test_decoder_accepts_or_rejects_a_missing_id_by_setting() -> None:
     assert decode(data).ids == [None]
     strict = Decoder(Fields(("customer",), ("event",), ("id",), ("at",), "reject"))
     assert decode(data, decoder=strict).rejected[0].reason is Reason.MISSING_ID
+
+
+_DUMP = ":".join(["0f"] * (MOST_KEYS + 3))
+
+
+@pytest.mark.parametrize("more", [{"ctx": None}, {"lone": "\ud83d"}])
+def test_decoder_accepts_an_event_of_few_keys_when_a_text_has_very_many_colons(more: dict[str, object]) -> None:
+    """Such an event needs the slow decoder, which makes an object of each key."""
+    decoder = Decoder(Fields(("ctx.customer", "customer"), ("event",), ("id",), ("at",)))
+    data = event(**more, dump=_DUMP, code='a\\":"b').replace(b", ", b",\n")
+    out = decode(data, decoder=decoder)
+    assert out.customers == ["acme"] and not out.rejected
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"), [('"id":1.5', Reason.BAD_ID), ('"id":1,"id":1', Reason.DUPLICATE_KEY), ("", Reason.MISSING_ID)]
+)
+def test_decoder_gives_the_true_reason_when_a_text_has_very_many_colons(more: str, reason: Reason) -> None:
+    decoder = Decoder(Fields(("customer",), ("event",), ("id",), ("at",), missing_id="reject"))
+    members = f'"customer":"a","event":"v","dump":"{_DUMP}"' + ("," + more if more else "")
+    assert [each.reason for each in decode(f"{{{members}}}".encode(), decoder=decoder).rejected] == [reason]
+
+
+def test_decoder_rejects_an_event_of_too_many_keys_when_it_needs_the_slow_decoder() -> None:
+    """Keys count wherever they are."""
+    for keys, reason in ((MOST_KEYS - 5, Reason.BAD_ID), (MOST_KEYS + 1, Reason.TOO_MANY_KEYS)):
+        inner = ",".join(['{"a":1}'] * keys)
+        data = f'{{"customer":"a","event":"v","id":1.5,"x":[{inner}]}}'.encode()
+        assert [each.reason for each in decode(data).rejected] == [reason]
 
 
 def test_decoder_returns_no_time_when_the_time_field_is_an_object_or_a_boolean() -> None:

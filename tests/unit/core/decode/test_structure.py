@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vortex.core.decode import structure
 from vortex.core.decode.steps import at_once
-from vortex.core.decode.structure import has_more_values, nests_deeper
+from vortex.core.decode.structure import has_more_keys, has_more_values, nests_deeper
 
 _VALUES = st.recursive(
     st.none() | st.integers() | st.text(st.sampled_from('"\\[]{},a'), max_size=6),
@@ -32,6 +32,32 @@ def test_nests_deeper_compares_the_depth_of_a_value(value: object, piece: int) -
         patch.setattr(structure, "_PIECE", piece)
         for most in range(4):
             assert at_once(nests_deeper(text, most)) is (depth_of(value) > most)
+
+
+def keys_of(value: object) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(keys_of, value.values()))
+    return sum(map(keys_of, value)) if isinstance(value, list) else 0
+
+
+@given(
+    st.recursive(
+        st.none() | st.text(st.sampled_from('"\\:a'), max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(st.sampled_from('"\\:'), max_size=2), inner, max_size=3)
+        ),
+        max_leaves=10,
+    ),
+    st.sampled_from([3, 7, 1 << 16]),
+)
+def test_has_more_keys_compares_the_keys_of_all_objects_without_colons_in_strings(value: object, piece: int) -> None:
+    """Whatever the size of the pieces."""
+    text, keys = json.dumps(value).encode(), keys_of(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structure, "_PIECE", piece)
+        for most in range(keys + 3):
+            assert at_once(has_more_keys(text, most)) is (keys > most)
 
 
 @given(st.lists(_VALUES, max_size=8), st.sampled_from([3, 7, 1 << 16]), st.booleans())
