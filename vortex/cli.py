@@ -78,7 +78,7 @@ def run(config: Path | None, drain: bool, processes: str, supervised: int) -> No
         else:
             from vortex.runtime import supervisor
     if count == 1:
-        sys.exit(service.run(settings, drain=drain, supervised=supervised))
+        service.run(settings, drain=drain, supervised=supervised)
     if drain:
         raise click.UsageError("--drain reads all shards in one process; leave out --processes")
     if settings.coordination.mode == "local":

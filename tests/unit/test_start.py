@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.unit.test_cli_imports import imported
+from vortex.exits import Exit
 
 _NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 _AT_IMPORT = """
@@ -19,7 +20,7 @@ class AtImport:
     @staticmethod
     def find_spec(name, *_):
         if name == {moment!r}:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.{number})
 
 sys.meta_path.insert(0, AtImport)
 sys.argv = [{program!r}, *{arguments!r}]
@@ -27,7 +28,7 @@ from {program}.start import main
 main()
 print("not stopped")
 """
-"""Sends SIGTERM at the moment when a module is first imported."""
+"""Sends a signal at the moment when a module is first imported."""
 
 
 def namespaces() -> bool:
@@ -38,8 +39,10 @@ def namespaces() -> bool:
         return False
 
 
-def ended(program: str, arguments: list[str], moment: str, *before: str) -> subprocess.CompletedProcess[str]:
-    text = _AT_IMPORT.format(program=program, arguments=arguments, moment=moment)
+def ended(
+    program: str, arguments: list[str], moment: str, *before: str, number: str = "SIGTERM"
+) -> subprocess.CompletedProcess[str]:
+    text = _AT_IMPORT.format(program=program, arguments=arguments, moment=moment, number=number)
     environment = {**os.environ, "VORTEX_CONFIG": ""}
     return subprocess.run(
         [*before, sys.executable, "-c", text], capture_output=True, text=True, timeout=60, env=environment
@@ -49,7 +52,6 @@ def ended(program: str, arguments: list[str], moment: str, *before: str) -> subp
 RUNS = [
     ("vortex", ["run"], "vortex.cli"),
     ("vortex", ["run"], "vortex.config.loading"),
-    ("vortex", ["run", "--drain"], "vortex.options"),
     ("vortex", ["run", "--processes", "2"], "vortex.options"),
     ("vortex_loader", ["run"], "vortex_loader.cli"),
 ]
@@ -63,6 +65,18 @@ def test_worker_ends_with_0_when_sigterm_comes_while_modules_load(
     if process_1 and not namespaces():
         pytest.skip("needs unshare --pid, which is not permitted here")
     done = ended(program, arguments, moment, *(_NAMESPACE if process_1 else ()))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_drain_ends_as_unfinished_when_a_signal_comes_while_modules_load(number: str) -> None:
+    """It has published nothing, so a job must not count as done."""
+    done = ended("vortex", ["run", "--drain"], "vortex.options", number=number)
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.UNFINISHED, "", "")
+
+
+def test_worker_ends_with_0_when_sigint_comes_while_modules_load() -> None:
+    done = ended("vortex", ["run"], "vortex.config.loading", number="SIGINT")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from vortex.core.log.trailer import CorruptSegment, OtherVersion
 from vortex.core.wording import counted
 from vortex.exits import Exit
 from vortex.fleet.fleet import Draining
-from vortex.ports import Clock
 from vortex.publish.object_writer import ForeignObject
 from vortex.runtime.assembly import Assembly
 
@@ -40,6 +40,8 @@ class App:
         self._env, self._draining, self._watch = loops.env, loops.draining, watch
         self._wake = loops.bounds.moved
         self._stop = asyncio.Event()
+        self._grace_ends = math.inf
+        """By the monotonic clock."""
         self._read_out = asyncio.Event()
         """Set when nothing more will be read."""
         self._publishing = asyncio.Lock()
@@ -51,6 +53,7 @@ class App:
         """Stop reading, commit, and publish what is committed."""
         if not self._stop.is_set():
             log.info("stopping: committing what was read")
+            self._grace_ends = self._env.clock.monotonic() + self._env.settings.shutdown.grace / 1000
         self._stop.set()
         self.fleet.stop()
         if len(self.fleet.roster.workers) > 1:
@@ -66,14 +69,13 @@ class App:
         tasks = [fleet, publishing, cleaning, watching, stopping]
         if self._draining is not None:
             tasks.append(asyncio.ensure_future(self._close_at_tip(self._draining)))
+            tasks[-1].add_done_callback(self._stop_if_failed)
         try:
             await asyncio.wait([fleet, publishing, cleaning, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
-            clock, grace = self._env.clock, self._env.settings.shutdown.grace / 1000
-            end = clock.monotonic() + grace if stopping.done() else None
-            await _until(end, clock, fleet, publishing, watching)
+            await self._until(stopping, fleet, publishing, watching)
             self._read_out.set()
             self._wake.set()
-            await _until(end, clock, publishing, watching)
+            await self._until(stopping, publishing, watching)
             if not (fleet.done() and publishing.done()):
                 log.warning("the grace period is over; uncommitted data will be read again, nothing is lost")
             for task in tasks:
@@ -105,6 +107,19 @@ class App:
                 return
             log.info("drained to the tip of every shard")
             fleet.finish(end or 0)
+
+    async def _until(self, stopping: asyncio.Future[Any], *tasks: asyncio.Future[Any]) -> None:
+        """Wait until one of the tasks ends; once this process is asked to stop, until its grace period ends at most."""
+        if not stopping.done():
+            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            left = max(0.0, self._grace_ends - self._env.clock.monotonic())
+            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    def _stop_if_failed(self, task: asyncio.Future[Any]) -> None:
+        """An error in a task that may end before the others: `run` raises it as it ends."""
+        if not task.cancelled() and task.exception() is not None:
+            self.stop()
 
     def _give_up(self, problem: Exception) -> None:
         """The store needs operator action; the exit code shows it."""
@@ -159,9 +174,3 @@ async def _cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)  # which were reported, or came of the end
-
-
-async def _until(end: float | None, clock: Clock, *tasks: asyncio.Future[Any]) -> None:
-    """Wait until one of the tasks ends, or until the time `end` (None: without a limit)."""
-    timeout = None if end is None else max(0.0, end - clock.monotonic())
-    await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -216,8 +216,8 @@ async def _main(settings: Settings, drain: bool, processes: int) -> Exit:
             return code
 
 
-def run(settings: Settings, *, drain: bool, supervised: int = 0) -> int:
-    """`vortex run`: returns the exit code.
+def run(settings: Settings, *, drain: bool, supervised: int = 0) -> NoReturn:
+    """`vortex run`: ends this process with its exit code. Raises what prevents its start, such as ConfigError.
 
     `supervised`: 0, or the number of workers that the supervisor runs. Then it stops when its standard input (the
     supervisor) ends.
@@ -228,6 +228,15 @@ def run(settings: Settings, *, drain: bool, supervised: int = 0) -> int:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = int(runner.run(_main(settings, drain, supervised)))
-    gc.freeze()  # the interpreter collects as it ends, and frees nothing that the system would not
-    return code
+        _leave(runner.run(_main(settings, drain, supervised)))
+
+
+def _leave(code: Exit) -> NoReturn:
+    """End the process. Everything is closed, so what is left are threads that wait for a look-up of a name, or for a
+    disk that hangs: the loop and the interpreter would wait for them without a limit.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)

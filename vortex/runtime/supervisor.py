@@ -82,6 +82,8 @@ class Supervisor:
     _children: list[_Child] = field(default_factory=list)
     _lives: Lives = field(default_factory=Lives)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _signalled: bool = False
+    """Whether a signal has come. Workers are also stopped without one, where one of them needs operator action."""
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while workers are asked: an older page that comes after a newer one would make counters fall."""
 
@@ -110,8 +112,14 @@ class Supervisor:
                 listening.cancel()
         return Exit(max(ended))
 
+    def signalled(self, number: int) -> None:
+        """Handle SIGTERM and SIGINT: stop. The second one ends the workers at once."""
+        if self._signalled or not self._stopping.is_set():
+            self.stop(number)
+        self._signalled = True
+
     def stop(self, number: int) -> None:
-        """Forward a signal and restart no more workers. Those that hang are killed later."""
+        """Send a signal to all workers, and restart none. Those that hang are killed later."""
         if not self._stopping.is_set():
             asyncio.get_running_loop().call_later(self.settings.shutdown.grace / 1000 + _KILL_S, self._kill)
         self._stopping.set()
@@ -268,7 +276,7 @@ async def _main(settings: Settings, command: list[str], count: int) -> Exit:
         supervisor = Supervisor(settings, command, count, Path(folder))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, supervisor.stop, number)
+            loop.add_signal_handler(number, supervisor.signalled, number)
         return await supervisor.run()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -20,6 +22,20 @@ from vortex.runtime.assembly import loaded_state
 from vortex.runtime.environment import Environment
 from vortex.runtime.service import Service
 
+_HANGING = """
+import asyncio, time
+from vortex.exits import Exit
+from vortex.runtime import service
+
+async def main(*arguments):
+    asyncio.ensure_future(asyncio.to_thread(time.sleep, 600))
+    await asyncio.sleep(0.1)
+    print("said")
+    return Exit.UNFINISHED
+
+service._main = main
+service.run(None, drain=True)
+"""
 SHUTDOWN_S = 25
 """`shutdown.grace` by default."""
 
@@ -86,6 +102,56 @@ def test_service_ends_with_its_grace_period_when_a_shard_never_stops_and_publish
         return loop.time() - stopped_at
 
     assert vtime.run(main()) <= SHUTDOWN_S
+
+
+def test_process_ends_when_a_thread_of_it_hangs() -> None:
+    """Such as in a look-up of a name, or in a call of a disk whose server is gone."""
+    done = subprocess.run([sys.executable, "-c", _HANGING], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.UNFINISHED, "said\n", "")
+
+
+def test_drain_ends_with_its_grace_period_when_it_is_stopped_while_it_publishes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reading has ended by itself then, and a put hangs."""
+
+    async def main() -> float:
+        service = Service(filled().environment(), PrometheusMeter("clicks"))
+        loop, publish, hangs = asyncio.get_running_loop(), Publisher.step, asyncio.Event()
+
+        async def step(publisher: Publisher, *, thorough: bool = False) -> bool:
+            assert service._app is not None
+            if service._app._read_out.is_set():
+                hangs.set()
+                await loop.create_future()
+            return await publish(publisher, thorough=thorough)
+
+        monkeypatch.setattr(Publisher, "step", step)
+        running = asyncio.ensure_future(service.run(drain=True))
+        await hangs.wait()
+        service.stop()
+        stopped_at = loop.time()
+        done, _ = await asyncio.wait([running], timeout=3600)
+        assert done, "it still runs an hour later"
+        assert running.result() is Exit.UNFINISHED
+        return loop.time() - stopped_at
+
+    assert vtime.run(main()) <= SHUTDOWN_S
+
+
+def test_drain_ends_with_the_error_when_looking_for_its_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not read on without end."""
+
+    async def broken(publisher: Publisher) -> int | None:
+        raise TypeError("broken")
+
+    async def main() -> None:
+        monkeypatch.setattr(Publisher, "unpublished_end", broken)
+        async with asyncio.timeout(3600):
+            await Service(filled().environment(), PrometheusMeter("clicks")).run(drain=True)
+
+    with pytest.raises(TypeError, match="broken"):
+        vtime.run(main())
 
 
 def filled() -> World:

@@ -224,6 +224,44 @@ async def test_supervisor_kills_a_worker_that_does_not_stop(
     assert "worker 0 does not stop; killing it" in caplog.text
 
 
+_ENDING = """
+import os, pathlib, signal, sys, time
+
+number, ready = os.path.basename(os.environ["VORTEX_HTTP__HOST"])[0], pathlib.Path(sys.argv[1])
+if number == "0":
+    while not ready.exists():
+        time.sleep(0.05)
+    sys.exit(5)
+
+def stop(*arguments):
+    signal.signal(signal.SIGTERM, lambda *arguments: os._exit(130))
+    pathlib.Path(sys.argv[2]).touch()
+    time.sleep(2)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, stop)
+ready.touch()
+time.sleep(60)
+"""
+"""Worker 0 needs an operator. The other one takes two seconds to stop, and ends at once at a second signal."""
+
+
+async def test_first_signal_leaves_workers_their_grace_period_when_one_has_ended_with_5(tmp_path: Path) -> None:
+    """They stop already, and the exit code still says that an operator is needed."""
+    config = tmp_path / "v.toml"
+    config.write_text(CONFIG)
+    ready, asked = tmp_path / "ready", tmp_path / "asked"
+    with socket_folder() as folder:
+        command = [sys.executable, "-c", _ENDING, str(ready), str(asked)]
+        running = Supervisor(load(config, {}), command, 2, Path(folder))
+        task = asyncio.ensure_future(running.run())
+        async with asyncio.timeout(30):
+            while not asked.exists():  # noqa: ASYNC110  # another process makes it
+                await asyncio.sleep(0.05)
+            running.signalled(signal.SIGTERM)
+            assert await task is Exit.LOST_STATE
+
+
 def test_socket_folder_has_a_short_path_when_tmpdir_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below a long TMPDIR no socket can be created, and the workers ended with a misleading error."""
     deep = tmp_path / ("d" * 100)

@@ -21,6 +21,7 @@ from aiohttp.web_server import Server
 from yarl import URL
 
 from vortex.adapters.http.limits import Gate
+from vortex.adapters.logs import printable
 
 
 def _hash(page: bytes, tag: str) -> str:
@@ -125,7 +126,7 @@ def _readiness(checks: Sequence[Check], *, verbose: bool) -> Response:
     ready = all(ok for _, ok, _ in checks)
     text = "ok\n" if ready else "not ready; ask /readyz?verbose\n"
     if verbose:
-        text = "".join(f"{'ok' if ok else 'FAIL'} {name}: {detail}\n" for name, ok, detail in checks)
+        text = "".join(f"{'ok' if ok else 'FAIL'} {printable(f'{name}: {detail}')}\n" for name, ok, detail in checks)
     return Response(text=text, status=200 if ready else 503)
 
 

@@ -23,7 +23,7 @@ async def get(address: tuple[str, int], path: str) -> tuple[int, str]:
 async def test_server_serves_liveness_and_readiness_and_metrics() -> None:
     """Alive is not ready; `?verbose` gives the reasons."""
     meter = PrometheusMeter()
-    checks = [("store", False, "denied"), ("shards", True, "4 are read")]
+    checks = [("store", False, "denied"), ("shards", True, "4 are read"), ("stream", True, "a lone \ud800")]
 
     async def page() -> bytes:
         return meter.page()
@@ -35,7 +35,10 @@ async def test_server_serves_liveness_and_readiness_and_metrics() -> None:
         meter.add(metrics.EVENTS, 3, outcome="accepted")
         assert (await get(address, "/livez"))[0] == 200
         assert (await get(address, "/readyz"))[0] == 503
-        assert await get(address, "/readyz?verbose") == (503, "FAIL store: denied\nok shards: 4 are read\n")
+        assert await get(address, "/readyz?verbose") == (
+            503,
+            "FAIL store: denied\nok shards: 4 are read\nok stream: a lone \\ud800\n",
+        )
         checks[0] = ("store", True, "")
         assert (await get(address, "/readyz"))[0] == 200
         status, text = await get(address, "/metrics")
