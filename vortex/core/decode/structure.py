@@ -58,6 +58,20 @@ def nests_deeper(text: bytes, most: int) -> Steps[bool]:
     return False
 
 
+def is_deeper_value(text: bytes, most: int) -> Steps[bool]:
+    """Whether the text may be one object or array, by its brackets alone, and nests more than `most` deep."""
+    deepest, last = 0, 1
+    if text[:1] not in (b"{", b"[") or text[-1:] not in (b"}", b"]"):
+        return False
+    for piece in _pieces(text, _BRACKETS):
+        if len(piece.depth):
+            if last < 1 or (piece.depth[:-1] < 1).any():
+                return False  # the first bracket closes before the end
+            deepest, last = max(deepest, int(piece.depth.max())), int(piece.depth[-1])
+        yield
+    return last == 0 and deepest > most
+
+
 def has_more_keys(text: bytes, most: int) -> Steps[bool]:
     """Whether the objects of valid JSON have more than `most` keys: colons outside strings."""
     if text.count(b":") <= most:

@@ -10,7 +10,7 @@ import msgspec
 from vortex.core.decode.depth import MAX_DEPTH
 from vortex.core.decode.limits import Budget
 from vortex.core.decode.steps import Steps
-from vortex.core.decode.structure import has_more_values, nests_deeper
+from vortex.core.decode.structure import has_more_values, is_deeper_value
 from vortex.core.decode.surrogates import masking
 
 WHITE = b" \t\r\n"
@@ -183,8 +183,10 @@ def _end_of_all(pattern: re.Pattern[bytes], text: bytes, at: int) -> Steps[int]:
 
 
 def _by_lines(piece: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes] | None]:
-    """The lines of a broken piece; None if no line contains an object."""
-    if b"\n" not in piece or (yield from nests_deeper(piece, MAX_DEPTH)):
+    """The lines of a broken piece; None if no line contains an object, or if it is one value that is only too deep: then
+    its lines are not events.
+    """
+    if b"\n" not in piece or (yield from is_deeper_value(piece, MAX_DEPTH)):
         return None
     values: list[bytes] = []
     at, some = 0, False

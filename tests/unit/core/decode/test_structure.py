@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vortex.core.decode import structure
 from vortex.core.decode.steps import at_once
-from vortex.core.decode.structure import has_more_keys, has_more_values, nests_deeper
+from vortex.core.decode.structure import has_more_keys, has_more_values, is_deeper_value, nests_deeper
 
 _VALUES = st.recursive(
     st.none() | st.integers() | st.text(st.sampled_from('"\\[]{},a'), max_size=6),
@@ -32,6 +32,8 @@ def test_nests_deeper_compares_the_depth_of_a_value(value: object, piece: int) -
         patch.setattr(structure, "_PIECE", piece)
         for most in range(4):
             assert at_once(nests_deeper(text, most)) is (depth_of(value) > most)
+            assert at_once(is_deeper_value(text, most)) is (depth_of(value) > most)
+            assert not at_once(is_deeper_value(b"[" + text + b"],[]", most))
 
 
 def keys_of(value: object) -> int:

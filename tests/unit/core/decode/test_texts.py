@@ -90,6 +90,27 @@ def test_values_of_keeps_all_bytes_when_no_object_is_found(text: bytes) -> None:
     assert values_of(text) == [text]
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (b'{"a":1,\n' * 600 + b"{}", [b'{"a":1,'] * 600 + [b"{}"]),
+        (b"log [\n" * 600 + b"{}", [b"log ["] * 600 + [b"{}"]),
+        (b"{}\nx" + b"[" * 600, [b"{}", b"x" + b"[" * 600]),
+        (b"{}\nx" + b"[" * 600 + b"]" * 600, [b"{}", b"x" + b"[" * 600 + b"]" * 600]),
+        (b"[" * 600 + b"]" * 600 + b"x\n{}", [b"[" * 600 + b"]" * 600 + b"x", b"{}"]),
+    ],
+)
+def test_values_of_finds_an_object_when_broken_lines_open_many_brackets(text: bytes, lines: list[bytes]) -> None:
+    """No value nests there: a line that opens a bracket is broken by itself."""
+    assert values_of(text) == lines
+
+
+def test_values_of_keeps_a_value_whole_when_it_only_nests_too_deep() -> None:
+    """What looks like an event on a line of it is not one."""
+    text = b'{"a":[\n' * 300 + b"{}\n" + b"]\n}" * 300
+    assert values_of(text) == [text]
+
+
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\x1e"])
 def test_values_of_skips_a_mark_of_text_when_broken_json_follows(mark: bytes) -> None:
     """Else the rejection would blame the mark, which is allowed."""
