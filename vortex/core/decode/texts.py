@@ -59,13 +59,15 @@ def values_of(text: bytes, budget: Budget) -> Steps[list[bytes]]:
     found = yield from _all_of(text, hidden, budget)
     if found is None:
         found, some = [], False
-        pieces = yield from _pieces(text, budget)
+        # A carriage return alone ends a line, too; all positions stay the same.
+        lined = text.replace(b"\r", b"\n")
+        pieces = yield from _pieces(lined, budget)
         for number, (begin, end) in enumerate(pieces):
             piece = text[begin:end]
             mask = piece if hidden is text else hidden[begin:end]
             # A single piece is the text, which was tried.
             its = (yield from _all_of(piece, mask, budget)) if len(pieces) > 1 else None
-            its = its or (yield from _by_lines(piece, mask, budget))
+            its = its or (yield from _by_lines(piece, mask, lined if piece is text else lined[begin:end], budget))
             some = some or its is not None
             found += its or [piece]
             if len(found) > budget.parts:
@@ -182,16 +184,16 @@ def _end_of_all(pattern: re.Pattern[bytes], text: bytes, at: int) -> Steps[int]:
     return end
 
 
-def _by_lines(piece: bytes, hidden: bytes, budget: Budget) -> Steps[list[bytes] | None]:
-    """The lines of a broken piece; None if no line contains an object, or if it is one value that is only too deep: then
-    its lines are not events.
+def _by_lines(piece: bytes, hidden: bytes, lined: bytes, budget: Budget) -> Steps[list[bytes] | None]:
+    """The lines of a broken piece; None if no line contains an object, or if the piece is one value that is only too
+    deep: then its lines are not events. `lined`: the piece with line feeds for carriage returns.
     """
-    if b"\n" not in piece or (yield from is_deeper_value(piece, MAX_DEPTH)):
+    if b"\n" not in lined or (yield from is_deeper_value(piece, MAX_DEPTH)):
         return None
     values: list[bytes] = []
     at, some = 0, False
     while (begin := (yield from _end_of_all(_BETWEEN, piece, at))) < len(piece):
-        end = piece.find(b"\n", begin)
+        end = lined.find(b"\n", begin)
         before, at = at, end if end >= 0 else len(piece)
         line = piece[begin:at].rstrip(WHITE)
         budget.tried()

@@ -67,6 +67,9 @@ def test_values_of_returns_the_elements_of_arrays(several: list[dict[str, object
         (b'[1,{"a":2}]', [b"1", b'{"a":2}']),
         (b'{"a":\n[1,\n', [b'{"a":\n[1,\n']),
         (b'\n{"a":NaN}\n{"a":2}\n', [b'{"a":NaN}', b'{"a":2}']),
+        (b'{"a":\r{"a":2}\r{"a":3}', [b'{"a":', b'{"a":2}', b'{"a":3}']),
+        (b'{"a":"1}\r{"a":2}', [b'{"a":"1}', b'{"a":2}']),
+        (b'{"a":"\\\r{"a":2}\r\n{"a":[1}\r\n{"a":4}', [b'{"a":"\\', b'{"a":2}', b'{"a":[1}', b'{"a":4}']),
     ],
 )
 def test_values_of_isolates_a_broken_value_from_its_neighbours(text: bytes, values: list[bytes]) -> None:
