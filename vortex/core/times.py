@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import date
+from decimal import ROUND_FLOOR, Context, Decimal
 
 EARLIEST_MS = -62_135_596_800_000
 """The first moment of year 1, the earliest supported time."""
@@ -16,6 +17,7 @@ _DAY_MS = 86_400_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 # The size of a number gives its unit: seconds until the year 5138, then milli-, micro- and nanoseconds.
 _SECONDS, _MILLIS, _MICROS = 10**11, 10**14, 10**17
+_FLOOR = Context(prec=28, rounding=ROUND_FLOOR)
 _LEAST_TEXT = 10**8
 """A text with a smaller number, of fewer than nine digits, may be a date."""
 _NUMBER = re.compile(r"(?P<whole>[+-]?[0-9]+)(?P<fraction>\.[0-9]*)?(?P<exponent>[eE][+-]?[0-9]+)?")
@@ -53,21 +55,21 @@ def _of_number_text(number: re.Match[str]) -> int | None:
         return None
     if exponent is None and number["fraction"] is None:
         return _of_number(int(whole)) if len(whole) < 40 else None
-    value = float(number[0])
-    return None if abs(value) < _LEAST_TEXT else _of_number(value)
+    size = abs(float(number[0]))
+    # Not as a float: with seven digits or more after the point it could round to the next hour.
+    return _of_number(Decimal(number[0])) if _LEAST_TEXT <= size < math.inf else None
 
 
-def _of_number(value: int | float) -> int | None:
+def _of_number(value: int | float | Decimal) -> int | None:
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    size = abs(value)
-    if size < _SECONDS:
-        ms = math.floor(value * 1000)
-    elif size < _MILLIS:
+    if -_SECONDS < value < _SECONDS:
+        ms = math.floor(_FLOOR.multiply(value, 1000) if isinstance(value, Decimal) else value * 1000)
+    elif -_MILLIS < value < _MILLIS:
         ms = math.floor(value)
     else:
         # Integer division: in floating point the last millisecond of a period could round to the next period.
-        ms = int(value // (1000 if size < _MICROS else 1_000_000))
+        ms = math.floor(value) // (1000 if -_MICROS < value < _MICROS else 1_000_000)
     return ms if EARLIEST_MS <= ms <= LATEST_MS else None
 
 
