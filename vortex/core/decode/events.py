@@ -172,13 +172,14 @@ class EventReader:
             events = yield from self._of_parts(parts)
             yield
             return [self._without_floods(events, parts, records)]
-        record, found, size = parts.owners[0], list[Events](), 0
+        record, found = parts.owners[0], list[Events]()
         data, limit = records.datas[record], self._most_rejections(records, record)
+        left = limit
         for some in parts.several(STEP_PARTS, STEP_BYTES):
             events = yield from self._of_parts(some)
             found.append(events)
-            size += lines_bytes(events.rejected, limit)
-            if size > limit:
+            left -= lines_bytes(events.rejected, left)
+            if left < 0:
                 none = self._none()
                 none.rejected = [as_one(events.rejected, record, data, limit, alone=len(parts.data) == 1)]
                 return [none]

@@ -19,7 +19,9 @@ LINE_BYTES = 4_000_000
 """Maximum size of a rejection line. Redshift accepts JSON objects up to 4 MB, other readers more:
 https://docs.aws.amazon.com/redshift/latest/dg/copy-usage_notes-copy-from-json.html."""
 _AROUND = 400
-"""Approximate bytes of a line without its data."""
+"""More bytes than a line has without its data, usually."""
+_HEAD = 180
+"""Approximate bytes of a line without reason, detail and data."""
 _DETAIL = 200
 """Maximum characters of a detail, which may contain a deep path."""
 _SHORT = b"\b\t\n\f\r"
@@ -68,15 +70,12 @@ def readable_bytes(data: bytes) -> int:
 
 
 def lines_bytes(rejected: Sequence[Rejected], enough: int) -> int:
-    """The approximate size of the lines. If it is well below `enough`, only an upper bound below it; if the data alone
-    are more, only a lower bound above it: to read large data takes a copy of them.
+    """The approximate size of the lines. If the data alone are more than `enough`, only a lower bound above it: to read
+    large data takes a copy of them.
     """
-    size, most = sum(len(one.data) for one in rejected), _AROUND * len(rejected)
-    if 6 * size + most <= enough:
-        return 6 * size + most
-    if size + most > enough:
-        return size + most
-    return sum(readable_bytes(one.data) for one in rejected) + most
+    heads = sum(_HEAD + len(one.reason) + len(one.detail[:_DETAIL]) for one in rejected)
+    size = heads + sum(len(one.data) for one in rejected)
+    return size if size > enough else heads + sum(_data_bytes(one.data) for one in rejected)
 
 
 def as_one(rejected: Sequence[Rejected], record: int, data: bytes, most: int, *, alone: bool) -> Rejected:
@@ -111,14 +110,29 @@ def lines_of(
 
 def _put_data(line: _Line, data: bytes) -> bool:
     """Put the data into the line; False if they do not fit."""
-    size = len(data)
-    if 6 * size + _AROUND <= LINE_BYTES or readable_bytes(data) + _AROUND <= LINE_BYTES:
-        try:
-            line.data = data.decode()
-            return True
-        except UnicodeDecodeError:
-            pass
-    if size * 4 // 3 + _AROUND > LINE_BYTES:
+    if (text := _text_of(data)) is not None:
+        line.data = text
+        return True
+    if _base64_bytes(data) + _AROUND > LINE_BYTES:
         return False
     line.data_base64 = base64.b64encode(data).decode()
     return True
+
+
+def _data_bytes(data: bytes) -> int:
+    """The size that the data have in their line, or in the line beside it."""
+    return _base64_bytes(data) if _text_of(data) is None else readable_bytes(data)
+
+
+def _base64_bytes(data: bytes) -> int:
+    return (len(data) + 2) // 3 * 4
+
+
+def _text_of(data: bytes) -> str | None:
+    """The data as text, if they are text and fit into a line as such."""
+    if 6 * len(data) + _AROUND > LINE_BYTES and readable_bytes(data) + _AROUND > LINE_BYTES:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None

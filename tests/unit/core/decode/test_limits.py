@@ -7,6 +7,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -116,6 +118,40 @@ def test_a_record_beyond_a_limit_becomes_one_rejection_with_its_bytes(name: str,
     assert kept == data
     counts = segment.footer.counts
     assert (counts.records, counts.events, counts.accepted, counts.rejected) == (3, 3, 2, 1)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("size", [170, 1_000])
+def test_a_large_record_keeps_its_events_when_the_lines_of_its_rejections_are_within_the_limit(
+    size: int, native: bool
+) -> None:
+    """4,000 lines of 430 bytes are, those of 1,260 bytes are not, whatever an upper bound of them is."""
+    broken = (GOOD[:-1] % 0 + b"," + b"x" * size + b"}\n") * 4_000
+    whole = gzipped(broken + b"\n".join(GOOD % n for n in range(3_000)))
+    if native:
+        segment = segment_of([whole], Limits())
+    else:
+        with without_native():
+            segment = segment_of([whole], Limits())
+    lines = rejections(segment)
+    total = sum(len(json.dumps(line)) for line in lines)
+    if size == 170:
+        assert total < 4_000_000 and {line["reason"] for line in lines} == {Reason.NOT_JSON}
+        assert (len(lines), segment.footer.counts.accepted) == (4_000, 3_000)
+    else:
+        assert [line["reason"] for line in lines] == [Reason.REJECTIONS_TOO_LARGE]
+        assert segment.footer.counts.accepted == 0
+
+
+@pytest.mark.parametrize("packed", [bytes, gzipped])
+def test_a_large_record_keeps_its_events_when_other_lines_are_binary(packed: Callable[[bytes], bytes]) -> None:
+    """Binary data take a third more in a rejection, as Base64, not six times their size."""
+    rng = Random(1)
+    binary = [b"\xff" + rng.randbytes(30_000).translate(None, b'\r\n"\\{}[]') for _ in range(100)]
+    whole = packed(b"\n".join(part for n, line in enumerate(binary) for part in (line, GOOD % n)))
+    segment = segment_of([whole], Limits())
+    assert [line["reason"] for line in rejections(segment)] == [Reason.NOT_UTF8] * 100
+    assert segment.footer.counts.accepted == 100
 
 
 def test_a_record_of_exactly_the_event_limit_is_accepted() -> None:

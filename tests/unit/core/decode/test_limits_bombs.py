@@ -34,7 +34,7 @@ WORST = {
     "empty lines": {"missing_customer"},
     "empty gzip members": {"too_many_members"},
     "empty gzip members, with blanks between, and a long end": {"empty"},
-    "user records of empty gzip members": {"rejections_too_large"},
+    "user records of empty gzip members": {"empty", "too_many_members"},
     "empty user records": {"too_many_sub_records"},
     "a customer that is a list": {"bad_customer"},
     "an ambiguous event of many keys": {"too_many_keys"},

@@ -1,4 +1,4 @@
-"""The cost of rejections in memory and time."""
+"""The size of rejections, and their cost in memory and time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import gc
 import json
 import time
 import tracemalloc
+from random import Random
 
+import numpy as np
 import pytest
 
 from tests.native import native
 from tests.unit.core.decode.test_limits import NOW, ingest
 from vortex.core.decode.limits import Limits
+from vortex.core.decode.reasons import Reason
 from vortex.core.decode.records import Records
+from vortex.core.decode.rejections import LINE_BYTES, Rejected, lines_bytes, lines_of
 from vortex.core.model import Page, Record
 
 PAGES, RECORDS = 15, 4_000
@@ -57,3 +61,29 @@ def test_a_rejection_costs_less_than_40_microseconds_of_cpu_time() -> None:
         least = min(least, (time.thread_time() - begun) / RECORDS)
     print(f"{1e6 * least:.1f} us a rejection")
     assert least < 40e-6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}",
+        b'{"c":"a","t":"b","id":0,' + b"x" * 170,
+        b"\x01\n" * 500,
+        b'"\\' * 500,
+        "é☃".encode() * 500,
+        Random(1).randbytes(900),
+        b"\0\xff" * 500,
+        b"x" * 3_000_000,
+        b"\x01" * 2_000_000,
+        b"x" * LINE_BYTES,
+    ],
+    ids=lambda data: f"{data[:2]!r}{len(data)}",
+)
+def test_lines_bytes_is_nearly_the_size_of_the_lines(data: bytes) -> None:
+    several = [Rejected(0, sub, Reason.NOT_JSON, "JSON is malformed (byte 9)", data) for sub in range(10)]
+    lines, besides = lines_of(
+        several, ["4" * 56], np.array([1545116709.123]), "shardId-000000000000", "_rejected/d/records"
+    )
+    real = len(lines) + len(besides)
+    assert abs(lines_bytes(several, 1 << 30) - real) < 0.1 * real
+    assert lines_bytes(several, len(data)) > len(data)
