@@ -75,5 +75,5 @@ def test_exhaust_takes_all_events_for_their_counts() -> None:
 
 def test_format_of_names_what_the_first_bytes_are() -> None:
     assert format_of(b" [1]") == "JSON"
-    assert format_of(b"\xff\xfe{\0") == "other (UTF-16 or UTF-32)"
+    assert format_of(b"\xff\xfe{\0") == "other (UTF-16-LE)"
     assert format_of(b"hello") == "other"

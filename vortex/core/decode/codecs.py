@@ -56,7 +56,7 @@ _UNREAD = {
     b"\x89LZO": "lzop",
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"\xf3\x89\x9a\xc2": "a KPL aggregate with a wrong MD5, or inside another format",
+    b"\xf3\x89\x9a\xc2": "a KPL aggregate with a wrong MD5 or broken protobuf, or inside another format",
     b"Obj\x01": "an Avro file",
     b"\xc3\x01": "an Avro object with the fingerprint of its schema",
     b"\x03\0": "a message of the Glue schema registry",
@@ -74,7 +74,16 @@ _UNREAD = {
     b"\x04\x22\x4d\x18": "LZ4 inside compressed data",
     _SNAPPY: "Snappy inside compressed data",
 }
-_WIDE = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")
+_WIDE = {
+    name: re.compile(mark + rb"|(?:%b){2}" % character.replace(b"x", rb"[\t\n\r -~]"))
+    for name, mark, character in (
+        ("UTF-32-BE", rb"\0\0\xfe\xff", rb"\0\0\0x"),
+        ("UTF-32-LE", rb"\xff\xfe\0\0", rb"x\0\0\0"),
+        ("UTF-16-BE", rb"\xfe\xff", rb"\0x"),
+        ("UTF-16-LE", rb"\xff\xfe", rb"x\0"),
+    )
+}
+"""What each encoding begins with: its byte order mark, or two ASCII characters, as JSON does (RFC 4627, section 3)."""
 
 
 class Output(BytesIO):
@@ -155,13 +164,13 @@ def format_name(data: bytes) -> str:
         return codec.name
     if data.lstrip(b"\xef\xbb\xbf\x1e \t\r\n")[:1] in (b"{", b"["):
         return "JSON"
-    name = "UTF-16 or UTF-32" if is_wide(data) else unread_format(data)
+    name = wide_encoding(data) or unread_format(data)
     return f"other ({name})" if name else "other"
 
 
-def is_wide(data: bytes) -> bool:
-    """Whether the data are UTF-16 or UTF-32, by the byte order mark or by the first character of JSON."""
-    return data.startswith(_WIDE)
+def wide_encoding(data: bytes) -> str | None:
+    """The name of the encoding if the data look like UTF-16 or UTF-32."""
+    return next((name for name, begin in _WIDE.items() if begin.match(data)), None)
 
 
 def _codec(data: bytes | memoryview, at: int) -> _Codec | None:

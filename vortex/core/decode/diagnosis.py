@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from vortex.core.decode.codecs import is_wide, unread_format
+from vortex.core.decode.codecs import unread_format, wide_encoding
 from vortex.core.decode.depth import MAX_DEPTH, is_too_deep
 from vortex.core.decode.fields import NAMES, Fields, Paths, paths_of
 from vortex.core.decode.paths import Node, trie_of
@@ -175,4 +175,6 @@ def _not(data: bytes, reason: Reason, detail: str) -> Refused:
     """Why something is not JSON: it is a known other format, or it is broken."""
     if (name := unread_format(data)) is not None:
         return Refused(Reason.UNSUPPORTED_FORMAT, f"looks like {name}")
-    return Refused(reason, f"{detail}; looks like UTF-16 or UTF-32" if is_wide(data) else detail)
+    if (encoding := wide_encoding(data)) is not None:
+        return Refused(Reason.NOT_UTF8, f"{detail}; looks like {encoding}")
+    return Refused(reason, detail)

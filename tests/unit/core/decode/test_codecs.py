@@ -16,6 +16,7 @@ import cramjam
 import lz4.frame
 import pytest
 
+from tests.kpl import sealed
 from vortex.core.decode import codecs
 from vortex.core.decode.decoder import Decoder
 from vortex.core.decode.fields import Fields
@@ -270,7 +271,20 @@ def test_decoder_names_no_zlib_when_data_only_begin_like_it(data: bytes) -> None
         assert out.rejected[-1].data == data and out.rejected[-1].reason in (Reason.NOT_JSON, Reason.NOT_UTF8)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
-def test_decoder_names_utf_16_in_the_rejection_of_text_in_another_encoding(encoding: str) -> None:
-    reason, detail = rejection_of('{"c":"é"}'.encode(encoding))
-    assert reason in (Reason.NOT_UTF8, Reason.NOT_JSON) and "UTF-16" in detail
+@pytest.mark.parametrize("text", ['{"c":"é"}', '[{"c":"a"}]\n', "\nhello\n", '{\n"a":1}', "{}"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_decoder_names_the_encoding_of_a_text_that_is_not_utf_8(encoding: str, mark: str, text: str) -> None:
+    """With or without a byte order mark."""
+    reason, detail = rejection_of((mark + text).encode(encoding))
+    assert reason is Reason.NOT_UTF8 and detail.endswith(f"looks like {encoding.upper()}")
+
+
+@pytest.mark.parametrize("data", [b"\0hello\0", b"\0\0\0\x07{}", b"{\0}", b"\x01\0\x02\0"])
+def test_decoder_names_no_encoding_when_zeros_are_elsewhere(data: bytes) -> None:
+    assert rejection_of(data)[0] is Reason.NOT_JSON
+
+
+def test_decoder_says_that_a_kpl_aggregate_is_broken_when_its_digest_is_right() -> None:
+    reason, detail = rejection_of(sealed(b"\x1a\xff"))
+    assert reason is Reason.UNSUPPORTED_FORMAT and "broken protobuf" in detail
