@@ -100,7 +100,9 @@ class Output(BytesIO):
             raise Refused(Reason.TOO_MANY_MEMBERS, f"has more than {MEMBERS} compressed members")
 
     def text(self) -> bytes:
-        """All output without white space at its end. Cut off here, this takes no second copy."""
+        """All output; without white space at its end if it looks like JSON, else that may be data. Cut off here, this
+        takes no second copy.
+        """
         end = self.tell()
         with self.getbuffer() as view:
             while end:
@@ -109,6 +111,8 @@ class Output(BytesIO):
                     end = begin + rest
                     break
                 end = begin
+            if end and not (view[0] in b"{[" and view[end - 1] in b"}]"):
+                end = len(view)
         self.truncate(end)
         return self.getvalue()
 
@@ -123,7 +127,7 @@ class _Codec(NamedTuple):
 
 
 def decompress(data: bytes, room: int, out: Output | None = None) -> Steps[bytes | None]:
-    """Decompress all members of the data, without white space at the end; None if the data are not compressed.
+    """Decompress all members of the data, JSON without white space at the end; None if the data are not compressed.
 
     Raises Refused for broken or truncated data, and for more than `room` bytes, then without decompressing the rest.
     The output until then is in `out`.

@@ -156,6 +156,16 @@ def test_decompress_leaves_out_white_space_at_the_end(compressed: Callable[[byte
 
 
 @every
+@pytest.mark.parametrize("data", [b"\n\x05hello\x10\r", b"\0{\0}\0\n", b"\n{x}\n"])
+def test_a_rejection_has_all_bytes_of_compressed_data_when_they_are_not_json(
+    data: bytes, compressed: Callable[[bytes], bytes]
+) -> None:
+    """White space at the end is data in binary formats."""
+    out = Decoder(Fields(("c",), ("t",), ("id",), ("at",))).page([Record("1", 1.0, compressed(data))])
+    assert [each.data for each in out.rejected] == [data]
+
+
+@every
 def test_decompress_refuses_data_when_the_output_exceeds_the_limit(compressed: Callable[[bytes], bytes]) -> None:
     assert decompress(compressed(TEXT), len(TEXT)) == TEXT
     for room in (0, 1, len(TEXT) - 1):
