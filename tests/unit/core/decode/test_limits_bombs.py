@@ -35,6 +35,7 @@ WORST = {
     "empty gzip members": {"too_many_members"},
     "empty gzip members, with blanks between, and a long end": {"empty"},
     "user records of empty gzip members": {"empty", "too_many_members"},
+    "user records of one byte": {"rejections_too_large"},
     "empty user records": {"too_many_sub_records"},
     "a customer that is a list": {"bad_customer"},
     "an ambiguous event of many keys": {"too_many_keys"},
