@@ -1,4 +1,4 @@
-"""Proves that a shard has expired: a reply that does not know it is not enough to record a gap."""
+"""Whether records may have expired unread: one reply is not enough to record a gap, and none may be left out."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ async def listed_without(shard: str, name: str, stream: Stream, clock: Clock, wa
             "Kinesis lists shards for that long, so no gap is assumed"
         )
     return listed
+
+
+async def unread_too_long(read_until: int, stream: Stream, now_ms: int | None = None) -> bool:
+    """Whether records that came after `read_until`, epoch milliseconds, may have expired since.
+
+    `now_ms`: the time of a page; None where there is no page, so that the service is asked.
+    """
+    info = await stream.describe()
+    return read_until <= (await stream.server_time() if now_ms is None else now_ms) - info.retention_ms

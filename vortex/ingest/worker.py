@@ -18,7 +18,7 @@ from vortex.core.log.segment import Footer
 from vortex.core.model import Page, Position, ShardInfo, Start
 from vortex.ingest.backlog import Backlog
 from vortex.ingest.commits import MOST_LINES, Commits
-from vortex.ingest.gaps import listed_without
+from vortex.ingest.gaps import listed_without, unread_too_long
 from vortex.ingest.malformed import Malformed
 from vortex.ingest.reading import NoIterator, NoMemory, Reader, following
 from vortex.ingest.resume import LostRace, Resumer
@@ -224,6 +224,13 @@ class ShardWorker:
         else:
             await self._ask_again(f"{reply}, but records may be left")
 
+    async def _end(self, children: tuple[ShardInfo, ...]) -> None:
+        if self._gap_after != self._ingest.position and await self._unread_too_long():
+            await self._gap("its last records may have been trimmed before they were read", children)
+            return
+        await self._cut(children=children)
+        await self._commits.settle()
+
     async def _refused(self, problem: InvalidPosition) -> None:
         """The position was refused: it may be the shard's last record, with no iterator after it, or a wrong reply."""
         self._malformed.refused(problem)
@@ -238,11 +245,14 @@ class ShardWorker:
 
     async def _check_oldest(self, now_ms: int) -> None:
         """The oldest record is the first one, unless shard and parents were not read within the retention."""
-        info = await self._ports.retry("describe", self._ports.stream.describe)
-        # If nothing was read of its ancestors either, records before the first start do not count.
-        if max(self._ingest.watermark, self._state.first_hour) <= now_ms - info.retention_ms:
+        if await self._unread_too_long(now_ms):
             await self._gap("it was not read for so long that its first records may have been trimmed")
         self._oldest = False
+
+    async def _unread_too_long(self, now_ms: int | None = None) -> bool:
+        # If nothing was read of its ancestors either, records before the first start do not count.
+        read_until, stream = max(self._ingest.watermark, self._state.first_hour), self._ports.stream
+        return await self._ports.retry("describe", lambda: unread_too_long(read_until, stream, now_ms))
 
     async def _reread_if_trimmed(self, page: Page) -> bool:
         """A position older than the retention gives endless empty pages: record a gap, and read what is left."""
@@ -259,7 +269,6 @@ class ShardWorker:
             return False
         if not known:
             await self._gap(f"records after {position.value!r} were trimmed before they were read")
-            self._gap_after = position
         self._ingest.watermark = max(self._ingest.watermark, page.empty_until - info.retention_ms)
         await self.reader.open(Position(Start.TRIM_HORIZON), gap_known=True)
         return True
@@ -281,6 +290,7 @@ class ShardWorker:
         )
 
     async def _gap(self, why: str, children: tuple[ShardInfo, ...] | None = None) -> None:
+        self._gap_after = self._ingest.position
         log.error("%s: a gap in the data: %s", self._name, why)
         self._ports.meter.add(metrics.GAPS)
         self._ports.meter.set(metrics.LAST_GAP, self._ports.clock.now_ms() / 1000)
@@ -361,10 +371,6 @@ class ShardWorker:
         return self._ports.clock.monotonic() - self._since >= every_s
 
     # Committing.
-
-    async def _end(self, children: tuple[ShardInfo, ...]) -> None:
-        await self._cut(children=children)
-        await self._commits.settle()
 
     async def _drained(self) -> None:
         """Commit everything that was read, with the bound that closes it for the whole fleet."""

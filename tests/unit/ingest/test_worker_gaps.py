@@ -6,7 +6,7 @@ import json
 
 from simulation import vtime
 from tests.loops import World
-from vortex.core.model import Start
+from vortex.core.model import Position, Start
 from vortex.verify.store import verify_store
 
 
@@ -104,6 +104,38 @@ def test_an_idle_shard_that_was_not_read_within_the_retention_is_reported_as_a_g
         await world.clock.sleep(3 * 3600)
         await worker.kill()
         assert ["may have been trimmed" in gap for gap in world.gaps()] == [True]
+        await world.verified()
+
+    vtime.run(scenario())
+
+
+def test_records_that_expired_after_the_last_one_read_are_reported_as_a_gap_when_the_shard_has_no_iterator() -> None:
+    """Nothing is left of the shard, so there is no page with records, and its end is proved."""
+
+    async def scenario() -> None:
+        world = World(shards=1, keep_ms=10**10)
+        world.stream.null_iterators = True
+        worker = await world.begin()
+        world.put("read")
+        await world.clock.sleep(600)
+        await worker.kill()
+        world.stream.put("lost", b"{}")
+        await world.clock.sleep(1800)
+        world.stream.split(world.stream.shards()[0].id, 1 << 127)
+        await world.clock.sleep(24 * 3600 - 600)
+        world.put("after")
+        faulty = world.stream.iterator
+
+        async def without(shard: str, position: Position, caller: str = "") -> str | None:
+            found = await faulty(shard, position, caller)
+            return None if position.kind is Start.AFTER_SEQUENCE_NUMBER and shard == first else found
+
+        first = world.stream.shards()[0].id
+        world.stream.iterator = without  # type: ignore[method-assign]
+        worker = await world.begin()
+        await world.clock.sleep(3 * 3600)
+        await worker.kill()
+        assert len(world.gaps()) == 3, "its own gap, and those of its children, which may be as old"
         await world.verified()
 
     vtime.run(scenario())
