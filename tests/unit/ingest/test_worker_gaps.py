@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from simulation import vtime
-from tests.loops import World
+from tests.loops import Worker, World
 from vortex.core.model import Position, Start
 from vortex.verify.store import verify_store
 
@@ -109,6 +109,17 @@ def test_an_idle_shard_that_was_not_read_within_the_retention_is_reported_as_a_g
     vtime.run(scenario())
 
 
+async def split_and_forgotten(world: World, worker: Worker) -> None:
+    """The worker stops. A record comes, the shard splits, and all that it has expires before anybody reads it."""
+    await world.clock.sleep(600)
+    await worker.kill()
+    world.stream.put("lost", b"{}")
+    await world.clock.sleep(1800)
+    world.stream.split(world.stream.shards()[0].id, 1 << 127)
+    await world.clock.sleep(24 * 3600 - 600)
+    world.put("after")
+
+
 def test_records_that_expired_after_the_last_one_read_are_reported_as_a_gap_when_the_shard_has_no_iterator() -> None:
     """Nothing is left of the shard, so there is no page with records, and its end is proved."""
 
@@ -117,13 +128,7 @@ def test_records_that_expired_after_the_last_one_read_are_reported_as_a_gap_when
         world.stream.null_iterators = True
         worker = await world.begin()
         world.put("read")
-        await world.clock.sleep(600)
-        await worker.kill()
-        world.stream.put("lost", b"{}")
-        await world.clock.sleep(1800)
-        world.stream.split(world.stream.shards()[0].id, 1 << 127)
-        await world.clock.sleep(24 * 3600 - 600)
-        world.put("after")
+        await split_and_forgotten(world, worker)
         faulty = world.stream.iterator
 
         async def without(shard: str, position: Position, caller: str = "") -> str | None:
@@ -148,13 +153,7 @@ def test_a_shard_that_ends_without_an_iterator_is_reported_as_a_gap() -> None:
         world = World(shards=1, keep_ms=10**10)
         world.stream.null_iterators = True
         worker = await world.begin()
-        await world.clock.sleep(600)
-        await worker.kill()
-        world.stream.put("lost", b"{}")
-        await world.clock.sleep(1800)
-        world.stream.split(world.stream.shards()[0].id, 1 << 127)
-        await world.clock.sleep(24 * 3600 - 600)
-        world.put("after")
+        await split_and_forgotten(world, worker)
         worker = await world.begin()
         await world.clock.sleep(3 * 3600)
         await worker.kill()
