@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from vortex import metrics
@@ -18,6 +19,7 @@ from vortex.adapters.aws.client import Session
 from vortex.adapters.clock import SystemClock, ThreadOffload
 from vortex.adapters.disk.scratch import TemporaryScratch
 from vortex.adapters.heap import trim
+from vortex.adapters.kinesis.stream import KinesisStream
 from vortex.adapters.usable_memory import usable_bytes
 from vortex.config.settings import Settings
 from vortex.core.compression import Compression
@@ -165,11 +167,17 @@ async def open_environment(settings: Settings, meter: Meter, processes: int = 1)
                 seed=secrets.randbits(63),
                 scratch=TemporaryScratch(settings.publish.scratch),
                 table=table,
-                trim=trim,
+                trim=partial(_trim, stream),
                 limit=memory_limit(settings, part_of(usable_bytes(), processes)),
             )
         finally:
             offload.close()
+
+
+def _trim(stream: KinesisStream) -> None:
+    """Give back free memory, with the buffers for replies: reading needs new ones soon, but fewer than before."""
+    stream.forget_buffers()
+    trim()
 
 
 @contextlib.asynccontextmanager

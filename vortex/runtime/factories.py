@@ -18,7 +18,7 @@ from vortex.adapters.aws.client import Session, new_session
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.dynamodb.table import DynamoTable, open_dynamo_table
 from vortex.adapters.kinesis.put_records import open_kinesis_sink
-from vortex.adapters.kinesis.stream import open_kinesis_stream
+from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
 from vortex.adapters.s3.store import open_s3_store
 from vortex.config import places
 from vortex.config.environment import variable
@@ -26,7 +26,7 @@ from vortex.config.loading import ConfigError
 from vortex.config.settings import Settings
 from vortex.config.values import parse_instant
 from vortex.core.model import Start
-from vortex.ports import Meter, ObjectStore, Sink, Stream
+from vortex.ports import Meter, ObjectStore, Sink
 from vortex.runtime.first_start import FirstStart
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ async def open_store(
 
 
 @contextlib.asynccontextmanager
-async def open_stream(settings: Settings, session: Session | None = None) -> AsyncIterator[Stream]:
+async def open_stream(settings: Settings, session: Session | None = None) -> AsyncIterator[KinesisStream]:
     """Open the stream of `[source]`."""
     source = settings.source
     _known("source", source.region, source.endpoint_url)

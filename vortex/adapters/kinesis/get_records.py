@@ -108,6 +108,10 @@ class RecordsCall:
         prepared = await Prepared.of(client, OPERATION, ShardIterator="none", **arguments)
         return cls(prepared, arguments, client.meta.config.read_timeout)
 
+    def forget_buffers(self) -> None:
+        """Free the buffers that are kept for later replies. Any thread may call it."""
+        self._spare.clear()
+
     @property
     def url(self) -> str:
         """The endpoint's URL."""
@@ -127,7 +131,7 @@ class RecordsCall:
             response.close()  # keeps the connection if the reply was read to its end
 
     async def _reply(self, response: aiohttp.ClientResponse) -> Reply:
-        buffer = self._spare.pop() if self._spare else bytearray()
+        buffer = self._buffer()
         try:
             size = await read_body(response, buffer, self._patience_s)
             with memoryview(buffer) as whole, whole[:size] as body:
@@ -135,3 +139,9 @@ class RecordsCall:
         finally:
             if len(buffer) <= KEPT_BYTES and sum(map(len, self._spare)) <= _KEPT_TOTAL:
                 self._spare.append(buffer)
+
+    def _buffer(self) -> bytearray:
+        try:
+            return self._spare.pop()
+        except IndexError:  # `forget_buffers` may come between a look and the pop
+            return bytearray()

@@ -69,6 +69,10 @@ class KinesisStream:
         self._which = _arn(name_or_arn) or {"StreamName": name_or_arn}
         self._patience_s = patience_of(client)
 
+    def forget_buffers(self) -> None:
+        """Free the memory that is kept for later replies. Any thread may call it."""
+        self._get_records.forget_buffers()
+
     async def describe(self) -> StreamInfo:
         """Raises Denied where the stream does not exist."""
         return await self._call("describe_stream_summary", partial(_stream_info, self._stream), **self._which)
