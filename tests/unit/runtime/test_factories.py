@@ -10,8 +10,10 @@ import pytest
 from botocore.loaders import Loader
 from botocore.session import Session as BotocoreSession
 
+from simulation import vtime
 from vortex.config.loading import ConfigError, load
 from vortex.config.settings import Settings
+from vortex.runtime.environment import open_environment
 from vortex.runtime.factories import aws_session, open_lease_table, open_store, open_stream
 
 POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/clicks"
@@ -130,3 +132,18 @@ async def test_clients_start_with_two_sets_of_handlers_and_no_search_for_service
         open_lease_table(settings, session),
     ):
         assert sets == 2
+
+
+async def test_trim_frees_the_buffers_of_replies_when_the_heap_is_given_back(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are up to 48 MiB that publishing a large plan can use."""
+    given_back: list[str] = []
+    monkeypatch.setattr("vortex.runtime.environment.trim", lambda: given_back.append("heap"))
+    settings = load(None, {**environ, "VORTEX_SOURCE__REGION": "eu-west-1"})
+    async with open_environment(settings, vtime.NullMeter()) as env:
+        stream: Any = env.stream
+        spare = stream._stream._get_records._spare
+        spare.append(bytearray(1))
+        env.trim()
+    assert (spare, given_back) == ([], ["heap"])
