@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import network
+from benchmarks.arguments import positive
 from benchmarks.pages import STREAM, shard_id
 from benchmarks.processes import Server, environment, server
 from benchmarks.workload import WORKLOADS, recent_start
@@ -109,8 +110,8 @@ async def measure(
 def main() -> None:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--calls", type=int, default=60, help="of each kind a round")
+    parser.add_argument("--rounds", type=positive, default=8)
+    parser.add_argument("--calls", type=positive, default=60, help="of each kind a round")
     parser.add_argument("--json", action="store_true")
     network.add_options(parser)
     options = parser.parse_args()

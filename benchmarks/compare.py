@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import network
+from benchmarks.arguments import checkout, positive
 from benchmarks.network import Network
 from benchmarks.pages import PAGE_RECORDS, STREAM
 from benchmarks.processes import Failed, Server, Usage, measured, server, stay_on_one
@@ -90,11 +91,11 @@ def worker(way: Way, kinesis: Server, folder: Path, bucket: str, settings: list[
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tree", nargs="+", type=lambda name: Path(name).resolve(), help="a checkout")
+    parser.add_argument("tree", nargs="+", type=checkout, help="a checkout")
     parser.add_argument("--workload", default="a", choices=sorted(set(WORKLOADS) - {"f", "two", "empty"}))
-    parser.add_argument("--events", type=int, default=400_000)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--page-records", type=int, default=PAGE_RECORDS)
+    parser.add_argument("--events", type=positive, default=400_000)
+    parser.add_argument("--rounds", type=positive, default=4)
+    parser.add_argument("--page-records", type=positive, default=PAGE_RECORDS)
     network.add_options(parser)
     parser.add_argument("--both", action="store_true", help="over TLS and over plain HTTP, in turn")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")

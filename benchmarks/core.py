@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from benchmarks.arguments import positive
 from benchmarks.workload import WORKLOADS, recent_start, records
 from vortex.adapters.kinesis import get_records as getrecords
 from vortex.adapters.kinesis.get_records import decode_reply
@@ -152,8 +153,8 @@ def main() -> None:
     """Print microseconds an event."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default="a", choices=sorted(set(WORKLOADS) - {"e", "f", "empty"}))
-    parser.add_argument("--page-events", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--page-events", type=positive, default=1000)
+    parser.add_argument("--rounds", type=positive, default=60)
     parser.add_argument("--python", action="store_true", help="without the steps in C")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from benchmarks.arguments import positive
 from vortex.adapters.clock import ThreadOffload
 from vortex.adapters.disk.store import LocalDirStore
 from vortex.adapters.heap import use_one_heap
@@ -192,14 +193,14 @@ async def measure(folder: Path, plans: int, rows: int, copies: float, memory: in
 def main() -> None:
     """Print the figures as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plans", type=int, default=12, help="plans of five minutes in the window")
-    parser.add_argument("--rows", type=int, default=1_400_000, help="rows of a plan")
+    parser.add_argument("--plans", type=positive, default=12, help="plans of five minutes in the window")
+    parser.add_argument("--rows", type=positive, default=1_400_000, help="rows of a plan")
     parser.add_argument(
         "--copies", type=float, default=0.01, help="share of rows whose key was published in the last hour"
     )
     parser.add_argument("--memory", default="512MiB", help="memory.keys")
-    parser.add_argument("--ids", type=int, default=600_000, help="ids that a filter knows")
-    parser.add_argument("--page", type=int, default=1000, help="ids that come to a filter at once")
+    parser.add_argument("--ids", type=positive, default=600_000, help="ids that a filter knows")
+    parser.add_argument("--page", type=positive, default=1000, help="ids that come to a filter at once")
     parser.add_argument("--folder", type=Path, help="where the files go; default: a temporary folder")
     chosen = parser.parse_args()
     use_one_heap()  # as the program does

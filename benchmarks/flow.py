@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.arguments import positive
 from benchmarks.core import fresh, pages, reply_of
 from benchmarks.workload import WORKLOADS
 from vortex.adapters.kinesis.get_records import decode_reply
@@ -63,10 +64,10 @@ def main() -> None:
     """Print microseconds an event, for each way of waiting, in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default="a", choices=sorted(set(WORKLOADS) - {"e", "f", "two", "empty"}))
-    parser.add_argument("--pages", type=int, default=200)
-    parser.add_argument("--page-events", type=int, default=1000)
-    parser.add_argument("--shards", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pages", type=positive, default=200)
+    parser.add_argument("--page-events", type=positive, default=1000)
+    parser.add_argument("--shards", type=positive, default=8)
+    parser.add_argument("--rounds", type=positive, default=3)
     arguments = parser.parse_args()
     made = pages(arguments.workload, arguments.pages * arguments.page_events, arguments.page_events)
     replies, server_ms = [reply_of(page) for page in made], made[0].server_ms

@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from benchmarks.arguments import positive
 from tests.loader import servers
 from tests.loader.stores import publish
 from vortex_loader.catalog import Catalog, Document
@@ -123,7 +124,7 @@ def measure(name: str, store: Store, address: str, server: Callable[[], float]) 
 def main() -> None:
     """Exit code 1 where a mark is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--events", type=positive, default=500_000)
     parser.add_argument("--only", choices=sorted(MARKS))
     arguments = parser.parse_args()
     speeds = {}

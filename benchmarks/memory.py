@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from random import Random
 
+from benchmarks.arguments import positive
 from tests.harness import Site, make_stream
 from tests.servers import CREDENTIALS, moto_server
 
@@ -68,7 +69,7 @@ LIMIT = "64MiB"
 def main() -> int:
     """0 when the peak stays below limit + constant."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--events", type=positive, default=300_000)
     options = parser.parse_args()
     os.environ.update(CREDENTIALS)
     with moto_server() as url, tempfile.TemporaryDirectory(prefix="vortex-memory-") as folder:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import network
+from benchmarks.arguments import positive
 from benchmarks.pages import PAGE_RECORDS
 from benchmarks.processes import ROOT
 
@@ -34,16 +35,18 @@ def options(description: str | None, arguments: list[str] | None = None) -> argp
         help="of a, b, c, d, e, f, publish, two, dedup; default: all but e and two, which take minutes and gigabytes",
     )
     parser.add_argument(
-        "--events", type=int, help="events a workload; default: 1,000,000 (publish: 400,000; e: 10 million)"
+        "--events", type=positive, help="events a workload; default: 1,000,000 (publish: 400,000; e: 10 million)"
     )
     parser.add_argument(
         "--page-records",
-        type=int,
+        type=positive,
         default=PAGE_RECORDS,
         help="records a page, and at most 1 MiB for each 1,000, as a shard takes them in a second; default: what the "
         "worker asks for, nearly 4 MiB",
     )
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each; the one with the median CPU time counts")
+    parser.add_argument(
+        "--repeat", type=positive, default=1, help="runs of each; the one with the median CPU time counts"
+    )
     parser.add_argument(
         "--least",
         action="store_true",

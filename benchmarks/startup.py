@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import network
+from benchmarks.arguments import positive
 from benchmarks.network import Network
 from benchmarks.pages import STREAM
 from benchmarks.processes import ROOT, Failed, Server, environment, measured, server, stay_on_one
@@ -69,7 +70,7 @@ def _cpu_s(pid: int) -> float:
 def main() -> None:
     """Print one line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=positive, default=7)
     network.add_options(parser)
     chosen = parser.parse_args()
     stay_on_one()

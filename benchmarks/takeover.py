@@ -27,6 +27,7 @@ from random import Random
 
 import msgspec
 
+from benchmarks.arguments import positive
 from benchmarks.dedup import file_of
 from tests.harness import Producer, Site, check_exactly_once, make_stream, stopped, until
 from tests.servers import CREDENTIALS, moto_server
@@ -182,9 +183,9 @@ def takeovers(hours: int, rows: int, rounds: int, seed: int) -> list[tuple[float
 def main() -> int:
     """Print a line for each window."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, nargs="+", default=[1, 24], help="hours")
-    parser.add_argument("--rows", type=int, default=100_000, help="ids that each plan of the window published")
-    parser.add_argument("--rounds", type=int, default=5, help="kills for each window")
+    parser.add_argument("--windows", type=positive, nargs="+", default=[1, 24], help="hours")
+    parser.add_argument("--rows", type=positive, default=100_000, help="ids that each plan of the window published")
+    parser.add_argument("--rounds", type=positive, default=5, help="kills for each window")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     os.environ.update(CREDENTIALS)

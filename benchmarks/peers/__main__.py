@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import network
+from benchmarks.arguments import positive
 from benchmarks.pages import PAGE_RECORDS
 from benchmarks.peers.kcl import Kcl, NoJava, require_java
 from benchmarks.processes import ROOT, Failed, Server, Usage, environment, server, stay_on_one
@@ -203,8 +204,8 @@ def table(spent: dict[str, Any], killed: dict[str, Any]) -> Table:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default="a", choices=("a", "b", "d"))
-    parser.add_argument("--events", type=int, help="events of the run; default: the workload's")
-    parser.add_argument("--killed-events", type=int, default=128_000, help="events of the run with kills")
+    parser.add_argument("--events", type=positive, help="events of the run; default: the workload's")
+    parser.add_argument("--killed-events", type=positive, default=128_000, help="events of the run with kills")
     parser.add_argument(
         "--level", type=int, default=6, choices=range(1, 10), help="the peer's level of gzip; default: 6, as in Java"
     )

@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 
 from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import (
+    ClientConnectionError,
     ClientConnectorCertificateError,
     ClientError,
     ClientRequest,
@@ -31,6 +32,7 @@ from aiohttp import (
     DummyCookieJar,
 )
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 from aiohttp.payload import Payload
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import get_cert_path
@@ -287,12 +289,20 @@ def _check(reply: ClientResponse) -> None:
 
 
 class _Request(ClientRequest):
-    """A request whose body is written by a task that nobody awaits: an error of it would be logged with its traceback.
+    """A request that takes no earlier bytes for its reply, and whose body may fail to be written."""
 
-    It has closed the connection, so that the call fails, too.
-    """
+    async def send(self, conn: Connection) -> ClientResponse:
+        """Send it. Raises ClientConnectionError, which closes the connection, if the server has sent something while
+        the connection was idle: for example the reply before twice. It would pass for the reply to this request.
+        """
+        if conn.protocol is None or conn.protocol.should_close:
+            raise ClientConnectionError("the server sent bytes that no request asked for")
+        return await super().send(conn)
 
     async def write_bytes(self, *arguments: Any, **options: Any) -> None:
+        """Write the body, in a task that nobody awaits: an error would be logged with its traceback. It has closed the
+        connection, so that the call fails, too.
+        """
         with contextlib.suppress(ClientError, OSError):
             await super().write_bytes(*arguments, **options)
 
