@@ -153,7 +153,7 @@ C_FLAGS = -std=c11 -DPy_LIMITED_API=0x030B0000 -I$(PY_INCLUDE)
 CHECKED_C = cc $(C_FLAGS) -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
 FUZZ_SEEDS ?= 2000
 fuzz: $(VENV)/dev.stamp
-	rm -rf .tools/fuzz && mkdir -p .tools/fuzz && cp -r vortex tests .tools/fuzz
+	rm -rf .tools/fuzz && mkdir -p .tools/fuzz && cp -r vortex tests benchmarks .tools/fuzz
 	cc $(C_FLAGS) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -shared -fPIC native/*.c \
 		-o .tools/fuzz/vortex/core/_native.abi3.so
 	cd .tools/fuzz && PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \

@@ -7,6 +7,7 @@ import tempfile
 from array import array
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -138,10 +139,17 @@ class Backlog:
 
     def __init__(self, workload: Workload, seed: int, count: int, start_ms: int, page_records: int) -> None:
         self.facts = Facts(events=count, unique=count, records=count)
+        self._wire = JSON
         self._workload, self._seed, self._start_ms = workload, seed, start_ms
         self._each = count // workload.shards
         self._page_records = page_records
         self._served: set[tuple[int, int]] = set()
+
+    def written(self, wire: Wire) -> Backlog:
+        """The same backlog in another encoding: what was served in one is known to the other."""
+        other = copy(self)
+        other._wire = wire
+        return other
 
     def shards(self) -> list[Shard]:
         """Where everything lies."""
@@ -176,10 +184,10 @@ class Backlog:
             self.facts.line_bytes += sum(map(len, lines)) + len(lines)
             self.facts.digest = self.facts.digest + sum(map(xxh3_64_intdigest, lines)) & MASK
         rows = [
-            JSON.row(str(sequence_of(index, number)), Record(index, self._arrival(number), line, 1), number)
+            self._wire.row(str(sequence_of(index, number)), Record(index, self._arrival(number), line, 1), number)
             for number, line in enumerate(lines, page.first)
         ]
-        return JSON.page(rows)
+        return self._wire.page(rows)
 
     def _arrival(self, number: int) -> int:
         """Epoch milliseconds of a shard's record `number`."""

@@ -1,7 +1,7 @@
 """A Kinesis that replays pages. They are serialised beforehand, so that a GetRecords call costs the server little.
 
-Protocol: https://docs.aws.amazon.com/kinesis/latest/APIReference/ in JSON (x-amz-json-1.1), and in CBOR
-(x-amz-cbor-1.1) for a client that asks so of a server started with `--cbor`. ListShards, DescribeStreamSummary,
+Protocol: https://docs.aws.amazon.com/kinesis/latest/APIReference/ in JSON (x-amz-json-1.1), and, but with `--json`, in
+CBOR (x-amz-cbor-1.1) for a client that asks so. ListShards, DescribeStreamSummary,
 GetShardIterator (every type) and GetRecords are answered, for one stream that never changes. A reply is a page's bytes
 and the next iterator after them; see `benchmarks.pages` and `benchmarks.wire`.
 """
@@ -84,7 +84,9 @@ class Replay:
         if request.path.startswith("/-/"):
             answer = self.calls if request.path == "/-/stats" else self.facts.document()
             return Reply(200, (json.dumps(answer).encode(),), JSON.content)
-        laid = self._laid.get(request.headers.get("content-type", ""), self._laid[JSON.content])
+        laid = self._laid.get(request.headers.get("content-type", ""))
+        if laid is None:
+            return Reply(415, (), JSON.content)
         wire, operation = laid.wire, request.headers.get("x-amz-target", "").rpartition(".")[2]
         self.calls[operation] += 1
         self.calls[wire.content] += 1
@@ -203,15 +205,18 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--page-records", type=int, default=PAGE_RECORDS)
     parser.add_argument("--limits", action="store_true", help="5 calls a second a shard, iterators expire")
-    parser.add_argument("--cbor", action="store_true", help="pages in CBOR, too; not of a backlog")
+    parser.add_argument("--json", action="store_true", help="no pages in CBOR")
     arguments = parser.parse_args()
     workload, count = chosen(arguments)
     replay = Replay(arguments.start_ms - PERIOD_MS, limits=arguments.limits)
+    wires = (JSON,) if arguments.json else (JSON, CBOR)
     if workload.span_ms > PERIOD_MS:
         backlog = Backlog(workload, arguments.seed, count, arguments.start_ms, arguments.page_records)
-        replay.lay(Laid(JSON, backlog.shards(), backlog), backlog.facts)
+        shards = backlog.shards()
+        for wire in wires:
+            replay.lay(Laid(wire, shards, backlog.written(wire)), backlog.facts)
     else:
-        wires, facts, spool = (JSON, CBOR) if arguments.cbor else (JSON,), Facts(), Spool()
+        facts, spool = Facts(), Spool()
         builders = {wire: Builder(workload.shards, arguments.page_records, spool, wire) for wire in wires}
         stream = records(workload, arguments.seed, count, arguments.start_ms)
         for record in observed(stream, workload, facts):

@@ -56,9 +56,20 @@ def _json_cut(page: bytes, first: int, end: int) -> bytes:
     return json.dumps({"Records": json.loads(page + b"}")["Records"][first:end]}).encode()[:-1]
 
 
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A time in a document, in epoch milliseconds."""
+
+    ms: int
+
+
 def cbor(value: Any) -> bytes:
-    """A document of text, bytes, whole numbers of at least 0, fractions, lists and mappings."""
+    """A document of text, bytes, whole numbers of at least 0, fractions, times, None, lists and mappings."""
     match value:
+        case None:
+            return b"\xf6"
+        case Time():
+            return _head(_TAG, _EPOCH) + cbor(value.ms)
         case bool():
             return b"\xf5" if value else b"\xf4"
         case int():
@@ -92,9 +103,7 @@ def _head(kind: int, value: int) -> bytes:
 
 
 def _cbor_row(sequence: str, record: Record, number: int) -> bytes:
-    time = _head(_TAG, _EPOCH) + cbor(record.arrival_ms)
-    parts = ((_NUMBER, cbor(sequence)), (_TIME, time), (_DATA, cbor(record.data)), (_KEY, cbor(str(number))))
-    return _head(_MAP, len(parts)) + b"".join(cbor(name) + value for name, value in parts)
+    return cbor({_NUMBER: sequence, _TIME: Time(record.arrival_ms), _DATA: record.data, _KEY: str(number)})
 
 
 def _cbor_page(rows: list[bytes]) -> bytes:

@@ -8,6 +8,7 @@ static PyMethodDef functions[] = {
     {"group", native_group, METH_VARARGS, "The group of each row, by its name and period."},
     {"events", native_events, METH_VARARGS, "The events of records, as rows."},
     {"records", native_records, METH_VARARGS, "The records of a reply of GetRecords, as columns."},
+    {"cbor_records", native_cbor_records, METH_VARARGS, "The same, of a reply in CBOR."},
     {"aggregate", native_aggregate, METH_VARARGS, "The user records of a KPL aggregate."},
     {"lines", native_lines, METH_VARARGS, "Join lines of several pages."},
     {"claim", native_claim, METH_VARARGS, "Add keys to the filter."},

@@ -25,6 +25,7 @@ PyObject *native_aggregate(PyObject *module, PyObject *args);
 PyObject *native_paths(PyObject *module, PyObject *args);
 PyObject *native_events(PyObject *module, PyObject *args);
 PyObject *native_records(PyObject *module, PyObject *args);
+PyObject *native_cbor_records(PyObject *module, PyObject *args);
 PyObject *native_lines(PyObject *module, PyObject *args);
 PyObject *native_refill(PyObject *module, PyObject *args);
 PyObject *native_claim(PyObject *module, PyObject *args);

@@ -4,20 +4,7 @@
    number that cannot be read exactly here) is left to Python. */
 
 #include "base64.h"
-#include "native.h"
-
-typedef struct {
-    Place data, sequence; /* as in the reply, without quotes */
-    size_t data_size, sequence_size;
-    double arrival;
-} Record;
-
-typedef struct {
-    Record *records;
-    size_t count, room;
-    int64_t data_bytes, sequence_bytes; /* of all records: decoded data, and sequence numbers with a line break each */
-    Place from, to; /* around the array of records */
-} Reply;
+#include "reply.h"
 
 /* Reads a number exactly, by one division or multiplication of two exact doubles. */
 static int exact(Place at, Place end, double *out)
@@ -77,21 +64,6 @@ static Place member(Place at, Place end, Place *name, Place *behind)
     return at < end && *at == ':' ? json_blanks(at + 1, end) : NULL;
 }
 
-static Record *added(Reply *reply)
-{
-    if (reply->count == reply->room) {
-        size_t room = 2 * reply->room + 256;
-        Record *records = realloc(reply->records, room * sizeof *records);
-        if (!records)
-            return NULL;
-        reply->records = records;
-        reply->room = room;
-    }
-    Record *record = &reply->records[reply->count++];
-    *record = (Record){0};
-    return record;
-}
-
 /* A string of a record, from its quote. For Data only the end is searched: base64 finds invalid characters. */
 static Place string(Place at, Place end, int is_data, Place *text, size_t *size)
 {
@@ -110,7 +82,7 @@ static Place string(Place at, Place end, int is_data, Place *text, size_t *size)
 /* One record, from its brace. */
 static Place record(Reply *reply, Place at, Place end)
 {
-    Record *record = added(reply);
+    Record *record = reply_add(reply);
     Place name, behind, arrival = NULL;
     int whole;
     if (!record || at >= end || *at != '{')
@@ -138,10 +110,11 @@ static Place record(Reply *reply, Place at, Place end)
     } while (at < end && *at == ',');
     if (at >= end || *at != '}' || !record->data || !record->sequence || !arrival)
         return NULL;
-    int64_t size = base64_size(record->data, record->data_size);
-    reply->data_bytes += size;
-    reply->sequence_bytes += (int64_t)record->sequence_size + 1;
-    return size < 0 ? NULL : at + 1;
+    record->size = base64_size(record->data, record->data_size);
+    if (record->size < 0)
+        return NULL;
+    reply_count(reply, record);
+    return at + 1;
 }
 
 static Place array(Reply *reply, Place at, Place end)
@@ -188,56 +161,6 @@ static int whole(Reply *reply, Place at, Place end)
     return reply->from && at < end && *at == '}' && json_blanks(at + 1, end) == end;
 }
 
-/* Fills the columns; false if some data are not base64. */
-static int filled(const Reply *reply, uint8_t *data, int64_t *bound, double *arrival, uint8_t *sequence)
-{
-    *bound = 0;
-    for (size_t at = 0; at < reply->count; at++) {
-        const Record *record = &reply->records[at];
-        if (!base64(record->data, record->data_size, data + bound[at]))
-            return 0;
-        bound[at + 1] = bound[at] + base64_size(record->data, record->data_size);
-        arrival[at] = record->arrival;
-        memcpy(sequence, record->sequence, record->sequence_size);
-        sequence += record->sequence_size;
-        *sequence++ = '\n';
-    }
-    return 1;
-}
-
-static PyObject *bytes_of(int64_t size)
-{
-    return PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-}
-
-/* (data, bounds, arrivals, sequences, rest) of a reply; None if some data are not base64. */
-static PyObject *columns(const Reply *reply, Place text, Place end)
-{
-    PyObject *data = bytes_of(reply->data_bytes), *bounds = bytes_of(8 * (int64_t)(reply->count + 1));
-    PyObject *arrivals = bytes_of(8 * (int64_t)reply->count), *sequences = bytes_of(reply->sequence_bytes);
-    PyObject *rest = bytes_of(reply->from - text + 2 + (end - reply->to)), *answer = NULL;
-    if (data && bounds && arrivals && sequences && rest) {
-        uint8_t *into = (uint8_t *)PyBytes_AsString(data), *lines = (uint8_t *)PyBytes_AsString(sequences);
-        int64_t *bound = (int64_t *)PyBytes_AsString(bounds);
-        double *arrival = (double *)PyBytes_AsString(arrivals);
-        char *out = PyBytes_AsString(rest);
-        int good;
-        Py_BEGIN_ALLOW_THREADS
-        memcpy(out, text, (size_t)(reply->from - text));
-        memcpy(out + (reply->from - text), "[]", 2);
-        memcpy(out + (reply->from - text) + 2, reply->to, (size_t)(end - reply->to));
-        good = filled(reply, into, bound, arrival, lines);
-        Py_END_ALLOW_THREADS
-        answer = good ? PyTuple_Pack(5, data, bounds, arrivals, sequences, rest) : Py_NewRef(Py_None);
-    }
-    Py_XDECREF(data);
-    Py_XDECREF(bounds);
-    Py_XDECREF(arrivals);
-    Py_XDECREF(sequences);
-    Py_XDECREF(rest);
-    return answer;
-}
-
 /* records(body) -> the columns, or None if the reply is left to Python. */
 PyObject *native_records(PyObject *module, PyObject *args)
 {
@@ -252,8 +175,13 @@ PyObject *native_records(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     understood = whole(&reply, text, end);
     Py_END_ALLOW_THREADS
-    PyObject *answer = understood ? columns(&reply, text, end) : Py_NewRef(Py_None);
-    free(reply.records);
+    PyObject *answer;
+    if (understood) {
+        answer = reply_columns(&reply, text, end, "[]", base64);
+    } else {
+        free(reply.records);
+        answer = Py_NewRef(Py_None);
+    }
     PyBuffer_Release(&body);
     return answer;
 }

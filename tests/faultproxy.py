@@ -24,6 +24,7 @@ from typing import Any, Self
 from tests.faults import FAULTS, Fault
 from tests.faults.strikes import HTML, LOGIN
 from tests.faults.wire import READ_AHEAD, Exchange, Headers, Origin, Reply, Request, called, read_head, server
+from tests.kinesis_wire import is_cbor
 
 Choice = Callable[[Request], str | None]
 """The fault that a request gets, by name, or None."""
@@ -108,7 +109,8 @@ class FaultProxy:
 
     `origin`: who answers in the end, a URL or a function, or either of these by service (`kinesis`, `s3`, `dynamodb`,
     `sts`, `credentials`). `tls`: speak TLS, as `tests.privateca` makes it. `guard` may answer in the place of all,
-    before any fault: an AWS that looks at keys and clocks (`tests.issuer`).
+    before any fault: an AWS that looks at keys and clocks (`tests.issuer`). `cbor`: speak it with clients that ask for
+    it; else they are refused, and ask for JSON.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class FaultProxy:
         hang_s: float = 120,
         seed: int = 0,
         guard: Callable[[Request], Reply | None] = lambda request: None,
+        cbor: bool = False,
     ) -> None:
         by_service = origin if isinstance(origin, Mapping) else {"": origin}
         self._origins = {name: server(o) if isinstance(o, str) else o for name, o in by_service.items()}
@@ -132,7 +135,7 @@ class FaultProxy:
         self.followed = 0
         """The number of requests for the sign-in page that redirects lead to."""
         self.port = 0
-        self._tls, self._hang_s, self._rng, self._guard = tls, hang_s, random.Random(seed), guard
+        self._tls, self._hang_s, self._rng, self._guard, self._cbor = tls, hang_s, random.Random(seed), guard, cbor
         self._tasks: set[asyncio.Future[Any]] = set()
 
     @property
@@ -188,6 +191,8 @@ class FaultProxy:
             return await x.send(
                 Reply(200, headers=Headers([("Content-Type", "text/html"), ("ETag", '"x"')]), body=HTML)
             )
+        if is_cbor(headers.value("content-type")) and not self._cbor:
+            return await x.send(Reply(415, "Unsupported Media Type"))
         self.calls[request.call] += 1
         if refused := self._guard(request):
             await x.body()

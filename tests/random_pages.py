@@ -17,6 +17,7 @@ import msgspec
 
 from tests import kpl
 from tests.native import without_native
+from tests.random_cbor import differing_cbor
 from tests.random_rows import differing_look_up
 from vortex.adapters.kinesis.get_records import Reply, decode_reply
 from vortex.core.decode.decoder import Decoder
@@ -222,7 +223,7 @@ def differences(rng: Random) -> str:
         return f"the page {datas}"
     if found != alone:
         return f"the page by its records, without the steps in C, {datas}"
-    if differing := differing_aggregate(rng) or differing_look_up(rng):
+    if differing := differing_aggregate(rng) or differing_look_up(rng) or differing_cbor(rng):
         return differing
     body = reply(rng)
     bodies = [body, *(broken(rng, body) for _ in range(20))]

@@ -114,8 +114,8 @@ class Chaos:
         origins: dict[str, str | Origin] = {"kinesis": kinesis, "s3": moto, "dynamodb": leases}
         origins |= {"sts": self.issuer, "credentials": self.issuer}
         deck = Deck(seed, _BRIEF_RATE if minutes <= BRIEF_MINUTES else _RATE, _RATES, self.faults)
-        self.proxy = FaultProxy(origins, deck, tls=context, seed=seed, guard=self.issuer.guard)
-        self.endpoint = FaultProxy(origins, deck, seed=seed)
+        self.proxy = FaultProxy(origins, deck, tls=context, seed=seed, guard=self.issuer.guard, cbor=True)
+        self.endpoint = FaultProxy(origins, deck, seed=seed, cbor=True)
         """The container's credential endpoint, which speaks plain HTTP."""
         stack.enter_context(in_thread(self.proxy, self.endpoint))
         self.pulse = Pulse()

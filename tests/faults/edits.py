@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
 from tests.faults.strikes import Strike
 from tests.faults.wire import Exchange, Reply, json_of
+from tests.kinesis_wire import asked, written
 
 Edit = Callable[[Any, Exchange], Any]
 
@@ -85,7 +85,7 @@ def edited(edit: Edit) -> Strike:
         if said is None:
             return reply
         other = edit(said, x)
-        text = json.dumps(said if other is None else other).encode()
+        text = written(reply.headers.value("content-type"), said if other is None else other)
         return reply.having(headers=reply.headers.without("x-amz-crc32"), body=text)
 
     return passing(change)
@@ -118,14 +118,14 @@ def in_records(change: Callable[[dict[str, Any]], Any]) -> Strike:
 
 def nothing_yet(said: Any, x: Exchange) -> None:
     """GetRecords without records that continues at the same place."""
-    came = json.loads(x.request.body).get("ShardIterator")
+    came = asked(x.request.headers.value("content-type"), x.request.body).get("ShardIterator")
     said.update(Records=[], NextShardIterator=came, MillisBehindLatest=5_000)
 
 
 def same_again(said: Any, x: Exchange) -> None:
     """GetRecords whose next iterator is the current one: the records are read twice."""
     if said.get("NextShardIterator"):
-        said["NextShardIterator"] = json.loads(x.request.body).get("ShardIterator")
+        said["NextShardIterator"] = asked(x.request.headers.value("content-type"), x.request.body).get("ShardIterator")
 
 
 def false_end(said: Any, x: Exchange) -> None:

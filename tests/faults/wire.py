@@ -14,6 +14,8 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.kinesis_wire import asked, is_cbor, reply, said, written
+
 READ_AHEAD = 64 * 1024
 """A body of at most this many bytes, sent without waiting, is read with its head."""
 
@@ -194,9 +196,18 @@ class Exchange:
             self.request.body = await read_body(self.reader, self.request.headers)
 
     async def forward(self) -> Reply:
-        """Pass the request on; the origin's reply."""
+        """Pass the request on; the origin's reply. The origin knows Kinesis in JSON only."""
         await self.body()
-        return await self.origin(self.request)
+        kind, request = self.request.headers.value("content-type"), self.request
+        if not is_cbor(kind):
+            return await self.origin(request)
+        json_kind, text = reply("", asked(kind, request.body))
+        headers = Headers([*request.headers.without("content-type"), ("Content-Type", json_kind)])
+        came = await self.origin(replace(request, headers=headers, body=text))
+        try:
+            return came.having(("Content-Type", kind), body=written(kind, json.loads(came.body)))
+        except ValueError:
+            return came
 
     async def send(self, reply: Reply) -> bool:
         """Send a whole reply. True: the connection can be used again."""
@@ -235,11 +246,11 @@ class Exchange:
 
 
 def json_of(reply: Reply) -> dict[str, Any] | None:
-    """What a reply with status 200 says, if it is a JSON object."""
+    """What a reply with status 200 says, if it is an object of JSON, or the same in CBOR."""
     if reply.status != 200:
         return None
     try:
-        document = json.loads(reply.body)
+        document = said(reply.headers.value("content-type"), reply.body)
     except ValueError:
         return None
     return document if isinstance(document, dict) else None

@@ -24,9 +24,7 @@ SHARD = "shardId-000000000003"
 @pytest.fixture(scope="module")
 def replay() -> Iterator[Server]:
     start = recent_start(int(time.time() * 1000))
-    with server(
-        "benchmarks.replay_server", "--cbor", "--events=1000", f"--start-ms={start}", "--page-records=20"
-    ) as it:
+    with server("benchmarks.replay_server", "--events=1000", f"--start-ms={start}", "--page-records=20") as it:
         yield it
 
 

@@ -19,6 +19,7 @@ from botocore import xform_name
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
+from vortex.adapters.aws import cbor
 from vortex.adapters.aws.client import SESSION, Session
 from vortex.adapters.aws.exchange import Answer, HttpSession, parsed, whole
 from vortex.adapters.aws.signature import SIGNERS
@@ -130,6 +131,8 @@ class Prepared:
 
     async def refusal(self, answer: Answer) -> ClientError:
         """The error of a reply, parsed as botocore parses it."""
+        if cbor.is_cbor(answer.headers):
+            return ClientError(await cbor.error(*answer), self._operation)
         body = parsed(answer.status, answer.body)
         reply = {"status_code": answer.status, "headers": answer.headers, "body": body}
         return ClientError(await self._parser.parse(reply, None), self._operation)

@@ -16,10 +16,24 @@ if sys.byteorder != "little":  # the build refuses this too, but the file may co
     raise ImportError("this machine is big-endian, and the steps in C hash only in little-endian order")
 
 from vortex.core import _native
-from vortex.core._native import aggregate, events, find, group, lines, maybe, numbers, order, paths, records, rising
+from vortex.core._native import (
+    aggregate,
+    cbor_records,
+    events,
+    find,
+    group,
+    lines,
+    maybe,
+    numbers,
+    order,
+    paths,
+    records,
+    rising,
+)
 
 __all__ = [
     "aggregate",
+    "cbor_records",
     "events",
     "find",
     "group",

@@ -1,8 +1,8 @@
 """The interface of a module of steps. `native/` has them in C, `pure` in Python; mypy checks both against it.
 
 Both give the same results, byte for byte (tests/unit/core/native, `make fuzz`); docs/performance.md has their cost. The
-three that read external data (`events`, `records`, `aggregate`) may leave any input to their caller: C leaves unusual
-input, Python all. All arrays are contiguous, little-endian, and of the named types.
+four that read external data (`events`, `records`, `cbor_records`, `aggregate`) may leave any input to their caller: C
+leaves unusual input, Python all. All arrays are contiguous, little-endian, and of the named types.
 """
 
 from __future__ import annotations
@@ -105,6 +105,10 @@ class Steps(Protocol):
         All data, their bounds (int64), arrivals (seconds, float64), sequence numbers (a line each), and the reply
         without its records.
         """
+        ...
+
+    def cbor_records(self, body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
+        """As `records`, of a reply in CBOR. None for one of an unusual form: the caller asks for it in JSON."""
         ...
 
     def rising(self, lines: Buffer, width: int, /) -> bool:

@@ -62,6 +62,11 @@ def records(body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
     return None
 
 
+def cbor_records(body: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
+    """See `Steps`."""
+    return None
+
+
 def aggregate(data: Buffer, begin: int, end: int, most: int, /) -> list[bytes] | None:
     """See `Steps`."""
     return None

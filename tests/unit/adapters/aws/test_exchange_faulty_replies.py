@@ -59,6 +59,16 @@ async def test_kinesis_replies_with_missing_or_mistyped_fields_raise_a_port_erro
     await suffer(world, case, set(MEANINGS_OF_KINESIS) - BELIEVED)
 
 
+async def test_get_records_in_cbor_handles_the_faults_of_every_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that is not readable in CBOR is asked for again in JSON, where it may come right."""
+    proxy = FaultProxy(TinyAws(), hang_s=3 * WAIT_S, cbor=True)
+    async with proxy, opened(nullcontext(proxy), proxy.url) as world:
+        as_new(world, monkeypatch)
+        (case,) = (case for case in CASES if case.name == "read")
+        faults = {fault.name for fault in FAULTS.values()} - set(SLOW) - {"part_flipped"}
+        await suffer(world, case, faults - NOBODY_CAN_TELL - BELIEVED)
+
+
 @pytest.mark.parametrize("name", ["put", "put_large", "put_again", "get", "get_unsummed", "get_range", "get_missing"])
 async def test_calls_of_botocore_handle_the_faults_of_s3(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str

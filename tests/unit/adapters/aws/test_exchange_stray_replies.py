@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.kinesis_wire import asked, reply
 from vortex.adapters.kinesis.stream import open_kinesis_stream
 from vortex.adapters.s3.store import open_s3_store
 from vortex.ports import Unavailable
 
+_TYPE = re.compile(rb"(?i)content-type: (\S+)")
 _LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 
 
@@ -29,17 +30,18 @@ class Twice:
 
     def reply(self, head: bytes, body: bytes) -> bytes:
         """The whole reply to a request."""
-        status, said = b"200 OK", b""
+        status, said, kind = b"200 OK", b"", "text/plain"
         if b"GetRecords" in head:
-            iterator = json.loads(body)["ShardIterator"]
+            kind = _TYPE.search(head)[1].decode()  # type: ignore[index]
+            iterator = asked(kind, body)["ShardIterator"]
             data = base64.b64encode(iterator.encode()).decode()
             row = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1.0, "Data": data, "PartitionKey": "p"}
-            said = json.dumps({"Records": [row], "MillisBehindLatest": 0, "NextShardIterator": iterator + "+"}).encode()
+            kind, said = reply(kind, {"Records": [row], "MillisBehindLatest": 0, "NextShardIterator": iterator + "+"})
         else:
             self.puts.append(head.split()[1])
             if b"refused" in head:
                 status = b"503 Slow Down"
-        headers = b'Date: Tue, 01 Dec 2026 00:00:00 GMT\r\nETag: "e"\r\n'
+        headers = b'Date: Tue, 01 Dec 2026 00:00:00 GMT\r\nETag: "e"\r\nContent-Type: %b\r\n' % kind.encode()
         return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (status, headers, len(said), said)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

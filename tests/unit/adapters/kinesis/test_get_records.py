@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import botocore.auth
 import pytest
@@ -18,6 +19,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.kinesis_wire import asked, reply
+from vortex.adapters.aws.cbor import CONTENT_TYPE as CBOR
 from vortex.adapters.kinesis.get_records import RecordsCall
 from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
 from vortex.ports import Unavailable
@@ -25,6 +28,12 @@ from vortex.ports import Unavailable
 SHARD = "shardId-000000000000"
 ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/events"
 EMPTY = {"Records": [], "MillisBehindLatest": 0, "NextShardIterator": "next"}
+
+
+def answer(request: web.Request, document: dict[str, Any]) -> web.Response:
+    """The reply in the encoding of the request."""
+    kind, body = reply(request.headers["Content-Type"], document)
+    return web.Response(body=body, headers={"Content-Type": kind})
 
 
 class Wire:
@@ -36,7 +45,7 @@ class Wire:
 
     async def handle(self, request: web.Request) -> web.Response:
         self.came.append((str(request.url), request.headers.copy(), await request.read()))
-        return web.json_response(EMPTY)
+        return answer(request, EMPTY)
 
     @property
     def keys(self) -> list[str]:
@@ -66,10 +75,10 @@ async def test_get_records_sends_a_request_that_matches_its_signature(
     """The signature, computed again from the received request, is the same; so is every header that it covers."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     await read(wire.url, 2)
-    assert [json.loads(body)["ShardIterator"] for _, _, body in wire.came] == ["iterator-0", "iterator-1"]
+    assert [asked(CBOR, body)["ShardIterator"] for _, _, body in wire.came] == ["iterator-0", "iterator-1"]
     for url, headers, body in wire.came:
         assert headers["X-Amz-Target"] == "Kinesis_20131202.GetRecords"
-        assert headers["Content-Type"] == "application/x-amz-json-1.1"
+        assert headers["Content-Type"] == CBOR
         assert headers["X-Amz-Security-Token"] == "token"
         assert headers["User-Agent"].startswith("vortex/")
         assert "amz-sdk-invocation-id" not in headers
@@ -173,7 +182,7 @@ async def test_get_records_reuses_buffers_without_mixing_replies() -> None:
     async def handle(request: web.Request) -> web.Response:
         count = next(sizes)
         row = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1.0, "Data": "AAAA", "PartitionKey": "p"}
-        return web.json_response({**EMPTY, "Records": [row] * count})
+        return answer(request, {**EMPTY, "Records": [row] * count})
 
     app = web.Application()
     app.router.add_post("/", handle)
