@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import network
-from benchmarks.arguments import checkout, positive
+from benchmarks.arguments import checkout, new_file, positive, setting, stopped_by_hand
 from benchmarks.network import Network
 from benchmarks.pages import PAGE_RECORDS, STREAM
 from benchmarks.processes import Failed, Server, Usage, measured, server, stay_on_one
@@ -98,9 +98,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--page-records", type=positive, default=PAGE_RECORDS)
     network.add_options(parser)
     parser.add_argument("--both", action="store_true", help="over TLS and over plain HTTP, in turn")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")
-    parser.add_argument("--json", type=Path, help="where the figures go, too")
-    return parser.parse_args()
+    parser.add_argument(
+        "--set", type=setting, action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex"
+    )
+    parser.add_argument("--json", type=new_file, help="where the figures go, too")
+    found = parser.parse_args()
+    if found.both and not found.tls:
+        parser.error("--both runs over TLS and over plain HTTP: leave --plain out")
+    return found
 
 
 def ways(chosen: argparse.Namespace, folder: Path, stack: ExitStack) -> list[Way]:
@@ -178,4 +183,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    stopped_by_hand(main)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import threading
@@ -168,7 +169,10 @@ async def _run(listen: Callable[[], Awaitable[int]], facts: dict[str, Any]) -> N
     port = await listen()
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(
+            sys.stdin.fileno(), 65_536
+        ):  # not by the buffer, whose lock would fail the end of the interpreter
+            pass
         loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=watch, daemon=True).start()

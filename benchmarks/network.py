@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmarks.arguments import rate
 from benchmarks.front import CIPHERS
 from benchmarks.processes import Server, server
 from tests.privateca import private_ca
-from vortex.config.units import duration_ms, size_bytes
+from vortex.config.units import duration_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--rtt", type=duration_ms, default=0, metavar="20ms", help="a round trip to a server takes so long more"
     )
     parser.add_argument(
-        "--rate", type=size_bytes, default=0, metavar="100MB", help="most bytes a second to, and from, a server"
+        "--rate", type=rate, default=0, metavar="100MB", help="most bytes a second to, and from, a server"
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import network
-from benchmarks.arguments import positive
+from benchmarks.arguments import positive, setting
 from benchmarks.pages import PAGE_RECORDS
 from benchmarks.processes import ROOT
 
@@ -60,7 +60,9 @@ def options(description: str | None, arguments: list[str] | None = None) -> argp
         help="keep servers and consumers to one processor: slower, but they take turns, and disturb each other less",
     )
     network.add_options(parser)
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex")
+    parser.add_argument(
+        "--set", type=setting, action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting of Vortex"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "out" / "bench.json", help="where the figures go")
     chosen = parser.parse_args(arguments)
     chosen.workload = [name.strip() for name in chosen.workload.split(",")]

@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import network
+from benchmarks.arguments import stopped_by_hand
 from benchmarks.network import Network
 from benchmarks.options import GROUPS, options
 from benchmarks.pages import STREAM
@@ -356,4 +357,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    stopped_by_hand(main)

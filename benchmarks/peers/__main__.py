@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import network
-from benchmarks.arguments import positive
+from benchmarks.arguments import positive, stopped_by_hand
 from benchmarks.pages import PAGE_RECORDS
 from benchmarks.peers.kcl import Kcl, NoJava, require_java
 from benchmarks.processes import ROOT, Failed, Server, Usage, environment, server, stay_on_one
@@ -235,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    stopped_by_hand(main)
