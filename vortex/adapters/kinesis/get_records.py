@@ -171,8 +171,9 @@ class RecordsCall:
             answer = await self._in_json(arguments)
             self._unreadable += 1
             if not self._knows_cbor or self._unreadable >= _UNREADABLE:
+                if loop.time() >= self._json_until:  # calls of other shards find out at the same time
+                    log.info("%s sends records in JSON, not in CBOR (%s): replies are a third larger", self.url, why)
                 self._json_until = loop.time() + _JSON_FOR_S
-                log.info("%s sends records in JSON, not in CBOR (%s): replies are a third larger", self.url, why)
             return answer
         except BaseException:  # no reply, or the deadline of the call
             if not self._knows_cbor:

@@ -114,6 +114,24 @@ OTHERS = {
 }
 
 
+async def test_read_returns_the_children_of_an_ended_shard() -> None:
+    child = {
+        "ShardId": "shardId-000000000007",
+        "ParentShards": [SHARD],
+        "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)},
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        return said(request, {**PAGE, "NextShardIterator": None, "ChildShards": [child]})
+
+    async with opened(answer) as (endpoint, stream):
+        page = await stream.read(SHARD, "iterator")
+    assert [(each.id, each.parents, each.start_hash, each.end_hash) for each in page.children] == [
+        ("shardId-000000000007", (SHARD,), 0, 2**128 - 1)
+    ]
+    assert (page.iterator, len(page.records), endpoint.kinds) == (None, 1, ["cbor"])
+
+
 @pytest.mark.parametrize("other", OTHERS)
 async def test_read_asks_in_json_when_the_reply_is_not_in_cbor(other: str, caplog: pytest.LogCaptureFixture) -> None:
     """At once, within the call; from then on it asks in JSON first, and says so in one line."""
@@ -122,6 +140,15 @@ async def test_read_asks_in_json_when_the_reply_is_not_in_cbor(other: str, caplo
         assert [await read(stream) for _ in range(3)] == [READ] * 3
     assert endpoint.kinds == ["cbor", "json", "json", "json"]
     assert [record.getMessage() for record in caplog.records if "in JSON, not in CBOR" in record.getMessage()] != []
+
+
+async def test_reads_of_many_shards_say_once_that_they_ask_in_json(caplog: pytest.LogCaptureFixture) -> None:
+    """All of them find out at the same time."""
+    caplog.set_level("INFO", "vortex")
+    async with opened(OTHERS["status 415"]) as (endpoint, stream):
+        assert await asyncio.gather(*(read(stream) for _ in range(8))) == [READ] * 8
+    assert endpoint.kinds.count("json") == 8
+    assert len([record for record in caplog.records if "in JSON, not in CBOR" in record.getMessage()]) == 1
 
 
 async def test_read_asks_in_cbor_again_when_an_hour_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
