@@ -7,7 +7,8 @@ from random import Random
 from typing import Any
 
 from benchmarks.wire import Time, cbor, uncbor
-from vortex.adapters.kinesis.get_records import NotCbor, decode_cbor
+from vortex.adapters.aws.cbor import NotCbor
+from vortex.adapters.kinesis.get_records import decode_cbor
 from vortex.core.model import Record
 
 _OPEN, _BREAK = 31, b"\xff"

@@ -6,6 +6,7 @@ botocore writes and reads it, as for its newer protocol in CBOR; the records of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiobotocore.parsers import create_parser
@@ -15,10 +16,13 @@ CONTENT_TYPE = "application/x-amz-cbor-1.1"
 HEADERS = {"Content-Type": CONTENT_TYPE}
 _PROTOCOL = "smithy-rpc-v2-cbor"
 _MOST_BYTES = 64 * 1024
-"""Maximum size of an error that is parsed; a larger one says no more than its status."""
-_NO_MEMBERS = b"\xa0"
+"""Maximum size of an error that is parsed: botocore needs a microsecond a byte."""
 _parser = create_parser(_PROTOCOL)
 _serializer = create_serializer(_PROTOCOL, include_validation=False)
+
+
+class NotCbor(Exception):
+    """A reply that is not in CBOR, or not in a form that is read here; the message says what it is instead."""
 
 
 def is_cbor(headers: Mapping[str, str]) -> bool:
@@ -38,10 +42,11 @@ def document(data: bytes) -> Any:
 
 
 async def error(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """An error reply, as botocore's parsers give it. A body that cannot be read says no more than its status."""
-    reply = {"status_code": status, "headers": headers, "body": body if len(body) <= _MOST_BYTES else _NO_MEMBERS}
-    try:
-        found: dict[str, Any] = await _parser.parse(reply, None)
-    except Exception:  # noqa: BLE001  # whatever bytes may lead to: an early end, deep nesting, another document
-        found = await _parser.parse({**reply, "body": _NO_MEMBERS}, None)
+    """An error reply, as botocore's parsers give it. Raises NotCbor for one that names no error."""
+    found: dict[str, Any] = {}
+    with suppress(Exception):  # whatever bytes may lead to: an early end, deep nesting, another document
+        if len(body) <= _MOST_BYTES and isinstance(document(body)["__type"], str):
+            found = await _parser.parse({"status_code": status, "headers": headers, "body": body}, None)
+    if not found:
+        raise NotCbor(f"status {status} without the name of an error")
     return found

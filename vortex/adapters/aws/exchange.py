@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar, Token
 from io import BytesIO
 from types import TracebackType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import (
@@ -288,6 +289,21 @@ def _check(reply: ClientResponse) -> None:
         raise Malformed(f"status {reply.status} with Content-Encoding {encoding[:40]}, which was not asked for")
 
 
+_USED: WeakSet[object] = WeakSet()
+"""The protocols of connections that have carried a request. Before it, a server may send tickets of TLS."""
+
+
+def _has_unread_bytes(connection: Connection) -> bool:
+    """Whether bytes, or the end, wait in the socket: of a large body exactly its bytes are read (`body`)."""
+    transport = connection.transport
+    descriptor = transport.get_extra_info("socket").fileno() if transport is not None else -1
+    if descriptor < 0:
+        return False
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
 class _Request(ClientRequest):
     """A request that takes no earlier bytes for its reply, and whose body may fail to be written."""
 
@@ -295,8 +311,10 @@ class _Request(ClientRequest):
         """Send it. Raises ClientConnectionError, which closes the connection, if the server has sent something while
         the connection was idle: for example the reply before twice. It would pass for the reply to this request.
         """
-        if conn.protocol is None or conn.protocol.should_close:
+        protocol = conn.protocol
+        if protocol is None or protocol.should_close or (protocol in _USED and _has_unread_bytes(conn)):
             raise ClientConnectionError("the server sent bytes that no request asked for")
+        _USED.add(protocol)
         return await super().send(conn)
 
     async def write_bytes(self, *arguments: Any, **options: Any) -> None:

@@ -27,6 +27,8 @@ from vortex.adapters.aws.signature import SIGNERS
 _OF_ONE_CALL = ("amz-sdk-", "Expect")
 """Beginnings of headers that are not reused: the invocation id and attempt number belong to one call, and whether to
 wait for "100 Continue" depends on the body."""
+_SHOWN = 80
+"""Characters of a foreign text that a message shows."""
 _REFUSING = {400, 401, 403}
 """Statuses of replies that may be about credentials, or about the time of a signature."""
 
@@ -98,19 +100,24 @@ class Prepared:
         raise NotImplementedError("this version of botocore does not raise before-sign")
 
     async def send(
-        self, body: bytes | None, *, url: str = "", headers: Mapping[str, str] | None = None
+        self, body: bytes | None, *, url: str = "", headers: Mapping[str, str] | None = None, in_cbor: bool = False
     ) -> ClientResponse:
         """Send one call and return the reply as `HttpSession.exchange` does, whatever its status, with its errors.
 
-        A refusal of the caller raises ClientError. Raises Unavailable without valid credentials.
+        A refusal of the caller raises ClientError. Raises Unavailable without valid credentials. `in_cbor`: the body
+        is, and the reply has to be, else NotCbor is raised.
         """
         attempts = 0
+        headers = {**self._headers, **(headers or {}), **(cbor.HEADERS if in_cbor else {})}
         while True:
             attempts += 1
-            response = await self._sent(body, url or self.url, {**self._headers, **(headers or {})})
+            response = await self._sent(body, url or self.url, dict(headers))
+            if in_cbor and not cbor.is_cbor(response.headers):
+                response.close()
+                raise cbor.NotCbor(f"status {response.status} of type {response.content_type[:_SHOWN]!r}")
             if response.status not in _REFUSING:
                 return response
-            refused = await self.refusal(await whole(response))
+            refused = await self.refusal(await whole(response), in_cbor=in_cbor)
             if not await self.session.again(refused.response, self._region, attempts):
                 raise refused
 
@@ -129,9 +136,9 @@ class Prepared:
         credentials = await self.session.credentials.get_frozen_credentials()
         return quick(credentials, self._how["signing_name"], self._how["region_name"])
 
-    async def refusal(self, answer: Answer) -> ClientError:
-        """The error of a reply, parsed as botocore parses it."""
-        if cbor.is_cbor(answer.headers):
+    async def refusal(self, answer: Answer, *, in_cbor: bool = False) -> ClientError:
+        """The error of a reply, parsed as botocore parses it. Raises NotCbor for one in CBOR that names no error."""
+        if in_cbor:
             return ClientError(await cbor.error(*answer), self._operation)
         body = parsed(answer.status, answer.body)
         reply = {"status_code": answer.status, "headers": answer.headers, "body": body}

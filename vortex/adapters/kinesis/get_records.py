@@ -24,12 +24,15 @@ from botocore.exceptions import ClientError
 
 from vortex.adapters.aws import cbor
 from vortex.adapters.aws.body import read_body
-from vortex.adapters.aws.exchange import whole
+from vortex.adapters.aws.cbor import NotCbor
+from vortex.adapters.aws.exchange import Malformed, whole
 from vortex.adapters.aws.signed_call import Prepared
+from vortex.adapters.kinesis.encoding import Encoding
 from vortex.core.decode.records import Records
 from vortex.core.ingest.pacing import PAGE_BYTES
 from vortex.core.model import Record, ShardInfo
-from vortex.core.native import IN_C, steps
+from vortex.core.native import steps
+from vortex.ports import PortError
 
 log = logging.getLogger(__name__)
 OPERATION = "GetRecords"
@@ -38,12 +41,10 @@ KEPT_BYTES = 2 * PAGE_BYTES
 base64; few replies are larger."""
 _KEPT_TOTAL = 40 * 2**20
 """Bytes of kept buffers from which on no other one is kept."""
-_JSON_FOR_S = 3600.0
-"""How long an endpoint that knows no CBOR is asked in JSON, until it is tried again."""
-_UNREADABLE = 3
-"""So many replies in a row that are not in CBOR show the same of an endpoint that has replied in CBOR before."""
-_JSON_AFTER_FAILURE_S = 60.0
-"""The same, where a first call in CBOR brought no reply: it may be lost because of its encoding, or like any other."""
+_REST_BYTES = 16 * 1024
+"""Maximum size of what a reply in CBOR holds beside its records, a few hundred bytes: botocore reads it in Python."""
+_SHOWN = 80
+"""Characters of a foreign text that a message shows."""
 
 
 class HashKeyRange(msgspec.Struct, rename="pascal"):
@@ -105,11 +106,13 @@ def decode_cbor(body: bytes | memoryview) -> Reply:
     """Decode a reply in CBOR. Raises NotCbor for one that is not read here."""
     columns = steps.cbor_records(body)
     if columns is None:
-        raise NotCbor("a reply of another form")
+        raise NotCbor("records of another form")
+    if len(columns[-1]) > _REST_BYTES:
+        raise NotCbor(f"{len(columns[-1])} bytes beside the records")
     try:
         return _with_records(msgspec.convert(cbor.document(columns[-1]), Reply), columns)
-    except Exception as error:  # whatever the bytes may lead to; the same reply in JSON tells
-        raise NotCbor(f"a reply of another form: {error}") from error
+    except Exception as error:  # noqa: BLE001  # whatever the bytes may lead to; the same reply in JSON tells
+        raise NotCbor(f"a reply of another form: {str(error)[:_SHOWN]!r}") from None
 
 
 def _with_records(reply: Reply, columns: _Columns) -> Reply:
@@ -120,22 +123,13 @@ def _with_records(reply: Reply, columns: _Columns) -> Reply:
     return reply
 
 
-class NotCbor(Exception):
-    """A reply that is not in CBOR, or not in a form that is read here; the message says what it is instead."""
-
-
 class RecordsCall:
     """Calls GetRecords. Create it with `prepare`."""
 
     def __init__(self, prepared: Prepared, model: Any, arguments: dict[str, str], patience_s: float) -> None:
         self._prepared, self._arguments, self._patience_s = prepared, arguments, patience_s
         self._model = model
-        self._knows_cbor = False
-        """Whether the endpoint has replied in CBOR: then an error in another form comes from something before it."""
-        self._unreadable = 0
-        """Replies that had to be asked for again in JSON, since records were last read in CBOR."""
-        self._json_until = 0.0 if IN_C else float("inf")
-        """Time of the event loop until which it is asked in JSON."""
+        self._encoding = Encoding()
         self._spare: list[bytearray] = []
         """Unused buffers for replies. The kernel must zero each page of new memory, so reusing touched memory is
         cheaper.
@@ -163,22 +157,32 @@ class RecordsCall:
         """
         arguments = {"ShardIterator": iterator, "Limit": limit, **self._arguments}
         loop = asyncio.get_running_loop()
-        if loop.time() < self._json_until:
+        if not self._encoding.is_cbor(loop.time()):
             return await self._in_json(arguments)
         try:
-            return await self._in_cbor(arguments)
-        except NotCbor as why:
-            answer = await self._in_json(arguments)
-            self._unreadable += 1
-            if not self._knows_cbor or self._unreadable >= _UNREADABLE:
-                if loop.time() >= self._json_until:  # calls of other shards find out at the same time
-                    log.info("%s sends records in JSON, not in CBOR (%s): replies are a third larger", self.url, why)
-                self._json_until = loop.time() + _JSON_FOR_S
-            return answer
-        except BaseException:  # no reply, or the deadline of the call
-            if not self._knows_cbor:
-                self._json_until = loop.time() + _JSON_AFTER_FAILURE_S
+            answer = await self._in_cbor(arguments)
+        except (NotCbor, Malformed) as error:
+            why = str(error)  # nothing else of it stays, as its traceback may hold a large body
+        except ClientError:
+            self._encoding.worked(records=True)
             raise
+        except PortError:  # no credentials: nothing was sent
+            self._encoding.undecided()
+            raise
+        except BaseException:  # no reply, or the deadline of the call
+            self._encoding.failed(loop.time(), replied=False)
+            raise
+        else:
+            self._encoding.worked(records=bool(answer[0].records))
+            return answer
+        try:
+            answer = await self._in_json(arguments)
+        except BaseException:
+            self._encoding.undecided()
+            raise
+        if self._encoding.failed(loop.time(), replied=True):
+            log.info("%s sends records in JSON, not in CBOR (%s): replies are a third larger", self.url, why)
+        return answer
 
     async def _in_json(self, arguments: dict[str, Any]) -> tuple[Reply, Mapping[str, str]]:
         response = await self._prepared.send(msgspec.json.encode(arguments))
@@ -187,25 +191,11 @@ class RecordsCall:
         return await self._reply(response, decode_reply)
 
     async def _in_cbor(self, arguments: dict[str, Any]) -> tuple[Reply, Mapping[str, str]]:
-        """As `_in_json`. Raises NotCbor for a reply that shows that the endpoint knows no CBOR."""
-        try:
-            response = await self._prepared.send(cbor.written(arguments, self._model), headers=cbor.HEADERS)
-            if response.status != 200:
-                raise await self._prepared.refusal(await whole(response))
-        except ClientError as refused:
-            reply = refused.response["ResponseMetadata"]
-            self._knows_cbor = self._knows_cbor or cbor.is_cbor(reply["HTTPHeaders"])
-            if self._knows_cbor:
-                raise
-            raise NotCbor(f"status {reply['HTTPStatusCode']}") from refused
-        if not cbor.is_cbor(response.headers):
-            response.close()
-            raise NotCbor(f"a reply of type {response.content_type}")
-        answer = await self._reply(response, decode_cbor)
-        self._knows_cbor = True
-        if answer[0].records:
-            self._unreadable = 0
-        return answer
+        """As `_in_json`. Raises NotCbor for a reply that is none, or that is not read here."""
+        response = await self._prepared.send(cbor.written(arguments, self._model), in_cbor=True)
+        if response.status != 200:
+            raise await self._prepared.refusal(await whole(response), in_cbor=True)
+        return await self._reply(response, decode_cbor)
 
     async def _reply(
         self, response: aiohttp.ClientResponse, decode: Callable[[memoryview], Reply]

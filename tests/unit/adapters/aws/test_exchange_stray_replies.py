@@ -22,8 +22,9 @@ _LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 class Twice:
     """Answers calls by the iterator or key that they name. While `strays` is above 0, a reply comes twice."""
 
-    def __init__(self) -> None:
-        self.strays = 1
+    def __init__(self, *, padding: int = 0) -> None:
+        """`padding`: bytes of data beside the iterator; with any, both replies are sent in one piece."""
+        self.strays, self.padding = 1, padding
         self.sent = asyncio.Event()
         """Set once the second reply is on its way."""
         self.puts: list[bytes] = []
@@ -34,7 +35,7 @@ class Twice:
         if b"GetRecords" in head:
             kind = _TYPE.search(head)[1].decode()  # type: ignore[index]
             iterator = asked(kind, body)["ShardIterator"]
-            data = base64.b64encode(iterator.encode()).decode()
+            data = base64.b64encode(iterator.encode() + b" " * self.padding).decode()
             row = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1.0, "Data": data, "PartitionKey": "p"}
             kind, said = reply(kind, {"Records": [row], "MillisBehindLatest": 0, "NextShardIterator": iterator + "+"})
         else:
@@ -50,9 +51,12 @@ class Twice:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 found = _LENGTH.search(head)
                 reply = self.reply(head, await reader.readexactly(int(found[1]) if found else 0))
-                writer.write(reply)
+                at_once = self.padding and self.strays
+                writer.write(reply * 2 if at_once else reply)
                 await writer.drain()
-                if self.strays:
+                if at_once:
+                    self.strays -= 1
+                elif self.strays:
                     self.strays -= 1
                     for _ in range(20):  # the client has read the first reply: both in one piece are another case
                         await asyncio.sleep(0)
@@ -66,9 +70,9 @@ class Twice:
 
 
 @asynccontextmanager
-async def twice() -> AsyncIterator[tuple[Twice, str]]:
+async def twice(padding: int = 0) -> AsyncIterator[tuple[Twice, str]]:
     """The server and its URL."""
-    answers = Twice()
+    answers = Twice(padding=padding)
     server = await asyncio.start_server(answers.serve, "127.0.0.1", 0)
     async with server:
         yield answers, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -103,6 +107,19 @@ async def test_get_records_returns_its_own_records_when_the_reply_before_came_tw
             read.append((b"".join(record.data for record in page.records), page.iterator))
     assert read == [(b"B", "B+"), (b"C", "C+")]
     assert failed <= 1
+
+
+async def test_get_records_returns_its_own_records_when_large_replies_come_twice() -> None:
+    """Of such a body exactly its bytes are read: the second reply waits in the socket."""
+    async with twice(1_000_000) as (answers, url), open_kinesis_stream("s", "us-east-1", url) as stream:
+        for iterator in ("A", "B", "C", "D"):
+            answers.strays = 1
+            try:
+                page = await stream.read("shardId-000000000000", iterator)
+            except Unavailable:
+                page = await stream.read("shardId-000000000000", iterator)
+            assert b"".join(record.data for record in page.records).strip() == iterator.encode()
+            assert page.iterator == iterator + "+"
 
 
 async def test_put_is_not_taken_for_done_when_the_reply_before_came_twice() -> None:

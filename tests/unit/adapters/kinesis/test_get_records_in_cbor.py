@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -18,8 +18,9 @@ from benchmarks.wire import Time, cbor
 from tests.kinesis_wire import is_cbor, reply
 from tests.random_cbor import differing_cbor
 from vortex.adapters.aws.cbor import CONTENT_TYPE as CBOR
-from vortex.adapters.kinesis import get_records
-from vortex.adapters.kinesis.get_records import NotCbor, decode_cbor
+from vortex.adapters.aws.cbor import NotCbor
+from vortex.adapters.kinesis import encoding
+from vortex.adapters.kinesis.get_records import decode_cbor
 from vortex.adapters.kinesis.stream import KinesisStream, open_kinesis_stream
 from vortex.core.native import IN_C
 from vortex.ports import IteratorExpired, PortError, Unavailable
@@ -109,6 +110,14 @@ OTHERS = {
     "random bytes as CBOR": always(200, b"\x9f\x00", CBOR),
     "nothing as CBOR": always(200, b"", CBOR),
     "data as a text": always(200, reply(CBOR, TEXT_DATA)[1], CBOR),
+    "status 400 without an error in CBOR": always(400, b"", CBOR),
+    "status 404 with the type of the request": always(404, b"not found", CBOR),
+    "an error in CBOR with a time": always(400, cbor({"__type": "Odd", "at": Time(1_545_116_709_123)}), CBOR),
+    "status 202 with a page in CBOR": always(202, reply(CBOR, PAGE)[1], CBOR),
+    "status 400 in Latin-1": always(400, "für".encode("latin-1"), "text/plain; charset=iso-8859-1"),
+    "status 400 with a list": always(400, b"[]", "application/x-amz-json-1.1"),
+    "status 302": always(302, b"", "text/html"),
+    "a large rest": always(200, cbor({**PAGE, "Records": [], "Other": [[]] * 20_000}), CBOR),
     "no time behind the tip": always(200, cbor({"Records": []}), CBOR),
     "a time behind the tip in a text": always(200, cbor({"Records": [], "MillisBehindLatest": "7"}), CBOR),
 }
@@ -153,7 +162,7 @@ async def test_reads_of_many_shards_say_once_that_they_ask_in_json(caplog: pytes
 
 async def test_read_asks_in_cbor_again_when_an_hour_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The endpoint may have been replaced, or its answer was that of something before it."""
-    monkeypatch.setattr(get_records, "_JSON_FOR_S", 0.0)
+    monkeypatch.setattr(encoding, "_MOST_S", 0.0)
     async with opened(always(503, b"", "text/plain")) as (endpoint, stream):
         assert await read(stream) == READ
         endpoint.answer = in_cbor
@@ -194,17 +203,32 @@ async def test_read_raises_the_error_that_the_reply_in_cbor_names(code: str, exp
     assert endpoint.kinds == ["cbor", "cbor"]
 
 
-async def test_read_stays_with_cbor_when_something_else_refuses_a_later_call() -> None:
+async def test_read_stays_with_cbor_when_something_else_answers_a_later_call() -> None:
     """A load balancer's page is no sign that Kinesis has forgotten CBOR; a lost connection neither."""
     async with opened(in_cbor) as (endpoint, stream):
         assert await read(stream) == READ
-        for other in always(503, b"<html>busy</html>", "text/html"), closes:
-            endpoint.answer = other
-            with pytest.raises(Unavailable):
-                await read(stream)
+        endpoint.answer = always(503, b"<html>busy</html>", "text/html")
+        assert await read(stream) == READ
+        endpoint.answer = closes
+        with pytest.raises(Unavailable):
+            await read(stream)
         endpoint.answer = in_cbor
         assert await read(stream) == READ
-    assert set(endpoint.kinds) == {"cbor"}
+    assert endpoint.kinds == ["cbor", "cbor", "json", "cbor", "cbor"]
+
+
+@pytest.mark.parametrize("answer", [closes, hangs, *OTHERS.values()])
+async def test_read_asks_in_json_when_an_endpoint_has_forgotten_cbor(answer: Answer) -> None:
+    """Another version of an emulator, another gateway: after three calls that failed."""
+    async with opened(in_cbor, connect_timeout_s=0.1, read_timeout_s=0.1) as (endpoint, stream):
+        assert await read(stream) == READ
+        endpoint.answer = answer
+        for _ in range(3):
+            with suppress(Unavailable):
+                await read(stream)
+        endpoint.kinds.clear()
+        assert [await read(stream) for _ in range(2)] == [READ] * 2
+    assert endpoint.kinds == ["json"] * 2
 
 
 async def test_read_asks_a_page_again_in_json_when_it_is_not_readable_in_cbor() -> None:
