@@ -1,7 +1,7 @@
 """Whether an endpoint is asked in CBOR or in JSON.
 
-Until it has replied in CBOR, one call at a time tries; all others are in JSON. Where CBOR does not work, it is asked in JSON
-for a while, then CBOR is tried again: the endpoint may have been replaced, or something before it was at fault.
+Until it has replied in CBOR, one call at a time tries; all others are in JSON. Where CBOR does not work, JSON is asked
+for a while. Then CBOR is tried again: the endpoint may have been replaced, or something before it was at fault.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ _FAILURES = 3
 """So many calls in a row that fail in CBOR show of an endpoint that has known it that it does no longer."""
 _LEAST_S = 60.0
 _MOST_S = 3600.0
-"""How long JSON is asked: so long after a reply that is no CBOR. A call without a reply may have been lost for another
-reason: then a minute first, and twice as long each time."""
+"""How long JSON is asked at first, and at most: twice as long each time, until records are read in CBOR."""
 
 
 class Encoding:
@@ -25,7 +24,7 @@ class Encoding:
         """Whether a call is under way that finds out."""
         self._failed = 0
         """Calls in a row that failed in CBOR."""
-        self._lost_s = _LEAST_S
+        self._wait_s = _LEAST_S
         self._json_until = 0.0 if IN_C else float("inf")
 
     def is_cbor(self, now: float) -> bool:
@@ -37,21 +36,21 @@ class Encoding:
 
     def worked(self, *, records: bool) -> None:
         """The reply was in CBOR. `records`: also such a one that shows that records can be read."""
-        self._known, self._tries, self._lost_s = True, False, _LEAST_S
+        self._known, self._tries = True, False
         if records:
-            self._failed = 0
+            self._failed, self._wait_s = 0, _LEAST_S
 
-    def failed(self, now: float, *, replied: bool) -> bool:
-        """The reply was not in CBOR, or none came. Whether JSON is asked from now on, for a while."""
+    def failed(self, now: float) -> bool:
+        """The reply was not in CBOR, or none came. Whether JSON is asked from now on, for the first time."""
         self._tries = False
         self._failed += 1
         if now < self._json_until or (self._known and self._failed < _FAILURES):
             return False
-        self._json_until = now + (_MOST_S if replied else self._lost_s)
-        if not replied:
-            self._lost_s = min(2 * self._lost_s, _MOST_S)
+        is_first = self._wait_s == _LEAST_S
+        self._json_until = now + self._wait_s
+        self._wait_s = min(2 * self._wait_s, _MOST_S)
         self._known, self._failed = False, 0
-        return True
+        return is_first
 
     def undecided(self) -> None:
         """Neither encoding worked, which says nothing about them."""

@@ -170,7 +170,7 @@ class RecordsCall:
             self._encoding.undecided()
             raise
         except BaseException:  # no reply, or the deadline of the call
-            self._encoding.failed(loop.time(), replied=False)
+            self._encoding.failed(loop.time())
             raise
         else:
             self._encoding.worked(records=bool(answer[0].records))
@@ -180,7 +180,7 @@ class RecordsCall:
         except BaseException:
             self._encoding.undecided()
             raise
-        if self._encoding.failed(loop.time(), replied=True):
+        if self._encoding.failed(loop.time()):
             log.info("%s sends records in JSON, not in CBOR (%s): replies are a third larger", self.url, why)
         return answer
 

@@ -160,9 +160,9 @@ async def test_reads_of_many_shards_say_once_that_they_ask_in_json(caplog: pytes
     assert len([record for record in caplog.records if "in JSON, not in CBOR" in record.getMessage()]) == 1
 
 
-async def test_read_asks_in_cbor_again_when_an_hour_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_read_asks_in_cbor_again_when_some_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The endpoint may have been replaced, or its answer was that of something before it."""
-    monkeypatch.setattr(encoding, "_MOST_S", 0.0)
+    monkeypatch.setattr(encoding, "_LEAST_S", 0.0)
     async with opened(always(503, b"", "text/plain")) as (endpoint, stream):
         assert await read(stream) == READ
         endpoint.answer = in_cbor
