@@ -296,9 +296,10 @@ _USED: WeakSet[object] = WeakSet()
 def _has_unread_bytes(connection: Connection) -> bool:
     """Whether bytes, or the end, wait in the socket: of a large body exactly its bytes are read (`body`)."""
     transport = connection.transport
-    descriptor = transport.get_extra_info("socket").fileno() if transport is not None else -1
+    socket = transport.get_extra_info("socket") if transport is not None else None
+    descriptor = socket.fileno() if socket is not None else -1
     if descriptor < 0:
-        return False
+        return False  # it is closed, which sending finds out
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     return bool(waiting.poll(0))
