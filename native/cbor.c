@@ -204,23 +204,6 @@ static int as_it_is(Place data, size_t size, uint8_t *to)
 /* cbor_records(body) -> the columns, or None if the reply is left to the caller. */
 PyObject *native_cbor_records(PyObject *module, PyObject *args)
 {
-    Py_buffer body;
-    Reply reply = {0};
-    int understood;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*", &body))
-        return NULL;
-    Place text = body.buf, end = text + body.len;
-    Py_BEGIN_ALLOW_THREADS
-    understood = whole(&reply, text, end);
-    Py_END_ALLOW_THREADS
-    PyObject *answer;
-    if (understood) {
-        answer = reply_columns(&reply, text, end, "\x80", as_it_is);
-    } else {
-        free(reply.records);
-        answer = Py_NewRef(Py_None);
-    }
-    PyBuffer_Release(&body);
-    return answer;
+    return reply_read(args, whole, "\x80", as_it_is);
 }

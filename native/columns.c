@@ -45,7 +45,8 @@ static PyObject *bytes_of(int64_t size)
     return PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
 }
 
-PyObject *reply_columns(Reply *reply, Place text, Place end, const char *none, Unpack unpack)
+/* (data, bounds, arrivals, sequences, rest) of a reply; None if some data are invalid. */
+static PyObject *columns(const Reply *reply, Place text, Place end, const char *none, Unpack unpack)
 {
     size_t before = (size_t)(reply->from - text), empty = strlen(none), after = (size_t)(end - reply->to);
     PyObject *data = bytes_of(reply->data_bytes), *bounds = bytes_of(8 * (int64_t)(reply->count + 1));
@@ -70,6 +71,22 @@ PyObject *reply_columns(Reply *reply, Place text, Place end, const char *none, U
     Py_XDECREF(arrivals);
     Py_XDECREF(sequences);
     Py_XDECREF(rest);
-    free(reply->records);
+    return answer;
+}
+
+PyObject *reply_read(PyObject *args, Find find, const char *none, Unpack unpack)
+{
+    Py_buffer body;
+    Reply reply = {0};
+    int understood;
+    if (!PyArg_ParseTuple(args, "y*", &body))
+        return NULL;
+    Place text = body.buf, end = text + body.len;
+    Py_BEGIN_ALLOW_THREADS
+    understood = find(&reply, text, end);
+    Py_END_ALLOW_THREADS
+    PyObject *answer = understood ? columns(&reply, text, end, none, unpack) : Py_NewRef(Py_None);
+    free(reply.records);
+    PyBuffer_Release(&body);
     return answer;
 }

@@ -164,26 +164,9 @@ static int whole(Reply *reply, Place at, Place end)
 /* records(body) -> the columns, or None if the reply is left to Python. */
 PyObject *native_records(PyObject *module, PyObject *args)
 {
-    Py_buffer body;
-    Reply reply = {0};
-    int understood;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*", &body))
-        return NULL;
     base64_tables();
-    Place text = body.buf, end = text + body.len;
-    Py_BEGIN_ALLOW_THREADS
-    understood = whole(&reply, text, end);
-    Py_END_ALLOW_THREADS
-    PyObject *answer;
-    if (understood) {
-        answer = reply_columns(&reply, text, end, "[]", base64);
-    } else {
-        free(reply.records);
-        answer = Py_NewRef(Py_None);
-    }
-    PyBuffer_Release(&body);
-    return answer;
+    return reply_read(args, whole, "[]", base64);
 }
 
 /* Digits to the end of each line, and each line greater than the one before it. */

@@ -28,8 +28,11 @@ Record *reply_add(Reply *reply);
 /* Counts a record whose values are all set. */
 void reply_count(Reply *reply, const Record *record);
 
-/* Frees the records. Returns (data, bounds, arrivals, sequences, rest), where the rest is the reply with an array of no
-   records, as `none` writes it; None if some data are invalid. */
-PyObject *reply_columns(Reply *reply, Place text, Place end, const char *none, Unpack unpack);
+/* Finds the records and sets all of the reply; false for one that is left to the caller. Runs without Python's lock. */
+typedef int (*Find)(Reply *reply, Place at, Place end);
+
+/* The step itself, of its argument, a body: (data, bounds, arrivals, sequences, rest), where the rest is the reply with an
+   array of no records, as `none` writes it. None if the reply is left to the caller, or some data are invalid. */
+PyObject *reply_read(PyObject *args, Find find, const char *none, Unpack unpack);
 
 #endif

@@ -164,7 +164,7 @@ class RecordsCall:
         except (NotCbor, Malformed) as error:
             why = str(error)  # nothing else of it stays, as its traceback may hold a large body
         except ClientError:
-            self._encoding.worked(records=True)
+            self._encoding.worked(records=False)
             raise
         except PortError:  # no credentials: nothing was sent
             self._encoding.undecided()
